@@ -1,0 +1,10 @@
+"""The one exception that users see as a single line."""
+
+
+class InputError(ValueError):
+  """Bad input from outside: a file, folder, flag, config or checkpoint.
+
+  The message is one line that names the file (or key) and the remedy. The
+  command-line programs print it to stderr and exit with code 2, without a
+  traceback.
+  """

@@ -1,0 +1,123 @@
+"""The data that travels: one page, a batch, targets, outputs, detections.
+
+Conventions used everywhere:
+  * boxes are `boxes_yxyx` (ymin, xmin, ymax, xmax), float32 pixels, half-open:
+    a box that covers exactly pixel (r, c) is (r, c, r + 1, c + 1);
+  * `labels` are class ids 0 .. C-1 (index into the list of class names);
+    background exists only in maps, where class maps hold label + 1;
+  * images of the network are float32 [B, H, W, 1], 0 = paper, 1 = ink.
+"""
+
+import dataclasses
+from typing import Any, TypeAlias
+
+import flax.struct
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+Array: TypeAlias = jax.Array | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """One page on the host, as a data source gives it.
+
+  Attributes:
+    image: ink in 0..255 (0 = paper, 255 = ink), polarity already normalised.
+    boxes_yxyx: boxes in pixels of `image`.
+    labels: class ids 0 .. C-1.
+    filename: name of the image file, without folder; unique in its data set.
+  """
+
+  image: UInt8[np.ndarray, "H W"]
+  boxes_yxyx: Float[np.ndarray, "n 4"]
+  labels: Int[np.ndarray, " n"]
+  filename: str
+
+
+class Batch(flax.struct.PyTreeNode):
+  """What leaves the host: images and padded boxes.
+
+  Attributes:
+    image: 0 = paper, 1 = ink.
+    boxes_yxyx: boxes in pixels of `image`; zeros where `box_mask` is False.
+    labels: class ids 0 .. C-1; 0 where `box_mask` is False.
+    box_mask: True for real boxes.
+  """
+
+  image: Float[Array, "B H W 1"]
+  boxes_yxyx: Float[Array, "B N 4"]
+  labels: Int[Array, "B N"]
+  box_mask: Bool[Array, "B N"]
+
+
+class Targets(flax.struct.PyTreeNode):
+  """Target maps of one stride; h, w = H, W / stride; G energy groups.
+
+  Attributes:
+    energy: level 0 (background) .. E-1 (centre).
+    classes: label + 1 of the class disc; 0 = background.
+    sizes_px: (height, width) of the box in image pixels; 0 outside size discs.
+    owner: index of the box that owns the class disc's pixel; -1 = background.
+  """
+
+  energy: Int[Array, "B h w G"]
+  classes: Int[Array, "B h w G"]
+  sizes_px: Float[Array, "B h w G 2"]
+  owner: Int[Array, "B h w G"]
+
+
+class Predictions(flax.struct.PyTreeNode):
+  """Network outputs at the stride of the heads (4), before upsampling.
+
+  Attributes:
+    energy_logits: per group, a softmax over E levels.
+    log_sizes: log of (height, width) in image pixels.
+    class_features: input of the class head (see `models.dwd.class_logits`).
+  """
+
+  energy_logits: Float[Array, "B h w G E"]
+  log_sizes: Float[Array, "B h w G 2"]
+  class_features: Float[Array, "B h w F"]
+
+
+class Detections(flax.struct.PyTreeNode):
+  """Decoded boxes in K fixed slots, best score first.
+
+  Attributes:
+    boxes_yxyx: in pixels of the network's input image.
+    labels: class ids 0 .. C-1.
+    scores: 0..1; 0 where `valid` is False.
+    valid: True for slots in use.
+    count: number of components found; may exceed K, then the lowest scores
+      were dropped and the caller warns.
+  """
+
+  boxes_yxyx: Float[Array, "B K 4"]
+  labels: Int[Array, "B K"]
+  scores: Float[Array, "B K"]
+  valid: Bool[Array, "B K"]
+  count: Int[Array, " B"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PageBoxes:
+  """Truth or detections of one page on the host, in source-image pixels.
+
+  Attributes:
+    filename: name of the image file; joins truth and detections.
+    image_hw: (height, width) of the source image in pixels.
+    boxes_yxyx: boxes in source-image pixels.
+    labels: class ids 0 .. C-1.
+    scores: 0..1 for detections; None for truth.
+  """
+
+  filename: str
+  image_hw: tuple[int, int]
+  boxes_yxyx: Float[np.ndarray, "n 4"]
+  labels: Int[np.ndarray, " n"]
+  scores: Float[np.ndarray, " n"] | None = None
+
+
+Params: TypeAlias = Any  # a pytree of arrays

@@ -1,0 +1,47 @@
+"""Shared test setup: shapes are checked at run time, shared data is optional."""
+
+import pathlib
+
+import jaxtyping
+import pytest
+
+# Layers 0 to 2: array shapes and types are checked on every call in the tests.
+jaxtyping.install_import_hook(
+  [
+    "dwd_jax.structs",
+    "dwd_jax.boxes",
+    "dwd_jax.targets",
+    "dwd_jax.losses",
+    "dwd_jax.energy_groups",
+    "dwd_jax.decode",
+    "dwd_jax.models",
+    "dwd_jax.data.transforms",
+  ],
+  "beartype.beartype",
+)
+
+_REPO = pathlib.Path(__file__).parent.parent
+
+
+def _shared(name: str) -> pathlib.Path:
+  path = _REPO.parent / "shared" / name
+  if not path.is_dir():
+    pytest.skip(f"needs the folder {name} of real pages and golden values")
+  return path
+
+
+@pytest.fixture(scope="session")
+def repo_dir() -> pathlib.Path:
+  return _REPO
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> pathlib.Path:
+  """Real pages (DeepScores, MUSCIMA++); skips where they are absent."""
+  return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> pathlib.Path:
+  """Outputs of the original code; skips where they are absent."""
+  return _shared("golden")
