@@ -115,7 +115,7 @@ def overlay(
     _box(canvas, true_boxes[i], MISSED_RGB, 2)
     _name(canvas, true_boxes[i], class_names[truth.labels[i]], MISSED_RGB)
   for i in np.flatnonzero(~matches.hit):
-    name = class_names[detections.labels[i]]
+    name = str(class_names[detections.labels[i]])
     if matches.confused_with[i] >= 0:
       name += "?" + class_names[truth.labels[matches.confused_with[i]]]
     _box(canvas, found_boxes[i], WRONG_RGB, 2)

@@ -80,21 +80,21 @@ def _dataset(flat: FlatBoxes, num_pages: int, present) -> COCO:
     strict=True,
   )
   annotations = [
-    dict(
-      id=i,
-      image_id=page + 1,
-      category_id=label + 1,
-      bbox=box,
-      area=area,
-      score=score,
-      iscrowd=0,
-    )
+    {
+      "id": i,
+      "image_id": page + 1,
+      "category_id": label + 1,
+      "bbox": box,
+      "area": area,
+      "score": score,
+      "iscrowd": 0,
+    }
     for i, (page, label, box, area, score) in enumerate(columns, start=1)
   ]
   return COCO(
-    dict(
-      images=[dict(id=page + 1) for page in range(num_pages)],
-      categories=[dict(id=int(c) + 1, name=str(c)) for c in present],
-      annotations=annotations,
-    )
+    {
+      "images": [{"id": page + 1} for page in range(num_pages)],
+      "categories": [{"id": int(c) + 1, "name": str(c)} for c in present],
+      "annotations": annotations,
+    }
   )

@@ -50,15 +50,13 @@ def average_precision(
   gt, dt, _ = join(truth, detections, num_classes)
   num_objects = np.bincount(gt.labels, minlength=num_classes)
   ap = np.full((len(ious), num_classes), np.nan)
-  for label in np.flatnonzero(num_objects):
+  for label in np.flatnonzero(num_objects).tolist():
     best_iou, best_truth = _best_truth(
       _of_class(gt, label), _of_class(dt, label), protocol
     )
     for t, iou in enumerate(ious):
       hit = best_iou > iou if protocol == "legacy" else best_iou >= iou
-      ap[t, label] = _area(
-        _first_hits(hit, best_truth), int(num_objects[label])
-      )
+      ap[t, label] = _area(_first_hits(hit, best_truth), num_objects[label])
   return APTable(tuple(ious), ap, num_objects)
 
 

@@ -1,0 +1,250 @@
+"""One split -> metrics, files and pictures.
+
+`evaluate` writes into `out_dir` (WORKDIR/eval of a run):
+
+  <split>.json            the summary; the fields are a contract, see below
+  <split>/res-0.5.txt     AP of every class at IoU 0.5 ... 0.95, one file each
+  <split>/predictions.json  COCO results: image_id, category_id, bbox, score
+  <split>/truth.json      COCO annotations: the file name of every image_id, the
+                          class of every category_id (class id + 1), the truth
+  <split>/NAME-overlay.png, NAME-energy.png  the first pages, drawn
+  res-0.5.txt ... and predictions.json       copies, of the split that was
+                          evaluated last
+
+Boxes are in pixels of the source image. `<split>.json` holds dataset, split,
+num_pages, num_objects, num_detections, protocol, mAP (mean of IoU 0.50 to
+0.95), mAP_50, AP_by_iou, per_class (AP, AP_50, num_objects), seconds_per_page,
+checkpoint_step, and then AP_50_weighted (mean weighted by objects),
+mAP_50_min10 (mean over the classes with at least `min_objects` = 10 objects),
+min_objects, min_score, overflowing_pages (names of pages with more objects
+than the decode has slots). A number that is not defined is null: the AP of a
+class without truth, any mean over no class.
+
+`seconds_per_page` is the mean wall time from the padded image on the host to
+boxes on the host (transfer, network, decode), without reading the page, the
+metrics, the pictures, and without compilation: the first page of each padded
+size is not counted. If no page is left, the last one runs once more.
+
+Protocols: see `metrics.protocols`.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tqdm
+
+from dwd_jax import files, visualize
+from dwd_jax.metrics import report
+from dwd_jax.metrics.protocols import PROTOCOLS, Protocol, measure
+from dwd_jax.predict import Page, PagePrediction, PredictFn, predict_page
+from dwd_jax.structs import PageBoxes
+
+MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
+
+
+class EvalResult(NamedTuple):
+  """What an evaluation gives back besides its files.
+
+  Attributes:
+    metrics: the content of `<split>.json`.
+    pictures: RGB pictures by name (NAME-overlay, NAME-energy).
+  """
+
+  metrics: dict[str, Any]
+  pictures: dict[str, np.ndarray]
+
+
+def evaluate(
+  predict_fn: PredictFn,
+  pages: Iterable[Page],
+  class_names: Sequence[str],
+  *,
+  out_dir: str | pathlib.Path,
+  dataset: str,
+  split: str,
+  protocol: Protocol = "coco",
+  checkpoint_step: int = 0,
+  min_score: float = 0.05,
+  overlays: int = 4,
+  log: Callable[[str], None] | None = print,
+) -> EvalResult:
+  """Predicts every page of a split, measures, and writes the files above.
+
+  Args:
+    predict_fn: image [1, H, W, 1] -> detections, energy levels; variables
+      bound.
+    pages: the split's pages; its length, if it has one, is used for progress.
+    class_names: C names.
+    out_dir: folder of the results; made if missing.
+    dataset: name of the data set, for the summary and the legacy protocol.
+    split: name of the split and of its files.
+    protocol: one of `PROTOCOLS`.
+    checkpoint_step: training step of the variables, for the summary.
+    min_score: detections below this score do not count, 0..1.
+    overlays: pages to draw.
+    log: takes lines of progress when stderr is no terminal (there it is a
+      bar); None: neither.
+
+  Returns:
+    The summary and the pictures.
+
+  Raises:
+    ValueError: unknown protocol.
+  """
+  if protocol not in PROTOCOLS:
+    raise ValueError(f"protocol {protocol!r} is none of {PROTOCOLS}")
+  folder = pathlib.Path(out_dir) / split
+  truth, detections, overflowing, pictures = [], [], [], {}
+  predict = _Timer(predict_fn)
+  for page in _progress(pages, split, log):
+    prediction = predict(page)
+    truth.append(page.truth)
+    detections.append(_at_least(prediction.detections, min_score))
+    if prediction.overflow:
+      overflowing.append(page.truth.filename)
+    if len(truth) <= overlays:
+      drawn = _draw(page, detections[-1], prediction, class_names)
+      for name, picture in drawn.items():
+        visualize.save_png(folder / f"{name}.png", picture)
+      pictures |= drawn
+  table = measure(truth, detections, len(class_names), protocol, dataset)
+  metrics = _summary(
+    table,
+    class_names,
+    dataset=dataset,
+    split=split,
+    num_pages=len(truth),
+    num_detections=sum(len(p.labels) for p in detections),
+    protocol=protocol,
+    seconds_per_page=predict.seconds_per_page(),
+    checkpoint_step=checkpoint_step,
+    min_score=min_score,
+    overflowing_pages=overflowing,
+  )
+  _write(pathlib.Path(out_dir), metrics, table, truth, detections, class_names)
+  return EvalResult(metrics, pictures)
+
+
+class _Timer:
+  """Predicts pages and collects how long they take once compiled."""
+
+  def __init__(self, predict_fn: PredictFn):
+    self._predict_fn = predict_fn
+    self._shapes = set()
+    self._seconds = []
+    self._last: Page | None = None
+
+  def __call__(self, page: Page) -> PagePrediction:
+    start = time.perf_counter()
+    prediction = predict_page(self._predict_fn, page)
+    shape = page.batch.image.shape
+    if shape in self._shapes:
+      self._seconds.append(time.perf_counter() - start)
+    self._shapes.add(shape)
+    self._last = page
+    return prediction
+
+  def seconds_per_page(self) -> float:
+    """Mean time; NaN if there was no page."""
+    if not self._seconds and self._last is not None:
+      self(self._last)
+    return float(np.mean(self._seconds)) if self._seconds else math.nan
+
+
+def _at_least(page: PageBoxes, min_score: float) -> PageBoxes:
+  """Without the detections below a score; NaN stays, to be reported."""
+  assert page.scores is not None
+  keep = ~(page.scores < min_score)
+  return dataclasses.replace(
+    page,
+    boxes_yxyx=page.boxes_yxyx[keep],
+    labels=page.labels[keep],
+    scores=page.scores[keep],
+  )
+
+
+def _draw(page, detections, prediction, class_names) -> dict[str, np.ndarray]:
+  height, width = page.scaled_hw
+  image = np.asarray(page.batch.image[0, :height, :width, 0], np.float32)
+  ink = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+  stem = pathlib.PurePath(page.truth.filename).stem
+  return {
+    f"{stem}-overlay": visualize.overlay(
+      ink, page.truth, detections, class_names
+    ),
+    f"{stem}-energy": visualize.energy_picture(
+      ink, np.asarray(prediction.levels, np.float32)
+    ),
+  }
+
+
+def _summary(table, class_names, *, min_score, overflowing_pages, **facts):
+  """The content of `<split>.json`, in the order of the contract."""
+  numbers = report.averages(table, class_names, MIN_OBJECTS)
+  return {
+    "dataset": facts["dataset"],
+    "split": facts["split"],
+    "num_pages": facts["num_pages"],
+    "num_objects": int(table.num_objects.sum()),
+    "num_detections": facts["num_detections"],
+    "protocol": facts["protocol"],
+    "mAP": numbers["mAP"],
+    "mAP_50": numbers["mAP_50"],
+    "AP_by_iou": numbers["AP_by_iou"],
+    "per_class": numbers["per_class"],
+    "seconds_per_page": report.or_null(facts["seconds_per_page"]),
+    "checkpoint_step": int(facts["checkpoint_step"]),
+    "AP_50_weighted": numbers["AP_50_weighted"],
+    f"mAP_50_min{MIN_OBJECTS}": numbers["mAP_50_min"],
+    "min_objects": MIN_OBJECTS,
+    "min_score": float(min_score),
+    "overflowing_pages": overflowing_pages,
+  }
+
+
+def _write(out_dir, metrics, table, truth, detections, class_names):
+  """Writes the text files; the summary last, when all the others are there."""
+  image_ids = {page.filename: i for i, page in enumerate(truth, start=1)}
+  texts = report.ap_lists(table, class_names)
+  texts["predictions.json"] = json.dumps(
+    report.coco_results(detections, image_ids), allow_nan=False
+  )
+  for name, text in texts.items():
+    files.write_atomic(out_dir / metrics["split"] / name, text)
+    files.write_atomic(out_dir / name, text)
+  files.write_atomic(
+    out_dir / metrics["split"] / "truth.json",
+    json.dumps(report.coco_truth(truth, class_names), allow_nan=False),
+  )
+  files.write_atomic(
+    out_dir / f"{metrics['split']}.json",
+    json.dumps(metrics, indent=2, allow_nan=False) + "\n",
+  )
+
+
+def _progress(
+  pages: Iterable[Page], split: str, log: Callable[[str], None] | None
+) -> Iterator[Page]:
+  """The pages, with a bar on a terminal or a line every ten seconds."""
+  if log is None:
+    yield from pages
+    return
+  total = len(pages) if hasattr(pages, "__len__") else None  # pyright: ignore
+  if sys.stderr.isatty():
+    yield from tqdm.tqdm(pages, f"evaluate {split}", total, unit="page")
+    return
+  of_total = "" if total is None else f" of {total}"
+  done, last = 0, time.monotonic()
+  for done, page in enumerate(pages, start=1):
+    yield page
+    if time.monotonic() - last >= 10:
+      last = time.monotonic()
+      log(f"evaluate {split}: {done}{of_total} pages")
+  log(f"evaluate {split}: {done} pages done")
