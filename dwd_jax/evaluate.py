@@ -41,12 +41,35 @@ import numpy as np
 import tqdm
 
 from dwd_jax import files, visualize
+from dwd_jax.data.pipeline import EvalPage
+from dwd_jax.errors import InputError
 from dwd_jax.metrics import report
+from dwd_jax.metrics.pages import finite
 from dwd_jax.metrics.protocols import PROTOCOLS, Protocol, measure
-from dwd_jax.predict import Page, PagePrediction, PredictFn, predict_page
+from dwd_jax.predict import PagePrediction, PredictFn, predict_page
 from dwd_jax.structs import PageBoxes
 
+_LOG_EVERY_S = 10.0
 MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
+SUMMARY_KEYS = (
+  "dataset",
+  "split",
+  "num_pages",
+  "num_objects",
+  "num_detections",
+  "protocol",
+  "mAP",
+  "mAP_50",
+  "AP_by_iou",
+  "per_class",
+  "seconds_per_page",
+  "checkpoint_step",
+  "AP_50_weighted",
+  "mAP_50_min10",
+  "min_objects",
+  "min_score",
+  "overflowing_pages",
+)
 
 
 class EvalResult(NamedTuple):
@@ -63,7 +86,7 @@ class EvalResult(NamedTuple):
 
 def evaluate(
   predict_fn: PredictFn,
-  pages: Iterable[Page],
+  pages: Iterable[EvalPage],
   class_names: Sequence[str],
   *,
   out_dir: str | pathlib.Path,
@@ -73,6 +96,7 @@ def evaluate(
   checkpoint_step: int = 0,
   min_score: float = 0.05,
   overlays: int = 4,
+  num_pages: int | None = None,
   log: Callable[[str], None] | None = print,
 ) -> EvalResult:
   """Predicts every page of a split, measures, and writes the files above.
@@ -80,7 +104,7 @@ def evaluate(
   Args:
     predict_fn: image [1, H, W, 1] -> detections, energy levels; variables
       bound.
-    pages: the split's pages; its length, if it has one, is used for progress.
+    pages: the split's pages, each file name once.
     class_names: C names.
     out_dir: folder of the results; made if missing.
     dataset: name of the data set, for the summary and the legacy protocol.
@@ -89,6 +113,7 @@ def evaluate(
     checkpoint_step: training step of the variables, for the summary.
     min_score: detections below this score do not count, 0..1.
     overlays: pages to draw.
+    num_pages: how many pages there are, for the progress only.
     log: takes lines of progress when stderr is no terminal (there it is a
       bar); None: neither.
 
@@ -96,17 +121,60 @@ def evaluate(
     The summary and the pictures.
 
   Raises:
-    ValueError: unknown protocol.
+    InputError: unknown protocol.
   """
   if protocol not in PROTOCOLS:
-    raise ValueError(f"protocol {protocol!r} is none of {PROTOCOLS}")
-  folder = pathlib.Path(out_dir) / split
+    raise InputError(
+      f"eval.protocol: {protocol!r} is unknown; use one of {PROTOCOLS}"
+    )
+  out_dir = pathlib.Path(out_dir)
+  predicted = _predict_all(
+    predict_fn,
+    _progress(pages, split, num_pages, log),
+    class_names,
+    folder=out_dir / split,
+    min_score=min_score,
+    overlays=overlays,
+  )
+  truth, detections = predicted.truth, predicted.detections
+  table = measure(truth, detections, len(class_names), protocol, dataset)
+  metrics = _summary(
+    report.averages(table, class_names, MIN_OBJECTS),
+    dataset=dataset,
+    split=split,
+    num_pages=len(truth),
+    num_objects=int(table.num_objects.sum()),
+    num_detections=sum(len(p.labels) for p in detections),
+    protocol=protocol,
+    seconds_per_page=report.or_null(predicted.seconds_per_page),
+    checkpoint_step=int(checkpoint_step),
+    min_score=float(min_score),
+    overflowing_pages=predicted.overflowing_pages,
+  )
+  _write(out_dir, metrics, table, truth, detections, class_names)
+  return EvalResult(metrics, predicted.pictures)
+
+
+class _Predicted(NamedTuple):
+  """All pages of a split, predicted."""
+
+  truth: list[PageBoxes]
+  detections: list[PageBoxes]
+  overflowing_pages: list[str]
+  pictures: dict[str, np.ndarray]
+  seconds_per_page: float
+
+
+def _predict_all(
+  predict_fn, pages, class_names, *, folder, min_score, overlays
+) -> _Predicted:
+  """Predicts the pages and writes the pictures of the first of them."""
   truth, detections, overflowing, pictures = [], [], [], {}
   predict = _Timer(predict_fn)
-  for page in _progress(pages, split, log):
+  for page in pages:
     prediction = predict(page)
     truth.append(page.truth)
-    detections.append(_at_least(prediction.detections, min_score))
+    detections.append(_at_least(finite(prediction.detections), min_score))
     if prediction.overflow:
       overflowing.append(page.truth.filename)
     if len(truth) <= overlays:
@@ -114,22 +182,9 @@ def evaluate(
       for name, picture in drawn.items():
         visualize.save_png(folder / f"{name}.png", picture)
       pictures |= drawn
-  table = measure(truth, detections, len(class_names), protocol, dataset)
-  metrics = _summary(
-    table,
-    class_names,
-    dataset=dataset,
-    split=split,
-    num_pages=len(truth),
-    num_detections=sum(len(p.labels) for p in detections),
-    protocol=protocol,
-    seconds_per_page=predict.seconds_per_page(),
-    checkpoint_step=checkpoint_step,
-    min_score=min_score,
-    overflowing_pages=overflowing,
+  return _Predicted(
+    truth, detections, overflowing, pictures, predict.seconds_per_page()
   )
-  _write(pathlib.Path(out_dir), metrics, table, truth, detections, class_names)
-  return EvalResult(metrics, pictures)
 
 
 class _Timer:
@@ -139,9 +194,9 @@ class _Timer:
     self._predict_fn = predict_fn
     self._shapes = set()
     self._seconds = []
-    self._last: Page | None = None
+    self._last: EvalPage | None = None
 
-  def __call__(self, page: Page) -> PagePrediction:
+  def __call__(self, page: EvalPage) -> PagePrediction:
     start = time.perf_counter()
     prediction = predict_page(self._predict_fn, page)
     shape = page.batch.image.shape
@@ -159,9 +214,9 @@ class _Timer:
 
 
 def _at_least(page: PageBoxes, min_score: float) -> PageBoxes:
-  """Without the detections below a score; NaN stays, to be reported."""
+  """Without the detections below a score."""
   assert page.scores is not None
-  keep = ~(page.scores < min_score)
+  keep = page.scores >= min_score
   return dataclasses.replace(
     page,
     boxes_yxyx=page.boxes_yxyx[keep],
@@ -185,28 +240,12 @@ def _draw(page, detections, prediction, class_names) -> dict[str, np.ndarray]:
   }
 
 
-def _summary(table, class_names, *, min_score, overflowing_pages, **facts):
+def _summary(averages: dict[str, Any], **facts: Any) -> dict[str, Any]:
   """The content of `<split>.json`, in the order of the contract."""
-  numbers = report.averages(table, class_names, MIN_OBJECTS)
-  return {
-    "dataset": facts["dataset"],
-    "split": facts["split"],
-    "num_pages": facts["num_pages"],
-    "num_objects": int(table.num_objects.sum()),
-    "num_detections": facts["num_detections"],
-    "protocol": facts["protocol"],
-    "mAP": numbers["mAP"],
-    "mAP_50": numbers["mAP_50"],
-    "AP_by_iou": numbers["AP_by_iou"],
-    "per_class": numbers["per_class"],
-    "seconds_per_page": report.or_null(facts["seconds_per_page"]),
-    "checkpoint_step": int(facts["checkpoint_step"]),
-    "AP_50_weighted": numbers["AP_50_weighted"],
-    f"mAP_50_min{MIN_OBJECTS}": numbers["mAP_50_min"],
-    "min_objects": MIN_OBJECTS,
-    "min_score": float(min_score),
-    "overflowing_pages": overflowing_pages,
-  }
+  values = averages | facts
+  values[f"mAP_50_min{MIN_OBJECTS}"] = values.pop("mAP_50_min")
+  values["min_objects"] = MIN_OBJECTS
+  return {key: values[key] for key in SUMMARY_KEYS}
 
 
 def _write(out_dir, metrics, table, truth, detections, class_names):
@@ -230,13 +269,15 @@ def _write(out_dir, metrics, table, truth, detections, class_names):
 
 
 def _progress(
-  pages: Iterable[Page], split: str, log: Callable[[str], None] | None
-) -> Iterator[Page]:
-  """The pages, with a bar on a terminal or a line every ten seconds."""
+  pages: Iterable[EvalPage],
+  split: str,
+  total: int | None,
+  log: Callable[[str], None] | None,
+) -> Iterator[EvalPage]:
+  """The pages, with a bar on a terminal or now and then a line."""
   if log is None:
     yield from pages
     return
-  total = len(pages) if hasattr(pages, "__len__") else None  # pyright: ignore
   if sys.stderr.isatty():
     yield from tqdm.tqdm(pages, f"evaluate {split}", total, unit="page")
     return
@@ -244,7 +285,7 @@ def _progress(
   done, last = 0, time.monotonic()
   for done, page in enumerate(pages, start=1):
     yield page
-    if time.monotonic() - last >= 10:
+    if time.monotonic() - last >= _LOG_EVERY_S:
       last = time.monotonic()
       log(f"evaluate {split}: {done}{of_total} pages")
   log(f"evaluate {split}: {done} pages done")

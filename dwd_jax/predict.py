@@ -2,40 +2,15 @@
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
 from dwd_jax import boxes as box_lib
-from dwd_jax.structs import Array, Batch, Detections, PageBoxes
-
-
-class Page(Protocol):
-  """A page as the pipeline gives it (`data.pipeline.EvalPage`).
-
-  Attributes:
-    batch: one image, scaled and padded below and to the right.
-    truth: true boxes in source-image pixels.
-    scaled_hw: size of the page inside the padding, pixels of the image.
-  """
-
-  @property
-  def batch(self) -> Batch:
-    """See above."""
-    ...
-
-  @property
-  def truth(self) -> PageBoxes:
-    """See above."""
-    ...
-
-  @property
-  def scaled_hw(self) -> tuple[int, int]:
-    """See above."""
-    ...
-
+from dwd_jax.data.pipeline import EvalPage
+from dwd_jax.structs import Array, Detections, PageBoxes
 
 # Image [1, H, W, 1] -> detections, energy levels [1, H, W, G].
 PredictFn: TypeAlias = Callable[[Array], tuple[Detections, jax.Array]]
@@ -55,7 +30,7 @@ class PagePrediction(NamedTuple):
   levels: Float[Array, "H W G"]
 
 
-def predict_page(predict_fn: PredictFn, page: Page) -> PagePrediction:
+def predict_page(predict_fn: PredictFn, page: EvalPage) -> PagePrediction:
   """Runs the network and the decode on one page.
 
   Args:
@@ -78,7 +53,7 @@ def predict_page(predict_fn: PredictFn, page: Page) -> PagePrediction:
   return PagePrediction(to_page_boxes(found, page), count > slots, levels[0])
 
 
-def to_page_boxes(found: Detections, page: Page) -> PageBoxes:
+def to_page_boxes(found: Detections, page: EvalPage) -> PageBoxes:
   """Decoded boxes of a padded image -> boxes of the source image.
 
   Args:
@@ -89,19 +64,16 @@ def to_page_boxes(found: Detections, page: Page) -> PageBoxes:
     The valid boxes whose centre lies on the page, cut at its edges, best
     score first; those in the padding are dropped.
   """
-  height, width = page.scaled_hw
-  boxes = np.asarray(found.boxes_yxyx[0], np.float32)  # [K, 4]
+  height, width = page.truth.image_hw
+  boxes = page.window.to_source(np.asarray(found.boxes_yxyx[0]))  # [K, 4]
   centers = np.asarray(box_lib.centers_yx(boxes))
   # Not finite is not "in the padding": the metrics report such boxes.
   outside = (centers >= (height, width)).any(-1) | (centers < 0).any(-1)
   keep = np.asarray(found.valid[0]) & ~outside
-  # The scaled page has whole pixels, so its scale may differ by axis.
-  zoom = np.divide(page.truth.image_hw, (height, width))
-  boxes = np.asarray(box_lib.clip(boxes[keep], height, width))
   return PageBoxes(
     filename=page.truth.filename,
     image_hw=page.truth.image_hw,
-    boxes_yxyx=(boxes * np.tile(zoom, 2)).astype(np.float32),
-    labels=np.asarray(found.labels[0])[keep].astype(np.int32),
-    scores=np.asarray(found.scores[0])[keep].astype(np.float32),
+    boxes_yxyx=np.asarray(box_lib.clip(boxes[keep], height, width)),
+    labels=np.asarray(found.labels[0])[keep],
+    scores=np.asarray(found.scores[0])[keep],
   )

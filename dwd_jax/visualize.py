@@ -115,9 +115,10 @@ def overlay(
     _box(canvas, true_boxes[i], MISSED_RGB, 2)
     _name(canvas, true_boxes[i], class_names[truth.labels[i]], MISSED_RGB)
   for i in np.flatnonzero(~matches.hit):
-    name = str(class_names[detections.labels[i]])
-    if matches.confused_with[i] >= 0:
-      name += "?" + class_names[truth.labels[matches.confused_with[i]]]
+    name = class_names[int(detections.labels[i])]
+    other = int(matches.confused_with[i])
+    if other >= 0:
+      name += "?" + class_names[int(truth.labels[other])]
     _box(canvas, found_boxes[i], WRONG_RGB, 2)
     _name(canvas, found_boxes[i], name, WRONG_RGB, below=True)
   entries = (

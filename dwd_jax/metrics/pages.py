@@ -98,13 +98,14 @@ def join(
   if any(p.scores is None for p in detections):
     raise ValueError("detections need scores")
   gt = _flatten(truth, index, num_classes)
-  dt = _flatten([_finite(p) for p in detections], index, num_classes)
+  dt = _flatten([finite(p) for p in detections], index, num_classes)
   box = dt.boxes_yxyx
   order = np.lexsort((dt.labels, *box.T[::-1], dt.page, -dt.scores))
   return gt, FlatBoxes(*(column[order] for column in dt)), names
 
 
-def _finite(page: PageBoxes) -> PageBoxes:
+def finite(page: PageBoxes) -> PageBoxes:
+  """Without detections whose score or box is not finite; warns of them."""
   assert page.scores is not None
   good = np.isfinite(page.scores) & np.isfinite(page.boxes_yxyx).all(axis=1)
   if good.all():
@@ -112,7 +113,7 @@ def _finite(page: PageBoxes) -> PageBoxes:
   warnings.warn(
     f"{page.filename}: {np.sum(~good)} detections with a score or box that is"
     " not finite are left out; the model has probably diverged",
-    stacklevel=4,
+    stacklevel=2,
   )
   return dataclasses.replace(
     page,
