@@ -34,9 +34,15 @@ def get_config() -> ml_collections.ConfigDict:
   d.max_boxes = 512  # padded boxes of a training crop
   d.nonempty_prob = 0.9  # crops drawn around a symbol instead of anywhere
   d.rare_prob = 0.0  # crops drawn around a symbol of a class drawn by rarity
-  d.rare_power = 0.5  # P(class) ~ count ** -rare_power... 1 - power: see README
+  # P(class) ~ count ** (1 - rare_power): 0 = as frequent as its objects are,
+  # 1 = every class alike.
+  d.rare_power = 0.5
   d.page_multiple = 64  # whole pages are padded to multiples of this, px
   d.workers = 0  # worker processes of the loader; 0 = in the main process
+  d.cache_mb = 512  # decoded pages kept in memory, for each worker process
+  # Class names whose boxes are left out of training and truth alike, for
+  # example objects that are larger than any crop (staffLine).
+  d.leave_out = ()
   d.max_pages = 0  # evaluate only the first pages; 0 = all
 
   c.groups = ml_collections.ConfigDict()

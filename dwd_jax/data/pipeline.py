@@ -1,0 +1,252 @@
+"""Batches of random crops for training and whole pages for evaluation (grain).
+
+The n-th training batch depends on the seed and n alone: not on the number of
+worker processes, nor on how often the run was interrupted.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from absl import flags, logging
+
+from dwd_jax.data import transforms
+from dwd_jax.data.sampling import CropSampler
+from dwd_jax.data.sources import PageSource
+from dwd_jax.errors import InputError
+from dwd_jax.structs import Batch, PageBoxes
+
+_ENDLESS = 1 << 40  # samples; grain datasets need a length
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalPage:
+  """One whole page for the network, and its truth.
+
+  Attributes:
+    batch: B = 1; image padded to multiples of `page_multiple`, boxes scaled.
+    truth: boxes in pixels of the source image.
+    scale: the wanted scale; `window` has the exact map.
+    scaled_hw: height and width of the page without padding, in pixels of the
+      batch's image.
+    window: maps boxes back: `window.to_source(boxes)`.
+  """
+
+  batch: Batch
+  truth: PageBoxes
+  scale: float
+  scaled_hw: tuple[int, int]
+  window: transforms.Window
+
+
+class TrainCrops(grain.transforms.RandomMap):
+  """Page number -> one training crop with padded boxes."""
+
+  def __init__(self, source: PageSource, data_cfg):
+    """Args: `source` gives the pages; `data_cfg` is config.data."""
+    self._source = source
+    self._sampler = CropSampler(source.box_index(), data_cfg)
+    self._min_visible = float(data_cfg.min_visible)
+    self._max_boxes = int(data_cfg.max_boxes)
+    self._flip = bool(data_cfg.flip)
+
+  def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draws a crop; `page` is where the shuffled epoch stands."""
+    page, window = self._sampler(int(page), rng)
+    image = transforms.cut(self._source.image(page), window)
+    labels, boxes = self._source.labels_and_boxes(page)
+    boxes, kept = transforms.visible_boxes(
+      window.to_output(boxes), window.out_hw, self._min_visible
+    )
+    boxes, labels = boxes[kept], labels[kept]
+    if self._flip and rng.random() < 0.5:
+      image, boxes = transforms.flip_horizontally(image, boxes)
+    if len(boxes) > self._max_boxes:
+      logging.warning(
+        "%s: a crop shows %d symbols, the %d nearest to its centre are kept;"
+        " raise data.max_boxes",
+        self._source.box_index().filenames[page],
+        len(boxes),
+        self._max_boxes,
+      )
+      rows = transforms.nearest_to_centre(boxes, window.out_hw, self._max_boxes)
+      boxes, labels = boxes[rows], labels[rows]
+    return _arrays(image, boxes, labels, self._max_boxes)
+
+
+def _arrays(image, boxes, labels, count: int) -> dict[str, np.ndarray]:
+  padded, ids, mask = transforms.pad_boxes(boxes, labels, count)
+  return {
+    "image": transforms.to_network(image),
+    "boxes_yxyx": padded,
+    "labels": ids,
+    "box_mask": mask,
+  }
+
+
+class TrainLoader(grain.DatasetIterator):
+  """Endless batches of NumPy arrays; its state is the number of the next one.
+
+  Call `close()` when done: worker processes end then.
+  """
+
+  def __init__(self, dataset: grain.MapDataset, workers: int):
+    """Args: `dataset` gives batch n as element n; `workers` processes read."""
+    super().__init__()
+    self._dataset = dataset
+    self._workers = workers
+    self._step = 0
+    self._inner: grain.DatasetIterator | None = None
+
+  def __next__(self) -> Batch:
+    """The next batch."""
+    inner = self._inner or self._start()
+    self._inner = inner
+    arrays = next(inner)
+    self._step += 1
+    return Batch(**arrays)
+
+  def _start(self) -> grain.DatasetIterator:
+    # The state is kept here, as a number, and not in grain's iterator: that
+    # one's state depends on the number of workers.
+    rest = self._dataset[self._step :]
+    threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+    batches = rest.to_iter_dataset(threads)
+    if self._workers:
+      if not flags.FLAGS.is_parsed():  # grain asks absl for its own flags
+        flags.FLAGS.mark_as_parsed()
+      batches = batches.mp_prefetch(
+        grain.MultiprocessingOptions(
+          num_workers=self._workers, per_worker_buffer_size=2
+        )
+      )
+    return iter(batches)
+
+  def get_state(self) -> dict[str, Any]:
+    """{"step": number of the next batch}."""
+    return {"step": self._step}
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Continues at the batch that `state` names."""
+    if self._inner is not None:
+      self._inner.close()
+      self._inner = None
+    self._step = int(state["step"])
+
+  def close(self) -> None:
+    """Ends threads and worker processes."""
+    inner = getattr(self, "_inner", None)
+    if inner is not None:
+      inner.close()
+      self._inner = None
+
+
+def train_loader(
+  source: PageSource,
+  data_cfg,
+  *,
+  batch_size: int,
+  seed: int,
+  process_index: int | None = None,
+  process_count: int | None = None,
+) -> TrainLoader:
+  """Endless batches of random crops.
+
+  Args:
+    source: pages of the training split.
+    data_cfg: `config.data`.
+    batch_size: crops of a step over all processes.
+    seed: with the step, decides every crop.
+    process_index: which share this process gets; None = JAX's.
+    process_count: number of processes; None = JAX's.
+
+  Returns:
+    Iterator of `Batch` of NumPy arrays with batch_size / process_count crops,
+    with `get_state()`, `set_state()` and `close()`.
+
+  Raises:
+    InputError: a value of the config makes no sense, or no pages.
+  """
+  index = jax.process_index() if process_index is None else process_index
+  count = jax.process_count() if process_count is None else process_count
+  _check(source, data_cfg)
+  if batch_size < 1 or batch_size % count:
+    raise InputError(
+      f"train.batch_size: {batch_size} is no positive multiple of the {count}"
+      " processes; change it"
+    )
+  crops = (
+    grain.MapDataset.range(len(source))
+    .seed(seed)
+    .shuffle()
+    .repeat(_ENDLESS // len(source))
+    .random_map(TrainCrops(source, data_cfg))
+  )
+  share = crops[index::count].batch(batch_size // count)
+  return TrainLoader(share, int(data_cfg.workers))
+
+
+def _check(source: PageSource, data_cfg) -> None:
+  if not len(source):
+    raise InputError(f"{source.name}: split {source.split!r} has no pages")
+  for key in ("rare_prob", "nonempty_prob", "min_visible", "rare_power"):
+    if not 0 <= data_cfg[key] <= 1:
+      raise InputError(f"data.{key}: {data_cfg[key]} is not within 0..1")
+  if not data_cfg.scales or min(data_cfg.scales) <= 0:
+    raise InputError("data.scales: needs at least one scale, all above 0")
+  if len(data_cfg.crop_hw) != 2 or min(data_cfg.crop_hw) < 1:
+    raise InputError("data.crop_hw: needs a height and a width in pixels")
+  if data_cfg.max_boxes < 1 or data_cfg.workers < 0:
+    raise InputError("data.max_boxes / data.workers: must not be negative")
+
+
+def eval_pages(source: PageSource, data_cfg) -> Iterator[EvalPage]:
+  """Whole pages in the order of the records, read one ahead.
+
+  Args:
+    source: pages of the split.
+    data_cfg: `config.data`.
+
+  Returns:
+    Iterator over the first `max_pages` pages (0 = all). No box is dropped: the
+    padded boxes of a page are the next multiple of `max_boxes`.
+  """
+  count = len(source)
+  if data_cfg.max_pages:
+    count = min(count, data_cfg.max_pages)
+  pages = grain.MapDataset.range(count).map(
+    lambda i: eval_page(source, int(i), data_cfg)
+  )
+  options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+  return iter(pages.to_iter_dataset(options))
+
+
+def eval_page(source: PageSource, i: int, data_cfg) -> EvalPage:
+  """Page `i` as the network wants it, with its truth."""
+  record = source[i]
+  scale = float(data_cfg.eval_scale)
+  height, width = record.image.shape
+  window = transforms.page_window(
+    (height, width), scale, data_cfg.page_multiple
+  )
+  boxes = window.to_output(record.boxes_yxyx)
+  rows = -(-max(len(boxes), 1) // data_cfg.max_boxes) * data_cfg.max_boxes
+  arrays = _arrays(
+    transforms.cut(record.image, window), boxes, record.labels, rows
+  )
+  down, across = window.scale_hw
+  return EvalPage(
+    batch=Batch(**{k: v[None] for k, v in arrays.items()}),
+    truth=PageBoxes(
+      filename=record.filename,
+      image_hw=(height, width),
+      boxes_yxyx=record.boxes_yxyx,
+      labels=record.labels,
+    ),
+    scale=scale,
+    scaled_hw=(int(np.ceil(height * down)), int(np.ceil(width * across))),
+    window=window,
+  )

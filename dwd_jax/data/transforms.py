@@ -1,0 +1,222 @@
+"""Crops, scaling, flipping and padding of pages with their boxes.
+
+NumPy and OpenCV only; randomness comes in as a generator. Every map of pixels
+is a `Window`, and the boxes go through the same numbers as the pixels do.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from dwd_jax import boxes as boxes_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+  """A rectangle of source pixels and the size it is resized to.
+
+  It may reach over the page; what lies outside is paper. Its sides are whole
+  pixels, so the scale differs from the wanted one by up to half a source pixel
+  over the whole window; `scale_hw` is the true one.
+
+  Attributes:
+    top: first row of the source, may be negative.
+    left: first column, may be negative.
+    source_hw: height and width in source pixels.
+    out_hw: height and width after scaling, in pixels.
+  """
+
+  top: int
+  left: int
+  source_hw: tuple[int, int]
+  out_hw: tuple[int, int]
+
+  @property
+  def scale_hw(self) -> tuple[float, float]:
+    """Output pixels per source pixel, down and across."""
+    return (
+      self.out_hw[0] / self.source_hw[0],
+      self.out_hw[1] / self.source_hw[1],
+    )
+
+  def to_output(
+    self, boxes_yxyx: Float[np.ndarray, "n 4"]
+  ) -> Float[np.ndarray, "n 4"]:
+    """Boxes of the source page -> boxes of the output, not clipped."""
+    offset, scale = self._offset_scale()
+    return ((boxes_yxyx - offset) * scale).astype(np.float32)
+
+  def to_source(
+    self, boxes_yxyx: Float[np.ndarray, "n 4"]
+  ) -> Float[np.ndarray, "n 4"]:
+    """Boxes of the output -> boxes of the source page."""
+    offset, scale = self._offset_scale()
+    return (boxes_yxyx / scale + offset).astype(np.float32)
+
+  def _offset_scale(self) -> tuple[np.ndarray, np.ndarray]:
+    offset = np.array([self.top, self.left] * 2, np.float64)
+    return offset, np.array(self.scale_hw * 2, np.float64)
+
+
+def source_size(out_px: int, scale: float) -> int:
+  """Source pixels that become `out_px` pixels at `scale`, at least 1."""
+  return max(1, round(out_px / scale))
+
+
+def random_window(
+  rng: np.random.Generator,
+  page_hw: tuple[int, int],
+  out_hw: tuple[int, int],
+  scale: float,
+  focus_yxyx: Float[np.ndarray, " 4"] | None = None,
+) -> Window:
+  """Draws where to crop.
+
+  Without a focus every position on the page is equally likely. With one, every
+  position that shows the whole object is: the object lies anywhere in the crop,
+  not in its middle. Of an object larger than the crop some part is shown. A
+  page smaller than the crop lies anywhere in it, surrounded by paper.
+
+  Args:
+    rng: source of randomness.
+    page_hw: height and width of the page in pixels.
+    out_hw: height and width of the crop in pixels, after scaling.
+    scale: crop pixels per page pixel.
+    focus_yxyx: box of the object to show, page pixels.
+  """
+  corner, size = [], []
+  for axis in (0, 1):
+    length = source_size(out_hw[axis], scale)
+    spare = page_hw[axis] - length
+    low, high = min(0, spare), max(0, spare)
+    if focus_yxyx is not None:
+      start, stop = focus_yxyx[axis], focus_yxyx[axis + 2]
+      # Both orders: an object longer than the window covers it all instead.
+      first = min(np.ceil(stop) - length, np.floor(start))
+      last = max(np.ceil(stop) - length, np.floor(start))
+      low, high = (
+        int(np.clip(first, low, high)),
+        int(np.clip(last, low, high)),
+      )
+    corner.append(int(rng.integers(low, high + 1)))
+    size.append(length)
+  return Window(
+    corner[0], corner[1], (size[0], size[1]), (out_hw[0], out_hw[1])
+  )
+
+
+def page_window(
+  page_hw: tuple[int, int], scale: float, multiple: int
+) -> Window:
+  """The whole page, scaled, with paper added below and to the right.
+
+  Args:
+    page_hw: height and width in pixels.
+    scale: output pixels per page pixel.
+    multiple: the sides of the output are multiples of this, px.
+  """
+  out, source = [], []
+  for length in page_hw:
+    px = -(-int(np.ceil(length * scale)) // multiple) * multiple
+    # Rounding may leave the source one pixel short of the page.
+    while source_size(px, scale) < length:
+      px += multiple
+    out.append(px)
+    source.append(source_size(px, scale))
+  return Window(0, 0, (source[0], source[1]), (out[0], out[1]))
+
+
+def cut(
+  image: UInt8[np.ndarray, "H W"], window: Window
+) -> UInt8[np.ndarray, "h w"]:
+  """The pixels of a window, resized; 0 (paper) outside the page."""
+  height, width = window.source_hw
+  y0, x0 = max(window.top, 0), max(window.left, 0)
+  y1 = min(window.top + height, image.shape[0])
+  x1 = min(window.left + width, image.shape[1])
+  region = image[y0:y1, x0:x1]
+  if region.shape != window.source_hw:
+    padded = np.zeros(window.source_hw, np.uint8)
+    padded[
+      y0 - window.top : y1 - window.top, x0 - window.left : x1 - window.left
+    ] = region
+    region = padded
+  if region.shape == window.out_hw:
+    return np.ascontiguousarray(region)
+  # INTER_AREA averages all the pixels below an output pixel; only for
+  # shrinking, where thin lines would else vanish.
+  shrinks = window.out_hw[0] <= height and window.out_hw[1] <= width
+  return cv2.resize(
+    region,
+    (window.out_hw[1], window.out_hw[0]),
+    interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+  )
+
+
+def visible_boxes(
+  boxes_yxyx: Float[np.ndarray, "n 4"],
+  hw: tuple[int, int],
+  min_visible: float,
+) -> tuple[Float[np.ndarray, "n 4"], Bool[np.ndarray, " n"]]:
+  """Boxes cut to a crop, and which of them to keep.
+
+  A box that the crop cuts becomes its visible part: its centre, and so its
+  disc, is the centre of what can be seen. (The maps in the tests' golden values
+  were made from boxes cut in this way.)
+
+  Args:
+    boxes_yxyx: in pixels of the crop, not clipped.
+    hw: height and width of the crop.
+    min_visible: share of the box's area that must be inside.
+  """
+  clipped = np.asarray(boxes_lib.clip(boxes_yxyx, *hw))
+  area = np.asarray(boxes_lib.areas(clipped))
+  whole = np.asarray(boxes_lib.areas(boxes_yxyx))
+  # The slack keeps boxes that lie inside but lost a rounding error.
+  return clipped, (area > 0) & (area >= (min_visible - 1e-5) * whole)
+
+
+def flip_horizontally(
+  image: UInt8[np.ndarray, "h w"], boxes_yxyx: Float[np.ndarray, "n 4"]
+) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "n 4"]]:
+  """Mirrors left and right."""
+  y0, x0, y1, x1 = boxes_yxyx.T
+  width = np.float32(image.shape[1])
+  flipped = np.stack([y0, width - x1, y1, width - x0], axis=1)
+  return np.ascontiguousarray(image[:, ::-1]), flipped
+
+
+def nearest_to_centre(
+  boxes_yxyx: Float[np.ndarray, "n 4"], hw: tuple[int, int], count: int
+) -> Int[np.ndarray, " m"]:
+  """Rows of the `count` boxes nearest to the crop's centre, in their order."""
+  offset = boxes_lib.centers_yx(boxes_yxyx) - np.array(hw) / 2
+  nearest = np.argsort((offset**2).sum(axis=1), kind="stable")[:count]
+  return np.sort(nearest)
+
+
+def pad_boxes(
+  boxes_yxyx: Float[np.ndarray, "n 4"],
+  labels: Int[np.ndarray, " n"],
+  count: int,
+) -> tuple[
+  Float[np.ndarray, "count 4"],
+  Int[np.ndarray, " count"],
+  Bool[np.ndarray, " count"],
+]:
+  """Boxes, labels and mask of exactly `count` rows; n must not exceed it."""
+  n = len(boxes_yxyx)
+  if n > count:
+    raise ValueError(f"{n} boxes do not fit into {count} rows")
+  padded = np.zeros((count, 4), np.float32)
+  padded[:n] = boxes_yxyx
+  ids = np.zeros(count, np.int32)
+  ids[:n] = labels
+  return padded, ids, np.arange(count) < n
+
+
+def to_network(image: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 1"]:
+  """uint8 ink 0..255 -> float32 ink 0..1 with a channel axis."""
+  return np.multiply(image, np.float32(1 / 255), dtype=np.float32)[..., None]
