@@ -31,7 +31,7 @@ def xywh_to_yxyx(boxes_xywh: Float[Array, "*n 4"]) -> Float[Array, "*n 4"]:
 
 
 def swap_xy(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n 4"]:
-  """xyxy <-> yxyx."""
+  """Swaps the axes of corner boxes: xyxy to yxyx and back."""
   return boxes[..., _np_of(boxes).asarray([1, 0, 3, 2])]
 
 

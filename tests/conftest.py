@@ -1,14 +1,14 @@
-"""Shared test setup: shapes are checked at run time, shared data is optional."""
+"""Shared setup: shapes are checked at run time, shared data is optional."""
 
 import pathlib
 
 import jaxtyping
 import pytest
 
-# Layers 0 to 2: array shapes and types are checked on every call in the tests.
+# Layers 0 to 2: array shapes and types are checked on every call in the tests
+# (not in structs: tree operations build those with leaves of any kind).
 jaxtyping.install_import_hook(
   [
-    "dwd_jax.structs",
     "dwd_jax.boxes",
     "dwd_jax.targets",
     "dwd_jax.losses",
