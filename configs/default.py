@@ -126,6 +126,9 @@ def get_config() -> ml_collections.ConfigDict:
   e.energy_cutoff = 10.0  # a level: pixels above it belong to a component
   e.min_area_px = 4
   e.min_seed_level = 10.0  # watershed: lowest peak that seeds a basin
+  e.min_saddle_depth = 1.0  # watershed: levels of dip between two objects
+  e.smooth = 0  # watershed: passes of a 3 x 3 filter before the peaks
+  e.class_pixels = 9  # watershed: pixels around a peak that vote on its class
   e.max_detections = 2048  # slots K of a page
   e.size = "mean"  # mean, max (the paper's)
   e.legacy = False  # threshold exactly as the original, quirks included

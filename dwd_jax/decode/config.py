@@ -1,0 +1,75 @@
+"""Settings of the decode."""
+
+import dataclasses
+
+from dwd_jax import errors
+
+METHODS = ("watershed", "threshold")
+SIZES = ("mean", "max")
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeConfig:
+  """What counts as an object; the keys of the config section `decode`.
+
+  Attributes:
+    method: "watershed" splits touching discs at their energy peaks,
+      "threshold" takes whole connected components (the paper's).
+    energy_cutoff: a level; pixels above it belong to an object.
+    min_seed_level: watershed: a lower peak is no object.
+    min_saddle_depth: watershed, levels: two peaks are one object unless the
+      way from the lower to the higher one dips at least this far below it.
+    smooth: watershed: passes of a 3 x 3 binomial filter before the peaks.
+    min_area_px: objects with fewer pixels above the cutoff are dropped.
+    max_detections: slots K of a page.
+    size: box size as the "mean" or the "max" (the paper's) of the pixels.
+    class_pixels: watershed: pixels around the peak that vote on the class; an
+      odd square number. The threshold method lets every pixel vote.
+    legacy: threshold exactly as the original, quirks included.
+    num_energy_levels: E; scores are levels / (E - 1).
+  """
+
+  method: str = "watershed"
+  energy_cutoff: float = 10.0
+  min_seed_level: float = 10.0
+  min_saddle_depth: float = 1.0
+  smooth: int = 0
+  min_area_px: int = 4
+  max_detections: int = 2048
+  size: str = "mean"
+  class_pixels: int = 9
+  legacy: bool = False
+  num_energy_levels: int = 20
+
+  def __post_init__(self):
+    """Checks the values, so that a typo in a config has a clear message."""
+    for key, known in (("method", METHODS), ("size", SIZES)):
+      if getattr(self, key) not in known:
+        raise errors.InputError(
+          f"config key decode.{key}: {getattr(self, key)!r} is unknown; "
+          f"choose one of {', '.join(known)}"
+        )
+    side = round(self.class_pixels**0.5)
+    if side % 2 == 0 or side * side != self.class_pixels:
+      raise errors.InputError(
+        f"config key decode.class_pixels: {self.class_pixels} is not the "
+        "square of an odd number; choose 1, 9, 25, 49 or 81"
+      )
+    for key, least in (
+      ("max_detections", 1),
+      ("min_area_px", 0),
+      ("smooth", 0),
+      ("min_saddle_depth", 0.0),
+      ("energy_cutoff", 0.0),
+      ("num_energy_levels", 2),
+    ):
+      if getattr(self, key) < least:
+        raise errors.InputError(
+          f"config key decode.{key}: {getattr(self, key)} is too small; "
+          f"choose {least} or more"
+        )
+    if self.legacy and (self.method, self.size) != ("threshold", "max"):
+      raise errors.InputError(
+        "config key decode.legacy: needs decode.method=threshold and "
+        "decode.size=max; set both or turn legacy off"
+      )

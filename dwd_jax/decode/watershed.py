@@ -1,0 +1,145 @@
+"""Maps -> Detections: the decode of Deep Watershed Detection.
+
+Pages and energy groups are walked one after the other (`lax.map`): vmap would
+turn every early exit into a select and do all the work always.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from dwd_jax import boxes, structs
+from dwd_jax.decode import basins as basins_lib
+from dwd_jax.decode import components, foreground, objects, votes
+from dwd_jax.decode import config as config_lib
+
+# (page int32 [P], y int32 [P], x int32 [P], group int32 [P]) -> [P, C]
+ClassFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def decode(
+  energy_logits: Float[jax.Array, "B h w G E"],
+  sizes: Float[jax.Array, "B h w G 2"],
+  class_fn: ClassFn,
+  cfg: config_lib.DecodeConfig,
+) -> structs.Detections:
+  """Turns the network's maps into boxes.
+
+  Args:
+    energy_logits: softmax logits over E energy levels, for G energy groups.
+    sizes: (height, width) of the box in pixels of the map.
+    class_fn: class probabilities at the pixels (page, y, x, group), each
+      int32 [P], as float32 [P, C]; classes of other groups are 0. A row of
+      zeros is background and casts no vote.
+    cfg: settings.
+
+  Returns:
+    K detections of each page, best first, in pixels of the map.
+  """
+  return decode_levels(
+    expected_levels(energy_logits, cfg), sizes, class_fn, cfg
+  )
+
+
+def expected_levels(
+  energy_logits: Float[jax.Array, "*n E"], cfg: config_lib.DecodeConfig
+) -> Float[jax.Array, "*n"]:
+  """Energy level of each pixel: the mean of the softmax over the levels.
+
+  Method `threshold` takes the likeliest level, as the paper does.
+  """
+  if cfg.method == "threshold":
+    return energy_logits.argmax(-1).astype(jnp.float32)
+  level = jnp.arange(energy_logits.shape[-1], dtype=jnp.float32)
+  return jax.nn.softmax(energy_logits.astype(jnp.float32)) @ level
+
+
+def decode_levels(
+  energy_levels: Float[jax.Array, "B h w G"],
+  sizes: Float[jax.Array, "B h w G 2"],
+  class_fn: ClassFn,
+  cfg: config_lib.DecodeConfig,
+) -> structs.Detections:
+  """Turns energy levels into boxes; see `decode`.
+
+  Args:
+    energy_levels: level 0 (background) .. E - 1 (centre) of each pixel.
+    sizes: (height, width) of the box in pixels of the map; 0 = unknown.
+    class_fn: see `decode`.
+    cfg: settings.
+
+  Returns:
+    K detections of each page, best first, in pixels of the map.
+  """
+  num_pages, _, _, num_groups = energy_levels.shape
+
+  def plane(page, group):
+    def classes(y, x):
+      return class_fn(jnp.full_like(y, page), y, x, jnp.full_like(y, group))
+
+    return _decode_plane(
+      energy_levels[page, :, :, group],
+      sizes[page, :, :, group],
+      classes,
+      cfg,
+    )
+
+  def decode_page(page):
+    groups = jnp.arange(num_groups, dtype=jnp.int32)
+    found = jax.lax.map(lambda group: plane(page, group), groups)
+    return _best_of_groups(found, cfg.max_detections)
+
+  pages = jnp.arange(num_pages, dtype=jnp.int32)
+  return jax.lax.map(decode_page, pages)
+
+
+def _decode_plane(levels, sizes, class_fn, cfg):
+  """Detections of one page and one energy group, in no order."""
+  h, w = levels.shape
+  if cfg.method == "threshold":
+    mask = levels > cfg.energy_cutoff
+    roots = components.component_roots(mask).reshape(-1)
+    pixels, num_pixels = foreground.compact(mask.reshape(-1))
+    found = objects.measure_components(
+      roots, pixels, num_pixels, levels, sizes, cfg
+    )
+    labels, share = votes.vote_all_pixels(
+      found, roots, pixels, num_pixels, w, class_fn
+    )
+  else:
+    levels = basins_lib.smooth(levels, cfg.smooth)
+    basins = basins_lib.find_basins(
+      levels, cfg.energy_cutoff, cfg.min_saddle_depth
+    )
+    found = objects.measure_basins(basins, levels, sizes, cfg)
+    labels, share = votes.vote_near_peaks(found, basins.peaks, w, class_fn, cfg)
+  if cfg.legacy:
+    half = jnp.trunc(found.sizes) / 2
+    corners = (found.centers - half, found.centers + half)
+    found_boxes = jnp.round(jnp.concatenate(corners, 1))
+  else:
+    found_boxes = boxes.from_centers(found.centers, found.sizes)
+    found_boxes = boxes.clip(found_boxes, h, w)
+  return structs.Detections(
+    boxes_yxyx=jnp.where(found.valid[:, None], found_boxes, 0),
+    labels=jnp.where(found.valid, labels, 0),
+    scores=jnp.where(found.valid, found.confidence * share, 0),
+    valid=found.valid,
+    count=found.count,
+  )
+
+
+def _best_of_groups(found, k):
+  """Merges the groups of one page: the best K of G * K slots, sorted."""
+  flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)
+  order = jnp.where(flat.valid, flat.scores, -1)
+  best = jax.lax.top_k(order, k)[1]
+  return structs.Detections(
+    boxes_yxyx=flat.boxes_yxyx[best],
+    labels=flat.labels[best],
+    scores=flat.scores[best],
+    valid=flat.valid[best],
+    count=found.count.sum(),
+  )

@@ -1,0 +1,107 @@
+"""Which class paints on which energy plane.
+
+Objects that share a centre, such as a notehead and its ledger line, cannot be
+told apart on one energy plane. The classes are therefore spread over G groups
+with a plane each, so that classes that often meet are apart. The groups come
+from the boxes of the training set; one group is the paper.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Int
+
+from dwd_jax import boxes as boxes_lib
+
+
+def count_conflicts(
+  pages: Iterable[tuple[np.ndarray, np.ndarray]],
+  num_classes: int,
+  disc_px: float,
+  scale: float,
+) -> tuple[Int[np.ndarray, "C C"], Int[np.ndarray, " C"]]:
+  """Counts the pairs of objects that are too near for one energy plane.
+
+  Args:
+    pages: (boxes_yxyx [n, 4] in source pixels, labels [n]) of each page.
+    num_classes: C.
+    disc_px: diameter of the energy disc; centres nearer than half of it clash.
+    scale: from source pixels to pixels of the network's input.
+
+  Returns:
+    conflicts: int64 [C, C], symmetric; the diagonal counts a pair of one class
+      twice, as any other pair is counted in two places.
+    frequency: int64 [C], objects of each class.
+  """
+  conflicts = np.zeros((num_classes, num_classes), np.int64)
+  frequency = np.zeros(num_classes, np.int64)
+  reach = disc_px / 2
+  for boxes_yxyx, labels in pages:
+    labels = np.asarray(labels, np.int64)
+    frequency += np.bincount(labels, minlength=num_classes)
+    centers = boxes_lib.centers_yx(np.asarray(boxes_yxyx, np.float64)) * scale
+    order = np.argsort(centers[:, 0], kind="stable")
+    centers, labels = centers[order], labels[order]
+    # Only the objects in the next `reach` rows can be near.
+    ends = np.searchsorted(centers[:, 0], centers[:, 0] + reach)
+    for i, end in enumerate(ends):
+      offset = centers[i + 1 : end] - centers[i]
+      near = labels[i + 1 : end][(offset**2).sum(1) < reach**2]
+      np.add.at(conflicts, (labels[i], near), 1)
+      np.add.at(conflicts, (near, labels[i]), 1)
+  return conflicts, frequency
+
+
+def colour(
+  conflicts: Int[np.ndarray, "C C"],
+  frequency: Int[np.ndarray, " C"],
+  num_groups: int,
+) -> Int[np.ndarray, " C"]:
+  """Spreads the classes over groups, the most frequent class first.
+
+  Each class goes where it clashes least with the classes already there; of
+  equal groups the one with the fewest objects, then the first.
+
+  Args:
+    conflicts: see `count_conflicts`.
+    frequency: objects of each class.
+    num_groups: G.
+
+  Returns:
+    int32 [C], the group of each class, 0 .. G-1.
+  """
+  if num_groups < 1:
+    raise ValueError(f"num_groups is {num_groups}; one is the least")
+  groups = np.zeros(len(frequency), np.int32)
+  clashes = np.zeros((num_groups, len(frequency)), np.int64)
+  load = np.zeros(num_groups, np.int64)
+  for label in np.argsort(-frequency, kind="stable"):
+    group = np.lexsort((load, clashes[:, label]))[0]
+    groups[label] = group
+    clashes[group] += conflicts[label]
+    load[group] += frequency[label]
+  return groups
+
+
+def assign_groups(
+  pages: Iterable[tuple[np.ndarray, np.ndarray]],
+  num_classes: int,
+  num_groups: int,
+  disc_px: float = 17.0,
+  scale: float = 1.0,
+) -> Int[np.ndarray, " C"]:
+  """Energy group of each class, from the boxes of a training set.
+
+  Args:
+    pages: (boxes_yxyx [n, 4] in source pixels, labels [n]) of each page.
+    num_classes: C.
+    num_groups: G; 1 puts every class on one plane, as the paper.
+    disc_px: diameter of the energy disc.
+    scale: from source pixels to pixels of the network's input.
+
+  Returns:
+    int32 [C], 0 .. G-1; see `colour`.
+  """
+  return colour(
+    *count_conflicts(pages, num_classes, disc_px, scale), num_groups
+  )
