@@ -1,0 +1,86 @@
+"""`python -m dwd_jax.engrave`: flags of the page generator."""
+
+import argparse
+import sys
+import time
+
+from dwd_jax.engrave import dataset as g
+from dwd_jax.errors import InputError
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m dwd_jax.engrave", description=__doc__
+  )
+  add = parser.add_argument
+  add("--out", required=True, help="a new folder")
+  add("--pages", type=int, required=True, help="how many pages")
+  add("--seed", type=int, default=0, help="same seed, same pages")
+  add(
+    "--font",
+    default=",".join(g.DEFAULT_FONTS),
+    help=f"music fonts, of {','.join(g.ALL_FONTS)}",
+  )
+  add("--vocabulary", default="deepscores_v1", help="names of the classes")
+  add("--workers", type=int, default=0, help="processes; 0 = one per core")
+  add("--input", default="", help="folder of MusicXML, MEI or kern files")
+  add("--width", type=int, default=1050, help="of a page, px")
+  add("--height", type=int, default=1485, help="of a page, px")
+  add("--staff-space", type=float, default=9.0, help="between lines, px")
+  add("--jitter", type=float, default=0.05, help="of the staff space")
+  add("--splits", default="", help="shares, as train=80,val=8,test=12")
+  add("--weights", default="", help="NAME=VALUE,...; see weights.py")
+  return parser
+
+
+def _pairs(flag: str, text: str) -> dict[str, float]:
+  """NAME=VALUE,... as a dictionary."""
+  found = {}
+  for part in text.split(",") if text else []:
+    name, _, value = part.partition("=")
+    try:
+      found[name.strip()] = float(value)
+    except ValueError:
+      raise InputError(f"--{flag}: {part!r} is not NAME=NUMBER") from None
+  return found
+
+
+def main(argv: list[str]) -> int:
+  """Runs the generator; returns the exit code."""
+  flags = _parser().parse_args(argv)
+  start = time.monotonic()
+  try:
+    summary = g.generate(
+      flags.out,
+      flags.pages,
+      flags.seed,
+      fonts=[f for f in flags.font.split(",") if f],
+      words=flags.vocabulary,
+      workers=flags.workers,
+      width=flags.width,
+      height=flags.height,
+      staff_space=flags.staff_space,
+      jitter=flags.jitter,
+      shares=_pairs("splits", flags.splits) or None,
+      weights=_pairs("weights", flags.weights),
+      input_folder=flags.input,
+      progress=g.print_progress,
+    )
+  except InputError as e:
+    print(f"error: {e}", file=sys.stderr)
+    return 2
+  seconds = time.monotonic() - start
+  classes = sum(count > 0 for count in summary.objects.values())
+  print(
+    f"{summary.pages} pages of {summary.scores} scores "
+    f"({', '.join(f'{k} {v}' for k, v in summary.splits.items())}), "
+    f"{sum(summary.objects.values())} objects of {classes} classes, "
+    f"{seconds:.1f} s: {flags.out}"
+  )
+  for score, reason in summary.skipped:
+    print(f"skipped {score}: {reason}", file=sys.stderr)
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

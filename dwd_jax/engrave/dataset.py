@@ -1,0 +1,249 @@
+"""Writes a data set of generated pages."""
+
+import dataclasses
+import os
+import pathlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import verovio
+
+from dwd_jax.engrave import layout, pool, vocabulary
+from dwd_jax.engrave.engraver import Task
+from dwd_jax.engrave.pool import Outcome
+from dwd_jax.engrave.splits import Splitter
+from dwd_jax.engrave.weights import Weights
+from dwd_jax.errors import InputError
+
+ALL_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville", "Petaluma")
+DEFAULT_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville")
+_EXTENSIONS = {".mei", ".musicxml", ".xml", ".mxl", ".krn", ".kern"}
+_MAX_FAILURES = 20  # of random scores before the first page: give up
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """What was written.
+
+  Attributes:
+    pages: number of pages.
+    scores: number of scores they come from.
+    splits: pages per split.
+    objects: objects per class, all classes of the vocabulary, 0 included.
+    skipped: (score, reason) of those left out.
+  """
+
+  pages: int
+  scores: int
+  splits: dict[str, int]
+  objects: dict[str, int]
+  skipped: list[tuple[str, str]]
+
+
+def generate(
+  out: str | os.PathLike,
+  pages: int,
+  seed: int = 0,
+  *,
+  fonts: Sequence[str] = DEFAULT_FONTS,
+  words: str = "deepscores_v1",
+  workers: int = 0,
+  width: int = 1050,
+  height: int = 1485,
+  staff_space: float = 9.0,
+  jitter: float = 0.05,
+  shares: Mapping[str, float] | None = None,
+  weights: Mapping[str, float] | None = None,
+  input_folder: str | os.PathLike = "",
+  progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+  """Generates labelled pages in the folder layout of DeepScores.
+
+  Args:
+    out: a new or empty folder.
+    pages: how many.
+    seed: the same seed and versions give the same bytes, whatever `workers`.
+    fonts: of verovio's music fonts, one is drawn for each score.
+    words: the vocabulary, `deepscores_v1`.
+    workers: processes; 0 = one for every core.
+    width: of a page, px.
+    height: of a page, px.
+    staff_space: mean distance of two staff lines, px.
+    jitter: relative range of the staff space from score to score.
+    shares: of the pages by split; default 80 / 8 / 12 %. Splits are by score.
+    weights: changes to `weights.RATES` and `weights.CHOICES`.
+    input_folder: MusicXML, MEI or kern files to engrave instead of random
+      scores; again and again in other fonts until there are enough pages.
+    progress: called with (pages done, pages wanted).
+
+  Returns:
+    A summary; also written to `out`/engraved.json.
+
+  Raises:
+    InputError: for an argument out of range, an `out` that is not empty, or
+      files of which none can be engraved.
+  """
+  folder = pathlib.Path(out)
+  _check(pages, fonts, width, height, staff_space, jitter)
+  changes = dict(weights or {})
+  Weights(changes)
+  names = vocabulary.get(words)
+  first = Task(
+    index=0,
+    seed=seed,
+    fonts=tuple(fonts),
+    width=width,
+    height=height,
+    staff_space=staff_space,
+    jitter=jitter,
+    vocabulary=words,
+    weights=changes,
+    path="",
+    stem="",
+  )
+  files = _music_files(pathlib.Path(input_folder)) if input_folder else []
+  writer = _Writer(pages, Splitter(shares), progress)
+  with layout.new_folder(folder) as temporary:
+    tasks = writer.tasks(first, files)
+    count = workers or os.cpu_count() or 1
+    for outcome in pool.run(tasks, count):
+      writer.take(outcome, temporary)
+    writer.check()
+    summary = writer.summary(names.names)
+    origin = {"seed": seed, "verovio": verovio.toolkit(False).getVersion()}
+    layout.write_lists(
+      temporary,
+      writer.splitter.pages,
+      names,
+      {**origin, **dataclasses.asdict(summary)},
+    )
+  return summary
+
+
+class _Writer:
+  """Takes outcomes in any order, writes them in the order of the scores."""
+
+  def __init__(
+    self,
+    wanted: int,
+    splitter: Splitter,
+    progress: Callable[[int, int], None] | None,
+  ):
+    self.wanted = wanted
+    self.splitter = splitter
+    self.progress = progress
+    self.waiting: dict[int, Outcome] = {}
+    self.next = 0
+    self.pages = 0
+    self.scores: set[str] = set()
+    self.objects: Counter[str] = Counter()
+    self.skipped: dict[str, str] = {}
+
+  def tasks(self, first: Task, files: list[pathlib.Path]) -> Iterator[Task]:
+    """Scores until there are enough pages."""
+    index = 0
+    while self.pages + self._ready() < self.wanted:
+      path, stem = "", f"engraved-{first.seed}-{index:05d}"
+      if files:
+        if index >= len(files) and len(self.skipped) == len(files):
+          return
+        path = str(files[index % len(files)])
+        stem = f"{files[index % len(files)].stem}-{index:05d}"
+      yield dataclasses.replace(first, index=index, path=path, stem=stem)
+      index += 1
+
+  def _ready(self) -> int:
+    return sum(len(o.pages) for o in self.waiting.values())
+
+  def take(self, outcome: Outcome, folder: pathlib.Path) -> None:
+    """Keeps an outcome and writes what is next in line."""
+    self.waiting[outcome.task.index] = outcome
+    while self.next in self.waiting:
+      outcome = self.waiting.pop(self.next)
+      self.next += 1
+      score = outcome.task.path or outcome.task.stem
+      if outcome.error:
+        self.skipped[score] = outcome.error
+        if not self.pages and len(self.skipped) >= _MAX_FAILURES:
+          self.check()
+      pages = outcome.pages[: self.wanted - self.pages]
+      if not pages:
+        continue
+      for page in pages:
+        layout.write_page(folder, page.name, page.png, page.xml)
+        self.objects.update(page.counts)
+      self.splitter.add(score, [page.name for page in pages])
+      self.scores.add(score)
+      self.pages += len(pages)
+      if self.progress:
+        self.progress(self.pages, self.wanted)
+
+  def check(self) -> None:
+    """Raises where nothing at all could be engraved."""
+    if not self.pages:
+      name, reason = next(iter(self.skipped.items()))
+      raise InputError(
+        f"none of {len(self.skipped)} scores could be engraved; {name}: {reason}"
+      )
+
+  def summary(self, names: Sequence[str]) -> Summary:
+    """What was written."""
+    return Summary(
+      pages=self.pages,
+      scores=len(self.scores),
+      splits={k: len(v) for k, v in self.splitter.pages.items()},
+      objects={name: self.objects[name] for name in names},
+      skipped=list(self.skipped.items()),
+    )
+
+
+def _check(
+  pages: int,
+  fonts: Sequence[str],
+  width: int,
+  height: int,
+  staff_space: float,
+  jitter: float,
+) -> None:
+  """Raises InputError for what cannot work."""
+  if pages < 1:
+    raise InputError(f"pages={pages} must be at least 1")
+  unknown = [font for font in fonts if font not in ALL_FONTS]
+  if unknown or not fonts:
+    raise InputError(
+      f"font {', '.join(unknown) or '(none)'} is unknown; verovio has "
+      f"{', '.join(ALL_FONTS)}"
+    )
+  if not 4 <= staff_space <= 60:
+    raise InputError(f"staff_space={staff_space} must be 4 to 60 px")
+  if not 0 <= jitter <= 0.5:
+    raise InputError(f"jitter={jitter} must be 0 to 0.5")
+  for name, size in (("width", width), ("height", height)):
+    if not 40 * staff_space <= size <= 20000:
+      raise InputError(
+        f"{name}={size} must be 40 staff spaces ({40 * staff_space:g} px) to "
+        "20000 px"
+      )
+
+
+def _music_files(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Music files in the folder and below, in a fixed order."""
+  if not folder.is_dir():
+    raise InputError(f"input {folder} is not a folder")
+  files = sorted(
+    p for p in folder.rglob("*") if p.suffix.lower() in _EXTENSIONS
+  )
+  if not files:
+    raise InputError(
+      f"input {folder} has no music files ({' '.join(sorted(_EXTENSIONS))})"
+    )
+  return files
+
+
+def print_progress(done: int, wanted: int) -> None:
+  """A line for every tenth of the pages, or a moving one on a terminal."""
+  if sys.stderr.isatty():
+    print(f"\rpage {done} of {wanted}", end="", file=sys.stderr)
+  elif done * 10 // wanted != (done - 1) * 10 // wanted:
+    print(f"page {done} of {wanted}", file=sys.stderr)

@@ -1,0 +1,165 @@
+"""One score -> its pages: verovio, boxes, raster. Runs in a worker process."""
+
+import dataclasses
+import random
+from collections import Counter
+
+import verovio
+
+from dwd_jax.engrave import (
+  labels,
+  raster,
+  verovio_svg,
+  vocabulary,
+)
+from dwd_jax.engrave.layout import annotation_xml
+from dwd_jax.engrave.mei_score import ScoreWriter
+from dwd_jax.engrave.weights import Weights
+
+# Measures that fill a page of 1050 x 1485 px at 9 px a staff space, and a
+# little more: what does not fit on the pages asked for is not drawn.
+_MEASURES = {
+  "solo": 62,
+  "percussion": 75,
+  "piano": 26,
+  "duo": 18,
+  "quartet": 10,
+  "choir": 10,
+}
+_STANDARD_AREA = 1050 * 1485 / 9**2
+_MAX_PAGES = 12  # of one foreign file: no file fills a data set by itself
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """One score to engrave; everything that decides its pages.
+
+  Attributes:
+    index: number of the score; with the seed it decides all that is random.
+    seed: of the data set.
+    fonts: music fonts to choose from.
+    width: of a page, px.
+    height: of a page, px.
+    staff_space: mean distance of two staff lines, px.
+    jitter: relative range of the staff space.
+    vocabulary: name of the classes.
+    weights: changed rates and choices of the writer.
+    path: a music file; "" = a random score.
+    stem: beginning of the page names.
+  """
+
+  index: int
+  seed: int
+  fonts: tuple[str, ...]
+  width: int
+  height: int
+  staff_space: float
+  jitter: float
+  vocabulary: str
+  weights: dict[str, float]
+  path: str
+  stem: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EngravedPage:
+  """A finished page: name without extension, files, objects per class."""
+
+  name: str
+  png: bytes
+  xml: bytes
+  counts: dict[str, int]
+
+
+def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
+  """Engraves a score.
+
+  Args:
+    task: the score.
+    toolkit: verovio's, reused from score to score.
+
+  Returns:
+    Its pages; the same for the same task, whatever was engraved before.
+
+  Raises:
+    ValueError: if verovio cannot read the file or finds no symbols.
+  """
+  rng = random.Random(f"{task.seed}/{task.index}")
+  font = rng.choice(task.fonts)
+  space = task.staff_space * (1 + task.jitter * rng.uniform(-1, 1))
+  px_per_unit = space / verovio_svg.UNITS_PER_SPACE
+  toolkit.resetOptions()
+  toolkit.setOptions(_options(rng, task, font, px_per_unit))
+  if task.path:
+    pages = _MAX_PAGES
+    if not toolkit.loadFile(task.path):
+      raise ValueError("verovio cannot read it")
+  else:
+    pages = rng.choice((1, 1, 2))
+    score = ScoreWriter(rng, Weights(task.weights))
+    area = task.width * task.height / space**2 / _STANDARD_AREA
+    measures = max(4, round(_MEASURES[score.kind] * area * pages))
+    if not toolkit.loadData(score.write(measures)):
+      raise ValueError("verovio cannot read the generated score")
+  found = []
+  for number in range(1, min(pages, toolkit.getPageCount()) + 1):
+    name = f"{task.stem}-{font.lower()}-page-{number}"
+    page = _page(task, toolkit.renderToSVG(number), name, font, px_per_unit)
+    if page is not None:
+      found.append(page)
+  if not found:
+    raise ValueError("no symbols on its pages")
+  return found
+
+
+def _options(
+  rng: random.Random, task: Task, font: str, px_per_unit: float
+) -> dict:
+  # Page sizes are in tenths of units. Header and footer are text only.
+  return {
+    "font": font,
+    "pageWidth": round(task.width / px_per_unit / 10),
+    "pageHeight": round(task.height / px_per_unit / 10),
+    "pageMarginLeft": rng.randrange(60, 120),
+    "pageMarginRight": rng.randrange(50, 100),
+    "pageMarginTop": rng.randrange(50, 140),
+    "pageMarginBottom": rng.randrange(50, 100),
+    "scale": 100,
+    "header": "none",
+    "footer": "none",
+    "breaks": "auto",
+    "justifyVertically": True,
+    "justificationMaxVertical": 0.3,
+    "spacingStaff": rng.randrange(8, 13),
+    "spacingSystem": rng.randrange(4, 10),
+    "spacingLinear": rng.uniform(0.2, 0.3),
+    "spacingNonLinear": rng.uniform(0.52, 0.65),
+    "staffLineWidth": rng.uniform(0.13, 0.2),
+    "xmlIdSeed": 1,
+    "smuflTextFont": "none",
+    "svgFormatRaw": True,
+    "svgAdditionalAttribute": ["note@grace", "chord@grace"],
+  }
+
+
+def _page(
+  task: Task, svg: str, name: str, font: str, px_per_unit: float
+) -> EngravedPage | None:
+  """Boxes and raster of one page; None without any symbol."""
+  page = verovio_svg.read_page(svg, font)
+  words = vocabulary.get(task.vocabulary)
+  objects = labels.page_objects(page, words)
+  boxes = []
+  for label, (x0, y0, x1, y1) in objects:
+    whole = (y1 - y0) * (x1 - x0) * px_per_unit**2
+    x0, x1 = (min(max(x * px_per_unit, 0), task.width) for x in (x0, x1))
+    y0, y1 = (min(max(y * px_per_unit, 0), task.height) for y in (y0, y1))
+    # A symbol more than half outside of the page is not there.
+    if (y1 - y0) * (x1 - x0) > 0.5 * whole:
+      boxes.append((label, (y0, x0, y1, x1)))
+  if not boxes:
+    return None
+  drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
+  png = raster.to_png(raster.render(drawing))
+  xml = annotation_xml(f"{name}.png", (task.height, task.width), boxes)
+  return EngravedPage(name, png, xml, dict(Counter(b[0] for b in boxes)))

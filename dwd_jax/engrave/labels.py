@@ -1,0 +1,148 @@
+"""Marks of an engraved page -> labelled boxes.
+
+The names follow DeepScores; what a vocabulary does not list gets no box.
+"""
+
+from collections.abc import Iterator
+
+from dwd_jax.engrave import clefs, outlines
+from dwd_jax.engrave.outlines import Bounds
+from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Group, Mark, Page
+from dwd_jax.engrave.vocabulary import Vocabulary
+
+Object = tuple[str, Bounds]
+
+# A glyph of full size has 4 staff spaces to the em. Grace and cue notes are
+# at 0.75, clef changes without a glyph of their own at 0.66 of that.
+_FULL_SCALE = UNITS_PER_SPACE * 4 / 1000
+_SMALL_BELOW = 0.9
+_NOT_SYMBOLS = {"multiRestNum", "ending", "tempo", "dir", "harm", "metaMark"}
+_TWO_DIGITS = {(0xE081, 0xE082): "timeSig12", (0xE081, 0xE086): "timeSig16"}
+
+
+def page_objects(page: Page, vocabulary: Vocabulary) -> list[Object]:
+  """Finds the symbols of a page.
+
+  Args:
+    page: the measured page.
+    vocabulary: the classes to look for.
+
+  Returns:
+    (class name, bounds in page units) in drawing order, compound symbols after
+    the parts that are classes of their own.
+
+  Reference:
+    Differs from DeepScores: flats are boxed whole, not their left half.
+  """
+  finder = _Finder(page, vocabulary)
+  found = []
+  for index, group in enumerate(page.groups):
+    found += finder.objects(index, group)
+  return [item for item in found if item[0] in vocabulary.known]
+
+
+class _Finder:
+  """Looks symbols up, group by group."""
+
+  def __init__(self, page: Page, vocabulary: Vocabulary):
+    self.page = page
+    self.names = vocabulary.glyphs
+    self.children: list[list[int]] = [[] for _ in page.groups]
+    for index, group in enumerate(page.groups[1:], 1):
+      self.children[group.parent].append(index)
+
+  def objects(self, index: int, group: Group) -> Iterator[Object]:
+    """The symbols directly in one group."""
+    marks = [self.page.marks[i] for i in group.marks]
+    if group.cls == "grpSym":
+      yield from self._brace(marks)
+    elif group.cls == "meterSig":
+      yield from self._meter(marks)
+    elif group.cls == "multiRest":
+      yield from self._multi_rest(marks)
+    elif group.cls == "clef":
+      for mark in marks:
+        yield from clefs.objects(self.page, group, mark, self.names)
+    elif group.cls == "dots":
+      for mark in marks:
+        yield "augmentationDot", mark.bounds
+    elif group.cls == "arpeg":
+      if marks:
+        yield "arpeggiato", outlines.union(m.bounds for m in marks)
+    elif group.cls == "fing":
+      for mark in marks:
+        yield f"fingering{mark.text.strip()}", mark.bounds
+    elif group.cls == "tupletNum" and len(marks) != 1:
+      return  # 12 is not a 1 and a 2
+    elif group.cls not in _NOT_SYMBOLS:
+      for mark in marks:
+        yield from self._glyph(group, mark)
+      if group.cls in ("note", "chord") and "grace" in group.data:
+        yield from self._grace(index, group)
+
+  def _glyph(self, group: Group, mark: Mark) -> Iterator[Object]:
+    """A glyph that is a symbol by itself."""
+    name = self.names.get(mark.code)
+    if name is None or name.startswith("timeSig"):
+      return
+    if group.cls == "keyAccid":
+      name = name.replace("accidental", "key")
+    elif is_small(mark) and name.startswith(("note", "flag", "accidental")):
+      name += "Small"
+    yield name, mark.bounds
+
+  def _brace(self, marks: list[Mark]) -> Iterator[Object]:
+    """A brace is a glyph or two curved shapes; brackets are straight."""
+    curved = [m for m in marks if m.tag == "path" or m.code == 0xE000]
+    if curved and len(curved) == len(marks):
+      yield "brace", outlines.union(m.bounds for m in curved)
+
+  def _meter(self, marks: list[Mark]) -> Iterator[Object]:
+    """Digits one by one, but 12 and 16 as one symbol."""
+    rows: dict[int, list[Mark]] = {}
+    for mark in marks:
+      rows.setdefault(round(mark.matrix[5]), []).append(mark)
+    for row in rows.values():
+      two = _TWO_DIGITS.get(tuple(mark.code for mark in row))
+      if two:
+        yield two, outlines.union(m.bounds for m in row)
+        continue
+      for mark in row:
+        if mark.code in self.names:
+          yield self.names[mark.code], mark.bounds
+
+  def _multi_rest(self, marks: list[Mark]) -> Iterator[Object]:
+    bars = [m.bounds for m in marks if m.tag == "rect"]
+    if bars:
+      yield "restHBar", outlines.union(bars)
+    for mark in marks:
+      if mark.code in self.names:
+        yield self.names[mark.code], mark.bounds
+
+  def _grace(self, index: int, group: Group) -> Iterator[Object]:
+    """One grace note with a flag: head, stem, flag and slash together."""
+    parts: list[Mark] = []
+    flags = []
+    slash = False
+    todo = [index]
+    while todo:
+      at = todo.pop()
+      inside = self.page.groups[at]
+      marks = [self.page.marks[i] for i in inside.marks]
+      if inside.cls == "flag":
+        flags += [m.code for m in marks]
+      if inside.cls == "stem":
+        slash = slash or len(marks) > 1
+      if inside.cls in ("flag", "stem", "notehead"):
+        parts += marks
+      todo += self.children[at]
+    if len(flags) == 1 and flags[0] in (0xE240, 0xE241):
+      kind = "Acciaccatura" if slash else "Appoggiatura"
+      direction = "Up" if flags[0] == 0xE240 else "Down"
+      name = f"graceNote{kind}Stem{direction}"
+      yield name, outlines.union(m.bounds for m in parts)
+
+
+def is_small(mark: Mark) -> bool:
+  """Whether a glyph is of grace or cue size."""
+  return mark.scale < _SMALL_BELOW * _FULL_SCALE

@@ -1,0 +1,276 @@
+"""Rhythm -> the MEI of one layer: pitches, chords, grace notes, signs."""
+
+import dataclasses
+import random
+
+from dwd_jax.engrave.mei_rhythm import WHOLE, Bundle, Node, Slot
+from dwd_jax.engrave.weights import Weights
+
+_LETTERS = "cdefgab"
+# Clef -> (MEI attributes, diatonic number of the lowest line; 28 = C4).
+CLEFS: dict[str, tuple[str, int]] = {
+  "gClef": ('shape="G" line="2"', 30),
+  "gClef_8vb": ('shape="G" line="2" dis="8" dis.place="below"', 23),
+  "gClef_8va": ('shape="G" line="2" dis="8" dis.place="above"', 37),
+  "gClef_15ma": ('shape="G" line="2" dis="15" dis.place="above"', 44),
+  "gClef_15mb": ('shape="G" line="2" dis="15" dis.place="below"', 16),
+  "fClef": ('shape="F" line="4"', 18),
+  "fClef_8vb": ('shape="F" line="4" dis="8" dis.place="below"', 11),
+  "cClefAlto": ('shape="C" line="3"', 24),
+  "cClefTenor": ('shape="C" line="4"', 22),
+  "perc": ('shape="perc"', 30),
+}
+_ACCIDENTALS = {
+  "accidentalFlat": "f",
+  "accidentalNatural": "n",
+  "accidentalSharp": "s",
+  "accidentalDoubleSharp": "x",
+  "accidentalDoubleFlat": "ff",
+}
+_ARTICULATIONS = {
+  "articStaccato": "stacc",
+  "articAccent": "acc",
+  "articTenuto": "ten",
+  "articStaccatissimo": "stacciss",
+  "articMarcato": "marc",
+  "stringsDownBow": "dnbow",
+  "stringsUpBow": "upbow",
+}
+
+
+@dataclasses.dataclass
+class Staff:
+  """One staff of the score and where its melody is.
+
+  Attributes:
+    number: from 1.
+    clef: key of CLEFS, as of now.
+    clefs: which ones it may change to.
+    kind: voice, strings, keyboard, wind or percussion.
+    position: of the last note, in half spaces above the lowest line.
+  """
+
+  number: int
+  clef: str
+  clefs: tuple[str, ...]
+  kind: str
+  position: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+  """A note, chord or rest that marks can be attached to.
+
+  Attributes:
+    ident: its xml:id.
+    kind: note, chord or rest.
+    ticks: its length.
+    start: ticks from the beginning of the measure.
+    position: of the (upper) note; 4 = middle line.
+  """
+
+  ident: str
+  kind: str
+  ticks: int
+  start: int
+  position: int
+
+
+class LayerWriter:
+  """Writes one layer of one measure."""
+
+  def __init__(
+    self,
+    rng: random.Random,
+    weights: Weights,
+    staff: Staff,
+    prefix: str,
+    stems: str = "",
+    cue: bool = False,
+  ):
+    """A writer for one layer.
+
+    Args:
+      rng: the source of chance.
+      weights: what happens how often.
+      staff: read, and its position moved on.
+      prefix: of the ids; unique in the score.
+      stems: "up" or "down" where two layers share the staff.
+      cue: all notes small.
+    """
+    self.rng = rng
+    self.weights = weights
+    self.staff = staff
+    self.prefix = prefix
+    self.stems = f' stem.dir="{stems}"' if stems else ""
+    self.low, self.high = {"up": (4, 12), "down": (-4, 4)}.get(stems, (-3, 11))
+    self.cue = ' cue="true"' if cue else ""
+    self.events: list[Event] = []
+    self.out: list[str] = []
+    self.at = 0.0
+
+  def write(self, nodes: list[Node], clef: str = "") -> str:
+    """The layer's content.
+
+    Args:
+      nodes: the rhythm.
+      clef: a clef to change to on the way, "" = none.
+
+    Returns:
+      MEI elements; `events` lists what marks can hang on.
+    """
+    change_at = self.rng.randrange(1, len(nodes)) if len(nodes) > 1 else -1
+    for index, node in enumerate(nodes):
+      if clef and index == change_at:
+        self.out.append(f"<clef {CLEFS[clef][0]}/>")
+        self.staff.clef = clef
+      self._node(node, 1.0)
+    return "".join(self.out)
+
+  def _node(self, node: Node, factor: float) -> None:
+    if isinstance(node, Slot):
+      self._slot(node, factor)
+      return
+    if node.num:
+      tag = f'tuplet num="{node.num}" numbase="{node.base}"'
+      if self.rng.random() < 0.5:
+        tag += ' bracket.visible="false"'
+      factor *= node.base / node.num
+    else:
+      tag = "beam"
+    self.out.append(f"<{tag}>")
+    for child in node.nodes:
+      self._node(child, factor)
+    self.out.append(f"</{tag.split()[0]}>")
+
+  def _slot(self, slot: Slot, factor: float) -> None:
+    ticks = slot.ticks * factor
+    ident = f"{self.prefix}{len(self.events)}"
+    dots = ' dots="1"' if slot.dots else ""
+    head = f'xml:id="{ident}" dur="{slot.dur}"{dots}'
+    if slot.rest:
+      kind, position = "rest", 4
+      self.out.append(f"<rest {head}/>")
+    else:
+      kind, position = self._notes(slot, head)
+    self.events.append(
+      Event(ident, kind, round(ticks), round(self.at), position)
+    )
+    self.at += ticks
+
+  def _notes(self, slot: Slot, head: str) -> tuple[str, int]:
+    """Writes a note or a chord with what belongs to it."""
+    position = self._step()
+    if not self.cue and not slot.beamed and self._happens("grace"):
+      self._grace(position)
+    if (
+      self.staff.kind in ("keyboard", "strings")
+      and not self.cue
+      and self._happens(
+        "chord" if self.staff.kind == "keyboard" else "arpeggio"
+      )
+      and (self.staff.kind == "keyboard" or self.rng.random() < 0.2)
+    ):
+      return "chord", self._chord(slot, head, position)
+    content = self._accidental() + self._articulation()
+    self.out.append(
+      f"<note {head}{self._pitch(position)}{self.stems}{self.cue}>"
+      f"{content}</note>"
+    )
+    return "note", position
+
+  def _chord(self, slot: Slot, head: str, position: int) -> int:
+    size = self.rng.choice((2, 2, 3, 3, 4))
+    positions = [position]
+    for _ in range(size - 1):
+      positions.append(positions[-1] - self.rng.choice((2, 2, 3, 3, 5, 1)))
+    self.out.append(f"<chord {head}{self.stems}>{self._articulation()}")
+    for p in positions:
+      if p >= -6:
+        sign = self._accidental() if self.rng.random() < 0.6 else ""
+        self.out.append(f"<note{self._pitch(p)}>{sign}</note>")
+    self.out.append("</chord>")
+    return position
+
+  def _grace(self, position: int) -> None:
+    """One or several small notes before the note."""
+    kind = self.weights.pick(self.rng, "grace")
+    stems = self.stems or self.rng.choice(
+      ("", "", ' stem.dir="down"', ' stem.dir="up"')
+    )
+    near = position + self.rng.choice((-2, -1, 1, 2))
+    if kind == "grace_beam":
+      size = self.rng.choice((2, 2, 3, 4))
+      first = position - self.rng.choice((-1, 1)) * size
+      step = 1 if first < position else -1
+      notes = "".join(
+        f'<note dur="16"{self._pitch(first + i * step)}{stems}>'
+        f"{self._accidental()}</note>"
+        for i in range(size)
+      )
+      self.out.append(
+        f"<graceGrp><beam>{notes}</beam></graceGrp>".replace(
+          "<note ", '<note grace="unacc" '
+        )
+        .replace("<graceGrp>", "")
+        .replace("</graceGrp>", "")
+      )
+      return
+    dur, slash = "8", ""
+    if kind == "graceNoteAcciaccatura":
+      slash = ' stem.mod="1slash"'
+    elif kind == "grace_long":
+      dur = self.rng.choice(("4", "2", "2", "1", "breve"))
+    self.out.append(
+      f'<note grace="{"unacc" if slash else "acc"}" dur="{dur}"'
+      f"{self._pitch(near)}{stems}{slash}>{self._accidental()}</note>"
+    )
+
+  def _happens(self, rate: str) -> bool:
+    return self.weights.happens(self.rng, rate)
+
+  def _step(self) -> int:
+    """Moves the melody on, mostly by steps, back towards the staff."""
+    if self.staff.kind == "percussion":
+      return 4
+    jump = self.rng.choice((-5, -4, -3, -2, -2, -1, -1, 0, 1, 1, 2, 2, 3, 4, 5))
+    position = self.staff.position + jump
+    if not self.low <= position <= self.high:
+      position = self.staff.position - jump
+    position = max(self.low, min(self.high, position))
+    self.staff.position = position
+    return position
+
+  def _pitch(self, position: int) -> str:
+    number = CLEFS[self.staff.clef][1] + position
+    return f' pname="{_LETTERS[number % 7]}" oct="{number // 7}"'
+
+  def _accidental(self) -> str:
+    if self.staff.kind == "percussion" or not self._happens("accidental"):
+      return ""
+    sign = _ACCIDENTALS[self.weights.pick(self.rng, "accidental")]
+    return f'<accid accid="{sign}"/>'
+
+  def _articulation(self) -> str:
+    """None, one, or sometimes two signs above or below the note."""
+    signs = []
+    if self._happens("articulation"):
+      signs.append(self.weights.pick(self.rng, "articulation"))
+      if signs[0] == "articStaccato" and self.rng.random() < 0.15:
+        signs.append(self.rng.choice(("articTenuto", "articAccent")))
+    place = self.rng.choice(("", "", ' place="above"', ' place="below"'))
+    found = "".join(
+      f'<artic artic="{_ARTICULATIONS[s]}"{place}/>' for s in signs
+    )
+    if self.staff.kind == "strings" and self._happens("bowing"):
+      bow = _ARTICULATIONS[self.weights.pick(self.rng, "bowing")]
+      found += f'<artic artic="{bow}" place="above"/>'
+    return found
+
+
+def tstamp(ticks: float, unit: int) -> float:
+  """MEI's position in a measure, in beats of the meter, from 1."""
+  return 1 + ticks * unit / WHOLE
+
+
+__all__ = ["CLEFS", "Bundle", "Event", "LayerWriter", "Staff", "tstamp"]

@@ -1,0 +1,160 @@
+"""Marks that hang on notes: dynamics, ornaments, pedals, texts ..."""
+
+import random
+
+from dwd_jax.engrave.mei_layer import Event, Staff, tstamp
+from dwd_jax.engrave.weights import Weights
+
+_DYNAMICS = {
+  "dynamicPiano": "p",
+  "dynamicMezzo": "m",
+  "dynamicForte": "f",
+  "dynamicPPPPP": "ppppp",
+  "dynamicPPPP": "pppp",
+  "dynamicPPP": "ppp",
+  "dynamicPP": "pp",
+  "dynamicMP": "mp",
+  "dynamicMF": "mf",
+  "dynamicFF": "ff",
+  "dynamicFFF": "fff",
+  "dynamicFFFF": "ffff",
+  "dynamicFFFFF": "fffff",
+  "dynamicFortePiano": "fp",
+  "dynamicSforzando1": "sf",
+  "dynamicSforzato": "sfz",
+  "dynamicRinforzando2": "rfz",
+}
+_ORNAMENTS = {
+  "ornamentTrill": "<trill {}/>",
+  "ornamentTurn": '<turn form="upper" {}/>',
+  "ornamentTurnInverted": '<turn form="lower" {}/>',
+  "ornamentMordent": '<mordent form="lower" {}/>',
+}
+_TEXTS = (
+  "dolce", "cresc.", "dim.", "espressivo", "legato", "rit.", "a tempo",
+  "cantabile", "sempre", "pizz.", "arco", "tutti", "solo", "marcato",
+)  # fmt: skip
+_TEMPI = (
+  "Allegro", "Andante", "Adagio", "Presto", "Moderato", "Largo", "Vivace",
+  "Allegretto ma non troppo", "Lento", "Tempo I", "Con moto",
+)  # fmt: skip
+
+
+def staff_marks(
+  rng: random.Random,
+  weights: Weights,
+  staff: Staff,
+  events: list[Event],
+) -> str:
+  """Marks of one staff in one measure, as MEI control elements.
+
+  Args:
+    rng: the source of chance.
+    weights: what happens how often.
+    staff: the staff.
+    events: of its layers in this measure.
+
+  Returns:
+    MEI elements for the end of the measure.
+  """
+  out: list[str] = []
+  notes = [e for e in events if e.kind != "rest"]
+  at = f'staff="{staff.number}"'
+  place = "above" if staff.kind == "voice" else "below"
+  if events and weights.happens(rng, "fermata"):
+    event = rng.choice(events)
+    side = rng.choice(("above", "below"))
+    out.append(f'<fermata {at} place="{side}" startid="#{event.ident}"/>')
+  if not notes:
+    return "".join(out)
+  if weights.happens(rng, "dynamic"):
+    sign = _DYNAMICS[weights.pick(rng, "dynamic")]
+    start = rng.choice(notes).ident
+    out.append(f'<dynam {at} place="{place}" startid="#{start}">{sign}</dynam>')
+  if len(notes) > 2:
+    first, last = sorted(rng.sample(range(len(notes)), 2))
+    span = f'startid="#{notes[first].ident}" endid="#{notes[last].ident}"'
+    if weights.happens(rng, "hairpin"):
+      form = rng.choice(("cres", "dim"))
+      out.append(f'<hairpin {at} place="{place}" form="{form}" {span}/>')
+    if weights.happens(rng, "slur"):
+      out.append(f"<slur {at} {span}/>")
+    if weights.happens(rng, "octave_line"):
+      out.append(f'<octave {at} dis="8" dis.place="above" {span}/>')
+  for event in notes:
+    _note_marks(rng, weights, staff, event, out)
+  return "".join(out)
+
+
+def _note_marks(
+  rng: random.Random,
+  weights: Weights,
+  staff: Staff,
+  event: Event,
+  out: list[str],
+) -> None:
+  at = f'staff="{staff.number}" startid="#{event.ident}"'
+  if event.ticks >= 32 and weights.happens(rng, "ornament"):
+    out.append(_ORNAMENTS[weights.pick(rng, "ornament")].format(at))
+  if staff.kind in ("strings", "keyboard") and weights.happens(
+    rng, "fingering"
+  ):
+    finger = rng.choice("012345" if staff.kind == "strings" else "0112345")
+    place = rng.choice(("above", "above", "below"))
+    out.append(f'<fing {at} place="{place}">{finger}</fing>')
+  if event.kind == "chord" and weights.happens(rng, "arpeggio"):
+    out.append(f"<arpeg {at}/>")
+
+
+def measure_marks(
+  rng: random.Random,
+  weights: Weights,
+  staves: list[Staff],
+  ticks: int,
+  unit: int,
+) -> str:
+  """Marks of a whole measure: pedal, caesura, texts.
+
+  Args:
+    rng: the source of chance.
+    weights: what happens how often.
+    staves: of the score.
+    ticks: length of the measure.
+    unit: lower number of the meter.
+
+  Returns:
+    MEI elements for the end of the measure.
+  """
+  out = []
+  keyboards = [s for s in staves if s.kind == "keyboard"]
+  if keyboards and weights.happens(rng, "pedal"):
+    start, end = sorted(rng.sample(range(ticks), 2))
+    at = f'staff="{keyboards[-1].number}" place="below"'
+    for direction, when in (("down", start), ("up", max(end, start + 16))):
+      if when < ticks:
+        when = tstamp(when, unit)
+        out.append(f'<pedal {at} dir="{direction}" tstamp="{when:g}"/>')
+  if weights.happens(rng, "caesura"):
+    when = tstamp(rng.randrange(ticks // 2, ticks), unit)
+    out += [
+      f'<caesura staff="{staff.number}" tstamp="{when:g}"/>'
+      for staff in staves
+      if rng.random() < 0.8
+    ]
+  if weights.happens(rng, "text"):
+    staff = rng.choice(staves).number
+    out.append(
+      f'<dir staff="{staff}" place="above" tstamp="1">{rng.choice(_TEXTS)}</dir>'
+    )
+  if weights.happens(rng, "tempo"):
+    metronome = ""
+    if rng.random() < 0.4:
+      metronome = f" (&#xE1D5; = {rng.randrange(10, 36) * 5})"
+      metronome = (
+        f' (<rend fontfam="smufl">&#xE1D5;</rend> = {rng.randrange(50, 180)})'
+      )
+    out.append(
+      f'<tempo staff="1" place="above" tstamp="1">{rng.choice(_TEMPI)}'
+      f"{metronome}</tempo>"
+    )
+  return "".join(out)

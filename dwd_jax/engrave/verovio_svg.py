@@ -1,0 +1,251 @@
+"""Reads verovio's SVG: where every mark is, and a plain drawing of the page.
+
+Verovio's SVG is a tree of groups (class `note`, `clef`, ...) with marks in it:
+glyphs, strokes, texts. `read_page` keeps the tree as a flat list, measures
+each mark, and writes the page again without style sheets, hidden placeholders
+and fonts, in units of verovio (1/180 of a staff space).
+"""
+
+import dataclasses
+import re
+
+from lxml import etree
+
+from dwd_jax.engrave import outlines
+from dwd_jax.engrave.outlines import Bounds, Matrix
+from dwd_jax.engrave.svg_text import TextSetter
+
+UNITS_PER_SPACE = 180  # verovio units between two staff lines at scale 100
+_SVG = "{http://www.w3.org/2000/svg}"
+_HREF = "{http://www.w3.org/1999/xlink}href"
+_GLYPH = re.compile(r"#?([0-9A-F]{4,5})-")
+_SHAPES = {"path", "ellipse", "rect", "polygon", "polyline"}
+_KEPT = ["d", "cx", "cy", "rx", "ry", "x", "y", "width", "height", "points", "fill", "fill-opacity", "stroke-width", "stroke-linecap", "stroke-linejoin", "stroke-dasharray"]
+_SKIPPED_CLASSES = {"placeholder", "pageMilestone", "systemMilestoneEnd"}
+
+
+@dataclasses.dataclass(slots=True)
+class Mark:
+  """Something drawn.
+
+  Attributes:
+    code: SMuFL code point of a glyph; 0 for strokes and texts.
+    tag: SVG tag: use, path, ellipse, rect, polygon, polyline, text.
+    bounds: of the ink, in page units.
+    scale: font units to page units of a glyph; 0 for the others.
+    group: index into `Page.groups`.
+    matrix: glyph to page.
+    text: the characters of a text.
+  """
+
+  code: int
+  tag: str
+  bounds: Bounds
+  scale: float
+  group: int
+  matrix: Matrix = outlines.IDENTITY
+  text: str = ""
+
+
+@dataclasses.dataclass(slots=True)
+class Group:
+  """A `<g>` with a class; `marks` are indices of the marks directly in it."""
+
+  cls: str
+  parent: int
+  data: dict[str, str]
+  marks: list[int]
+
+
+@dataclasses.dataclass
+class Page:
+  """One engraved page, in verovio units.
+
+  Attributes:
+    groups: parents before children; group 0 is the page.
+    marks: in drawing order.
+    font: the music font asked for.
+    glyphs: path data (y up, 1000 units per em) by SMuFL code point.
+    body: the drawing, SVG elements without a root.
+    defs: the definitions that `body` uses.
+  """
+
+  groups: list[Group]
+  marks: list[Mark]
+  font: str
+  glyphs: dict[int, str]
+  body: list[str]
+  defs: dict[str, str]
+
+
+def to_svg(
+  page: Page, width_px: int, height_px: int, px_per_unit: float
+) -> str:
+  """The page as a self-contained SVG image of the given size."""
+  w, h = width_px / px_per_unit, height_px / px_per_unit
+  return "".join(
+    [
+      '<svg xmlns="http://www.w3.org/2000/svg" '
+      'xmlns:xlink="http://www.w3.org/1999/xlink" '
+      f'width="{width_px}" height="{height_px}" viewBox="0 0 {w:.6f} {h:.6f}">'
+      "<defs>",
+      *page.defs.values(),
+      '</defs><g stroke="#000" stroke-width="0">',
+      *page.body,
+      "</g></svg>",
+    ]
+  )
+
+
+def read_page(svg: str, font: str) -> Page:
+  """Measures and redraws one page.
+
+  Args:
+    svg: verovio's output; must be of verovio, foreign SVG is not understood.
+    font: the music font, for symbols inside texts.
+
+  Returns:
+    The page in verovio's units.
+  """
+  parser = etree.XMLParser(
+    resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+  )
+  root = etree.fromstring(svg.encode(), parser)
+  reader = _Reader(font)
+  for child in root:
+    if child.tag == f"{_SVG}defs":
+      reader.define(child)
+    elif child.tag == f"{_SVG}svg":
+      for part in child:
+        reader.walk(part, outlines.IDENTITY, 0)
+  return reader.page
+
+
+class _Reader:
+  """The state of one reading."""
+
+  def __init__(self, font: str):
+    self.page = Page([Group("page", -1, {}, [])], [], font, {}, [], {})
+    self.text = TextSetter(font)
+
+  def define(self, defs: etree._Element) -> None:
+    """Takes the glyph outlines over."""
+    for element in defs:
+      code = _GLYPH.match(element.get("id", ""))
+      path = element.find(f"{_SVG}path")
+      if code is None or path is None:
+        continue
+      d = path.get("d", "")
+      self.page.glyphs[int(code.group(1), 16)] = d
+      key = f"g{code.group(1)}"
+      self.page.defs[key] = (
+        f'<path id="{key}" transform="scale(1,-1)" d="{d}"/>'
+      )
+
+  def walk(self, element: etree._Element, m: Matrix, group: int) -> None:
+    """Reads an element and what is inside."""
+    if not isinstance(element.tag, str):
+      return  # a comment
+    tag = element.tag.removeprefix(_SVG)
+    if tag == "g":
+      self._group(element, m, group)
+    elif tag == "use":
+      self._use(element, m, group)
+    elif tag == "text":
+      bounds, drawn, chars = self.text.set(element, m, self._style(group))
+      self.page.body += drawn
+      if bounds is not None:
+        self._add(Mark(0, tag, bounds, 0.0, group, text=chars))
+      self.page.defs.update(self.text.defs)
+    elif tag in _SHAPES:
+      self._shape(element, tag, m, group)
+
+  def _group(self, element: etree._Element, m: Matrix, group: int) -> None:
+    classes = element.get("class", "").split()
+    if _SKIPPED_CLASSES & set(classes):
+      return
+    if classes:
+      data = {k[5:]: v for k, v in element.items() if k.startswith("data-")}
+      self.page.groups.append(Group(classes[0], group, data, []))
+      group = len(self.page.groups) - 1
+    transform = element.get("transform")
+    if transform:
+      m = outlines.multiply(m, outlines.parse_transform(transform))
+    for child in element:
+      self.walk(child, m, group)
+
+  def _style(self, group: int) -> set[str]:
+    """Classes of all groups around, which decide about bold and italic."""
+    found = set()
+    while group >= 0:
+      found.add(self.page.groups[group].cls)
+      group = self.page.groups[group].parent
+    return found
+
+  def _add(self, mark: Mark) -> None:
+    self.page.groups[mark.group].marks.append(len(self.page.marks))
+    self.page.marks.append(mark)
+
+  def _use(self, element: etree._Element, m: Matrix, group: int) -> None:
+    code = _GLYPH.match(element.get(_HREF) or element.get("href") or "")
+    value = int(code.group(1), 16) if code else 0
+    if code is None or value not in self.page.glyphs:
+      return
+    m = outlines.multiply(
+      m, outlines.parse_transform(element.get("transform", ""))
+    )
+    place = ",".join(f"{v:.6g}" for v in m)
+    self.page.body.append(
+      f'<use xlink:href="#g{code.group(1)}" transform="matrix({place})"/>'
+    )
+    parts = outlines.contours(self.page.glyphs[value])
+    if not parts:
+      return
+    x0, y0, x1, y1 = outlines.union(parts)
+    bounds = outlines.transform_bounds((x0, -y1, x1, -y0), m)
+    scale = (m[0] ** 2 + m[1] ** 2) ** 0.5
+    self._add(Mark(value, "use", bounds, scale, group, m))
+
+  def _shape(
+    self, element: etree._Element, tag: str, m: Matrix, group: int
+  ) -> None:
+    attributes = "".join(
+      f' {k}="{element.get(k)}"' for k in _KEPT if element.get(k) is not None
+    )
+    place = ""
+    if m != outlines.IDENTITY:
+      numbers = ",".join(f"{v:.6g}" for v in m)
+      place = f' transform="matrix({numbers})"'
+    self.page.body.append(f"<{tag}{attributes}{place}/>")
+    bounds = _shape_bounds(element, tag)
+    if bounds is not None:
+      bounds = outlines.transform_bounds(bounds, m)
+      self._add(Mark(0, tag, bounds, 0.0, group))
+
+
+def _shape_bounds(element: etree._Element, tag: str) -> Bounds | None:
+  """Bounds of a stroke or filled shape with its stroke, or None if empty."""
+
+  def value(name: str) -> float:
+    return (outlines.numbers(element.get(name, "0")) or [0.0])[0]
+
+  width = value("stroke-width")
+  if tag == "ellipse":
+    cx, cy, rx, ry = (value(k) for k in ("cx", "cy", "rx", "ry"))
+    return outlines.grow((cx - rx, cy - ry, cx + rx, cy + ry), width / 2)
+  if tag == "rect":
+    x, y = value("x"), value("y")
+    bounds = (x, y, x + value("width"), y + value("height"))
+    return outlines.grow(bounds, width / 2)
+  if tag in ("polygon", "polyline"):
+    points = outlines.numbers(element.get("points", ""))
+    if len(points) < 4:
+      return None
+    xs, ys = points[0::2], points[1::2]
+    return outlines.grow((min(xs), min(ys), max(xs), max(ys)), width / 2)
+  d = element.get("d", "")
+  points = outlines.numbers(d)
+  if len(points) == 4 and "C" not in d:
+    return outlines.line_bounds(points, width)
+  parts = outlines.contours(d)
+  return outlines.grow(outlines.union(parts), width / 2) if parts else None
