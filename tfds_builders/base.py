@@ -17,8 +17,10 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """Pages with boxes as array_record files; no TensorFlow needed.
 
   A data set derives from it and says how to list (`read_data_set`) and how to
-  read (`read_page`) its pages.
+
   """
+
+  HOMEPAGE = ""
 
   def __init__(self, **kwargs):
     """Args: as `tfds.core.GeneratorBasedBuilder`; array_record by default."""
@@ -58,7 +60,7 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           ),
         }
       ),
-      homepage="https://tuggeluk.github.io/deepscores/",
+      homepage=self.HOMEPAGE,
       # Filled from the files: the vocabulary is theirs, not the code's.
       metadata=tfds.core.MetadataDict(class_names=[]),
     )

@@ -204,7 +204,7 @@ def open_source(
 
   Args:
     builder: folder name in `tfds_builders/`.
-    split: e.g. "train"; TFDS slices such as "train[:10]" work too.
+    split: e.g. "train"; what TFDS allows, "train[:10]" or "train+val", too.
     data_dir: folder that `prepare` filled.
     builder_config: "" = the builder's first.
     leave_out: class names whose boxes are dropped everywhere, from training
@@ -222,12 +222,13 @@ def open_source(
       " dwd_jax.data.prepare (the training does) or name another data.data_dir"
     )
   class_names = tuple(json.loads(metadata.read_text())["class_names"])
-  base = split.split("[")[0]
-  if base not in made.info.splits:
-    raise InputError(
-      f"{made.data_dir}: no split {base!r}; it has"
-      f" {', '.join(sorted(made.info.splits))}"
-    )
+  known = sorted(made.info.splits)
+  for part in split.split("+"):
+    name = part.split("[")[0].strip()
+    if name not in known:
+      raise InputError(
+        f"{made.data_dir}: no split {name!r}; it has {', '.join(known)}"
+      )
   records = made.as_data_source(
     split,  # pyright: ignore[reportCallIssue]: hidden by a decorator
     decoders={"image": tfds.decode.SkipDecoding()},

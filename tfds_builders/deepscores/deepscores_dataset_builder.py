@@ -12,6 +12,7 @@ from tfds_builders.deepscores import deepscores_parsing
 class Builder(base.PageBuilder):
   """Reads the original folders and the ones `dwd_jax.engrave` writes."""
 
+  HOMEPAGE = "https://tuggeluk.github.io/deepscores/"
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar = {
     "1.0.0": "First release: pages, boxes and class ids."

@@ -1,0 +1,218 @@
+"""Generates pages if asked to, and builds the records if they are missing."""
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+import jax
+import tensorflow_datasets as tfds
+from jax.experimental import multihost_utils
+
+from dwd_jax.data import sources
+from dwd_jax.errors import InputError
+from tfds_builders import base
+
+ORIGIN_NAME = "origin.json"
+_TARGET = "records"
+
+
+def prepare(data_cfg, workdir: str | pathlib.Path) -> pathlib.Path:
+  """Makes sure that the records of `config.data` exist.
+
+  Does nothing where they do. Safe to call from many processes at once: process
+  0 of a JAX job works and the others wait; unrelated processes that share a
+  folder take turns. Killed at any moment, it leaves nothing that would be taken
+  for finished.
+
+  Args:
+    data_cfg: `config.data`. `manual_dir` may be relative (to the current
+      folder); empty, pages are generated below `workdir`.
+    workdir: the run's folder.
+
+  Returns:
+    The folder to give to `sources.open_split`.
+
+  Raises:
+    InputError: no pages can be found or generated, a file is bad, or the
+      records there were made with other settings.
+  """
+  workdir = pathlib.Path(workdir).expanduser().absolute()
+  data_dir = pathlib.Path(data_cfg.data_dir or workdir / "data")
+  data_dir = data_dir.expanduser().absolute()
+  if not data_cfg.builder:
+    raise InputError("data.builder: not set; name a folder of tfds_builders/")
+  if jax.process_index() == 0:
+    with _turn(data_dir / _TARGET):
+      _prepare(data_cfg, workdir, data_dir)
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices("dwd_jax.data.prepare")
+  return data_dir
+
+
+def _prepare(data_cfg, workdir: pathlib.Path, data_dir: pathlib.Path) -> None:
+  builder = sources.builder_for(
+    data_cfg.builder, data_dir, data_cfg.builder_config
+  )
+  records = pathlib.Path(builder.data_dir)
+  origin = _origin(data_cfg, workdir)
+  if records.is_dir():
+    _check_origin(records, origin)
+    print(f"Records: {records}", flush=True)
+    return
+  if not origin["manual_dir"]:
+    raise InputError(
+      "data.manual_dir: not set; name the folder of the original files, or set"
+      " data.engrave.pages to generate pages"
+    )
+  manual_dir = pathlib.Path(origin["manual_dir"])
+  if data_cfg.engrave.pages > 0:
+    with _turn(manual_dir):
+      if not manual_dir.exists():
+        _engrave(data_cfg.engrave, manual_dir)
+  if not manual_dir.is_dir():
+    raise InputError(
+      f"{manual_dir}: no such folder; put the files of {data_cfg.builder} there"
+      " or correct data.manual_dir"
+    )
+  _build(data_cfg, data_dir, records, manual_dir, origin)
+
+
+def _origin(data_cfg, workdir: pathlib.Path) -> dict:
+  """What the records depend on; kept beside them."""
+  engrave = {
+    k: v for k, v in sorted(data_cfg.engrave.items()) if k != "workers"
+  }
+  manual_dir = data_cfg.manual_dir
+  if not manual_dir and engrave["pages"] > 0:
+    manual_dir = workdir / "data" / "engraved"
+  if manual_dir:
+    manual_dir = pathlib.Path(manual_dir).expanduser().absolute()
+  return {
+    "manual_dir": str(manual_dir),
+    "engrave": engrave if engrave["pages"] > 0 else None,
+  }
+
+
+def _check_origin(records: pathlib.Path, origin: dict) -> None:
+  """Stops where the records were made from other pages than wanted."""
+  path = records / ORIGIN_NAME
+  if not path.is_file():  # built by `tfds build`
+    return
+  had = json.loads(path.read_text())
+  wanted = json.loads(json.dumps(origin))
+  if had["engrave"] and wanted["engrave"]:
+    if had["engrave"] != wanted["engrave"]:
+      raise InputError(
+        f"{records}: made from {had['manual_dir']} with data.engrave ="
+        f" {had['engrave']}, not {wanted['engrave']}; remove"
+        " both folders, or use another workdir"
+      )
+  # Records may be moved, and outlive their files: only a folder that is really
+  # there, and another one, can have been meant instead.
+  elif had["manual_dir"] != wanted["manual_dir"] and (
+    wanted["manual_dir"] and pathlib.Path(wanted["manual_dir"]).is_dir()
+  ):
+    raise InputError(
+      f"{records}: made from {had['manual_dir']}, not from"
+      f" {wanted['manual_dir']}; remove the records, or use another workdir or"
+      " data.data_dir"
+    )
+
+
+def _engrave(settings, manual_dir: pathlib.Path) -> None:
+  from dwd_jax import engrave  # verovio and libvips, only when needed
+
+  options = {
+    k: v for k, v in settings.items() if k not in ("pages", "seed", "workers")
+  }
+  start = time.monotonic()
+  with _staged(manual_dir) as folder:
+    out = folder / manual_dir.name
+    engrave.generate(
+      out=out,
+      pages=settings.pages,
+      seed=settings.seed,
+      workers=settings.workers or os.cpu_count() or 1,
+      **options,
+    )
+    out.rename(manual_dir)
+  print(
+    f"Generated {settings.pages} pages in {time.monotonic() - start:.0f} s:"
+    f" {manual_dir}",
+    flush=True,
+  )
+
+
+def _build(
+  data_cfg,
+  data_dir: pathlib.Path,
+  records: pathlib.Path,
+  manual_dir: pathlib.Path,
+  origin: dict,
+) -> None:
+  start = time.monotonic()
+  # TFDS leaves a metadata folder behind when it fails: it works elsewhere, and
+  # what it made is moved in one step.
+  with _staged(data_dir / _TARGET) as folder:
+    builder = sources.builder_for(
+      data_cfg.builder, folder, data_cfg.builder_config
+    )
+    if not sys.stderr.isatty():
+      tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+      builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+      )
+    made = pathlib.Path(builder.data_dir)
+    (made / ORIGIN_NAME).write_text(json.dumps(origin, indent=2) + "\n")
+    report = json.loads((made / base.REPORT_NAME).read_text())
+    _make_dir(records.parent)
+    made.rename(records)
+  pages = ", ".join(
+    f"{k} {v.num_examples}" for k, v in builder.info.splits.items()
+  )
+  notes = "".join(f"; {n} {kind}" for kind, n in report["counts"].items())
+  print(
+    f"Built records ({pages} pages) in {time.monotonic() - start:.0f} s:"
+    f" {records}{notes}",
+    flush=True,
+  )
+
+
+def _make_dir(path: pathlib.Path) -> None:
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise InputError(
+      f"{path}: cannot make the folder ({e.strerror}); choose another workdir"
+      " or data.data_dir"
+    ) from None
+
+
+@contextlib.contextmanager
+def _turn(target: pathlib.Path) -> Iterator[None]:
+  """Waits until no other process makes `target`."""
+  _make_dir(target.parent)
+  # The lock belongs to the open file: it ends with the process, however that
+  # ends.
+  with (target.parent / f".{target.name}.lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
+@contextlib.contextmanager
+def _staged(target: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder beside `target` to make it in; within its `_turn`."""
+  prefix = f".{target.name}.incomplete-"
+  for left in target.parent.glob(f"{prefix}*"):  # by a process that was killed
+    shutil.rmtree(left)
+  with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as folder:
+    yield pathlib.Path(folder)
