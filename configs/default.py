@@ -72,6 +72,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.losses = lo = ml_collections.ConfigDict()
   lo.energy_focal_gamma = 0.0
   lo.class_focal_gamma = 0.0
+  lo.energy_smoothing = 0.0  # levels; a Gaussian target around the true level
   lo.size_loss = "mse"  # mse (the paper), smooth_l1, log_l1
   lo.energy_weights = "none"  # none, balanced (foreground and background)
   lo.class_weights = "none"  # none, by_class, by_object
@@ -82,7 +83,8 @@ def get_config() -> ml_collections.ConfigDict:
   o.learning_rate = 5e-5
   o.schedule = "constant"  # constant, cosine
   o.warmup_steps = 0
-  o.l2 = 5e-7  # on kernels
+  o.l2 = 5e-7  # on kernels, added to the gradient
+  o.weight_decay = 0.0  # of kernels, decoupled (AdamW)
   o.clip_norm = 0.0  # 0 = no clipping
   o.rmsprop_decay = 0.995
   o.momentum = 0.9  # of sgd

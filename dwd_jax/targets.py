@@ -87,7 +87,7 @@ def _disc_start(boxes_yxyx, size):
 
 
 def _flat_index(start, offsets, groups, box_mask, shape):
-  """Indices [N, P] into a flat [H * W * G] map; out of range where invisible."""
+  """Indices [N, P] into a flat [H * W * G] map; out of range if invisible."""
   height, width, num_groups = shape
   pos = start[:, None, :] + offsets[None]  # [N, P, 2]
   y, x = pos[..., 0], pos[..., 1]

@@ -1,0 +1,259 @@
+"""Energy, class and size losses with their pixel weights.
+
+Every loss returns (loss, metrics), a weighted mean: the sum of weight x loss
+over pixels divided by the sum of the weights, 0 where no pixel counts. Padded
+boxes paint nothing (`dwd_jax.targets`), so they never count; padded paper is
+paper. Reference: Tuggener et al. 2018, section 3.3.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array as AnyArray
+from jaxtyping import Bool, Float, Int
+
+from dwd_jax.structs import Array, Targets
+from dwd_jax.targets import subsample
+
+Metrics = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+  """Options of the losses; the fields are the keys of `config.losses`.
+
+  Attributes:
+    energy_focal_gamma: focal exponent of the energy loss; 0 = cross-entropy.
+    class_focal_gamma: the same for the class loss.
+    energy_smoothing: width, in levels, of a Gaussian around the true level as
+      the target of foreground pixels; 0 = the one true level, as the paper.
+    size_loss: "mse" (px, the paper), "smooth_l1" (px) or "log_l1".
+    energy_weights: "none" or "balanced": foreground and background of a plane
+      get the same total weight.
+    class_weights: "none", "by_class" (classes of the batch get the same total
+      weight) or "by_object" (objects do).
+    class_pixels: most foreground pixels of an image (all groups together) at
+      which the class head is evaluated; more are thinned evenly.
+  """
+
+  energy_focal_gamma: float = 0.0
+  class_focal_gamma: float = 0.0
+  energy_smoothing: float = 0.0
+  size_loss: str = "mse"
+  energy_weights: str = "none"
+  class_weights: str = "none"
+  class_pixels: int = 4096
+
+
+def softmax_cross_entropy(
+  logits: Float[Array, "*n C"],
+  labels: Int[Array, "*n"],
+  focal_gamma: float = 0.0,
+  smoothing: float = 0.0,
+) -> Float[Array, "*n"]:
+  """Cross-entropy, or focal loss, of every element; the caller reduces.
+
+  Args:
+    logits: unnormalised.
+    labels: true class of each element.
+    focal_gamma: (1 - p) ** gamma times the cross-entropy (Lin et al. 2017).
+    smoothing: standard deviation, in classes, of a Gaussian target around
+      labels > 0 (ordered classes whose 0 is background); 0 = one class.
+  """
+  log_p = jax.nn.log_softmax(logits)
+  if smoothing > 0:
+    classes = jnp.arange(logits.shape[-1])
+    distance = (classes - labels[..., None]) / smoothing
+    soft = jnp.exp(-0.5 * distance**2) * (classes > 0)
+    soft = soft / jnp.maximum(soft.sum(-1, keepdims=True), 1e-9)
+    hard = jax.nn.one_hot(labels, logits.shape[-1])
+    target = jnp.where(labels[..., None] > 0, soft, hard)
+    loss = -(target * log_p).sum(-1)
+  else:
+    loss = -jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
+  if focal_gamma:
+    loss = loss * (1 - jnp.exp(-loss)) ** focal_gamma
+  return loss
+
+
+def weighted_mean(
+  values: Float[Array, "*n"], weights: Float[Array, "*n"]
+) -> Float[Array, ""]:
+  """Sum of weights x values over the sum of weights; 0 where that is 0."""
+  return (values * weights).sum() / jnp.maximum(weights.sum(), 1e-6)
+
+
+def _reduce(losses: list[Array], how: str) -> Array:
+  stacked = jnp.stack(losses)
+  return stacked.min() if how == "min" else stacked.mean()
+
+
+def energy_loss(
+  logits: Float[Array, "B H W G E"],
+  targets: Targets,
+  cfg: LossConfig,
+  strides: tuple[int, ...] = (1,),
+  reduction: str = "mean",
+) -> tuple[Float[Array, ""], Metrics]:
+  """Softmax cross-entropy of the energy level at every pixel of every plane.
+
+  Args:
+    logits: at stride 1.
+    targets: at stride 1.
+    cfg: options.
+    strides: the loss is computed on every stride-th pixel for each of these
+      (the original resized maps and logits without smoothing: the same).
+    reduction: "mean" or "min" of the strides' losses.
+
+  Returns:
+    The loss, divided by the sum of the pixel weights (the number of pixels
+    where they are "none"), and metrics.
+  """
+  losses = []
+  for stride in strides:
+    level = subsample(targets.energy, stride)
+    loss = softmax_cross_entropy(
+      subsample(logits, stride),
+      level,
+      cfg.energy_focal_gamma,
+      cfg.energy_smoothing,
+    )
+    weights = jnp.ones_like(loss)
+    if cfg.energy_weights == "balanced":
+      weights = _balanced(level > 0)
+    losses.append(weighted_mean(loss, weights))
+  found = (logits[..., 0] < logits[..., 1:].max(-1)) & (targets.energy > 0)
+  recall = found.sum() / jnp.maximum((targets.energy > 0).sum(), 1)
+  return _reduce(losses, reduction), {"energy_recall": recall}
+
+
+def _balanced(foreground: Bool[Array, "*n"]) -> Float[Array, "*n"]:
+  """Weights that give foreground and background the same total."""
+  share = jnp.clip(foreground.mean(), 1e-4, 1 - 1e-4)
+  return jnp.where(foreground, 0.5 / share, 0.5 / (1 - share))
+
+
+def select_pixels(
+  mask: Bool[Array, " n"], budget: int
+) -> tuple[Int[AnyArray, " p"], Bool[AnyArray, " p"]]:
+  """Indices of the True elements, thinned evenly to a fixed number.
+
+  Args:
+    mask: elements to choose from.
+    budget: number of indices returned.
+
+  Returns:
+    Indices (n where there are fewer than `budget` True elements) and which of
+    them are real. All True elements are chosen if there are at most `budget`.
+  """
+  rank = jnp.cumsum(mask) - 1
+  count = rank[-1] + 1
+  # Element r of `count` goes to slot r * budget // count when thinned; float32
+  # would round ranks of large maps, so quotients are taken piecewise.
+  slot = jnp.where(count <= budget, rank, _scaled(rank, budget, count))
+  previous = jnp.where(
+    count <= budget, rank - 1, _scaled(rank - 1, budget, count)
+  )
+  chosen = mask & (slot != previous)
+  target = jnp.where(chosen, slot, budget)
+  indices = jnp.full(budget, mask.shape[0], jnp.int32)
+  indices = indices.at[target].set(
+    jnp.arange(mask.shape[0], dtype=jnp.int32), mode="drop"
+  )
+  return indices, indices < mask.shape[0]
+
+
+def _scaled(rank, budget, count):
+  """floor(rank * budget / count); -1 for rank -1, monotone in rank."""
+  scaled = jnp.floor(rank.astype(jnp.float32) * (budget / count))
+  return jnp.minimum(scaled.astype(jnp.int32), budget - 1)
+
+
+def class_loss(
+  logits: Float[Array, "P C"],
+  classes: Int[Array, " P"],
+  owners: Int[Array, " P"],
+  valid: Bool[Array, " P"],
+  cfg: LossConfig,
+  num_owners: int,
+) -> tuple[Float[Array, ""], Metrics]:
+  """Softmax cross-entropy of the class on foreground pixels only.
+
+  Args:
+    logits: of the chosen pixels, other groups masked.
+    classes: label + 1 of each pixel; 0 and False in `valid` do not count.
+    owners: index of the object that owns each pixel, unique in the batch.
+    valid: True for real pixels.
+    cfg: options.
+    num_owners: more than the largest of `owners`.
+
+  Returns:
+    The loss, divided by the sum of the pixel weights, and metrics.
+  """
+  labels = jnp.maximum(classes - 1, 0)
+  loss = softmax_cross_entropy(logits, labels, cfg.class_focal_gamma)
+  valid = valid & (classes > 0)
+  weights = valid.astype(jnp.float32)
+  if cfg.class_weights == "by_class":
+    weights = weights / _counts(labels, valid, logits.shape[-1])
+  elif cfg.class_weights == "by_object":
+    weights = weights / _counts(owners, valid, num_owners)
+  right = weighted_mean(
+    (logits.argmax(-1) == labels).astype(jnp.float32), weights
+  )
+  return weighted_mean(loss, weights), {
+    "class_accuracy": right,
+    "class_pixels": valid.sum(),
+  }
+
+
+def _counts(ids, valid, size):
+  """How many valid elements share each element's id; at least 1."""
+  ids = jnp.where(valid, ids, size)
+  count = jnp.zeros(size, jnp.float32).at[ids].add(1.0, mode="drop")
+  return jnp.maximum(count[jnp.minimum(ids, size - 1)], 1.0)
+
+
+def size_loss(
+  log_sizes: Float[Array, "B H W G 2"],
+  targets: Targets,
+  cfg: LossConfig,
+  strides: tuple[int, ...] = (1,),
+  reduction: str = "mean",
+) -> tuple[Float[Array, ""], Metrics]:
+  """Regression of the box size on the pixels of the size discs.
+
+  Args:
+    log_sizes: predicted log (height, width) at stride 1, pixels.
+    targets: at stride 1.
+    cfg: options; "mse" and "smooth_l1" compare pixels, "log_l1" log-sizes.
+    strides: as in `energy_loss`; strides that meet no disc count 0.
+    reduction: as in `energy_loss`.
+
+  Returns:
+    The loss, divided by the number of disc pixels, and metrics.
+  """
+  losses = []
+  for stride in strides:
+    predicted = subsample(log_sizes, stride)
+    wanted = subsample(targets.sizes_px, stride)
+    weights = (wanted[..., 0] > 0).astype(jnp.float32)
+    # Outside the discs the target is the prediction: no NaN reaches gradients.
+    wanted = jnp.where(weights[..., None] > 0, wanted, 1.0)
+    predicted = jnp.where(weights[..., None] > 0, predicted, 0.0)
+    loss = _size_error(predicted, wanted, cfg.size_loss).sum(-1)
+    losses.append(weighted_mean(loss, weights))
+  error = jnp.abs(jnp.exp(log_sizes) - targets.sizes_px).mean(-1)
+  on_disc = (targets.sizes_px[..., 0] > 0).astype(jnp.float32)
+  metrics = {"size_error_px": weighted_mean(error, on_disc)}
+  return _reduce(losses, reduction), metrics
+
+
+def _size_error(log_sizes, sizes_px, kind: str):
+  if kind == "log_l1":
+    return jnp.abs(log_sizes - jnp.log(sizes_px))
+  error = jnp.exp(log_sizes) - sizes_px
+  if kind == "mse":
+    return error**2
+  return jnp.where(jnp.abs(error) < 1, 0.5 * error**2, jnp.abs(error) - 0.5)

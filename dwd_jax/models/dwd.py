@@ -1,0 +1,254 @@
+"""DWDNet: ResNet + RefineNet + energy, size and class heads at stride 4.
+
+The heads are 1 x 1 convolutions and commute with bilinear upsampling, so the
+maps are computed at stride 4 and upsampled; class logits are evaluated only at
+the pixels that are asked for.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from dwd_jax.models.refinenet import RefineNet, upsample
+from dwd_jax.models.resnet import STAGES, ResNet
+from dwd_jax.structs import Array, Params, Predictions
+
+STRIDE = 4  # of the heads
+SIZE_MULTIPLE = 32  # images are padded to multiples of this, in pixels
+_TYPICAL_SIZE_PX = 12.0  # where the size head starts
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """The network; the fields are the keys of `config.model` and of the data.
+
+  Attributes:
+    num_classes: C, background not counted.
+    num_groups: G energy groups.
+    num_energy_levels: E.
+    backbone_depth: 18, 34, 50, 101 or 152.
+    backbone_width: channels of the backbone's first stage.
+    filters: channels of RefineNet.
+    separate_decoders: one RefineNet for each head instead of one for all.
+    dtype: "float32" or "bfloat16", type of the computation.
+    bn_momentum: share of the running averages kept at each step.
+  """
+
+  num_classes: int
+  num_groups: int = 1
+  num_energy_levels: int = 20
+  backbone_depth: int = 101
+  backbone_width: int = 64
+  filters: int = 256
+  separate_decoders: bool = False
+  dtype: str = "float32"
+  bn_momentum: float = 0.99
+
+  def __post_init__(self):
+    if self.backbone_depth not in STAGES:
+      raise ValueError(
+        f"backbone_depth {self.backbone_depth} is not one of {list(STAGES)}"
+      )
+
+
+def _energy_bias(groups: int, levels: int):
+  """Starts with 85 % background in every group, as on a sparse page."""
+  prob = np.full((groups, levels), 0.15 / (levels - 1), np.float32)
+  prob[:, 0] = 0.85
+
+  def init(key, shape, dtype=jnp.float32):
+    del key
+    return jnp.asarray(np.log(prob), dtype).reshape(shape)
+
+  return init
+
+
+class DWDNet(nn.Module):
+  """Image -> `Predictions` at stride 4.
+
+  Reference: Tuggener et al. 2018, section 3 and figure 2. Differs from the
+  original: heads at stride 4; the size head predicts log-sizes; groups.
+  """
+
+  cfg: ModelConfig
+
+  @nn.compact
+  def __call__(
+    self, image: Float[Array, "B H W 1"], train: bool = False
+  ) -> Predictions:
+    """Applies the network.
+
+    Args:
+      image: 0 = paper, 1 = ink; H and W multiples of 32.
+      train: batch statistics (and mutable "batch_stats") instead of averages.
+
+    Returns:
+      Predictions at stride 4.
+    """
+    cfg = self.cfg
+    if image.shape[1] % SIZE_MULTIPLE or image.shape[2] % SIZE_MULTIPLE:
+      raise ValueError(
+        f"image of {image.shape[1]} x {image.shape[2]} px: pad both sides to"
+        f" multiples of {SIZE_MULTIPLE}"
+      )
+    dtype = jnp.dtype(cfg.dtype)
+    features = ResNet(
+      cfg.backbone_depth,
+      cfg.backbone_width,
+      dtype,
+      cfg.bn_momentum,
+      name="backbone",
+    )(image, train)
+    if cfg.separate_decoders:
+      decoded = {
+        head: RefineNet(cfg.filters, dtype, name=f"refinenet_{head}")(features)
+        for head in ("energy", "size", "class")
+      }
+    else:
+      shared = RefineNet(cfg.filters, dtype, name="refinenet")(features)
+      decoded = dict.fromkeys(("energy", "size", "class"), shared)
+    decoded = {k: nn.relu(v).astype(jnp.float32) for k, v in decoded.items()}
+    groups, levels = cfg.num_groups, cfg.num_energy_levels
+    energy = nn.DenseGeneral(
+      (groups, levels),
+      bias_init=_energy_bias(groups, levels),
+      kernel_init=nn.initializers.normal(0.01),
+      name="energy_head",
+    )(decoded["energy"])
+    sizes = nn.DenseGeneral(
+      (groups, 2),
+      bias_init=nn.initializers.constant(np.log(_TYPICAL_SIZE_PX)),
+      kernel_init=nn.initializers.normal(0.01),
+      name="size_head",
+    )(decoded["size"])
+    self._class_head(decoded["class"])
+    return Predictions(
+      energy_logits=energy,  # [B, h, w, G, E]
+      log_sizes=sizes,  # [B, h, w, G, 2]
+      class_features=decoded["class"],  # [B, h, w, F]
+    )
+
+  def _class_head(self, features: Array) -> None:
+    """Creates the parameters that `class_logits` uses; nothing is computed."""
+    head = nn.Dense(self.cfg.num_classes, name="class_head")
+    head(features[:1, :1, :1])
+
+
+def class_logits(
+  params: Params, features: Float[Array, "*n F"]
+) -> Float[Array, "*n C"]:
+  """The class head on features of single pixels.
+
+  Args:
+    params: parameters of `DWDNet`.
+    features: pixels of `Predictions.class_features`, maybe interpolated.
+  """
+  head = params["class_head"]
+  return features @ head["kernel"] + head["bias"]
+
+
+def mask_other_groups(
+  logits: Float[Array, "*n C"],
+  groups: Int[Array, "*n"],
+  group_of_class: Int[np.ndarray, " C"],
+) -> Float[Array, "*n C"]:
+  """Each group has its own softmax: other groups' logits become -1e9."""
+  own = jnp.asarray(group_of_class) == groups[..., None]
+  return jnp.where(own, logits, -1e9)
+
+
+def gather_bilinear(
+  features: Float[Array, "B h w F"],
+  page: Int[Array, " P"],
+  y: Int[Array, " P"],
+  x: Int[Array, " P"],
+  stride: int = STRIDE,
+) -> Float[Array, "P F"]:
+  """Features of image pixels, interpolated as `upsample` would.
+
+  Args:
+    features: at `stride`.
+    page: index into the batch.
+    y: row of the pixel in the image.
+    x: column of the pixel in the image.
+    stride: of the features.
+
+  Returns:
+    One feature vector for each pixel.
+  """
+  _, h, w, _ = features.shape
+
+  def taps(pos, size):
+    center = jnp.clip((pos + 0.5) / stride - 0.5, 0, size - 1)
+    low = jnp.floor(center).astype(jnp.int32)
+    return low, jnp.minimum(low + 1, size - 1), center - low
+
+  y0, y1, ty = taps(y, h)
+  x0, x1, tx = taps(x, w)
+  ty, tx = ty[:, None], tx[:, None]
+  top = features[page, y0, x0] * (1 - tx) + features[page, y0, x1] * tx
+  bottom = features[page, y1, x0] * (1 - tx) + features[page, y1, x1] * tx
+  return top * (1 - ty) + bottom * ty
+
+
+def class_probs_at(
+  params: Params,
+  features: Float[Array, "B h w F"],
+  group_of_class: Int[np.ndarray, " C"],
+  page: Int[Array, " P"],
+  y: Int[Array, " P"],
+  x: Int[Array, " P"],
+  group: Int[Array, " P"],
+) -> Float[Array, "P C"]:
+  """Class probabilities at single image pixels: `class_fn` of the decode.
+
+  Args:
+    params: parameters of `DWDNet`.
+    features: `Predictions.class_features`.
+    group_of_class: energy group of each class.
+    page: index into the batch.
+    y: rows of the pixels.
+    x: columns of the pixels.
+    group: energy group of each pixel; classes of other groups get 0.
+  """
+  logits = class_logits(params, gather_bilinear(features, page, y, x))
+  return jax.nn.softmax(mask_other_groups(logits, group, group_of_class))
+
+
+def energy_logits_full(predictions: Predictions) -> Array:
+  """Energy logits at stride 1 [B, H, W, G, E]."""
+  return upsample(predictions.energy_logits, STRIDE)
+
+
+def expected_energy(predictions: Predictions) -> Float[Array, "B H W G"]:
+  """Expected energy level at stride 1, in levels 0 .. E-1."""
+  logits = energy_logits_full(predictions)
+  levels = jnp.arange(logits.shape[-1], dtype=jnp.float32)
+  return (jax.nn.softmax(logits) * levels).sum(-1)
+
+
+def sizes_px(predictions: Predictions) -> Float[Array, "B H W G 2"]:
+  """Box sizes (height, width) at stride 1, in image pixels."""
+  return jnp.exp(upsample(predictions.log_sizes, STRIDE))
+
+
+def make_model(cfg: ModelConfig) -> DWDNet:
+  """The network of a configuration."""
+  return DWDNet(cfg)
+
+
+def init_variables(model: DWDNet, seed: int, hw: tuple[int, int]) -> Any:
+  """Fresh parameters and batch statistics, {"params": .., "batch_stats": ..}.
+
+  Args:
+    model: the network.
+    seed: of the initialisation.
+    hw: (height, width) of an image; the parameters do not depend on it.
+  """
+  image = jnp.zeros((1, *hw, 1), jnp.float32)
+  return model.init(jax.random.key(seed), image, train=False)
