@@ -63,7 +63,7 @@ def match(
   if not n or not m:
     return Matches(hit, found, confused_with)
   iou = np.asarray(
-    box_lib.pairwise_iou(detections.boxes_yxyx, truth.boxes_yxyx)
+    box_lib.pairwise_iou(_sane(detections.boxes_yxyx), _sane(truth.boxes_yxyx))
   )  # [n, m]
   same = detections.labels[:, None] == truth.labels[None, :]
   scores = np.zeros(n) if detections.scores is None else detections.scores
@@ -184,8 +184,13 @@ def _canvas(ink, image_hw, min_width_px):
 
 def _to_px(boxes_yxyx, zoom):
   """Boxes -> inclusive corners (ymin, xmin, ymax, xmax) in whole pixels."""
-  px = np.nan_to_num(boxes_yxyx) * np.tile(zoom, 2) - (0, 0, 1, 1)
-  return np.rint(np.clip(px, -1e4, 1e5)).astype(int)
+  px = _sane(boxes_yxyx) * np.tile(zoom, 2) - (0, 0, 1, 1)
+  return np.rint(px).astype(int)
+
+
+def _sane(boxes_yxyx):
+  """Boxes within what OpenCV can draw; a diverged model predicts anything."""
+  return np.clip(np.nan_to_num(boxes_yxyx.astype(np.float64)), -1e5, 1e5)
 
 
 def _box(canvas, box, rgb, thickness=1):

@@ -1,0 +1,93 @@
+"""Joining truth and detections: what is refused, what is left out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dwd_jax.metrics import pages
+from dwd_jax.structs import PageBoxes
+
+
+def page(name="p", n=2, scores=None, label=0):
+  return PageBoxes(
+    filename=name,
+    image_hw=(100, 100),
+    boxes_yxyx=np.tile(np.array([[1, 2, 3, 4]], np.float32), (n, 1)),
+    labels=np.full(n, label, np.int32),
+    scores=scores,
+  )
+
+
+SCORES = np.array([0.5, 0.25], np.float32)
+
+REFUSED = {
+  "a name twice in the truth": (
+    [page(), page()],
+    [],
+    "occurs twice in the truth",
+  ),
+  "a name twice in the detections": (
+    [page()],
+    [page(scores=SCORES)] * 2,
+    "occurs twice in the detections",
+  ),
+  "detections of an unknown page": (
+    [page()],
+    [page("stranger.png", scores=SCORES)],
+    r"stranger\.png: detections of a page without truth",
+  ),
+  "detections without scores": ([page()], [page()], "need scores"),
+  "label above the last class": ([page(label=3)], [], "outside 0 .. 2"),
+  "label below zero": (
+    [page()],
+    [page(scores=SCORES, label=-1)],
+    "outside 0 .. 2",
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", REFUSED)
+def test_refused(caption):
+  truth, found, message = REFUSED[caption]
+  with pytest.raises(ValueError, match=message):
+    pages.join(truth, found, 3)
+
+
+NOT_FINITE = {
+  "score NaN": lambda p: dataclasses.replace(
+    p, scores=np.array([np.nan, 0.25], np.float32)
+  ),
+  "score infinite": lambda p: dataclasses.replace(
+    p, scores=np.array([np.inf, 0.25], np.float32)
+  ),
+  "box NaN": lambda p: dataclasses.replace(
+    p, boxes_yxyx=np.array([[1, 2, np.nan, 4], [1, 2, 3, 4]], np.float32)
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", NOT_FINITE)
+def test_not_finite_is_left_out_with_a_warning(caption):
+  broken = NOT_FINITE[caption](page(scores=SCORES))
+  with pytest.warns(UserWarning, match="p: 1 detections .* not finite"):
+    _, found, _ = pages.join([page()], [broken], 3)
+  np.testing.assert_array_equal(found.scores, [0.25])
+
+
+def test_best_score_first_across_pages():
+  truth = [page("b"), page("a")]
+  found = [
+    page("b", scores=np.array([0.1, 0.9])),
+    page("a", scores=np.array([0.5, 0.9])),
+  ]
+  _, flat, names = pages.join(truth, found, 3)
+  assert names == ["a", "b"]
+  np.testing.assert_array_equal(flat.scores, [0.9, 0.9, 0.5, 0.1])
+  np.testing.assert_array_equal(flat.page, [0, 1, 0, 1])
+
+
+def test_mean_or_nan():
+  assert pages.mean_or_nan(np.array([0.25, np.nan, 0.75])) == 0.5
+  assert np.isnan(pages.mean_or_nan(np.array([np.nan])))
+  assert np.isnan(pages.mean_or_nan(np.array([])))

@@ -1,0 +1,97 @@
+"""The evaluation's numbers and files, by hand."""
+
+import json
+
+import numpy as np
+import pytest
+from faster_coco_eval import COCO
+
+from dwd_jax.metrics import report
+from dwd_jax.metrics.pages import APTable
+from dwd_jax.structs import PageBoxes
+
+NAMES = ("notehead", "clef", "absent", "slash/name")
+TABLE = APTable(
+  ious=(0.5, 0.75),
+  ap=np.array([[1.0, 0.5, np.nan, 0.0], [0.5, 0.0, np.nan, 0.0]]),
+  num_objects=np.array([90, 10, 0, 0]) + np.array([0, 0, 0, 100]),
+)
+NOTHING = APTable((0.5,), np.full((1, 4), np.nan), np.zeros(4, int))
+
+
+def test_averages_by_hand():
+  numbers = report.averages(TABLE, NAMES, min_objects=50)
+  per_class = numbers.pop("per_class")
+  assert numbers == {
+    "mAP": pytest.approx((0.75 + 0.25 + 0) / 3),
+    "mAP_50": pytest.approx(0.5),
+    "AP_by_iou": {
+      "0.50": pytest.approx(0.5),
+      "0.75": pytest.approx(0.5 / 3),
+    },
+    "AP_50_weighted": pytest.approx((90 * 1 + 10 * 0.5) / 200),
+    "mAP_50_min": pytest.approx(0.5),  # notehead 1.0, slash/name 0.0
+  }
+  assert per_class["notehead"] == {"AP": 0.75, "AP_50": 1.0, "num_objects": 90}
+  assert per_class["absent"] == {"AP": None, "AP_50": None, "num_objects": 0}
+  assert list(per_class) == list(NAMES)
+
+
+def test_no_truth_gives_nulls_that_json_accepts():
+  numbers = report.averages(NOTHING, NAMES, min_objects=1)
+  text = json.dumps(numbers, allow_nan=False)
+  assert numbers["mAP"] is None
+  assert numbers["AP_by_iou"] == {"0.50": None}
+  assert numbers["AP_50_weighted"] is None
+  assert "NaN" not in text
+
+
+def test_ap_lists_have_the_original_lines():
+  texts = report.ap_lists(TABLE, NAMES)
+  assert list(texts) == ["res-0.5.txt", "res-0.75.txt"]
+  assert texts["res-0.5.txt"].splitlines() == [
+    "AP for notehead = 1.0000",
+    "AP for clef = 0.5000",
+    "AP for absent = nan",
+    "AP for slash/name = 0.0000",
+    "Mean AP = 0.5000",
+  ]
+
+
+def _page(name, boxes, labels, scores=None):
+  return PageBoxes(
+    filename=name,
+    image_hw=(100, 200),
+    boxes_yxyx=np.array(boxes, np.float32).reshape(-1, 4),
+    labels=np.array(labels, np.int32),
+    scores=None if scores is None else np.array(scores, np.float32),
+  )
+
+
+def test_coco_files_are_read_by_a_coco_tool(tmp_path):
+  truth = [_page("b.png", [], []), _page("a.png", [[1, 2, 4, 8]], [3])]
+  found = [
+    _page("b.png", [[0, 0, 1, 1]], [0], [0.5]),
+    _page(
+      "a.png",
+      [[1, 2, 4, 8], [1, 2, np.nan, 8]],
+      [3, 3],
+      [0.25, 0.75],
+    ),
+  ]
+  annotations = report.coco_truth(truth, NAMES)
+  results = report.coco_results(found, {"b.png": 1, "a.png": 2})
+  paths = tmp_path / "truth.json", tmp_path / "predictions.json"
+  for path, content in zip(paths, (annotations, results), strict=True):
+    path.write_text(json.dumps(content, allow_nan=False))
+  coco = COCO(str(paths[0]))
+  loaded = coco.loadRes(str(paths[1]))
+  assert coco.imgs[2]["file_name"] == "a.png"
+  assert (coco.imgs[2]["height"], coco.imgs[2]["width"]) == (100, 200)
+  (row,) = loaded.loadAnns(loaded.getAnnIds(imgIds=[2]))
+  assert row["bbox"] == [2, 1, 6, 3]  # x, y, width, height
+  assert row["score"] == 0.25
+  assert coco.cats[row["category_id"]]["name"] == "slash/name"
+  (true,) = coco.loadAnns(coco.getAnnIds())
+  assert true["bbox"] == row["bbox"]
+  assert true["area"] == 18

@@ -1,0 +1,355 @@
+"""The files of an evaluation, their contract, and the odd cases."""
+
+import json
+import time
+
+import cv2
+import numpy as np
+import pytest
+from faster_coco_eval import COCO, COCOeval_faster
+
+from dwd_jax import evaluate as evaluate_lib
+from dwd_jax.data import transforms
+from dwd_jax.data.pipeline import EvalPage
+from dwd_jax.errors import InputError
+from dwd_jax.structs import Batch, Detections, PageBoxes
+
+NAMES = ("notehead", "clef", "rare")
+CONTRACT = [
+  "dataset",
+  "split",
+  "num_pages",
+  "num_objects",
+  "num_detections",
+  "protocol",
+  "mAP",
+  "mAP_50",
+  "AP_by_iou",
+  "per_class",
+  "seconds_per_page",
+  "checkpoint_step",
+]
+SLOTS = 64
+
+
+def eval_page(name, boxes, labels, hw=(200, 300)):
+  window = transforms.page_window(hw, 0.5, 64)
+  image = np.zeros((1, *window.out_hw, 1), np.float32)
+  boxes = np.array(boxes, np.float32).reshape(-1, 4)
+  for y0, x0, y1, x1 in (boxes / 2).astype(int):
+    image[0, y0:y1, x0:x1] = 1
+  return EvalPage(
+    batch=Batch(
+      image=image,
+      boxes_yxyx=window.to_output(boxes)[None],
+      labels=np.array(labels, np.int32)[None],
+      box_mask=np.ones((1, len(boxes)), bool),
+    ),
+    truth=PageBoxes(name, hw, boxes, np.array(labels, np.int32)),
+    scale=0.5,
+    scaled_hw=(hw[0] // 2, hw[1] // 2),
+    window=window,
+  )
+
+
+class FakeNetwork:
+  """Finds what it is told to, by the image; counts calls."""
+
+  def __init__(self, answers, slow_first_s=0.0):
+    self._answers = {id(p.batch.image): rows for p, rows in answers}
+    self._slow_first_s, self._shapes = slow_first_s, set()
+    self.calls = 0
+
+  def __call__(self, image):
+    self.calls += 1
+    if image.shape not in self._shapes:
+      self._shapes.add(image.shape)
+      time.sleep(self._slow_first_s)
+    rows = self._answers[id(image)]  # (score, label, box in the image)
+    n = len(rows)
+    boxes = np.zeros((1, SLOTS, 4), np.float32)
+    labels, scores = np.zeros((1, SLOTS), np.int32), np.zeros((1, SLOTS))
+    for i, (score, label, box) in enumerate(rows):
+      boxes[0, i], labels[0, i], scores[0, i] = box, label, score
+    found = Detections(
+      boxes_yxyx=boxes,
+      labels=labels,
+      scores=scores.astype(np.float32),
+      valid=np.arange(SLOTS)[None] < n,
+      count=np.array([n]),
+    )
+    levels = np.zeros((*image.shape[:3], 1), np.float32)
+    for _, _, (y0, x0, y1, x1) in rows:
+      if np.isfinite([y0, x0, y1, x1]).all():
+        levels[0, int(y0 + y1) // 2, int(x0 + x1) // 2] = 19
+    return found, levels
+
+
+def perfect(page):
+  """What a perfect network answers, with scores 0.9, 0.8, ..."""
+  boxes = page.window.to_output(page.truth.boxes_yxyx)
+  return [
+    (0.9 - 0.1 * i, label, box)
+    for i, (label, box) in enumerate(zip(page.truth.labels, boxes, strict=True))
+  ]
+
+
+def two_pages():
+  first = eval_page("a.png", [[20, 20, 40, 44], [80, 90, 100, 120]], [0, 1])
+  second = eval_page("b.png", [[60, 20, 80, 44]], [0])
+  return first, second
+
+
+def run(tmp_path, answers, **kwargs):
+  network = FakeNetwork(answers)
+  options = {"dataset": "made_up", "split": "val", "log": None} | kwargs
+  return evaluate_lib.evaluate(
+    network, [p for p, _ in answers], NAMES, out_dir=tmp_path, **options
+  )
+
+
+def strict_json(path):
+  def refuse(name):
+    raise AssertionError(f"{path.name} holds {name}, which is not JSON")
+
+  return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_summary_keeps_the_contract(tmp_path):
+  answers = [(p, perfect(p)) for p in two_pages()]
+  result = run(tmp_path, answers, checkpoint_step=77)
+  summary = strict_json(tmp_path / "val.json")
+  assert summary == result.metrics
+  assert list(summary)[: len(CONTRACT)] == CONTRACT
+  assert list(summary) == list(evaluate_lib.SUMMARY_KEYS)
+  assert summary["dataset"] == "made_up"
+  assert summary["split"] == "val"
+  assert summary["protocol"] == "coco"
+  assert summary["checkpoint_step"] == 77
+  counts = [summary[f"num_{k}"] for k in ("pages", "objects", "detections")]
+  assert counts == [2, 3, 3]
+  assert summary["mAP"] == summary["mAP_50"] == pytest.approx(1)
+  assert list(summary["AP_by_iou"]) == [
+    f"{i / 100:.2f}" for i in range(50, 100, 5)
+  ]
+  assert summary["per_class"]["notehead"] == {
+    "AP": pytest.approx(1),
+    "AP_50": pytest.approx(1),
+    "num_objects": 2,
+  }
+  assert summary["per_class"]["rare"]["AP"] is None
+  assert summary["mAP_50_min10"] is None  # no class has ten objects
+  assert summary["AP_50_weighted"] == pytest.approx(1)
+  assert summary["seconds_per_page"] > 0
+
+
+def test_files_lie_beside_the_summary_and_in_the_split(tmp_path):
+  run(tmp_path, [(p, perfect(p)) for p in two_pages()], overlays=1)
+  lists = {f"res-{i / 100:g}.txt" for i in range(50, 100, 5)}
+  assert {p.name for p in tmp_path.iterdir()} == (
+    lists | {"val.json", "predictions.json", "val"}
+  )
+  assert {p.name for p in (tmp_path / "val").iterdir()} == lists | {
+    "predictions.json",
+    "truth.json",
+    "a-overlay.png",
+    "a-energy.png",
+  }
+  assert "Mean AP = 1.0000" in (tmp_path / "res-0.5.txt").read_text()
+
+
+def test_pictures_are_returned_as_written(tmp_path):
+  result = run(tmp_path, [(p, perfect(p)) for p in two_pages()])
+  assert set(result.pictures) == {
+    f"{stem}-{kind}" for stem in "ab" for kind in ("overlay", "energy")
+  }
+  for name, picture in result.pictures.items():
+    read = cv2.imread(str(tmp_path / "val" / f"{name}.png"))
+    assert read is not None
+    np.testing.assert_array_equal(read[..., ::-1], picture)
+  assert result.pictures["a-energy"].shape == (100, 150, 3)
+
+
+def test_splits_do_not_overwrite_each_other(tmp_path):
+  first, second = two_pages()
+  run(tmp_path, [(first, perfect(first))], split="val")
+  before = {p: p.read_bytes() for p in (tmp_path / "val").iterdir()}
+  before[tmp_path / "val.json"] = (tmp_path / "val.json").read_bytes()
+  run(tmp_path, [(second, [])], split="test")
+  assert {p: p.read_bytes() for p in before} == before
+  assert strict_json(tmp_path / "test.json")["mAP"] == 0
+  # Beside the summaries lie the lists of the split evaluated last.
+  assert "Mean AP = 0.0000" in (tmp_path / "res-0.5.txt").read_text()
+  assert "Mean AP = 1.0000" in (tmp_path / "val" / "res-0.5.txt").read_text()
+
+
+def test_a_coco_tool_gets_the_same_map_from_the_files(tmp_path):
+  answers = [(p, perfect(p)) for p in two_pages()]
+  jitter = np.array([0.6, -0.4, 0.3, 0.9], np.float32)
+  answers = [(p, [(s, c, b + jitter) for s, c, b in r]) for p, r in answers]
+  summary = run(tmp_path, answers).metrics
+  truth = COCO(str(tmp_path / "val" / "truth.json"))
+  found = truth.loadRes(str(tmp_path / "val" / "predictions.json"))
+  tool = COCOeval_faster(truth, found, iouType="bbox")
+  tool.evaluate()
+  tool.accumulate()
+  tool.summarize()
+  assert 0.1 < summary["mAP"] < 0.9
+  assert tool.stats[0] == pytest.approx(summary["mAP"], abs=1e-9)
+  assert tool.stats[1] == pytest.approx(summary["mAP_50"], abs=1e-9)
+
+
+def _no_pages():
+  return []
+
+
+def _no_truth():
+  page = eval_page("a.png", [], [])
+  return [(page, [(0.9, 0, (1, 1, 5, 5))])]
+
+
+def _no_detections():
+  return [(p, []) for p in two_pages()]
+
+
+def _nothing_at_all():
+  return [(eval_page("a.png", [], []), [])]
+
+
+# Caption: answers, mAP, number of detections.
+ODD = {
+  "no pages": (_no_pages, None, 0),
+  "no truth": (_no_truth, None, 1),
+  "no detections": (_no_detections, 0.0, 0),
+  "neither truth nor detections": (_nothing_at_all, None, 0),
+}
+
+
+@pytest.mark.parametrize("protocol", evaluate_lib.PROTOCOLS)
+@pytest.mark.parametrize("caption", ODD)
+def test_odd_splits_have_defined_results(caption, protocol, tmp_path):
+  answers, mean_ap, num_detections = ODD[caption]
+  run(tmp_path, answers(), protocol=protocol)
+  summary = strict_json(tmp_path / "val.json")
+  # The original counted classes without truth as 0.
+  expected = 0.0 if protocol == "legacy" else mean_ap
+  assert summary["mAP"] == summary["mAP_50"] == expected
+  assert summary["num_detections"] == num_detections
+  strict_json(tmp_path / "predictions.json")
+
+
+def test_scores_and_boxes_that_are_not_finite_are_named_and_left_out(tmp_path):
+  first, _ = two_pages()
+  broken = [(np.nan, 0, (1, 1, 5, 5)), (0.7, 0, (np.nan, 1, 5, 5))]
+  with pytest.warns(UserWarning, match=r"a\.png: 2 detections .* not finite"):
+    run(tmp_path, [(first, perfect(first) + broken)])
+  summary = strict_json(tmp_path / "val.json")
+  assert summary["num_detections"] == 2
+  assert summary["mAP_50"] == pytest.approx(1)
+  assert len(strict_json(tmp_path / "predictions.json")) == 2
+
+
+def test_min_score_leaves_out_the_unsure(tmp_path):
+  first, _ = two_pages()
+  rows = [*perfect(first), (0.04, 0, (1, 1, 5, 5)), (0.05, 0, (9, 1, 14, 5))]
+  summary = run(tmp_path, [(first, rows)]).metrics
+  assert summary["num_detections"] == 3  # the score on the limit counts
+  assert summary["min_score"] == 0.05
+
+
+def test_overflowing_pages_are_listed(tmp_path, monkeypatch):
+  first, second = two_pages()
+  network = FakeNetwork([(p, perfect(p)) for p in (first, second)])
+
+  def too_many(image):
+    found, levels = network(image)
+    if image is second.batch.image:
+      found = found.replace(count=np.array([SLOTS + 1]))
+    return found, levels
+
+  with pytest.warns(UserWarning, match=r"b\.png: 65 objects found"):
+    result = evaluate_lib.evaluate(
+      too_many,
+      [first, second],
+      NAMES,
+      out_dir=tmp_path,
+      dataset="made_up",
+      split="val",
+      log=None,
+    )
+  assert result.metrics["overflowing_pages"] == ["b.png"]
+
+
+def test_legacy_shifts_by_a_pixel_and_leaves_out_large_muscima_objects(
+  tmp_path,
+):
+  small, large = [20, 20, 24, 24], [30, 30, 40, 430]
+  page = eval_page("a.png", [small, large], [0, 1], hw=(100, 500))
+  answers = [(page, perfect(page))]
+  clean = run(tmp_path, answers, protocol="voc").metrics
+  legacy = run(
+    tmp_path, answers, protocol="legacy", dataset="muscima_pp/v2.0"
+  ).metrics
+  assert clean["AP_by_iou"]["0.95"] == pytest.approx(1)
+  assert clean["num_objects"] == 2
+  assert legacy["num_objects"] == 1
+  # 5 x 5 px shifted by (1, 1): IoU 16 / 34; the two other classes count 0.
+  assert legacy["AP_by_iou"]["0.50"] == 0
+  kept = run(tmp_path, answers, protocol="legacy", dataset="deepscores").metrics
+  assert kept["num_objects"] == 2
+  # 11 x 401 px shifted by (1, 1): IoU 0.83.
+  assert kept["per_class"]["clef"]["AP_50"] == pytest.approx(1)
+  assert kept["mAP_50"] == pytest.approx(1 / 3)
+
+
+def test_seconds_per_page_leave_out_the_compilation(tmp_path):
+  pages = [
+    eval_page(f"{i}.png", [], [], hw=hw)
+    for i, hw in enumerate([(200, 300), (200, 300), (400, 300), (200, 300)])
+  ]
+  network = FakeNetwork([(p, []) for p in pages], slow_first_s=0.3)
+  result = evaluate_lib.evaluate(
+    network,
+    pages,
+    NAMES,
+    out_dir=tmp_path,
+    dataset="made_up",
+    split="val",
+    overlays=0,
+    log=None,
+  )
+  assert result.metrics["seconds_per_page"] < 0.1
+  assert network.calls == 4
+
+
+def test_a_single_page_runs_again_to_be_timed(tmp_path):
+  page = eval_page("a.png", [], [])
+  network = FakeNetwork([(page, [])], slow_first_s=0.3)
+  result = evaluate_lib.evaluate(
+    network,
+    [page],
+    NAMES,
+    out_dir=tmp_path,
+    dataset="made_up",
+    split="val",
+    overlays=0,
+    log=None,
+  )
+  assert result.metrics["seconds_per_page"] < 0.1
+  assert network.calls == 2
+
+
+def test_progress_is_lines_without_a_terminal(tmp_path, monkeypatch):
+  monkeypatch.setattr(evaluate_lib, "_LOG_EVERY_S", 0)
+  lines = []
+  run(tmp_path, _no_detections(), log=lines.append, num_pages=2)
+  assert lines == [
+    "evaluate val: 1 of 2 pages",
+    "evaluate val: 2 of 2 pages",
+    "evaluate val: 2 pages done",
+  ]
+
+
+def test_unknown_protocol_is_an_input_error(tmp_path):
+  with pytest.raises(InputError, match=r"eval\.protocol: 'cocoa' is unknown"):
+    run(tmp_path, [], protocol="cocoa")

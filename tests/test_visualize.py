@@ -1,0 +1,125 @@
+"""Pictures: the pairs behind the colours, and where the colours are."""
+
+import cv2
+import numpy as np
+import pytest
+
+from dwd_jax import visualize
+from dwd_jax.structs import PageBoxes
+
+NAMES = ("notehead", "clef")
+A, B, FAR = (20, 20, 40, 40), (20, 80, 40, 100), (70, 20, 90, 40)
+
+
+def page(rows, scores=None, image_hw=(120, 160)):
+  table = np.array(rows, np.float32).reshape(-1, 5)
+  return PageBoxes(
+    filename="p.png",
+    image_hw=image_hw,
+    boxes_yxyx=table[:, 1:],
+    labels=table[:, 0].astype(np.int32),
+    scores=None if scores is None else np.array(scores, np.float32),
+  )
+
+
+# Caption: truth, detections, scores -> hit, found, confused_with.
+PAIRS = {
+  "right": ([(0, *A)], [(0, *A)], [0.5], [True], [True], [-1]),
+  "another class": ([(0, *A)], [(1, *A)], [0.5], [False], [False], [0]),
+  "nothing there": ([(0, *A)], [(0, *FAR)], [0.5], [False], [False], [-1]),
+  "of two on one box the better score wins": (
+    [(0, *A)],
+    [(0, *A), (0, *A)],
+    [0.25, 0.5],
+    [False, True],
+    [True],
+    [-1, -1],
+  ),
+  "missed": ([(0, *A), (1, *B)], [(0, *A)], [0.5], [True], [True, False], [-1]),
+  "no truth": ([], [(0, *A)], [0.5], [False], [], [-1]),
+  "no detections": ([(0, *A)], [], [], [], [False], []),
+}
+
+
+@pytest.mark.parametrize("caption", PAIRS)
+def test_match(caption):
+  truth, found, scores, hit, true_found, confused = PAIRS[caption]
+  matches = visualize.match(page(truth), page(found, scores))
+  np.testing.assert_array_equal(matches.hit, hit)
+  np.testing.assert_array_equal(matches.found, true_found)
+  np.testing.assert_array_equal(matches.confused_with, confused)
+
+
+def _has(picture, rgb, rows=slice(None)):
+  return bool((picture[rows] == rgb).all(axis=-1).any())
+
+
+def _overlay(truth, found, scores, **kwargs):
+  ink = np.zeros((120, 160), np.uint8)
+  return visualize.overlay(
+    ink, page(truth), page(found, scores), NAMES, min_width_px=160, **kwargs
+  )
+
+
+def test_overlay_colours_lie_on_their_boxes():
+  truth = [(0, *A), (1, *B)]
+  picture = _overlay(truth, [(0, *A), (0, *FAR)], [0.9, 0.8])
+  assert picture.dtype == np.uint8
+  legend = picture.shape[0] - 120
+  canvas = picture[legend:]
+  assert tuple(canvas[20, 30]) == visualize.HIT_RGB  # top edge of A
+  assert tuple(canvas[39, 30]) == visualize.HIT_RGB  # last row inside A
+  assert tuple(canvas[30, 80]) == visualize.MISSED_RGB  # left edge of B
+  assert tuple(canvas[80, 39]) == visualize.WRONG_RGB  # right edge of FAR
+  assert tuple(canvas[60, 150]) == (255, 255, 255)
+  assert _has(picture, visualize.FOUND_RGB, slice(legend))
+
+
+def test_overlay_of_a_page_without_anything_has_no_colour_below_the_legend():
+  picture = _overlay([], [], [])
+  assert (picture[-120:] == 255).all()
+
+
+def test_overlay_draws_source_pixels_on_a_scaled_page():
+  ink = np.zeros((60, 80), np.uint8)  # half of the source
+  picture = visualize.overlay(
+    ink, page([(0, *B)]), page([], []), NAMES, min_width_px=160
+  )
+  canvas = picture[-120:]
+  assert canvas.shape[1] == 160  # enlarged twice: source pixels again
+  assert tuple(canvas[30, 80]) == visualize.MISSED_RGB
+
+
+def test_overlay_survives_boxes_that_make_no_sense():
+  rows = [
+    (0, np.nan, 0, 10, 10),
+    (1, -1e30, -1e30, 1e30, 1e30),
+    (0, 90, 90, 10, 10),
+  ]
+  picture = _overlay([(0, *A)], rows, [0.9, np.nan, 0.5])
+  assert picture.shape[1:] == (160, 3)
+
+
+def test_energy_is_hot_at_the_peak_and_paper_elsewhere():
+  ink = np.zeros((20, 30), np.uint8)
+  ink[15, 25] = 255
+  levels = np.zeros((32, 32, 2), np.float32)  # padded, two groups
+  levels[5, 6, 1] = 19
+  levels[10, 10, 0] = np.nan
+  picture = visualize.energy_picture(ink, levels)
+  assert picture.shape == (20, 30, 3)
+  red, green, blue = picture[5, 6].astype(int)
+  assert red > green + 50
+  assert red > blue + 50
+  np.testing.assert_array_equal(picture[0, 0], [255, 255, 255])
+  np.testing.assert_array_equal(picture[10, 10], [255, 255, 255])
+  np.testing.assert_array_equal(picture[15, 25], [0, 0, 0])
+
+
+def test_save_png_keeps_the_colours(tmp_path):
+  picture = np.zeros((4, 5, 3), np.uint8)
+  picture[..., 0] = 200  # red
+  visualize.save_png(tmp_path / "new" / "a.png", picture)
+  read = cv2.imread(str(tmp_path / "new" / "a.png"))
+  assert read is not None
+  np.testing.assert_array_equal(read[0, 0], [0, 0, 200])  # OpenCV reads BGR
