@@ -1,0 +1,154 @@
+"""config (ml_collections) -> checked settings of every part."""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+import ml_collections
+
+from configs import default
+from dwd_jax import losses, optim, stages, targets
+from dwd_jax.decode.config import DecodeConfig
+from dwd_jax.errors import InputError
+from dwd_jax.models import dwd
+
+T = TypeVar("T")
+
+_CHOICES = {
+  "targets.energy_disc": ("fixed", "box"),
+  "targets.energy_shape": ("oval", "square"),
+  "targets.energy_profile": ("linear", "root", "quadratic"),
+  "targets.class_overlap": ("last", "nearest"),
+  "targets.stride_reduction": ("mean", "min"),
+  "losses.size_loss": ("mse", "smooth_l1", "log_l1"),
+  "losses.energy_weights": ("none", "balanced"),
+  "losses.class_weights": ("none", "by_class", "by_object"),
+  "optimizer.name": ("rmsprop", "adam", "sgd"),
+  "optimizer.schedule": ("constant", "cosine"),
+  "model.backbone_depth": (18, 34, 50, 101, 152),
+  "model.dtype": ("auto", "float32", "bfloat16"),
+  "eval.protocol": ("coco", "voc", "legacy"),
+}
+_FREE = ("data.engrave",)  # options of the generator, which checks them
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """The parts of a config that do not depend on the data."""
+
+  targets: targets.TargetConfig
+  losses: losses.LossConfig
+  optimizer: optim.OptimizerConfig
+  stages: tuple[stages.Stage, ...]
+  decode: DecodeConfig
+
+
+def _build(cls: Callable[..., T], values: Mapping[str, Any], **more: Any) -> T:
+  """A dataclass from a section of the config; lists become tuples."""
+  plain = {
+    key: tuple(value) if isinstance(value, list) else value
+    for key, value in dict(values).items()
+  }
+  return cls(**plain, **more)
+
+
+def nearest(key: str, known: list[str]) -> str:
+  """A hint: the known key that looks most like `key`, or all of them."""
+  close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+  return f"did you mean '{close[0]}'?" if close else f"known: {sorted(known)}"
+
+
+def _check_keys(config: Mapping, reference: Mapping, prefix: str = "") -> None:
+  for key, value in config.items():
+    path = f"{prefix}{key}"
+    if prefix.rstrip(".") in _FREE:
+      continue
+    if key not in reference:
+      raise InputError(
+        f"config: unknown key '{path}'; {nearest(key, list(reference))}"
+      )
+    if isinstance(reference[key], Mapping | ml_collections.ConfigDict):
+      if not isinstance(value, Mapping | ml_collections.ConfigDict):
+        raise InputError(f"config: '{path}' is a section; set keys inside it")
+      _check_keys(value, reference[key], f"{path}.")
+
+
+def validate(config: ml_collections.ConfigDict) -> Settings:
+  """Checks a config against `configs/default.py`.
+
+  Args:
+    config: of the run, overrides applied.
+
+  Returns:
+    Settings of targets, losses, optimizer, stages and decode.
+
+  Raises:
+    InputError: an unknown key (with the nearest known one), a value that is
+      not one of the choices, or stages that make no sense.
+  """
+  _check_keys(config, default.get_config())
+  for path, choices in _CHOICES.items():
+    section, key = path.split(".")
+    if config[section][key] not in choices:
+      raise InputError(
+        f"config: {path} is {config[section][key]!r}; use one of {choices}"
+      )
+  for path in ("train.batch_size", "train.log_every", "train.checkpoint_every"):
+    section, key = path.split(".")
+    if config[section][key] < 1:
+      raise InputError(f"config: {path} must be at least 1")
+  for size in config.data.crop_hw:
+    if size % dwd.SIZE_MULTIPLE:
+      raise InputError(
+        f"config: data.crop_hw {tuple(config.data.crop_hw)}: use multiples of"
+        f" {dwd.SIZE_MULTIPLE}"
+      )
+  if config.data.page_multiple % dwd.SIZE_MULTIPLE:
+    raise InputError(
+      f"config: data.page_multiple {config.data.page_multiple}: use a multiple"
+      f" of {dwd.SIZE_MULTIPLE}"
+    )
+  return Settings(
+    targets=_build(targets.TargetConfig, config.targets),
+    losses=_build(losses.LossConfig, config.losses),
+    optimizer=_build(optim.OptimizerConfig, config.optimizer),
+    stages=stages.make_stages(config.stages),
+    decode=_build(
+      DecodeConfig,
+      config.decode,
+      num_energy_levels=config.targets.num_energy_levels,
+    ),
+  )
+
+
+def model_config(
+  config: ml_collections.ConfigDict, num_classes: int, num_groups: int
+) -> dwd.ModelConfig:
+  """The network for a data set; dtype "auto" is resolved by the backend."""
+  values = dict(config.model)
+  if values["dtype"] == "auto":
+    on_cpu = jax.default_backend() == "cpu"
+    values["dtype"] = "float32" if on_cpu else "bfloat16"
+  return dwd.ModelConfig(
+    num_classes=num_classes,
+    num_groups=num_groups,
+    num_energy_levels=config.targets.num_energy_levels,
+    bn_momentum=config.train.batch_norm_momentum,
+    **values,
+  )
+
+
+def to_json(config: ml_collections.ConfigDict) -> str:
+  """The resolved config as text for W/config.json."""
+
+  def plain(value):
+    if isinstance(value, Mapping | ml_collections.ConfigDict):
+      return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+      return [plain(item) for item in value]
+    return value
+
+  return json.dumps(plain(config), indent=2) + "\n"

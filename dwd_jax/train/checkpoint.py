@@ -1,0 +1,133 @@
+"""Checkpoints with orbax: state, input iterator and what the network is."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from dwd_jax.errors import InputError
+from dwd_jax.train.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+  """What a checkpoint must agree on with the run that reads it.
+
+  Attributes:
+    class_names: C names, in the order of the class head.
+    group_of_class: energy group of each class.
+    model: fields of `ModelConfig`.
+  """
+
+  class_names: tuple[str, ...]
+  group_of_class: tuple[int, ...]
+  model: dict[str, Any]
+
+  def to_json(self) -> dict[str, Any]:
+    """Plain lists and dicts."""
+    return {
+      "class_names": list(self.class_names),
+      "group_of_class": [int(group) for group in self.group_of_class],
+      "model": dict(self.model),
+    }
+
+
+class Checkpoints:
+  """Numbered checkpoints of a run in WORKDIR/checkpoints.
+
+  A checkpoint is written to a temporary name and renamed when it is whole, so
+  a killed run never leaves half of one under its number.
+  """
+
+  def __init__(self, folder: pathlib.Path, keep: int = 3):
+    """Args: `folder` is made if missing; the last `keep` steps stay."""
+    self._folder = pathlib.Path(folder).absolute()
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep, create=True, enable_async_checkpointing=True
+    )
+    self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+  def latest_step(self) -> int | None:
+    """Step of the newest checkpoint; None if there is none."""
+    return self._manager.latest_step()
+
+  def save(
+    self, step: int, state: TrainState, data: dict[str, Any], card: ModelCard
+  ) -> None:
+    """Saves in the background; does nothing if this step is saved already.
+
+    Args:
+      step: steps done.
+      state: the training state.
+      data: state of the input iterator.
+      card: what the network is.
+    """
+    if step in self._manager.all_steps():
+      return
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(state),
+        data=ocp.args.JsonSave(data),
+        card=ocp.args.JsonSave(card.to_json()),
+      ),
+    )
+
+  def card(self, step: int) -> dict[str, Any]:
+    """What the network of a checkpoint is, see `ModelCard.to_json`."""
+    return self._manager.restore(
+      step, args=ocp.args.Composite(card=ocp.args.JsonRestore())
+    ).card
+
+  def restore(
+    self, step: int, like: TrainState, card: ModelCard
+  ) -> tuple[TrainState, dict[str, Any]]:
+    """Reads a checkpoint.
+
+    Args:
+      step: which.
+      like: a state (or its shapes) with the shardings to read into.
+      card: the network that reads it.
+
+    Returns:
+      The state and the state of the input iterator.
+
+    Raises:
+      InputError: the checkpoint belongs to another network.
+    """
+    self._check(step, card)
+    restored = self._manager.restore(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardRestore(
+          jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        ),
+        data=ocp.args.JsonRestore(),
+      ),
+    )
+    return restored.state, restored.data
+
+  def _check(self, step: int, card: ModelCard) -> None:
+    """Stops with one line where the networks differ."""
+    saved, wanted = self.card(step), card.to_json()
+    remedy = "use another --workdir, or the config the checkpoint was made with"
+    for key in sorted(set(saved["model"]) | set(wanted["model"])):
+      had, want = saved["model"].get(key), wanted["model"].get(key)
+      if had != want:
+        raise InputError(
+          f"{self._folder / str(step)}: checkpoint of another model: {key} is"
+          f" {had} there and {want} here; {remedy}"
+        )
+    for key in ("class_names", "group_of_class"):
+      if saved[key] != wanted[key]:
+        raise InputError(
+          f"{self._folder / str(step)}: checkpoint of another model: its {key}"
+          f" differ; {remedy}"
+        )
+
+  def close(self) -> None:
+    """Waits until everything is written."""
+    self._manager.wait_until_finished()
+    self._manager.close()
