@@ -2,14 +2,19 @@
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from dwd_jax import boxes as box_lib
 from dwd_jax.data.pipeline import EvalPage
+from dwd_jax.decode import watershed
+from dwd_jax.decode.config import DecodeConfig
+from dwd_jax.models import dwd
 from dwd_jax.structs import Array, Detections, PageBoxes
 
 # Image [1, H, W, 1] -> detections, energy levels [1, H, W, G].
@@ -28,6 +33,52 @@ class PagePrediction(NamedTuple):
   detections: PageBoxes
   overflow: bool
   levels: Float[Array, "H W G"]
+
+
+def make_predict_fn(
+  model: nn.Module,
+  decode_cfg: DecodeConfig,
+  group_of_class: Int[np.ndarray, " C"],
+) -> Callable[[Any, Array], tuple[Detections, jax.Array]]:
+  """The network and the decode as one compiled function.
+
+  Args:
+    model: a `DWDNet`.
+    decode_cfg: settings of the decode.
+    group_of_class: energy group of each class.
+
+  Returns:
+    A function of variables and image [B, H, W, 1], jit-ed: it compiles once
+    for each size of image. It returns the detections and the energy levels
+    [B, H, W, G], which stay on the device unless somebody looks at them.
+    Batch norm uses the running averages.
+  """
+
+  groups = np.asarray(group_of_class)
+
+  def predict(variables, image):
+    predictions: Any = model.apply(variables, image, train=False)
+
+    def class_fn(page, y, x, group):
+      probs = dwd.class_probs_at(
+        variables["params"],
+        predictions.class_features,
+        groups,
+        page,
+        y,
+        x,
+        group,
+      )
+      return jnp.asarray(probs)
+
+    levels = watershed.expected_levels(
+      jnp.asarray(dwd.energy_logits_full(predictions)), decode_cfg
+    )
+    sizes = jnp.asarray(dwd.sizes_px(predictions))
+    found = watershed.decode_levels(levels, sizes, class_fn, decode_cfg)
+    return found, levels
+
+  return jax.jit(predict)
 
 
 def predict_page(predict_fn: PredictFn, page: EvalPage) -> PagePrediction:
@@ -73,7 +124,9 @@ def to_page_boxes(found: Detections, page: EvalPage) -> PageBoxes:
   return PageBoxes(
     filename=page.truth.filename,
     image_hw=page.truth.image_hw,
-    boxes_yxyx=np.asarray(box_lib.clip(boxes[keep], height, width)),
+    boxes_yxyx=np.asarray(
+      box_lib.clip(boxes[keep], float(height), float(width))
+    ),
     labels=np.asarray(found.labels[0])[keep],
     scores=np.asarray(found.scores[0])[keep],
   )
