@@ -184,7 +184,8 @@ class _Writer:
     if not self.pages:
       name, reason = next(iter(self.skipped.items()))
       raise InputError(
-        f"none of {len(self.skipped)} scores could be engraved; {name}: {reason}"
+        f"none of {len(self.skipped)} scores could be engraved; "
+        f"{name}: {reason}"
       )
 
   def summary(self, names: Sequence[str]) -> Summary:

@@ -25,6 +25,7 @@ _MEASURES = {
   "duo": 18,
   "quartet": 10,
   "choir": 10,
+  "band": 11,
 }
 _STANDARD_AREA = 1050 * 1485 / 9**2
 _MAX_PAGES = 12  # of one foreign file: no file fills a data set by itself
@@ -115,7 +116,7 @@ def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
 def _options(
   rng: random.Random, task: Task, font: str, px_per_unit: float
 ) -> dict:
-  # Page sizes are in tenths of units. Header and footer are text only.
+  # Page sizes are in tenths of units. A header is text only.
   return {
     "font": font,
     "pageWidth": round(task.width / px_per_unit / 10),
@@ -125,7 +126,7 @@ def _options(
     "pageMarginTop": rng.randrange(50, 140),
     "pageMarginBottom": rng.randrange(50, 100),
     "scale": 100,
-    "header": "none",
+    "header": "auto" if task.path else "encoded",
     "footer": "none",
     "breaks": "auto",
     "justifyVertically": True,

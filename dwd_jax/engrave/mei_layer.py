@@ -163,16 +163,11 @@ class LayerWriter:
     position = self._step()
     if not self.cue and not slot.beamed and self._happens("grace"):
       self._grace(position)
-    if (
-      self.staff.kind in ("keyboard", "strings")
-      and not self.cue
-      and self._happens(
-        "chord" if self.staff.kind == "keyboard" else "arpeggio"
-      )
-      and (self.staff.kind == "keyboard" or self.rng.random() < 0.2)
-    ):
+    chords = {"keyboard": "chord", "strings": "double_stop"}
+    rate = chords.get(self.staff.kind)
+    if rate and not self.cue and self._happens(rate):
       return "chord", self._chord(slot, head, position)
-    content = self._accidental() + self._articulation()
+    content = self._accidental(bool(self.cue)) + self._articulation()
     self.out.append(
       f"<note {head}{self._pitch(position)}{self.stems}{self.cue}>"
       f"{content}</note>"
@@ -195,36 +190,36 @@ class LayerWriter:
   def _grace(self, position: int) -> None:
     """One or several small notes before the note."""
     kind = self.weights.pick(self.rng, "grace")
-    stems = self.stems or self.rng.choice(
-      ("", "", ' stem.dir="down"', ' stem.dir="up"')
-    )
-    near = position + self.rng.choice((-2, -1, 1, 2))
     if kind == "grace_beam":
-      size = self.rng.choice((2, 2, 3, 4))
-      first = position - self.rng.choice((-1, 1)) * size
-      step = 1 if first < position else -1
-      notes = "".join(
-        f'<note dur="16"{self._pitch(first + i * step)}{stems}>'
-        f"{self._accidental()}</note>"
-        for i in range(size)
-      )
-      self.out.append(
-        f"<graceGrp><beam>{notes}</beam></graceGrp>".replace(
-          "<note ", '<note grace="unacc" '
-        )
-        .replace("<graceGrp>", "")
-        .replace("</graceGrp>", "")
-      )
+      self._grace_beam(position)
       return
     dur, slash = "8", ""
     if kind == "graceNoteAcciaccatura":
       slash = ' stem.mod="1slash"'
     elif kind == "grace_long":
-      dur = self.rng.choice(("4", "2", "2", "1", "breve"))
+      dur = self.rng.choice(
+        ("4", "2", "2", "1", "1", "breve", "breve", "breve")
+      )
+    stems = self.stems or self.rng.choice(
+      ("", ' stem.dir="down"', ' stem.dir="down"', ' stem.dir="up"')
+    )
+    near = position + self.rng.choice((-2, -1, 1, 2))
     self.out.append(
       f'<note grace="{"unacc" if slash else "acc"}" dur="{dur}"'
-      f"{self._pitch(near)}{stems}{slash}>{self._accidental()}</note>"
+      f"{self._pitch(near)}{stems}{slash}>{self._accidental(True)}</note>"
     )
+
+  def _grace_beam(self, position: int) -> None:
+    """A run of small notes up or down to the note."""
+    size = self.rng.choice((2, 2, 3, 4))
+    step = self.rng.choice((-1, 1))
+    self.out.append("<beam>")
+    for away in range(size, 0, -1):
+      self.out.append(
+        f'<note grace="unacc" dur="16"{self._pitch(position - away * step)}'
+        f"{self.stems}>{self._accidental(True)}</note>"
+      )
+    self.out.append("</beam>")
 
   def _happens(self, rate: str) -> bool:
     return self.weights.happens(self.rng, rate)
@@ -245,11 +240,14 @@ class LayerWriter:
     number = CLEFS[self.staff.clef][1] + position
     return f' pname="{_LETTERS[number % 7]}" oct="{number // 7}"'
 
-  def _accidental(self) -> str:
-    if self.staff.kind == "percussion" or not self._happens("accidental"):
+  def _accidental(self, small: bool = False) -> str:
+    rate = "small_accidental" if small else "accidental"
+    if self.staff.kind == "percussion" or not self._happens(rate):
       return ""
-    sign = _ACCIDENTALS[self.weights.pick(self.rng, "accidental")]
-    return f'<accid accid="{sign}"/>'
+    # Small double accidentals have no class.
+    among = ("accidentalFlat", "accidentalNatural", "accidentalSharp")
+    name = self.weights.pick(self.rng, "accidental", among if small else None)
+    return f'<accid accid="{_ACCIDENTALS[name]}"/>'
 
   def _articulation(self) -> str:
     """None, one, or sometimes two signs above or below the note."""

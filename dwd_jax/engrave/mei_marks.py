@@ -1,5 +1,6 @@
 """Marks that hang on notes: dynamics, ornaments, pedals, texts ..."""
 
+import itertools
 import random
 
 from dwd_jax.engrave.mei_layer import Event, Staff, tstamp
@@ -81,6 +82,13 @@ def staff_marks(
       out.append(f"<slur {at} {span}/>")
     if weights.happens(rng, "octave_line"):
       out.append(f'<octave {at} dis="8" dis.place="above" {span}/>')
+  for event, follower in itertools.pairwise(events):
+    same = event.kind == follower.kind == "note" and (
+      event.position == follower.position
+    )
+    if same and weights.happens(rng, "tie"):
+      span = f'startid="#{event.ident}" endid="#{follower.ident}"'
+      out.append(f"<tie {at} {span}/>")
   for event in notes:
     _note_marks(rng, weights, staff, event, out)
   return "".join(out)
@@ -99,7 +107,7 @@ def _note_marks(
   if staff.kind in ("strings", "keyboard") and weights.happens(
     rng, "fingering"
   ):
-    finger = rng.choice("012345" if staff.kind == "strings" else "0112345")
+    finger = rng.choice("012345")
     place = rng.choice(("above", "above", "below"))
     out.append(f'<fing {at} place="{place}">{finger}</fing>')
   if event.kind == "chord" and weights.happens(rng, "arpeggio"):
@@ -142,14 +150,11 @@ def measure_marks(
       if rng.random() < 0.8
     ]
   if weights.happens(rng, "text"):
-    staff = rng.choice(staves).number
-    out.append(
-      f'<dir staff="{staff}" place="above" tstamp="1">{rng.choice(_TEXTS)}</dir>'
-    )
+    at = f'staff="{rng.choice(staves).number}" place="above" tstamp="1"'
+    out.append(f"<dir {at}>{rng.choice(_TEXTS)}</dir>")
   if weights.happens(rng, "tempo"):
     metronome = ""
     if rng.random() < 0.4:
-      metronome = f" (&#xE1D5; = {rng.randrange(10, 36) * 5})"
       metronome = (
         f' (<rend fontfam="smufl">&#xE1D5;</rend> = {rng.randrange(50, 180)})'
       )

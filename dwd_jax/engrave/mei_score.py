@@ -1,9 +1,9 @@
-"""A random score as MEI: staves, sections, meters, keys, barlines."""
+"""A random score as MEI: meters, keys, barlines, repeats, measures."""
 
 import random
-from collections.abc import Iterator
 
-from dwd_jax.engrave.mei_layer import CLEFS, LayerWriter, Staff
+from dwd_jax.engrave.mei_ensembles import ensemble, staff_group
+from dwd_jax.engrave.mei_layer import LayerWriter, Staff
 from dwd_jax.engrave.mei_marks import measure_marks, staff_marks
 from dwd_jax.engrave.mei_rhythm import fill_measure, measure_ticks
 from dwd_jax.engrave.weights import Weights
@@ -11,40 +11,20 @@ from dwd_jax.engrave.weights import Weights
 _HEAD = (
   '<?xml version="1.0" encoding="UTF-8"?>'
   '<mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0">'
-  "<meiHead><fileDesc><titleStmt><title>{title}</title></titleStmt><pubStmt/>"
-  "</fileDesc></meiHead><music><body><mdiv><score>"
+  "<meiHead><fileDesc><titleStmt><title/></titleStmt><pubStmt/></fileDesc>"
+  "</meiHead><music><body><mdiv><score>"
 )
-_TAIL = "</score></mdiv></body></music></mei>"
-_STRINGS = (
-  ("gClef", ("gClef", "gClef_8va")),
-  ("gClef", ("gClef",)),
-  ("cClefAlto", ("cClefAlto", "gClef", "cClefTenor")),
-  ("fClef", ("fClef", "cClefTenor", "gClef", "cClefAlto")),
-)
-_WINDS = (
-  ("gClef", ("gClef", "fClef", "cClefAlto")),
-  ("gClef_8va", ("gClef_8va", "gClef")),
-  ("gClef_15ma", ("gClef_15ma", "gClef")),
-  ("gClef_15mb", ("gClef_15mb", "fClef")),
-  ("fClef", ("fClef", "cClefTenor", "cClefAlto")),
-  ("fClef_8vb", ("fClef_8vb", "fClef")),
-  ("cClefTenor", ("cClefTenor", "fClef", "gClef")),
-  ("cClefAlto", ("cClefAlto", "gClef", "fClef")),
-)
-_VOICES = (
-  ("gClef", ("gClef",)),
-  ("gClef", ("gClef",)),
-  ("gClef_8vb", ("gClef_8vb",)),
-  ("fClef", ("fClef",)),
-)
-_KEYBOARD = (
-  ("gClef", ("gClef", "fClef", "gClef_8va")),
-  ("fClef", ("fClef", "gClef", "fClef_8vb")),
-)
-_SYLLABLES = ["la", "do", "mi", "so", "ah", "ti", "re", "fa", "no", "lu"]
+_TAIL = "</section></score></mdiv></body></music></mei>"
+_SYLLABLES = ("la", "do", "mi", "so", "ah", "ti", "re", "fa", "no", "lu")
 _NAMES = (
-  ["Pastorale", "Menuett", "Rondo", "Sonate", "Lied", "Prelude", "Etude", "Marsch", "Walzer"]
-)
+  "Pastorale", "Menuett", "Rondo", "Sonate", "Lied ohne Worte", "Prelude",
+  "Etude No. 7", "Marsch", "Walzer", "Aria", "Air varié", "Canzona",
+)  # fmt: skip
+_AUTHORS = ("Anonymous", "arr. A. Keller", "J. Brandt (1803)", "trad.")
+_METER_SIGNS = {
+  "timeSigCommon": ('count="4" unit="4" sym="common"', 4, 4),
+  "timeSigCutCommon": ('count="2" unit="2" sym="cut"', 2, 2),
+}
 
 
 class ScoreWriter:
@@ -60,11 +40,14 @@ class ScoreWriter:
     self.rng = rng
     self.weights = weights
     self.kind = weights.pick(rng, "score")
-    self.staves, self.groups = _ensemble(rng, self.kind)
+    self.parts = ensemble(rng, self.kind)
+    self.staves = [staff for part in self.parts for staff in part.staves]
+    self.pitched = [s for s in self.staves if s.kind != "percussion"]
     self.key = 0
     self.count, self.unit = 4, 4
     self.open_repeat = False
-    self.lyrics = self.kind == "choir" and weights.happens(rng, "lyrics")
+    self.volta = 0
+    self.lyrics = self.kind == "choir" and self._happens("lyrics")
 
   def write(self, measures: int) -> str:
     """The whole score.
@@ -75,15 +58,9 @@ class ScoreWriter:
     Returns:
       An MEI document.
     """
-    body = [_HEAD.format(title=self.rng.choice(_NAMES))]
-    body.append(self._score_def())
-    body.append("<section>")
-    number = 1
-    while number <= measures:
-      for part in self._measure(number, number == measures):
-        body.append(part)
-      number += 1
-    body.append("</section>")
+    body = [_HEAD, self._score_def(), "<section>"]
+    for number in range(1, measures + 1):
+      body.append(self._measure(number, number == measures))
     body.append(_TAIL)
     return "".join(body)
 
@@ -91,83 +68,98 @@ class ScoreWriter:
     return self.weights.happens(self.rng, rate)
 
   def _new_key(self) -> str:
-    if self.kind == "percussion":
-      return "0"
     choices = [k for k in range(-7, 8) if k != self.key]
-    near = [1 / (1 + abs(k) / 3) for k in choices]
+    # C major often: only then naturals are drawn.
+    near = [1 / (1 + abs(k) / 3) if k else 3.0 for k in choices]
     self.key = self.rng.choices(choices, near)[0]
-    return f"{abs(self.key)}{'s' if self.key > 0 else 'f'}" if self.key else "0"
+    letter = "f" if self.key < 0 else "s"
+    sig = f"{abs(self.key)}{letter}" if self.key else "0"
+    return f'<keySig sig="{sig}"/>'
 
   def _new_meter(self) -> str:
     name = self.weights.pick(self.rng, "meter")
-    sign = {
-      "timeSigCommon": (4, 4, "common"),
-      "timeSigCutCommon": (2, 2, "cut"),
-    }.get(name)
-    if sign is None:
+    if name in _METER_SIGNS:
+      meter, self.count, self.unit = _METER_SIGNS[name]
+    else:
       self.count, self.unit = (int(n) for n in name.split("/"))
-      return f'count="{self.count}" unit="{self.unit}"'
-    self.count, self.unit = sign[:2]
-    return f'count="{sign[0]}" unit="{sign[1]}" sym="{sign[2]}"'
+      meter = f'count="{self.count}" unit="{self.unit}"'
+    return f"<meterSig {meter}/>"
 
   def _score_def(self) -> str:
     key, meter = self._new_key(), self._new_meter()
-    signs = f'<keySig sig="{key}"/><meterSig {meter}/>'
-    out = ["<scoreDef>", "<staffGrp>"]
-    at = 0
-    for symbol, size, label in self.groups:
-      if symbol:
-        out.append(f'<staffGrp symbol="{symbol}" bar.thru="true">')
-      if label:
-        out.append(f"<label>{label}</label>" if symbol else "")
-      for staff in self.staves[at : at + size]:
-        lines = "1" if self.kind == "percussion" and size == 1 else "5"
-        out.append(
-          f'<staffDef n="{staff.number}" lines="{lines}">'
-          f"<clef {CLEFS[staff.clef][0]}/>{signs}</staffDef>"
-        )
-      at += size
-      if symbol:
-        out.append("</staffGrp>")
-    out += ["</staffGrp>", "</scoreDef>"]
-    return "".join(out)
+    signs = {
+      s.number: meter if s.kind == "percussion" else key + meter
+      for s in self.staves
+    }
+    title = ""
+    if self._happens("title"):
+      name, author = self.rng.choice(_NAMES), self.rng.choice(_AUTHORS)
+      title = (
+        '<pgHead><rend halign="center" valign="middle" fontsize="x-large" '
+        f'fontweight="bold">{name}</rend><rend halign="right" '
+        f'valign="bottom">{author}</rend></pgHead>'
+      )
+    lines = 1 if self.rng.random() < 0.3 else 5
+    # A measure number would be printed over the octave sign of the clef.
+    numbers = ' mnum.visible="false"' if "va" in self.staves[0].clef else ""
+    group = staff_group(self.parts, signs, lines)
+    return f"<scoreDef{numbers}>{title}{group}</scoreDef>"
 
-  def _measure(self, number: int, last: bool) -> Iterator[str]:
-    """What comes before the measure, and the measure."""
-    change = ""
-    if number > 1 and self._happens("key_change"):
-      change += f'<keySig sig="{self._new_key()}"/>'
-    if number > 1 and self._happens("meter_change"):
-      change += f"<meterSig {self._new_meter()}/>"
-    if change:
-      yield f"<scoreDef>{change}</scoreDef>"
+  def _changes(self) -> str:
+    """New key and time signatures before a measure."""
+    out = ""
+    if self.pitched and self._happens("key_change"):
+      key = self._new_key()
+      if len(self.pitched) < len(self.staves):
+        key = "".join(
+          f'<staffDef n="{s.number}">{key}</staffDef>' for s in self.pitched
+        )
+        key = f"<staffGrp>{key}</staffGrp>"
+      out += f"<scoreDef>{key}</scoreDef>"
+    if self._happens("meter_change"):
+      out += f"<scoreDef>{self._new_meter()}</scoreDef>"
+    return out
+
+  def _measure(self, number: int, last: bool) -> str:
+    """A measure and what comes before it."""
+    before = self._changes() if number > 1 else ""
     bars = self._barlines(number, last)
-    yield f'<measure n="{number}"{bars}>'
     if len(self.staves) == 1 and number > 1 and self._happens("multi_rest"):
-      yield self._multi_rest()
-      yield "</measure>"
-      return
-    marks = []
-    for staff in self.staves:
-      content, found = self._staff(staff, number)
-      yield content
-      marks.append(found)
-    ticks = measure_ticks(self.count, self.unit)
-    yield "".join(marks)
-    yield measure_marks(self.rng, self.weights, self.staves, ticks, self.unit)
-    if self._happens("navigation"):
-      sign = self.rng.choice(("segno", "coda"))
-      yield f'<repeatMark staff="1" place="above" tstamp="1" func="{sign}"/>'
-    yield "</measure>"
+      measure = self._multi_rest(number)
+    else:
+      content, marks = [], []
+      for staff in self.staves:
+        written, found = self._staff(staff, number)
+        content.append(written)
+        marks.append(found)
+      ticks = measure_ticks(self.count, self.unit)
+      content += marks
+      content.append(
+        measure_marks(self.rng, self.weights, self.staves, ticks, self.unit)
+      )
+      if self._happens("navigation"):
+        sign = self.rng.choice(("segno", "coda"))
+        content.append(
+          f'<repeatMark staff="1" place="above" tstamp="1" func="{sign}"/>'
+        )
+      measure = f'<measure n="{number}"{bars}>{"".join(content)}</measure>'
+    if self.volta:
+      measure = f'<ending n="{self.volta}" label="{self.volta}.">{measure}'
+      measure += "</ending>"
+    return before + measure
 
   def _barlines(self, number: int, last: bool) -> str:
+    self.volta = 2 if self.volta == 1 else 0
     if last:
       return ' right="end"'
+    if self.volta:
+      return ""
     left = right = ""
     if self._happens("repeat"):
       if self.open_repeat or (number > 1 and self.rng.random() < 0.3):
         right = ' right="rptend"'
         self.open_repeat = False
+        self.volta = 1 if self._happens("volta") else 0
       else:
         left = ' left="rptstart"'
         self.open_repeat = True
@@ -175,29 +167,32 @@ class ScoreWriter:
       right = ' right="dbl"'
     return left + right
 
-  def _multi_rest(self) -> str:
-    if self.rng.random() < 0.5:
-      num, block = self.rng.randrange(2, 60), "true"
+  def _multi_rest(self, number: int) -> str:
+    """Several measures of rest in one: a bar, or old long rests."""
+    meter = ""
+    kind = self.weights.pick(self.rng, "multi_rest")
+    if kind == "restHBar":
+      rest = f'<multiRest num="{self.rng.randrange(2, 60)}" block="true"/>'
+    elif kind == "restLonga":
+      rest = f'<multiRest num="{self.rng.randrange(2, 13)}" block="false"/>'
     else:
-      num, block = self.rng.randrange(2, 13), "false"
+      rest, meter = '<rest dur="maxima"/>', ' metcon="false"'
     return (
-      f'<staff n="1"><layer n="1"><multiRest num="{num}" block="{block}"/>'
-      "</layer></staff>"
+      f'<measure n="{number}"{meter}><staff n="1"><layer n="1">{rest}</layer>'
+      "</staff></measure>"
     )
 
   def _staff(self, staff: Staff, number: int) -> tuple[str, str]:
     """One staff of a measure and its marks."""
     opening, closing = f'<staff n="{staff.number}">', "</staff>"
     if self._happens("measure_rest"):
-      ident = f"r{number}s{staff.number}"
-      rest = f'<layer n="1"><mRest xml:id="{ident}"/></layer>'
-      return opening + rest + closing, ""
+      return f'{opening}<layer n="1"><mRest/></layer>{closing}', ""
     two = staff.kind in ("keyboard", "strings") and self._happens("two_voices")
     cue = not two and self._happens("cue")
     clef = ""
-    if not two and self._happens("clef_change"):
-      others = [c for c in staff.clefs if c != staff.clef]
-      clef = self.rng.choice(others) if others else ""
+    others = [c for c in staff.clefs if c != staff.clef]
+    if others and not two and self._happens("clef_change"):
+      clef = self.weights.pick(self.rng, "clef", others)
     layers, events = [], []
     for layer, stems in enumerate(("up", "down") if two else ("",), 1):
       writer = LayerWriter(
@@ -213,8 +208,10 @@ class ScoreWriter:
       if self.lyrics:
         content = self._sing(content)
       layers.append(f'<layer n="{layer}">{content}</layer>')
-      events += writer.events
-    marks = staff_marks(self.rng, self.weights, staff, events)
+      events.append(writer.events)
+    marks = "".join(
+      staff_marks(self.rng, self.weights, staff, found) for found in events
+    )
     return opening + "".join(layers) + closing, marks
 
   def _sing(self, content: str) -> str:
@@ -227,34 +224,3 @@ class ScoreWriter:
       )
       + parts[-1]
     )
-
-
-def _ensemble(
-  rng: random.Random, kind: str
-) -> tuple[list[Staff], list[tuple[str, int, str]]]:
-  """Staves, and groups of them as (symbol, number of staves, label)."""
-  if kind == "piano":
-    parts, sorts, groups = _KEYBOARD, ["keyboard"] * 2, [("brace", 2, "")]
-  elif kind == "quartet":
-    parts, sorts, groups = _STRINGS, ["strings"] * 4, [("bracket", 4, "")]
-  elif kind == "choir":
-    parts, sorts, groups = _VOICES, ["voice"] * 4, [("bracket", 4, "")]
-  elif kind == "duo":
-    sort = rng.choice(("strings", "wind", "voice"))
-    pool = {"strings": _STRINGS, "wind": _WINDS, "voice": _VOICES}[sort]
-    parts = (rng.choice(pool), *_KEYBOARD)
-    sorts = [sort, "keyboard", "keyboard"]
-    groups = [("", 1, ""), ("brace", 2, "")]
-  elif kind == "percussion":
-    parts, sorts, groups = (("perc", ("perc",)),), ["percussion"], [("", 1, "")]
-  else:
-    sort = rng.choice(("strings", "wind", "wind"))
-    parts = (rng.choice(_STRINGS if sort == "strings" else _WINDS),)
-    sorts, groups = [sort], [("", 1, "")]
-  staves = [
-    Staff(number, clef, clefs, sort)
-    for number, ((clef, clefs), sort) in enumerate(
-      zip(parts, sorts, strict=True), 1
-    )
-  ]
-  return staves, groups

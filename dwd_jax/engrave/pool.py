@@ -5,6 +5,7 @@ all of them; multiprocessing imports the caller's main program (and with it
 JAX) into every worker. Plain child processes do neither.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -58,10 +59,8 @@ class _Worker:
   def start(self, task: Task, timeout_s: float) -> None:
     """Hands a task over."""
     self.task, self.deadline = task, time.monotonic() + timeout_s
-    try:
+    with contextlib.suppress(BrokenPipeError):  # seen when the result is read
       write_frame(self.stdin, dataclasses.asdict(task), [])
-    except BrokenPipeError:
-      pass  # found out when its result is read
 
   def finish(self) -> Outcome | None:
     """The outcome of its task; None where the process died of it."""
@@ -173,8 +172,6 @@ def _wait(
 def _died(
   worker: _Worker, pool: list[_Worker], selector: selectors.BaseSelector
 ) -> str:
-  try:
+  with contextlib.suppress(subprocess.TimeoutExpired):
     worker.process.wait(5)  # its own exit code, not that of our kill
-  except subprocess.TimeoutExpired:
-    pass
   return _discard(worker, pool, selector)

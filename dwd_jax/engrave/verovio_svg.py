@@ -20,7 +20,11 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _GLYPH = re.compile(r"#?([0-9A-F]{4,5})-")
 _SHAPES = {"path", "ellipse", "rect", "polygon", "polyline"}
-_KEPT = ["d", "cx", "cy", "rx", "ry", "x", "y", "width", "height", "points", "fill", "fill-opacity", "stroke-width", "stroke-linecap", "stroke-linejoin", "stroke-dasharray"]
+_KEPT = (
+  *("d", "cx", "cy", "rx", "ry", "x", "y", "width", "height", "points"),
+  *("fill", "fill-opacity", "stroke-width", "stroke-linecap"),
+  *("stroke-linejoin", "stroke-dasharray"),
+)
 _SKIPPED_CLASSES = {"placeholder", "pageMilestone", "systemMilestoneEnd"}
 
 

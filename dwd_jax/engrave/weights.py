@@ -8,17 +8,19 @@ from dwd_jax.errors import InputError
 
 # Probabilities, each for one opportunity (named in the comment).
 RATES: dict[str, float] = {
-  "chord": 0.16,  # a note of an instrument that plays chords
+  "chord": 0.16,  # a note of a keyboard
+  "double_stop": 0.05,  # a note of a string instrument
   "accidental": 0.10,  # a note
-  "dotted_chord": 0.1,
+  "small_accidental": 0.3,  # a grace or cue note
   "articulation": 0.10,  # a note
-  "ornament": 0.05,  # a note of a quarter or more
+  "ornament": 0.09,  # a note of a quarter or more
   "bowing": 0.06,  # a note of a string instrument
   "fingering": 0.10,  # a note of strings or keyboard
-  "grace": 0.045,  # a note
+  "grace": 0.06,  # a note
   "arpeggio": 0.25,  # a chord
-  "dynamic": 0.35,  # a staff's measure
+  "dynamic": 0.5,  # a staff's measure
   "hairpin": 0.05,  # a staff's measure
+  "tie": 0.4,  # two equal notes in a row
   "slur": 0.15,  # a staff's measure
   "fermata": 0.06,  # a staff's measure
   "caesura": 0.04,  # a measure
@@ -30,14 +32,15 @@ RATES: dict[str, float] = {
   "measure_rest": 0.05,  # a staff's measure
   "cue": 0.05,  # a staff's measure, all in small notes
   "ladder": 0.10,  # a beat, cut into ever shorter notes and rests
-  "clef_change": 0.10,  # a staff's measure
+  "clef_change": 0.13,  # a staff's measure
   "key_change": 0.07,  # a measure
   "meter_change": 0.16,  # a measure
-  "multi_rest": 0.12,  # a measure of a single instrument
+  "multi_rest": 0.14,  # a measure of a single instrument
   "repeat": 0.10,  # a measure
   "navigation": 0.09,  # a measure: segno, coda
   "volta": 0.3,  # a repeat
   "lyrics": 0.8,  # a score for voices
+  "title": 0.35,  # a score
 }
 
 # Relative weights, each group used where one of it has to be chosen. Names of
@@ -49,7 +52,8 @@ CHOICES: dict[str, dict[str, float]] = {
     "piano": 4.0,
     "duo": 1.5,
     "quartet": 1.5,
-    "choir": 1.2,
+    "choir": 1.0,
+    "band": 2.2,
   },
   "articulation": {
     "articStaccato": 1.2,
@@ -61,28 +65,28 @@ CHOICES: dict[str, dict[str, float]] = {
   "bowing": {"stringsDownBow": 1.0, "stringsUpBow": 1.0},
   "ornament": {
     "ornamentTrill": 1.0,
-    "ornamentTurn": 0.8,
-    "ornamentTurnInverted": 0.8,
+    "ornamentTurn": 1.0,
+    "ornamentTurnInverted": 1.0,
     "ornamentMordent": 1.0,
   },
   "dynamic": {
     "dynamicPiano": 1.2,
-    "dynamicMezzo": 0.6,
+    "dynamicMezzo": 0.8,
     "dynamicForte": 1.2,
-    "dynamicPPPPP": 0.6,
-    "dynamicPPPP": 0.6,
-    "dynamicPPP": 0.7,
+    "dynamicPPPPP": 0.9,
+    "dynamicPPPP": 0.9,
+    "dynamicPPP": 0.9,
     "dynamicPP": 1.0,
     "dynamicMP": 1.0,
     "dynamicMF": 1.2,
     "dynamicFF": 1.0,
-    "dynamicFFF": 0.7,
-    "dynamicFFFF": 0.6,
-    "dynamicFFFFF": 0.6,
-    "dynamicFortePiano": 0.7,
-    "dynamicSforzando1": 0.7,
-    "dynamicSforzato": 0.7,
-    "dynamicRinforzando2": 0.6,
+    "dynamicFFF": 0.9,
+    "dynamicFFFF": 0.9,
+    "dynamicFFFFF": 0.9,
+    "dynamicFortePiano": 0.9,
+    "dynamicSforzando1": 0.9,
+    "dynamicSforzato": 0.9,
+    "dynamicRinforzando2": 0.9,
   },
   "accidental": {
     "accidentalFlat": 1.0,
@@ -95,40 +99,41 @@ CHOICES: dict[str, dict[str, float]] = {
     "graceNoteAcciaccatura": 1.2,
     "graceNoteAppoggiatura": 1.2,
     "grace_beam": 0.6,
-    "grace_long": 0.35,
+    "grace_long": 1.4,
   },
   "meter": {
     "timeSigCommon": 2.0,
-    "timeSigCutCommon": 1.2,
+    "timeSigCutCommon": 1.8,
     "1/4": 0.4,
     "2/4": 1.0,
     "3/4": 1.2,
     "4/4": 1.2,
-    "5/4": 0.7,
+    "5/4": 1.1,
     "6/4": 0.4,
-    "7/4": 0.5,
+    "7/4": 0.7,
     "2/2": 0.6,
     "3/2": 0.6,
-    "4/2": 1.4,
+    "4/2": 2.2,
     "3/8": 0.7,
-    "5/8": 0.6,
+    "5/8": 1.1,
     "6/8": 0.9,
     "7/8": 0.8,
     "9/8": 0.9,
-    "10/8": 0.9,
+    "10/8": 1.6,
     "11/8": 0.4,
     "12/8": 1.2,
     "3/16": 0.5,
     "6/16": 0.5,
     "9/16": 0.6,
-    "12/16": 0.5,
+    "12/16": 0.8,
   },
   "clef": {
     "gClef": 1.0,
     "fClef": 1.0,
-    "cClefAlto": 1.0,
-    "cClefTenor": 1.0,
+    "cClefAlto": 4.0,
+    "cClefTenor": 4.0,
   },
+  "multi_rest": {"restHBar": 1.0, "restLonga": 0.8, "restMaxima": 0.8},
 }
 
 
