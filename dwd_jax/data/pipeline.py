@@ -80,11 +80,23 @@ class TrainCrops(grain.transforms.RandomMap):
 def _arrays(image, boxes, labels, count: int) -> dict[str, np.ndarray]:
   padded, ids, mask = transforms.pad_boxes(boxes, labels, count)
   return {
-    "image": transforms.to_network(image),
+    "image": image,
     "boxes_yxyx": padded,
     "labels": ids,
     "box_mask": mask,
   }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sealed:
+  """Arrays of a batch that grain takes for one object.
+
+  It then sends them from a worker through a pipe. Arrays it can see travel by
+  shared memory, of which containers have 64 MiB unless told otherwise, and
+  which is reported as leaked when a run ends with batches under way.
+  """
+
+  arrays: dict[str, np.ndarray]
 
 
 class TrainLoader(grain.DatasetIterator):
@@ -105,8 +117,9 @@ class TrainLoader(grain.DatasetIterator):
     """The next batch."""
     inner = self._inner or self._start()
     self._inner = inner
-    arrays = next(inner)
+    arrays = next(inner).arrays
     self._step += 1
+    arrays["image"] = transforms.to_network(arrays["image"])
     return Batch(**arrays)
 
   def _start(self) -> grain.DatasetIterator:
@@ -185,7 +198,7 @@ def train_loader(
     .repeat(_ENDLESS // len(source))
     .random_map(TrainCrops(source, data_cfg))
   )
-  share = crops[index::count].batch(batch_size // count)
+  share = crops[index::count].batch(batch_size // count).map(_Sealed)
   return TrainLoader(share, int(data_cfg.workers))
 
 
@@ -237,6 +250,7 @@ def eval_page(source: PageSource, i: int, data_cfg) -> EvalPage:
   arrays = _arrays(
     transforms.cut(record.image, window), boxes, record.labels, rows
   )
+  arrays["image"] = transforms.to_network(arrays["image"])
   down, across = window.scale_hw
   return EvalPage(
     batch=Batch(**{k: v[None] for k, v in arrays.items()}),

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import io
 import json
-import os
 import pathlib
 import shutil
 import sys
@@ -140,7 +139,7 @@ def _engrave(settings, manual_dir: pathlib.Path) -> None:
       out=out,
       pages=settings.pages,
       seed=settings.seed,
-      workers=settings.workers or os.cpu_count() or 1,
+      workers=settings.workers,
       **options,
     )
     out.rename(manual_dir)

@@ -217,6 +217,8 @@ def pad_boxes(
   return padded, ids, np.arange(count) < n
 
 
-def to_network(image: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 1"]:
+def to_network(
+  image: UInt8[np.ndarray, "*b h w"],
+) -> Float[np.ndarray, "*b h w 1"]:
   """uint8 ink 0..255 -> float32 ink 0..1 with a channel axis."""
   return np.multiply(image, np.float32(1 / 255), dtype=np.float32)[..., None]
