@@ -151,7 +151,7 @@ def _page(
   words = vocabulary.get(task.vocabulary)
   objects = labels.page_objects(page, words)
   boxes = []
-  for label, (x0, y0, x1, y1) in objects:
+  for label, (x0, y0, x1, y1), _ in objects:
     whole = (y1 - y0) * (x1 - x0) * px_per_unit**2
     x0, x1 = (min(max(x * px_per_unit, 0), task.width) for x in (x0, x1))
     y0, y1 = (min(max(y * px_per_unit, 0), task.height) for y in (y0, y1))

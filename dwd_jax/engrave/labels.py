@@ -3,24 +3,35 @@
 The names follow DeepScores; what a vocabulary does not list gets no box.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dwd_jax.engrave import clefs, outlines
 from dwd_jax.engrave.outlines import Bounds
 from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Group, Mark, Page
 from dwd_jax.engrave.vocabulary import Vocabulary
 
-Object = tuple[str, Bounds]
+
+class Found(NamedTuple):
+  """A symbol: class name, bounds in page units, what it is drawn with."""
+
+  name: str
+  bounds: Bounds
+  marks: tuple[Mark, ...]
+
 
 # A glyph of full size has 4 staff spaces to the em. Grace and cue notes are
 # at 0.75, clef changes without a glyph of their own at 0.66 of that.
 _FULL_SCALE = UNITS_PER_SPACE * 4 / 1000
 _SMALL_BELOW = 0.9
 _NOT_SYMBOLS = {"multiRestNum", "ending", "tempo", "dir", "harm", "metaMark"}
-_TWO_DIGITS = {(0xE081, 0xE082): "timeSig12", (0xE081, 0xE086): "timeSig16"}
+_TWO_DIGITS: dict[tuple[int, ...], str] = {
+  (0xE081, 0xE082): "timeSig12",
+  (0xE081, 0xE086): "timeSig16",
+}
 
 
-def page_objects(page: Page, vocabulary: Vocabulary) -> list[Object]:
+def page_objects(page: Page, vocabulary: Vocabulary) -> list[Found]:
   """Finds the symbols of a page.
 
   Args:
@@ -28,8 +39,8 @@ def page_objects(page: Page, vocabulary: Vocabulary) -> list[Object]:
     vocabulary: the classes to look for.
 
   Returns:
-    (class name, bounds in page units) in drawing order, compound symbols after
-    the parts that are classes of their own.
+    Symbols in drawing order, compound symbols after the parts that are classes
+    of their own.
 
   Reference:
     Differs from DeepScores: flats are boxed whole, not their left half.
@@ -38,7 +49,7 @@ def page_objects(page: Page, vocabulary: Vocabulary) -> list[Object]:
   found = []
   for index, group in enumerate(page.groups):
     found += finder.objects(index, group)
-  return [item for item in found if item[0] in vocabulary.known]
+  return [item for item in found if item.name in vocabulary.known]
 
 
 class _Finder:
@@ -51,7 +62,7 @@ class _Finder:
     for index, group in enumerate(page.groups[1:], 1):
       self.children[group.parent].append(index)
 
-  def objects(self, index: int, group: Group) -> Iterator[Object]:
+  def objects(self, index: int, group: Group) -> Iterator[Found]:
     """The symbols directly in one group."""
     marks = [self.page.marks[i] for i in group.marks]
     if group.cls == "grpSym":
@@ -62,16 +73,17 @@ class _Finder:
       yield from self._multi_rest(marks)
     elif group.cls == "clef":
       for mark in marks:
-        yield from clefs.objects(self.page, group, mark, self.names)
+        for name, bounds in clefs.objects(self.page, group, mark, self.names):
+          yield Found(name, bounds, (mark,))
     elif group.cls == "dots":
       for mark in marks:
-        yield "augmentationDot", mark.bounds
+        yield _found("augmentationDot", [mark])
     elif group.cls == "arpeg":
       if marks:
-        yield "arpeggiato", outlines.union(m.bounds for m in marks)
+        yield _found("arpeggiato", marks)
     elif group.cls == "fing":
       for mark in marks:
-        yield f"fingering{mark.text.strip()}", mark.bounds
+        yield _found(f"fingering{mark.text.strip()}", [mark])
     elif group.cls == "tupletNum" and len(marks) != 1:
       return  # 12 is not a 1 and a 2
     elif group.cls not in _NOT_SYMBOLS:
@@ -80,7 +92,7 @@ class _Finder:
       if group.cls in ("note", "chord") and "grace" in group.data:
         yield from self._grace(index, group)
 
-  def _glyph(self, group: Group, mark: Mark) -> Iterator[Object]:
+  def _glyph(self, group: Group, mark: Mark) -> Iterator[Found]:
     """A glyph that is a symbol by itself."""
     name = self.names.get(mark.code)
     if name is None or name.startswith("timeSig"):
@@ -89,37 +101,37 @@ class _Finder:
       name = name.replace("accidental", "key")
     elif is_small(mark) and name.startswith(("note", "flag", "accidental")):
       name += "Small"
-    yield name, mark.bounds
+    yield _found(name, [mark])
 
-  def _brace(self, marks: list[Mark]) -> Iterator[Object]:
+  def _brace(self, marks: list[Mark]) -> Iterator[Found]:
     """A brace is a glyph or two curved shapes; brackets are straight."""
     curved = [m for m in marks if m.tag == "path" or m.code == 0xE000]
     if curved and len(curved) == len(marks):
-      yield "brace", outlines.union(m.bounds for m in curved)
+      yield _found("brace", curved)
 
-  def _meter(self, marks: list[Mark]) -> Iterator[Object]:
+  def _meter(self, marks: list[Mark]) -> Iterator[Found]:
     """Digits one by one, but 12 and 16 as one symbol."""
     rows: dict[int, list[Mark]] = {}
     for mark in marks:
       rows.setdefault(round(mark.matrix[5]), []).append(mark)
     for row in rows.values():
-      two = _TWO_DIGITS.get(tuple(mark.code for mark in row))
+      two = _TWO_DIGITS.get(tuple(mark.code for mark in row), "")
       if two:
-        yield two, outlines.union(m.bounds for m in row)
+        yield _found(two, row)
         continue
       for mark in row:
         if mark.code in self.names:
-          yield self.names[mark.code], mark.bounds
+          yield _found(self.names[mark.code], [mark])
 
-  def _multi_rest(self, marks: list[Mark]) -> Iterator[Object]:
-    bars = [m.bounds for m in marks if m.tag == "rect"]
+  def _multi_rest(self, marks: list[Mark]) -> Iterator[Found]:
+    bars = [m for m in marks if m.tag == "rect"]
     if bars:
-      yield "restHBar", outlines.union(bars)
+      yield _found("restHBar", bars)
     for mark in marks:
       if mark.code in self.names:
-        yield self.names[mark.code], mark.bounds
+        yield _found(self.names[mark.code], [mark])
 
-  def _grace(self, index: int, group: Group) -> Iterator[Object]:
+  def _grace(self, index: int, group: Group) -> Iterator[Found]:
     """One grace note with a flag: head, stem, flag and slash together."""
     parts: list[Mark] = []
     flags = []
@@ -139,10 +151,13 @@ class _Finder:
     if len(flags) == 1 and flags[0] in (0xE240, 0xE241):
       kind = "Acciaccatura" if slash else "Appoggiatura"
       direction = "Up" if flags[0] == 0xE240 else "Down"
-      name = f"graceNote{kind}Stem{direction}"
-      yield name, outlines.union(m.bounds for m in parts)
+      yield _found(f"graceNote{kind}Stem{direction}", parts)
 
 
 def is_small(mark: Mark) -> bool:
   """Whether a glyph is of grace or cue size."""
   return mark.scale < _SMALL_BELOW * _FULL_SCALE
+
+
+def _found(name: str, marks: Sequence[Mark]) -> Found:
+  return Found(name, outlines.union(m.bounds for m in marks), tuple(marks))

@@ -176,7 +176,12 @@ class ScoreWriter:
     elif kind == "restLonga":
       rest = f'<multiRest num="{self.rng.randrange(2, 13)}" block="false"/>'
     else:
-      rest, meter = '<rest dur="maxima"/>', ' metcon="false"'
+      # In a hidden tuplet, lest the measure gets as wide as it lasts.
+      hidden = 'num.visible="false" bracket.visible="false"'
+      rest = (
+        f'<tuplet num="16" numbase="1" {hidden}><rest dur="maxima"/></tuplet>'
+      )
+      meter = ' metcon="false"'
     return (
       f'<measure n="{number}"{meter}><staff n="1"><layer n="1">{rest}</layer>'
       "</staff></measure>"

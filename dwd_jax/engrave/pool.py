@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import IO
 
 from dwd_jax.engrave.engraver import EngravedPage, Task
 from dwd_jax.engrave.worker import read_frame, unpack, write_frame
@@ -51,7 +52,8 @@ class _Worker:
       env=environment,
     )
     assert self.process.stdin is not None and self.process.stdout is not None
-    self.stdin, self.stdout = self.process.stdin, self.process.stdout
+    self.stdin: IO[bytes] = self.process.stdin
+    self.stdout: IO[bytes] = self.process.stdout
     self.task: Task | None = None
     self.deadline = 0.0
     self.done = 0

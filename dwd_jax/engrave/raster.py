@@ -23,7 +23,8 @@ def render(svg: str) -> pyvips.Image:
 def to_png(image: pyvips.Image) -> bytes:
   """The PNG file of a one-band image, without any metadata."""
   return image.pngsave_buffer(  # pyright: ignore
-    compression=_COMPRESSION, keep="none"
+    compression=_COMPRESSION,
+    keep="none",  # pyright: ignore
   )
 
 

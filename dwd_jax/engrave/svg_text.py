@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lxml import etree
+from lxml import etree  # pyright: ignore
 
 from dwd_jax.engrave import outlines, text
 from dwd_jax.engrave.outlines import Bounds, Matrix

@@ -17,7 +17,7 @@ from fontTools.ttLib import TTFont
 
 from dwd_jax.engrave.outlines import Bounds
 
-_DATA = pathlib.Path(verovio.__file__).parent / "data"
+_DATA = pathlib.Path(str(verovio.__file__)).parent / "data"
 _SOURCE = re.compile(r"base64,([A-Za-z0-9+/=]+)")
 _PUA = range(0xE000, 0xF8FF)  # SMuFL's code points
 

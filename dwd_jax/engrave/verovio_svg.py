@@ -9,9 +9,9 @@ and fonts, in units of verovio (1/180 of a staff space).
 import dataclasses
 import re
 
-from lxml import etree
+from lxml import etree  # pyright: ignore
 
-from dwd_jax.engrave import outlines
+from dwd_jax.engrave import outlines, text
 from dwd_jax.engrave.outlines import Bounds, Matrix
 from dwd_jax.engrave.svg_text import TextSetter
 
@@ -19,6 +19,8 @@ UNITS_PER_SPACE = 180  # verovio units between two staff lines at scale 100
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _GLYPH = re.compile(r"#?([0-9A-F]{4,5})-")
+# Verovio draws a maxima rest of today's notation as the mensural one.
+_MODERN = {0xE9F0: 0xE4E0}
 _SHAPES = {"path", "ellipse", "rect", "polygon", "polyline"}
 _KEPT = (
   *("d", "cx", "cy", "rx", "ry", "x", "y", "width", "height", "points"),
@@ -38,6 +40,7 @@ class Mark:
     bounds: of the ink, in page units.
     scale: font units to page units of a glyph; 0 for the others.
     group: index into `Page.groups`.
+    drawn: first and last + 1 index of its elements in `Page.body`.
     matrix: glyph to page.
     text: the characters of a text.
   """
@@ -47,6 +50,7 @@ class Mark:
   bounds: Bounds
   scale: float
   group: int
+  drawn: tuple[int, int]
   matrix: Matrix = outlines.IDENTITY
   text: str = ""
 
@@ -139,9 +143,12 @@ class _Reader:
       path = element.find(f"{_SVG}path")
       if code is None or path is None:
         continue
-      d = path.get("d", "")
-      self.page.glyphs[int(code.group(1), 16)] = d
-      key = f"g{code.group(1)}"
+      d, value = path.get("d", ""), int(code.group(1), 16)
+      modern = text.music_glyph(chr(_MODERN.get(value, 0)), self.page.font)
+      if modern is not None:
+        d, value = modern[0], _MODERN[value]
+      self.page.glyphs[value] = d
+      key = f"g{value:X}"
       self.page.defs[key] = (
         f'<path id="{key}" transform="scale(1,-1)" d="{d}"/>'
       )
@@ -158,8 +165,10 @@ class _Reader:
     elif tag == "text":
       bounds, drawn, chars = self.text.set(element, m, self._style(group))
       self.page.body += drawn
+      end = len(self.page.body)
+      span = (end - len(drawn), end)
       if bounds is not None:
-        self._add(Mark(0, tag, bounds, 0.0, group, text=chars))
+        self._add(Mark(0, tag, bounds, 0.0, group, span, text=chars))
       self.page.defs.update(self.text.defs)
     elif tag in _SHAPES:
       self._shape(element, tag, m, group)
@@ -186,6 +195,10 @@ class _Reader:
       group = self.page.groups[group].parent
     return found
 
+  def _last(self) -> tuple[int, int]:
+    """Where the element drawn last is."""
+    return len(self.page.body) - 1, len(self.page.body)
+
   def _add(self, mark: Mark) -> None:
     self.page.groups[mark.group].marks.append(len(self.page.marks))
     self.page.marks.append(mark)
@@ -193,14 +206,15 @@ class _Reader:
   def _use(self, element: etree._Element, m: Matrix, group: int) -> None:
     code = _GLYPH.match(element.get(_HREF) or element.get("href") or "")
     value = int(code.group(1), 16) if code else 0
-    if code is None or value not in self.page.glyphs:
+    value = _MODERN.get(value, value)
+    if value not in self.page.glyphs:
       return
     m = outlines.multiply(
       m, outlines.parse_transform(element.get("transform", ""))
     )
     place = ",".join(f"{v:.6g}" for v in m)
     self.page.body.append(
-      f'<use xlink:href="#g{code.group(1)}" transform="matrix({place})"/>'
+      f'<use xlink:href="#g{value:X}" transform="matrix({place})"/>'
     )
     parts = outlines.contours(self.page.glyphs[value])
     if not parts:
@@ -208,7 +222,7 @@ class _Reader:
     x0, y0, x1, y1 = outlines.union(parts)
     bounds = outlines.transform_bounds((x0, -y1, x1, -y0), m)
     scale = (m[0] ** 2 + m[1] ** 2) ** 0.5
-    self._add(Mark(value, "use", bounds, scale, group, m))
+    self._add(Mark(value, "use", bounds, scale, group, self._last(), m))
 
   def _shape(
     self, element: etree._Element, tag: str, m: Matrix, group: int
@@ -224,7 +238,7 @@ class _Reader:
     bounds = _shape_bounds(element, tag)
     if bounds is not None:
       bounds = outlines.transform_bounds(bounds, m)
-      self._add(Mark(0, tag, bounds, 0.0, group))
+      self._add(Mark(0, tag, bounds, 0.0, group, self._last()))
 
 
 def _shape_bounds(element: etree._Element, tag: str) -> Bounds | None:

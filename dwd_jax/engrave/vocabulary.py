@@ -88,7 +88,6 @@ _GLYPHS_V1: dict[int, str] = {
     "restMaxima restLonga restDoubleWhole restWhole restHalf restQuarter"
     " rest8th rest16th rest32nd rest64th rest128th",
   ),
-  0xE9F0: "restMaxima",  # verovio takes the mensural one
   # Rests drawn with a ledger line.
   **_run(0xE4F3, "restDoubleWhole restWhole restHalf"),
   0xE4EE: "restHBar",

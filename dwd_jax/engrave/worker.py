@@ -8,14 +8,14 @@ import dataclasses
 import json
 import os
 import sys
-from typing import BinaryIO
+from typing import IO
 
 import verovio
 
 from dwd_jax.engrave.engraver import EngravedPage, Task, engrave
 
 
-def write_frame(stream: BinaryIO, header: dict, blobs: list[bytes]) -> None:
+def write_frame(stream: IO[bytes], header: dict, blobs: list[bytes]) -> None:
   """Sends a header and its blobs."""
   header = {**header, "blobs": [len(blob) for blob in blobs]}
   stream.write(json.dumps(header).encode() + b"\n")
@@ -24,7 +24,7 @@ def write_frame(stream: BinaryIO, header: dict, blobs: list[bytes]) -> None:
   stream.flush()
 
 
-def read_frame(stream: BinaryIO) -> tuple[dict, list[bytes]] | None:
+def read_frame(stream: IO[bytes]) -> tuple[dict, list[bytes]] | None:
   """Receives a header and its blobs; None at the end of the stream."""
   line = stream.readline()
   if not line.endswith(b"\n"):
