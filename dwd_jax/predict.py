@@ -1,5 +1,6 @@
 """Whole pages -> detections in source-image pixels."""
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -49,12 +50,19 @@ def make_predict_fn(
 
   Returns:
     A function of variables and image [B, H, W, 1], jit-ed: it compiles once
-    for each size of image. It returns the detections and the energy levels
-    [B, H, W, G], which stay on the device unless somebody looks at them.
-    Batch norm uses the running averages.
+    for each size of image, and equal arguments give the same function again,
+    so that the next evaluation of a run does not compile anew. It returns the
+    detections and the energy levels [B, H, W, G], which stay on the device
+    unless somebody looks at them. Batch norm uses the running averages.
   """
+  return _predict_fn(model, decode_cfg, tuple(map(int, group_of_class)))
 
-  groups = np.asarray(group_of_class)
+
+@functools.lru_cache(maxsize=4)
+def _predict_fn(
+  model: nn.Module, decode_cfg: DecodeConfig, group_of_class: tuple[int, ...]
+):
+  groups = np.array(group_of_class, np.int32)
 
   def predict(variables, image):
     predictions: Any = model.apply(variables, image, train=False)

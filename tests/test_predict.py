@@ -108,18 +108,22 @@ def test_as_many_objects_as_slots_is_no_overflow():
   assert not prediction.overflow
 
 
-@pytest.fixture(scope="module")
-def small_network():
-  """A compiled network with made-up parameters, and its variables."""
-  model = dwd.make_model(
+def small_model(num_groups=2):
+  return dwd.make_model(
     dwd.ModelConfig(
       num_classes=3,
-      num_groups=2,
+      num_groups=num_groups,
       backbone_depth=18,
       backbone_width=8,
       filters=8,
     )
   )
+
+
+@pytest.fixture(scope="module")
+def small_network():
+  """A compiled network with made-up parameters, and its variables."""
+  model = small_model()
   # Initialising for real takes longer than the test.
   shapes = jax.eval_shape(lambda: dwd.init_variables(model, 0, (64, 128)))
   rng = np.random.default_rng(0)
@@ -209,3 +213,17 @@ def test_inference_uses_the_running_averages(small_network):
   _, levels = run(variables, image)
   _, others = run(variables | {"batch_stats": averages}, image)
   assert np.abs(np.asarray(levels - others)).max() > 1e-3
+
+
+def test_equal_settings_share_a_compiled_function():
+  groups = np.array([0, 1, 1])
+
+  def made(model=None, groups=groups, **decode):
+    return predict.make_predict_fn(
+      model or small_model(), DecodeConfig(**decode), groups
+    )
+
+  assert made() is made(groups=groups.copy())
+  assert made() is not made(max_detections=7)
+  assert made() is not made(groups=np.array([0, 0, 1]))
+  assert made() is not made(small_model(num_groups=3))
