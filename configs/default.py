@@ -93,16 +93,16 @@ def get_config() -> ml_collections.ConfigDict:
   # each loss is first divided by its mean over the last 5 steps.
   c.stages = tuple(
     ml_collections.ConfigDict(
-      dict(
-        name=name,
-        steps=steps,
-        losses=losses,
-        factors=factors,
-        balance=balance,
-        reset_optimizer=True,
-        frozen=(),  # parameter path patterns
-        learning_rate=0.0,  # 0 = the optimizer's
-      )
+      {
+        "name": name,
+        "steps": steps,
+        "losses": losses,
+        "factors": factors,
+        "balance": balance,
+        "reset_optimizer": True,
+        "frozen": (),  # patterns of parameter paths
+        "learning_rate": 0.0,  # 0 = the optimizer's
+      }
     )
     for name, steps, losses, factors, balance in (
       ("energy", 20000, ("energy",), (1.0,), False),

@@ -127,6 +127,10 @@ class Checkpoints:
           f" differ; {remedy}"
         )
 
+  def wait(self) -> None:
+    """Waits until everything is written."""
+    self._manager.wait_until_finished()
+
   def close(self) -> None:
     """Waits until everything is written."""
     self._manager.wait_until_finished()

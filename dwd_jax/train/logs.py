@@ -69,9 +69,7 @@ class Logs:
       if isinstance(value, float):
         self._board.add_scalar(f"{split}/{key}", value, step)
     for name, picture in pictures.items():
-      self._board.add_image(
-        f"{split}/{name}", picture, step, dataformats="HWC"
-      )
+      self._board.add_image(f"{split}/{name}", picture, step, dataformats="HWC")
     self._board.flush()
 
   def close(self) -> None:

@@ -1,0 +1,274 @@
+"""The training loop: stages x steps, logs, checkpoints, evaluations."""
+
+import functools
+import io
+import math
+import time
+from contextlib import redirect_stdout
+from typing import Any
+
+import jax
+import numpy as np
+from clu import parameter_overview
+
+from dwd_jax import evaluate as evaluate_lib
+from dwd_jax import optim, predict, stages
+from dwd_jax.data import pipeline
+from dwd_jax.errors import InputError
+from dwd_jax.structs import Batch
+from dwd_jax.train import setup as setup_lib
+from dwd_jax.train import state as state_lib
+from dwd_jax.train.logs import Logs
+from dwd_jax.train.step import train_step
+
+
+def train(run: setup_lib.Run) -> state_lib.TrainState:
+  """Trains from the newest checkpoint, or from the start, to the end.
+
+  A run that was killed and is started again continues with the same batches
+  and ends with the same parameters, bit for bit, on the same machine.
+
+  Args:
+    run: see `setup.setup`.
+
+  Returns:
+    The final state; it is also the newest checkpoint.
+
+  Raises:
+    InputError: the checkpoint belongs to another network, or the loss is not
+      finite any more.
+  """
+  config = run.config
+  total = stages.total_steps(run.settings.stages)
+  loader = pipeline.train_loader(
+    run.source(config.data.train_split),
+    config.data,
+    batch_size=config.train.batch_size,
+    seed=config.seed,
+  )
+  checkpoints = run.checkpoints()
+  state, shardings = _start(run, checkpoints, loader)
+  first = int(state.step)
+  logs = Logs(run.workdir, first, total)
+  try:
+    _announce(run, state, first, total, logs)
+    steps = _Steps(run, shardings)
+    for step in range(first, total):
+      state = steps(state, step, loader)
+      done = step + 1
+      if done % config.train.log_every == 0 or done == total:
+        _log(logs, steps, run, done)
+      last = done == total
+      if done % config.train.checkpoint_every == 0 or last:
+        checkpoints.save(done, state, loader.get_state(), run.card)
+        if jax.default_backend() == "cpu":
+          # The next step is given the buffers that are being written.
+          checkpoints.wait()
+      if config.train.eval_every and not last:
+        if done % config.train.eval_every == 0:
+          evaluate(run, state, config.data.eval_split, logs)
+          steps.restart_clock()
+    return state
+  finally:
+    loader.close()
+    checkpoints.close()
+    logs.close()
+
+
+def _start(run, checkpoints, loader) -> tuple[state_lib.TrainState, Any]:
+  """A fresh state, or the newest checkpoint; the loader is set to match."""
+  first_tx = optim.make_optimizer(
+    run.settings.optimizer, run.settings.stages[0]
+  )
+  state, shardings = run.new_state(first_tx)
+  latest = checkpoints.latest_step()
+  if latest is not None:
+    state, data = checkpoints.restore(latest, state, run.card)
+    loader.set_state(data)
+  return state, shardings
+
+
+class _Steps:
+  """Compiled steps of the stages, and what they measured since the last log."""
+
+  def __init__(self, run: setup_lib.Run, shardings: Any):
+    self._run = run
+    self._shardings = shardings
+    self._batch_sharding = state_lib.batch_sharding(run.mesh)
+    self._compiled = {}
+    self.stage = run.settings.stages[0]
+    self.restart_clock()
+
+  def restart_clock(self) -> None:
+    """Forgets time and metrics since the last log."""
+    self.metrics = None
+    self.steps = 0
+    self.waited_s = 0.0
+    self.started = time.perf_counter()
+
+  def __call__(self, state, step: int, loader):
+    """Does step number `step` (0, 1, ...) and returns the new state."""
+    stages_ = self._run.settings.stages
+    index, first = stages.stage_at(stages_, step)
+    self.stage = stages_[index]
+    tx = self._optimizer(index)
+    if step == first and index > 0:
+      state = jax.jit(
+        functools.partial(
+          state_lib.start_stage, tx=tx, reset=self.stage.reset_optimizer
+        ),
+        out_shardings=self._shardings,
+        donate_argnums=0,
+      )(state)
+      self.restart_clock()
+    waiting = time.perf_counter()
+    batch = jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(self._batch_sharding, x),
+      next(loader),
+    )
+    self.waited_s += time.perf_counter() - waiting
+    state, metrics = self._step(index, tx)(state, batch)
+    self.metrics = (
+      metrics if self.metrics is None else _merge(self.metrics, metrics)
+    )
+    self.steps += 1
+    return state
+
+  def _optimizer(self, index: int):
+    return optim.make_optimizer(
+      self._run.settings.optimizer, self._run.settings.stages[index]
+    )
+
+  def _step(self, index: int, tx):
+    """The compiled step of a stage; stages that only differ in name share."""
+    if index not in self._compiled:
+      self._compiled[index] = jax.jit(
+        functools.partial(
+          train_step,
+          model=self._run.model,
+          tx=tx,
+          stage=self._run.settings.stages[index],
+          cfg=self._run.step_config,
+        ),
+        in_shardings=(self._shardings, self._batch_sharding),
+        out_shardings=(self._shardings, None),
+        donate_argnums=0,
+      )
+    return self._compiled[index]
+
+
+@jax.jit
+def _merge(a, b):
+  return a.merge(b)
+
+
+def _log(logs: Logs, steps: _Steps, run: setup_lib.Run, done: int) -> None:
+  """Writes the means since the last log; stops where the loss is not finite."""
+  values = jax.device_get(steps.metrics.compute())
+  seconds = time.perf_counter() - steps.started
+  batch_size = run.config.train.batch_size
+  values["examples_per_second"] = steps.steps * batch_size / seconds
+  values["step_s"] = seconds / steps.steps
+  values["input_wait_share"] = steps.waited_s / seconds
+  logs.scalars(done, steps.stage.name, values)
+  if not math.isfinite(values["loss"]):
+    raise InputError(
+      f"{run.workdir}: the loss is {values['loss']} at step {done}; lower"
+      " optimizer.learning_rate or set optimizer.clip_norm, and start anew"
+    )
+  steps.restart_clock()
+
+
+def _announce(run, state, first: int, total: int, logs: Logs) -> None:
+  table = io.StringIO()
+  with redirect_stdout(table):
+    overview = parameter_overview.get_parameter_overview(state.params)
+  logs.say(overview.splitlines()[-1] if overview else "")
+  logs.say(setup_lib.describe_groups(run))
+  if jax.process_index() == 0:
+    (run.workdir / "parameters.txt").write_text(overview + "\n")
+  if first:
+    logs.say(f"Continuing at step {first} of {total}")
+
+
+def evaluate(
+  run: setup_lib.Run,
+  state: state_lib.TrainState,
+  split: str,
+  logs: Logs | None = None,
+) -> dict[str, Any]:
+  """Evaluates a state on a split, see `dwd_jax.evaluate`.
+
+  Args:
+    run: the run.
+    state: its parameters are used.
+    split: name of the split.
+    logs: gets scores and pictures for TensorBoard.
+
+  Returns:
+    The content of W/eval/<split>.json.
+  """
+  config = run.config
+  source = run.source(split)
+  group_of_class = np.asarray(run.group_of_class, np.int32)
+  predict_fn = predict.make_predict_fn(
+    run.model, run.settings.decode, group_of_class
+  )
+  variables = jax.device_put(
+    {"params": state.params, "batch_stats": state.batch_stats},
+    jax.local_devices()[0],
+  )
+  pages = len(source)
+  if config.data.max_pages:
+    pages = min(pages, config.data.max_pages)
+  result = evaluate_lib.evaluate(
+    functools.partial(predict_fn, variables),
+    pipeline.eval_pages(source, config.data),
+    run.class_names,
+    out_dir=run.workdir / "eval",
+    dataset=config.data.builder,
+    split=split,
+    protocol=config.eval.protocol,
+    checkpoint_step=int(state.step),
+    min_score=config.eval.min_score,
+    overlays=config.eval.overlays,
+    num_pages=pages,
+  )
+  if logs is not None:
+    logs.evaluation(int(state.step), result.metrics, result.pictures)
+  return result.metrics
+
+
+def restore_latest(run: setup_lib.Run) -> state_lib.TrainState:
+  """The newest checkpoint of a run.
+
+  Raises:
+    InputError: there is none, or it belongs to another network.
+  """
+  checkpoints = run.checkpoints()
+  try:
+    latest = checkpoints.latest_step()
+    if latest is None:
+      raise InputError(
+        f"{run.workdir / 'checkpoints'}: no checkpoint; train first, or name"
+        " the workdir of a finished run"
+      )
+    tx = optim.make_optimizer(run.settings.optimizer, run.settings.stages[0])
+    state, _ = checkpoints.restore(latest, run.new_state(tx)[0], run.card)
+    return state
+  finally:
+    checkpoints.close()
+
+
+def fresh_batch(run: setup_lib.Run) -> Batch:
+  """The first training batch, for pictures and benchmarks."""
+  loader = pipeline.train_loader(
+    run.source(run.config.data.train_split),
+    run.config.data,
+    batch_size=run.config.train.batch_size,
+    seed=run.config.seed,
+  )
+  try:
+    return next(loader)
+  finally:
+    loader.close()

@@ -1,0 +1,197 @@
+"""config + workdir -> data, network, groups, mesh: what a run is made of."""
+
+import collections
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from dwd_jax import config as config_lib
+from dwd_jax import energy_groups, files
+from dwd_jax.data import prepare, sources
+from dwd_jax.errors import InputError
+from dwd_jax.models import dwd
+from dwd_jax.train import checkpoint, state, step
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run, ready to train or to evaluate.
+
+  Attributes:
+    config: resolved; energy groups are filled in.
+    settings: the checked parts of it.
+    workdir: where everything is written.
+    data_dir: prepared records.
+    class_names: C names.
+    group_of_class: energy group of each class.
+    model: the network.
+    mesh: devices.
+  """
+
+  config: ml_collections.ConfigDict
+  settings: config_lib.Settings
+  workdir: pathlib.Path
+  data_dir: pathlib.Path
+  class_names: tuple[str, ...]
+  group_of_class: tuple[int, ...]
+  model: dwd.DWDNet
+  mesh: jax.sharding.Mesh
+
+  @property
+  def step_config(self) -> step.StepConfig:
+    """What `train_step` needs."""
+    return step.StepConfig(
+      self.settings.targets, self.settings.losses, self.group_of_class
+    )
+
+  @property
+  def card(self) -> checkpoint.ModelCard:
+    """What checkpoints of this run say of its network."""
+    model = dataclasses.asdict(self.model.cfg)
+    # The type of the computation may change between machines.
+    model.pop("dtype")
+    return checkpoint.ModelCard(self.class_names, self.group_of_class, model)
+
+  def source(self, split: str) -> sources.PageSource:
+    """Opens a split of the run's records."""
+    return sources.open_split(self.config.data, self.data_dir, split)
+
+  def checkpoints(self) -> checkpoint.Checkpoints:
+    """The run's checkpoints."""
+    return checkpoint.Checkpoints(
+      self.workdir / "checkpoints", self.config.train.keep_checkpoints
+    )
+
+  def new_state(self, tx) -> tuple[state.TrainState, Any]:
+    """A fresh state on the mesh, and its shardings."""
+    return state.create_state(
+      self.model,
+      tx,
+      self.mesh,
+      self.config.seed,
+      tuple(self.config.data.crop_hw),
+      self.config.train.loss_window,
+    )
+
+
+def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
+  """Checks the config, prepares the data, builds the network.
+
+  Args:
+    config: overrides applied.
+    workdir: made if missing; config.json is written there.
+
+  Returns:
+    The run.
+
+  Raises:
+    InputError: bad config, bad data, or a batch that does not fit the devices.
+  """
+  settings = config_lib.validate(config)
+  mesh = state.make_mesh(config.train.fsdp)
+  if config.train.batch_size % jax.device_count():
+    raise InputError(
+      f"config: train.batch_size {config.train.batch_size} is no multiple of"
+      f" the {jax.device_count()} devices; change it"
+    )
+  make_workdir(workdir)
+  data_dir = prepare.prepare(config.data, workdir)
+  source = sources.open_split(config.data, data_dir, config.data.train_split)
+  groups = resolve_groups(config, source)
+  config = config.copy_and_resolve_references()
+  config.groups.by_class = tuple(
+    zip(source.class_names, map(int, groups), strict=True)
+  )
+  if jax.process_index() == 0:
+    files.write_atomic(workdir / "config.json", config_lib.to_json(config))
+  num_groups = int(groups.max()) + 1
+  model = dwd.make_model(
+    config_lib.model_config(config, len(source.class_names), num_groups)
+  )
+  return Run(
+    config=config,
+    settings=settings,
+    workdir=workdir,
+    data_dir=data_dir,
+    class_names=source.class_names,
+    group_of_class=tuple(map(int, groups)),
+    model=model,
+    mesh=mesh,
+  )
+
+
+def make_workdir(workdir: pathlib.Path) -> None:
+  """Makes the folder of a run.
+
+  Raises:
+    InputError: it cannot be made or written.
+  """
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    probe = workdir / ".writable"
+    probe.touch()
+    probe.unlink()
+  except OSError as e:
+    raise InputError(
+      f"{workdir}: cannot write there ({e.strerror}); choose another --workdir"
+    ) from e
+
+
+def resolve_groups(
+  config: ml_collections.ConfigDict, source: sources.PageSource
+) -> np.ndarray:
+  """Energy group of each class: automatic, overridden by `groups.by_class`.
+
+  Args:
+    config: of the run.
+    source: training pages, whose boxes decide.
+
+  Returns:
+    int32 [C].
+
+  Raises:
+    InputError: a class or a group that does not exist.
+  """
+  num = config.groups.num
+  if num < 1:
+    raise InputError(f"config: groups.num is {num}; use 1 or more")
+  groups = np.zeros(len(source.class_names), np.int32)
+  if num > 1:
+    pages = map(source.labels_and_boxes, range(len(source)))
+    groups = energy_groups.assign_groups(
+      ((boxes, labels) for labels, boxes in pages),
+      len(source.class_names),
+      num,
+      float(config.targets.energy_disc_px),
+      float(config.data.eval_scale),
+    )
+  index = {name: i for i, name in enumerate(source.class_names)}
+  for name, group in config.groups.by_class:
+    if name not in index:
+      raise InputError(
+        f"config: groups.by_class: unknown class '{name}';"
+        f" {config_lib.nearest(name, list(index))}"
+      )
+    if not 0 <= group < num:
+      raise InputError(
+        f"config: groups.by_class: '{name}' has group {group};"
+        f" groups.num is {num}"
+      )
+    groups[index[name]] = group
+  return groups
+
+
+def describe_groups(run: Run) -> str:
+  """One line: the energy groups and a few classes of each."""
+  members = collections.defaultdict(list)
+  for name, group in zip(run.class_names, run.group_of_class, strict=True):
+    members[group].append(name)
+  parts = [
+    f"{group}: {len(names)} classes ({', '.join(names[:3])} ...)"
+    for group, names in sorted(members.items())
+  ]
+  return "Energy groups " + "; ".join(parts)
