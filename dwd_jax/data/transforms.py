@@ -171,7 +171,7 @@ def visible_boxes(
     hw: height and width of the crop.
     min_visible: share of the box's area that must be inside.
   """
-  clipped = np.asarray(boxes_lib.clip(boxes_yxyx, *hw))
+  clipped = np.asarray(boxes_lib.clip(boxes_yxyx, float(hw[0]), float(hw[1])))
   area = np.asarray(boxes_lib.areas(clipped))
   whole = np.asarray(boxes_lib.areas(boxes_yxyx))
   # The slack keeps boxes that lie inside but lost a rounding error.

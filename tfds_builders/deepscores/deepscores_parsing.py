@@ -46,7 +46,10 @@ def read_data_set(
     path = lists / f"{split}.txt"
     if not path.exists():
       continue
-    for name in _read_list(path, seen):
+    names = _read_list(path, seen)
+    if not names:
+      report.add("split lists empty", path.name)
+    for name in names:
       page = checks.PageFiles(
         name, images / f"{name}.png", annotations / f"{name}.xml"
       )
@@ -101,7 +104,8 @@ def read_class_names(path: pathlib.Path) -> tuple[str, ...]:
 def _read_list(path: pathlib.Path, seen: dict[str, pathlib.Path]) -> list[str]:
   """Page names of one split; adds them to `seen` (name -> list)."""
   names = []
-  for line in checks.read_text(path).splitlines():
+  text = checks.read_text(path) if path.stat().st_size else ""
+  for line in text.splitlines():
     name = line.strip()
     if not name:
       continue
