@@ -2,15 +2,20 @@
 
 import argparse
 import sys
+import textwrap
 import time
 
 from dwd_jax.engrave import dataset as g
+from dwd_jax.engrave.weights import CHOICES, RATES
 from dwd_jax.errors import InputError
 
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.engrave", description=__doc__
+    prog="python -m dwd_jax.engrave",
+    description="Generate labelled pages in the folder layout of DeepScores.",
+    epilog=_known_weights(),
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
   add("--out", required=True, help="a new folder")
@@ -29,8 +34,26 @@ def _parser() -> argparse.ArgumentParser:
   add("--staff-space", type=float, default=9.0, help="between lines, px")
   add("--jitter", type=float, default=0.05, help="of the staff space")
   add("--splits", default="", help="shares, as train=80,val=8,test=12")
-  add("--weights", default="", help="NAME=VALUE,...; see weights.py")
+  add("--weights", default="", help="NAME=VALUE,...; names below")
   return parser
+
+
+def _known_weights() -> str:
+  """The names that --weights takes, with their defaults."""
+  tables = {"probabilities": RATES} | {
+    f"choices of {group}": items for group, items in CHOICES.items()
+  }
+  lines = ["weights (choices are relative to each other):"]
+  for title, items in tables.items():
+    text = ", ".join(f"{name}={value:g}" for name, value in items.items())
+    lines += textwrap.wrap(
+      f"{title}: {text}",
+      initial_indent="  ",
+      subsequent_indent="    ",
+      break_long_words=False,
+      break_on_hyphens=False,
+    )
+  return "\n".join(lines)
 
 
 def _pairs(flag: str, text: str) -> dict[str, float]:
@@ -55,7 +78,7 @@ def main(argv: list[str]) -> int:
       flags.pages,
       flags.seed,
       fonts=[f for f in flags.font.split(",") if f],
-      words=flags.vocabulary,
+      vocabulary=flags.vocabulary,
       workers=flags.workers,
       width=flags.width,
       height=flags.height,
@@ -66,7 +89,7 @@ def main(argv: list[str]) -> int:
       input_folder=flags.input,
       progress=g.print_progress,
     )
-  except InputError as e:
+  except (InputError, OSError) as e:
     print(f"error: {e}", file=sys.stderr)
     return 2
   seconds = time.monotonic() - start

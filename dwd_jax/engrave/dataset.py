@@ -3,13 +3,15 @@
 import dataclasses
 import os
 import pathlib
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import verovio
 
-from dwd_jax.engrave import layout, pool, vocabulary
+from dwd_jax.engrave import layout, pool
+from dwd_jax.engrave import vocabulary as vocabularies
 from dwd_jax.engrave.engraver import Task
 from dwd_jax.engrave.pool import Outcome
 from dwd_jax.engrave.splits import Splitter
@@ -47,7 +49,7 @@ def generate(
   seed: int = 0,
   *,
   fonts: Sequence[str] = DEFAULT_FONTS,
-  words: str = "deepscores_v1",
+  vocabulary: str = "deepscores_v1",
   workers: int = 0,
   width: int = 1050,
   height: int = 1485,
@@ -65,7 +67,7 @@ def generate(
     pages: how many.
     seed: the same seed and versions give the same bytes, whatever `workers`.
     fonts: of verovio's music fonts, one is drawn for each score.
-    words: the vocabulary, `deepscores_v1`.
+    vocabulary: name of the classes, `deepscores_v1`.
     workers: processes; 0 = one for every core.
     width: of a page, px.
     height: of a page, px.
@@ -85,10 +87,10 @@ def generate(
       files of which none can be engraved.
   """
   folder = pathlib.Path(out)
-  _check(pages, fonts, width, height, staff_space, jitter)
+  _check(pages, workers, fonts, width, height, staff_space, jitter)
   changes = dict(weights or {})
   Weights(changes)
-  names = vocabulary.get(words)
+  names = vocabularies.get(vocabulary)
   first = Task(
     index=0,
     seed=seed,
@@ -97,7 +99,7 @@ def generate(
     height=height,
     staff_space=staff_space,
     jitter=jitter,
-    vocabulary=words,
+    vocabulary=vocabulary,
     weights=changes,
     path="",
     stem="",
@@ -149,7 +151,7 @@ class _Writer:
         if index >= len(files) and len(self.skipped) == len(files):
           return
         path = str(files[index % len(files)])
-        stem = f"{files[index % len(files)].stem}-{index:05d}"
+        stem = f"{_plain(files[index % len(files)].stem)}-{index:05d}"
       yield dataclasses.replace(first, index=index, path=path, stem=stem)
       index += 1
 
@@ -201,6 +203,7 @@ class _Writer:
 
 def _check(
   pages: int,
+  workers: int,
   fonts: Sequence[str],
   width: int,
   height: int,
@@ -210,6 +213,8 @@ def _check(
   """Raises InputError for what cannot work."""
   if pages < 1:
     raise InputError(f"pages={pages} must be at least 1")
+  if workers < 0:
+    raise InputError(f"workers={workers} must be 0 (one per core) or more")
   unknown = [font for font in fonts if font not in ALL_FONTS]
   if unknown or not fonts:
     raise InputError(
@@ -226,6 +231,11 @@ def _check(
         f"{name}={size} must be 40 staff spaces ({40 * staff_space:g} px) to "
         "20000 px"
       )
+
+
+def _plain(stem: str) -> str:
+  """A file name as part of page names: letters, digits and a few signs."""
+  return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem)[:60].strip(".")
 
 
 def _music_files(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -12,6 +12,7 @@ import pathlib
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import IO
@@ -38,6 +39,7 @@ class _Worker:
   """A child process and the task it has."""
 
   def __init__(self, command: tuple[str, ...]):
+    self.log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
     paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {
       **os.environ,
@@ -48,7 +50,7 @@ class _Worker:
       command,
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
-      stderr=subprocess.DEVNULL,
+      stderr=self.log,
       env=environment,
     )
     assert self.process.stdin is not None and self.process.stdout is not None
@@ -83,7 +85,11 @@ class _Worker:
     code = self.process.wait()
     self.stdin.close()
     self.stdout.close()
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+    self.log.seek(0)
+    last = self.log.read().decode(errors="replace").strip().split("\n")[-1]
+    self.log.close()
+    ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return f"{ended}: {last[:200]}" if last else ended
 
 
 def run(

@@ -1,0 +1,94 @@
+"""The writer of random scores: rhythms, weights, determinism."""
+
+import random
+
+import pytest
+from lxml import etree
+
+from dwd_jax.engrave import mei_rhythm
+from dwd_jax.engrave.mei_score import ScoreWriter
+from dwd_jax.engrave.weights import CHOICES, Weights
+from dwd_jax.errors import InputError
+
+_METERS = [m for m in CHOICES["meter"] if "/" in m]
+
+
+def _ticks(nodes, factor=1.0):
+  total = 0.0
+  for node in nodes:
+    if isinstance(node, mei_rhythm.Slot):
+      total += node.ticks * factor
+    else:
+      inside = factor * node.base / node.num if node.num else factor
+      total += _ticks(node.nodes, inside)
+  return total
+
+
+@pytest.mark.parametrize("meter", _METERS)
+@pytest.mark.parametrize("cue", [False, True], ids=["plain", "cue"])
+def test_measures_are_full(meter, cue):
+  count, unit = (int(n) for n in meter.split("/"))
+  rng = random.Random(meter)
+  for _ in range(50):
+    nodes = mei_rhythm.fill_measure(rng, Weights(), count, unit, cue)
+    assert _ticks(nodes) == pytest.approx(mei_rhythm.WHOLE * count / unit)
+
+
+def test_every_pattern_is_as_long_as_its_beat():
+  for length, patterns in mei_rhythm._PATTERNS.items():
+    for _, pattern in patterns:
+      nodes = mei_rhythm.parse(pattern)
+      assert _ticks(nodes) == pytest.approx(length), pattern
+
+
+def test_same_generator_same_score():
+  first, second = (
+    ScoreWriter(random.Random("7/3"), Weights()).write(20) for _ in range(2)
+  )
+  assert first == second
+  assert first != ScoreWriter(random.Random("7/4"), Weights()).write(20)
+
+
+@pytest.mark.parametrize("kind", CHOICES["score"])
+def test_scores_of_every_kind_are_well_formed(kind):
+  weights = Weights({name: 0.0 for name in CHOICES["score"] if name != kind})
+  writer = ScoreWriter(random.Random(1), weights)
+  assert writer.kind == kind
+  root = etree.fromstring(writer.write(12).encode())
+  mei = "{http://www.music-encoding.org/ns/mei}"
+  idents = [e.get("{http://www.w3.org/XML/1998/namespace}id") for e in
+            root.iter(f"{mei}note", f"{mei}chord", f"{mei}rest")]
+  idents = [i for i in idents if i]
+  assert len(idents) == len(set(idents))
+  known = set(idents)
+  for element in root.iter():
+    for end in ("startid", "endid"):
+      if element.get(end):
+        assert element.get(end)[1:] in known
+
+
+def test_weights_change_what_is_written():
+  none = Weights({"grace": 0.0, "key_change": 0.0, "lyrics": 0.0})
+  many = Weights({"grace": 1.0})
+  for seed in range(5):
+    assert "grace=" not in ScoreWriter(random.Random(seed), none).write(10)
+  assert ScoreWriter(random.Random(0), many).write(10).count("grace=") > 20
+
+
+@pytest.mark.parametrize(
+  ("caption", "changes", "message"),
+  [
+    ("a typing error", {"grase": 1.0}, "did you mean 'grace'"),
+    ("nothing like it", {"zzz": 1.0}, "'zzz' is unknown"),
+    ("negative", {"grace": -1.0}, "must be a number >= 0"),
+    ("not a number", {"grace": float("nan")}, "must be a number >= 0"),
+    (
+      "nothing left to choose",
+      {"stringsDownBow": 0.0, "stringsUpBow": 0.0},
+      "every choice of 'bowing' is 0",
+    ),
+  ],
+)
+def test_bad_weights(caption, changes, message):
+  with pytest.raises(InputError, match=message):
+    Weights(changes)
