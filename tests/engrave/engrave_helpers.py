@@ -56,7 +56,7 @@ def names(
   """Classes found in one measure of one staff."""
   staff = f'<staffDef n="1" lines="5"><clef {clef}/>{signs}</staffDef>'
   measure = (
-    f'<measure n="1" metcon="false"><staff n="1"><layer n="1">{layer}</layer>'
+    f'<measure n="1"><staff n="1"><layer n="1">{layer}</layer>'
     f"</staff>{marks}</measure>"
   )
   svg = svg_of(_MEI.format(staves=staff, measures=measure), font)

@@ -56,8 +56,10 @@ def test_scores_of_every_kind_are_well_formed(kind):
   assert writer.kind == kind
   root = etree.fromstring(writer.write(12).encode())
   mei = "{http://www.music-encoding.org/ns/mei}"
-  idents = [e.get("{http://www.w3.org/XML/1998/namespace}id") for e in
-            root.iter(f"{mei}note", f"{mei}chord", f"{mei}rest")]
+  idents = [
+    e.get("{http://www.w3.org/XML/1998/namespace}id")
+    for e in root.iter(f"{mei}note", f"{mei}chord", f"{mei}rest")
+  ]
   idents = [i for i in idents if i]
   assert len(idents) == len(set(idents))
   known = set(idents)
