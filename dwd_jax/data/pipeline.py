@@ -52,6 +52,7 @@ class TrainCrops(grain.transforms.RandomMap):
     self._min_visible = float(data_cfg.min_visible)
     self._max_boxes = int(data_cfg.max_boxes)
     self._flip = bool(data_cfg.flip)
+    self._warned: set[int] = set()
 
   def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draws a crop; `page` is where the shuffled epoch stands."""
@@ -65,16 +66,22 @@ class TrainCrops(grain.transforms.RandomMap):
     if self._flip and rng.random() < 0.5:
       image, boxes = transforms.flip_horizontally(image, boxes)
     if len(boxes) > self._max_boxes:
-      logging.warning(
-        "%s: a crop shows %d symbols, the %d nearest to its centre are kept;"
-        " raise data.max_boxes",
-        self._source.box_index().filenames[page],
-        len(boxes),
-        self._max_boxes,
-      )
+      self._warn(page, len(boxes))
       rows = transforms.nearest_to_centre(boxes, window.out_hw, self._max_boxes)
       boxes, labels = boxes[rows], labels[rows]
     return _arrays(image, boxes, labels, self._max_boxes)
+
+  def _warn(self, page: int, count: int) -> None:
+    if page in self._warned:  # once for each page
+      return
+    self._warned.add(page)
+    logging.warning(
+      "%s: a crop shows %d symbols, the %d nearest to its centre are kept;"
+      " raise data.max_boxes",
+      self._source.box_index().filenames[page],
+      count,
+      self._max_boxes,
+    )
 
 
 def _arrays(image, boxes, labels, count: int) -> dict[str, np.ndarray]:
@@ -191,6 +198,8 @@ def train_loader(
       f"train.batch_size: {batch_size} is no positive multiple of the {count}"
       " processes; change it"
     )
+  if not 0 <= seed < 1 << 32:
+    raise InputError(f"seed: {seed} is not within 0..2**32 - 1")
   crops = (
     grain.MapDataset.range(len(source))
     .seed(seed)
@@ -212,8 +221,9 @@ def _check(source: PageSource, data_cfg) -> None:
     raise InputError("data.scales: needs at least one scale, all above 0")
   if len(data_cfg.crop_hw) != 2 or min(data_cfg.crop_hw) < 1:
     raise InputError("data.crop_hw: needs a height and a width in pixels")
-  if data_cfg.max_boxes < 1 or data_cfg.workers < 0:
-    raise InputError("data.max_boxes / data.workers: must not be negative")
+  for key, least in (("max_boxes", 1), ("workers", 0)):
+    if data_cfg[key] < least:
+      raise InputError(f"data.{key}: {data_cfg[key]} is below {least}")
 
 
 def eval_pages(source: PageSource, data_cfg) -> Iterator[EvalPage]:

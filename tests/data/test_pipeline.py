@@ -1,0 +1,207 @@
+"""The loader: same batches whatever the workers, pages with their truth."""
+
+import logging
+
+import grain
+import numpy as np
+import pytest
+
+from dwd_jax.data import pipeline, sources
+from dwd_jax.errors import InputError
+
+
+def _loader(source, cfg, batch_size=2, seed=0, index=0, count=1):
+  return pipeline.train_loader(
+    source,
+    cfg,
+    batch_size=batch_size,
+    seed=seed,
+    process_index=index,
+    process_count=count,
+  )
+
+
+def _take(loader, n):
+  batches = [next(loader) for _ in range(n)]
+  loader.close()
+  return batches
+
+
+def _equal(a, b) -> bool:
+  return all(
+    np.array_equal(getattr(a, k), getattr(b, k))
+    for k in ("image", "boxes_yxyx", "labels", "box_mask")
+  )
+
+
+def test_shapes_and_ranges(train_source, data_cfg):
+  (batch,) = _take(_loader(train_source, data_cfg), 1)
+  assert batch.image.shape == (2, 32, 48, 1)
+  assert batch.image.dtype == np.float32
+  assert 0 <= batch.image.min() < batch.image.max() <= 1
+  assert batch.boxes_yxyx.shape == (2, 16, 4)
+  assert batch.labels.shape == batch.box_mask.shape == (2, 16)
+  assert not batch.boxes_yxyx[~batch.box_mask].any()
+  boxes = batch.boxes_yxyx[batch.box_mask]
+  assert (boxes >= 0).all()
+  assert (boxes <= [32, 48, 32, 48]).all()
+
+
+@pytest.fixture
+def eight(train_source, data_cfg):
+  return _take(_loader(train_source, data_cfg), 8)
+
+
+def test_crops_differ_by_step_and_seed(train_source, data_cfg, eight):
+  assert not any(_equal(eight[0], b) for b in eight[1:])
+  other = _take(_loader(train_source, data_cfg, seed=1), 8)
+  assert not any(_equal(a, b) for a, b in zip(eight, other, strict=True))
+
+
+class _PageNumbers(grain.transforms.RandomMap):
+  """In the place of TrainCrops: the image is the number of the page."""
+
+  def __init__(self, source, data_cfg):
+    pass
+
+  def random_map(self, page, rng):
+    boxes = np.zeros((1, 4), np.float32)
+    return {
+      "image": np.full((1, 1), page, np.uint8),
+      "boxes_yxyx": boxes,
+      "labels": np.zeros(1, np.int32),
+      "box_mask": np.zeros(1, bool),
+    }
+
+
+def test_every_epoch_has_every_page_in_another_order(
+  train_source, data_cfg, monkeypatch
+):
+  monkeypatch.setattr(pipeline, "TrainCrops", _PageNumbers)
+  batches = _take(_loader(train_source, data_cfg, batch_size=3), 8)
+  orders = [tuple((b.image.ravel() * 255).round()) for b in batches]
+  assert all(sorted(order) == [0, 1, 2] for order in orders)
+  assert len(set(orders)) > 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_change_nothing(
+  train_source, data_cfg, eight, workers
+):
+  data_cfg.workers = workers
+  loader = _loader(train_source, data_cfg)
+  batches = [next(loader) for _ in range(5)]
+  assert all(_equal(a, b) for a, b in zip(batches, eight[:5], strict=True))
+  # Going back discards what the workers have prepared.
+  loader.set_state({"step": 2})
+  assert _equal(next(loader), eight[2])
+  loader.close()
+
+
+@pytest.mark.parametrize("step", [0, 1, 5])
+def test_resuming_continues_exactly(train_source, data_cfg, eight, step):
+  first = _loader(train_source, data_cfg)
+  for _ in range(step):
+    next(first)
+  state = first.get_state()
+  first.close()
+  assert state == {"step": step}
+  second = _loader(train_source, data_cfg)
+  next(second)
+  second.set_state(state)
+  assert all(_equal(next(second), b) for b in eight[step:])
+  assert second.get_state() == {"step": 8}
+  second.close()
+
+
+def test_processes_share_the_batch(train_source, data_cfg):
+  whole = _take(_loader(train_source, data_cfg, batch_size=4), 3)
+  parts = [
+    _take(_loader(train_source, data_cfg, batch_size=4, index=i, count=2), 3)
+    for i in range(2)
+  ]
+  for step in range(3):
+    for i in range(2):
+      np.testing.assert_array_equal(
+        parts[i][step].image, whole[step].image[i::2]
+      )
+
+
+def test_too_many_symbols_warn_and_keep_the_central_ones(
+  train_source, data_cfg, caplog
+):
+  data_cfg.crop_hw = (96, 128)
+  data_cfg.scales = (1.0,)
+  data_cfg.max_boxes = 4
+  with caplog.at_level(logging.WARNING, logger="absl"):
+    (batch,) = _take(_loader(train_source, data_cfg, batch_size=3), 1)
+  counts = batch.box_mask.sum(1)
+  assert sorted(counts) == [0, 4, 4]
+  assert "dummy-rgb-page-1.png: a crop shows 9 symbols, the 4" in caplog.text
+  assert "data.max_boxes" in caplog.text
+
+
+def test_flip_is_off_by_default_and_mirrors_half_of_the_crops(
+  train_source, data_cfg
+):
+  data_cfg.crop_hw = (96, 128)
+  data_cfg.scales = (1.0,)
+  plain = _take(_loader(train_source, data_cfg, batch_size=3), 4)
+  data_cfg.flip = True
+  flipped = _take(_loader(train_source, data_cfg, batch_size=3), 4)
+  same = mirrored = 0
+  for a, b in zip(plain, flipped, strict=True):
+    for x, y in zip(a.image, b.image, strict=True):
+      if not np.array_equal(x, x[:, ::-1]):  # the empty page is symmetric
+        same += np.array_equal(x, y)
+        mirrored += np.array_equal(x, y[:, ::-1])
+  assert same + mirrored == 8
+  assert same
+  assert mirrored
+
+
+def test_evaluation_shows_every_page_with_all_its_boxes(records, data_cfg):
+  data_cfg.max_boxes = 3
+  source = sources.open_split(data_cfg, records, "train")
+  pages = list(pipeline.eval_pages(source, data_cfg))
+  assert len(pages) == 3
+  for i, page in enumerate(pages):
+    record = source[i]
+    assert page.truth.filename == record.filename
+    assert page.truth.image_hw == (96, 128)
+    assert page.batch.image.shape == (1, 64, 64, 1)
+    assert page.scaled_hw == (48, 64)
+    mask = page.batch.box_mask[0]
+    assert mask.sum() == len(record.labels)
+    assert len(mask) % 3 == 0
+    back = page.window.to_source(page.batch.boxes_yxyx[0][mask])
+    np.testing.assert_allclose(back, record.boxes_yxyx, atol=1e-3)
+    assert not page.batch.image[0, 48:].any()  # paper below
+  data_cfg.max_pages = 2
+  assert len(list(pipeline.eval_pages(source, data_cfg))) == 2
+
+
+_BAD_CONFIGS = {
+  "no scale": ({"scales": ()}, "data.scales"),
+  "negative scale": ({"scales": (-1.0,)}, "data.scales"),
+  "probability above 1": ({"rare_prob": 1.5}, "data.rare_prob"),
+  "negative power": ({"rare_power": -1.0}, "data.rare_power"),
+  "empty crop": ({"crop_hw": (0, 32)}, "data.crop_hw"),
+  "no boxes": ({"max_boxes": 0}, "data.max_boxes"),
+  "negative workers": ({"workers": -1}, "data.workers"),
+}
+
+
+@pytest.mark.parametrize("caption", _BAD_CONFIGS)
+def test_bad_values_name_their_key(train_source, data_cfg, caption):
+  change, key = _BAD_CONFIGS[caption]
+  data_cfg.update(change)
+  with pytest.raises(InputError, match=key):
+    _loader(train_source, data_cfg)
+
+
+def test_batches_must_divide_among_processes(train_source, data_cfg):
+  with pytest.raises(InputError, match=r"train\.batch_size: 3 .* 2 processes"):
+    _loader(train_source, data_cfg, batch_size=3, count=2)
+  with pytest.raises(InputError, match=r"seed: -1"):
+    _loader(train_source, data_cfg, seed=-1)

@@ -1,0 +1,195 @@
+"""Preparing records: once, whole or not at all, in turns."""
+
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+import signal
+import sys
+
+import pytest
+
+from configs import default
+from dwd_jax import engrave
+from dwd_jax.data import prepare, sources
+from dwd_jax.errors import InputError
+
+
+def _files(folder: pathlib.Path) -> list[str]:
+  """Everything below a folder but the lock, which is empty and stays."""
+  return sorted(
+    str(p.relative_to(folder))
+    for p in folder.rglob("*")
+    if not p.name.endswith(".lock")
+  )
+
+
+def test_records_are_built_once(data_cfg, tmp_path, capsys):
+  data_dir = prepare.prepare(data_cfg, tmp_path)
+  assert data_dir == tmp_path / "data"
+  first = capsys.readouterr().out
+  assert first.count("\n") == 1
+  assert "3, val 1, test 1" in first
+  records = data_dir / "deepscores/dense_2017/1.0.0"
+  before = {p: p.stat().st_mtime_ns for p in records.iterdir()}
+  report = json.loads((records / "build_report.json").read_text())
+  assert report == {"counts": {}, "first_examples": {}}
+  prepare.prepare(data_cfg, tmp_path)
+  assert capsys.readouterr().out == f"Records: {records}\n"
+  assert {p: p.stat().st_mtime_ns for p in records.iterdir()} == before
+  assert _files(data_dir)[0] == "deepscores"  # no temporary folder left
+  assert len(sources.open_split(data_cfg, data_dir, "train")) == 3
+
+
+def test_relative_folders(data_cfg, tmp_path, monkeypatch):
+  shutil.copytree(data_cfg.manual_dir, tmp_path / "my/scores")
+  monkeypatch.chdir(tmp_path)
+  data_cfg.manual_dir = "my/scores"
+  data_cfg.data_dir = "records"
+  assert prepare.prepare(data_cfg, "run") == tmp_path / "records"
+  assert not (tmp_path / "run").exists()
+
+
+_XML = "segmentation_detection/xml_annotations/dummy-rgba-page-1.xml"
+
+
+def test_a_bad_file_leaves_nothing_behind(data_cfg, tmp_path):
+  scores = tmp_path / "scores"
+  shutil.copytree(data_cfg.manual_dir, scores)
+  good = (scores / _XML).read_text()
+  (scores / _XML).write_text(good[:-30])
+  data_cfg.manual_dir = str(scores)
+  with pytest.raises(InputError, match=r"dummy-rgba-page-1\.xml: broken XML"):
+    prepare.prepare(data_cfg, tmp_path / "w")
+  assert _files(tmp_path / "w") == ["data"]
+  (scores / _XML).write_text(good)  # the remedy
+  prepare.prepare(data_cfg, tmp_path / "w")
+
+
+def test_skipped_boxes_are_printed_and_stored(data_cfg, tmp_path, capsys):
+  scores = tmp_path / "scores"
+  shutil.copytree(data_cfg.manual_dir, scores)
+  text = (scores / _XML).read_text()
+  (scores / _XML).write_text(text.replace("<xmin>0.", "<xmin>nan", 1))
+  data_cfg.manual_dir = str(scores)
+  data_dir = prepare.prepare(data_cfg, tmp_path / "w")
+  kind = "boxes skipped: not a finite number"
+  assert capsys.readouterr().out.endswith(f"; 1 {kind}\n")
+  report = json.loads(next(data_dir.rglob("build_report.json")).read_text())
+  assert report["counts"] == {kind: 1}
+  assert report["first_examples"] == {kind: ["dummy-rgba-page-1.xml: object 0"]}
+
+
+@pytest.mark.parametrize(
+  "change, message",
+  [
+    ({"builder": ""}, "data.builder: not set"),
+    ({"builder": "nothing"}, "data.builder: no builder 'nothing'"),
+    ({"manual_dir": ""}, "data.manual_dir: not set"),
+    ({"manual_dir": "no/such"}, "no/such: no such folder"),
+    ({"data_dir": __file__}, r"test_prepare\.py: cannot make the folder"),
+  ],
+  ids=["no builder", "unknown builder", "no files", "lost files", "a file"],
+)
+def test_errors_name_key_or_folder(data_cfg, tmp_path, change, message):
+  data_cfg.update(change)
+  with pytest.raises(InputError, match=message) as e:
+    prepare.prepare(data_cfg, tmp_path)
+  assert "\n" not in str(e.value)
+
+
+def test_other_pages_are_not_taken_for_these(data_cfg, tmp_path):
+  other = tmp_path / "other"
+  shutil.copytree(data_cfg.manual_dir, other)
+  prepare.prepare(data_cfg, tmp_path / "w")
+  data_cfg.manual_dir = str(other)
+  with pytest.raises(InputError, match=r"made from .*dummy_data, not from .*"):
+    prepare.prepare(data_cfg, tmp_path / "w")
+  shutil.rmtree(other)  # the files may be gone, the records stay good
+  prepare.prepare(data_cfg, tmp_path / "w")
+
+
+@pytest.fixture
+def generated(data_cfg, monkeypatch, repo_dir):
+  """A config that generates pages, by copying the dummy pages."""
+  calls = []
+  dummy = pathlib.Path(data_cfg.manual_dir)
+
+  def generate(out, pages, seed, workers, **options):
+    calls.append((pages, seed, workers, options))
+    shutil.copytree(dummy, out)
+
+  monkeypatch.setattr(engrave, "generate", generate)
+  data_cfg.manual_dir = ""
+  data_cfg.engrave.pages = 5
+  return calls
+
+
+def test_pages_are_generated_once(data_cfg, generated, tmp_path, capsys):
+  data_dir = prepare.prepare(data_cfg, tmp_path)
+  assert generated == [(5, 0, 0, {})]
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].startswith("Generated 5 pages in ")
+  assert lines[0].endswith(str(tmp_path / "data/engraved"))
+  assert len(lines) == 2
+  # Killed between the pages and the records: the pages are kept.
+  shutil.rmtree(data_dir / "deepscores")
+  prepare.prepare(data_cfg, tmp_path)
+  assert len(generated) == 1
+
+
+def test_another_seed_is_noticed(data_cfg, generated, tmp_path):
+  prepare.prepare(data_cfg, tmp_path)
+  data_cfg.engrave.workers = 3  # changes no page
+  prepare.prepare(data_cfg, tmp_path)
+  data_cfg.engrave.seed = 1
+  with pytest.raises(InputError, match=r"'seed': 0.*'seed': 1"):
+    prepare.prepare(data_cfg, tmp_path)
+
+
+def test_a_failing_generator_leaves_nothing(
+  data_cfg, generated, tmp_path, monkeypatch
+):
+  def generate(out, **options):
+    pathlib.Path(out).mkdir()
+    (pathlib.Path(out) / "half").touch()
+    raise OSError("no space left on device")
+
+  monkeypatch.setattr(engrave, "generate", generate)
+  with pytest.raises(OSError, match="no space"):
+    prepare.prepare(data_cfg, tmp_path)
+  assert _files(tmp_path) == ["data"]
+
+
+def _prepare_in_a_process(manual_dir: str, workdir: str, kill: bool):
+  cfg = default.get_config().data
+  cfg.builder = "deepscores"
+  cfg.manual_dir = manual_dir
+  if kill:
+    pathlib.Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+  prepare.prepare(cfg, workdir)
+  sys.stdout.flush()
+
+
+def _start(*args):
+  process = multiprocessing.get_context("spawn").Process(
+    target=_prepare_in_a_process, args=args
+  )
+  process.start()
+  return process
+
+
+def test_killed_while_building_then_two_at_once(data_cfg, tmp_path):
+  killed = _start(data_cfg.manual_dir, str(tmp_path), True)
+  killed.join()
+  assert killed.exitcode == -signal.SIGKILL
+  # Here all files are written, but not yet in their place.
+  assert list(tmp_path.rglob("1.0.0/metadata.json"))
+  assert not list((tmp_path / "data/deepscores").rglob("1.0.0"))
+  both = [_start(data_cfg.manual_dir, str(tmp_path), False) for _ in range(2)]
+  for process in both:
+    process.join()
+  assert [p.exitcode for p in both] == [0, 0]
+  assert len(sources.open_split(data_cfg, tmp_path / "data", "train")) == 3
+  assert not [n for n in _files(tmp_path) if "incomplete" in n]

@@ -1,0 +1,104 @@
+"""What training crops are drawn around."""
+
+import numpy as np
+import pytest
+
+from configs import default
+from dwd_jax.data import sampling
+from dwd_jax.data.sources import BoxIndex
+
+# Class 0: 96 objects, class 1: none, class 2: 4; all on page 0 but the last
+# object of class 2, which is alone on page 1; page 2 is empty.
+_LABELS = np.array([0] * 96 + [2] * 4, np.int32)
+_CORNERS = np.stack([np.arange(100) * 5, np.arange(100) * 7], 1)
+_INDEX = BoxIndex(
+  boxes_yxyx=np.concatenate([_CORNERS, _CORNERS + 4], 1).astype(np.float32),
+  labels=_LABELS,
+  page=np.array([0] * 99 + [1], np.int32),
+  page_hw=np.full((3, 2), 1000, np.int32),
+  filenames=("a.png", "b.png", "c.png"),
+)
+
+
+def _cfg(**changes):
+  cfg = default.get_config().data
+  cfg.crop_hw = (20, 20)
+  cfg.scales = (0.5,)
+  cfg.update(changes)
+  return cfg
+
+
+def _shown(window, page) -> np.ndarray:
+  """Rows of the objects that are wholly in the window."""
+  boxes = _INDEX.boxes_yxyx - [window.top, window.left] * 2
+  height, width = window.source_hw
+  inside = (boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= [height, width]).all(1)
+  return np.flatnonzero(inside & (_INDEX.page == page))
+
+
+@pytest.mark.parametrize(
+  "power, expected, caption",
+  [
+    (0.0, 0.04, "as frequent as its objects: 4 of 100"),
+    (0.5, 2 / (2 + 96**0.5), "square roots: 2 to 9.8"),
+    (1.0, 0.5, "both classes alike; the absent one never"),
+  ],
+)
+def test_rare_classes_are_drawn_by_their_tempered_counts(
+  power, expected, caption
+):
+  sampler = sampling.CropSampler(_INDEX, _cfg(rare_power=power))
+  rng = np.random.default_rng(0)
+  rows = np.array([sampler._rare_object(rng) for _ in range(4000)])
+  share = np.mean(_LABELS[rows] == 2)
+  assert abs(share - expected) < 0.025, caption
+  # Within a class every object is drawn alike: 4 objects, a quarter each.
+  if power:
+    last = np.mean(rows[_LABELS[rows] == 2] == 99)
+    assert abs(last - 0.25) < 0.06
+
+
+def test_a_rare_object_brings_its_page_and_is_shown():
+  sampler = sampling.CropSampler(_INDEX, _cfg(rare_prob=1.0, rare_power=1.0))
+  rng = np.random.default_rng(0)
+  pages = set()
+  for _ in range(200):
+    page, window = sampler(2, rng)
+    pages.add(page)
+    assert len(_shown(window, page))
+  assert pages == {0, 1}
+
+
+def test_crops_around_an_object_stay_on_the_given_page():
+  sampler = sampling.CropSampler(_INDEX, _cfg(nonempty_prob=1.0))
+  rng = np.random.default_rng(0)
+  offsets = set()
+  for _ in range(200):
+    page, window = sampler(1, rng)
+    assert page == 1
+    assert 99 in _shown(window, 1)
+    offsets.add(window.top)
+  assert len(offsets) > 20  # not centred
+
+
+def test_empty_pages_and_crops_anywhere():
+  rng = np.random.default_rng(0)
+  sampler = sampling.CropSampler(_INDEX, _cfg(nonempty_prob=1.0))
+  assert sampler(2, rng)[0] == 2
+  sampler = sampling.CropSampler(_INDEX, _cfg(nonempty_prob=0.0))
+  shown = [len(_shown(sampler(1, rng)[1], 1)) for _ in range(200)]
+  assert np.mean(np.array(shown) > 0) < 0.1
+
+
+def test_a_data_set_without_any_box_gives_crops():
+  index = BoxIndex(
+    np.zeros((0, 4), np.float32),
+    np.zeros(0, np.int32),
+    np.zeros(0, np.int32),
+    np.full((1, 2), 50, np.int32),
+    ("a.png",),
+  )
+  sampler = sampling.CropSampler(index, _cfg(rare_prob=1.0))
+  page, window = sampler(0, np.random.default_rng(0))
+  assert page == 0
+  assert window.out_hw == (20, 20)

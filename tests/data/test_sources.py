@@ -1,0 +1,117 @@
+"""Pages from records: content, cache, classes left out, clear errors."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from dwd_jax.data import sources
+from dwd_jax.errors import InputError
+
+
+def test_a_page_is_what_was_drawn(train_source):
+  names = train_source.box_index().filenames
+  record = train_source[names.index("dummy-rgb-page-1.png")]
+  assert record.image.dtype == np.uint8
+  assert record.image.shape == (96, 128)
+  assert record.labels.dtype == np.int32
+  # Objects 1, 3, 5, 7 of the dummy page are filled rectangles.
+  for y0, x0, y1, x1 in record.boxes_yxyx.round().astype(int)[1::2]:
+    assert record.image[y0:y1, x0:x1].min() == 255
+  assert record.image.mean() < 128
+
+
+def test_index_and_pages_agree(train_source):
+  index = train_source.box_index()
+  assert len(train_source) == len(index.filenames) == 3
+  assert (np.diff(index.page) >= 0).all()
+  for i in range(3):
+    record = train_source[i]
+    labels, boxes = train_source.labels_and_boxes(i)
+    np.testing.assert_array_equal(boxes, record.boxes_yxyx)
+    np.testing.assert_array_equal(labels, record.labels)
+    assert tuple(index.page_hw[i]) == record.image.shape
+    assert record.filename == index.filenames[i]
+  assert len(index.labels) == 16
+  assert sorted(index.filenames)[0] == "dummy-empty-page-2.png"
+
+
+def test_class_names_come_from_the_files(records):
+  source = sources.open_source("muscima_pp", "train", records)
+  assert source.class_names[-1] == "unused"
+  assert len(source.class_names) == 5
+
+
+def test_left_out_classes_are_gone_and_the_others_renumbered(records):
+  whole = sources.open_source("deepscores", "train", records)
+  part = sources.open_source(
+    "deepscores", "train", records, leave_out=("augmentationDot", "brace")
+  )
+  assert part.class_names == ("noteheadBlack", "gClef")
+  kept = np.isin(whole.box_index().labels, [0, 2])
+  np.testing.assert_array_equal(
+    part.box_index().boxes_yxyx, whole.box_index().boxes_yxyx[kept]
+  )
+  names = [part.class_names[i] for i in part.box_index().labels]
+  assert names == [whole.class_names[i] for i in whole.box_index().labels[kept]]
+
+
+class _Counting:
+  """Records that count how often each is read."""
+
+  def __init__(self, records):
+    self.records, self.reads = records, []
+
+  def __len__(self):
+    return len(self.records)
+
+  def __getitem__(self, i):
+    self.reads.append(i)
+    return self.records[i]
+
+
+def test_the_cache_holds_the_latest_pages_within_its_bound(records):
+  inner = sources.open_source("deepscores", "train", records)
+  counting = _Counting(inner._records)
+  source = sources.PageSource(
+    counting, name="x", split="train", class_names=("a",) * 4, cache_mb=1
+  )
+  source._cache_bytes = 2 * 96 * 128  # two pages
+  for i in (0, 1, 0, 2, 0, 1):
+    source.image(i)
+  assert counting.reads == [0, 1, 2, 1]  # 1 was the oldest when 2 came
+  with pytest.raises(ValueError, match="read-only"):
+    source.image(0)[0, 0] = 1
+
+
+def test_a_copy_for_a_worker_starts_with_an_empty_cache(train_source):
+  train_source.image(0)
+  copy = pickle.loads(pickle.dumps(train_source))
+  assert not copy._pages
+  np.testing.assert_array_equal(copy.image(0), train_source.image(0))
+
+
+@pytest.mark.parametrize(
+  "change, message",
+  [
+    ({"builder": "deepscoes"}, "data.builder: no builder 'deepscoes'"),
+    ({"builder": "../x"}, "data.builder: no builder"),
+    ({"builder_config": "x"}, "data.builder_config: .* known: dense_2017"),
+    ({"split": "tset"}, r"no split 'tset'; it has test, train, val"),
+    ({"split": "train+x"}, r"no split 'x'"),
+    ({"data_dir": "nowhere"}, "nowhere.*: no prepared records"),
+    ({"leave_out": ("stem",)}, "data.leave_out: .* has no class 'stem'"),
+  ],
+  ids=lambda x: str(x) if isinstance(x, dict) else "",
+)
+def test_errors_name_the_key(records, change, message):
+  arguments = {"builder": "deepscores", "split": "train", "data_dir": records}
+  with pytest.raises(InputError, match=message):
+    sources.open_source(**{**arguments, **change})
+
+
+def test_split_expressions(records):
+  both = sources.open_source("deepscores", "train+val", records)
+  assert len(both) == 4
+  first = sources.open_source("deepscores", "train[:1]", records)
+  assert len(first) == 1
