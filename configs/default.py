@@ -39,7 +39,7 @@ def get_config() -> ml_collections.ConfigDict:
   d.rare_power = 0.5
   d.page_multiple = 64  # whole pages are padded to multiples of this, px
   d.workers = 0  # worker processes of the loader; 0 = in the main process
-  d.cache_mb = 512  # decoded pages kept in memory, for each worker process
+  d.cache_mb = 1024  # decoded pages kept in memory, for each worker process
   # Class names whose boxes are left out of training and truth alike, for
   # example objects that are larger than any crop (staffLine).
   d.leave_out = ()

@@ -55,7 +55,7 @@ class PageSource:
     split: str,
     class_names: tuple[str, ...],
     leave_out: tuple[str, ...] = (),
-    cache_mb: int = 512,
+    cache_mb: int = 1024,
   ):
     """Args: see `open_source`; `records[i]` is the dict of features."""
     unknown = sorted(set(leave_out) - set(class_names))
@@ -198,7 +198,7 @@ def open_source(
   builder_config: str = "",
   *,
   leave_out: tuple[str, ...] = (),
-  cache_mb: int = 512,
+  cache_mb: int = 1024,
 ) -> PageSource:
   """Opens one split of prepared records.
 
