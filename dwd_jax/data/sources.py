@@ -54,6 +54,7 @@ class PageSource:
     name: str,
     split: str,
     class_names: tuple[str, ...],
+    folder: str = "",
     leave_out: tuple[str, ...] = (),
     cache_mb: int = 1024,
   ):
@@ -65,6 +66,7 @@ class PageSource:
         " see class_names in its metadata.json"
       )
     self.name = name
+    self._folder = folder
     self.split = split
     self.class_names = tuple(n for n in class_names if n not in leave_out)
     ids = {n: i for i, n in enumerate(self.class_names)}
@@ -111,7 +113,7 @@ class PageSource:
       if i in self._pages:
         self._pages.move_to_end(i)
         return self._pages[i]
-    example = self._records[i]
+    example = self._read(i)
     page = images.decode_page(example["image"], _filename(example))
     page.flags.writeable = False
     with self._lock:
@@ -121,6 +123,15 @@ class PageSource:
         while self._bytes > self._cache_bytes:
           self._bytes -= self._pages.popitem(last=False)[1].nbytes
     return page
+
+  def _read(self, i: int) -> dict:
+    try:
+      example = self._records[i]
+    except RuntimeError as e:  # what array_record raises, opening or reading
+      raise _damaged(self._folder or self.name, str(e)) from None
+    if example["image"] is None:  # what it gives for some truncated files
+      raise _damaged(self._folder or self.name, f"record {i} is empty")
+    return example
 
   def labels_and_boxes(self, i: int) -> tuple[np.ndarray, np.ndarray]:
     """(labels int32 [n], boxes_yxyx float32 [n, 4]) without decoding pixels."""
@@ -137,7 +148,7 @@ class PageSource:
   def _build_index(self) -> BoxIndex:
     boxes, labels, pages, hw, names = [], [], [], [], []
     for i in range(len(self)):
-      example = self._records[i]
+      example = self._read(i)
       ids = self._new_id[example["labels"]]
       kept = ids >= 0
       boxes.append(example["boxes_yxyx"].reshape(-1, 4)[kept])
@@ -152,6 +163,14 @@ class PageSource:
       np.array(hw, np.int32).reshape(-1, 2),
       tuple(names),
     )
+
+
+def _damaged(folder: str, reason: str) -> InputError:
+  reason = " ".join(reason.split())[:300]
+  return InputError(
+    f"{folder}: damaged or missing records ({reason}); remove the folder and"
+    " prepare them again"
+  )
 
 
 def _filename(example) -> str:
@@ -238,6 +257,7 @@ def open_source(
     name=made.info.full_name,
     split=split,
     class_names=class_names,
+    folder=str(made.data_dir),
     leave_out=tuple(leave_out),
     cache_mb=cache_mb,
   )

@@ -1,6 +1,7 @@
 """Pages from records: content, cache, classes left out, clear errors."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -115,3 +116,19 @@ def test_split_expressions(records):
   assert len(both) == 4
   first = sources.open_source("deepscores", "train[:1]", records)
   assert len(first) == 1
+
+
+@pytest.mark.parametrize("damage", ["truncated", "a byte changed", "gone"])
+def test_damaged_records_name_their_folder(records, tmp_path, damage):
+  shutil.copytree(records, tmp_path / "copy")
+  (path,) = (tmp_path / "copy").rglob("deepscores-train.array_record*")
+  whole = path.read_bytes()
+  if damage == "gone":
+    path.unlink()
+  elif damage == "truncated":
+    path.write_bytes(whole[: len(whole) // 2])
+  else:
+    path.write_bytes(whole[:100] + bytes(20) + whole[120:])
+  with pytest.raises(InputError, match=r"dense_2017/1\.0\.0: damaged") as e:
+    sources.open_source("deepscores", "train", tmp_path / "copy").box_index()
+  assert "\n" not in str(e.value)
