@@ -1,0 +1,52 @@
+"""Lists of pixels: sums, order, padding, pointer jumping."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dwd_jax.decode import foreground
+
+
+@pytest.mark.parametrize("n", [1, 32, 33, 1025, 70_000])
+def test_exclusive_cumsum_is_exact(n):
+  counts = np.random.default_rng(n).integers(0, 9, n).astype(np.int32)
+  np.testing.assert_array_equal(
+    foreground.exclusive_cumsum(jnp.asarray(counts)),
+    np.cumsum(counts) - counts,
+  )
+
+
+@pytest.mark.parametrize("density", [0.0, 0.03, 0.5, 1.0])
+def test_compact_lists_the_true_entries_in_order(density):
+  mask = np.random.default_rng(0).random(20_011) < density
+  indices, count = foreground.compact(jnp.asarray(mask))
+  assert count == mask.sum()
+  assert indices.shape[0] % foreground.CHUNK == 0
+  np.testing.assert_array_equal(indices[:count], np.flatnonzero(mask))
+
+
+def test_for_chunks_visits_each_entry_once():
+  mask = jnp.asarray(np.random.default_rng(1).random(30_000) < 0.6)
+  indices, count = foreground.compact(mask)
+
+  def step(visits, at, live):
+    return visits.at[at].add(live)
+
+  visits = foreground.for_chunks(
+    indices, count, step, jnp.zeros(30_000, jnp.int32)
+  )
+  np.testing.assert_array_equal(visits, mask)
+
+
+def test_jump_pointers_ends_at_roots_of_long_chains():
+  n = 50_000
+  order = np.random.default_rng(2).permutation(n)
+  parent = np.empty(n, np.int32)
+  parent[order[1:]] = order[:-1]  # two chains of 30,000 and 20,000 pixels
+  parent[order[0]], parent[order[30_000]] = order[0], order[30_000]
+  indices, count = foreground.compact(jnp.ones(n, bool))
+  roots = foreground.jump_pointers(jnp.asarray(parent), indices, count)
+  expected = np.empty(n, np.int32)
+  expected[order[:30_000]] = order[0]
+  expected[order[30_000:]] = order[30_000]
+  np.testing.assert_array_equal(roots, expected)
