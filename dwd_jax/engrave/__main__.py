@@ -98,8 +98,11 @@ def main(argv: list[str]) -> int:
     f"{summary.pages} pages of {summary.scores} scores "
     f"({', '.join(f'{k} {v}' for k, v in summary.splits.items())}), "
     f"{sum(summary.objects.values())} objects of {classes} classes, "
-    f"{seconds:.1f} s: {flags.out}"
+    f"{seconds:.1f} s ({summary.pages / seconds:.1f} pages/s): {flags.out}"
   )
+  for split, count in summary.splits.items():
+    if not count:
+      print(f"warning: no pages for {split}", file=sys.stderr)
   for score, reason in summary.skipped:
     print(f"skipped {score}: {reason}", file=sys.stderr)
   return 0

@@ -86,13 +86,7 @@ def generate(
     InputError: for an argument out of range, an `out` that is not empty, or
       files of which none can be engraved.
   """
-  folder = pathlib.Path(out)
-  _check(pages, workers, fonts, width, height, staff_space, jitter)
-  changes = dict(weights or {})
-  Weights(changes)
-  names = vocabularies.get(vocabulary)
-  first = Task(
-    index=0,
+  task = Task(
     seed=seed,
     fonts=tuple(fonts),
     width=width,
@@ -100,27 +94,17 @@ def generate(
     staff_space=staff_space,
     jitter=jitter,
     vocabulary=vocabulary,
-    weights=changes,
-    path="",
-    stem="",
+    weights=dict(weights or {}),
   )
+  _check(pages, workers, task)
   files = _music_files(pathlib.Path(input_folder)) if input_folder else []
   writer = _Writer(pages, Splitter(shares), progress)
-  with layout.new_folder(folder) as temporary:
-    tasks = writer.tasks(first, files)
-    count = workers or os.cpu_count() or 1
-    for outcome in pool.run(tasks, count):
-      writer.take(outcome, temporary)
-    writer.check()
-    summary = writer.summary(names.names)
-    origin = {"seed": seed, "verovio": verovio.toolkit(False).getVersion()}
-    layout.write_lists(
-      temporary,
-      writer.splitter.pages,
-      names,
-      {**origin, **dataclasses.asdict(summary)},
-    )
-  return summary
+  with layout.new_folder(pathlib.Path(out)) as folder:
+    for outcome in pool.run(
+      writer.tasks(task, files), workers or os.cpu_count() or 1
+    ):
+      writer.take(outcome, folder)
+    return writer.finish(folder, task)
 
 
 class _Writer:
@@ -190,42 +174,43 @@ class _Writer:
         f"{name}: {reason}"
       )
 
-  def summary(self, names: Sequence[str]) -> Summary:
-    """What was written."""
-    return Summary(
+  def finish(self, folder: pathlib.Path, task: Task) -> Summary:
+    """Writes the lists and says what was written."""
+    self.check()
+    words = vocabularies.get(task.vocabulary)
+    summary = Summary(
       pages=self.pages,
       scores=len(self.scores),
       splits={k: len(v) for k, v in self.splitter.pages.items()},
-      objects={name: self.objects[name] for name in names},
+      objects={name: self.objects[name] for name in words.names},
       skipped=list(self.skipped.items()),
     )
+    origin = {"seed": task.seed, "verovio": verovio.toolkit(False).getVersion()}
+    notes = {**origin, **dataclasses.asdict(summary)}
+    layout.write_lists(folder, self.splitter.pages, words, notes)
+    return summary
 
 
-def _check(
-  pages: int,
-  workers: int,
-  fonts: Sequence[str],
-  width: int,
-  height: int,
-  staff_space: float,
-  jitter: float,
-) -> None:
+def _check(pages: int, workers: int, task: Task) -> None:
   """Raises InputError for what cannot work."""
   if pages < 1:
     raise InputError(f"pages={pages} must be at least 1")
   if workers < 0:
     raise InputError(f"workers={workers} must be 0 (one per core) or more")
-  unknown = [font for font in fonts if font not in ALL_FONTS]
-  if unknown or not fonts:
+  Weights(task.weights)
+  vocabularies.get(task.vocabulary)
+  unknown = [font for font in task.fonts if font not in ALL_FONTS]
+  if unknown or not task.fonts:
     raise InputError(
       f"font {', '.join(unknown) or '(none)'} is unknown; verovio has "
       f"{', '.join(ALL_FONTS)}"
     )
+  staff_space = task.staff_space
   if not 4 <= staff_space <= 60:
     raise InputError(f"staff_space={staff_space} must be 4 to 60 px")
-  if not 0 <= jitter <= 0.5:
-    raise InputError(f"jitter={jitter} must be 0 to 0.5")
-  for name, size in (("width", width), ("height", height)):
+  if not 0 <= task.jitter <= 0.5:
+    raise InputError(f"jitter={task.jitter} must be 0 to 0.5")
+  for name, size in (("width", task.width), ("height", task.height)):
     if not 40 * staff_space <= size <= 20000:
       raise InputError(
         f"{name}={size} must be 40 staff spaces ({40 * staff_space:g} px) to "

@@ -36,7 +36,6 @@ class Task:
   """One score to engrave; everything that decides its pages.
 
   Attributes:
-    index: number of the score; with the seed it decides all that is random.
     seed: of the data set.
     fonts: music fonts to choose from.
     width: of a page, px.
@@ -45,21 +44,22 @@ class Task:
     jitter: relative range of the staff space.
     vocabulary: name of the classes.
     weights: changed rates and choices of the writer.
+    index: number of the score; with the seed it decides all that is random.
     path: a music file; "" = a random score.
     stem: beginning of the page names.
   """
 
-  index: int
   seed: int
   fonts: tuple[str, ...]
-  width: int
-  height: int
-  staff_space: float
-  jitter: float
-  vocabulary: str
-  weights: dict[str, float]
-  path: str
-  stem: str
+  width: int = 1050
+  height: int = 1485
+  staff_space: float = 9.0
+  jitter: float = 0.0
+  vocabulary: str = "deepscores_v1"
+  weights: dict[str, float] = dataclasses.field(default_factory=dict)
+  index: int = 0
+  path: str = ""
+  stem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

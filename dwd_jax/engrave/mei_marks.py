@@ -61,13 +61,35 @@ def staff_marks(
   out: list[str] = []
   notes = [e for e in events if e.kind != "rest"]
   at = f'staff="{staff.number}"'
-  place = "above" if staff.kind == "voice" else "below"
   if events and weights.happens(rng, "fermata"):
     event = rng.choice(events)
     side = rng.choice(("above", "below"))
     out.append(f'<fermata {at} place="{side}" startid="#{event.ident}"/>')
   if not notes:
     return "".join(out)
+  _spans(rng, weights, staff, notes, out)
+  for event, follower in itertools.pairwise(events):
+    same = event.kind == follower.kind == "note" and (
+      event.position == follower.position
+    )
+    if same and weights.happens(rng, "tie"):
+      span = f'startid="#{event.ident}" endid="#{follower.ident}"'
+      out.append(f"<tie {at} {span}/>")
+  for event in notes:
+    _note_marks(rng, weights, staff, event, out)
+  return "".join(out)
+
+
+def _spans(
+  rng: random.Random,
+  weights: Weights,
+  staff: Staff,
+  notes: list[Event],
+  out: list[str],
+) -> None:
+  """A dynamic; a hairpin, a slur, an octave line over several notes."""
+  at = f'staff="{staff.number}"'
+  place = "above" if staff.kind == "voice" else "below"
   if weights.happens(rng, "dynamic"):
     sign = _DYNAMICS[weights.pick(rng, "dynamic")]
     start = rng.choice(notes).ident
@@ -82,16 +104,6 @@ def staff_marks(
       out.append(f"<slur {at} {span}/>")
     if weights.happens(rng, "octave_line"):
       out.append(f'<octave {at} dis="8" dis.place="above" {span}/>')
-  for event, follower in itertools.pairwise(events):
-    same = event.kind == follower.kind == "note" and (
-      event.position == follower.position
-    )
-    if same and weights.happens(rng, "tie"):
-      span = f'startid="#{event.ident}" endid="#{follower.ident}"'
-      out.append(f"<tie {at} {span}/>")
-  for event in notes:
-    _note_marks(rng, weights, staff, event, out)
-  return "".join(out)
 
 
 def _note_marks(

@@ -171,14 +171,25 @@ def fill_measure(
     if length == 32 and not cue and weights.happens(rng, "ladder"):
       nodes += _ladder(rng, length)
     else:
-      nodes += parse(_choose(rng, length))
+      nodes += parse(_choose(rng, length, cue))
     at += max(1, length // 32) if unit < 8 else 1
   return nodes
 
 
-def _choose(rng: random.Random, length: int) -> str:
-  weights, patterns = zip(*_PATTERNS[length], strict=True)
+def _choose(rng: random.Random, length: int, cue: bool) -> str:
+  """A pattern of that length, for cues without flags that have no class."""
+  fitting = [
+    (weight, pattern)
+    for weight, pattern in _PATTERNS[length]
+    if not cue or not any(map(_is_short_flag, parse(pattern)))
+  ]
+  weights, patterns = zip(*fitting, strict=True)
   return rng.choices(patterns, weights)[0]
+
+
+def _is_short_flag(node: Node) -> bool:
+  """Whether it is a single note shorter than an eighth."""
+  return isinstance(node, Slot) and not node.rest and node.ticks < WHOLE // 8
 
 
 def _ladder(rng: random.Random, length: int) -> list[Node]:

@@ -236,9 +236,7 @@ def test_memory_is_flat():
   fonts = ("Leipzig", "Bravura", "Leland", "Gootville")
   sizes = []
   for index in range(36):
-    task = engraver.Task(
-      index, 0, fonts, 700, 700, 9.0, 0.0, "deepscores_v1", {}, "", "s"
-    )
+    task = engraver.Task(0, fonts, index=index, **_SMALL)
     engraver.engrave(task, toolkit)
     sizes.append(resident_mib())
   assert max(sizes) - sizes[11] < 40
