@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwd_jax.data import transforms
 
+_quick = settings(max_examples=100, deadline=None, derandomize=True)
 _SIDES = st.integers(1, 90)
 _SCALES = st.sampled_from([0.25, 1 / 3, 0.5, 0.9, 1.0, 1.3, 2.0])
 
@@ -31,6 +32,7 @@ def _windows(draw):
   return page_hw, window, focus
 
 
+@_quick
 @given(_windows())
 def test_a_crop_shows_its_object_and_as_much_page_as_it_can(case):
   page_hw, window, focus = case
@@ -48,6 +50,7 @@ def test_a_crop_shows_its_object_and_as_much_page_as_it_can(case):
       assert start < corner + length
 
 
+@_quick
 @given(_windows())
 def test_boxes_go_there_and_back(case):
   _, window, focus = case
@@ -61,6 +64,7 @@ def _coverage(start: float, stop: float, size: int) -> np.ndarray:
   return np.clip(np.minimum(stop, i + 1) - np.maximum(start, i), 0, 1)
 
 
+@_quick
 @given(_windows())
 def test_the_pixels_go_where_the_box_goes(case):
   """A filled box inks each pixel of the crop as far as its box covers it."""
@@ -97,6 +101,7 @@ def test_without_an_object_every_position_occurs():
   assert lefts == {0, 1, 2, 3, 4}
 
 
+@_quick
 @given(
   side=st.integers(1, 4000),
   scale=_SCALES,

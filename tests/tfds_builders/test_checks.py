@@ -5,13 +5,14 @@ import pathlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dwd_jax.errors import InputError
 from tfds_builders import checks
 
+_quick = settings(max_examples=100, deadline=None, derandomize=True)
 _PATH = pathlib.Path("page.xml")
 
 _BAD_XML = {
@@ -116,6 +117,7 @@ def test_a_page_of_bad_boxes_is_an_error():
     checks.clean_boxes(boxes, (20, 30), _PATH, checks.BuildReport())
 
 
+@_quick
 @given(
   boxes=hnp.arrays(
     np.float64,
