@@ -10,7 +10,10 @@ from dwd_jax.decode import basins as basins_lib
 from dwd_jax.decode import config as config_lib
 from dwd_jax.decode import foreground
 
+# Sums over a page-sized object must neither overflow int32 nor pass the
+# integers that float32 holds:
 _LOW = 32  # coordinates are summed in two parts, see `_mean_coordinate`
+_STEPS = 16  # energy levels are summed as whole sixteenths
 
 
 class Objects(NamedTuple):
@@ -70,12 +73,13 @@ def measure_components(
     row = foreground.drop_unless(live, row_of[roots[at]], rows)
     y, x = at // w, at % w
     ones = jnp.ones_like(at)
-    parts = (ones, y // _LOW, y % _LOW, x // _LOW, x % _LOW)
+    energy = jnp.round(level[at] * _STEPS).astype(jnp.int32)
+    parts = (ones, y // _LOW, y % _LOW, x // _LOW, x % _LOW, energy)
     ints = ints.at[row].add(jnp.stack(parts, 1), mode="drop")
     hw = size[at]
     known = (hw > 0).all(1, keepdims=True).astype(hw.dtype)
-    parts = (level[at][:, None], known, hw * known)
-    floats = floats.at[row].add(jnp.concatenate(parts, 1), mode="drop")
+    parts = jnp.concatenate((known, hw * known), 1)
+    floats = floats.at[row].add(parts, mode="drop")
     return ints, floats, highest.at[row].max(hw, mode="drop")
 
   ints, floats, highest = foreground.for_chunks(
@@ -83,8 +87,8 @@ def measure_components(
     num_pixels,
     step,
     (
-      jnp.zeros((rows, 5), jnp.int32),
-      jnp.zeros((rows, 4), level.dtype),
+      jnp.zeros((rows, 6), jnp.int32),
+      jnp.zeros((rows, 3), size.dtype),
       jnp.zeros((rows, 2), size.dtype),
     ),
   )
@@ -96,8 +100,9 @@ def measure_components(
     ],
     axis=1,
   )
-  mean = floats[:, 2:] / jnp.maximum(floats[:, 1:2], 1)
-  energy = floats[:, 0] / jnp.maximum(area, 1) / (cfg.num_energy_levels - 1)
+  mean = floats[:, 1:] / jnp.maximum(floats[:, :1], 1)
+  energy = ints[:, 5] / jnp.maximum(area, 1) / _STEPS
+  energy = jnp.clip(energy / (cfg.num_energy_levels - 1), 0, 1)
   hw = highest if cfg.size == "max" else mean
   return _select(seeds, count, centers, hw, energy, area, cfg)
 

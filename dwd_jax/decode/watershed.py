@@ -20,8 +20,8 @@ ClassFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def decode(
-  energy_logits: Float[jax.Array, "B h w G E"],
-  sizes: Float[jax.Array, "B h w G 2"],
+  energy_logits: Float[structs.Array, "B h w G E"],
+  sizes: Float[structs.Array, "B h w G 2"],
   class_fn: ClassFn,
   cfg: config_lib.DecodeConfig,
 ) -> structs.Detections:
@@ -44,21 +44,21 @@ def decode(
 
 
 def expected_levels(
-  energy_logits: Float[jax.Array, "*n E"], cfg: config_lib.DecodeConfig
+  energy_logits: Float[structs.Array, "*n E"], cfg: config_lib.DecodeConfig
 ) -> Float[jax.Array, "*n"]:
   """Energy level of each pixel: the mean of the softmax over the levels.
 
   Method `threshold` takes the likeliest level, as the paper does.
   """
   if cfg.method == "threshold":
-    return energy_logits.argmax(-1).astype(jnp.float32)
+    return jnp.argmax(energy_logits, -1).astype(jnp.float32)
   level = jnp.arange(energy_logits.shape[-1], dtype=jnp.float32)
-  return jax.nn.softmax(energy_logits.astype(jnp.float32)) @ level
+  return jax.nn.softmax(jnp.asarray(energy_logits, jnp.float32)) @ level
 
 
 def decode_levels(
-  energy_levels: Float[jax.Array, "B h w G"],
-  sizes: Float[jax.Array, "B h w G 2"],
+  energy_levels: Float[structs.Array, "B h w G"],
+  sizes: Float[structs.Array, "B h w G 2"],
   class_fn: ClassFn,
   cfg: config_lib.DecodeConfig,
 ) -> structs.Detections:
@@ -74,13 +74,14 @@ def decode_levels(
     K detections of each page, best first, in pixels of the map.
   """
   num_pages, _, _, num_groups = energy_levels.shape
+  levels, sizes = jnp.asarray(energy_levels), jnp.asarray(sizes)
 
   def plane(page, group):
     def classes(y, x):
       return class_fn(jnp.full_like(y, page), y, x, jnp.full_like(y, group))
 
     return _decode_plane(
-      energy_levels[page, :, :, group],
+      levels[page, :, :, group],
       sizes[page, :, :, group],
       classes,
       cfg,
@@ -121,7 +122,7 @@ def _decode_plane(levels, sizes, class_fn, cfg):
     found_boxes = jnp.round(jnp.concatenate(corners, 1))
   else:
     found_boxes = boxes.from_centers(found.centers, found.sizes)
-    found_boxes = boxes.clip(found_boxes, h, w)
+    found_boxes = boxes.clip(found_boxes, float(h), float(w))
   return structs.Detections(
     boxes_yxyx=jnp.where(found.valid[:, None], found_boxes, 0),
     labels=jnp.where(found.valid, labels, 0),
