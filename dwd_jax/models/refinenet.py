@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from dwd_jax.models import pooling
 from dwd_jax.structs import Array
 
 
@@ -80,7 +81,7 @@ class RefineNet(nn.Module):
   def _chained_pooling(self, x: Array, name: str) -> Array:
     out = x = nn.relu(x)
     for i in (1, 2):
-      x = nn.max_pool(x, (5, 5), padding="SAME")
+      x = pooling.max_pool_5x5(x)
       x = self._conv(f"{name}_conv{i}")(x)
       out = out + x
     return out

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from dwd_jax.models import pooling
 from dwd_jax.structs import Array
 
 STAGES = {  # depth: (blocks of each stage, bottleneck?)
@@ -103,7 +104,7 @@ class ResNet(nn.Module):
     x = image.astype(self.dtype)
     x = _conv(self.width, 7, 2, self.dtype, "stem")(x)  # H/2
     x = nn.relu(norm(name="stem_bn")(x))
-    x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))  # H/4
+    x = pooling.max_pool_3x3_stride2(x)  # H/4
     features = []
     for stage, count in enumerate(blocks):
       for block in range(count):

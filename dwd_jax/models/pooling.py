@@ -1,0 +1,53 @@
+"""Max pooling as maxima of shifted slices.
+
+Equal to `flax.linen.max_pool`. XLA's gradient of a pooling window is a scatter
+that takes 15 to 20 times longer on CPUs, and most of a training step
+(benchmarks/train_step.py).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from dwd_jax.structs import Array
+
+
+def _pad(x: Array, axis: int, before: int, after: int) -> Array:
+  widths = [(0, 0)] * x.ndim
+  widths[axis] = (before, after)
+  lowest = jnp.finfo(x.dtype).min
+  return jnp.pad(x, widths, constant_values=lowest)
+
+
+def _max5(x: Array, axis: int) -> Array:
+  """Maximum over windows of 5 along one axis, stride 1."""
+  n = x.shape[axis]
+
+  def cut(a, start, size):
+    return jax.lax.slice_in_dim(a, start, start + size, axis=axis)
+
+  padded = _pad(x, axis, 2, 2)
+  pairs = jnp.maximum(cut(padded, 0, n + 3), cut(padded, 1, n + 3))
+  fours = jnp.maximum(cut(pairs, 0, n), cut(pairs, 2, n))
+  return jnp.maximum(fours, cut(padded, 4, n))
+
+
+def max_pool_5x5(x: Float[Array, "B h w c"]) -> Float[Array, "B h w c"]:
+  """5 x 5 windows, stride 1, same size."""
+  return _max5(_max5(x, 1), 2)
+
+
+def _max3_stride2(x: Array, axis: int) -> Array:
+  """Maximum over windows of 3 around every even position of one axis."""
+  n = x.shape[axis]
+  if n % 2:
+    x, n = _pad(x, axis, 0, 1), n + 1
+  even = jax.lax.slice_in_dim(x, 0, n, 2, axis=axis)
+  odd = jax.lax.slice_in_dim(x, 1, n, 2, axis=axis)
+  before = jax.lax.slice_in_dim(_pad(odd, axis, 1, 0), 0, n // 2, axis=axis)
+  return jnp.maximum(jnp.maximum(even, odd), before)
+
+
+def max_pool_3x3_stride2(x: Float[Array, "B H W c"]) -> Float[Array, "B h w c"]:
+  """3 x 3 windows, stride 2, padded by 1: torchvision's ResNet pooling."""
+  return _max3_stride2(_max3_stride2(x, 1), 2)
