@@ -6,7 +6,7 @@ with a plane each, so that classes that often meet are apart. The groups come
 from the boxes of the training set; one group is the paper.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -105,3 +105,46 @@ def assign_groups(
   return colour(
     *count_conflicts(pages, num_classes, disc_px, scale), num_groups
   )
+
+
+def summarize(
+  groups: Int[np.ndarray, " C"],
+  class_names: Sequence[str],
+  conflicts: Int[np.ndarray, "C C"],
+  frequency: Int[np.ndarray, " C"],
+  top: int = 5,
+) -> str:
+  """Describes groups in a few lines, for the log of a run.
+
+  Args:
+    groups: group of each class.
+    class_names: of the C classes.
+    conflicts: see `count_conflicts`.
+    frequency: objects of each class.
+    top: how many of the pairs that still clash are named.
+
+  Returns:
+    Lines of text: the clashes left, the classes of each group (most frequent
+    first), the most frequent clashes within a group.
+  """
+  pairs = np.triu(conflicts)
+  pairs[np.diag_indices_from(pairs)] //= 2
+  left = np.where(groups[:, None] == groups[None], pairs, 0)
+  num_groups = int(groups.max(initial=0)) + 1
+  lines = [
+    f"energy groups: {num_groups}, pairs of near centres in one group: "
+    f"{left.sum()} of {pairs.sum()}"
+  ]
+  order = np.argsort(-frequency, kind="stable")
+  for group in range(num_groups):
+    members = [int(i) for i in order if groups[i] == group]
+    names = ", ".join(class_names[i] for i in members)
+    total = frequency[members].sum()
+    lines.append(f"  group {group}: {total} objects, {names}")
+  worst = [
+    f"{class_names[a]} + {class_names[b]} ({left[a, b]})"
+    for a, b in np.argwhere(left)[np.argsort(-left[left > 0], kind="stable")]
+  ]
+  if worst:
+    lines.append(f"  most frequent clashes: {', '.join(worst[:top])}")
+  return "\n".join(lines)

@@ -23,8 +23,12 @@ class DecodeConfig:
     min_area_px: objects with fewer pixels above the cutoff are dropped.
     max_detections: slots K of a page.
     size: box size as the "mean" or the "max" (the paper's) of the pixels.
-    class_pixels: watershed: pixels around the peak that vote on the class; an
-      odd square number. The threshold method lets every pixel vote.
+    class_pixels: watershed: pixels around the peak that vote on the class, two
+      pixels apart; an odd square number. The threshold method lets every pixel
+      vote.
+    rounded_disc_px: undo the rounding of target discs of this diameter to
+      whole pixels as far as the box size tells it; 0 = leave it. See
+      `objects.undo_rounding`.
     legacy: threshold exactly as the original, quirks included.
     num_energy_levels: E; scores are levels / (E - 1).
   """
@@ -38,6 +42,7 @@ class DecodeConfig:
   max_detections: int = 2048
   size: str = "mean"
   class_pixels: int = 9
+  rounded_disc_px: int = 0
   legacy: bool = False
   num_energy_levels: int = 20
 
@@ -59,6 +64,7 @@ class DecodeConfig:
       ("max_detections", 1),
       ("min_area_px", 0),
       ("smooth", 0),
+      ("rounded_disc_px", 0),
       ("min_saddle_depth", 0.0),
       ("energy_cutoff", 0.0),
       ("num_energy_levels", 2),

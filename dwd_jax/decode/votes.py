@@ -17,6 +17,7 @@ from dwd_jax.decode import objects as objects_lib
 # (y int32 [P], x int32 [P]) -> probabilities float32 [P, C]
 PlaneClassFn = Callable[[jax.Array, jax.Array], jax.Array]
 _SLOTS = 128  # objects per step of the loop over peaks
+_STEP_PX = 2  # between the pixels asked: class features are coarser than pixels
 
 
 def vote_all_pixels(
@@ -88,7 +89,7 @@ def vote_near_peaks(
   k, n = objects.seeds.shape[0], peaks.shape[0]
   height = n // width
   reach = round(cfg.class_pixels**0.5) // 2
-  offset = jnp.arange(-reach, reach + 1, dtype=jnp.int32)
+  offset = _STEP_PX * jnp.arange(-reach, reach + 1, dtype=jnp.int32)
   dy = jnp.repeat(offset, 2 * reach + 1)
   dx = jnp.tile(offset, 2 * reach + 1)
   seeds = jnp.pad(objects.seeds, (0, -k % _SLOTS))

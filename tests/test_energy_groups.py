@@ -1,0 +1,99 @@
+"""Energy groups: conflicts are counted right and kept apart."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dwd_jax import energy_groups
+
+
+def _page(objects):
+  """(y, x, label) of centres -> boxes of 4 px and labels."""
+  y, x, labels = np.array(objects, float).T
+  boxes = np.stack([y - 2, x - 2, y + 2, x + 2], 1).astype(np.float32)
+  return boxes, labels.astype(np.int32)
+
+
+def test_conflicts_are_pairs_of_near_centers():
+  page = _page([(10, 10, 0), (10, 14, 1), (10, 22, 0), (50, 50, 2)])
+  conflicts, frequency = energy_groups.count_conflicts(
+    [page, page], 3, disc_px=10.0, scale=1.0
+  )
+  assert frequency.tolist() == [4, 2, 2]
+  assert conflicts.tolist() == [[0, 2, 0], [2, 0, 0], [0, 0, 0]]
+
+
+def test_scale_brings_centers_together():
+  page = _page([(10, 10, 0), (10, 22, 1)])
+  far, _ = energy_groups.count_conflicts([page], 2, disc_px=17.0, scale=1.0)
+  near, _ = energy_groups.count_conflicts([page], 2, disc_px=17.0, scale=0.5)
+  assert not far.any()
+  assert near[0, 1] == near[1, 0] == 1
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 60))
+def test_conflicts_equal_brute_force(seed, count):
+  rng = np.random.default_rng(seed)
+  objects = np.column_stack(
+    [rng.integers(0, 60, (count, 2)), rng.integers(0, 4, count)]
+  )
+  got, _ = energy_groups.count_conflicts([_page(objects)], 4, 17.0, 1.0)
+  expected = np.zeros((4, 4), int)
+  for a, b in itertools.permutations(objects, 2):
+    expected[a[2], b[2]] += np.hypot(*(a[:2] - b[:2])) < 8.5
+  np.testing.assert_array_equal(got, expected)
+
+
+def test_most_frequent_class_comes_first_and_conflicts_are_avoided():
+  conflicts = np.zeros((4, 4), int)
+  for a, b, n in ((0, 1, 9), (0, 2, 9), (1, 2, 1), (0, 3, 5), (1, 3, 2)):
+    conflicts[a, b] = conflicts[b, a] = n
+  frequency = np.array([100, 50, 40, 10])
+  groups = energy_groups.colour(conflicts, frequency, 2)
+  assert groups.tolist() == [0, 1, 1, 1]  # 1 and 2 clash less than with 0
+  groups = energy_groups.colour(conflicts, frequency, 3)
+  assert groups.tolist() == [0, 1, 2, 2]
+
+
+def test_classes_without_conflicts_share_the_load():
+  groups = energy_groups.colour(
+    np.zeros((4, 4), int), np.array([9, 7, 5, 4]), 2
+  )
+  assert groups.tolist() == [0, 1, 1, 0]
+
+
+def test_one_group_is_the_paper():
+  page = _page([(10, 10, 0), (10, 12, 1)])
+  groups = energy_groups.assign_groups([page], 5, 1)
+  assert groups.dtype == np.int32
+  assert groups.tolist() == [0] * 5
+
+
+def test_pages_without_objects_and_no_pages():
+  empty = (np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
+  for pages in ([], [empty]):
+    assert energy_groups.assign_groups(pages, 3, 2).shape == (3,)
+
+
+def test_summary_names_groups_and_what_still_clashes():
+  page = _page([(10, 10, 0), (10, 12, 1), (11, 11, 2)])
+  conflicts, frequency = energy_groups.count_conflicts([page], 3, 17.0, 1.0)
+  groups = energy_groups.colour(conflicts, frequency, 2)
+  text = energy_groups.summarize(
+    groups, ("dot", "stem", "beam"), conflicts, frequency
+  )
+  assert text.splitlines() == [
+    "energy groups: 2, pairs of near centres in one group: 1 of 3",
+    "  group 0: 2 objects, dot, beam",
+    "  group 1: 1 objects, stem",
+    "  most frequent clashes: dot + beam (1)",
+  ]
+
+
+def test_no_group_is_an_error():
+  with pytest.raises(ValueError, match="num_groups"):
+    energy_groups.assign_groups([], 3, 0)
