@@ -220,16 +220,26 @@ def class_probs_at(
   return jax.nn.softmax(mask_other_groups(logits, group, group_of_class))
 
 
-def energy_logits_full(predictions: Predictions) -> Array:
-  """Energy logits at stride 1 [B, H, W, G, E]."""
-  return upsample(predictions.energy_logits, STRIDE)
+def energy_logits_full(
+  predictions: Predictions,
+) -> Float[Array, "B H W G E"]:
+  """Energy logits at stride 1."""
+  logits = upsample(predictions.energy_logits, STRIDE)
+  # On CPUs XLA would repeat the upsampling in every pass of the softmax.
+  return jax.lax.optimization_barrier(logits)
 
 
 def expected_energy(predictions: Predictions) -> Float[Array, "B H W G"]:
-  """Expected energy level at stride 1, in levels 0 .. E-1."""
+  """Mean of the softmax over the energy levels at stride 1, 0 .. E-1."""
   logits = energy_logits_full(predictions)
+  weights = jnp.exp(logits - logits.max(-1, keepdims=True))
   levels = jnp.arange(logits.shape[-1], dtype=jnp.float32)
-  return (jax.nn.softmax(logits) * levels).sum(-1)
+  return (weights @ levels) / weights.sum(-1)
+
+
+def likeliest_energy(predictions: Predictions) -> Float[Array, "B H W G"]:
+  """The level with the highest logit at stride 1, as the paper takes it."""
+  return energy_logits_full(predictions).argmax(-1).astype(jnp.float32)
 
 
 def sizes_px(predictions: Predictions) -> Float[Array, "B H W G 2"]:

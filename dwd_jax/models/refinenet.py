@@ -38,10 +38,14 @@ def _lerp_axis(x: Array, factor: int, axis: int) -> Array:
 
 
 def upsample(x: Array, factor: int) -> Array:
-  """Bilinear upsampling of [B, h, w, ...] to [B, h * factor, w * factor, ...].
+  """Bilinear upsampling of rows and columns by a whole factor.
 
   Equal to `jax.image.resize(method="bilinear")`, whose dense weight matrices
   cost far more on whole pages.
+
+  Args:
+    x: [B, h, w, ...].
+    factor: how much larger it becomes.
   """
   if factor == 1:
     return x
