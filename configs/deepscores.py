@@ -1,11 +1,11 @@
 """DeepScores (2017), the paper's values: ResNet-101, 480 px crops, scale 0.5.
 
-python -m dwd_jax.main --config=configs/deepscores.py --workdir=runs/deepscores \
-  --config.data.manual_dir=PATH/TO/DeepScores_2017
+python -m dwd_jax.main --config=configs/deepscores.py \
+  --workdir=runs/deepscores --config.data.manual_dir=PATH/TO/DeepScores_2017
 
 Hardware: made for a GPU (the paper: one Titan Xp, batch 1). Run time: 100,000
-steps; not measured by us. Score: not measured by us; the paper reports AP at IoU
-0.5 of 0.86 for noteheadBlack (Tuggener et al. 2018, table 1).
+steps; not measured by us. Score: not measured by us; the paper reports AP at
+IoU 0.5 of 0.86 for noteheadBlack (Tuggener et al. 2018, table 1).
 `--config=configs/deepscores.py:runlocal` is the same path in minutes, on a CPU.
 """
 

@@ -1,11 +1,12 @@
 """MUSCIMA++ v2.0 (handwritten): energy groups, symbols that fit into a crop.
 
-python -m dwd_jax.main --config=configs/muscima_pp.py --workdir=runs/muscima_pp \
-  --config.data.manual_dir=PATH/TO/MUSCIMA++/v2.0
+python -m dwd_jax.main --config=configs/muscima_pp.py \
+  --workdir=runs/muscima_pp --config.data.manual_dir=PATH/TO/MUSCIMA++/v2.0
 
-Hardware, run time, score: see README, "MUSCIMA++". Validation pages are those of
-four writers; `heldout` (four other writers) stands in for the official test set,
-which `--config.data.test_split=test` evaluates where its pages are at hand.
+Hardware, run time, score: see README, "MUSCIMA++". Validation pages are those
+of four writers; `heldout` (four other writers) stands in for the official test
+set; `--config.data.test_split=test` evaluates that, where its pages are at
+hand.
 `--config=configs/muscima_pp.py:runlocal` shrinks it to two CPU cores.
 """
 

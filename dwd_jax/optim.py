@@ -1,7 +1,7 @@
 """rmsprop / adam / sgd, learning-rate schedules, L2, clipping, freezing.
 
-All chains have the same structure for one optimizer, whatever the stage, so a
-checkpoint of any stage can be read by any other.
+The state of an optimizer has the same structure in every stage, so a checkpoint
+of any stage can be read by any other.
 """
 
 import dataclasses
@@ -106,13 +106,16 @@ def _scale_by(cfg: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def make_optimizer(
-  cfg: OptimizerConfig, stage: Stage
+  cfg: OptimizerConfig, frozen: tuple[str, ...] = ()
 ) -> optax.GradientTransformation:
-  """The optimizer of a stage.
+  """Everything of the optimizer but the learning rate.
+
+  `train_step` multiplies by minus the learning rate, an input, so that stages
+  share one compiled step.
 
   Args:
     cfg: options.
-    stage: its steps shape the schedule; its `frozen` parameters get no update.
+    frozen: patterns of the paths of parameters that get no update.
 
   Reference: section 4 (rmsprop, learning rate 5e-5, L2 5e-7). Differs from the
   original: L2 is added once (the original's combined stage added it twice).
@@ -123,8 +126,7 @@ def make_optimizer(
     optax.add_decayed_weights(cfg.l2, mask=_kernels),
     _scale_by(cfg),
     optax.add_decayed_weights(cfg.weight_decay, mask=_kernels),
-    optax.scale_by_learning_rate(learning_rate(cfg, stage)),
     optax.masked(
-      optax.set_to_zero(), lambda params: frozen_mask(params, stage.frozen)
+      optax.set_to_zero(), lambda params: frozen_mask(params, frozen)
     ),
   )

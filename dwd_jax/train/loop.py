@@ -19,7 +19,7 @@ from dwd_jax.structs import Batch
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
-from dwd_jax.train.step import train_step
+from dwd_jax.train.step import make_plan, train_step
 
 
 def train(run: setup_lib.Run) -> state_lib.TrainState:
@@ -64,10 +64,10 @@ def train(run: setup_lib.Run) -> state_lib.TrainState:
         if jax.default_backend() == "cpu":
           # The next step is given the buffers that are being written.
           checkpoints.wait()
-      if config.train.eval_every and not last:
-        if done % config.train.eval_every == 0:
-          evaluate(run, state, config.data.eval_split, logs)
-          steps.restart_clock()
+      every = config.train.eval_every
+      if every and done % every == 0 and not last:
+        evaluate(run, state, config.data.eval_split, logs)
+        steps.restart_clock()
     return state
   finally:
     loader.close()
@@ -77,10 +77,7 @@ def train(run: setup_lib.Run) -> state_lib.TrainState:
 
 def _start(run, checkpoints, loader) -> tuple[state_lib.TrainState, Any]:
   """A fresh state, or the newest checkpoint; the loader is set to match."""
-  first_tx = optim.make_optimizer(
-    run.settings.optimizer, run.settings.stages[0]
-  )
-  state, shardings = run.new_state(first_tx)
+  state, shardings = run.new_state(optim.make_optimizer(run.settings.optimizer))
   latest = checkpoints.latest_step()
   if latest is not None:
     state, data = checkpoints.restore(latest, state, run.card)
@@ -111,7 +108,7 @@ class _Steps:
     stages_ = self._run.settings.stages
     index, first = stages.stage_at(stages_, step)
     self.stage = stages_[index]
-    tx = self._optimizer(index)
+    tx = optim.make_optimizer(self._run.settings.optimizer, self.stage.frozen)
     if step == first and index > 0:
       state = jax.jit(
         functools.partial(
@@ -127,34 +124,31 @@ class _Steps:
       next(loader),
     )
     self.waited_s += time.perf_counter() - waiting
-    state, metrics = self._step(index, tx)(state, batch)
+    schedule = optim.learning_rate(self._run.settings.optimizer, self.stage)
+    plan = make_plan(self.stage, float(schedule(step - first)))
+    state, metrics = self._step(tx)(state, batch, plan)
     self.metrics = (
       metrics if self.metrics is None else _merge(self.metrics, metrics)
     )
     self.steps += 1
     return state
 
-  def _optimizer(self, index: int):
-    return optim.make_optimizer(
-      self._run.settings.optimizer, self._run.settings.stages[index]
-    )
-
-  def _step(self, index: int, tx):
-    """The compiled step of a stage; stages that only differ in name share."""
-    if index not in self._compiled:
-      self._compiled[index] = jax.jit(
+  def _step(self, tx):
+    """The compiled step; stages with the same frozen parameters share it."""
+    frozen = self.stage.frozen
+    if frozen not in self._compiled:
+      self._compiled[frozen] = jax.jit(
         functools.partial(
           train_step,
           model=self._run.model,
           tx=tx,
-          stage=self._run.settings.stages[index],
           cfg=self._run.step_config,
         ),
-        in_shardings=(self._shardings, self._batch_sharding),
+        in_shardings=(self._shardings, self._batch_sharding, None),
         out_shardings=(self._shardings, None),
         donate_argnums=0,
       )
-    return self._compiled[index]
+    return self._compiled[frozen]
 
 
 @jax.jit
@@ -253,7 +247,7 @@ def restore_latest(run: setup_lib.Run) -> state_lib.TrainState:
         f"{run.workdir / 'checkpoints'}: no checkpoint; train first, or name"
         " the workdir of a finished run"
       )
-    tx = optim.make_optimizer(run.settings.optimizer, run.settings.stages[0])
+    tx = optim.make_optimizer(run.settings.optimizer)
     state, _ = checkpoints.restore(latest, run.new_state(tx)[0], run.card)
     return state
   finally:

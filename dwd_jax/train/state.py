@@ -135,16 +135,8 @@ def start_stage(
   Args:
     state: at the end of the stage before.
     tx: optimizer of the new stage.
-    reset: fresh optimizer state; otherwise only its step counts start anew,
-      since schedules count the steps of a stage.
+    reset: fresh optimizer state.
   """
-  fresh = tx.init(state.params)
   history = jnp.full_like(state.loss_history, jnp.nan)
-  if reset:
-    return state.replace(opt_state=fresh, loss_history=history)
-  kept = jax.tree.map(
-    lambda old, new: new if jnp.issubdtype(new.dtype, jnp.integer) else old,
-    state.opt_state,
-    fresh,
-  )
-  return state.replace(opt_state=kept, loss_history=history)
+  opt_state = tx.init(state.params) if reset else state.opt_state
+  return state.replace(opt_state=opt_state, loss_history=history)

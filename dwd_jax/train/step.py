@@ -6,6 +6,7 @@ A pure function; the loop adds jit, shardings and donation.
 import dataclasses
 import functools
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +35,30 @@ class StepConfig:
   targets: targets_lib.TargetConfig
   losses: losses_lib.LossConfig
   group_of_class: tuple[int, ...]
+
+
+class StepPlan(flax.struct.PyTreeNode):
+  """What changes from stage to stage: inputs of the one compiled step.
+
+  Attributes:
+    learning_rate: of this step.
+    factors: [len(LOSSES)] weights of the losses; 0 = not trained.
+    balance: divide each loss by its running mean.
+  """
+
+  learning_rate: Array
+  factors: Array
+  balance: Array
+
+
+def make_plan(stage: Stage, learning_rate: float) -> StepPlan:
+  """The plan of one step of a stage."""
+  weights = dict(zip(stage.losses, stage.factors, strict=True))
+  return StepPlan(
+    learning_rate=np.asarray(learning_rate, np.float32),
+    factors=np.asarray([weights.get(k, 0.0) for k in LOSSES], np.float32),
+    balance=np.asarray(stage.balance),
+  )
 
 
 @functools.cache
@@ -134,69 +159,61 @@ def compute_losses(
   params: Params,
   predictions: Predictions,
   targets: Targets,
-  names: tuple[str, ...],
   cfg: StepConfig,
   num_boxes: int,
-) -> tuple[dict[str, Array], dict[str, Array]]:
-  """The losses named, and the metrics of all of them."""
-  losses, metrics = {}, {}
-  if "energy" in names:
-    losses["energy"], found = losses_lib.energy_loss(
-      dwd.energy_logits_full(predictions),
-      targets,
-      cfg.losses,
-      cfg.targets.energy_strides,
-      cfg.targets.stride_reduction,
-    )
-    metrics |= found
-  if "class" in names:
-    losses["class"], found = sparse_class_loss(
-      params, predictions, targets, cfg, num_boxes
-    )
-    metrics |= found
-  if "box" in names:
-    losses["box"], found = losses_lib.size_loss(
-      upsample(predictions.log_sizes, dwd.STRIDE),
-      targets,
-      cfg.losses,
-      cfg.targets.size_strides,
-      cfg.targets.stride_reduction,
-    )
-    metrics |= found
-  return losses, metrics
+) -> tuple[Array, dict[str, Array]]:
+  """All losses, in the order of `stages.LOSSES`, and their metrics."""
+  energy, energy_metrics = losses_lib.energy_loss(
+    dwd.energy_logits_full(predictions),
+    targets,
+    cfg.losses,
+    cfg.targets.energy_strides,
+    cfg.targets.stride_reduction,
+  )
+  classes, class_metrics = sparse_class_loss(
+    params, predictions, targets, cfg, num_boxes
+  )
+  box, box_metrics = losses_lib.size_loss(
+    upsample(predictions.log_sizes, dwd.STRIDE),
+    targets,
+    cfg.losses,
+    cfg.targets.size_strides,
+    cfg.targets.stride_reduction,
+  )
+  losses = jnp.stack([energy, classes, box])
+  metrics = energy_metrics | class_metrics | box_metrics
+  names = [f"loss_{name}" for name in LOSSES]
+  return losses, metrics | dict(zip(names, losses, strict=True))
 
 
 def combine(
-  losses: dict[str, Array], history: Array, stage: Stage
+  losses: Array, history: Array, plan: StepPlan
 ) -> tuple[Array, Array]:
   """The stage's loss, and the history with the new values in front.
 
   Args:
-    losses: of this step, by name.
+    losses: of this step, in the order of `stages.LOSSES`.
     history: [len(LOSSES), window] values of the last steps, NaN = none.
-    stage: its factors; with `balance` each loss is divided by the mean of its
-      last values, this step's included, which is no part of the gradient.
+    plan: factors of the losses; with `balance` each loss is divided by the mean
+      of its last values, this step's included, which is no part of the
+      gradient.
 
   Reference: section 4 (combined stage).
   """
-  total = jnp.zeros(())
-  for name, factor in zip(stage.losses, stage.factors, strict=True):
-    row = LOSSES.index(name)
-    value = jax.lax.stop_gradient(losses[name])
-    values = jnp.concatenate([value[None], history[row, :-1]])
-    history = history.at[row].set(values)
-    mean = jnp.maximum(jnp.nanmean(values), 1e-8) if stage.balance else 1.0
-    total = total + factor * losses[name] / mean
-  return total, history
+  values = jax.lax.stop_gradient(losses)
+  history = jnp.concatenate([values[:, None], history[:, :-1]], axis=1)
+  means = jnp.maximum(jnp.nanmean(history, axis=1), 1e-8)
+  weights = jnp.where(plan.balance, plan.factors / means, plan.factors)
+  return (weights * losses).sum(), history
 
 
 def train_step(
   state: TrainState,
   batch: Batch,
+  plan: StepPlan,
   *,
   model: dwd.DWDNet,
   tx: optax.GradientTransformation,
-  stage: Stage,
   cfg: StepConfig,
 ) -> tuple[TrainState, clu_metrics.Collection]:
   """One step of training.
@@ -204,9 +221,9 @@ def train_step(
   Args:
     state: before the step.
     batch: crops and padded boxes.
+    plan: which losses are trained, how they are weighed, the learning rate.
     model: the network.
-    tx: optimizer of the stage.
-    stage: which losses are trained and how they are weighed.
+    tx: optimizer, without the learning rate.
     cfg: targets, losses, groups.
 
   Returns:
@@ -230,15 +247,15 @@ def train_step(
       mutable=["batch_stats"],
     )
     losses, metrics = compute_losses(
-      params, predictions, targets, stage.losses, cfg, batch.labels.shape[1]
+      params, predictions, targets, cfg, batch.labels.shape[1]
     )
-    total, history = combine(losses, state.loss_history, stage)
-    metrics |= {f"loss_{name}": value for name, value in losses.items()}
+    total, history = combine(losses, state.loss_history, plan)
     return total, (updates["batch_stats"], history, metrics)
 
   grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
   (loss, (batch_stats, history, metrics)), grads = grad_fn(state.params)
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  updates = jax.tree.map(lambda u: -plan.learning_rate * u, updates)
   metrics |= {"loss": loss, "gradient_norm": optax.global_norm(grads)}
   new_state = TrainState(
     step=state.step + 1,
