@@ -1,7 +1,6 @@
 """Closure: truth -> target maps -> decode gives the truth back.
 
 Perfect maps bound what any network can reach; a few pages guard that bound.
-
 """
 
 import jax

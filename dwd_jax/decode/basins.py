@@ -7,34 +7,17 @@ is the peak's height over its highest pass ("dynamics" in the watershed
 literature), so the result does not depend on the order of the work.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from dwd_jax.decode import foreground
+from dwd_jax.decode import foreground, segments
 
 _AHEAD = ((0, 1), (1, -1), (1, 0), (1, 1))  # each pair of neighbours once
 _AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), *_AHEAD)
-_MAX_MERGE_ROUNDS = 64
-
-
-class Basins(NamedTuple):
-  """Basins of one energy plane; pixels are raster indices y * w + x.
-
-  Attributes:
-    peaks: for each pixel above the cutoff the peak of its basin, else -1.
-    passes: at a peak, the level of the highest pass to another basin; -inf
-      where there is none.
-    pixels: list of the pixels above the cutoff.
-    num_pixels: its used length.
-  """
-
-  peaks: Int[jax.Array, " n"]
-  passes: Float[jax.Array, " n"]
-  pixels: Int[jax.Array, " m"]
-  num_pixels: Int[jax.Array, ""]
+# Rounds of merging; usually two or three. Only passes that rise in a long row
+# while their peaks fall would need more.
+_MAX_ROUNDS = 64
 
 
 def smooth(
@@ -50,7 +33,7 @@ def smooth(
 
 def find_basins(
   levels: Float[jax.Array, "h w"], cutoff: float, min_depth: float
-) -> Basins:
+) -> tuple[segments.Segments, Float[jax.Array, " T"]]:
   """Splits the pixels above the cutoff into one basin for each energy peak.
 
   Args:
@@ -60,25 +43,15 @@ def find_basins(
       is merged into it; 0 keeps every local maximum (a plateau is one).
 
   Returns:
-    The basins.
+    basins: seeds are the peaks. Rows of basins that were merged into others
+      have no pixels.
+    passes: level of the highest pass to another basin; -inf where none is.
   """
-  mask = levels > cutoff
-  pixels, num_pixels = foreground.compact(mask.reshape(-1))
-  parent = _steepest(levels).reshape(-1)
-  parent = foreground.jump_pointers(parent, pixels, num_pixels)
-  border, num_border = _border(parent, mask)
-  peaks, passes = _merge(
-    parent, levels, mask, border, num_border, pixels, num_pixels, min_depth
-  )
-  peaks = jnp.where(mask.reshape(-1), peaks, -1)
-  return Basins(peaks, passes, pixels, num_pixels)
-
-
-def _shifted(x, dy, dx, fill):
-  """x[i + dy, j + dx], `fill` beyond the border."""
-  h, w = x.shape
-  padded = jnp.pad(x, 1, constant_values=fill)
-  return padded[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
+  mask = (levels > cutoff).reshape(-1)
+  pixels = foreground.compact(mask)
+  peaks = foreground.jump_pointers(_steepest(levels).reshape(-1), pixels)
+  basins = segments.number_roots(peaks, pixels, levels.shape)
+  return _merge(basins, levels, min_depth)
 
 
 def _steepest(levels):
@@ -87,84 +60,101 @@ def _steepest(levels):
   Among equals the first in raster order, so there are no cycles.
   """
   h, w = levels.shape
+  padded = jnp.pad(levels, 1, constant_values=-jnp.inf)
   here = jnp.arange(h * w, dtype=jnp.int32).reshape(h, w)
   best = jnp.full((h, w), -jnp.inf, levels.dtype)
   target = here
   for dy, dx in sorted((*_AROUND, (0, 0))):  # raster order
-    level = _shifted(levels, dy, dx, -jnp.inf)
+    level = padded[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
     higher = level > best
     best = jnp.where(higher, level, best)
     target = jnp.where(higher, here + (dy * w + dx), target)
   return target
 
 
-def _border(parent, mask):
-  """List of the pixels with a neighbour ahead in another basin."""
-  h, w = mask.shape
-  peaks = jnp.where(mask, parent.reshape(h, w), -1)
-  border = jnp.zeros((h, w), bool)
+def _pairs(basins, shape, at):
+  """Neighbours of the pixels `at` that are in another basin.
+
+  Yields:
+    to: raster index of the neighbour, 0 if it is off the page.
+    ok: bool, the pair joins two different basins.
+  """
+  h, w = shape
+  rows, none = basins.rows, basins.seeds.shape[0]
+  y, x = at // w, at % w
   for dy, dx in _AHEAD:
-    other = _shifted(peaks, dy, dx, -1)
-    border |= (other >= 0) & (other != peaks)
-  return foreground.compact((border & mask).reshape(-1))
+    on_page = (y + dy < h) & (x + dx >= 0) & (x + dx < w)
+    to = jnp.where(on_page, at + (dy * w + dx), 0)
+    yield to, on_page & (rows[to] < none) & (rows[to] != rows[at])
 
 
-def _merge(
-  parent, levels, mask, border, num_border, pixels, num_pixels, min_depth
-):
-  """Joins shallow basins; returns the peaks and their highest passes."""
-  w, n = levels.shape[1], parent.shape[0]
-  level, inside = levels.reshape(-1), mask.reshape(-1)
+def _merge(basins, levels, min_depth):
+  """Joins shallow basins to higher ones; see `find_basins`."""
+  rows, size = basins.rows, basins.seeds.shape[0]
+  level, peak = levels.reshape(-1), levels.reshape(-1)[basins.seeds]
+  numbers = basins.numbers()
 
-  def edges(parent, at, live):
-    """Both peaks and the pass of every edge that starts at `at`."""
-    y, x = at // w, at % w
-    for dy, dx in _AHEAD:
-      ok = live & (x + dx >= 0) & (x + dx < w) & (y + dy < levels.shape[0])
-      to = jnp.where(ok, at + dy * w + dx, 0)
-      one, two = parent[at], parent[to]
-      ok &= inside[to] & (one != two)
-      yield ok, one, two, jnp.minimum(level[at], level[to])
+  def on_border(at):
+    pairs = _pairs(basins, levels.shape, at)
+    return jnp.stack([ok for _, ok in pairs]).any(0)
 
-  def find_passes(parent):
+  border = foreground.select(basins.pixels, on_border)
+
+  def edges(owner, at, live):
+    """Merged basins and height of the passes between `at` and neighbours."""
+    for to, ok in _pairs(basins, levels.shape, at):
+      one, two = owner[rows[at]], owner[rows[jnp.where(ok, to, at)]]
+      yield live & (one != two), one, two, jnp.minimum(level[at], level[to])
+
+  def find_passes(owner):
     def step(passes, at, live):
-      for ok, one, two, height in edges(parent, at, live):
-        for peak in (one, two):
-          place = foreground.drop_unless(ok, peak, n)
+      for ok, one, two, height in edges(owner, at, live):
+        for row in (one, two):
+          place = foreground.drop_unless(ok, row, size)
           passes = passes.at[place].max(height, mode="drop")
       return passes
 
-    low = jnp.full(n, -jnp.inf, levels.dtype)
-    return foreground.for_chunks(border, num_border, step, low)
+    low = jnp.full(size, -jnp.inf, levels.dtype)
+    return foreground.for_chunks(border, step, low)
 
-  def find_partners(parent, passes):
-    """A higher basin across the highest pass of each shallow basin."""
+  def join_higher(owner, passes):
+    """Points shallow basins at a higher one across their highest pass."""
 
     def step(partner, at, live):
-      for ok, one, two, height in edges(parent, at, live):
+      for ok, one, two, height in edges(owner, at, live):
         for low, high in ((one, two), (two, one)):
-          tie = (level[high] == level[low]) & (high < low)
+          depth = peak[low] - height
           join = ok & (height == passes[low])
-          join &= (level[high] > level[low]) | tie
-          depth = level[low] - height
           join &= (depth < min_depth) | (depth <= 0)
-          place = foreground.drop_unless(join, low, n)
+          # Rows are in raster order: of equal peaks the first is the higher.
+          tie = (peak[high] == peak[low]) & (high < low)
+          join &= (peak[high] > peak[low]) | tie
+          place = foreground.drop_unless(join, low, size)
+          # Several may qualify; any will do, the largest is reproducible.
           partner = partner.at[place].max(high, mode="drop")
       return partner
 
-    nobody = jnp.full(n, -1, jnp.int32)
-    return foreground.for_chunks(border, num_border, step, nobody)
+    nobody = jnp.full(size, -1, jnp.int32)
+    partner = foreground.for_chunks(border, step, nobody)
+    return jnp.where(partner >= 0, partner, owner)
 
   def round_(state):
-    parent, passes, _, i = state
-    partner = find_partners(parent, passes)
-    parent = jnp.where(partner >= 0, partner, parent)
-    parent = foreground.jump_pointers(parent, pixels, num_pixels)
-    return parent, find_passes(parent), jnp.any(partner >= 0), i + 1
+    owner, passes, _, i = state
+    joined = join_higher(owner, passes)
+    changed = jnp.any(joined != owner)
+    joined = foreground.jump_pointers(joined, numbers)
+    return joined, find_passes(joined), changed, i + 1
 
   def unfinished(state):
-    return state[2] & (state[3] < _MAX_MERGE_ROUNDS)
+    return state[2] & (state[3] < _MAX_ROUNDS)
 
-  start = (parent, find_passes(parent), jnp.array(True), jnp.int32(0))
-  parent, passes, _, _ = jax.lax.while_loop(unfinished, round_, start)
-  return parent, passes
+  owner = jnp.arange(size, dtype=jnp.int32)
+  start = (owner, find_passes(owner), jnp.array(True), jnp.int32(0))
+  owner, passes, _, _ = jax.lax.while_loop(unfinished, round_, start)
+
+  def spread(rows, at, live):
+    place = foreground.drop_unless(live, at, rows.shape[0])
+    return rows.at[place].set(owner[rows[at]], mode="drop")
+
+  rows = foreground.for_chunks(basins.pixels, spread, rows)
+  return basins._replace(rows=rows), passes

@@ -28,8 +28,8 @@ def component_roots(
   h, w = mask.shape
   if h == 0 or w == 0:
     return jnp.full((h, w), -1, jnp.int32)
-  runs, run_list, num_runs, edges, num_edges, links = _runs(mask)
-  parent = _union(runs, run_list, num_runs, edges, num_edges, links)
+  runs, run_list, edges, links = _runs(mask)
+  parent = _union(runs, run_list, edges, links, (w + 1) // 2)
   component = parent[runs]  # [h2 * w2], of each block
   first = _first_pixels(mask)  # [h2 * w2]
   size = runs.shape[0]
@@ -96,8 +96,8 @@ def _runs(mask):
 
   Returns:
     runs: int32 [h2 * w2], the run of each block.
-    run_list, num_runs: the runs as a list to walk over.
-    edges, num_edges: list of the blocks with an edge to the row above.
+    run_list: the runs as a list to walk over.
+    edges: list of the blocks with an edge to the row above.
     links: bool [3, h2 * w2], the edges to the blocks above left, above,
       above right. Edges that repeat another one are left out.
   """
@@ -114,19 +114,17 @@ def _runs(mask):
   up_right &= ~(up & above_right) & ~(right & _shift(up, 0, -1))
   links = jnp.stack([up_left, up_new, up_right]).reshape(3, -1)
   starts = ((a | b | c | d) & ~left).reshape(-1)
-  count = starts.sum(dtype=jnp.int32)
   order = foreground.exclusive_cumsum(starts.astype(jnp.int32))
   runs = jnp.maximum(order + starts - 1, 0)
-  room = runs.shape[0] + -runs.shape[0] % foreground.CHUNK
-  run_list = jnp.arange(room, dtype=jnp.int32)
-  edges, num_edges = foreground.compact(links.any(0))
-  width = a.shape[1]
-  return runs, run_list, count, edges, num_edges, (links, width)
+  run_list = foreground.first_numbers(starts.sum(), runs.shape[0])
+  return runs, run_list, foreground.compact(links.any(0)), links
 
 
-def _union(runs, run_list, num_runs, edges, num_edges, links):
-  """Root run of every run: the smallest run number of its component."""
-  links, width = links
+def _union(runs, run_list, edges, links, width):
+  """Root run of every run: the smallest run number of its component.
+
+  `width` is the number of blocks in a row; the rest is made by `_runs`.
+  """
   size = runs.shape[0]
 
   def hook(state, blocks, live):
@@ -145,9 +143,9 @@ def _union(runs, run_list, num_runs, edges, num_edges, links):
   def round_(state):
     parent, _ = state
     _, parent, changed = foreground.for_chunks(
-      edges, num_edges, hook, (parent, parent, jnp.array(False))
+      edges, hook, (parent, parent, jnp.array(False))
     )
-    return foreground.jump_pointers(parent, run_list, num_runs), changed
+    return foreground.jump_pointers(parent, run_list), changed
 
   start = jnp.arange(size, dtype=jnp.int32)
   return jax.lax.while_loop(

@@ -6,7 +6,7 @@ as the page, but loops walk over the used part only, a chunk at a time.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,19 @@ from jaxtyping import Bool, Int
 
 CHUNK = 8192  # pixels per step of a loop
 _LANES = 32  # pixels that one row of the triangular product counts
+
+
+class PixelList(NamedTuple):
+  """Indices of some pixels, in order.
+
+  Attributes:
+    indices: the room is a multiple of CHUNK; beyond `count` the values are
+      valid indices without meaning.
+    count: used length.
+  """
+
+  indices: Int[jax.Array, " room"]
+  count: Int[jax.Array, ""]
 
 
 def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
@@ -39,38 +52,51 @@ def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
   return (within + before[:, None]).reshape(-1)[:n]
 
 
-def compact(
-  mask: Bool[jax.Array, " n"],
-) -> tuple[Int[jax.Array, " m"], Int[jax.Array, ""]]:
-  """Indices of the True entries, in order.
+def first_numbers(count: jax.Array | int, room: int) -> PixelList:
+  """The list 0, 1, ... count - 1 with space for at least `room` entries."""
+  room += -room % CHUNK
+  return PixelList(jnp.arange(room, dtype=jnp.int32), jnp.int32(count))
 
-  Args:
-    mask: [n].
 
-  Returns:
-    indices: int32 [m], m = n rounded up to a multiple of CHUNK; 0 beyond
-      `count`.
-    count: number of True entries.
+def compact(mask: Bool[jax.Array, " n"]) -> PixelList:
+  """Lists the True entries of a mask.
+
+  Rows of 32 pixels are listed first; only those with a True entry are looked
+  at closely.
   """
   (n,) = mask.shape
-  room = n + -n % CHUNK
-  place = jnp.where(mask, exclusive_cumsum(mask.astype(jnp.int32)), room)
-  indices = jnp.zeros(room, jnp.int32)
-  indices = indices.at[place].set(jnp.arange(n, dtype=jnp.int32), mode="drop")
-  return indices, mask.sum(dtype=jnp.int32)
+  lanes = jnp.pad(mask, (0, -n % _LANES)).reshape(-1, _LANES)
+  used = lanes.any(1)
+  num_rows = used.shape[0]
+  place = drop_unless(used, exclusive_cumsum(used.astype(jnp.int32)), num_rows)
+  rows = jnp.zeros(num_rows, jnp.int32)
+  rows = rows.at[place].set(jnp.arange(num_rows, dtype=jnp.int32), mode="drop")
+  per_step = CHUNK // _LANES
+  rows = jnp.pad(rows, (0, -num_rows % per_step))
+  num_used = used.sum(dtype=jnp.int32)
+
+  def body(i, chosen):
+    start = i * per_step
+    row = jax.lax.dynamic_slice(rows, (start,), (per_step,))
+    live = start + jnp.arange(per_step, dtype=jnp.int32) < num_used
+    at = row[:, None] * _LANES + jnp.arange(_LANES, dtype=jnp.int32)
+    keep = lanes[row] & live[:, None]
+    return _append(chosen, at.reshape(-1), keep.reshape(-1))
+
+  steps = (num_used + per_step - 1) // per_step
+  empty = PixelList(jnp.zeros(n + -n % CHUNK, jnp.int32), jnp.int32(0))
+  return jax.lax.fori_loop(0, steps, body, empty)
 
 
 def for_chunks(
-  indices: Int[jax.Array, " m"],
-  count: Int[jax.Array, ""],
+  pixels: PixelList,
   step: Callable[[Any, jax.Array, jax.Array], Any],
   state: Any,
 ) -> Any:
-  """Runs `step(state, pixels [CHUNK], live [CHUNK])` over the used part.
+  """Runs `step(state, at [CHUNK], live [CHUNK])` over the used part.
 
   Args:
-    indices: list made by `compact`.
-    count: its used length.
+    pixels: what to walk over.
     step: returns the new state; entries that are not `live` are padding.
     state: a pytree of arrays.
 
@@ -79,11 +105,37 @@ def for_chunks(
   """
 
   def body(i, state):
-    pixels = jax.lax.dynamic_slice(indices, (i * CHUNK,), (CHUNK,))
-    live = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32) < count
-    return step(state, pixels, live)
+    at = jax.lax.dynamic_slice(pixels.indices, (i * CHUNK,), (CHUNK,))
+    live = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32) < pixels.count
+    return step(state, at, live)
 
-  return jax.lax.fori_loop(0, (count + CHUNK - 1) // CHUNK, body, state)
+  return jax.lax.fori_loop(0, (pixels.count + CHUNK - 1) // CHUNK, body, state)
+
+
+def select(
+  pixels: PixelList, keep: Callable[[jax.Array], jax.Array]
+) -> PixelList:
+  """The entries of a list that pass a test, in order.
+
+  Args:
+    pixels: what to choose from.
+    keep: indices [CHUNK] -> bool [CHUNK].
+  """
+
+  def step(chosen, at, live):
+    return _append(chosen, at, live & keep(at))
+
+  room = pixels.indices.shape[0]
+  empty = PixelList(jnp.zeros(room, jnp.int32), jnp.int32(0))
+  return for_chunks(pixels, step, empty)
+
+
+def _append(chosen, at, keep):
+  """Adds the indices `at` that are kept to the end of a list."""
+  place = chosen.count + exclusive_cumsum(keep.astype(jnp.int32))
+  place = drop_unless(keep, place, chosen.indices.shape[0])
+  indices = chosen.indices.at[place].set(at, mode="drop")
+  return PixelList(indices, chosen.count + keep.sum(dtype=jnp.int32))
 
 
 def drop_unless(live: jax.Array, index: jax.Array, size: int) -> jax.Array:
@@ -92,9 +144,7 @@ def drop_unless(live: jax.Array, index: jax.Array, size: int) -> jax.Array:
 
 
 def jump_pointers(
-  parent: Int[jax.Array, " n"],
-  indices: Int[jax.Array, " m"],
-  count: Int[jax.Array, ""],
+  parent: Int[jax.Array, " n"], pixels: PixelList
 ) -> Int[jax.Array, " n"]:
   """Points every listed entry at the root of its tree.
 
@@ -103,23 +153,22 @@ def jump_pointers(
 
   Args:
     parent: index of the parent; a root is its own parent.
-    indices: entries to follow, made by `compact`.
-    count: used length of `indices`.
+    pixels: entries to follow.
 
   Returns:
     New `parent`.
   """
   n = parent.shape[0]
 
-  def step(state, pixels, live):
+  def step(state, at, live):
     parent, changed = state
-    old = parent[pixels]
+    old = parent[at]
     new = parent[old]
-    parent = parent.at[drop_unless(live, pixels, n)].set(new, mode="drop")
+    parent = parent.at[drop_unless(live, at, n)].set(new, mode="drop")
     return parent, changed | jnp.any(live & (new != old))
 
   def sweep(state):
-    return for_chunks(indices, count, step, (state[0], jnp.array(False)))
+    return for_chunks(pixels, step, (state[0], jnp.array(False)))
 
   return jax.lax.while_loop(
     lambda state: state[1], sweep, (parent, jnp.array(True))

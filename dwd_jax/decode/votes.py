@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from dwd_jax.decode import config as config_lib
-from dwd_jax.decode import foreground
+from dwd_jax.decode import foreground, segments
 from dwd_jax.decode import objects as objects_lib
 
 # (y int32 [P], x int32 [P]) -> probabilities float32 [P, C]
@@ -22,19 +22,15 @@ _STEP_PX = 2  # between the pixels asked: class features are coarser than pixels
 
 def vote_all_pixels(
   objects: objects_lib.Objects,
-  roots: Int[jax.Array, " n"],
-  pixels: Int[jax.Array, " m"],
-  num_pixels: Int[jax.Array, ""],
+  parts: segments.Segments,
   width: int,
   class_fn: PlaneClassFn,
 ) -> tuple[Int[jax.Array, " K"], Float[jax.Array, " K"]]:
   """Takes the most frequent best class among all pixels of a component.
 
   Args:
-    objects: objects with seeds, in K slots.
-    roots: for each pixel the seed of its object, else -1.
-    pixels: list of the pixels of all objects.
-    num_pixels: its used length.
+    objects: in K slots.
+    parts: their pixels.
     width: of the plane, in pixels.
     class_fn: class probabilities at pixels; a row of zeros casts no vote.
 
@@ -42,22 +38,23 @@ def vote_all_pixels(
     labels: class of each slot; the smaller id wins a tie.
     share: votes for it / pixels of the object.
   """
-  k = objects.seeds.shape[0]
-  num_classes = _num_classes(class_fn)
-  slot_of = jnp.full(roots.shape[0], k, jnp.int32)
-  seeds = foreground.drop_unless(objects.valid, objects.seeds, roots.shape[0])
-  slot_of = slot_of.at[seeds].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
+  k, num_rows = objects.rows.shape[0], parts.seeds.shape[0]
+  one = jax.ShapeDtypeStruct((1,), jnp.int32)
+  num_classes = jax.eval_shape(class_fn, one, one).shape[-1]
+  slot_of = jnp.full(num_rows + 1, k, jnp.int32)
+  rows = foreground.drop_unless(objects.valid, objects.rows, num_rows + 1)
+  slot_of = slot_of.at[rows].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
 
   def step(votes, at, live):
     probs = class_fn(at // width, at % width)  # [CHUNK, C]
-    slot = slot_of[roots[at]]
+    slot = slot_of[parts.rows[at]]
     ok = live & (slot < k) & (probs.max(1) > 0)
     place = slot * num_classes + probs.argmax(1).astype(jnp.int32)
     place = foreground.drop_unless(ok, place, k * num_classes)
     return votes.at[place].add(1, mode="drop")
 
   votes = jnp.zeros(k * num_classes, jnp.int32)
-  votes = foreground.for_chunks(pixels, num_pixels, step, votes)
+  votes = foreground.for_chunks(parts.pixels, step, votes)
   votes = votes.reshape(k, num_classes)
   share = votes.max(1) / jnp.maximum(objects.area, 1)
   return votes.argmax(1).astype(jnp.int32), share.astype(jnp.float32)
@@ -65,7 +62,7 @@ def vote_all_pixels(
 
 def vote_near_peaks(
   objects: objects_lib.Objects,
-  peaks: Int[jax.Array, " n"],
+  basins: segments.Segments,
   width: int,
   class_fn: PlaneClassFn,
   cfg: config_lib.DecodeConfig,
@@ -76,8 +73,8 @@ def vote_near_peaks(
   the number of objects and no object goes without a vote.
 
   Args:
-    objects: objects with seeds, in K slots.
-    peaks: for each pixel the peak of its basin, else -1.
+    objects: in K slots.
+    basins: their pixels.
     width: of the plane, in pixels.
     class_fn: class probabilities at pixels; a row of zeros casts no vote.
     cfg: settings of the decode.
@@ -86,37 +83,26 @@ def vote_near_peaks(
     labels: class of each slot; the smaller id wins a tie.
     share: its mean probability over the pixels asked, those of zeros included.
   """
-  k, n = objects.seeds.shape[0], peaks.shape[0]
-  height = n // width
+  k, height = objects.rows.shape[0], basins.rows.shape[0] // width
   reach = round(cfg.class_pixels**0.5) // 2
   offset = _STEP_PX * jnp.arange(-reach, reach + 1, dtype=jnp.int32)
   dy = jnp.repeat(offset, 2 * reach + 1)
   dx = jnp.tile(offset, 2 * reach + 1)
-  seeds = jnp.pad(objects.seeds, (0, -k % _SLOTS))
 
   def body(i, state):
     labels, shares = state
-    seed = jax.lax.dynamic_slice(seeds, (i * _SLOTS,), (_SLOTS,))[:, None]
+    slot = jnp.minimum(i * _SLOTS + jnp.arange(_SLOTS), k - 1)
+    seed = objects.seeds[slot][:, None]
     y, x = seed // width + dy, seed % width + dx  # [_SLOTS, class_pixels]
     ok = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
-    ok &= peaks[y * width + x] == seed
+    ok &= basins.rows[y * width + x] == objects.rows[slot][:, None]
     probs = class_fn(y.reshape(-1), x.reshape(-1))
     probs = probs.reshape(*ok.shape, -1) * ok[..., None]
     mean = probs.sum(1) / jnp.maximum(ok.sum(1), 1)[:, None]  # [_SLOTS, C]
     label = mean.argmax(1).astype(jnp.int32)
-    update = jax.lax.dynamic_update_slice
-    labels = update(labels, label, (i * _SLOTS,))
-    return labels, update(shares, mean.max(1), (i * _SLOTS,))
+    return labels.at[slot].set(label), shares.at[slot].set(mean.max(1))
 
   used = jnp.minimum(objects.count, k)
-  start = (jnp.zeros(seeds.shape, jnp.int32), jnp.zeros(seeds.shape))
-  labels, shares = jax.lax.fori_loop(
-    0, (used + _SLOTS - 1) // _SLOTS, body, start
-  )
-  return labels[:k], shares[:k]
-
-
-def _num_classes(class_fn: PlaneClassFn) -> int:
-  one = jax.ShapeDtypeStruct((1,), jnp.int32)
-  return jax.eval_shape(class_fn, one, one).shape[-1]
+  start = (jnp.zeros(k, jnp.int32), jnp.zeros(k))
+  return jax.lax.fori_loop(0, (used + _SLOTS - 1) // _SLOTS, body, start)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from dwd_jax import boxes, structs
 from dwd_jax.decode import basins as basins_lib
-from dwd_jax.decode import components, foreground, objects, votes
+from dwd_jax.decode import components, foreground, measure, segments, votes
 from dwd_jax.decode import config as config_lib
 
 # (page int32 [P], y int32 [P], x int32 [P], group int32 [P]) -> [P, C]
@@ -102,20 +102,17 @@ def _decode_plane(levels, sizes, class_fn, cfg):
   if cfg.method == "threshold":
     mask = levels > cfg.energy_cutoff
     roots = components.component_roots(mask).reshape(-1)
-    pixels, num_pixels = foreground.compact(mask.reshape(-1))
-    found = objects.measure_components(
-      roots, pixels, num_pixels, levels, sizes, cfg
-    )
-    labels, share = votes.vote_all_pixels(
-      found, roots, pixels, num_pixels, w, class_fn
-    )
+    pixels = foreground.compact(mask.reshape(-1))
+    parts = segments.number_roots(roots, pixels, levels.shape)
+    found = measure.measure_components(parts, levels, sizes, cfg)
+    labels, share = votes.vote_all_pixels(found, parts, w, class_fn)
   else:
     levels = basins_lib.smooth(levels, cfg.smooth)
-    basins = basins_lib.find_basins(
+    parts, passes = basins_lib.find_basins(
       levels, cfg.energy_cutoff, cfg.min_saddle_depth
     )
-    found = objects.measure_basins(basins, levels, sizes, cfg)
-    labels, share = votes.vote_near_peaks(found, basins.peaks, w, class_fn, cfg)
+    found = measure.measure_basins(parts, passes, levels, sizes, cfg)
+    labels, share = votes.vote_near_peaks(found, parts, w, class_fn, cfg)
   if cfg.legacy:
     half = jnp.trunc(found.sizes) / 2
     corners = (found.centers - half, found.centers + half)

@@ -16,24 +16,34 @@ def test_exclusive_cumsum_is_exact(n):
   )
 
 
-@pytest.mark.parametrize("density", [0.0, 0.03, 0.5, 1.0])
+@pytest.mark.parametrize("density", [0.0, 0.001, 0.03, 0.5, 1.0])
 def test_compact_lists_the_true_entries_in_order(density):
-  mask = np.random.default_rng(0).random(20_011) < density
-  indices, count = foreground.compact(jnp.asarray(mask))
-  assert count == mask.sum()
-  assert indices.shape[0] % foreground.CHUNK == 0
-  np.testing.assert_array_equal(indices[:count], np.flatnonzero(mask))
+  mask = np.random.default_rng(0).random(30_011) < density
+  listed = foreground.compact(jnp.asarray(mask))
+  assert listed.count == mask.sum()
+  assert listed.indices.shape[0] % foreground.CHUNK == 0
+  np.testing.assert_array_equal(
+    listed.indices[: listed.count], np.flatnonzero(mask)
+  )
+
+
+def test_select_keeps_the_order():
+  mask = np.random.default_rng(0).random(30_000) < 0.7
+  chosen = foreground.select(
+    foreground.compact(jnp.asarray(mask)), lambda at: at % 3 == 1
+  )
+  expected = [i for i in np.flatnonzero(mask) if i % 3 == 1]
+  np.testing.assert_array_equal(chosen.indices[: chosen.count], expected)
 
 
 def test_for_chunks_visits_each_entry_once():
   mask = jnp.asarray(np.random.default_rng(1).random(30_000) < 0.6)
-  indices, count = foreground.compact(mask)
 
   def step(visits, at, live):
     return visits.at[at].add(live)
 
   visits = foreground.for_chunks(
-    indices, count, step, jnp.zeros(30_000, jnp.int32)
+    foreground.compact(mask), step, jnp.zeros(30_000, jnp.int32)
   )
   np.testing.assert_array_equal(visits, mask)
 
@@ -44,8 +54,9 @@ def test_jump_pointers_ends_at_roots_of_long_chains():
   parent = np.empty(n, np.int32)
   parent[order[1:]] = order[:-1]  # two chains of 30,000 and 20,000 pixels
   parent[order[0]], parent[order[30_000]] = order[0], order[30_000]
-  indices, count = foreground.compact(jnp.ones(n, bool))
-  roots = foreground.jump_pointers(jnp.asarray(parent), indices, count)
+  roots = foreground.jump_pointers(
+    jnp.asarray(parent), foreground.first_numbers(n, n)
+  )
   expected = np.empty(n, np.int32)
   expected[order[:30_000]] = order[0]
   expected[order[30_000:]] = order[30_000]
