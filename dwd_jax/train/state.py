@@ -124,7 +124,15 @@ def create_state(
     new_state, model, tx, seed, hw, window
   )
   shardings = state_shardings(jax.eval_shape(init), mesh)
-  return jax.jit(init, out_shardings=shardings)(), shardings
+  # It runs once: optimising this code takes three times longer than not, and
+  # changes nothing but the last bit of some numbers.
+  hurry = {"xla_backend_optimization_level": 0}
+  compiled = jax.jit(
+    init,
+    out_shardings=shardings,
+    compiler_options=hurry if jax.default_backend() == "cpu" else None,
+  )
+  return compiled(), shardings
 
 
 def start_stage(
