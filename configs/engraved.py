@@ -19,6 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.model.backbone_depth = 18
   c.model.backbone_width = 48
   c.model.filters = 32
+  c.model.decoder_norm = True
   c.losses.size_loss = "log_l1"
   c.losses.class_pixels = 1024
   c.losses.energy_smoothing = 0.0

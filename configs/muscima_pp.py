@@ -49,6 +49,7 @@ def _shrink(c: ml_collections.ConfigDict) -> None:
   c.model.backbone_depth = 18
   c.model.backbone_width = 48
   c.model.filters = 32
+  c.model.decoder_norm = True
   c.data.crop_hw = (256, 256)
   c.data.max_boxes = 384
   c.losses.class_pixels = 1024

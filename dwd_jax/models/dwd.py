@@ -6,6 +6,7 @@ the pixels that are asked for.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dwd_jax.models.refinenet import RefineNet, upsample
-from dwd_jax.models.resnet import STAGES, ResNet
+from dwd_jax.models.resnet import STAGES, ResNet, make_norm
 from dwd_jax.structs import Array, Params, Predictions
 
 STRIDE = 4  # of the heads
@@ -34,6 +35,7 @@ class ModelConfig:
     backbone_depth: 18, 34, 50, 101 or 152.
     backbone_width: channels of the backbone's first stage.
     filters: channels of RefineNet.
+    decoder_norm: batch norm in RefineNet, too (the paper: none).
     separate_decoders: one RefineNet for each head instead of one for all.
     dtype: "float32" or "bfloat16", type of the computation.
     bn_momentum: share of the running averages kept at each step.
@@ -45,6 +47,7 @@ class ModelConfig:
   backbone_depth: int = 101
   backbone_width: int = 64
   filters: int = 256
+  decoder_norm: bool = False
   separate_decoders: bool = False
   dtype: str = "float32"
   bn_momentum: float = 0.99
@@ -104,13 +107,17 @@ class DWDNet(nn.Module):
       cfg.bn_momentum,
       name="backbone",
     )(image, train)
+    norm = make_norm(train, cfg.bn_momentum, dtype)
+    refine = functools.partial(
+      RefineNet, cfg.filters, dtype, norm if cfg.decoder_norm else None
+    )
     if cfg.separate_decoders:
       decoded = {
-        head: RefineNet(cfg.filters, dtype, name=f"refinenet_{head}")(features)
+        head: refine(name=f"refinenet_{head}")(features)
         for head in ("energy", "size", "class")
       }
     else:
-      shared = RefineNet(cfg.filters, dtype, name="refinenet")(features)
+      shared = refine(name="refinenet")(features)
       decoded = dict.fromkeys(("energy", "size", "class"), shared)
     decoded = {k: nn.relu(v).astype(jnp.float32) for k, v in decoded.items()}
     groups, levels = cfg.num_groups, cfg.num_energy_levels
@@ -135,7 +142,11 @@ class DWDNet(nn.Module):
 
   def _class_head(self, features: Array) -> None:
     """Creates the parameters that `class_logits` uses; nothing is computed."""
-    head = nn.Dense(self.cfg.num_classes, name="class_head")
+    head = nn.Dense(
+      self.cfg.num_classes,
+      kernel_init=nn.initializers.normal(0.01),
+      name="class_head",
+    )
     head(features[:1, :1, :1])
 
 

@@ -39,6 +39,17 @@ def _conv(features: int, size: int, stride: int, dtype, name: str) -> nn.Conv:
   )
 
 
+def make_norm(train: bool, momentum: float, dtype) -> Callable[..., nn.Module]:
+  """Batch norm: statistics of the batch in training, running ones otherwise."""
+  return partial(
+    nn.BatchNorm,
+    use_running_average=not train,
+    momentum=momentum,
+    epsilon=1e-5,
+    dtype=dtype,
+  )
+
+
 class Block(nn.Module):
   """Residual block, basic (two 3 x 3) or bottleneck (1 x 1, 3 x 3, 1 x 1)."""
 
@@ -59,9 +70,7 @@ class Block(nn.Module):
       last = i == len(sizes) - 1
       width = out if last else self.features
       y = _conv(width, size, stride, self.dtype, f"conv{i + 1}")(y)
-      # The last scale starts at 0: every block starts as the identity.
-      scale = nn.initializers.zeros if last else nn.initializers.ones
-      y = self.norm(scale_init=scale, name=f"bn{i + 1}")(y)
+      y = self.norm(name=f"bn{i + 1}")(y)
       y = y if last else nn.relu(y)
     if x.shape != y.shape:
       x = _conv(out, 1, self.stride, self.dtype, "downsample")(x)
@@ -93,13 +102,7 @@ class ResNet(nn.Module):
     self, image: Float[Array, "B H W c"], train: bool
   ) -> tuple[Array, ...]:
     """Returns four arrays [B, H / s, W / s, C], s = 4, 8, 16, 32."""
-    norm = partial(
-      nn.BatchNorm,
-      use_running_average=not train,
-      momentum=self.bn_momentum,
-      epsilon=1e-5,
-      dtype=self.dtype,
-    )
+    norm = make_norm(train, self.bn_momentum, self.dtype)
     blocks, bottleneck = STAGES[self.depth]
     x = image.astype(self.dtype)
     x = _conv(self.width, 7, 2, self.dtype, "stem")(x)  # H/2
