@@ -7,6 +7,8 @@ is the peak's height over its highest pass ("dynamics" in the watershed
 literature), so the result does not depend on the order of the work.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -72,13 +74,18 @@ def _steepest(levels):
   return target
 
 
-def _pairs(basins, shape, at):
-  """Neighbours of the pixels `at` that are in another basin.
+class _Graph(NamedTuple):
+  """Basins and the pixels where two of them touch."""
 
-  Yields:
-    to: raster index of the neighbour, 0 if it is off the page.
-    ok: bool, the pair joins two different basins.
-  """
+  basins: segments.Segments
+  border: foreground.PixelList
+  level: jax.Array  # [n]
+  peak: jax.Array  # [T], level of each basin's peak
+  shape: tuple[int, ...]
+
+
+def _pairs(basins, shape, at):
+  """Neighbours ahead of the pixels `at`; whether they are in other basins."""
   h, w = shape
   rows, none = basins.rows, basins.seeds.shape[0]
   y, x = at // w, at % w
@@ -88,73 +95,80 @@ def _pairs(basins, shape, at):
     yield to, on_page & (rows[to] < none) & (rows[to] != rows[at])
 
 
+def _edges(graph, owner, at, live):
+  """Merged basins on both sides of each pass at `at`, and its height."""
+  rows, level = graph.basins.rows, graph.level
+  for to, ok in _pairs(graph.basins, graph.shape, at):
+    one, two = owner[rows[at]], owner[rows[jnp.where(ok, to, at)]]
+    yield live & (one != two), one, two, jnp.minimum(level[at], level[to])
+
+
+def _find_passes(graph, owner):
+  """Height of the highest pass out of each merged basin; -inf if none."""
+  size = owner.shape[0]
+
+  def step(passes, at, live):
+    for ok, one, two, height in _edges(graph, owner, at, live):
+      for row in (one, two):
+        place = foreground.drop_unless(ok, row, size)
+        passes = passes.at[place].max(height, mode="drop")
+    return passes
+
+  low = jnp.full(size, -jnp.inf, graph.level.dtype)
+  return foreground.for_chunks(graph.border, step, low)
+
+
+def _join_higher(graph, owner, passes, min_depth):
+  """Points shallow basins at a higher one across their highest pass."""
+  size, peak = owner.shape[0], graph.peak
+
+  def step(partner, at, live):
+    for ok, one, two, height in _edges(graph, owner, at, live):
+      for low, high in ((one, two), (two, one)):
+        depth = peak[low] - height
+        join = ok & (height == passes[low])
+        join &= (depth < min_depth) | (depth <= 0)
+        # Rows are in raster order: of equal peaks the first is the higher.
+        tie = (peak[high] == peak[low]) & (high < low)
+        join &= (peak[high] > peak[low]) | tie
+        place = foreground.drop_unless(join, low, size)
+        # Several may qualify; any will do, the largest is reproducible.
+        partner = partner.at[place].max(high, mode="drop")
+    return partner
+
+  nobody = jnp.full(size, -1, jnp.int32)
+  partner = foreground.for_chunks(graph.border, step, nobody)
+  return jnp.where(partner >= 0, partner, owner)
+
+
 def _merge(basins, levels, min_depth):
   """Joins shallow basins to higher ones; see `find_basins`."""
-  rows, size = basins.rows, basins.seeds.shape[0]
-  level, peak = levels.reshape(-1), levels.reshape(-1)[basins.seeds]
-  numbers = basins.numbers()
+  size, level = basins.seeds.shape[0], levels.reshape(-1)
 
   def on_border(at):
     pairs = _pairs(basins, levels.shape, at)
     return jnp.stack([ok for _, ok in pairs]).any(0)
 
   border = foreground.select(basins.pixels, on_border)
-
-  def edges(owner, at, live):
-    """Merged basins and height of the passes between `at` and neighbours."""
-    for to, ok in _pairs(basins, levels.shape, at):
-      one, two = owner[rows[at]], owner[rows[jnp.where(ok, to, at)]]
-      yield live & (one != two), one, two, jnp.minimum(level[at], level[to])
-
-  def find_passes(owner):
-    def step(passes, at, live):
-      for ok, one, two, height in edges(owner, at, live):
-        for row in (one, two):
-          place = foreground.drop_unless(ok, row, size)
-          passes = passes.at[place].max(height, mode="drop")
-      return passes
-
-    low = jnp.full(size, -jnp.inf, levels.dtype)
-    return foreground.for_chunks(border, step, low)
-
-  def join_higher(owner, passes):
-    """Points shallow basins at a higher one across their highest pass."""
-
-    def step(partner, at, live):
-      for ok, one, two, height in edges(owner, at, live):
-        for low, high in ((one, two), (two, one)):
-          depth = peak[low] - height
-          join = ok & (height == passes[low])
-          join &= (depth < min_depth) | (depth <= 0)
-          # Rows are in raster order: of equal peaks the first is the higher.
-          tie = (peak[high] == peak[low]) & (high < low)
-          join &= (peak[high] > peak[low]) | tie
-          place = foreground.drop_unless(join, low, size)
-          # Several may qualify; any will do, the largest is reproducible.
-          partner = partner.at[place].max(high, mode="drop")
-      return partner
-
-    nobody = jnp.full(size, -1, jnp.int32)
-    partner = foreground.for_chunks(border, step, nobody)
-    return jnp.where(partner >= 0, partner, owner)
+  graph = _Graph(basins, border, level, level[basins.seeds], levels.shape)
 
   def round_(state):
     owner, passes, _, i = state
-    joined = join_higher(owner, passes)
+    joined = _join_higher(graph, owner, passes, min_depth)
     changed = jnp.any(joined != owner)
-    joined = foreground.jump_pointers(joined, numbers)
-    return joined, find_passes(joined), changed, i + 1
+    joined = foreground.jump_pointers(joined, basins.numbers())
+    return joined, _find_passes(graph, joined), changed, i + 1
 
   def unfinished(state):
     return state[2] & (state[3] < _MAX_ROUNDS)
 
   owner = jnp.arange(size, dtype=jnp.int32)
-  start = (owner, find_passes(owner), jnp.array(True), jnp.int32(0))
+  start = (owner, _find_passes(graph, owner), jnp.array(True), jnp.int32(0))
   owner, passes, _, _ = jax.lax.while_loop(unfinished, round_, start)
 
   def spread(rows, at, live):
     place = foreground.drop_unless(live, at, rows.shape[0])
     return rows.at[place].set(owner[rows[at]], mode="drop")
 
-  rows = foreground.for_chunks(basins.pixels, spread, rows)
+  rows = foreground.for_chunks(basins.pixels, spread, basins.rows)
   return basins._replace(rows=rows), passes

@@ -34,30 +34,7 @@ def measure_components(
     Differs from the original: centres are not truncated to whole pixels and
     mean sizes skip pixels without a size (`cfg.legacy` truncates).
   """
-  w = levels.shape[1]
-  level, size = levels.reshape(-1), sizes.reshape(-1, 2)
-  num_rows = components.seeds.shape[0]
-
-  def step(state, at, live):
-    ints, floats, highest = state
-    row = foreground.drop_unless(live, components.rows[at], num_rows)
-    y, x = at // w, at % w
-    energy = jnp.round(level[at] * _STEPS).astype(jnp.int32)
-    one = jnp.ones_like(at)
-    parts = (one, energy, y // _LOW, y % _LOW, x // _LOW, x % _LOW)
-    ints = ints.at[row].add(jnp.stack(parts, 1), mode="drop")
-    hw = size[at]
-    known = (hw > 0).all(1, keepdims=True).astype(hw.dtype)
-    parts = jnp.concatenate((known, hw * known), 1)
-    floats = floats.at[row].add(parts, mode="drop")
-    return ints, floats, highest.at[row].max(hw, mode="drop")
-
-  start = (
-    jnp.zeros((num_rows, 6), jnp.int32),
-    jnp.zeros((num_rows, 3), size.dtype),
-    jnp.zeros((num_rows, 2), size.dtype),
-  )
-  ints, floats, highest = foreground.for_chunks(components.pixels, step, start)
+  ints, floats, highest = _sum_components(components, levels, sizes)
 
   def confidence(rows):
     area, energy = ints[rows, 0], ints[rows, 1]
@@ -81,6 +58,40 @@ def measure_components(
     valid=valid,
     count=count,
   )
+
+
+def _sum_components(components, levels, sizes):
+  """Sums by row; `ints` are exact for an object as large as the page.
+
+  Returns:
+    ints: [T, 6] area, energy in sixteenths, y and x in two parts each.
+    floats: [T, 3] pixels with a size, sums of their heights and widths.
+    highest: [T, 2] largest height and width.
+  """
+  w = levels.shape[1]
+  level, size = levels.reshape(-1), sizes.reshape(-1, 2)
+  num_rows = components.seeds.shape[0]
+
+  def step(state, at, live):
+    ints, floats, highest = state
+    row = foreground.drop_unless(live, components.rows[at], num_rows)
+    y, x = at // w, at % w
+    energy = jnp.round(level[at] * _STEPS).astype(jnp.int32)
+    one = jnp.ones_like(at)
+    parts = (one, energy, y // _LOW, y % _LOW, x // _LOW, x % _LOW)
+    ints = ints.at[row].add(jnp.stack(parts, 1), mode="drop")
+    hw = size[at]
+    known = (hw > 0).all(1, keepdims=True).astype(hw.dtype)
+    parts = jnp.concatenate((known, hw * known), 1)
+    floats = floats.at[row].add(parts, mode="drop")
+    return ints, floats, highest.at[row].max(hw, mode="drop")
+
+  start = (
+    jnp.zeros((num_rows, 6), jnp.int32),
+    jnp.zeros((num_rows, 3), size.dtype),
+    jnp.zeros((num_rows, 2), size.dtype),
+  )
+  return foreground.for_chunks(components.pixels, step, start)
 
 
 def _mean_coordinate(high, low, area, legacy):
@@ -123,27 +134,7 @@ def measure_basins(
   """
   w = levels.shape[1]
   level, size = levels.reshape(-1), sizes.reshape(-1, 2)
-  num_rows = basins.seeds.shape[0]
-
-  def step(state, at, live):
-    area, sums, highest = state
-    row = foreground.drop_unless(live, basins.rows[at], num_rows)
-    offset, on_page = _offset(at, basins.seeds[row], levels.shape)
-    base = jnp.maximum(passes[row], cfg.energy_cutoff)
-    weight = jnp.where(on_page, jnp.maximum(level[at] - base, 0), 0)
-    hw = size[at]
-    known = weight * (hw > 0).all(1)
-    parts = (weight, *(weight * offset), known, *(known * hw.T))
-    sums = sums.at[row].add(jnp.stack(parts, 1), mode="drop")
-    area = area.at[row].add(1, mode="drop")
-    return area, sums, highest.at[row].max(hw, mode="drop")
-
-  start = (
-    jnp.zeros(num_rows, jnp.int32),
-    jnp.zeros((num_rows, 6), level.dtype),
-    jnp.zeros((num_rows, 2), size.dtype),
-  )
-  area, sums, highest = foreground.for_chunks(basins.pixels, step, start)
+  area, sums, highest = _sum_basins(basins, passes, levels, sizes, cfg)
 
   def keep(row):
     high = level[basins.seeds[row]] >= cfg.min_seed_level
@@ -173,6 +164,39 @@ def measure_basins(
     valid=valid,
     count=count,
   )
+
+
+def _sum_basins(basins, passes, levels, sizes, cfg):
+  """Sums by row.
+
+  Returns:
+    area: [T] pixels.
+    sums: [T, 6] weights, times the offset from the peak in y and x; weights
+      of the pixels with a size, times their height and width.
+    highest: [T, 2] largest height and width.
+  """
+  level, size = levels.reshape(-1), sizes.reshape(-1, 2)
+  num_rows = basins.seeds.shape[0]
+
+  def step(state, at, live):
+    area, sums, highest = state
+    row = foreground.drop_unless(live, basins.rows[at], num_rows)
+    offset, on_page = _offset(at, basins.seeds[row], levels.shape)
+    base = jnp.maximum(passes[row], cfg.energy_cutoff)
+    weight = jnp.where(on_page, jnp.maximum(level[at] - base, 0), 0)
+    hw = size[at]
+    known = weight * (hw > 0).all(1)
+    parts = (weight, *(weight * offset), known, *(known * hw.T))
+    sums = sums.at[row].add(jnp.stack(parts, 1), mode="drop")
+    area = area.at[row].add(1, mode="drop")
+    return area, sums, highest.at[row].max(hw, mode="drop")
+
+  start = (
+    jnp.zeros(num_rows, jnp.int32),
+    jnp.zeros((num_rows, 6), level.dtype),
+    jnp.zeros((num_rows, 2), size.dtype),
+  )
+  return foreground.for_chunks(basins.pixels, step, start)
 
 
 def _offset(at, peak, shape):
