@@ -20,6 +20,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   c.data.builder = "deepscores"
   c.data.builder_config = "dense_2017"
   c.data.nonempty_prob = 1.0
+  c.targets.disc_center = "rounded"
   if arg == "runlocal":
     shrink(c)
   return c

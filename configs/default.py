@@ -53,6 +53,7 @@ def get_config() -> ml_collections.ConfigDict:
   t.num_energy_levels = 20
   t.energy_disc = "fixed"  # fixed: energy_disc_px; box: 0.8 x the box
   t.energy_disc_px = 17
+  t.disc_center = "exact"  # exact; rounded (the paper): up to 1 px away
   t.energy_shape = "oval"  # oval, square
   t.energy_profile = "linear"  # linear, root, quadratic
   t.class_disc_px = 9
@@ -132,7 +133,6 @@ def get_config() -> ml_collections.ConfigDict:
   e.min_saddle_depth = 1.0  # watershed: levels of dip between two objects
   e.smooth = 0  # watershed: passes of a 3 x 3 filter before the peaks
   e.class_pixels = 9  # watershed: pixels around a peak that vote on its class
-  e.rounded_disc_px = 0  # undo the rounding of discs of this size; 0 = do not
   e.max_detections = 2048  # slots K of a page
   e.size = "mean"  # mean, max (the paper's)
   e.legacy = False  # threshold exactly as the original, quirks included

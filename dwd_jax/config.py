@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _CHOICES = {
   "targets.energy_disc": ("fixed", "box"),
+  "targets.disc_center": ("exact", "rounded"),
   "targets.energy_shape": ("oval", "square"),
   "targets.energy_profile": ("linear", "root", "quadratic"),
   "targets.class_overlap": ("last", "nearest"),
@@ -100,6 +101,11 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
     section, key = path.split(".")
     if config[section][key] < 1:
       raise InputError(f"config: {path} must be at least 1")
+  if not 1 <= config.losses.class_pixels <= losses.MAX_CLASS_PIXELS:
+    raise InputError(
+      f"config: losses.class_pixels is {config.losses.class_pixels}; use 1 to"
+      f" {losses.MAX_CLASS_PIXELS}"
+    )
   for size in config.data.crop_hw:
     if size % dwd.SIZE_MULTIPLE:
       raise InputError(

@@ -29,6 +29,9 @@ class TargetConfig:
     num_energy_levels: E; level 0 is background, E - 1 the centre.
     energy_disc: "fixed" (energy_disc_px) or "box" (0.8 x the box).
     energy_disc_px: diameter of the fixed energy disc.
+    disc_center: "exact": the fixed energy disc lies around the box's centre to
+      a fraction of a pixel, other discs around the pixel that holds it;
+      "rounded": all discs are placed as the paper did, up to 1 px away.
     energy_shape: "oval" or "square".
     energy_profile: "linear", "root" or "quadratic" decrease from the centre.
     class_disc_px: diameter of the class disc.
@@ -42,6 +45,7 @@ class TargetConfig:
   num_energy_levels: int = 20
   energy_disc: str = "fixed"
   energy_disc_px: int = 17
+  disc_center: str = "rounded"
   energy_shape: str = "oval"
   energy_profile: str = "linear"
   class_disc_px: int = 9
@@ -76,14 +80,19 @@ def _fixed_disc(
   return np.argwhere(inside).astype(np.int32), level[inside]
 
 
-def _disc_start(boxes_yxyx, size):
+def _disc_start(boxes_yxyx, size, center: str = "rounded"):
   """Top-left pixel of a disc of `size` px laid on the boxes' centres.
 
-  Rounds half to even twice, as the original; `size` [..., 1 or 2].
+  "rounded" rounds half to even twice, as the original; "exact" centres odd
+  discs on the pixel that holds the box's centre. `size` is [..., 1 or 2].
   """
   top_left = boxes_yxyx[..., :2]
   box_hw = boxes_yxyx[..., 2:] - top_left
-  return jnp.round(top_left + jnp.round((box_hw - size) / 2)).astype(jnp.int32)
+  if center == "exact":
+    start = jnp.floor(top_left + box_hw / 2 - (size - 1) / 2)
+  else:
+    start = jnp.round(top_left + jnp.round((box_hw - size) / 2))
+  return start.astype(jnp.int32)
 
 
 def _flat_index(start, offsets, groups, box_mask, shape):
@@ -121,13 +130,16 @@ def render_energy(
   """
   if cfg.energy_disc == "box":
     return _render_box_energy(boxes_yxyx, groups, box_mask, hw, num_groups, cfg)
-  offsets, levels = _fixed_disc(
-    cfg.energy_disc_px,
-    cfg.energy_shape,
-    cfg.energy_profile,
-    cfg.num_energy_levels,
-  )
-  start = _disc_start(boxes_yxyx, float(cfg.energy_disc_px))
+  if cfg.disc_center == "exact":
+    start, offsets, levels = _exact_discs(boxes_yxyx, cfg)
+  else:
+    offsets, levels = _fixed_disc(
+      cfg.energy_disc_px,
+      cfg.energy_shape,
+      cfg.energy_profile,
+      cfg.num_energy_levels,
+    )
+    start = _disc_start(boxes_yxyx, float(cfg.energy_disc_px))
   shape = (*hw, num_groups)
   index = _flat_index(start, offsets, groups, box_mask, shape)
   values = jnp.broadcast_to(jnp.asarray(levels), index.shape)
@@ -135,11 +147,32 @@ def render_energy(
   return flat.at[index].max(values, mode="drop").reshape(shape)
 
 
+def _exact_discs(boxes_yxyx, cfg):
+  """Fixed discs around centres between pixels.
+
+  Returns top-left pixels [N, 2], offsets [P, 2] and levels [N, P], 0 outside.
+  """
+  size = cfg.energy_disc_px + 1  # a disc between pixels touches one more
+  center = (boxes_yxyx[:, :2] + boxes_yxyx[:, 2:]) / 2
+  start = jnp.floor(center - cfg.energy_disc_px / 2)
+  offsets = np.argwhere(np.ones((size, size), bool)).astype(np.int32)
+  # Distance of the middle of each pixel from the centre.
+  delta = jnp.abs(start[:, None] + offsets + 0.5 - center[:, None])  # [N, P, 2]
+  if cfg.energy_shape == "square":
+    distance = delta.max(-1)
+  else:
+    distance = jnp.sqrt((delta**2).sum(-1))
+  value = jnp.clip(1 - distance / ((cfg.energy_disc_px - 1) / 2), 0, 1)
+  value = _profile(value, 1.0, cfg.energy_profile)
+  levels = jnp.round((cfg.num_energy_levels - 1) * value).astype(jnp.int32)
+  return start.astype(jnp.int32), offsets, levels
+
+
 def _render_box_energy(boxes_yxyx, groups, box_mask, hw, num_groups, cfg):
   """Discs of 0.8 x the box; one pass over the whole map for every box."""
   box_hw = boxes_yxyx[:, 2:] - boxes_yxyx[:, :2]
   sizes = jnp.maximum(jnp.floor(_BOX_SHARE * box_hw), 1.0)  # [N, 2]
-  starts = _disc_start(boxes_yxyx, sizes)
+  starts = _disc_start(boxes_yxyx, sizes, cfg.disc_center)
   rows = jnp.arange(hw[0])[:, None]
   columns = jnp.arange(hw[1])[None]
   group_ids = jnp.arange(num_groups)
@@ -185,6 +218,7 @@ def render_owner(
   num_groups: int,
   disc_px: int,
   overlap: str,
+  center: str = "rounded",
 ) -> Int[Array, "H W G"]:
   """Index of the box whose disc covers a pixel; -1 = background.
 
@@ -197,10 +231,11 @@ def render_owner(
     disc_px: diameter of the round disc.
     overlap: "last" (the later box, as the paper) or "nearest" (centre; the
       later box where two are as near).
+    center: see `TargetConfig.disc_center`.
   """
   n = boxes_yxyx.shape[0]
   offsets, _ = _fixed_disc(disc_px, "oval", "linear", 2)
-  start = _disc_start(boxes_yxyx, float(disc_px))
+  start = _disc_start(boxes_yxyx, float(disc_px), center)
   shape = (*hw, num_groups)
   index = _flat_index(start, offsets, groups, box_mask, shape)
   key = jnp.broadcast_to(jnp.arange(n)[:, None], index.shape)
@@ -220,9 +255,13 @@ def _render_one(boxes_yxyx, labels, box_mask, group_of_class, hw, cfg):
   groups = jnp.asarray(group_of_class)[labels]
   common = (boxes_yxyx, groups, box_mask, hw, num_groups)
   energy = render_energy(*common, cfg)
-  owner = render_owner(*common, cfg.class_disc_px, cfg.class_overlap)
+  owner = render_owner(
+    *common, cfg.class_disc_px, cfg.class_overlap, cfg.disc_center
+  )
   classes = jnp.where(owner < 0, 0, labels[owner] + 1)
-  size_owner = render_owner(*common, cfg.size_disc_px, "nearest")
+  size_owner = render_owner(
+    *common, cfg.size_disc_px, "nearest", cfg.disc_center
+  )
   box_hw = boxes_yxyx[:, 2:] - boxes_yxyx[:, :2]
   sizes = jnp.where((size_owner < 0)[..., None], 0.0, box_hw[size_owner])
   return Targets(energy=energy, classes=classes, sizes_px=sizes, owner=owner)
@@ -257,8 +296,5 @@ def render(
 
 
 def subsample(maps: Array, stride: int) -> Array:
-  """Maps [B, H, W, ...] at a coarser stride: every stride-th pixel.
-
-  The original resized its maps to the nearest pixel, which is the same.
-  """
+  """Every stride-th pixel of maps [B, H, W, ...], as the original resized."""
   return maps[:, ::stride, ::stride]

@@ -26,10 +26,6 @@ class DecodeConfig:
     class_pixels: watershed: pixels around the peak that vote on the class, two
       pixels apart; an odd square number. The threshold method lets every pixel
       vote.
-    rounded_disc_px: undo the rounding of target discs of this diameter to
-      whole pixels as far as the box size tells it; 0 = leave it. See
-      `objects.undo_rounding`.
-    legacy: threshold exactly as the original, quirks included.
     num_energy_levels: E; scores are levels / (E - 1).
   """
 
@@ -42,7 +38,6 @@ class DecodeConfig:
   max_detections: int = 2048
   size: str = "mean"
   class_pixels: int = 9
-  rounded_disc_px: int = 0
   legacy: bool = False
   num_energy_levels: int = 20
 
@@ -64,7 +59,6 @@ class DecodeConfig:
       ("max_detections", 1),
       ("min_area_px", 0),
       ("smooth", 0),
-      ("rounded_disc_px", 0),
       ("min_saddle_depth", 0.0),
       ("energy_cutoff", 0.0),
       ("num_energy_levels", 2),

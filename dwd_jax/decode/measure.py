@@ -152,8 +152,6 @@ def measure_basins(
   mean = sums[:, 4:] / jnp.maximum(known, 1e-6)
   mean = jnp.where(known > 0, mean, size[seeds])
   hw = highest[rows] if cfg.size == "max" else mean
-  if cfg.rounded_disc_px:
-    centers = undo_rounding(centers, hw, cfg.rounded_disc_px)
   return objects.Objects(
     rows=rows,
     seeds=seeds,
@@ -206,26 +204,3 @@ def _offset(at, peak, shape):
   y, x = peak // w - dy, peak % w - dx
   on_page = (y >= 0) & (y < h) & (x >= 0) & (x < w)
   return jnp.stack([dy, dx]), on_page
-
-
-def undo_rounding(
-  centers: Float[jax.Array, "K 2"],
-  sizes: Float[jax.Array, "K 2"],
-  disc_px: int,
-) -> Float[jax.Array, "K 2"]:
-  """Moves centres back by the part of the discs' rounding that is known.
-
-  Targets lay the disc at round(top_left + round((size - disc_px) / 2)), half
-  to even, as the original. The inner rounding depends on the size alone: up
-  to half a pixel, which decides about boxes of 3 px at IoU 0.5.
-
-  Args:
-    centers: (y, x) in pixels.
-    sizes: (height, width) in pixels.
-    disc_px: diameter of the discs in the targets.
-
-  Returns:
-    New centres.
-  """
-  margin = (sizes - disc_px) / 2
-  return centers + (margin - jnp.round(margin))
