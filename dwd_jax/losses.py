@@ -18,6 +18,8 @@ from dwd_jax.structs import Array, Targets
 from dwd_jax.targets import subsample
 
 Metrics = dict[str, Array]
+MAX_CLASS_PIXELS = 65535
+_MAX_LOG_SIZE = 14.0  # 1.2 million px: squares stay finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,8 @@ class LossConfig:
     class_weights: "none", "by_class" (classes of the batch get the same total
       weight) or "by_object" (objects do).
     class_pixels: most foreground pixels of an image (all groups together) at
-      which the class head is evaluated; more are thinned evenly.
+      which the class head is evaluated, up to MAX_CLASS_PIXELS; more are
+      thinned evenly.
   """
 
   energy_focal_gamma: float = 0.0
@@ -76,7 +79,8 @@ def softmax_cross_entropy(
   # The target sums to 1, so the normaliser stays outside of the sum.
   loss = jax.nn.logsumexp(logits, -1) - (target * logits).sum(-1)
   if focal_gamma:
-    loss = loss * (1 - jnp.exp(-loss)) ** focal_gamma
+    # Below gamma = 1 the power has no slope at 0, and sure pixels reach it.
+    loss = loss * jnp.maximum(-jnp.expm1(-loss), 1e-7) ** focal_gamma
   return loss
 
 
@@ -87,9 +91,18 @@ def weighted_mean(
   return (values * weights).sum() / jnp.maximum(weights.sum(), 1e-6)
 
 
-def _reduce(losses: list[Array], how: str) -> Array:
+def _reduce(
+  losses: list[Array], how: str, used: list[Array] | None = None
+) -> Array:
+  """Mean or minimum of the strides' losses, of those in use; 0 if none is."""
   stacked = jnp.stack(losses)
-  return stacked.min() if how == "min" else stacked.mean()
+  if used is None:
+    return stacked.min() if how == "min" else stacked.mean()
+  count = jnp.stack(used)
+  if how == "min":
+    lowest = jnp.where(count, stacked, jnp.inf).min()
+    return jnp.where(count.any(), lowest, 0.0)
+  return weighted_mean(stacked, count.astype(jnp.float32))
 
 
 def energy_loss(
@@ -144,33 +157,22 @@ def select_pixels(
 
   Args:
     mask: elements to choose from.
-    budget: number of indices returned.
+    budget: number of indices returned, 1 .. MAX_CLASS_PIXELS.
 
   Returns:
     Indices (n where there are fewer than `budget` True elements) and which of
     them are real. All True elements are chosen if there are at most `budget`.
   """
-  rank = jnp.cumsum(mask) - 1
-  count = rank[-1] + 1
-  # Element r of `count` goes to slot r * budget // count when thinned; float32
-  # would round ranks of large maps, so quotients are taken piecewise.
-  slot = jnp.where(count <= budget, rank, _scaled(rank, budget, count))
-  previous = jnp.where(
-    count <= budget, rank - 1, _scaled(rank - 1, budget, count)
-  )
-  chosen = mask & (slot != previous)
-  target = jnp.where(chosen, slot, budget)
-  indices = jnp.full(budget, mask.shape[0], jnp.int32)
-  indices = indices.at[target].set(
-    jnp.arange(mask.shape[0], dtype=jnp.int32), mode="drop"
-  )
-  return indices, indices < mask.shape[0]
-
-
-def _scaled(rank, budget, count):
-  """floor(rank * budget / count); -1 for rank -1, monotone in rank."""
-  scaled = jnp.floor(rank.astype(jnp.float32) * (budget / count))
-  return jnp.minimum(scaled.astype(jnp.int32), budget - 1)
+  seen = jnp.cumsum(mask)
+  count = seen[-1]
+  slot = jnp.arange(budget, dtype=jnp.uint32)
+  # Slot s takes True element number ceil(s * count / budget), in whole numbers
+  # that stay below 2 ** 32 because the budget stays below 2 ** 16.
+  whole, rest = jnp.divmod(count.astype(jnp.uint32), jnp.uint32(budget))
+  rank = slot * whole + (slot * rest + jnp.uint32(budget - 1)) // budget
+  rank = jnp.where(count <= budget, slot, rank).astype(jnp.int32)
+  indices = jnp.searchsorted(seen, rank + 1).astype(jnp.int32)
+  return indices, slot < count
 
 
 def class_loss(
@@ -231,13 +233,13 @@ def size_loss(
     log_sizes: predicted log (height, width) at stride 1, pixels.
     targets: at stride 1.
     cfg: options; "mse" and "smooth_l1" compare pixels, "log_l1" log-sizes.
-    strides: as in `energy_loss`; strides that meet no disc count 0.
+    strides: as in `energy_loss`; those that meet no disc do not count.
     reduction: as in `energy_loss`.
 
   Returns:
     The loss, divided by the number of disc pixels, and metrics.
   """
-  losses = []
+  losses, used = [], []
   for stride in strides:
     predicted = subsample(log_sizes, stride)
     wanted = subsample(targets.sizes_px, stride)
@@ -247,16 +249,22 @@ def size_loss(
     predicted = jnp.where(weights[..., None] > 0, predicted, 0.0)
     loss = _size_error(predicted, wanted, cfg.size_loss).sum(-1)
     losses.append(weighted_mean(loss, weights))
-  error = jnp.abs(jnp.exp(log_sizes) - targets.sizes_px).mean(-1)
-  on_disc = (targets.sizes_px[..., 0] > 0).astype(jnp.float32)
-  metrics = {"size_error_px": weighted_mean(error, on_disc)}
-  return _reduce(losses, reduction), metrics
+    used.append(weights.any())
+  on_disc = targets.sizes_px[..., 0] > 0
+  error = jnp.abs(_size_px(log_sizes) - targets.sizes_px).mean(-1)
+  metrics = {"size_error_px": weighted_mean(error, on_disc.astype(jnp.float32))}
+  return _reduce(losses, reduction, used), metrics
+
+
+def _size_px(log_sizes):
+  """Sizes in pixels, limited so that a stage without this loss can run wild."""
+  return jnp.exp(jnp.minimum(log_sizes, _MAX_LOG_SIZE))
 
 
 def _size_error(log_sizes, sizes_px, kind: str):
   if kind == "log_l1":
     return jnp.abs(log_sizes - jnp.log(sizes_px))
-  error = jnp.exp(log_sizes) - sizes_px
+  error = _size_px(log_sizes) - sizes_px
   if kind == "mse":
     return error**2
   return jnp.where(jnp.abs(error) < 1, 0.5 * error**2, jnp.abs(error) - 0.5)

@@ -204,7 +204,9 @@ def combine(
   history = jnp.concatenate([values[:, None], history[:, :-1]], axis=1)
   means = jnp.maximum(jnp.nanmean(history, axis=1), 1e-8)
   weights = jnp.where(plan.balance, plan.factors / means, plan.factors)
-  return (weights * losses).sum(), history
+  # A loss that is not trained may grow without limit: 0 times it may be NaN.
+  total = jnp.where(plan.factors > 0, weights * losses, 0.0).sum()
+  return total, history
 
 
 def train_step(
