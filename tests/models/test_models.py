@@ -108,22 +108,26 @@ def test_resnet_has_the_right_shapes_and_size(depth):
 @pytest.mark.parametrize(
   "bottleneck", [False, True], ids=["basic", "bottleneck"]
 )
-def test_blocks_start_as_the_identity(bottleneck):
+def test_blocks_add_to_their_input(bottleneck):
   norm = functools.partial(nn.BatchNorm, use_running_average=False)
-  channels = 16 if bottleneck else 4
   block = Block(4, 1, bottleneck, norm, jnp.float32)
-  x = _distinct((1, 6, 6, channels))
-  variables = block.init(jax.random.key(0), x)
-  y, _ = block.apply(variables, x, mutable=["batch_stats"])
-  np.testing.assert_array_equal(y, np.maximum(x, 0))
-  kernels = [
-    v["kernel"].shape for v in variables["params"].values() if "kernel" in v
+  x = _distinct((1, 6, 6, 16 if bottleneck else 4))
+  variables = jax.eval_shape(lambda: block.init(jax.random.key(0), x))
+  params = jax.tree.map(lambda v: np.ones(v.shape, v.dtype), variables)[
+    "params"
   ]
+  kernels = [v["kernel"].shape for v in params.values() if "kernel" in v]
   assert kernels == (
     [(1, 1, 16, 4), (3, 3, 4, 4), (1, 1, 4, 16)]
     if bottleneck
     else [(3, 3, 4, 4)] * 2
   )
+  # Nothing comes from a branch that ends with a scale of 0 and a bias of 2.
+  last = params["bn3" if bottleneck else "bn2"]
+  last["scale"] *= 0
+  last["bias"] += 1
+  y, _ = block.apply({"params": params}, x, mutable=["batch_stats"])
+  np.testing.assert_array_equal(y, np.maximum(x + 2, 0))
 
 
 def _model(**changes) -> dwd.DWDNet:
@@ -135,6 +139,7 @@ def _model(**changes) -> dwd.DWDNet:
     "backbone_width": 4,
     "filters": 4,
     "bn_momentum": 0.75,
+    "decoder_norm": True,
   }
   return dwd.make_model(dwd.ModelConfig(**(fields | changes)))
 
@@ -246,18 +251,20 @@ def _names(tree):
   }
 
 
-def _refinenet_names(prefix):
+def _refinenet_names(prefix, norm):
   for level in (1, 2, 3, 4):
-    units = [
+    convs = [
       f"{unit}_conv{i}"
       for unit in ("in1", "in2", "pool", "out")
       for i in (1, 2)
     ]
-    fuse = ["fuse_fine", "fuse_coarse"] if level < 4 else []
-    for name in ["adapt", *units, *fuse]:
-      yield from (
-        f"{prefix}/level{level}_{name}/{k}" for k in ("bias", "kernel")
-      )
+    convs += ["adapt"] + ["fuse_fine", "fuse_coarse"] * (level < 4)
+    for name in (f"{prefix}/level{level}_{conv}" for conv in convs):
+      yield f"{name}/kernel"
+      if norm:
+        yield from (f"{name}_bn/bias", f"{name}_bn/scale")
+      else:
+        yield f"{name}/bias"
 
 
 def _backbone_names():
@@ -283,11 +290,16 @@ HEADS = {
 
 def test_names_of_parameters_are_stable():
   # Checkpoints and patterns of frozen parameters depend on them.
-  shared = _names(_shapes(_model())["params"])
-  assert shared == HEADS | {*_backbone_names(), *_refinenet_names("refinenet")}
+  shared = HEADS | {*_backbone_names(), *_refinenet_names("refinenet", True)}
+  assert _names(_shapes(_model())["params"]) == shared
+  plain = HEADS | {*_backbone_names(), *_refinenet_names("refinenet", False)}
+  assert _names(_shapes(_model(decoder_norm=False))["params"]) == plain
   separate = _names(_shapes(_model(separate_decoders=True))["params"])
   assert separate == HEADS | {*_backbone_names()}.union(
-    *(_refinenet_names(f"refinenet_{h}") for h in ("energy", "size", "class"))
+    *(
+      _refinenet_names(f"refinenet_{h}", True)
+      for h in ("energy", "size", "class")
+    )
   )
 
 
