@@ -1,0 +1,103 @@
+"""What the benchmarks share: timing within one process, JSON, where it ran."""
+
+import argparse
+import json
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from dwd_jax.structs import Batch
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+  """Arguments that every benchmark has."""
+  result = argparse.ArgumentParser(description=description)
+  result.add_argument("--json", default="", help="file to write the JSON to")
+  result.add_argument("--repeats", type=int, default=7, help="of each timing")
+  return result
+
+
+def measure(fn: Callable, *args: Any, repeats: int = 7) -> dict[str, float]:
+  """Compiles a function and times it.
+
+  Args:
+    fn: a pure function of arrays.
+    *args: its arguments.
+    repeats: timed calls, after one that is not timed.
+
+  Returns:
+    Seconds to compile, median and smallest seconds of a call, compiled GFLOPs
+    and bytes that the compiled function needs for its temporary arrays.
+  """
+  start = time.perf_counter()
+  compiled = jax.jit(fn).lower(*args).compile()
+  compile_s = time.perf_counter() - start
+  jax.block_until_ready(compiled(*args))
+  seconds = []
+  for _ in range(repeats):
+    start = time.perf_counter()
+    jax.block_until_ready(compiled(*args))
+    seconds.append(time.perf_counter() - start)
+  cost = compiled.cost_analysis() or {}
+  memory = compiled.memory_analysis()
+  return {
+    "compile_s": compile_s,
+    "median_s": statistics.median(seconds),
+    "min_s": min(seconds),
+    "gflops": float(cost.get("flops", 0.0)) / 1e9,
+    "temp_mib": getattr(memory, "temp_size_in_bytes", 0) / 2**20,
+  }
+
+
+def made_up_batch(
+  batch_size: int, hw: tuple[int, int], max_boxes: int, num_classes: int
+) -> Batch:
+  """Noise with as many boxes as a dense page has on such an area.
+
+  Args:
+    batch_size: B.
+    hw: (height, width) of the images in pixels.
+    max_boxes: N; about one box for 800 square pixels is real.
+    num_classes: C.
+  """
+  rng = np.random.default_rng(0)
+  count = min(max_boxes, hw[0] * hw[1] // 800)
+  boxes = np.zeros((batch_size, max_boxes, 4), np.float32)
+  top_left = rng.uniform(0, 1, (batch_size, count, 2)) * np.subtract(hw, 16)
+  boxes[:, :count, :2] = top_left
+  boxes[:, :count, 2:] = top_left + rng.uniform(3, 16, top_left.shape)
+  mask = np.zeros((batch_size, max_boxes), bool)
+  mask[:, :count] = True
+  labels = rng.integers(0, num_classes, (batch_size, max_boxes))
+  return Batch(
+    image=rng.random((batch_size, *hw, 1), np.float32),
+    boxes_yxyx=boxes,
+    labels=labels.astype(np.int32),
+    box_mask=mask,
+  )
+
+
+def report(results: dict[str, Any], path: str) -> None:
+  """Prints the results as JSON, and writes them to `path` if it is given."""
+  device = jax.devices()[0]
+  text = json.dumps(
+    {
+      "date": time.strftime("%Y-%m-%d"),
+      "backend": jax.default_backend(),
+      "device": device.device_kind,
+      "machine": platform.machine(),
+      "python": platform.python_version(),
+      "jax": jax.__version__,
+      **results,
+    },
+    indent=2,
+  )
+  print(text)
+  if path:
+    pathlib.Path(path).write_text(text + "\n", encoding="utf8")
