@@ -6,7 +6,6 @@ python -m benchmarks.train_step [--json=FILE] [--backbones=18x48x32,101x64x256]
 import functools
 import sys
 
-
 from benchmarks import common
 from configs import default
 from dwd_jax import config as config_lib
