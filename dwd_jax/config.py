@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -62,17 +63,41 @@ def nearest(key: str, known: list[str]) -> str:
   return f"did you mean '{close[0]}'?" if close else f"known: {sorted(known)}"
 
 
+def unknown_key(path: str) -> str | None:
+  """What is wrong with an override such as "stages[4].steps"; None = nothing.
+
+  Args:
+    path: keys from the top of the config on, joined by dots.
+  """
+  known: Any = default.get_config()
+  for part in re.sub(r"\[[^]]*\]", "", path).split("."):
+    if isinstance(known, tuple) and known:
+      known = known[0]  # entries of a list are alike
+    if not isinstance(known, ml_collections.ConfigDict) or part not in known:
+      keys = list(known) if isinstance(known, ml_collections.ConfigDict) else []
+      return f"config: unknown key '{path}'; {nearest(part, keys)}"
+    known = known[part]
+  return None
+
+
 def _check_keys(config: Mapping, reference: Mapping, prefix: str = "") -> None:
+  section = Mapping | ml_collections.ConfigDict
+  for key in reference:
+    if key not in config:
+      raise InputError(
+        f"config: '{prefix}{key}' is missing; start from the defaults, as"
+        " configs/engraved.py does"
+      )
   for key, value in config.items():
     path = f"{prefix}{key}"
-    if prefix.rstrip(".") in _FREE:
-      continue
     if key not in reference:
+      if prefix.rstrip(".") in _FREE:
+        continue
       raise InputError(
         f"config: unknown key '{path}'; {nearest(key, list(reference))}"
       )
-    if isinstance(reference[key], Mapping | ml_collections.ConfigDict):
-      if not isinstance(value, Mapping | ml_collections.ConfigDict):
+    if isinstance(reference[key], section):
+      if not isinstance(value, section):
         raise InputError(f"config: '{path}' is a section; set keys inside it")
       _check_keys(value, reference[key], f"{path}.")
 

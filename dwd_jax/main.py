@@ -4,10 +4,12 @@ Flags only; see `dwd_jax.train.loop`.
 """
 
 import pathlib
+import re
 import sys
 
 import jax
-from absl import app, flags
+import ml_collections
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from dwd_jax.errors import InputError
@@ -32,6 +34,8 @@ def _fail(message: object) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
   """Reads flags and config; any mistake is one line and exit code 2."""
+  # The libraries tell much that nobody asked for; --verbosity=0 shows it.
+  flags.FLAGS.set_default("verbosity", logging.WARNING)
   try:
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
@@ -39,12 +43,37 @@ def _parse(argv: list[str]) -> list[str]:
     for flag in ("config", "workdir"):
       if flags.FLAGS[flag].value is None:
         _fail(f"--{flag} is missing; give --{flag}=...")
+    if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
+      raise TypeError("get_config() does not return a ConfigDict")
     return rest
-  except (flags.Error, OSError, AttributeError, KeyError, TypeError) as e:
-    _fail(e)
-  except (ValueError, SyntaxError, ImportError) as e:
-    _fail(f"--config: {e}")
+  except flags.UnrecognizedFlagError as e:
+    _fail(f"{e}; --help lists the flags")
+  except Exception as e:  # configs are programs: anything may happen
+    _fail(_why(e, argv))
   raise AssertionError("not reached")
+
+
+def _why(error: Exception, argv: list[str]) -> str:
+  """Names the flag or the key that is wrong, and the remedy."""
+  from dwd_jax import config as config_lib  # only needed where it fails
+
+  text = " ".join(argv[1:])
+  file = re.search(r"(?<!\S)--?config[= ]([^ :]*)", text)
+  if file and not pathlib.Path(file[1]).is_file():
+    return f"--config={file[1]}: no such file; see configs/ for those there are"
+  for key in re.findall(r"(?<!\S)--?config\.([^= ]+)", text):
+    problem = config_lib.unknown_key(key)
+    if problem:
+      return problem
+  if isinstance(error, IndexError):
+    return f"config: {text}: a list has fewer entries than that"
+  if isinstance(error, flags.IllegalFlagValueError):
+    prefix = ""
+  else:
+    prefix = f"--config={file[1] if file else ''}: {type(error).__name__}: "
+  # ml_collections puts a whole traceback into some messages.
+  lines = str(error).strip().splitlines() or [""]
+  return prefix + (lines[-1] if "Traceback" in str(error) else str(error))
 
 
 def _run(mode: str, workdir: pathlib.Path) -> None:
@@ -52,10 +81,10 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   from dwd_jax.train import loop, setup
   from dwd_jax.train.logs import Logs
 
+  run = setup.setup(_CONFIG.value, workdir)
   jax.config.update(
     "jax_compilation_cache_dir", str(workdir / "compilation_cache")
   )
-  run = setup.setup(_CONFIG.value, workdir)
   if mode != "eval":
     state = loop.train(run)
   else:
