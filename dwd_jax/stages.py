@@ -67,7 +67,7 @@ def make_stages(entries: Iterable[Mapping[str, Any]]) -> tuple[Stage, ...]:
     The stages that have steps.
 
   Raises:
-    InputError: an unknown key or a value out of range, or no step at all.
+    InputError: an unknown or missing key, a value out of range, no step at all.
   """
   known = {field.name for field in dataclasses.fields(Stage)}
   stages = []
@@ -78,6 +78,10 @@ def make_stages(entries: Iterable[Mapping[str, Any]]) -> tuple[Stage, ...]:
       raise InputError(
         f"config.stages: unknown key '{min(unknown)}'; known: {sorted(known)}"
       )
+    who = f"stage '{values['name']}'" if "name" in values else "a stage"
+    for key in ("name", "steps", "losses", "factors"):
+      if key not in values:
+        raise InputError(f"config.stages: {who} has no '{key}'; add it")
     for key in ("losses", "factors", "frozen"):
       if key in values:
         values[key] = tuple(values[key])
