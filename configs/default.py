@@ -67,6 +67,7 @@ def get_config() -> ml_collections.ConfigDict:
   m.backbone_depth = 101  # 18, 34, 50, 101, 152
   m.backbone_width = 64  # channels of the first stage
   m.filters = 256  # channels of RefineNet
+  m.class_hidden = 0  # units of a hidden layer in the class head
   m.decoder_norm = False  # batch norm in RefineNet; faster from scratch
   m.separate_decoders = False  # one RefineNet for each head
   m.dtype = "auto"  # auto: bfloat16 on GPU and TPU, float32 on CPU

@@ -35,6 +35,8 @@ class ModelConfig:
     backbone_depth: 18, 34, 50, 101 or 152.
     backbone_width: channels of the backbone's first stage.
     filters: channels of RefineNet.
+    class_hidden: units of a hidden layer in the class head, which is evaluated
+      at single pixels only; 0 = none, as the paper.
     decoder_norm: batch norm in RefineNet, too (the paper: none).
     separate_decoders: one RefineNet for each head instead of one for all.
     dtype: "float32" or "bfloat16", type of the computation.
@@ -47,6 +49,7 @@ class ModelConfig:
   backbone_depth: int = 101
   backbone_width: int = 64
   filters: int = 256
+  class_hidden: int = 0
   decoder_norm: bool = False
   separate_decoders: bool = False
   dtype: str = "float32"
@@ -142,12 +145,15 @@ class DWDNet(nn.Module):
 
   def _class_head(self, features: Array) -> None:
     """Creates the parameters that `class_logits` uses; nothing is computed."""
+    pixel = features[:1, :1, :1]
+    if self.cfg.class_hidden:
+      pixel = nn.Dense(self.cfg.class_hidden, name="class_hidden")(pixel)
     head = nn.Dense(
       self.cfg.num_classes,
       kernel_init=nn.initializers.normal(0.01),
       name="class_head",
     )
-    head(features[:1, :1, :1])
+    head(pixel)
 
 
 def class_logits(
@@ -159,6 +165,9 @@ def class_logits(
     params: parameters of `DWDNet`.
     features: pixels of `Predictions.class_features`, maybe interpolated.
   """
+  if "class_hidden" in params:
+    hidden = params["class_hidden"]
+    features = nn.relu(features @ hidden["kernel"] + hidden["bias"])
   head = params["class_head"]
   return features @ head["kernel"] + head["bias"]
 

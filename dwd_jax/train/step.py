@@ -135,8 +135,8 @@ def dense_class_loss(
   """
   classes, owner = targets.classes, targets.owner
   batch, _, _, groups = classes.shape
-  logits = upsample(
-    dwd.class_logits(params, predictions.class_features), dwd.STRIDE
+  logits = dwd.class_logits(
+    params, upsample(predictions.class_features, dwd.STRIDE)
   )  # [B, H, W, C]
   shape = (*classes.shape, logits.shape[-1])
   logits = dwd.mask_other_groups(
