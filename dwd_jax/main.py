@@ -34,8 +34,6 @@ def _fail(message: object) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
   """Reads flags and config; any mistake is one line and exit code 2."""
-  # The libraries tell much that nobody asked for; --verbosity=0 shows it.
-  flags.FLAGS.set_default("verbosity", logging.WARNING)
   try:
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
@@ -45,6 +43,9 @@ def _parse(argv: list[str]) -> list[str]:
         _fail(f"--{flag} is missing; give --{flag}=...")
     if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
       raise TypeError("get_config() does not return a ConfigDict")
+    # The libraries tell much that nobody asked for; --verbosity=0 shows it.
+    if flags.FLAGS["verbosity"].using_default_value:
+      logging.set_verbosity(logging.WARNING)
     return rest
   except flags.UnrecognizedFlagError as e:
     _fail(f"{e}; --help lists the flags")

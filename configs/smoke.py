@@ -1,0 +1,45 @@
+"""Generated pages, everything as small as can be: does the whole path run?
+
+python -m dwd_jax.main --config=configs/smoke.py --workdir=runs/smoke
+
+Hardware: two CPU cores. Run time: about half a minute, most of it compilation
+(TIME). Score: none, the network sees a few dozen crops; SCORE
+"""
+
+import ml_collections
+
+from configs import default
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the config: six pages, eleven steps in five stages."""
+  c = default.get_config()
+  c.data.builder = "deepscores"
+  c.data.builder_config = "dense_2017"
+  c.data.engrave.pages = 6
+  c.data.engrave.width = 400
+  c.data.engrave.height = 480
+  c.data.engrave.workers = 1
+  c.data.crop_hw = (64, 64)
+  c.data.scales = (1.0,)
+  c.data.eval_scale = 1.0
+  c.data.max_boxes = 64
+  c.groups.num = 2
+  c.model.backbone_depth = 18
+  c.model.backbone_width = 8
+  c.model.filters = 8
+  c.model.decoder_norm = True
+  c.losses.size_loss = "log_l1"
+  c.losses.class_pixels = 256
+  c.optimizer.name = "adam"
+  c.optimizer.learning_rate = 3e-3
+  c.optimizer.l2 = 0.0
+  for stage, steps in zip(c.stages, (2, 2, 2, 1, 4), strict=True):
+    stage.steps = steps
+  c.train.batch_size = 2
+  c.train.log_every = 1
+  c.train.checkpoint_every = 2
+  c.train.eval_every = 8
+  c.decode.max_detections = 256
+  c.eval.overlays = 2
+  return c
