@@ -102,30 +102,23 @@ def _check_keys(config: Mapping, reference: Mapping, prefix: str = "") -> None:
       _check_keys(value, reference[key], f"{path}.")
 
 
-def validate(config: ml_collections.ConfigDict) -> Settings:
-  """Checks a config against `configs/default.py`.
-
-  Args:
-    config: of the run, overrides applied.
-
-  Returns:
-    Settings of targets, losses, optimizer, stages and decode.
-
-  Raises:
-    InputError: an unknown key (with the nearest known one), a value that is
-      not one of the choices, or stages that make no sense.
-  """
-  _check_keys(config, default.get_config())
+def _check_values(config: ml_collections.ConfigDict) -> None:
+  """Stops at choices that do not exist and numbers out of range."""
   for path, choices in _CHOICES.items():
     section, key = path.split(".")
     if config[section][key] not in choices:
       raise InputError(
         f"config: {path} is {config[section][key]!r}; use one of {choices}"
       )
-  for path in ("train.batch_size", "train.log_every", "train.checkpoint_every"):
-    section, key = path.split(".")
-    if config[section][key] < 1:
-      raise InputError(f"config: {path} must be at least 1")
+  for key in (
+    "batch_size",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "loss_window",
+  ):
+    if config.train[key] < 1:
+      raise InputError(f"config: train.{key} must be at least 1")
   if not 1 <= config.losses.class_pixels <= losses.MAX_CLASS_PIXELS:
     raise InputError(
       f"config: losses.class_pixels is {config.losses.class_pixels}; use 1 to"
@@ -142,6 +135,23 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
       f"config: data.page_multiple {config.data.page_multiple}: use a multiple"
       f" of {dwd.SIZE_MULTIPLE}"
     )
+
+
+def validate(config: ml_collections.ConfigDict) -> Settings:
+  """Checks a config against `configs/default.py`.
+
+  Args:
+    config: of the run, overrides applied.
+
+  Returns:
+    Settings of targets, losses, optimizer, stages and decode.
+
+  Raises:
+    InputError: an unknown key (with the nearest known one), a value that is
+      not one of the choices, or stages that make no sense.
+  """
+  _check_keys(config, default.get_config())
+  _check_values(config)
   return Settings(
     targets=_build(targets.TargetConfig, config.targets),
     losses=_build(losses.LossConfig, config.losses),
