@@ -34,6 +34,9 @@ class ModelCard:
     }
 
 
+_CARD_KEYS = tuple(field.name for field in dataclasses.fields(ModelCard))
+
+
 class Checkpoints:
   """Numbered checkpoints of a run in WORKDIR/checkpoints.
 
@@ -77,9 +80,10 @@ class Checkpoints:
 
   def card(self, step: int) -> dict[str, Any]:
     """What the network of a checkpoint is, see `ModelCard.to_json`."""
-    return self._manager.restore(
-      step, args=ocp.args.Composite(card=ocp.args.JsonRestore())
-    ).card
+    card = self._read(step, card=ocp.args.JsonRestore()).card
+    if not isinstance(card, dict) or set(card) != set(_CARD_KEYS):
+      raise self._unreadable(step, "its card lacks a key")
+    return card
 
   def restore(
     self, step: int, like: TrainState, card: ModelCard
@@ -95,19 +99,34 @@ class Checkpoints:
       The state and the state of the input iterator.
 
     Raises:
-      InputError: the checkpoint belongs to another network.
+      InputError: the checkpoint belongs to another network, was made with
+        another optimizer, is damaged or not there.
     """
     self._check(step, card)
-    restored = self._manager.restore(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(
-          jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        ),
-        data=ocp.args.JsonRestore(),
-      ),
+    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    restored = self._read(
+      step, state=ocp.args.StandardRestore(shapes), data=ocp.args.JsonRestore()
     )
     return restored.state, restored.data
+
+  def _read(self, step: int, **items: Any) -> Any:
+    if step not in self._manager.all_steps():
+      raise InputError(
+        f"{self._folder / str(step)}: no such checkpoint; there are"
+        f" {sorted(self._manager.all_steps())}"
+      )
+    try:
+      return self._manager.restore(step, args=ocp.args.Composite(**items))
+    except (ValueError, KeyError, TypeError, OSError) as e:
+      raise self._unreadable(step, str(e)) from e
+
+  def _unreadable(self, step: int, reason: str) -> InputError:
+    reason = " ".join(reason.split())[:120]
+    return InputError(
+      f"{self._folder / str(step)}: damaged, or made with another"
+      f" optimizer.name or train.loss_window ({reason}); use the config it was"
+      " made with, or remove this folder to go on from the one before"
+    )
 
   def _check(self, step: int, card: ModelCard) -> None:
     """Stops with one line where the networks differ."""

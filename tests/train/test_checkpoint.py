@@ -1,0 +1,176 @@
+"""Checkpoints: what is kept, what comes back, what is refused."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dwd_jax import optim
+from dwd_jax.errors import InputError
+from dwd_jax.train.checkpoint import Checkpoints, ModelCard
+from dwd_jax.train.state import TrainState
+
+CARD = ModelCard(
+  class_names=("clef", "rest"),
+  group_of_class=(0, 1),
+  model={"backbone_depth": 18, "filters": 8},
+)
+
+
+def _state(step=0, optimizer="adam", width=3, window=5):
+  """A state with a handful of numbers that depend on the step."""
+  params = {
+    "stem": {"kernel": jnp.arange(2.0 * width).reshape(2, width) + step},
+    "stem_bn": {"scale": jnp.full(width, 0.5 + step)},
+  }
+  tx = optim.make_optimizer(optim.OptimizerConfig(optimizer))
+  return TrainState(
+    step=jnp.asarray(step, jnp.int32),
+    params=params,
+    batch_stats={"stem_bn": {"mean": jnp.full(width, 0.25 * step)}},
+    opt_state=jax.tree.map(lambda x: x + step, tx.init(params)),
+    loss_history=jnp.full((3, window), jnp.nan).at[0, 0].set(step),
+  )
+
+
+@pytest.fixture
+def open_run(tmp_path):
+  """Opens the checkpoints of one folder; closes them after the test."""
+  opened = []
+
+  def open_(keep=3):
+    opened.append(Checkpoints(tmp_path / "checkpoints", keep))
+    return opened[-1]
+
+  yield open_
+  for checkpoints in opened:
+    checkpoints.close()
+
+
+def _save(checkpoints, *steps, card=CARD, **kwargs):
+  for step in steps:
+    checkpoints.save(step, _state(step, **kwargs), {"step": step}, card)
+  checkpoints.wait()
+
+
+def test_everything_comes_back_bit_by_bit(open_run):
+  _save(open_run(), 7)
+  state, data = open_run().restore(7, _state(), CARD)
+  jax.tree.map(np.testing.assert_array_equal, state, _state(7))
+  assert jax.tree.structure(state) == jax.tree.structure(_state(7))
+  assert data == {"step": 7}
+
+
+def test_the_newest_is_found_and_old_ones_go(open_run):
+  first = open_run(keep=2)
+  assert first.latest_step() is None
+  _save(first, 2, 4, 6)
+  again = open_run(keep=2)
+  assert again.latest_step() == 6
+  state, _ = again.restore(4, _state(), CARD)
+  assert int(state.step) == 4
+  with pytest.raises(InputError, match=r"2: no such checkpoint"):
+    again.restore(2, _state(), CARD)
+
+
+def test_a_step_is_saved_once(open_run):
+  checkpoints = open_run()
+  _save(checkpoints, 3)
+  checkpoints.save(3, _state(9), {"step": 9}, CARD)
+  checkpoints.wait()
+  state, _ = checkpoints.restore(3, _state(), CARD)
+  assert int(state.step) == 3
+
+
+def test_half_a_checkpoint_is_none(open_run, tmp_path):
+  _save(open_run(), 3)
+  folder = tmp_path / "checkpoints"
+  # What a killed process leaves behind.
+  shutil.copytree(folder / "3", folder / "5.orbax-checkpoint-tmp")
+  (folder / "5.orbax-checkpoint-tmp" / "_CHECKPOINT_METADATA").unlink()
+  again = open_run()
+  assert again.latest_step() == 3
+  _save(again, 5)
+  state, _ = open_run().restore(5, _state(), CARD)
+  assert int(state.step) == 5
+
+
+def _other(**changes):
+  return ModelCard(**({**vars(CARD)} | changes))
+
+
+# Caption: the card of the run that reads, what the message says.
+OTHERS = {
+  "other depth": (
+    _other(model={"backbone_depth": 50, "filters": 8}),
+    "backbone_depth is 18 there and 50 here",
+  ),
+  "another key": (
+    _other(model={"backbone_depth": 18, "filters": 8, "norm": True}),
+    "norm is None there and True here",
+  ),
+  "other classes": (
+    _other(class_names=("clef", "note")),
+    "its class_names differ",
+  ),
+  "other groups": (_other(group_of_class=(0, 0)), "its group_of_class differ"),
+}
+
+
+@pytest.mark.parametrize("caption", OTHERS)
+def test_checkpoints_of_other_networks_are_refused(open_run, caption):
+  card, message = OTHERS[caption]
+  checkpoints = open_run()
+  _save(checkpoints, 1)
+  with pytest.raises(InputError, match=message) as e:
+    checkpoints.restore(1, _state(), card)
+  assert "checkpoints/1: checkpoint of another model" in str(e.value)
+  assert "use another --workdir" in str(e.value)
+  assert "\n" not in str(e.value)
+
+
+# Caption: what the run that reads expects, what the message says.
+SHAPES = {
+  "another optimizer": ({"optimizer": "sgd"}, "optimizer"),
+  "longer running means": ({"window": 7}, "loss_window"),
+}
+
+
+@pytest.mark.parametrize("caption", SHAPES)
+def test_checkpoints_of_other_settings_are_refused(open_run, caption):
+  changes, message = SHAPES[caption]
+  checkpoints = open_run()
+  _save(checkpoints, 1)
+  with pytest.raises(InputError, match=message) as e:
+    checkpoints.restore(1, _state(**changes), CARD)
+  assert "checkpoints/1: " in str(e.value)
+  assert "\n" not in str(e.value)
+
+
+# Caption: file of the checkpoint, what happens to it.
+DAMAGES = {
+  "a lost part": ("state", shutil.rmtree),
+  "a lost card": ("card", shutil.rmtree),
+  "a cut card": ("card/metadata", lambda p: p.write_text('{"model"')),
+  "a card of something else": ("card/metadata", lambda p: p.write_text("[]")),
+}
+
+
+@pytest.mark.parametrize("caption", DAMAGES)
+def test_damaged_checkpoints_are_named(open_run, tmp_path, caption):
+  name, damage = DAMAGES[caption]
+  _save(open_run(), 1)
+  damage(tmp_path / "checkpoints" / "1" / name)
+  with pytest.raises(
+    InputError, match=r"checkpoints/1: damaged, .* remove this"
+  ) as e:
+    open_run().restore(1, _state(), CARD)
+  assert "\n" not in str(e.value)
+
+
+def test_cards_are_json():
+  card = CARD.to_json()
+  assert json.loads(json.dumps(card)) == card
