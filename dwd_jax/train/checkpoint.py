@@ -48,7 +48,10 @@ class Checkpoints:
     """Args: `folder` is made if missing; the last `keep` steps stay."""
     self._folder = pathlib.Path(folder).absolute()
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep, create=True, enable_async_checkpointing=True
+      max_to_keep=keep,
+      create=True,
+      cleanup_tmp_directories=True,  # of killed runs
+      enable_async_checkpointing=True,
     )
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
