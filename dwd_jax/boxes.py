@@ -4,6 +4,8 @@ Pure functions on NumPy or JAX arrays (the array type of the input is kept).
 Inside dwd_jax every box is `yxyx` in float32 pixels, half-open.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from jaxtyping import Float
 from dwd_jax.structs import Array
 
 
-def _np_of(boxes):
+def _np_of(boxes) -> Any:
   return jnp if isinstance(boxes, jax.Array) else np
 
 

@@ -80,7 +80,7 @@ def unknown_key(path: str) -> str | None:
   return None
 
 
-def _check_keys(config: Mapping, reference: Mapping, prefix: str = "") -> None:
+def _check_keys(config: Any, reference: Any, prefix: str = "") -> None:
   section = Mapping | ml_collections.ConfigDict
   for key in reference:
     if key not in config:
@@ -102,7 +102,7 @@ def _check_keys(config: Mapping, reference: Mapping, prefix: str = "") -> None:
       _check_keys(value, reference[key], f"{path}.")
 
 
-def _check_values(config: ml_collections.ConfigDict) -> None:
+def _check_values(config: Any) -> None:
   """Stops at choices that do not exist and numbers out of range."""
   for path, choices in _CHOICES.items():
     section, key = path.split(".")

@@ -123,7 +123,7 @@ def main(argv: list[str]) -> None:
   """Runs; bad input ends with one line and exit code 2."""
   del argv
   try:
-    _run(_MODE.value, pathlib.Path(_WORKDIR.value))
+    _run(_MODE.value, pathlib.Path(str(_WORKDIR.value)))
   except InputError as e:
     _fail(e)
 

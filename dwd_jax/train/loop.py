@@ -125,7 +125,8 @@ class _Steps:
     )
     self.waited_s += time.perf_counter() - waiting
     schedule = optim.learning_rate(self._run.settings.optimizer, self.stage)
-    plan = make_plan(self.stage, float(schedule(step - first)))
+    rate = np.asarray(schedule(step - first)).item()
+    plan = make_plan(self.stage, rate)
     state, metrics = self._step(tx)(state, batch, plan)
     self.metrics = (
       metrics if self.metrics is None else _merge(self.metrics, metrics)
@@ -158,6 +159,7 @@ def _merge(a, b):
 
 def _log(logs: Logs, steps: _Steps, run: setup_lib.Run, done: int) -> None:
   """Writes the means since the last log; stops where the loss is not finite."""
+  assert steps.metrics is not None  # a log follows a step
   values = jax.device_get(steps.metrics.compute())
   seconds = time.perf_counter() - steps.started
   batch_size = run.config.train.batch_size

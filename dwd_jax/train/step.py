@@ -237,7 +237,7 @@ def train_step(
     batch.labels,
     batch.box_mask,
     np.asarray(cfg.group_of_class, np.int32),
-    batch.image.shape[1:3],
+    (batch.image.shape[1], batch.image.shape[2]),
     cfg.targets,
   )
 
