@@ -19,11 +19,14 @@ class ModelCard:
     class_names: C names, in the order of the class head.
     group_of_class: energy group of each class.
     model: fields of `ModelConfig`.
+    training: what shapes the rest of the state: name of the optimizer, window
+      of the running means.
   """
 
   class_names: tuple[str, ...]
   group_of_class: tuple[int, ...]
   model: dict[str, Any]
+  training: dict[str, Any]
 
   def to_json(self) -> dict[str, Any]:
     """Plain lists and dicts."""
@@ -31,10 +34,11 @@ class ModelCard:
       "class_names": list(self.class_names),
       "group_of_class": [int(group) for group in self.group_of_class],
       "model": dict(self.model),
+      "training": dict(self.training),
     }
 
 
-_CARD_KEYS = tuple(field.name for field in dataclasses.fields(ModelCard))
+_CARD_KEYS = ("class_names", "group_of_class", "model")
 
 
 class Checkpoints:
@@ -84,7 +88,7 @@ class Checkpoints:
   def card(self, step: int) -> dict[str, Any]:
     """What the network of a checkpoint is, see `ModelCard.to_json`."""
     card = self._read(step, card=ocp.args.JsonRestore()).card
-    if not isinstance(card, dict) or set(card) != set(_CARD_KEYS):
+    if not isinstance(card, dict) or not set(card) >= set(_CARD_KEYS):
       raise self._unreadable(step, "its card lacks a key")
     return card
 
@@ -126,28 +130,27 @@ class Checkpoints:
   def _unreadable(self, step: int, reason: str) -> InputError:
     reason = " ".join(reason.split())[:120]
     return InputError(
-      f"{self._folder / str(step)}: damaged, or made with another"
-      f" optimizer.name or train.loss_window ({reason}); use the config it was"
-      " made with, or remove this folder to go on from the one before"
+      f"{self._folder / str(step)}: damaged ({reason}); remove this folder to"
+      " go on from the checkpoint before"
     )
 
   def _check(self, step: int, card: ModelCard) -> None:
     """Stops with one line where the networks differ."""
     saved, wanted = self.card(step), card.to_json()
+    where = f"{self._folder / str(step)}: checkpoint of another"
     remedy = "use another --workdir, or the config the checkpoint was made with"
-    for key in sorted(set(saved["model"]) | set(wanted["model"])):
-      had, want = saved["model"].get(key), wanted["model"].get(key)
-      if had != want:
-        raise InputError(
-          f"{self._folder / str(step)}: checkpoint of another model: {key} is"
-          f" {had} there and {want} here; {remedy}"
-        )
+    for part in ("model", "training"):
+      # The first checkpoints said nothing of the training.
+      there = saved.get(part, wanted[part])
+      for key in sorted(set(there) | set(wanted[part])):
+        had, want = there.get(key), wanted[part].get(key)
+        if had != want:
+          raise InputError(
+            f"{where} {part}: {key} is {had} there and {want} here; {remedy}"
+          )
     for key in ("class_names", "group_of_class"):
       if saved[key] != wanted[key]:
-        raise InputError(
-          f"{self._folder / str(step)}: checkpoint of another model: its {key}"
-          f" differ; {remedy}"
-        )
+        raise InputError(f"{where} model: its {key} differ; {remedy}")
 
   def wait(self) -> None:
     """Waits until everything is written."""

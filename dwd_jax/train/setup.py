@@ -50,11 +50,17 @@ class Run:
 
   @property
   def card(self) -> checkpoint.ModelCard:
-    """What checkpoints of this run say of its network."""
+    """What checkpoints of this run say of it."""
     model = dataclasses.asdict(self.model.cfg)
     # The type of the computation may change between machines.
     model.pop("dtype")
-    return checkpoint.ModelCard(self.class_names, self.group_of_class, model)
+    training = {
+      "optimizer": self.settings.optimizer.name,
+      "loss_window": self.config.train.loss_window,
+    }
+    return checkpoint.ModelCard(
+      self.class_names, self.group_of_class, model, training
+    )
 
   def source(self, split: str) -> sources.PageSource:
     """Opens a split of the run's records."""

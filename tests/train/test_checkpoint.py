@@ -17,22 +17,23 @@ CARD = ModelCard(
   class_names=("clef", "rest"),
   group_of_class=(0, 1),
   model={"backbone_depth": 18, "filters": 8},
+  training={"optimizer": "adam", "loss_window": 5},
 )
 
 
-def _state(step=0, optimizer="adam", width=3, window=5):
+def _state(step=0):
   """A state with a handful of numbers that depend on the step."""
   params = {
-    "stem": {"kernel": jnp.arange(2.0 * width).reshape(2, width) + step},
-    "stem_bn": {"scale": jnp.full(width, 0.5 + step)},
+    "stem": {"kernel": jnp.arange(6.0).reshape(2, 3) + step},
+    "stem_bn": {"scale": jnp.full(3, 0.5 + step)},
   }
-  tx = optim.make_optimizer(optim.OptimizerConfig(optimizer))
+  tx = optim.make_optimizer(optim.OptimizerConfig("adam"))
   return TrainState(
     step=jnp.asarray(step, jnp.int32),
     params=params,
-    batch_stats={"stem_bn": {"mean": jnp.full(width, 0.25 * step)}},
+    batch_stats={"stem_bn": {"mean": jnp.full(3, 0.25 * step)}},
     opt_state=jax.tree.map(lambda x: x + step, tx.init(params)),
-    loss_history=jnp.full((3, window), jnp.nan).at[0, 0].set(step),
+    loss_history=jnp.full((3, 5), jnp.nan).at[0, 0].set(step),
   )
 
 
@@ -50,9 +51,9 @@ def open_run(tmp_path):
     checkpoints.close()
 
 
-def _save(checkpoints, *steps, card=CARD, **kwargs):
+def _save(checkpoints, *steps):
   for step in steps:
-    checkpoints.save(step, _state(step, **kwargs), {"step": step}, card)
+    checkpoints.save(step, _state(step), {"step": step}, CARD)
   checkpoints.wait()
 
 
@@ -117,6 +118,14 @@ OTHERS = {
     _other(class_names=("clef", "note")),
     "its class_names differ",
   ),
+  "another optimizer": (
+    _other(training={"optimizer": "sgd", "loss_window": 5}),
+    "optimizer is adam there and sgd here",
+  ),
+  "longer running means": (
+    _other(training={"optimizer": "adam", "loss_window": 7}),
+    "loss_window is 5 there and 7 here",
+  ),
   "other groups": (_other(group_of_class=(0, 0)), "its group_of_class differ"),
 }
 
@@ -128,26 +137,8 @@ def test_checkpoints_of_other_networks_are_refused(open_run, caption):
   _save(checkpoints, 1)
   with pytest.raises(InputError, match=message) as e:
     checkpoints.restore(1, _state(), card)
-  assert "checkpoints/1: checkpoint of another model" in str(e.value)
+  assert "checkpoints/1: checkpoint of another " in str(e.value)
   assert "use another --workdir" in str(e.value)
-  assert "\n" not in str(e.value)
-
-
-# Caption: what the run that reads expects, what the message says.
-SHAPES = {
-  "another optimizer": ({"optimizer": "sgd"}, "optimizer"),
-  "longer running means": ({"window": 7}, "loss_window"),
-}
-
-
-@pytest.mark.parametrize("caption", SHAPES)
-def test_checkpoints_of_other_settings_are_refused(open_run, caption):
-  changes, message = SHAPES[caption]
-  checkpoints = open_run()
-  _save(checkpoints, 1)
-  with pytest.raises(InputError, match=message) as e:
-    checkpoints.restore(1, _state(**changes), CARD)
-  assert "checkpoints/1: " in str(e.value)
   assert "\n" not in str(e.value)
 
 
@@ -166,7 +157,7 @@ def test_damaged_checkpoints_are_named(open_run, tmp_path, caption):
   _save(open_run(), 1)
   damage(tmp_path / "checkpoints" / "1" / name)
   with pytest.raises(
-    InputError, match=r"checkpoints/1: damaged, .* remove this"
+    InputError, match=r"checkpoints/1: damaged .*; remove this"
   ) as e:
     open_run().restore(1, _state(), CARD)
   assert "\n" not in str(e.value)
