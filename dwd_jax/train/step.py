@@ -258,7 +258,8 @@ def train_step(
   (loss, (batch_stats, history, metrics)), grads = grad_fn(state.params)
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   updates = jax.tree.map(lambda u: -plan.learning_rate * u, updates)
-  metrics |= {"loss": loss, "gradient_norm": optax.global_norm(grads)}
+  squares = sum(jnp.sum(x * x) for x in jax.tree.leaves(grads))
+  metrics |= {"loss": loss, "gradient_norm": jnp.sqrt(squares)}
   new_state = TrainState(
     step=state.step + 1,
     params=optax.apply_updates(state.params, updates),
