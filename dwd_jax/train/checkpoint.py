@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 
 from dwd_jax.errors import InputError
@@ -93,13 +92,14 @@ class Checkpoints:
     return card
 
   def restore(
-    self, step: int, like: TrainState, card: ModelCard
+    self, step: int, shapes: Any, card: ModelCard
   ) -> tuple[TrainState, dict[str, Any]]:
     """Reads a checkpoint.
 
     Args:
       step: which.
-      like: a state (or its shapes) with the shardings to read into.
+      shapes: of the state, with the shardings to read into, as
+        `state.state_shapes` gives them.
       card: the network that reads it.
 
     Returns:
@@ -110,7 +110,6 @@ class Checkpoints:
         another optimizer, is damaged or not there.
     """
     self._check(step, card)
-    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     restored = self._read(
       step, state=ocp.args.StandardRestore(shapes), data=ocp.args.JsonRestore()
     )

@@ -76,13 +76,21 @@ def train(run: setup_lib.Run) -> state_lib.TrainState:
 
 
 def _start(run, checkpoints, loader) -> tuple[state_lib.TrainState, Any]:
-  """A fresh state, or the newest checkpoint; the loader is set to match."""
-  state, shardings = run.new_state(optim.make_optimizer(run.settings.optimizer))
+  """A fresh state, or the newest checkpoint; the loader is set to match.
+
+  Returns:
+    The state and its shardings.
+  """
+  shapes = run.state_shapes()
+  for stage in run.settings.stages:  # not only when the stage begins
+    optim.frozen_mask(shapes.params, stage.frozen)
   latest = checkpoints.latest_step()
-  if latest is not None:
-    state, data = checkpoints.restore(latest, state, run.card)
+  if latest is None:
+    state = run.new_state()
+  else:
+    state, data = checkpoints.restore(latest, shapes, run.card)
     loader.set_state(data)
-  return state, shardings
+  return state, jax.tree.map(lambda x: x.sharding, shapes)
 
 
 class _Steps:
@@ -249,8 +257,7 @@ def restore_latest(run: setup_lib.Run) -> state_lib.TrainState:
         f"{run.workdir / 'checkpoints'}: no checkpoint; train first, or name"
         " the workdir of a finished run"
       )
-    tx = optim.make_optimizer(run.settings.optimizer)
-    state, _ = checkpoints.restore(latest, run.new_state(tx)[0], run.card)
+    state, _ = checkpoints.restore(latest, run.state_shapes(), run.card)
     return state
   finally:
     checkpoints.close()

@@ -2,7 +2,9 @@
 
 import collections
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +12,7 @@ import ml_collections
 import numpy as np
 
 from dwd_jax import config as config_lib
-from dwd_jax import energy_groups, files
+from dwd_jax import energy_groups, files, optim
 from dwd_jax.data import prepare, sources
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
@@ -72,12 +74,19 @@ class Run:
       self.workdir / "checkpoints", self.config.train.keep_checkpoints
     )
 
-  def new_state(self, tx) -> tuple[state.TrainState, Any]:
-    """A fresh state on the mesh, and its shardings."""
-    return state.create_state(
+  def state_shapes(self) -> Any:
+    """Shapes and shardings of the run's state, see `state.state_shapes`."""
+    return state.state_shapes(self._init(), self.mesh)
+
+  def new_state(self) -> state.TrainState:
+    """A fresh state on the mesh."""
+    return state.create_state(self._init(), self.mesh)
+
+  def _init(self) -> Callable[[], state.TrainState]:
+    return functools.partial(
+      state.new_state,
       self.model,
-      tx,
-      self.mesh,
+      optim.make_optimizer(self.settings.optimizer),
       self.config.seed,
       tuple(self.config.data.crop_hw),
       self.config.train.loss_window,

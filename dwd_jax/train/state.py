@@ -1,6 +1,5 @@
 """TrainState, the device mesh and how arrays lie on it."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -107,32 +106,33 @@ def new_state(
   )
 
 
-def create_state(
-  model: dwd.DWDNet,
-  tx: optax.GradientTransformation,
-  mesh: Mesh,
-  seed: int,
-  hw: tuple[int, int],
-  window: int,
-) -> tuple[TrainState, Any]:
-  """Initialises the state directly in its place on the mesh.
+def state_shapes(init: Callable[[], TrainState], mesh: Mesh) -> Any:
+  """Shapes of a state with their shardings, to restore a checkpoint into.
 
-  Returns:
-    The state and its shardings.
+  Args:
+    init: makes a fresh state, see `new_state`; it is not run.
+    mesh: see `make_mesh`.
   """
-  init: Callable[[], TrainState] = functools.partial(
-    new_state, model, tx, seed, hw, window
+  shapes = jax.eval_shape(init)
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    shapes,
+    state_shardings(shapes, mesh),
   )
-  shardings = state_shardings(jax.eval_shape(init), mesh)
-  # It runs once: optimising this code takes three times longer than not, and
-  # changes nothing but the last bit of some numbers.
+
+
+def create_state(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
+  """Initialises a state directly in its place on the mesh; see `state_shapes`.
+
+  It runs once: optimising this code takes three times longer than not, and
+  changes nothing but the last bit of some numbers.
+  """
   hurry = {"xla_backend_optimization_level": 0}
-  compiled = jax.jit(
+  return jax.jit(
     init,
-    out_shardings=shardings,
+    out_shardings=jax.tree.map(lambda x: x.sharding, state_shapes(init, mesh)),
     compiler_options=hurry if jax.default_backend() == "cpu" else None,
-  )
-  return compiled(), shardings
+  )()
 
 
 def start_stage(

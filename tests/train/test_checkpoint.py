@@ -37,6 +37,12 @@ def _state(step=0):
   )
 
 
+SHAPES = jax.tree.map(
+  lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+  _state(),
+)
+
+
 @pytest.fixture
 def open_run(tmp_path):
   """Opens the checkpoints of one folder; closes them after the test."""
@@ -59,7 +65,7 @@ def _save(checkpoints, *steps):
 
 def test_everything_comes_back_bit_by_bit(open_run):
   _save(open_run(), 7)
-  state, data = open_run().restore(7, _state(), CARD)
+  state, data = open_run().restore(7, SHAPES, CARD)
   jax.tree.map(np.testing.assert_array_equal, state, _state(7))
   assert jax.tree.structure(state) == jax.tree.structure(_state(7))
   assert data == {"step": 7}
@@ -71,10 +77,10 @@ def test_the_newest_is_found_and_old_ones_go(open_run):
   _save(first, 2, 4, 6)
   again = open_run(keep=2)
   assert again.latest_step() == 6
-  state, _ = again.restore(4, _state(), CARD)
+  state, _ = again.restore(4, SHAPES, CARD)
   assert int(state.step) == 4
   with pytest.raises(InputError, match=r"2: no such checkpoint"):
-    again.restore(2, _state(), CARD)
+    again.restore(2, SHAPES, CARD)
 
 
 def test_a_step_is_saved_once(open_run):
@@ -82,7 +88,7 @@ def test_a_step_is_saved_once(open_run):
   _save(checkpoints, 3)
   checkpoints.save(3, _state(9), {"step": 9}, CARD)
   checkpoints.wait()
-  state, _ = checkpoints.restore(3, _state(), CARD)
+  state, _ = checkpoints.restore(3, SHAPES, CARD)
   assert int(state.step) == 3
 
 
@@ -96,7 +102,7 @@ def test_half_a_checkpoint_is_none(open_run, tmp_path):
   assert again.latest_step() == 3
   _save(again, 5)
   assert not (folder / "5.orbax-checkpoint-tmp").exists()
-  state, _ = open_run().restore(5, _state(), CARD)
+  state, _ = open_run().restore(5, SHAPES, CARD)
   assert int(state.step) == 5
 
 
@@ -136,7 +142,7 @@ def test_checkpoints_of_other_networks_are_refused(open_run, caption):
   checkpoints = open_run()
   _save(checkpoints, 1)
   with pytest.raises(InputError, match=message) as e:
-    checkpoints.restore(1, _state(), card)
+    checkpoints.restore(1, SHAPES, card)
   assert "checkpoints/1: checkpoint of another " in str(e.value)
   assert "use another --workdir" in str(e.value)
   assert "\n" not in str(e.value)
@@ -159,7 +165,7 @@ def test_damaged_checkpoints_are_named(open_run, tmp_path, caption):
   with pytest.raises(
     InputError, match=r"checkpoints/1: damaged .*; remove this"
   ) as e:
-    open_run().restore(1, _state(), CARD)
+    open_run().restore(1, SHAPES, CARD)
   assert "\n" not in str(e.value)
 
 
