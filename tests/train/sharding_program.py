@@ -1,0 +1,84 @@
+"""One step on eight pretended devices; run by test_sharding.py.
+
+Prints a line of JSON: how far the step on each mesh is from the one on a single
+device, relative to the largest change of each array, and how the state lies.
+"""
+
+import json
+
+import jax
+import numpy as np
+import train_helpers as helpers
+
+from dwd_jax import optim
+from dwd_jax.train import state as state_lib
+from dwd_jax.train import step as step_lib
+
+# With sgd the change of a parameter is its gradient.
+OPTIMIZER = optim.OptimizerConfig(name="sgd", l2=0.0)
+RATE = 0.1
+
+
+def _distance(before, after, wanted) -> float:
+  """Largest difference of any array, as a share of its largest change."""
+  worst = 0.0
+  for x, a, b in zip(
+    *map(jax.tree.leaves, (before, after, wanted)), strict=True
+  ):
+    x, a, b = (np.asarray(v, np.float64) for v in (x, a, b))
+    change = np.abs(b - x).max()
+    worst = max(worst, float(np.abs(a - b).max() / max(change, 1e-6)))
+  return worst
+
+
+def _bytes_of_device(tree, device) -> int:
+  return sum(
+    shard.data.nbytes
+    for x in jax.tree.leaves(tree)
+    for shard in x.addressable_shards
+    if shard.device == device
+  )
+
+
+def _run(fsdp, start, batch, plan, model, tx, wanted):
+  """One step on a mesh of 8 / fsdp x fsdp devices."""
+  mesh = state_lib.make_mesh(fsdp)
+  shardings = state_lib.state_shardings(start, mesh)
+  step = jax.jit(
+    helpers.step_fn(model, tx),
+    in_shardings=(shardings, state_lib.batch_sharding(mesh), None),
+    out_shardings=(shardings, None),
+    donate_argnums=0,
+  )
+  state = jax.device_put(start, shardings)
+  after, metrics = step(state, batch, plan)
+  kernel = after.params["backbone"]["stage4_block2"]["conv2"]["kernel"]
+  total = sum(x.nbytes for x in jax.tree.leaves(after))
+  return {
+    "mesh": dict(mesh.shape),
+    "kernel": kernel.shape,
+    "shard": kernel.addressable_shards[0].data.shape,
+    "share_of_a_device": _bytes_of_device(after, jax.devices()[0]) / total,
+    "params": _distance(start.params, after.params, wanted[0].params),
+    "averages": _distance(
+      start.batch_stats, after.batch_stats, wanted[0].batch_stats
+    ),
+    "loss": float(metrics.compute()["loss"] / wanted[1].compute()["loss"] - 1),
+    "step": int(after.step),
+  }
+
+
+def main() -> None:
+  model = helpers.tiny_model()
+  tx = optim.make_optimizer(OPTIMIZER)
+  plan = step_lib.make_plan(helpers.COMBINED, RATE)
+  batch = helpers.tiny_batch(size=8)
+  start = jax.device_get(helpers.tiny_state(model, tx))
+  single = jax.jit(helpers.step_fn(model, tx))
+  wanted = jax.device_get(single(start, batch, plan))
+  found = [_run(fsdp, start, batch, plan, model, tx, wanted) for fsdp in (1, 2)]
+  print(json.dumps(found))
+
+
+if __name__ == "__main__":
+  main()
