@@ -11,90 +11,121 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns the defaults, the paper's values where the paper gives one."""
   c = ml_collections.ConfigDict()
   c.seed = 0
+  c.data = _data()
+  c.groups = _groups()
+  c.targets = _targets()
+  c.model = _model()
+  c.losses = _losses()
+  c.optimizer = _optimizer()
+  c.stages = _stages()
+  c.train = _train()
+  c.decode = _decode()
+  c.eval = _eval()
+  return c
 
-  c.data = d = ml_collections.ConfigDict()
-  d.builder = ""  # folder of tfds_builders/: deepscores, muscima_pp
-  d.builder_config = ""  # "" = the builder's first
-  d.manual_dir = ""  # folder with the original files
-  d.data_dir = ""  # prepared records; "" = WORKDIR/data
-  d.train_split = "train"
-  d.eval_split = "val"  # watched during the training
-  d.test_split = "test"  # evaluated once at the end, never tuned on
+
+def _data() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  c.builder = ""  # folder of tfds_builders/: deepscores, muscima_pp
+  c.builder_config = ""  # "" = the builder's first
+  c.manual_dir = ""  # folder with the original files
+  c.data_dir = ""  # prepared records; "" = WORKDIR/data
+  c.train_split = "train"
+  c.eval_split = "val"  # watched during the training
+  c.test_split = "test"  # evaluated once at the end, never tuned on
   # Generated pages: written to `manual_dir` ("" = WORKDIR/data/engraved) before
   # the records are built. pages = 0: no generation.
-  d.engrave = ml_collections.ConfigDict()
-  d.engrave.pages = 0
-  d.engrave.seed = 0
-  d.engrave.workers = 0  # 0 = one for every core
-  d.crop_hw = (480, 480)  # height, width in px after scaling
-  d.scales = (0.5,)  # one is drawn for each training crop
-  d.eval_scale = 0.5
-  d.flip = False  # horizontal; wrong for most music symbols
-  d.min_visible = 0.4  # a box cut by the crop stays if this much area does
-  d.max_boxes = 512  # padded boxes of a training crop
-  d.nonempty_prob = 0.9  # crops drawn around a symbol instead of anywhere
-  d.rare_prob = 0.0  # crops drawn around a symbol of a class drawn by rarity
+  c.engrave = ml_collections.ConfigDict()
+  c.engrave.pages = 0
+  c.engrave.seed = 0
+  c.engrave.workers = 0  # 0 = one for every core
+  c.crop_hw = (480, 480)  # height, width in px after scaling
+  c.scales = (0.5,)  # one is drawn for each training crop
+  c.eval_scale = 0.5
+  c.flip = False  # horizontal; wrong for most music symbols
+  c.min_visible = 0.4  # a box cut by the crop stays if this much area does
+  c.max_boxes = 512  # padded boxes of a training crop
+  c.nonempty_prob = 0.9  # crops drawn around a symbol instead of anywhere
+  c.rare_prob = 0.0  # crops drawn around a symbol of a class drawn by rarity
   # P(class) ~ count ** (1 - rare_power): 0 = as frequent as its objects are,
   # 1 = every class alike.
-  d.rare_power = 0.5
-  d.page_multiple = 64  # whole pages are padded to multiples of this, px
-  d.workers = 0  # worker processes of the loader; 0 = in the main process
-  d.cache_mb = 1024  # decoded pages kept in memory, for each worker process
+  c.rare_power = 0.5
+  c.page_multiple = 64  # whole pages are padded to multiples of this, px
+  c.workers = 0  # worker processes of the loader; 0 = in the main process
+  c.cache_mb = 1024  # decoded pages kept in memory, for each worker process
   # Class names whose boxes are left out of training and truth alike, for
   # example objects that are larger than any crop (staffLine).
-  d.leave_out = ()
-  d.max_pages = 0  # evaluate only the first pages; 0 = all
+  c.leave_out = ()
+  c.max_pages = 0  # evaluate only the first pages; 0 = all
+  return c
 
-  c.groups = ml_collections.ConfigDict()
-  c.groups.num = 1  # energy groups; 1 = the paper
-  c.groups.by_class = ()  # ((class name, group), ...) overrides the automatic
 
-  c.targets = t = ml_collections.ConfigDict()
-  t.num_energy_levels = 20
-  t.energy_disc = "fixed"  # fixed: energy_disc_px; box: 0.8 x the box
-  t.energy_disc_px = 17
-  t.disc_center = "exact"  # exact; rounded (the paper): up to 1 px away
-  t.energy_shape = "oval"  # oval, square
-  t.energy_profile = "linear"  # linear, root, quadratic
-  t.class_disc_px = 9
-  t.class_overlap = "last"  # last (the paper), nearest
-  t.size_disc_px = 9
-  t.energy_strides = (1, 8, 16)
-  t.size_strides = (1, 8)
-  t.stride_reduction = "mean"  # mean, min
+def _groups() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  c.num = 1  # energy groups; 1 = the paper
+  c.by_class = ()  # ((class name, group), ...) overrides the automatic
+  return c
 
-  c.model = m = ml_collections.ConfigDict()
-  m.backbone_depth = 101  # 18, 34, 50, 101, 152
-  m.backbone_width = 64  # channels of the first stage
-  m.filters = 256  # channels of RefineNet
-  m.class_hidden = 0  # units of a hidden layer in the class head
-  m.decoder_norm = False  # batch norm in RefineNet; faster from scratch
-  m.separate_decoders = False  # one RefineNet for each head
-  m.dtype = "auto"  # auto: bfloat16 on GPU and TPU, float32 on CPU
 
-  c.losses = lo = ml_collections.ConfigDict()
-  lo.energy_focal_gamma = 0.0
-  lo.class_focal_gamma = 0.0
-  lo.energy_smoothing = 0.0  # levels; a Gaussian target around the true level
-  lo.size_loss = "mse"  # mse (the paper), smooth_l1, log_l1
-  lo.energy_weights = "none"  # none, balanced (foreground and background)
-  lo.class_weights = "none"  # none, by_class, by_object
-  lo.class_pixels = 4096  # budget of foreground pixels of the class loss
+def _targets() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  c.num_energy_levels = 20
+  c.energy_disc = "fixed"  # fixed: energy_disc_px; box: 0.8 x the box
+  c.energy_disc_px = 17
+  c.disc_center = "exact"  # exact; rounded (the paper): up to 1 px away
+  c.energy_shape = "oval"  # oval, square
+  c.energy_profile = "linear"  # linear, root, quadratic
+  c.class_disc_px = 9
+  c.class_overlap = "last"  # last (the paper), nearest
+  c.size_disc_px = 9
+  c.energy_strides = (1, 8, 16)
+  c.size_strides = (1, 8)
+  c.stride_reduction = "mean"  # mean, min
+  return c
 
-  c.optimizer = o = ml_collections.ConfigDict()
-  o.name = "rmsprop"  # rmsprop, adam, sgd
-  o.learning_rate = 5e-5
-  o.schedule = "constant"  # constant, cosine
-  o.warmup_steps = 0
-  o.l2 = 5e-7  # on kernels, added to the gradient
-  o.weight_decay = 0.0  # of kernels, decoupled (AdamW)
-  o.clip_norm = 0.0  # 0 = no clipping
-  o.rmsprop_decay = 0.995
-  o.momentum = 0.9  # of sgd
 
+def _model() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  c.backbone_depth = 101  # 18, 34, 50, 101, 152
+  c.backbone_width = 64  # channels of the first stage
+  c.filters = 256  # channels of RefineNet
+  c.class_hidden = 0  # units of a hidden layer in the class head
+  c.decoder_norm = False  # batch norm in RefineNet; faster from scratch
+  c.separate_decoders = False  # one RefineNet for each head
+  c.dtype = "auto"  # auto: bfloat16 on GPU and TPU, float32 on CPU
+  return c
+
+
+def _losses() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  c.energy_focal_gamma = 0.0
+  c.class_focal_gamma = 0.0
+  c.energy_smoothing = 0.0  # levels; a Gaussian target around the true level
+  c.size_loss = "mse"  # mse (the paper), smooth_l1, log_l1
+  c.energy_weights = "none"  # none, balanced (foreground and background)
+  c.class_weights = "none"  # none, by_class, by_object
+  c.class_pixels = 4096  # budget of foreground pixels of the class loss
+  return c
+
+
+def _optimizer() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  c.name = "rmsprop"  # rmsprop, adam, sgd
+  c.learning_rate = 5e-5
+  c.schedule = "constant"  # constant, cosine
+  c.warmup_steps = 0
+  c.l2 = 5e-7  # on kernels, added to the gradient
+  c.weight_decay = 0.0  # of kernels, decoupled (AdamW)
+  c.clip_norm = 0.0  # 0 = no clipping
+  c.rmsprop_decay = 0.995
+  c.momentum = 0.9  # of sgd
+  return c
+
+
+def _stages() -> tuple[ml_collections.ConfigDict, ...]:
   # The paper's recipe. `factors` weigh the losses of a stage; with balance,
   # each loss is first divided by its mean over the last 5 steps.
-  c.stages = tuple(
+  return tuple(
     ml_collections.ConfigDict(
       {
         "name": name,
@@ -116,30 +147,38 @@ def get_config() -> ml_collections.ConfigDict:
     )
   )
 
-  c.train = tr = ml_collections.ConfigDict()
-  tr.batch_size = 1  # over all devices
-  tr.log_every = 50  # steps
-  tr.checkpoint_every = 1000  # steps
-  tr.keep_checkpoints = 3
-  tr.eval_every = 0  # steps; 0 = only at the end
-  tr.loss_window = 5  # steps of the running means
-  tr.batch_norm_momentum = 0.99
-  tr.fsdp = 1  # devices over which parameters are sharded
 
-  c.decode = e = ml_collections.ConfigDict()
-  e.method = "watershed"  # watershed, threshold (the paper's)
-  e.energy_cutoff = 10.0  # a level: pixels above it belong to a component
-  e.min_area_px = 4
-  e.min_seed_level = 10.0  # watershed: lowest peak that seeds a basin
-  e.min_saddle_depth = 1.0  # watershed: levels of dip between two objects
-  e.smooth = 0  # watershed: passes of a 3 x 3 filter before the peaks
-  e.class_pixels = 9  # watershed: pixels around a peak that vote on its class
-  e.max_detections = 2048  # slots K of a page
-  e.size = "mean"  # mean, max (the paper's)
-  e.legacy = False  # threshold exactly as the original, quirks included
+def _train() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  c.batch_size = 1  # over all devices
+  c.log_every = 50  # steps
+  c.checkpoint_every = 1000  # steps
+  c.keep_checkpoints = 3
+  c.eval_every = 0  # steps; 0 = only at the end
+  c.loss_window = 5  # steps of the running means
+  c.batch_norm_momentum = 0.99
+  c.fsdp = 1  # devices over which parameters are sharded
+  return c
 
-  c.eval = ev = ml_collections.ConfigDict()
-  ev.protocol = "coco"  # coco, voc, legacy
-  ev.min_score = 0.05
-  ev.overlays = 4  # pages drawn; 0 = none
+
+def _decode() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  c.method = "watershed"  # watershed, threshold (the paper's)
+  c.energy_cutoff = 10.0  # a level: pixels above it belong to a component
+  c.min_area_px = 4
+  c.min_seed_level = 10.0  # watershed: lowest peak that seeds a basin
+  c.min_saddle_depth = 1.0  # watershed: levels of dip between two objects
+  c.smooth = 0  # watershed: passes of a 3 x 3 filter before the peaks
+  c.class_pixels = 9  # watershed: pixels around a peak that vote on its class
+  c.max_detections = 2048  # slots K of a page
+  c.size = "mean"  # mean, max (the paper's)
+  c.legacy = False  # threshold exactly as the original, quirks included
+  return c
+
+
+def _eval() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  c.protocol = "coco"  # coco, voc, legacy
+  c.min_score = 0.05
+  c.overlays = 4  # pages drawn; 0 = none
   return c
