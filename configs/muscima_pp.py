@@ -4,13 +4,13 @@ python -m dwd_jax.main --config=configs/muscima_pp.py \
   --workdir=runs/muscima_pp --config.data.manual_dir=PATH/TO/MUSCIMA++/v2.0
 
 Hardware: made for a GPU; run time and score of the whole recipe are not
-measured by us. `--config=configs/muscima_pp.py:runlocal` shrinks it to two CPU cores:
-7 minutes for 550 steps, COCO mAP 0.083, mAP_50 0.182 on `heldout` (2026-11-22,
-benchmarks/results/).
+measured by us. `--config=configs/muscima_pp.py:runlocal` shrinks it to two CPU
+cores: 7 minutes for 550 steps, COCO mAP 0.083, mAP_50 0.182 on `heldout`
+(2026-11-22, benchmarks/results/).
 
 Validation pages are those of four writers; `heldout` (four other writers)
-stands in for the official test set; `--config.data.test_split=test` evaluates that,
-where its pages are at hand.
+stands in for the official test set, which `--config.data.test_split=test`
+evaluates where its pages are at hand.
 """
 
 import ml_collections
