@@ -1,0 +1,118 @@
+"""A run that is killed again and again ends as one that is not.
+
+Real processes, killed with SIGKILL: before the first checkpoint, while one is
+being written, in the middle of a stage, and at the border of two stages.
+"""
+
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import run_helpers
+
+# The stages of configs/smoke.py end after 2, 4, 6, 7 and 11 steps; every other
+# step is saved.
+STEPS = 11
+
+
+def _lines(workdir: pathlib.Path) -> list[dict]:
+  path = workdir / "metrics.jsonl"
+  if not path.exists():
+    return []
+  return [json.loads(s) for s in path.read_text().split("\n")[:-1] if s]
+
+
+def _logged(step):
+  return lambda w: any(line["step"] >= step for line in _lines(w))
+
+
+def _saved(step):
+  return lambda w: (w / "checkpoints" / str(step)).exists()
+
+
+def _saving(step):
+  def begun(workdir):
+    folder = workdir / "checkpoints"
+    return any(folder.glob(f"{step}.*")) or _saved(step)(workdir)
+
+  return begun
+
+
+# Caption: what is waited for before the process is killed.
+KILLS = {
+  "before the first checkpoint": _logged(1),
+  "while a checkpoint is written": _saving(2),
+  "at the border of two stages": _saved(6),
+  "in the middle of a stage": _logged(9),
+}
+
+
+def _kill_when(workdir: pathlib.Path, reached) -> None:
+  """Starts the run, kills it as soon as `reached(workdir)`."""
+  process = subprocess.Popen(
+    run_helpers.command(workdir, "--mode=train"),
+    cwd=run_helpers.REPO,
+    env=run_helpers.environment(),
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
+  try:
+    deadline = time.monotonic() + 300
+    while not reached(workdir):
+      assert process.poll() is None, "the run ended before it was killed"
+      assert time.monotonic() < deadline
+      time.sleep(0.002)
+  finally:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  assert process.returncode == -signal.SIGKILL
+
+
+def _checkpoint(workdir: pathlib.Path):
+  with ocp.CheckpointManager(workdir / "checkpoints") as manager:
+    step = manager.latest_step()
+    args = ocp.args.Composite(
+      state=ocp.args.StandardRestore(), data=ocp.args.JsonRestore()
+    )
+    restored = manager.restore(step, args=args)
+  return step, restored.state, restored.data
+
+
+def test_killed_runs_end_with_the_same_bits(smoke_run, tmp_path):
+  workdir = tmp_path / "run"
+  workdir.mkdir()
+  # Pages, records and compiled code are as good as new; the rest is not there.
+  for name in ("data", "compilation_cache"):
+    shutil.copytree(smoke_run / name, workdir / name)
+  for reached in KILLS.values():
+    _kill_when(workdir, reached)
+  killed = _lines(workdir)
+  assert 0 < len(killed) < STEPS
+
+  done = run_helpers.run(workdir, "--mode=train")
+  assert done.returncode == 0, done.stderr
+  assert f"of {STEPS}\n" in done.stdout.split("Continuing at step ")[1]
+
+  step, state, data = _checkpoint(workdir)
+  wanted_step, wanted, wanted_data = _checkpoint(smoke_run)
+  assert step == wanted_step == STEPS
+  assert data == wanted_data == {"step": STEPS}
+  assert len(jax.tree.leaves(state)) > 400
+  jax.tree.map(np.testing.assert_array_equal, state, wanted)
+
+  lines, unbroken = _lines(workdir), _lines(smoke_run)
+  assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
+  clocks = {"examples_per_second", "step_s", "input_wait_share"}
+  for line, other in zip(lines, unbroken, strict=True):
+    assert {k: v for k, v in line.items() if k not in clocks} == {
+      k: v for k, v in other.items() if k not in clocks
+    }
+  # Nothing half-written is left.
+  left = [p.name for p in (workdir / "checkpoints").iterdir()]
+  assert sorted(left, key=int) == ["8", "10", "11"]

@@ -1,0 +1,153 @@
+"""The files of a run, as the command-line contract promises them."""
+
+import json
+import pathlib
+import struct
+
+import cv2
+import ml_collections
+import numpy as np
+import pytest
+
+from configs import smoke
+from dwd_jax import config as config_lib
+
+STEPS = 11
+STAGES = ["energy"] * 2 + ["class"] * 2 + ["box"] * 2 + ["energy_again"]
+STAGES += ["combined"] * 4
+
+
+def _json(path: pathlib.Path):
+  def refuse(name):
+    raise AssertionError(f"{path.name} holds {name}, which is not JSON")
+
+  return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_the_config_is_kept_with_what_was_resolved(smoke_run):
+  config = ml_collections.ConfigDict(_json(smoke_run / "config.json"))
+  settings = config_lib.validate(config)
+  assert settings == config_lib.validate(smoke.get_config())
+  groups = dict(map(tuple, config.groups.by_class))
+  assert len(groups) == 124
+  assert set(groups.values()) == {0, 1}
+
+
+def test_metrics_have_a_line_for_every_step(smoke_run):
+  text = (smoke_run / "metrics.jsonl").read_text()
+  lines = [json.loads(line) for line in text.splitlines()]
+  assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
+  assert [line["stage"] for line in lines] == STAGES
+  for line in lines:
+    assert {"loss_energy", "loss_class", "loss_box"} <= set(line)
+    assert line["examples_per_second"] > 0
+    assert 0 <= line["input_wait_share"] <= 1
+    assert np.isfinite(line["loss"])
+    assert line["gradient_norm"] > 0
+
+
+def test_checkpoints_are_whole(smoke_run):
+  found = {p.name for p in (smoke_run / "checkpoints").iterdir()}
+  assert found == {"8", "10", "11"}  # the last three
+
+
+def _tags(path: pathlib.Path) -> set[str]:
+  """Names of the curves and pictures in an event file.
+
+  A record is its length, a checksum, the data and another checksum; the data
+  holds the names as plain text.
+  """
+  data, tags = path.read_bytes(), set()
+  while data:
+    (size,) = struct.unpack("<Q", data[:8])
+    event = data[12 : 12 + size]
+    for name in (b"loss_energy", b"val/mAP_50", b"-overlay", b"-energy"):
+      if name in event:
+        tags.add(name.decode())
+    data = data[16 + size :]
+  return tags
+
+
+def test_tensorboard_gets_curves_scores_and_pictures(smoke_run):
+  files = list((smoke_run / "tensorboard").glob("events.out.tfevents.*"))
+  assert files
+  assert set().union(*map(_tags, files)) == {
+    "loss_energy",
+    "val/mAP_50",
+    "-overlay",
+    "-energy",
+  }
+
+
+FIELDS = [
+  "dataset",
+  "split",
+  "num_pages",
+  "num_objects",
+  "num_detections",
+  "protocol",
+  "mAP",
+  "mAP_50",
+  "AP_by_iou",
+  "per_class",
+  "seconds_per_page",
+  "checkpoint_step",
+]
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_every_split_has_its_scores(smoke_run, split):
+  folder = smoke_run / "eval"
+  scores = _json(folder / f"{split}.json")
+  assert list(scores)[: len(FIELDS)] == FIELDS
+  assert scores["dataset"] == "deepscores"
+  assert scores["split"] == split
+  assert scores["checkpoint_step"] == STEPS
+  assert scores["num_pages"] == 2
+  assert scores["num_objects"] > 50
+  assert scores["seconds_per_page"] > 0
+  assert len(scores["per_class"]) == 124
+  counts = [c["num_objects"] for c in scores["per_class"].values()]
+  assert sum(counts) == scores["num_objects"]
+  results = _json(folder / split / "predictions.json")
+  assert len(results) == scores["num_detections"]
+  for result in results:
+    assert set(result) == {"image_id", "category_id", "bbox", "score"}
+  truth = _json(folder / split / "truth.json")
+  assert len(truth["annotations"]) == scores["num_objects"]
+
+
+def test_the_lists_of_the_paper_lie_beside_them(smoke_run):
+  for i in range(50, 100, 5):
+    text = (smoke_run / "eval" / f"res-{i / 100:g}.txt").read_text()
+    assert "noteheadBlack" in text
+    assert "Mean AP" in text
+
+
+@pytest.mark.parametrize("kind", ["overlay", "energy"])
+def test_pictures_show_the_pages(smoke_run, kind):
+  found = sorted((smoke_run / "eval").glob(f"*/*-{kind}.png"))
+  assert len(found) == 4  # two pages of two splits
+  for path in found:
+    picture = cv2.imread(str(path))
+    assert picture is not None
+    assert min(picture.shape[:2]) >= 400
+    # Paper, ink and colours.
+    assert picture.max() > 240
+    assert (picture.max(-1) < 140).mean() > 0.002
+    saturation = picture.max(-1).astype(int) - picture.min(-1)
+    assert (saturation > 60).mean() > 0.0005
+
+
+def test_the_run_says_what_it_did_and_where_to_look(smoke_run):
+  said = (smoke_run.parent / "smoke_run.out").read_text()
+  assert "Generated 6 pages" in said
+  assert "Energy groups 0: " in said
+  assert f"step {STEPS}/{STEPS} combined: " in said
+  assert f"Look at {smoke_run / 'eval'}" in said
+  assert f"tensorboard --logdir={smoke_run / 'tensorboard'}" in said
+  # Nothing from the libraries.
+  errors = (smoke_run.parent / "smoke_run.err").read_text().splitlines()
+  assert [e for e in errors if not e.startswith("page ")] == []
+  table = (smoke_run / "parameters.txt").read_text()
+  assert "backbone/stem/kernel" in table
