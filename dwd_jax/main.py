@@ -39,7 +39,8 @@ def _parse(argv: list[str]) -> list[str]:
     if len(rest) > 1:
       _fail(f"unexpected argument '{rest[1]}'; options start with --")
     for flag in ("config", "workdir"):
-      if flags.FLAGS[flag].value is None:
+      given = flags.FLAGS[flag]
+      if not given.present or given.value == "":
         _fail(f"--{flag} is missing; give --{flag}=...")
     if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
       raise TypeError("get_config() does not return a ConfigDict")
@@ -68,13 +69,13 @@ def _why(error: Exception, argv: list[str]) -> str:
       return problem
   if isinstance(error, IndexError):
     return f"config: {text}: a list has fewer entries than that"
-  if isinstance(error, flags.IllegalFlagValueError):
-    prefix = ""
-  else:
-    prefix = f"--config={file[1] if file else ''}: {type(error).__name__}: "
+  name = f"--config={file[1] if file else ''}"
   # ml_collections puts a whole traceback into some messages.
-  lines = str(error).strip().splitlines() or [""]
-  return prefix + (lines[-1] if "Traceback" in str(error) else str(error))
+  if "Traceback" in str(error):
+    return f"{name}: {str(error).strip().splitlines()[-1]}"
+  if isinstance(error, flags.IllegalFlagValueError):
+    return str(error)
+  return f"{name}: {type(error).__name__}: {error}"
 
 
 def _run(mode: str, workdir: pathlib.Path) -> None:

@@ -48,6 +48,7 @@ def train(run: setup_lib.Run) -> state_lib.TrainState:
   )
   checkpoints = run.checkpoints()
   state, shardings = _start(run, checkpoints, loader)
+  setup_lib.write_config(run)  # once it is known to fit the checkpoint
   first = int(state.step)
   logs = Logs(run.workdir, first, total)
   try:

@@ -98,7 +98,7 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
 
   Args:
     config: overrides applied.
-    workdir: made if missing; config.json is written there.
+    workdir: made if missing.
 
   Returns:
     The run.
@@ -121,8 +121,6 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
   config.groups.by_class = tuple(
     zip(source.class_names, map(int, groups), strict=True)
   )
-  if jax.process_index() == 0:
-    files.write_atomic(workdir / "config.json", config_lib.to_json(config))
   num_groups = int(groups.max()) + 1
   model = dwd.make_model(
     config_lib.model_config(config, len(source.class_names), num_groups)
@@ -137,6 +135,13 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     model=model,
     mesh=mesh,
   )
+
+
+def write_config(run: Run) -> None:
+  """Keeps the config of a training run as W/config.json."""
+  if jax.process_index() == 0:
+    text = config_lib.to_json(run.config)
+    files.write_atomic(run.workdir / "config.json", text)
 
 
 def make_workdir(workdir: pathlib.Path) -> None:

@@ -2,12 +2,15 @@
 
 import json
 import pathlib
+import re
+import shutil
 import struct
 
 import cv2
 import ml_collections
 import numpy as np
 import pytest
+import run_helpers
 
 from configs import smoke
 from dwd_jax import config as config_lib
@@ -151,3 +154,44 @@ def test_the_run_says_what_it_did_and_where_to_look(smoke_run):
   assert [e for e in errors if not e.startswith("page ")] == []
   table = (smoke_run / "parameters.txt").read_text()
   assert "backbone/stem/kernel" in table
+
+
+# Caption: flags, what the line says. Another run reads the checkpoints.
+REFUSED = {
+  "another network": (
+    ["--config.model.filters=16"],
+    r"checkpoints/11: .*another model: filters is 8 there and 16 here; use",
+  ),
+  "another optimizer, to evaluate": (
+    ["--mode=eval", "--config.optimizer.name=sgd"],
+    r"another training: optimizer is adam there and sgd here; use",
+  ),
+  "other classes": (
+    ["--mode=eval", "--config.data.leave_out=('brace',)"],
+    r"checkpoints/11: .*another model: .*(class_names|num_classes)",
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", REFUSED)
+def test_runs_that_do_not_fit_end_with_one_line(smoke_run, tmp_path, caption):
+  flags, message = REFUSED[caption]
+  shutil.copytree(smoke_run / "checkpoints", tmp_path / "checkpoints")
+  shutil.copy(smoke_run / "config.json", tmp_path)
+  _assert_refused(smoke_run, tmp_path, flags, message)
+  found = (tmp_path / "config.json").read_text()
+  assert found == (smoke_run / "config.json").read_text()
+
+
+def test_evaluation_needs_a_checkpoint(smoke_run, tmp_path):
+  message = r"checkpoints: no checkpoint; train first, or name the workdir"
+  _assert_refused(smoke_run, tmp_path, ["--mode=eval"], message)
+  assert not (tmp_path / "eval").exists()
+
+
+def _assert_refused(smoke_run, workdir, flags, message):
+  records = f"--config.data.data_dir={smoke_run / 'data'}"
+  done = run_helpers.run(workdir, records, *flags)
+  assert done.returncode == 2, done.stderr
+  assert re.fullmatch(rf"dwd_jax: .*{message}.*\n", done.stderr), done.stderr
+  assert not (workdir / "metrics.jsonl").exists()

@@ -1,0 +1,237 @@
+"""The command line: what is wrong is said in one line, with exit code 2."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from absl import flags, logging
+from absl.testing import flagsaver
+
+from dwd_jax import main as main_lib
+
+# ml_collections loads config files so.
+pytestmark = pytest.mark.filterwarnings(
+  r"ignore:the load_module\(\) method is deprecated:DeprecationWarning"
+)
+CONFIG = "--config=configs/smoke.py"
+
+
+@pytest.fixture
+def parse(monkeypatch, repo_dir):
+  """Parses flags as the program would, and forgets them after the test."""
+  monkeypatch.chdir(repo_dir)
+
+  def parse_(*args):
+    argv = ["dwd_jax.main", *args]
+    monkeypatch.setattr(sys, "argv", argv)  # where overrides are looked up
+    sys.modules.pop("config_config", None)  # the last config file
+    return main_lib._parse(argv)
+
+  verbosity = logging.get_verbosity() if flags.FLAGS.is_parsed() else None
+  with flagsaver.flagsaver():
+    yield parse_
+  if verbosity is not None:
+    logging.set_verbosity(verbosity)
+
+
+BROKEN = {
+  "no_function.py": "x = 1\n",
+  "no_syntax.py": "def get_config(:\n",
+  "nothing.py": "def get_config():\n  return None\n",
+  "bug.py": "def get_config():\n  return unknown_name\n",
+  "type.py": (
+    "from configs import default\n"
+    "def get_config():\n"
+    "  c = default.get_config()\n"
+    "  c.seed = 'x'\n"
+    "  return c\n"
+  ),
+}
+
+# Caption: arguments, what the line says. FOLDER holds the files above.
+BAD = {
+  "no config": (["--workdir=w"], r"--config is missing; give --config="),
+  "empty workdir": ([CONFIG, "--workdir="], r"--workdir is missing"),
+  "no workdir": ([CONFIG], r"--workdir is missing; give --workdir="),
+  "missing config": (
+    ["--config=configs/nothing.py", "--workdir=w"],
+    r"--config=configs/nothing\.py: no such file; see configs/",
+  ),
+  "missing config and an override": (
+    ["--config=nope.py", "--workdir=w", "--config.seed=1"],
+    r"--config=nope\.py: no such file",
+  ),
+  "missing config, two words": (
+    ["--config", "nope.py", "--workdir=w"],
+    r"--config=nope\.py: no such file",
+  ),
+  "a folder": (
+    ["--config=configs", "--workdir=w"],
+    r"--config=configs: no such",
+  ),
+  "unknown flag": (
+    [CONFIG, "--workdir=w", "--batch=3"],
+    r"'batch'.*--help lists the flags",
+  ),
+  "unknown section": (
+    [CONFIG, "--workdir=w", "--config.foo.bar=1"],
+    r"unknown key 'foo\.bar'; known: \['data', 'decode'",
+  ),
+  "misspelt key": (
+    [CONFIG, "--workdir=w", "--config.optimizer.nmae=adam"],
+    r"unknown key 'optimizer\.nmae'; did you mean 'name'",
+  ),
+  "misspelt key of a stage": (
+    [CONFIG, "--workdir=w", "--config.stages[0].step=3"],
+    r"unknown key 'stages\[0\]\.step'; did you mean 'steps'",
+  ),
+  "a stage too many": (
+    [CONFIG, "--workdir=w", "--config.stages[9].steps=3"],
+    r"--config\.stages\[9\]\.steps=3.*fewer entries",
+  ),
+  "not a number": (
+    [CONFIG, "--workdir=w", "--config.train.batch_size=many"],
+    r"--config\.train\.batch_size=many",
+  ),
+  "unknown mode": (
+    [CONFIG, "--workdir=w", "--mode=test"],
+    r"--mode=test: .*train\|eval\|train_and_eval",
+  ),
+  "a word without dashes": (
+    [CONFIG, "--workdir=w", "eval"],
+    r"unexpected argument 'eval'; options start with --",
+  ),
+  "an argument the config does not take": (
+    ["--config=configs/smoke.py:runlocal", "--workdir=w"],
+    r"configs/smoke\.py: TypeError: .*takes 0 positional arguments",
+  ),
+  "a config without get_config": (
+    ["--config=FOLDER/no_function.py", "--workdir=w"],
+    r"no_function\.py: AttributeError: .*get_config",
+  ),
+  "a config that is no Python": (
+    ["--config=FOLDER/no_syntax.py", "--workdir=w"],
+    r"no_syntax\.py: SyntaxError: .*line 1",
+  ),
+  "a config that returns nothing": (
+    ["--config=FOLDER/nothing.py", "--workdir=w"],
+    r"nothing\.py: TypeError: get_config\(\) does not return a ConfigDict",
+  ),
+  "a config with a bug": (
+    ["--config=FOLDER/bug.py", "--workdir=w"],
+    r"bug\.py: NameError: .*unknown_name",
+  ),
+  "a config with a wrong type": (
+    ["--config=FOLDER/type.py", "--workdir=w"],
+    r"type\.py.*TypeError: Could not override field 'seed'",
+  ),
+}
+
+
+def _is_one_line(text: str) -> bool:
+  return text.startswith("dwd_jax: ") and text.count("\n") == 1
+
+
+@pytest.mark.parametrize("caption", BAD)
+def test_bad_command_lines_are_one_line(caption, parse, tmp_path, capsys):
+  for name, text in BROKEN.items():
+    (tmp_path / name).write_text(text)
+  args, message = BAD[caption]
+  with pytest.raises(SystemExit) as e:
+    parse(*(arg.replace("FOLDER", str(tmp_path)) for arg in args))
+  assert e.value.code == 2
+  out, err = capsys.readouterr()
+  assert not out
+  assert _is_one_line(err), err
+  assert re.search(message, err), err
+
+
+def test_overrides_reach_the_config(parse, tmp_path):
+  parse(
+    CONFIG,
+    f"--workdir={tmp_path}",
+    "--config.stages[4].steps=5",
+    "--config.data.crop_hw=(96, 64)",
+    "--config.optimizer.learning_rate=0.5",
+    "--config.data.leave_out=('staff',)",
+  )
+  config = main_lib._CONFIG.value
+  assert [s.steps for s in config.stages] == [2, 2, 2, 1, 5]
+  assert config.data.crop_hw == (96, 64)
+  assert config.optimizer.learning_rate == 0.5
+  assert config.data.leave_out == ("staff",)
+
+
+# Caption: flags, level of what is shown.
+LEVELS = {
+  "warnings by default": ([], logging.WARNING),
+  "more if asked for": (["--verbosity=1"], logging.DEBUG),
+  "less if asked for": (["--verbosity=-2"], logging.ERROR),
+}
+
+
+@pytest.mark.parametrize("caption", LEVELS)
+def test_libraries_are_quiet_unless_asked(caption, parse):
+  args, level = LEVELS[caption]
+  parse(CONFIG, "--workdir=w", *args)
+  assert logging.get_verbosity() == level
+
+
+# Caption: flags, what the line says. These get past the flags.
+BAD_RUNS = {
+  "unwritable workdir": (
+    ["--workdir=FOLDER/file/run"],
+    r"file/run: cannot write there \(.*\); choose another --workdir",
+  ),
+  "bad value": (
+    ["--workdir=FOLDER/w", "--config.optimizer.name=lion"],
+    r"optimizer\.name is 'lion'; use one of \('rmsprop', 'adam', 'sgd'\)",
+  ),
+  "no stage": (
+    ["--workdir=FOLDER/w"]
+    + [f"--config.stages[{i}].steps=0" for i in range(5)],
+    r"no stage has steps; give one",
+  ),
+  "unknown data": (
+    ["--workdir=FOLDER/w", "--config.data.builder=nothing"],
+    r"no builder 'nothing'",
+  ),
+  "no pages": (
+    ["--workdir=FOLDER/w", "--config.data.engrave.pages=0"],
+    r"data\.manual_dir: not set; name the folder",
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", BAD_RUNS)
+def test_bad_runs_are_one_line(caption, parse, tmp_path, capsys):
+  (tmp_path / "file").write_text("")
+  args, message = BAD_RUNS[caption]
+  args = [arg.replace("FOLDER", str(tmp_path)) for arg in args]
+  parse(CONFIG, *args)
+  with pytest.raises(SystemExit) as e:
+    main_lib.main([])
+  assert e.value.code == 2
+  _, err = capsys.readouterr()
+  assert _is_one_line(err), err
+  assert re.search(message, err), err
+
+
+def test_the_program_itself_fails_with_one_line(repo_dir, tmp_path):
+  done = subprocess.run(
+    [
+      *(sys.executable, "-m", "dwd_jax.main", CONFIG),
+      f"--workdir={tmp_path}",
+      "--config.stages[4].stepps=5",
+    ],
+    cwd=repo_dir,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 2
+  assert not done.stdout
+  assert _is_one_line(done.stderr), done.stderr
+  assert "did you mean 'steps'" in done.stderr
+  assert not list(tmp_path.iterdir())
