@@ -71,7 +71,8 @@ LAYERS = """
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__
 6.0  benchmarks.common
-6.1  benchmarks.targets benchmarks.train_step
+6.1  benchmarks.train_step
+6.2  benchmarks.targets
 """
 
 PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks")
