@@ -1,5 +1,6 @@
 """The command line: what is wrong is said in one line, with exit code 2."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -20,6 +21,8 @@ CONFIG = "--config=configs/smoke.py"
 @pytest.fixture
 def parse(monkeypatch, repo_dir):
   """Parses flags as the program would, and forgets them after the test."""
+  # Its libraries define flags, which must not be forgotten with the others.
+  importlib.import_module("dwd_jax.train.loop")
   monkeypatch.chdir(repo_dir)
 
   def parse_(*args):
@@ -197,6 +200,10 @@ BAD_RUNS = {
     ["--workdir=FOLDER/w", "--config.data.builder=nothing"],
     r"no builder 'nothing'",
   ),
+  "unknown option of the generator": (
+    ["--workdir=FOLDER/w", "--config=FOLDER/option.py"],
+    r"data\.engrave\.widht: unknown option .*; known: .*, width",
+  ),
   "no pages": (
     ["--workdir=FOLDER/w", "--config.data.engrave.pages=0"],
     r"data\.manual_dir: not set; name the folder",
@@ -207,9 +214,16 @@ BAD_RUNS = {
 @pytest.mark.parametrize("caption", BAD_RUNS)
 def test_bad_runs_are_one_line(caption, parse, tmp_path, capsys):
   (tmp_path / "file").write_text("")
+  (tmp_path / "option.py").write_text(
+    "from configs import smoke\n"
+    "def get_config():\n"
+    "  c = smoke.get_config()\n"
+    "  c.data.engrave.widht = 400\n"
+    "  return c\n"
+  )
   args, message = BAD_RUNS[caption]
   args = [arg.replace("FOLDER", str(tmp_path)) for arg in args]
-  parse(CONFIG, *args)
+  parse(*([] if "--config=" in args[-1] else [CONFIG]), *args)
   with pytest.raises(SystemExit) as e:
     main_lib.main([])
   assert e.value.code == 2

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import inspect
 import io
 import json
 import pathlib
@@ -132,6 +133,13 @@ def _engrave(settings, manual_dir: pathlib.Path) -> None:
   options = {
     k: v for k, v in settings.items() if k not in ("pages", "seed", "workers")
   }
+  known = set(inspect.signature(engrave.generate).parameters)
+  unknown = sorted(set(options) - (known - {"out", "progress"}))
+  if unknown:
+    raise InputError(
+      f"data.engrave.{unknown[0]}: unknown option of the generator; known:"
+      f" {', '.join(sorted(known - {'out', 'progress'}))}"
+    )
   start = time.monotonic()
   with _staged(manual_dir) as folder:
     out = folder / manual_dir.name

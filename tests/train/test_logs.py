@@ -1,0 +1,111 @@
+"""metrics.jsonl, TensorBoard and the terminal."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from dwd_jax.train import logs as logs_lib
+
+
+@pytest.fixture
+def open_logs(tmp_path):
+  opened = []
+
+  def open_(first_step=0, total=10):
+    opened.append(logs_lib.Logs(tmp_path, first_step, total))
+    return opened[-1]
+
+  yield open_
+  for logs in opened:
+    logs.close()
+
+
+def _lines(tmp_path):
+  return [
+    json.loads(line)
+    for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+  ]
+
+
+def test_every_call_writes_a_line_at_once(open_logs, tmp_path, capsys):
+  logs = open_logs()
+  logs.scalars(1, "energy", {"loss": np.float32(0.5)})
+  assert _lines(tmp_path) == [{"step": 1, "stage": "energy", "loss": 0.5}]
+  logs.scalars(2, "class", {"loss": 0.25, "loss_class": 3})
+  assert len(_lines(tmp_path)) == 2
+  said = capsys.readouterr().out.splitlines()
+  assert said == [
+    "step 1/10 energy: loss 0.5",
+    "step 2/10 class: loss 0.25 loss_class 3",
+  ]
+
+
+def test_numbers_that_are_none_are_null(open_logs, tmp_path):
+  values = {"loss": float("nan"), "loss_box": float("inf"), "step_s": 0.1}
+  open_logs().scalars(3, "box", values)
+  assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+  assert _lines(tmp_path) == [
+    {"step": 3, "stage": "box", "loss": None, "loss_box": None, "step_s": 0.1}
+  ]
+
+
+# Caption: text of the file of a killed run, steps that stay at step 2.
+FILES = {
+  "whole lines": ('{"step": 1}\n{"step": 2}\n{"step": 3}\n', [1, 2]),
+  "half a line at the end": ('{"step": 1}\n{"step": 2}\n{"st', [1, 2]),
+  "a line of something else": ('{"step": 1}\n[]\nhello\n{"a": 2}\n', [1]),
+  "an empty file": ("", []),
+}
+
+
+@pytest.mark.parametrize("caption", FILES)
+def test_a_resumed_run_takes_back_what_it_does_again(
+  open_logs, tmp_path, caption
+):
+  text, kept = FILES[caption]
+  (tmp_path / "metrics.jsonl").write_text(text)
+  open_logs(first_step=2).scalars(3, "box", {})
+  assert [line["step"] for line in _lines(tmp_path)] == [*kept, 3]
+
+
+def test_other_processes_write_nothing(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(logs_lib.jax, "process_index", lambda: 1)
+  logs = logs_lib.Logs(tmp_path / "none", 0, 10)
+  logs.say("hello")
+  logs.scalars(1, "energy", {"loss": 1.0})
+  logs.evaluation(1, {"split": "val"}, {})
+  logs.close()
+  assert capsys.readouterr().out == ""
+  assert not list(tmp_path.iterdir())
+
+
+class _Terminal(io.StringIO):
+  def isatty(self):
+    return True
+
+
+def test_a_terminal_gets_a_bar(tmp_path, monkeypatch, capsys):
+  screen = _Terminal()
+  monkeypatch.setattr("sys.stderr", screen)
+  logs = logs_lib.Logs(tmp_path, 2, 10)
+  logs.scalars(6, "combined", {"loss": 1.25})
+  logs.close()
+  assert "combined loss 1.250" in screen.getvalue()
+  assert "6/10" in screen.getvalue()
+  assert "step 6/10" not in capsys.readouterr().out
+
+
+def test_evaluations_go_to_tensorboard(open_logs, tmp_path):
+  logs = open_logs()
+  picture = np.zeros((8, 6, 3), np.uint8)
+  logs.evaluation(
+    4, {"split": "val", "mAP": 0.5, "mAP_50": None}, {"a-overlay": picture}
+  )
+  logs.close()
+  (events,) = (tmp_path / "tensorboard").iterdir()
+  data = events.read_bytes()
+  assert b"val/mAP" in data
+  assert b"val/a-overlay" in data
+  assert b"val/mAP_50" not in data
