@@ -1,4 +1,12 @@
-"""Generated pages: the embedded default, no download."""
+"""Generated pages: the embedded default, no download.
+
+python -m dwd_jax.main --config=configs/engraved.py --workdir=runs/engraved
+
+Hardware: two CPU cores. Run time: 9 minutes (generation 37 s, training 7.5
+minutes, evaluation of 48 pages 45 s). Score on the 28 pages of its test split:
+mAP_50 0.771, COCO mAP 0.474, noteheadBlack AP_50 0.990 (2026-11-22,
+benchmarks/results/).
+"""
 
 import ml_collections
 
