@@ -15,7 +15,6 @@ from dwd_jax import evaluate as evaluate_lib
 from dwd_jax import optim, predict, stages
 from dwd_jax.data import pipeline
 from dwd_jax.errors import InputError
-from dwd_jax.structs import Batch
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
@@ -262,17 +261,3 @@ def restore_latest(run: setup_lib.Run) -> state_lib.TrainState:
     return state
   finally:
     checkpoints.close()
-
-
-def fresh_batch(run: setup_lib.Run) -> Batch:
-  """The first training batch, for pictures and benchmarks."""
-  loader = pipeline.train_loader(
-    run.source(run.config.data.train_split),
-    run.config.data,
-    batch_size=run.config.train.batch_size,
-    seed=run.config.seed,
-  )
-  try:
-    return next(loader)
-  finally:
-    loader.close()
