@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 
 from dwd_jax.errors import InputError
@@ -54,7 +55,8 @@ class Checkpoints:
       max_to_keep=keep,
       create=True,
       cleanup_tmp_directories=True,  # of killed runs
-      enable_async_checkpointing=True,
+      # On CPUs the next step is given the buffers that are being written.
+      enable_async_checkpointing=jax.default_backend() != "cpu",
     )
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -65,7 +67,7 @@ class Checkpoints:
   def save(
     self, step: int, state: TrainState, data: dict[str, Any], card: ModelCard
   ) -> None:
-    """Saves in the background; does nothing if this step is saved already.
+    """Saves, if this step is not saved yet; in the background if it can.
 
     Args:
       step: steps done.

@@ -61,9 +61,6 @@ def train(run: setup_lib.Run) -> state_lib.TrainState:
       last = done == total
       if done % config.train.checkpoint_every == 0 or last:
         checkpoints.save(done, state, loader.get_state(), run.card)
-        if jax.default_backend() == "cpu":
-          # The next step is given the buffers that are being written.
-          checkpoints.wait()
       every = config.train.eval_every
       if every and done % every == 0 and not last:
         evaluate(run, state, config.data.eval_split, logs)
