@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -54,10 +55,10 @@ class Checkpoints:
     options = ocp.CheckpointManagerOptions(
       max_to_keep=keep,
       create=True,
-      cleanup_tmp_directories=True,  # of killed runs
       # On CPUs the next step is given the buffers that are being written.
       enable_async_checkpointing=jax.default_backend() != "cpu",
     )
+    _remove_rests(self._folder)
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
   def latest_step(self) -> int | None:
@@ -161,3 +162,13 @@ class Checkpoints:
     """Waits until everything is written."""
     self._manager.wait_until_finished()
     self._manager.close()
+
+
+def _remove_rests(folder: pathlib.Path) -> None:
+  """Removes what killed runs left half-written.
+
+  Orbax would do it in a thread, which outlives a program that ends at once.
+  """
+  if jax.process_index() == 0 and folder.is_dir():
+    for path in folder.glob("*.orbax-checkpoint-tmp*"):
+      shutil.rmtree(path, ignore_errors=True)
