@@ -79,10 +79,9 @@ def _predict_fn(
       )
       return jnp.asarray(probs)
 
-    if decode_cfg.method == "threshold":
-      levels = jnp.asarray(dwd.likeliest_energy(predictions))
-    else:
-      levels = jnp.asarray(dwd.expected_energy(predictions))
+    levels = watershed.expected_levels(
+      jnp.asarray(dwd.energy_logits_full(predictions)), decode_cfg
+    )
     sizes = jnp.asarray(dwd.sizes_px(predictions))
     found = watershed.decode_levels(levels, sizes, class_fn, decode_cfg)
     return found, levels

@@ -249,19 +249,6 @@ def energy_logits_full(
   return jax.lax.optimization_barrier(logits)
 
 
-def expected_energy(predictions: Predictions) -> Float[Array, "B H W G"]:
-  """Mean of the softmax over the energy levels at stride 1, 0 .. E-1."""
-  logits = energy_logits_full(predictions)
-  weights = jnp.exp(logits - logits.max(-1, keepdims=True))
-  levels = jnp.arange(logits.shape[-1], dtype=jnp.float32)
-  return (weights @ levels) / weights.sum(-1)
-
-
-def likeliest_energy(predictions: Predictions) -> Float[Array, "B H W G"]:
-  """The level with the highest logit at stride 1, as the paper takes it."""
-  return energy_logits_full(predictions).argmax(-1).astype(jnp.float32)
-
-
 def sizes_px(predictions: Predictions) -> Float[Array, "B H W G 2"]:
   """Box sizes (height, width) at stride 1, in image pixels."""
   return jnp.exp(upsample(predictions.log_sizes, STRIDE))

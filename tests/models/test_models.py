@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dwd_jax.decode import watershed
+from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.models import dwd, pooling
 from dwd_jax.models.refinenet import RefineNet, upsample
 from dwd_jax.models.resnet import STAGES, Block, ResNet
@@ -367,10 +369,14 @@ def test_maps_are_read_as_levels_and_pixels():
     log_sizes=np.full((1, 2, 2, 1, 2), np.log(7), np.float32),
     class_features=np.zeros((1, 2, 2, 3), np.float32),
   )
-  mean = dwd.expected_energy(predictions)
+  logits = dwd.energy_logits_full(predictions)
+  mean = watershed.expected_levels(logits, DecodeConfig())
   assert mean.shape == (1, 8, 8, 1)
   np.testing.assert_allclose(mean, (1 + 2 * 6 + 3) / 9, rtol=1e-5)
-  np.testing.assert_array_equal(dwd.likeliest_energy(predictions), 2)
+  likeliest = watershed.expected_levels(
+    logits, DecodeConfig(method="threshold")
+  )
+  np.testing.assert_array_equal(likeliest, 2)
   np.testing.assert_allclose(dwd.sizes_px(predictions), 7, rtol=1e-5)
 
 
