@@ -39,6 +39,7 @@ def _data() -> ml_collections.ConfigDict:
   c.engrave.pages = 0
   c.engrave.seed = 0
   c.engrave.workers = 0  # 0 = one for every core
+  c.options = _options()
   c.crop_hw = (480, 480)  # height, width in px after scaling
   c.scales = (0.5,)  # one is drawn for each training crop
   c.eval_scale = 0.5
@@ -52,11 +53,20 @@ def _data() -> ml_collections.ConfigDict:
   c.rare_power = 0.5
   c.page_multiple = 64  # whole pages are padded to multiples of this, px
   c.workers = 0  # worker processes of the loader; 0 = in the main process
-  c.cache_mb = 1024  # decoded pages kept in memory, for each worker process
   # Class names whose boxes are left out of training and truth alike, for
   # example objects that are larger than any crop (staffLine).
   c.leave_out = ()
   c.max_pages = 0  # evaluate only the first pages; 0 = all
+  return c
+
+
+def _options() -> ml_collections.ConfigDict:
+  # Of the builder; what another builder does not know must stay as it is here:
+  # empty, 0 or False = the builder's default.
+  c = ml_collections.ConfigDict()
+  c.merge_val_test = (
+    False  # deepscores: `test` is val and test, as in the paper
+  )
   return c
 
 

@@ -1,49 +1,162 @@
 """The part of a page builder that does not depend on the data set."""
 
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import itertools
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 
+from dwd_jax.data import tiles
 from dwd_jax.errors import InputError
 from tfds_builders import checks
 
 REPORT_NAME = "build_report.json"
+_PARTS = (
+  "report_parts"  # of a build on Beam, one file for each page that counts
+)
+
+# What `extra_features` of a parsing module may name, and `ParsedPage.extras`
+# then holds for every page.
+EXTRA_FEATURES = {
+  "oriented_yx": tfds.features.Tensor(
+    shape=(None, 4, 2),
+    dtype=np.float32,
+    doc="corners (y, x) of the oriented box of each object, px",
+  ),
+  "mask_runs": tfds.features.Tensor(
+    shape=(None,),
+    dtype=np.int32,
+    doc="run lengths of all masks, see dwd_jax.data.masks",
+  ),
+  "mask_stops": tfds.features.Tensor(
+    shape=(None,),
+    dtype=np.int32,
+    doc="end of each object's runs in mask_runs",
+  ),
+  "pixel_labels": tfds.features.Text(
+    doc="tiled TIFF as large as the page, one value a pixel; empty = none"
+  ),
+}
+
+
+class Parser(Protocol):
+  """The parsing module of a builder: no TFDS in there.
+
+  `Options` is a frozen dataclass of what `config.data.options` may change.
+  """
+
+  Options: Any
+
+  def extra_features(self, config: str, options: Any) -> tuple[str, ...]:
+    """Names of `EXTRA_FEATURES` that the records have."""
+    ...
+
+  def read_data_set(
+    self,
+    root: pathlib.Path,
+    config: str,
+    options: Any,
+    report: checks.BuildReport,
+  ) -> checks.DataSet:
+    """Lists class names and pages below `root`."""
+    ...
+
+  def read_page(
+    self,
+    page: checks.PageFiles,
+    class_names: tuple[str, ...],
+    options: Any,
+    report: checks.BuildReport,
+  ) -> checks.ParsedPage:
+    """Reads and checks one page."""
+    ...
+
+
+def make_options(parser: Any, given: Mapping[str, Any], name: str) -> Any:
+  """The options of a builder.
+
+  Args:
+    parser: its parsing module.
+    given: `config.data.options`, which has the options of all builders; what is
+      empty, 0 or False there is left at the builder's default.
+    name: of the builder, for errors.
+
+  Raises:
+    InputError: an option that the builder does not have, or a wrong type.
+  """
+  known = {f.name: f.default for f in dataclasses.fields(parser.Options)}
+  chosen = {}
+  for key, value in given.items():
+    if not value:
+      continue
+    if key not in known:
+      raise InputError(
+        f"data.options.{key}: the builder {name} has no such option; it has"
+        f" {', '.join(known) or 'none'}"
+      )
+    if isinstance(known[key], tuple) and isinstance(value, list | tuple):
+      value = tuple(value)
+    if type(value) is not type(known[key]):
+      raise InputError(
+        f"data.options.{key}: {value!r} is not like {known[key]!r}"
+      )
+    chosen[key] = value
+  return parser.Options(**chosen)
 
 
 class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """Pages with boxes as array_record files; no TensorFlow needed.
 
-  A data set derives from it and says how to list (`read_data_set`) and how to
-
+  A data set derives from it and names its parsing module (`PARSER`).
   """
 
+  PARSER: ClassVar[Any] = None
   HOMEPAGE = ""
 
-  def __init__(self, **kwargs):
-    """Args: as `tfds.core.GeneratorBasedBuilder`; array_record by default."""
+  def __init__(
+    self,
+    *,
+    options: Mapping[str, Any] | None = None,
+    beam: bool = False,
+    workers: int = 1,
+    **kwargs,
+  ):
+    """A builder of one config.
+
+    Args:
+      options: see `make_options`.
+      beam: read pages in a Beam pipeline.
+      workers: threads that read pages where there is no Beam.
+      **kwargs: as `tfds.core.GeneratorBasedBuilder`; array_record by default.
+    """
     kwargs["file_format"] = kwargs.get("file_format") or "array_record"
+    self.options = make_options(self.PARSER, options or {}, self.name)
+    self._beam = beam
+    self._workers = workers
     super().__init__(**kwargs)
     self.report = checks.BuildReport()
 
-  def read_data_set(self, root: pathlib.Path) -> checks.DataSet:
-    """Lists class names and pages below `root`."""
-    raise NotImplementedError
+  def _extra_features(self) -> tuple[str, ...]:
+    return self.PARSER.extra_features(self._config_name(), self.options)
 
-  def read_page(
-    self, page: checks.PageFiles, class_names: tuple[str, ...]
-  ) -> checks.ParsedPage:
-    """Reads and checks one page."""
-    raise NotImplementedError
+  def _config_name(self) -> str:
+    assert self.builder_config is not None  # every data set has configs
+    return self.builder_config.name
 
   def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
         {
-          # The file as it is; read with SkipDecoding.
-          "image": tfds.features.Image(shape=(None, None, None)),
+          # A tiled TIFF of dark ink on white paper; read with SkipDecoding.
+          "image": tfds.features.Image(shape=(None, None, 1)),
           "image/filename": tfds.features.Text(),
           "image/height": tfds.features.Scalar(np.int32, doc="pixels"),
           "image/width": tfds.features.Scalar(np.int32, doc="pixels"),
@@ -59,10 +172,11 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             doc="index into class_names of the metadata",
           ),
         }
+        | {name: EXTRA_FEATURES[name] for name in self._extra_features()}
       ),
       homepage=self.HOMEPAGE,
       # Filled from the files: the vocabulary is theirs, not the code's.
-      metadata=tfds.core.MetadataDict(class_names=[]),
+      metadata=tfds.core.MetadataDict(class_names=[], vocabulary=""),
     )
 
   def _split_generators(self, dl_manager):
@@ -73,9 +187,12 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       raise InputError(
         f"{reason} (data.manual_dir must hold the files of {self.name})"
       ) from None
-    data_set = self.read_data_set(root)
+    data_set = self.PARSER.read_data_set(
+      root, self._config_name(), self.options, self.report
+    )
     assert self.info.metadata is not None  # given in _info
     self.info.metadata["class_names"] = list(data_set.class_names)
+    self.info.metadata["vocabulary"] = data_set.vocabulary
     return {
       split: self._generate_examples(pages, data_set.class_names)
       for split, pages in data_set.splits.items()
@@ -83,23 +200,97 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _generate_examples(
     self, pages: list[checks.PageFiles], class_names: tuple[str, ...]
-  ) -> Iterator[tuple[str, dict]]:
-    for page in pages:
-      parsed = self.read_page(page, class_names)
-      yield (
-        page.name,
-        {
-          "image": parsed.image_bytes,
-          "image/filename": page.image.name,
-          "image/height": parsed.image_hw[0],
-          "image/width": parsed.image_hw[1],
-          "boxes_yxyx": parsed.boxes_yxyx,
-          "labels": parsed.labels,
-        },
+  ) -> Any:
+    """Pairs of key and example, or a Beam transform that makes them."""
+    read = functools.partial(
+      read_example,
+      read_page=self.PARSER.read_page,
+      class_names=class_names,
+      options=self.options,
+      extras=self._extra_features(),
+    )
+    if self._beam:
+      import apache_beam as beam  # pyright: ignore[reportMissingImports]
+
+      parts = str(self.data_dir / epath.Path(_PARTS))
+      return beam.Create(pages) | "ReadPages" >> beam.Map(
+        _example_with_report, read=read, folder=parts
       )
+    return self._examples(pages, read)
+
+  def _examples(
+    self, pages: Iterable[checks.PageFiles], read: Callable
+  ) -> Iterator[tuple[str, dict]]:
+    for name, example, counted in _in_threads(read, pages, self._workers):
+      self.report.merge(counted)
+      yield name, example
 
   def _download_and_prepare(self, dl_manager, download_config=None):
     super()._download_and_prepare(dl_manager, download_config)
     # TFDS works in a temporary folder here and renames it afterwards.
-    path = pathlib.Path(self.data_dir) / REPORT_NAME
-    path.write_text(json.dumps(self.report.as_dict(), indent=2) + "\n")
+    folder = epath.Path(self.data_dir)
+    parts = folder / _PARTS
+    if parts.exists():
+      for part in sorted(parts.iterdir()):
+        self.report.merge(json.loads(part.read_text()))
+      parts.rmtree()
+    report = json.dumps(self.report.as_dict(), indent=2) + "\n"
+    (folder / REPORT_NAME).write_text(report)
+
+
+def read_example(
+  page: checks.PageFiles,
+  *,
+  read_page: Callable[..., checks.ParsedPage],
+  class_names: tuple[str, ...],
+  options: Any,
+  extras: tuple[str, ...],
+) -> tuple[str, dict[str, Any], dict]:
+  """Reads one page: its key, its features, what its report counted."""
+  report = checks.BuildReport()
+  parsed = read_page(page, class_names, options, report)
+  height, width = parsed.ink.shape
+  example = {
+    "image": tiles.encode_page(parsed.ink),
+    "image/filename": page.image.name,
+    "image/height": height,
+    "image/width": width,
+    "boxes_yxyx": parsed.boxes_yxyx,
+    "labels": parsed.labels,
+  }
+  return (
+    page.name,
+    example | {k: parsed.extras[k] for k in extras},
+    (report.as_dict()),
+  )
+
+
+def _example_with_report(
+  page: checks.PageFiles, *, read: Callable, folder: str
+) -> tuple[str, dict]:
+  """On a Beam worker: what was counted goes into a file of its own."""
+  name, example, counted = read(page)
+  if counted["counts"]:
+    parts = epath.Path(folder)
+    parts.mkdir(parents=True, exist_ok=True)
+    (parts / f"{name}.json").write_text(json.dumps(counted))
+  return name, example
+
+
+def _in_threads(read: Callable, pages: Iterable, workers: int) -> Iterator:
+  """Results in the order of the pages, read a little ahead."""
+  if workers < 2:
+    yield from map(read, pages)
+    return
+  rest = iter(pages)
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    ahead = collections.deque(
+      pool.submit(read, page) for page in itertools.islice(rest, 2 * workers)
+    )
+    try:
+      while ahead:
+        yield ahead.popleft().result()
+        for page in itertools.islice(rest, 1):
+          ahead.append(pool.submit(read, page))
+    finally:
+      pool.shutdown(cancel_futures=True)

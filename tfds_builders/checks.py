@@ -7,9 +7,10 @@ or cut, counted, and listed in the `BuildReport`.
 import collections
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
 from dwd_jax.data import images
@@ -18,6 +19,7 @@ from dwd_jax.errors import InputError
 MAX_XML_BYTES = 64 << 20
 MAX_IMAGE_BYTES = 256 << 20
 MAX_BOXES = 100_000  # of a page
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _LISTED = 20  # examples of each kind in the report
 _CUT_TOLERANCE_PX = 0.5  # rounding of the annotations, not worth a line
 
@@ -29,20 +31,31 @@ class PageFiles:
   Attributes:
     name: unique in the data set; the key of its record.
     image: path of the image.
-    annotation: path of the XML.
+    annotation: path of the file with its boxes; many pages may share one.
+    rows: what `read_page` needs besides, such as this page's part of a file
+      with all boxes; small and picklable, since it travels to workers.
   """
 
   name: str
   image: pathlib.Path
   annotation: pathlib.Path
+  rows: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-  """What a folder holds: class names and the pages of each split."""
+  """What a folder holds.
+
+  Attributes:
+    class_names: C names; the index is the class id.
+    splits: the pages of each split; a split without pages is absent.
+    vocabulary: a column of dwd_jax/data/vocabularies.csv that has all the
+      names; "" = names of one's own.
+  """
 
   class_names: tuple[str, ...]
   splits: dict[str, list[PageFiles]]
+  vocabulary: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,16 +63,17 @@ class ParsedPage:
   """A page that passed all checks.
 
   Attributes:
-    image_bytes: the file as it is stored.
-    image_hw: height and width in pixels.
+    ink: 0 = paper, 255 = ink.
     boxes_yxyx: inside the page, not empty, in pixels.
     labels: class ids.
+    extras: features that only some data sets have, by name; those that
+      `extra_features` of the parsing module lists (see base.EXTRA_FEATURES).
   """
 
-  image_bytes: bytes
-  image_hw: tuple[int, int]
+  ink: UInt8[np.ndarray, "H W"]
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: np.ndarray
+  extras: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class BuildReport:
@@ -76,9 +90,19 @@ class BuildReport:
     if len(listed) < _LISTED:
       listed.append(where)
 
+  def merge(self, other: dict) -> None:
+    """Adds what `as_dict` of another report gave."""
+    self.counts.update(other["counts"])
+    for kind, listed in other["first_examples"].items():
+      own = self.examples.setdefault(kind, [])
+      own += listed[: _LISTED - len(own)]
+
   def as_dict(self) -> dict:
     """For build_report.json."""
-    return {"counts": dict(self.counts), "first_examples": self.examples}
+    return {
+      "counts": dict(sorted(self.counts.items())),
+      "first_examples": dict(sorted(self.examples.items())),
+    }
 
   def line(self) -> str:
     """One line for the terminal; "" if there is nothing to tell."""
@@ -159,11 +183,27 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
   return root
 
 
-def read_image(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
-  """The bytes of an image file and its (height, width); decoded as a check."""
-  data = read_bytes(path, MAX_IMAGE_BYTES)
-  height, width = images.decode_page(data, str(path)).shape
-  return data, (height, width)
+def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
+  """The page of an image file as ink: 0 = paper, 255 = ink."""
+  return images.decode_page(read_bytes(path, MAX_IMAGE_BYTES), str(path))
+
+
+def list_images(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+  """Image files right in a folder by name without ending, sorted.
+
+  Raises:
+    InputError: two images differ in their endings only.
+  """
+  found: dict[str, pathlib.Path] = {}
+  for path in sorted(folder.iterdir()):
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+      continue
+    if path.stem in found:
+      raise InputError(
+        f"{path}: beside {found[path.stem].name}; keep one image of this name"
+      )
+    found[path.stem] = path
+  return found
 
 
 def clean_boxes(

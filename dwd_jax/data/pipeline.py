@@ -57,7 +57,10 @@ class TrainCrops(grain.transforms.RandomMap):
   def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draws a crop; `page` is where the shuffled epoch stands."""
     page, window = self._sampler(int(page), rng)
-    image = transforms.cut(self._source.image(page), window)
+    page_hw = tuple(self._source.box_index().page_hw[page].tolist())
+    top, left, height, width = window.on_page(page_hw)
+    region = self._source.image_window(page, top, left, height, width)
+    image = transforms.fit(region, window, top, left)
     labels, boxes = self._source.labels_and_boxes(page)
     boxes, kept = transforms.visible_boxes(
       window.to_output(boxes), window.out_hw, self._min_visible

@@ -2,15 +2,19 @@
 
 import contextlib
 import fcntl
+import functools
 import inspect
 import io
 import json
+import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import tensorflow_datasets as tfds
@@ -24,7 +28,13 @@ ORIGIN_NAME = "origin.json"
 _TARGET = "records"
 
 
-def prepare(data_cfg, workdir: str | pathlib.Path) -> pathlib.Path:
+def prepare(
+  data_cfg,
+  workdir: str | pathlib.Path,
+  *,
+  workers: int = 0,
+  beam_args: Sequence[str] | None = None,
+) -> pathlib.Path:
   """Makes sure that the records of `config.data` exist.
 
   Does nothing where they do. Safe to call from many processes at once: process
@@ -36,6 +46,9 @@ def prepare(data_cfg, workdir: str | pathlib.Path) -> pathlib.Path:
     data_cfg: `config.data`. `manual_dir` may be relative (to the current
       folder); empty, pages are generated below `workdir`.
     workdir: the run's folder.
+    workers: threads that read pages; 0 = one for each core.
+    beam_args: options of Apache Beam ("--runner=..."), which then reads the
+      pages; None: no Beam.
 
   Returns:
     The folder to give to `sources.open_split`.
@@ -51,13 +64,19 @@ def prepare(data_cfg, workdir: str | pathlib.Path) -> pathlib.Path:
     raise InputError("data.builder: not set; name a folder of tfds_builders/")
   if jax.process_index() == 0:
     with _turn(data_dir / _TARGET):
-      _prepare(data_cfg, workdir, data_dir)
+      _prepare(data_cfg, workdir, data_dir, workers, beam_args)
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices("dwd_jax.data.prepare")
   return data_dir
 
 
-def _prepare(data_cfg, workdir: pathlib.Path, data_dir: pathlib.Path) -> None:
+def _prepare(
+  data_cfg,
+  workdir: pathlib.Path,
+  data_dir: pathlib.Path,
+  workers: int,
+  beam_args: Sequence[str] | None,
+) -> None:
   builder = sources.builder_for(
     data_cfg.builder, data_dir, data_cfg.builder_config
   )
@@ -82,7 +101,31 @@ def _prepare(data_cfg, workdir: pathlib.Path, data_dir: pathlib.Path) -> None:
       f"{manual_dir}: no such folder; put the files of {data_cfg.builder} there"
       " or correct data.manual_dir"
     )
-  _build(data_cfg, data_dir, records, manual_dir, origin)
+  config = tfds.download.DownloadConfig(manual_dir=manual_dir)
+  if beam_args is not None:
+    config = config.replace(beam_options=_beam_options(beam_args))
+  make = functools.partial(
+    sources.builder_for,
+    data_cfg.builder,
+    builder_config=data_cfg.builder_config,
+    options=data_cfg.options,
+    beam=beam_args is not None,
+    workers=workers or min(os.cpu_count() or 1, 16),
+  )
+  _build(make, config, data_dir, records, origin)
+
+
+def _beam_options(args: Sequence[str]) -> Any:
+  try:
+    from apache_beam.options import (  # pyright: ignore[reportMissingImports]
+      pipeline_options,
+    )
+  except ModuleNotFoundError:
+    raise InputError(
+      "Apache Beam is not installed; pip install 'dwd_jax[beam]', or build"
+      " without it"
+    ) from None
+  return pipeline_options.PipelineOptions(list(args))
 
 
 def _origin(data_cfg, workdir: pathlib.Path) -> dict:
@@ -98,6 +141,7 @@ def _origin(data_cfg, workdir: pathlib.Path) -> dict:
   return {
     "manual_dir": str(manual_dir),
     "engrave": engrave if engrave["pages"] > 0 else None,
+    "options": {k: v for k, v in sorted(data_cfg.options.items()) if v},
   }
 
 
@@ -108,6 +152,12 @@ def _check_origin(records: pathlib.Path, origin: dict) -> None:
     return
   had = json.loads(path.read_text())
   wanted = json.loads(json.dumps(origin))
+  if had.get("options", {}) != wanted["options"]:
+    raise InputError(
+      f"{records}: made with data.options = {had.get('options', {})}, not"
+      f" {wanted['options']}; remove the folder, or use another workdir or"
+      " data.data_dir"
+    )
   if had["engrave"] and wanted["engrave"]:
     if had["engrave"] != wanted["engrave"]:
       raise InputError(
@@ -159,25 +209,21 @@ def _engrave(settings, manual_dir: pathlib.Path) -> None:
 
 
 def _build(
-  data_cfg,
+  make: Callable[..., base.PageBuilder],
+  config: tfds.download.DownloadConfig,
   data_dir: pathlib.Path,
   records: pathlib.Path,
-  manual_dir: pathlib.Path,
   origin: dict,
 ) -> None:
   start = time.monotonic()
   # TFDS leaves a metadata folder behind when it fails: it works elsewhere, and
   # what it made is moved in one step.
   with _staged(data_dir / _TARGET) as folder:
-    builder = sources.builder_for(
-      data_cfg.builder, folder, data_cfg.builder_config
-    )
+    builder = make(data_dir=folder)
     if not sys.stderr.isatty():
       tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):
-      builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-      )
+    with contextlib.redirect_stdout(io.StringIO()), _told_by_beam():
+      builder.download_and_prepare(download_config=config)
     made = pathlib.Path(builder.data_dir)
     (made / ORIGIN_NAME).write_text(json.dumps(origin, indent=2) + "\n")
     report = json.loads((made / base.REPORT_NAME).read_text())
@@ -192,6 +238,19 @@ def _build(
     f" {records}{notes}",
     flush=True,
   )
+
+
+@contextlib.contextmanager
+def _told_by_beam() -> Iterator[None]:
+  """Bad input found by a Beam worker arrives as the text of another error."""
+  try:
+    yield
+  except RuntimeError as e:
+    found = re.search(r"dwd_jax\.errors\.InputError: ([^\n]+)", str(e))
+    if not found:
+      raise
+    line = re.sub(r" \[while running .*", "", found[1])
+    raise InputError(line) from None
 
 
 def _make_dir(path: pathlib.Path) -> None:

@@ -1,50 +1,25 @@
 """Prepared records (TFDS, array_record) -> pages with boxes."""
 
-import collections
-import dataclasses
 import importlib
 import json
 import pathlib
-import threading
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float, Int
 
-from dwd_jax.data import images
+from dwd_jax.data import box_index, tiles
+from dwd_jax.data.box_index import BoxIndex, filename_of
 from dwd_jax.errors import InputError
 from dwd_jax.structs import Record
-
-
-@dataclasses.dataclass(frozen=True)
-class BoxIndex:
-  """All boxes of a split in one table, in the order of the pages.
-
-  Attributes:
-    boxes_yxyx: pixels of the page's image.
-    labels: class ids 0 .. C-1.
-    page: index of the page that the box is on.
-    page_hw: (height, width) of each page in pixels.
-    filenames: of each page.
-  """
-
-  boxes_yxyx: Float[np.ndarray, "n 4"]
-  labels: Int[np.ndarray, " n"]
-  page: Int[np.ndarray, " n"]
-  page_hw: Int[np.ndarray, "p 2"]
-  filenames: tuple[str, ...]
-
-  def of_page(self, i: int) -> slice:
-    """The rows of page `i`."""
-    start, stop = np.searchsorted(self.page, (i, i + 1))
-    return slice(int(start), int(stop))
+from tfds_builders import base
 
 
 class PageSource:
-  """Pages of one split by index; decoded pages are kept in a bounded cache.
+  """Pages of one split by index.
 
-  Reading is thread-safe. Copies sent to worker processes start with an empty
-  cache.
+  Nothing is kept in memory but the boxes: an image, or the part of it that a
+  crop needs, is read from its record each time. Thread-safe.
   """
 
   def __init__(
@@ -54,9 +29,9 @@ class PageSource:
     name: str,
     split: str,
     class_names: tuple[str, ...],
+    vocabulary: str = "",
     folder: str = "",
     leave_out: tuple[str, ...] = (),
-    cache_mb: int = 1024,
   ):
     """Args: see `open_source`; `records[i]` is the dict of features."""
     unknown = sorted(set(leave_out) - set(class_names))
@@ -66,38 +41,20 @@ class PageSource:
         " see class_names in its metadata.json"
       )
     self.name = name
-    self._folder = folder
     self.split = split
+    self.vocabulary = vocabulary
     self.class_names = tuple(n for n in class_names if n not in leave_out)
+    self._folder = folder
+    self._records = records
     ids = {n: i for i, n in enumerate(self.class_names)}
     self._new_id = np.array([ids.get(n, -1) for n in class_names], np.int32)
-    self._records = records
-    self._cache_bytes = cache_mb << 20
     self._index: BoxIndex | None = None
-    self._start_empty()
-
-  def _start_empty(self):
-    self._lock = threading.Lock()
-    self._pages: collections.OrderedDict[int, np.ndarray] = (
-      collections.OrderedDict()
-    )
-    self._bytes = 0
-
-  def __getstate__(self):
-    state = dict(self.__dict__)
-    for key in ("_lock", "_pages", "_bytes"):
-      del state[key]
-    return state
-
-  def __setstate__(self, state):
-    self.__dict__.update(state)
-    self._start_empty()
 
   def __len__(self) -> int:
     return len(self._records)
 
   def __getitem__(self, i: int) -> Record:
-    """Page `i`, decoded: ink = 255 on paper = 0."""
+    """Page `i`: ink = 255 on paper = 0."""
     index = self.box_index()
     rows = index.of_page(i)
     return Record(
@@ -108,23 +65,21 @@ class PageSource:
     )
 
   def image(self, i: int) -> np.ndarray:
-    """Pixels of page `i`, uint8 [H, W], read-only: they may be in the cache."""
-    with self._lock:
-      if i in self._pages:
-        self._pages.move_to_end(i)
-        return self._pages[i]
-    example = self._read(i)
-    page = images.decode_page(example["image"], _filename(example))
-    page.flags.writeable = False
-    with self._lock:
-      if i not in self._pages and page.nbytes <= self._cache_bytes:
-        self._pages[i] = page
-        self._bytes += page.nbytes
-        while self._bytes > self._cache_bytes:
-          self._bytes -= self._pages.popitem(last=False)[1].nbytes
-    return page
+    """Ink of page `i`, uint8 [H, W]."""
+    example = self.example(i)
+    return tiles.read_page(example["image"], filename_of(example))
 
-  def _read(self, i: int) -> dict:
+  def image_window(
+    self, i: int, top: int, left: int, height: int, width: int
+  ) -> np.ndarray:
+    """Ink of a part of page `i`, uint8 [height, width]; inside the page."""
+    example = self.example(i)
+    return tiles.read_window(
+      example["image"], filename_of(example), top, left, height, width
+    )
+
+  def example(self, i: int) -> dict:
+    """The record of page `i` as it is stored, all features."""
     try:
       example = self._records[i]
     except RuntimeError as e:  # what array_record raises, opening or reading
@@ -142,27 +97,10 @@ class PageSource:
   def box_index(self) -> BoxIndex:
     """All boxes of the split; reads every record once, on the first call."""
     if self._index is None:
-      self._index = self._build_index()
+      self._index = box_index.build(map(self.example, range(len(self)))).keep(
+        self._new_id
+      )
     return self._index
-
-  def _build_index(self) -> BoxIndex:
-    boxes, labels, pages, hw, names = [], [], [], [], []
-    for i in range(len(self)):
-      example = self._read(i)
-      ids = self._new_id[example["labels"]]
-      kept = ids >= 0
-      boxes.append(example["boxes_yxyx"].reshape(-1, 4)[kept])
-      labels.append(ids[kept])
-      pages.append(np.full(kept.sum(), i, np.int32))
-      hw.append((int(example["image/height"]), int(example["image/width"])))
-      names.append(_filename(example))
-    return BoxIndex(
-      np.concatenate([*boxes, np.zeros((0, 4), np.float32)]),
-      np.concatenate([*labels, np.zeros(0, np.int32)]),
-      np.concatenate([*pages, np.zeros(0, np.int32)]),
-      np.array(hw, np.int32).reshape(-1, 2),
-      tuple(names),
-    )
 
 
 def _damaged(folder: str, reason: str) -> InputError:
@@ -173,23 +111,22 @@ def _damaged(folder: str, reason: str) -> InputError:
   )
 
 
-def _filename(example) -> str:
-  name = example["image/filename"]
-  return name.decode() if isinstance(name, bytes) else str(name)
-
-
 def builder_for(
-  name: str, data_dir: str | pathlib.Path, builder_config: str = ""
-) -> tfds.core.DatasetBuilder:
+  name: str,
+  data_dir: str | pathlib.Path,
+  builder_config: str = "",
+  **kwargs: Any,
+) -> base.PageBuilder:
   """The TFDS builder of the folder `tfds_builders/<name>`.
 
   Args:
     name: folder name, e.g. "deepscores".
     data_dir: where prepared records are or will be.
     builder_config: "" = the builder's first.
+    **kwargs: of the builder, see `tfds_builders.base.PageBuilder`.
 
   Raises:
-    InputError: unknown builder or config.
+    InputError: unknown builder, config or option.
   """
   module = f"tfds_builders.{name}.{name}_dataset_builder"
   try:
@@ -207,7 +144,9 @@ def builder_for(
       f"data.builder_config: {name} has no config {builder_config!r};"
       f" known: {', '.join(known) or 'none'}"
     )
-  return builder_cls(data_dir=str(data_dir), config=builder_config or None)
+  return builder_cls(
+    data_dir=str(data_dir), config=builder_config or known[0], **kwargs
+  )
 
 
 def open_source(
@@ -217,7 +156,6 @@ def open_source(
   builder_config: str = "",
   *,
   leave_out: tuple[str, ...] = (),
-  cache_mb: int = 1024,
 ) -> PageSource:
   """Opens one split of prepared records.
 
@@ -228,19 +166,41 @@ def open_source(
     builder_config: "" = the builder's first.
     leave_out: class names whose boxes are dropped everywhere, from training
       and from the truth alike; the remaining classes are numbered anew.
-    cache_mb: most MiB of decoded pages kept in memory.
 
   Raises:
     InputError: the records or the split are not there.
   """
   made = builder_for(builder, data_dir, builder_config)
-  metadata = pathlib.Path(made.data_dir) / "metadata.json"
+  return open_records(made.data_dir, split, leave_out=leave_out)
+
+
+def open_records(
+  folder: str | pathlib.Path,
+  split: str,
+  *,
+  leave_out: tuple[str, ...] = (),
+) -> PageSource:
+  """Opens one split of the records in `folder`.
+
+  Args:
+    folder: holds dataset_info.json, as .../deepscores/dense_2017/2.0.0.
+    split: see `open_source`.
+    leave_out: see `open_source`.
+
+  Raises:
+    InputError: the records or the split are not there.
+  """
+  metadata = pathlib.Path(folder) / "metadata.json"
   if not metadata.is_file():
     raise InputError(
-      f"{made.data_dir}: no prepared records; build them first with"
-      " dwd_jax.data.prepare (the training does) or name another data.data_dir"
+      f"{folder}: no prepared records; build them first with"
+      " python -m dwd_jax.data.build (the training does) or name another"
+      " data.data_dir"
     )
-  class_names = tuple(json.loads(metadata.read_text())["class_names"])
+  facts = json.loads(metadata.read_text())
+  # What the records are is read from their folder, not from the code that
+  # made them: its options decide which features there are.
+  made = tfds.builder_from_directory(str(folder))
   known = sorted(made.info.splits)
   for part in split.split("+"):
     name = part.split("[")[0].strip()
@@ -256,10 +216,10 @@ def open_source(
     records,
     name=made.info.full_name,
     split=split,
-    class_names=class_names,
+    class_names=tuple(facts["class_names"]),
+    vocabulary=facts.get("vocabulary", ""),
     folder=str(made.data_dir),
     leave_out=tuple(leave_out),
-    cache_mb=cache_mb,
   )
 
 
@@ -279,5 +239,4 @@ def open_split(
     data_dir,
     data_cfg.builder_config,
     leave_out=tuple(data_cfg.leave_out),
-    cache_mb=int(data_cfg.cache_mb),
   )

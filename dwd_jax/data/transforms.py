@@ -55,6 +55,16 @@ class Window:
     offset, scale = self._offset_scale()
     return (boxes_yxyx / scale + offset).astype(np.float32)
 
+  def on_page(self, page_hw: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """The part on the page: top, left, height, width in source pixels.
+
+    Height or width is 0 where the window lies beside the page.
+    """
+    top, left = max(self.top, 0), max(self.left, 0)
+    bottom = min(self.top + self.source_hw[0], page_hw[0])
+    right = min(self.left + self.source_hw[1], page_hw[1])
+    return top, left, max(bottom - top, 0), max(right - left, 0)
+
   def _offset_scale(self) -> tuple[np.ndarray, np.ndarray]:
     offset = np.array([self.top, self.left] * 2, np.float64)
     return offset, np.array(self.scale_hw * 2, np.float64)
@@ -132,16 +142,26 @@ def cut(
   image: UInt8[np.ndarray, "H W"], window: Window
 ) -> UInt8[np.ndarray, "h w"]:
   """The pixels of a window, resized; 0 (paper) outside the page."""
+  top, left, height, width = window.on_page(image.shape)
+  return fit(image[top : top + height, left : left + width], window, top, left)
+
+
+def fit(
+  region: UInt8[np.ndarray, "H W"], window: Window, top: int, left: int
+) -> UInt8[np.ndarray, "h w"]:
+  """The part of a window that is on the page, padded by paper and resized.
+
+  Args:
+    region: what `window.on_page` names.
+    window: its size after resizing.
+    top: first row of the region on the page.
+    left: first column of the region on the page.
+  """
   height, width = window.source_hw
-  y0, x0 = max(window.top, 0), max(window.left, 0)
-  y1 = min(window.top + height, image.shape[0])
-  x1 = min(window.left + width, image.shape[1])
-  region = image[y0:y1, x0:x1]
   if region.shape != window.source_hw:
     padded = np.zeros(window.source_hw, np.uint8)
-    padded[
-      y0 - window.top : y1 - window.top, x0 - window.left : x1 - window.left
-    ] = region
+    y, x = top - window.top, left - window.left
+    padded[y : y + region.shape[0], x : x + region.shape[1]] = region
     region = padded
   if region.shape == window.out_hw:
     return np.ascontiguousarray(region)

@@ -31,7 +31,7 @@ def test_records_are_built_once(data_cfg, tmp_path, capsys):
   first = capsys.readouterr().out
   assert first.count("\n") == 1
   assert "3, val 1, test 1" in first
-  records = data_dir / "deepscores/dense_2017/1.0.0"
+  records = data_dir / "deepscores/dense_2017/2.0.0"
   before = {p: p.stat().st_mtime_ns for p in records.iterdir()}
   report = json.loads((records / "build_report.json").read_text())
   assert report == {"counts": {}, "first_examples": {}}
@@ -185,8 +185,8 @@ def test_killed_while_building_then_two_at_once(data_cfg, tmp_path):
   killed.join()
   assert killed.exitcode == -signal.SIGKILL
   # Here all files are written, but not yet in their place.
-  assert list(tmp_path.rglob("1.0.0/metadata.json"))
-  assert not list((tmp_path / "data/deepscores").rglob("1.0.0"))
+  assert list(tmp_path.rglob("2.0.0/metadata.json"))
+  assert not list((tmp_path / "data/deepscores").rglob("2.0.0"))
   both = [_start(data_cfg.manual_dir, str(tmp_path), False) for _ in range(2)]
   for process in both:
     process.join()

@@ -75,7 +75,7 @@ def test_truncated_png_names_the_file(tmp_path, keep):
   with pytest.raises(InputError, match=r"page\.png: "):
     checks.read_image(path)
   path.write_bytes(whole)
-  assert checks.read_image(path) == (whole, (20, 30))
+  assert checks.read_image(path).shape == (20, 30)
 
 
 _NAN, _INF = float("nan"), float("inf")

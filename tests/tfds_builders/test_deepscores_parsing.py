@@ -23,9 +23,13 @@ def root(repo_dir, tmp_path) -> pathlib.Path:
 
 def _parse(root):
   report = checks.BuildReport()
-  data_set = deepscores_parsing.read_data_set(root, report)
+  data_set = deepscores_parsing.read_data_set(
+    root, "dense_2017", deepscores_parsing.Options(), report
+  )
   pages = {
-    page.name: deepscores_parsing.read_page(page, data_set.class_names, report)
+    page.name: deepscores_parsing.read_page(
+      page, data_set.class_names, deepscores_parsing.Options(), report
+    )
     for pages in data_set.splits.values()
     for page in pages
   }
@@ -41,7 +45,7 @@ def test_dummy_pages(root):
     "test": 1,
   }
   assert pages["dummy-empty-page-2"].boxes_yxyx.shape == (0, 4)
-  assert pages[_PAGE].image_hw == (96, 128)
+  assert pages[_PAGE].ink.shape == (96, 128)
   assert pages[_PAGE].labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0]
   # Drawn on whole pixels, 8 decimals in the file.
   boxes = pages[_PAGE].boxes_yxyx
@@ -229,5 +233,5 @@ def test_real_pages(shared_data):
   assert len(data_set.class_names) == 124
   # Counted with `grep -o "<object>" | wc -l` on the three files.
   assert sorted(len(p.boxes_yxyx) for p in pages.values()) == [171, 325, 325]
-  assert {p.image_hw for p in pages.values()} == {(3828, 2707)}
+  assert {p.ink.shape for p in pages.values()} == {(3828, 2707)}
   assert not report.counts

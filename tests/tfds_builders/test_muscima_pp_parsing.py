@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from dwd_jax.data import images
 from dwd_jax.errors import InputError
 from tfds_builders import checks
 from tfds_builders.muscima_pp import muscima_pp_parsing
@@ -27,9 +26,13 @@ def root(repo_dir, tmp_path) -> pathlib.Path:
 
 def _parse(root):
   report = checks.BuildReport()
-  data_set = muscima_pp_parsing.read_data_set(root, report)
+  data_set = muscima_pp_parsing.read_data_set(
+    root, "v2.0", muscima_pp_parsing.Options(), report
+  )
   pages = {
-    page.name: muscima_pp_parsing.read_page(page, data_set.class_names, report)
+    page.name: muscima_pp_parsing.read_page(
+      page, data_set.class_names, muscima_pp_parsing.Options(), report
+    )
     for pages in data_set.splits.values()
     for page in pages
   }
@@ -178,7 +181,10 @@ def test_single_bad_boxes_are_skipped_and_counted(root, caption):
 
 def test_real_pages_split_by_writer(shared_data):
   data_set = muscima_pp_parsing.read_data_set(
-    shared_data / "muscima_pp", checks.BuildReport()
+    shared_data / "muscima_pp",
+    "v2.0",
+    muscima_pp_parsing.Options(),
+    checks.BuildReport(),
   )
   sizes = {split: len(pages) for split, pages in data_set.splits.items()}
   assert sizes == {"train": 96, "val": 12, "heldout": 12}
@@ -193,13 +199,19 @@ def test_real_pages_split_by_writer(shared_data):
 
 def test_boxes_of_a_real_page_end_where_the_ink_ends(shared_data):
   data_set = muscima_pp_parsing.read_data_set(
-    shared_data / "muscima_pp", checks.BuildReport()
+    shared_data / "muscima_pp",
+    "v2.0",
+    muscima_pp_parsing.Options(),
+    checks.BuildReport(),
   )
   page = data_set.splits["val"][0]
   parsed = muscima_pp_parsing.read_page(
-    page, data_set.class_names, checks.BuildReport()
+    page,
+    data_set.class_names,
+    muscima_pp_parsing.Options(),
+    checks.BuildReport(),
   )
-  ink = images.decode_page(parsed.image_bytes, page.name) > 0
+  ink = parsed.ink > 0
   heads = parsed.boxes_yxyx[
     parsed.labels == data_set.class_names.index("noteheadFull")
   ].astype(int)

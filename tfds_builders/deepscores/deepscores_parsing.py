@@ -1,6 +1,7 @@
 """DeepScores (2017) folders -> pages, boxes, labels; no TFDS in here."""
 
 import csv
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -12,8 +13,22 @@ SPLITS = ("train", "val", "test")
 _LAYOUT = "see the README of tfds_builders/deepscores for the layout"
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What `data.options` can change."""
+
+
+def extra_features(config: str, options: Options) -> tuple[str, ...]:
+  """Names of `base.EXTRA_FEATURES` that the records have."""
+  del config, options
+  return ()
+
+
 def read_data_set(
-  root: pathlib.Path, report: checks.BuildReport
+  root: pathlib.Path,
+  config: str,
+  options: Options,
+  report: checks.BuildReport,
 ) -> checks.DataSet:
   """Lists the pages of a folder in the layout of DeepScores (2017).
 
@@ -22,6 +37,8 @@ def read_data_set(
 
   Args:
     root: the manual folder.
+    config: name of the builder config.
+    options: see there.
     report: counts pages that no split names.
 
   Returns:
@@ -32,6 +49,7 @@ def read_data_set(
     InputError: anything of the layout is missing, a page is in two splits,
       an image has no annotation or the reverse.
   """
+  del config, options
   checks.require_dir(root, _LAYOUT)
   images = checks.require_dir(_find(root, "images_png"), _LAYOUT)
   annotations = checks.require_dir(_find(root, "xml_annotations"), _LAYOUT)
@@ -125,6 +143,7 @@ def _read_list(path: pathlib.Path, seen: dict[str, pathlib.Path]) -> list[str]:
 def read_page(
   page: checks.PageFiles,
   class_names: tuple[str, ...],
+  options: Options,
   report: checks.BuildReport,
 ) -> checks.ParsedPage:
   """Reads and checks one page.
@@ -132,12 +151,14 @@ def read_page(
   Args:
     page: its files.
     class_names: the data set's.
+    options: see there.
     report: counts boxes that were cut or skipped.
 
   Raises:
     InputError: broken image or XML, unknown class name, absolute boxes.
   """
-  data, image_hw = checks.read_image(page.image)
+  del options
+  ink = checks.read_image(page.image)
   root = checks.read_xml(page.annotation, "annotation")
   ids = {name: i for i, name in enumerate(class_names)}
   labels, relative = [], []
@@ -151,13 +172,11 @@ def read_page(
     labels.append(ids[name])
     relative.append([_number(item, tag) for tag in _TAGS])
   boxes_rel = np.array(relative, np.float64).reshape(-1, 4)
-  scale = np.array([*image_hw, *image_hw])
+  scale = np.array(ink.shape * 2)
   boxes, kept = checks.clean_boxes(
-    boxes_rel * scale, image_hw, page.annotation, report
+    boxes_rel * scale, ink.shape, page.annotation, report
   )
-  return checks.ParsedPage(
-    data, image_hw, boxes[kept], np.array(labels, np.int64)[kept]
-  )
+  return checks.ParsedPage(ink, boxes[kept], np.array(labels, np.int64)[kept])
 
 
 _TAGS = ("ymin", "xmin", "ymax", "xmax")

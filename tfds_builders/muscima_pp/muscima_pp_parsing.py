@@ -1,5 +1,6 @@
 """MUSCIMA++ v2.0 folders -> pages, boxes, labels; no TFDS in here."""
 
+import dataclasses
 import pathlib
 import re
 
@@ -17,13 +18,29 @@ _PAGE_NAME = re.compile(r"CVC-MUSCIMA_W-(?P<writer>\d\d)_N-\d\d_D-\w+")
 _LAYOUT = "see the README of tfds_builders/muscima_pp for the layout"
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What `data.options` can change."""
+
+
+def extra_features(config: str, options: Options) -> tuple[str, ...]:
+  """Names of `base.EXTRA_FEATURES` that the records have."""
+  del config, options
+  return ()
+
+
 def read_data_set(
-  root: pathlib.Path, report: checks.BuildReport
+  root: pathlib.Path,
+  config: str,
+  options: Options,
+  report: checks.BuildReport,
 ) -> checks.DataSet:
   """Lists the pages of a MUSCIMA++ v2.0 folder.
 
   Args:
     root: holds `data` and `specifications`, directly or in a folder `v2.0`.
+    config: name of the builder config.
+    options: see there.
     report: counts the official test pages that are absent.
 
   Returns:
@@ -35,6 +52,7 @@ def read_data_set(
     InputError: anything of the layout is missing, an image has no annotation
       or the reverse, a file is not named as MUSCIMA++ does.
   """
+  del config, options
   checks.require_dir(root, _LAYOUT)
   if not (root / "specifications").is_dir() and (root / "v2.0").is_dir():
     root = root / "v2.0"
@@ -105,6 +123,7 @@ def read_class_names(path: pathlib.Path) -> tuple[str, ...]:
 def read_page(
   page: checks.PageFiles,
   class_names: tuple[str, ...],
+  options: Options,
   report: checks.BuildReport,
 ) -> checks.ParsedPage:
   """Reads and checks one page; masks and links are not read.
@@ -112,13 +131,15 @@ def read_page(
   Args:
     page: its files.
     class_names: the data set's.
+    options: see there.
     report: counts boxes that were cut or skipped.
 
   Raises:
     InputError: broken image or XML, an annotation of another page, an unknown
       class name, unusable boxes.
   """
-  data, image_hw = checks.read_image(page.image)
+  del options
+  ink = checks.read_image(page.image)
   root = checks.read_xml(page.annotation, "Nodes")
   document = root.get("document") or page.name
   if document != page.name:
@@ -142,13 +163,11 @@ def read_page(
     corners.append((top, left, top + height, left + width))
   boxes, kept = checks.clean_boxes(
     np.array(corners, np.float64).reshape(-1, 4),
-    image_hw,
+    ink.shape,
     page.annotation,
     report,
   )
-  return checks.ParsedPage(
-    data, image_hw, boxes[kept], np.array(labels, np.int64)[kept]
-  )
+  return checks.ParsedPage(ink, boxes[kept], np.array(labels, np.int64)[kept])
 
 
 def _number(node, tag: str) -> float:

@@ -1,0 +1,67 @@
+"""All boxes of a split in one table."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxIndex:
+  """All boxes of a split in one table, in the order of the pages.
+
+  Attributes:
+    boxes_yxyx: pixels of the page's image.
+    labels: class ids 0 .. C-1.
+    page: index of the page that the box is on.
+    page_hw: (height, width) of each page in pixels.
+    filenames: of each page.
+  """
+
+  boxes_yxyx: Float[np.ndarray, "n 4"]
+  labels: Int[np.ndarray, " n"]
+  page: Int[np.ndarray, " n"]
+  page_hw: Int[np.ndarray, "p 2"]
+  filenames: tuple[str, ...]
+
+  def of_page(self, i: int) -> slice:
+    """The rows of page `i`."""
+    start, stop = np.searchsorted(self.page, (i, i + 1))
+    return slice(int(start), int(stop))
+
+  def keep(self, new_id: Int[np.ndarray, " C"]) -> "BoxIndex":
+    """With other class ids; boxes whose new id is negative are dropped."""
+    labels = new_id[self.labels]
+    kept = labels >= 0
+    return dataclasses.replace(
+      self,
+      boxes_yxyx=self.boxes_yxyx[kept],
+      labels=labels[kept],
+      page=self.page[kept],
+    )
+
+
+def build(examples: Iterable[Mapping[str, Any]]) -> BoxIndex:
+  """The index of records as a data source gives them."""
+  boxes, labels, pages, hw, names = [], [], [], [], []
+  for i, example in enumerate(examples):
+    boxes.append(example["boxes_yxyx"].reshape(-1, 4))
+    labels.append(example["labels"].astype(np.int32))
+    pages.append(np.full(len(labels[-1]), i, np.int32))
+    hw.append((int(example["image/height"]), int(example["image/width"])))
+    names.append(filename_of(example))
+  return BoxIndex(
+    np.concatenate([*boxes, np.zeros((0, 4), np.float32)]),
+    np.concatenate([*labels, np.zeros(0, np.int32)]),
+    np.concatenate([*pages, np.zeros(0, np.int32)]),
+    np.array(hw, np.int32).reshape(-1, 2),
+    tuple(names),
+  )
+
+
+def filename_of(example: Mapping[str, Any]) -> str:
+  """File name of a record's image."""
+  name = example["image/filename"]
+  return name.decode() if isinstance(name, bytes) else str(name)
