@@ -64,9 +64,11 @@ def _options() -> ml_collections.ConfigDict:
   # Of the builder; what another builder does not know must stay as it is here:
   # empty, 0 or False = the builder's default.
   c = ml_collections.ConfigDict()
-  c.merge_val_test = (
-    False  # deepscores: `test` is val and test, as in the paper
-  )
+  c.merge_val_test = False  # deepscores: `test` is both, as in the paper
+  c.masks = False  # muscima_pp: keep the masks of the objects
+  c.official_split = ""  # muscima_pp: independent (of the writer), dependent
+  c.legacy_exclusions = False  # muscima_pp: drop what the original dropped
+  c.class_names = ()  # boxes: the classes and their order; () = as found
   return c
 
 

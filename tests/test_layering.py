@@ -69,7 +69,7 @@ LAYERS = """
 5.0  dwd_jax.train.setup
 5.1  dwd_jax.train.loop
 
-6.0  dwd_jax.main dwd_jax.engrave.__main__
+6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common
 6.1  benchmarks.train_step
 6.2  benchmarks.targets

@@ -1,0 +1,128 @@
+"""The command that builds records, and the same records through Beam."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from configs import default
+from dwd_jax.data import build, sources
+from dwd_jax.errors import InputError
+
+_XML = "segmentation_detection/xml_annotations/dummy-rgba-page-1.xml"
+
+
+@pytest.fixture
+def scores(repo_dir, tmp_path):
+  """DeepScores pages, one box of which is no number."""
+  folder = tmp_path / "scores"
+  shutil.copytree(repo_dir / "tfds_builders/deepscores/dummy_data", folder)
+  text = (folder / _XML).read_text()
+  (folder / _XML).write_text(text.replace("<xmin>0.", "<xmin>nan", 1))
+  return folder
+
+
+def _build(scores, out, *args):
+  return build.main(
+    ["deepscores", f"--manual-dir={scores}", f"--data-dir={out}", *args]
+  )
+
+
+def _records(out, split):
+  (folder,) = (p.parent for p in out.rglob("metadata.json"))
+  made = tfds.builder_from_directory(str(folder))
+  return list(
+    made.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+  )
+
+
+def test_one_command_builds(scores, tmp_path, capsys):
+  assert _build(scores, tmp_path / "out") == 0
+  said = capsys.readouterr().out
+  assert "train 3, val 1, test 1" in said
+  assert "1 boxes skipped: not a finite number" in said
+  source = sources.open_source("deepscores", "train", tmp_path / "out")
+  assert len(source) == 3
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_threads_change_nothing(scores, tmp_path, workers):
+  assert _build(scores, tmp_path / "a") == 0
+  assert _build(scores, tmp_path / "b", f"--workers={workers}") == 0
+  shards = [
+    {p.name: p.read_bytes() for p in (tmp_path / d).rglob("*.array_record*")}
+    for d in ("a", "b")
+  ]
+  assert len(shards[0]) == 3
+  assert shards[0] == shards[1]
+
+
+_BAD = {
+  "no such builder": (["nothing"], "no builder 'nothing'"),
+  "no such folder": (["deepscores", "--manual-dir=none"], "none: no such"),
+  "no such option": (["deepscores", "--option=mergevaltest=1"], "did you mean"),
+  "option without a value": (["deepscores", "--option=masks"], "masks=VALUE"),
+  "option of another builder": (
+    ["deepscores", "--option=masks=1"],
+    "data.options.masks: the builder deepscores has no such option",
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", _BAD)
+def test_bad_flags_are_one_line(caption, scores, tmp_path, capsys):
+  args, message = _BAD[caption]
+  given = [f"--manual-dir={scores}", f"--data-dir={tmp_path / 'out'}"]
+  assert build.main([args[0], *given, *args[1:]]) == 2
+  said = capsys.readouterr().err
+  assert said.startswith("error: ")
+  assert message in said
+  assert said.count("\n") == 1
+
+
+def test_options_keep_their_types():
+  options = default.get_config().data.options
+  build.parse_option("merge_val_test=true", options)
+  build.parse_option("class_names=a,b", options)
+  build.parse_option("official_split=dependent", options)
+  assert options.merge_val_test is True
+  assert options.class_names == ("a", "b")
+  assert options.official_split == "dependent"
+  with pytest.raises(InputError, match="merge_val_test=VALUE"):
+    build.parse_option("merge_val_test=perhaps", options)
+
+
+# Apache Beam is an extra; CI installs it after the other tests.
+_BEAM = ("--", "--runner=FnApiRunner")
+
+
+def test_beam_makes_the_same_records(scores, tmp_path):
+  pytest.importorskip("apache_beam", reason="needs dwd_jax[beam]")
+  assert _build(scores, tmp_path / "plain") == 0
+  assert _build(scores, tmp_path / "beam", *_BEAM) == 0
+  for split in ("train", "val", "test"):
+    plain = _records(tmp_path / "plain", split)
+    beam = _records(tmp_path / "beam", split)
+    assert len(plain) == len(beam) > 0
+    for a, b in zip(plain, beam, strict=True):
+      assert a.keys() == b.keys()
+      for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+  for name in ("build_report.json", "metadata.json"):
+    plain, beam = (
+      json.loads(next((tmp_path / d).rglob(name)).read_text())
+      for d in ("plain", "beam")
+    )
+    assert plain == beam
+
+
+def test_beam_reports_a_bad_file_in_one_line(scores, tmp_path, capsys):
+  pytest.importorskip("apache_beam", reason="needs dwd_jax[beam]")
+  (scores / _XML).write_text("<annotation>")
+  assert _build(scores, tmp_path / "out", *_BEAM) == 2
+  said = capsys.readouterr().err
+  assert "dummy-rgba-page-1.xml: broken XML" in said
+  assert len(said.strip().splitlines()[-1]) < 400
+  assert not list((tmp_path / "out").rglob("metadata.json"))
