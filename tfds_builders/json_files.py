@@ -1,0 +1,96 @@
+"""Large JSON files of annotations: bounded, typed, one line when they are bad.
+
+A file is held once, as bytes. A type with `msgspec.Raw` inside leaves the parts
+of interest undecoded, so that no Python objects are made for the rest;
+`spans` says where they lie in the file, for reading them later or elsewhere.
+"""
+
+import math
+import pathlib
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from jaxtyping import Int64
+
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+
+MAX_BYTES = 4 << 30
+_BOM = b"\xef\xbb\xbf"
+_T = TypeVar("_T")
+
+
+def read(path: pathlib.Path, max_bytes: int = MAX_BYTES) -> memoryview:
+  """The bytes of a JSON file, without a byte order mark.
+
+  Raises:
+    InputError: missing, empty, or more than `max_bytes`.
+  """
+  data = memoryview(checks.read_bytes(path, max_bytes))
+  return data[len(_BOM) :] if data[: len(_BOM)] == _BOM else data
+
+
+def decode(data, kind: type[_T], where: pathlib.Path | str) -> _T:
+  """Decodes JSON as a type; nothing is converted (text is no number).
+
+  Args:
+    data: bytes or a view of them.
+    kind: as msgspec takes it: a `msgspec.Struct`, dict[int, msgspec.Raw], ...
+    where: the file (and the object in it), named in errors.
+
+  Raises:
+    InputError: not JSON (truncated, NaN, not UTF-8, nested too deeply), or
+      not of this type.
+  """
+  try:
+    return msgspec.json.decode(data, type=kind)
+  except msgspec.ValidationError as e:
+    reason = f"not as expected: {_short(e)}; correct it"
+  except msgspec.DecodeError as e:
+    reason = f"not a readable JSON file ({_short(e)}); copy it again"
+  except UnicodeDecodeError:
+    reason = "the JSON is not UTF-8 text; convert the file"
+  except RecursionError:
+    reason = "the JSON is nested too deeply; replace the file"
+  raise InputError(f"{where}: {reason}") from None
+
+
+def _short(error: Exception) -> str:
+  return " ".join(str(error).split())[:200]
+
+
+def spans(
+  parts: Iterable[msgspec.Raw], data: memoryview
+) -> Int64[np.ndarray, "n 2"]:
+  """Where undecoded parts of `data` lie in it: first byte, byte after."""
+  base = _address(data)
+  found = np.fromiter(
+    (x for part in parts for x in (_address(part), memoryview(part).nbytes)),
+    np.int64,
+  ).reshape(-1, 2)
+  found[:, 0] -= base
+  found[:, 1] += found[:, 0]
+  return found
+
+
+def _address(data) -> int:
+  return np.frombuffer(data, np.uint8).__array_interface__["data"][0]
+
+
+def numbers(values: Any, n: int) -> list[float]:
+  """`n` numbers from decoded JSON; nan for what is none.
+
+  Args:
+    values: anything; a list of `n` numbers if the file is right.
+    n: how many there have to be, else all are nan.
+  """
+  if not isinstance(values, list | tuple) or len(values) != n:
+    return [math.nan] * n
+  return [
+    float(v)
+    if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e300
+    else math.nan
+    for v in values
+  ]
