@@ -35,6 +35,7 @@ LAYERS = """
 1.1  tfds_builders.checks dwd_jax.data.tiles dwd_jax.data.box_index
 1.1  dwd_jax.data.masks
 1.15 tfds_builders.json_files
+1.2  tfds_builders.examples
 1.2  tfds_builders.deepscores.deepscores_parsing
 1.2  tfds_builders.muscima_pp.muscima_pp_parsing
 1.2  tfds_builders.deepscores tfds_builders.muscima_pp

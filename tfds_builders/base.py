@@ -1,10 +1,7 @@
 """The part of a page builder that does not depend on the data set."""
 
-import collections
-import concurrent.futures
 import dataclasses
 import functools
-import itertools
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,9 +11,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from dwd_jax.data import tiles
 from dwd_jax.errors import InputError
-from tfds_builders import checks
+from tfds_builders import checks, examples
 
 REPORT_NAME = "build_report.json"
 _PARTS = (
@@ -75,8 +71,11 @@ class Parser(Protocol):
     class_names: tuple[str, ...],
     options: Any,
     report: checks.BuildReport,
-  ) -> checks.ParsedPage:
-    """Reads and checks one page."""
+  ) -> checks.ParsedPage | Iterable[tuple[str, checks.ParsedPage]]:
+    """Reads and checks one page.
+
+    Where it gives many records (cut-outs), pairs of key and `ParsedPage`.
+    """
     ...
 
 
@@ -203,7 +202,7 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   ) -> Any:
     """Pairs of key and example, or a Beam transform that makes them."""
     read = functools.partial(
-      read_example,
+      examples.read_examples,
       read_page=self.PARSER.read_page,
       class_names=class_names,
       options=self.options,
@@ -213,17 +212,17 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       import apache_beam as beam  # pyright: ignore[reportMissingImports]
 
       parts = str(self.data_dir / epath.Path(_PARTS))
-      return beam.Create(pages) | "ReadPages" >> beam.Map(
-        _example_with_report, read=read, folder=parts
+      return beam.Create(pages) | "ReadPages" >> beam.FlatMap(
+        examples.with_report, read=read, folder=parts
       )
     return self._examples(pages, read)
 
   def _examples(
     self, pages: Iterable[checks.PageFiles], read: Callable
   ) -> Iterator[tuple[str, dict]]:
-    for name, example, counted in _in_threads(read, pages, self._workers):
+    for made, counted in examples.in_threads(read, pages, self._workers):
       self.report.merge(counted)
-      yield name, example
+      yield from made
 
   def _download_and_prepare(self, dl_manager, download_config=None):
     super()._download_and_prepare(dl_manager, download_config)
@@ -236,61 +235,3 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       parts.rmtree()
     report = json.dumps(self.report.as_dict(), indent=2) + "\n"
     (folder / REPORT_NAME).write_text(report)
-
-
-def read_example(
-  page: checks.PageFiles,
-  *,
-  read_page: Callable[..., checks.ParsedPage],
-  class_names: tuple[str, ...],
-  options: Any,
-  extras: tuple[str, ...],
-) -> tuple[str, dict[str, Any], dict]:
-  """Reads one page: its key, its features, what its report counted."""
-  report = checks.BuildReport()
-  parsed = read_page(page, class_names, options, report)
-  height, width = parsed.ink.shape
-  example = {
-    "image": tiles.encode_page(parsed.ink),
-    "image/filename": page.image.name,
-    "image/height": height,
-    "image/width": width,
-    "boxes_yxyx": parsed.boxes_yxyx,
-    "labels": parsed.labels,
-  }
-  return (
-    page.name,
-    example | {k: parsed.extras[k] for k in extras},
-    (report.as_dict()),
-  )
-
-
-def _example_with_report(
-  page: checks.PageFiles, *, read: Callable, folder: str
-) -> tuple[str, dict]:
-  """On a Beam worker: what was counted goes into a file of its own."""
-  name, example, counted = read(page)
-  if counted["counts"]:
-    parts = epath.Path(folder)
-    parts.mkdir(parents=True, exist_ok=True)
-    (parts / f"{name}.json").write_text(json.dumps(counted))
-  return name, example
-
-
-def _in_threads(read: Callable, pages: Iterable, workers: int) -> Iterator:
-  """Results in the order of the pages, read a little ahead."""
-  if workers < 2:
-    yield from map(read, pages)
-    return
-  rest = iter(pages)
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    ahead = collections.deque(
-      pool.submit(read, page) for page in itertools.islice(rest, 2 * workers)
-    )
-    try:
-      while ahead:
-        yield ahead.popleft().result()
-        for page in itertools.islice(rest, 1):
-          ahead.append(pool.submit(read, page))
-    finally:
-      pool.shutdown(cancel_futures=True)

@@ -1,0 +1,78 @@
+"""Pages of a parsing module -> records; the work of threads and of Beam."""
+
+import collections
+import concurrent.futures
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from etils import epath
+
+from dwd_jax.data import tiles
+from tfds_builders import checks
+
+
+def read_examples(
+  page: checks.PageFiles,
+  *,
+  read_page: Callable,
+  class_names: tuple[str, ...],
+  options: Any,
+  extras: tuple[str, ...],
+) -> tuple[list[tuple[str, dict[str, Any]]], dict]:
+  """Reads one page: its records by key, and what its report counted."""
+  report = checks.BuildReport()
+  parsed = read_page(page, class_names, options, report)
+  if isinstance(parsed, checks.ParsedPage):
+    parsed = [(page.name, parsed)]
+  examples = []
+  for name, part in parsed:
+    filename = page.image.name if name == page.name else f"{name}.tif"
+    examples.append((name, _example(filename, part, extras)))
+  return examples, report.as_dict()
+
+
+def _example(
+  filename: str, parsed: checks.ParsedPage, extras: tuple[str, ...]
+) -> dict[str, Any]:
+  height, width = parsed.ink.shape
+  return {
+    "image": tiles.encode_page(parsed.ink),
+    "image/filename": filename,
+    "image/height": height,
+    "image/width": width,
+    "boxes_yxyx": parsed.boxes_yxyx,
+    "labels": parsed.labels,
+  } | {name: parsed.extras[name] for name in extras}
+
+
+def with_report(
+  page: checks.PageFiles, *, read: Callable, folder: str
+) -> list[tuple[str, dict]]:
+  """On a Beam worker: what was counted goes into a file of its own."""
+  examples, counted = read(page)
+  if counted["counts"]:
+    parts = epath.Path(folder)
+    parts.mkdir(parents=True, exist_ok=True)
+    (parts / f"{page.name}.json").write_text(json.dumps(counted))
+  return examples
+
+
+def in_threads(read: Callable, pages: Iterable, workers: int) -> Iterator:
+  """Results in the order of the pages, read a little ahead."""
+  if workers < 2:
+    yield from map(read, pages)
+    return
+  rest = iter(pages)
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    ahead = collections.deque(
+      pool.submit(read, page) for page in itertools.islice(rest, 2 * workers)
+    )
+    try:
+      while ahead:
+        yield ahead.popleft().result()
+        for page in itertools.islice(rest, 1):
+          ahead.append(pool.submit(read, page))
+    finally:
+      pool.shutdown(cancel_futures=True)
