@@ -1,11 +1,17 @@
 """All boxes of a split in one table."""
 
 import dataclasses
+import json
+import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+
+FOLDER = "box_index"  # in the folder of the records, one below it for a split
+_ARRAYS = ("boxes_yxyx", "labels", "page", "page_hw")
+_NAMES = "filenames.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +39,8 @@ class BoxIndex:
 
   def keep(self, new_id: Int[np.ndarray, " C"]) -> "BoxIndex":
     """With other class ids; boxes whose new id is negative are dropped."""
+    if np.array_equal(new_id, np.arange(len(new_id))):
+      return self
     labels = new_id[self.labels]
     kept = labels >= 0
     return dataclasses.replace(
@@ -59,6 +67,36 @@ def build(examples: Iterable[Mapping[str, Any]]) -> BoxIndex:
     np.array(hw, np.int32).reshape(-1, 2),
     tuple(names),
   )
+
+
+def save(index: BoxIndex, folder: pathlib.Path) -> None:
+  """Writes an index, so that a run need not read all records for it."""
+  folder.mkdir(parents=True, exist_ok=True)
+  for name in _ARRAYS:
+    np.save(folder / f"{name}.npy", getattr(index, name), allow_pickle=False)
+  names = json.dumps(index.filenames)
+  (folder / _NAMES).write_text(names, encoding="utf8")
+
+
+def load(folder: pathlib.Path) -> BoxIndex | None:
+  """What `save` wrote, mapped into memory; None if it is not all there."""
+  try:
+    arrays = {
+      # An empty file cannot be mapped: small ones are read.
+      name: np.load(path, "r" if path.stat().st_size > 4096 else None)
+      for name in _ARRAYS
+      if (path := folder / f"{name}.npy").is_file()
+    }
+    names = tuple(json.loads((folder / _NAMES).read_text(encoding="utf8")))
+    index = BoxIndex(**arrays, filenames=names)
+  except (OSError, TypeError, ValueError):
+    return None
+  whole = (
+    index.boxes_yxyx.shape == (len(index.labels), 4)
+    and len(index.page) == len(index.labels)
+    and index.page_hw.shape == (len(names), 2)
+  )
+  return index if whole else None
 
 
 def filename_of(example: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ import jax
 import tensorflow_datasets as tfds
 from jax.experimental import multihost_utils
 
-from dwd_jax.data import sources
+from dwd_jax.data import box_index, sources
 from dwd_jax.errors import InputError
 from tfds_builders import base
 
@@ -226,6 +226,9 @@ def _build(
       builder.download_and_prepare(download_config=config)
     made = pathlib.Path(builder.data_dir)
     (made / ORIGIN_NAME).write_text(json.dumps(origin, indent=2) + "\n")
+    for split in builder.info.splits:
+      index = sources.open_records(made, split).box_index()
+      box_index.save(index, made / box_index.FOLDER / split)
     report = json.loads((made / base.REPORT_NAME).read_text())
     _make_dir(records.parent)
     made.rename(records)

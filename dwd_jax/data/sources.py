@@ -95,11 +95,19 @@ class PageSource:
     return index.labels[rows], index.boxes_yxyx[rows]
 
   def box_index(self) -> BoxIndex:
-    """All boxes of the split; reads every record once, on the first call."""
+    """All boxes of the split.
+
+    Kept beside the records for whole splits; for anything else, as
+    "train[:10]", the first call reads every record.
+    """
     if self._index is None:
-      self._index = box_index.build(map(self.example, range(len(self)))).keep(
-        self._new_id
-      )
+      index = None
+      if self.split.isidentifier() and self._folder:
+        folder = pathlib.Path(self._folder) / box_index.FOLDER
+        index = box_index.load(folder / self.split)
+      if index is None or len(index.filenames) != len(self):
+        index = box_index.build(map(self.example, range(len(self))))
+      self._index = index.keep(self._new_id)
     return self._index
 
 

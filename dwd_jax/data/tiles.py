@@ -15,6 +15,10 @@ from dwd_jax.errors import InputError
 
 TILE_PX = 256
 
+# Parallel are the workers of the loader and the threads of the builder; more
+# threads for each small window cost time (a fifth of it, measured).
+pyvips.vips_lib.vips_concurrency_set(1)  # pyright: ignore
+
 
 def encode(pixels: np.ndarray) -> bytes:
   """An image as a tiled TIFF.

@@ -87,6 +87,34 @@ def test_errors_name_the_key(records, change, message):
     sources.open_source(**{**arguments, **change})
 
 
+def test_the_stored_boxes_are_those_of_the_records(records):
+  stored = sources.open_source("deepscores", "train", records).box_index()
+  read = sources.open_source("deepscores", "train[:100%]", records).box_index()
+  assert stored.filenames == read.filenames
+  for name in ("boxes_yxyx", "labels", "page", "page_hw"):
+    np.testing.assert_array_equal(getattr(stored, name), getattr(read, name))
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short", "of other pages"])
+def test_without_stored_boxes_the_records_are_read(records, tmp_path, damage):
+  shutil.copytree(records, tmp_path / "copy")
+  (path,) = (tmp_path / "copy").rglob("deepscores/**/box_index/train")
+  if damage == "gone":
+    shutil.rmtree(path)
+  elif damage == "cut short":
+    whole = (path / "labels.npy").read_bytes()
+    (path / "labels.npy").write_bytes(whole[:-4])
+  else:
+    shutil.rmtree(path)
+    shutil.copytree(path.parent / "val", path)
+  want = sources.open_source("deepscores", "train", records)
+  have = sources.open_source("deepscores", "train", tmp_path / "copy")
+  for a, b in zip(
+    want.labels_and_boxes(1), have.labels_and_boxes(1), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+
+
 def test_split_expressions(records):
   both = sources.open_source("deepscores", "train+val", records)
   assert len(both) == 4
@@ -106,5 +134,7 @@ def test_damaged_records_name_their_folder(records, tmp_path, damage):
   else:
     path.write_bytes(whole[:100] + bytes(20) + whole[120:])
   with pytest.raises(InputError, match=r"dense_2017/2\.0\.0: damaged") as e:
-    sources.open_source("deepscores", "train", tmp_path / "copy").box_index()
+    source = sources.open_source("deepscores", "train", tmp_path / "copy")
+    for i in range(len(source)):
+      source.image(i)
   assert "\n" not in str(e.value)
