@@ -34,12 +34,14 @@ class PageFiles:
     annotation: path of the file with its boxes; many pages may share one.
     rows: what `read_page` needs besides, such as this page's part of a file
       with all boxes; small and picklable, since it travels to workers.
+    filename: unique in the data set; "" = the image's own name.
   """
 
   name: str
   image: pathlib.Path
   annotation: pathlib.Path
   rows: Any = None
+  filename: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,8 @@ def read_examples(
     parsed = [(page.name, parsed)]
   examples = []
   for name, part in parsed:
-    filename = page.image.name if name == page.name else f"{name}.tif"
+    own_name = page.filename or page.image.name
+    filename = own_name if name == page.name else f"{name}.tif"
     examples.append((name, _example(filename, part, extras)))
   return examples, report.as_dict()
 
