@@ -31,17 +31,22 @@ LAYERS = """
 1.1  dwd_jax.models.refinenet dwd_jax.models.resnet
 2.0  dwd_jax.models.dwd
 
-1.0  dwd_jax.data.images dwd_jax.data.transforms
+1.0  dwd_jax.data.images dwd_jax.data.transforms dwd_jax.data.vocabulary
 1.1  tfds_builders.checks dwd_jax.data.tiles dwd_jax.data.box_index
 1.1  dwd_jax.data.masks
-1.15 tfds_builders.json_files
+1.15 tfds_builders.json_files tfds_builders.pixel_labels
 1.2  tfds_builders.examples
 1.2  tfds_builders.deepscores.deepscores_parsing
 1.2  tfds_builders.muscima_pp.muscima_pp_parsing
 1.2  tfds_builders.deepscores tfds_builders.muscima_pp
+1.2  tfds_builders.symbols tfds_builders.symbols.symbols_crops
+1.25 tfds_builders.symbols.symbols_folder
+1.25 tfds_builders.symbols.symbols_records
+1.27 tfds_builders.symbols.symbols_parsing
 1.3  tfds_builders.base
 1.4  tfds_builders.deepscores.deepscores_dataset_builder
 1.4  tfds_builders.muscima_pp.muscima_pp_dataset_builder
+1.4  tfds_builders.symbols.symbols_dataset_builder
 2.0  dwd_jax.data.sources
 2.1  dwd_jax.data.sampling
 2.2  dwd_jax.data.pipeline
@@ -74,7 +79,7 @@ LAYERS = """
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common
-6.1  benchmarks.train_step
+6.1  benchmarks.train_step benchmarks.data
 6.2  benchmarks.targets
 """
 

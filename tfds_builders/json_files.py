@@ -7,7 +7,7 @@ of interest undecoded, so that no Python objects are made for the rest;
 
 import math
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,20 +32,30 @@ def read(path: pathlib.Path, max_bytes: int = MAX_BYTES) -> memoryview:
   return data[len(_BOM) :] if data[: len(_BOM)] == _BOM else data
 
 
-def decode(data, kind: type[_T], where: pathlib.Path | str) -> _T:
-  """Decodes JSON as a type; nothing is converted (text is no number).
+def decode(
+  data,
+  kind: type[_T],
+  where: pathlib.Path | str,
+  *,
+  strict: bool = True,
+  custom: Callable[[type, Any], Any] | None = None,
+) -> _T:
+  """Decodes JSON as a type.
 
   Args:
     data: bytes or a view of them.
     kind: as msgspec takes it: a `msgspec.Struct`, dict[int, msgspec.Raw], ...
     where: the file (and the object in it), named in errors.
+    strict: text is no number; False: "12" is one.
+    custom: makes objects of types that msgspec does not know, from type and
+      decoded value; a ValueError of it is bad input.
 
   Raises:
     InputError: not JSON (truncated, NaN, not UTF-8, nested too deeply), or
       not of this type.
   """
   try:
-    return msgspec.json.decode(data, type=kind)
+    return msgspec.json.decode(data, type=kind, strict=strict, dec_hook=custom)
   except msgspec.ValidationError as e:
     reason = f"not as expected: {_short(e)}; correct it"
   except msgspec.DecodeError as e:
@@ -65,18 +75,17 @@ def spans(
   parts: Iterable[msgspec.Raw], data: memoryview
 ) -> Int64[np.ndarray, "n 2"]:
   """Where undecoded parts of `data` lie in it: first byte, byte after."""
-  base = _address(data)
   found = np.fromiter(
-    (x for part in parts for x in (_address(part), memoryview(part).nbytes)),
-    np.int64,
+    (x for part in parts for x in _span(part)), np.int64
   ).reshape(-1, 2)
-  found[:, 0] -= base
-  found[:, 1] += found[:, 0]
-  return found
+  return found - _span(data)[0]
 
 
-def _address(data) -> int:
-  return np.frombuffer(data, np.uint8).__array_interface__["data"][0]
+def _span(data) -> tuple[int, int]:
+  """Where a buffer lies in memory."""
+  view = np.frombuffer(data, np.uint8)
+  start = view.__array_interface__["data"][0]
+  return start, start + view.size
 
 
 def numbers(values: Any, n: int) -> list[float]:

@@ -72,7 +72,31 @@ def read_window(
   return _ink(data, filename, (left, top, width, height))
 
 
+def read_pixels(
+  data: bytes, filename: str
+) -> UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]:
+  """A whole image as `encode` got it, such as the feature `pixel_labels`.
+
+  Args:
+    data: what `encode` gave.
+    filename: named in errors.
+
+  Raises:
+    InputError: damaged or empty, or more pixels than `images.MAX_PIXELS`.
+  """
+  return _pixels(data, filename, None)
+
+
 def _ink(data: bytes, filename: str, area) -> UInt8[np.ndarray, "H W"]:
+  pixels = _pixels(data, filename, area)
+  if pixels.ndim != 2:
+    raise InputError(
+      f"{filename}: not a stored page; prepare the records again"
+    )
+  return np.bitwise_not(pixels)
+
+
+def _pixels(data: bytes, filename: str, area) -> np.ndarray:
   try:
     # This loader and no other, whatever the bytes claim to be.
     page = pyvips.Image.tiffload_buffer(data)
@@ -87,8 +111,8 @@ def _ink(data: bytes, filename: str, area) -> UInt8[np.ndarray, "H W"]:
       f"{filename}: the stored page is damaged ({reason}); prepare the records"
       " again"
     ) from None
-  if pixels.dtype != np.uint8 or pixels.ndim != 2:
+  if pixels.dtype != np.uint8:
     raise InputError(
       f"{filename}: not a stored page; prepare the records again"
     )
-  return np.bitwise_not(pixels)
+  return pixels
