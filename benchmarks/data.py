@@ -1,0 +1,217 @@
+"""Building records and reading training crops from them.
+
+python -m benchmarks.data --set=muscima_pp:v2.0:DIR [--set=...] [--json=FILE]
+
+Build: pages a second with one thread, peak memory of the process, and what that
+means for the 255,385 pages of the complete DeepScoresV2. Read: training crops
+through the whole loader, and through a plain loop of OpenCV and NumPy over the
+original files, one crop for each page that it decodes, in the same run; both a
+second of CPU time (all threads) and of wall time.
+"""
+
+import multiprocessing
+import pathlib
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks import common
+from configs import default
+from dwd_jax.data import pipeline, prepare, sources
+from tfds_builders import checks
+
+COMPLETE_PAGES = 255_385  # DeepScoresV2 (Tuggener et al. 2020)
+_SHAPES = ((160, 0.5), (480, 0.5), (480, 1.0))  # crop px after scaling, scale
+
+
+def _data_cfg(name: str, data_dir: str) -> Any:
+  """config.data for BUILDER:CONFIG:DIR."""
+  builder, config, manual_dir = name.split(":", 2)
+  cfg = default.get_config().data
+  cfg.builder, cfg.builder_config = builder, config
+  cfg.manual_dir, cfg.data_dir = manual_dir, data_dir
+  cfg.nonempty_prob = 0.0  # crops anywhere, as the plain loop takes them
+  return cfg
+
+
+def _build(name: str, data_dir: str, results) -> None:
+  """In a process of its own: seconds and peak memory of a build."""
+  cfg = _data_cfg(name, data_dir)
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  start, cpu = time.perf_counter(), time.process_time()
+  prepare.prepare(cfg, data_dir, workers=1)
+  results.put(
+    (
+      time.perf_counter() - start,
+      time.process_time() - cpu,
+      before / 1024,
+      resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+  )
+
+
+def build_row(name: str, data_dir: str) -> dict[str, Any]:
+  """Builds a set and says how fast."""
+  context = multiprocessing.get_context("spawn")
+  results = context.SimpleQueue()
+  process = context.Process(target=_build, args=(name, data_dir, results))
+  process.start()
+  wall_s, cpu_s, before_mib, peak_mib = results.get()
+  process.join()
+  cfg = _data_cfg(name, data_dir)
+  made = sources.builder_for(cfg.builder, data_dir, cfg.builder_config)
+  splits = made.info.splits
+  pages = sum(splits[s].num_examples for s in splits)
+  folder = pathlib.Path(made.data_dir)
+  size = sum(p.stat().st_size for p in folder.glob("*.array_record*"))
+  hours = COMPLETE_PAGES * cpu_s / pages / 3600
+  return {
+    "set": cfg.builder + ":" + cfg.builder_config,
+    "pages": pages,
+    "pages_per_s": pages / wall_s,
+    "pages_per_cpu_s": pages / cpu_s,
+    "kib_per_page": size / pages / 1024,
+    "memory_before_mib": before_mib,
+    "memory_peak_mib": peak_mib,
+    "complete_deepscores_v2_hours_1_core": hours,
+    "complete_deepscores_v2_hours_16_cores": hours / 16,
+  }
+
+
+def plain_loop(cfg, pages: list, crop: int, scale: float) -> Callable:
+  """A reader as one would write it: decode a page, slice, resize, boxes."""
+  rng = np.random.default_rng(0)
+  length = round(crop / scale)
+
+  def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+    path, boxes = pages[i % len(pages)]
+    page = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert page is not None
+    height, width = page.shape
+    y = int(rng.integers(0, max(1, height - length)))
+    x = int(rng.integers(0, max(1, width - length)))
+    part = cv2.resize(
+      page[y : y + length, x : x + length],
+      (crop, crop),
+      interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
+    )
+    moved = (boxes - (y, x, y, x)) * scale
+    inside = np.clip(moved, 0, crop)
+    area = np.prod(inside[:, 2:] - inside[:, :2], axis=1)
+    whole = np.prod(moved[:, 2:] - moved[:, :2], axis=1)
+    kept = (area > 0) & (area >= cfg.min_visible * whole)
+    return part.astype(np.float32) / 255, inside[kept]
+
+  return read
+
+
+def _per_second(read: Callable, count: int) -> tuple[float, float]:
+  """Calls a wall second and a CPU second."""
+  start, cpu = time.perf_counter(), time.process_time()
+  for i in range(count):
+    read(i)
+  return (
+    count / (time.perf_counter() - start),
+    count / (time.process_time() - cpu),
+  )
+
+
+def _original_pages(cfg) -> list:
+  """(image file, boxes) of the training pages, annotations already parsed."""
+  made = sources.builder_for(cfg.builder, cfg.data_dir, cfg.builder_config)
+  report = checks.BuildReport()
+  data_set = made.PARSER.read_data_set(
+    pathlib.Path(cfg.manual_dir), cfg.builder_config, made.options, report
+  )
+  source = sources.open_split(cfg, cfg.data_dir, "train")
+  index = source.box_index()
+  boxes = {
+    name: index.boxes_yxyx[index.of_page(i)]
+    for i, name in enumerate(index.filenames)
+  }
+  return [(p.image, boxes[p.image.name]) for p in data_set.splits["train"]]
+
+
+def read_rows(name: str, data_dir: str, args) -> list[dict[str, Any]]:
+  """Loader against plain loop for several crop sizes."""
+  rows = []
+  cfg = _data_cfg(name, data_dir)
+  pages = _original_pages(cfg)
+  source = sources.open_split(cfg, data_dir, "train")
+  for crop, scale in _SHAPES:
+    cfg.crop_hw, cfg.scales = (crop, crop), (scale,)
+    plain = plain_loop(cfg, pages, crop, scale)
+    timings = []
+    for _ in range(args.repeats):
+      batches = _batches_per_second(source, cfg, 0, args)
+      plain(0)
+      timings.append((*batches, *_per_second(plain, args.batches * 2)))
+    wall, cpu, plain_wall, plain_cpu = (
+      statistics.median(column) for column in zip(*timings, strict=True)
+    )
+    rows.append(
+      {
+        "set": f"{cfg.builder}:{cfg.builder_config}",
+        "first_page_hw": source.box_index().page_hw[0].tolist(),
+        "crop_px": crop,
+        "scale": scale,
+        "loader_crops_per_cpu_s": cpu * args.batch_size,
+        "loader_crops_per_s": wall * args.batch_size,
+        "plain_crops_per_cpu_s": plain_cpu,
+        "plain_crops_per_s": plain_wall,
+        "ratio_per_cpu_s": cpu * args.batch_size / plain_cpu,
+        "workers_crops_per_s": {
+          n: statistics.median(
+            _batches_per_second(source, cfg, n, args)[0] * args.batch_size
+            for _ in range(args.repeats)
+          )
+          for n in args.workers
+        },
+      }
+    )
+    print(rows[-1], file=sys.stderr)
+  return rows
+
+
+def _batches_per_second(source, cfg, workers: int, args) -> tuple[float, float]:
+  """Batches a wall second and a CPU second of this process, once it runs."""
+  cfg = cfg.copy_and_resolve_references()
+  cfg.workers = workers
+  loader = pipeline.train_loader(
+    source, cfg, batch_size=args.batch_size, seed=0
+  )
+  # Until what was read ahead is used up and all workers have started.
+  for _ in range(6 + 6 * workers):
+    next(loader)
+  timing = _per_second(lambda _: next(loader), args.batches)
+  loader.close()
+  return timing
+
+
+def main(argv: list[str]) -> None:
+  """Builds and reads every set and prints JSON."""
+  parser = common.parser("Building and reading records")
+  parser.add_argument("--set", action="append", required=True, dest="sets")
+  parser.add_argument("--batch_size", type=int, default=16)
+  parser.add_argument("--batches", type=int, default=10, help="a timing")
+  parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
+  args = parser.parse_args(argv)
+  cv2.setNumThreads(1)
+  built, read = [], []
+  for name in args.sets:
+    with tempfile.TemporaryDirectory() as folder:
+      built.append(build_row(name, folder))
+      print(built[-1], file=sys.stderr)
+      read += read_rows(name, folder, args)
+  common.report({"benchmark": "data", "build": built, "read": read}, args.json)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])
