@@ -56,6 +56,9 @@ def _data() -> ml_collections.ConfigDict:
   # Class names whose boxes are left out of training and truth alike, for
   # example objects that are larger than any crop (staffLine).
   c.leave_out = ()
+  # A vocabulary (muscima_v2 ...): the classes are then those that the data set
+  # has in common with it; `python -m dwd_jax.data.vocabulary A B` shows which.
+  c.common_with = ""
   c.max_pages = 0  # evaluate only the first pages; 0 = all
   return c
 
@@ -69,6 +72,13 @@ def _options() -> ml_collections.ConfigDict:
   c.official_split = ""  # muscima_pp: independent (of the writer), dependent
   c.legacy_exclusions = False  # muscima_pp: drop what the original dropped
   c.class_names = ()  # boxes: the classes and their order; () = as found
+  c.skip_difficult = False  # boxes: without objects marked as difficult
+  c.keep_splits = False  # boxes: absent splits are not made from train
+  c.voc_pixels = ""  # boxes: devkit (from 1, inclusive), edges (from 0)
+  c.per_class = 0  # symbols: most symbols of a class
+  c.context_px = 0  # symbols: paper on every side of a symbol
+  c.max_symbol_px = 0  # symbols: larger ones are skipped
+  c.symbol_only = False  # symbols: no boxes of the neighbours
   return c
 
 

@@ -1,0 +1,184 @@
+"""Folders, records, generated pages, masks -> symbols; no TFDS in here."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from dwd_jax.data import masks
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+from tfds_builders.deepscores import deepscores_parsing
+from tfds_builders.symbols import symbols_crops, symbols_folder
+
+SPLIT = "train"  # no symbol of a page to be evaluated on may reach training
+_LARGEST_PX = 4096
+
+# Config -> the module that reads its pages, that module's config and options.
+_PARSERS: dict[str, tuple[Any, str, Any]] = {
+  "engraved": (
+    deepscores_parsing,
+    "dense_2017",
+    deepscores_parsing.Options(),
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What `data.options` can change; the config `folder` reads none of it.
+
+  Attributes:
+    per_class: most symbols of a class; rarer classes give all they have.
+    context_px: around the box of the symbol, on every side.
+    max_symbol_px: symbols with a longer side are skipped.
+    symbol_only: leave out the boxes of its neighbours.
+  """
+
+  per_class: int = 200
+  context_px: int = 32
+  max_symbol_px: int = 400
+  symbol_only: bool = False
+
+
+def extra_features(config: str, options: Options) -> tuple[str, ...]:
+  """Names of `base.EXTRA_FEATURES` that the records have."""
+  del config, options
+  return ()
+
+
+def read_data_set(
+  root: pathlib.Path,
+  config: str,
+  options: Options,
+  report: checks.BuildReport,
+) -> checks.DataSet:
+  """Chooses symbols; there is a split `train` and no other.
+
+  Args:
+    root: folder: of symbol images; cropped: of prepared records; engraved: in
+      the layout of DeepScores (2017), as `dwd_jax.engrave` writes it; masks:
+      of MUSCIMA++.
+    config: folder, cropped, engraved or masks.
+    options: see there.
+    report: counts what is skipped.
+
+  Returns:
+    Class names and vocabulary of the pages' own data set, in its order; the
+    pages with symbols to cut out of them.
+
+  Raises:
+    InputError: what the pages' own reader raises, or no symbol was found.
+  """
+  _check(options)
+  if config == "folder":
+    return symbols_folder.read_data_set(root, report)
+  if config == "cropped":
+    # Here, since reading records needs TFDS.
+    from tfds_builders.symbols import symbols_records
+
+    names, vocabulary = symbols_records.class_names_of(root)
+    pages = symbols_records.pages(root)
+  else:
+    parser, parser_config, parser_options = _PARSERS[config]
+    data_set = parser.read_data_set(root, parser_config, parser_options, report)
+    names, vocabulary = data_set.class_names, data_set.vocabulary
+    pages = _boxes(config, data_set.splits[SPLIT], names, report)
+  chosen = symbols_crops.choose(
+    pages, config, names, options.per_class, options.max_symbol_px, report
+  )
+  if not chosen:
+    raise InputError(
+      f"{root}: no symbol on its training pages, or none of at most"
+      f" {options.max_symbol_px} px; raise data.options.max_symbol_px or take"
+      " other pages"
+    )
+  return checks.DataSet(names, {SPLIT: chosen}, vocabulary)
+
+
+def _check(options: Options) -> None:
+  for name in ("per_class", "context_px", "max_symbol_px"):
+    value = getattr(options, name)
+    most = _LARGEST_PX if name.endswith("_px") else 1 << 31
+    if not 1 <= value <= most:
+      raise InputError(
+        f"data.options.{name}: {value} is not in 1..{most}; 0 = the default"
+      )
+
+
+def _boxes(
+  config: str,
+  pages: list[checks.PageFiles],
+  class_names: tuple[str, ...],
+  report: checks.BuildReport,
+) -> Iterator[tuple[checks.PageFiles, np.ndarray, np.ndarray]]:
+  parser, _, options = _PARSERS[config]
+  for page in pages:
+    parsed = parser.read_page(page, class_names, options, report)
+    yield page, parsed.boxes_yxyx, parsed.labels
+
+
+def read_page(
+  page: checks.PageFiles,
+  class_names: tuple[str, ...],
+  options: Options,
+  report: checks.BuildReport,
+) -> Iterator[tuple[str, checks.ParsedPage]]:
+  """Cuts the chosen symbols out of one page.
+
+  Args:
+    page: with `symbols_crops.Wanted` as its rows.
+    class_names: the data set's.
+    options: see there.
+    report: counts symbols without ink.
+
+  Yields:
+    Key and image of each symbol; the symbol is the first of the boxes.
+
+  Raises:
+    InputError: what the page's own reader raises.
+  """
+  wanted = page.rows
+  if wanted.config == "folder":
+    symbol = symbols_folder.read_page(page, class_names, report)
+    if symbol is not None:
+      yield page.name, symbol
+    return
+  whole = _whole_page(page, class_names)
+  mask_of = _masks(whole) if wanted.config == "masks" else None
+  for i in wanted.objects:
+    if mask_of is None:
+      symbol = symbols_crops.crop(
+        whole, i, options.context_px, options.symbol_only
+      )
+    elif mask_of[i] is None:
+      report.add("symbols skipped: no mask", f"{page.name}: object {i}")
+      continue
+    else:
+      symbol = symbols_crops.cut_out(whole, i, mask_of[i], options.context_px)
+    if symbol is None:
+      report.add("symbols skipped: no ink", f"{page.name}: object {i}")
+      continue
+    yield f"{page.name}-{i:05d}", symbol
+
+
+def _whole_page(
+  page: checks.PageFiles, class_names: tuple[str, ...]
+) -> checks.ParsedPage:
+  config = page.rows.config
+  page = dataclasses.replace(page, rows=page.rows.rows)
+  if config == "cropped":
+    from tfds_builders.symbols import symbols_records  # needs TFDS
+
+    return symbols_records.read_page(page)
+  parser, _, options = _PARSERS[config]
+  # What it skips was counted when the symbols were chosen.
+  return parser.read_page(page, class_names, options, checks.BuildReport())
+
+
+def _masks(page: checks.ParsedPage) -> list[np.ndarray | None]:
+  return masks.of_page(
+    page.extras["mask_runs"], page.extras["mask_stops"], page.boxes_yxyx
+  )
