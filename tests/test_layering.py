@@ -37,16 +37,27 @@ LAYERS = """
 1.15 tfds_builders.json_files tfds_builders.pixel_labels
 1.2  tfds_builders.examples
 1.2  tfds_builders.deepscores.deepscores_parsing
+1.15 tfds_builders.muscima_pp
+1.16 tfds_builders.muscima_pp.muscima_pp_annotations
+1.16 tfds_builders.muscima_pp.muscima_pp_splits
+1.17 tfds_builders.muscima_pp.muscima_pp_original
+1.17 tfds_builders.muscima_pp.muscima_pp_release
 1.2  tfds_builders.muscima_pp.muscima_pp_parsing
-1.2  tfds_builders.deepscores tfds_builders.muscima_pp
+1.2  tfds_builders.deepscores
 1.2  tfds_builders.symbols tfds_builders.symbols.symbols_crops
 1.25 tfds_builders.symbols.symbols_folder
 1.25 tfds_builders.symbols.symbols_records
 1.27 tfds_builders.symbols.symbols_parsing
+1.2  tfds_builders.boxes tfds_builders.boxes.boxes_pages
+1.21 tfds_builders.boxes.boxes_classes tfds_builders.boxes.boxes_splits
+1.22 tfds_builders.boxes.boxes_coco tfds_builders.boxes.boxes_voc
+1.22 tfds_builders.boxes.boxes_dota tfds_builders.boxes.boxes_yolo
+1.23 tfds_builders.boxes.boxes_parsing
 1.3  tfds_builders.base
 1.4  tfds_builders.deepscores.deepscores_dataset_builder
 1.4  tfds_builders.muscima_pp.muscima_pp_dataset_builder
 1.4  tfds_builders.symbols.symbols_dataset_builder
+1.4  tfds_builders.boxes.boxes_dataset_builder
 2.0  dwd_jax.data.sources
 2.1  dwd_jax.data.sampling
 2.2  dwd_jax.data.pipeline

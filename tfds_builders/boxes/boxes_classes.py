@@ -1,0 +1,105 @@
+"""The list of classes: given, listed by the files, or inferred."""
+
+import pathlib
+from collections.abc import Sequence
+
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+from tfds_builders.boxes.boxes_pages import Found, Page
+
+MAX_CLASSES = 10_000
+CLASSES_TXT = "classes.txt"
+_OPTION = "data.options.class_names"
+
+
+def checked(names: Sequence, where: object) -> tuple[str, ...]:
+  """Class names that can be printed and are there once.
+
+  Args:
+    names: by id.
+    where: the file or key that lists them.
+
+  Raises:
+    InputError: none, too many, one that is empty, no text, or twice.
+  """
+  if not names or len(names) > MAX_CLASSES:
+    raise InputError(
+      f"{where}: {len(names):,} classes; there must be 1 to {MAX_CLASSES:,}"
+    )
+  seen = set()
+  for i, name in enumerate(names):
+    if (
+      not isinstance(name, str)
+      or not name.strip()
+      or not name.isprintable()
+      or len(name) > 200
+    ):
+      raise InputError(
+        f"{where}: class {i} has the name {str(name)[:200]!r}; give it a"
+        " printable name of at most 200 characters"
+      )
+    if name in seen:
+      raise InputError(f"{where}: class {name!r} is there twice; keep it once")
+    seen.add(name)
+  return tuple(names)
+
+
+def read_classes_txt(path: pathlib.Path) -> tuple[str, ...]:
+  """Names by id, one a line; empty lines count for nothing."""
+  lines = checks.read_text(path, max_bytes=4 << 20).splitlines()
+  return checked([x.strip() for x in lines if x.strip()], path)
+
+
+def resolve(
+  root: pathlib.Path, given: tuple[str, ...], found: Found
+) -> tuple[str, ...]:
+  """The classes of a data set.
+
+  Args:
+    root: may hold classes.txt.
+    given: the option; () = not set.
+    found: what the annotations hold.
+
+  Returns:
+    The first there is of: the option, classes.txt, what the files list,
+    the names that occur, sorted.
+
+  Raises:
+    InputError: an object of a class that is not listed, or no object at all.
+  """
+  if not any(page.objects.names for page in found.pages):
+    raise InputError(
+      f"{root}: {len(found.pages)} annotated pages, but no object on any of"
+      " them; check the annotations"
+    )
+  path = root / CLASSES_TXT
+  if given:
+    names, where = checked(given, _OPTION), _OPTION
+  elif path.is_file():
+    names, where = read_classes_txt(path), str(path)
+  elif found.class_names:
+    names, where = found.class_names, "the list of classes"
+  else:
+    occur = {name for page in found.pages for name in page.objects.names}
+    for page in found.pages:
+      _refuse_strange(page)
+    return checked(sorted(occur), root)
+  known = set(names)
+  for page in found.pages:
+    for i, name in enumerate(page.objects.names):
+      if name not in known:
+        raise InputError(
+          f"{page.annotation}: object {i} of {page.image.name} has the class"
+          f" {name[:200]!r}, which is not in {where}; add it there or correct"
+          " it"
+        )
+  return names
+
+
+def _refuse_strange(page: Page) -> None:
+  for i, name in enumerate(page.objects.names):
+    if not name or not name.isprintable() or len(name) > 200:
+      raise InputError(
+        f"{page.annotation}: object {i} has the class {name[:200]!r}; give it"
+        " a printable name of at most 200 characters"
+      )

@@ -1,0 +1,289 @@
+"""COCO: JSON files with images, annotations and categories.
+
+Boxes are (x, y, width, height) in pixels, edges counted from 0. Segmentations
+are not read.
+"""
+
+import array
+import collections
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from dwd_jax.errors import InputError
+from tfds_builders import checks, json_files
+from tfds_builders.boxes import boxes_classes, boxes_pages
+from tfds_builders.boxes.boxes_pages import Found, Objects, Page
+
+LOOKED_FOR = "coco: no .json in annotations/, train/ or the folder itself"
+_Source = tuple[str, pathlib.Path]  # split, file
+
+
+class _File(msgspec.Struct):
+  images: list[msgspec.Raw] | None = None
+  annotations: list[msgspec.Raw] | None = None
+  categories: list[msgspec.Raw] | None = None
+
+
+class _Category(msgspec.Struct):
+  id: int
+  name: str
+
+
+class _Image(msgspec.Struct):
+  id: int | str
+  file_name: str
+  height: Any = None
+  width: Any = None
+
+
+class _Annotation(msgspec.Struct):
+  image_id: int | str
+  category_id: int
+  bbox: Any = None
+  iscrowd: Any = 0
+
+
+def find(root: pathlib.Path) -> list[_Source]:
+  """Annotation files with their splits; [] if there are none.
+
+  Of many files, those named instances_... count, or those that name a split.
+
+  Raises:
+    InputError: it is not clear which files are meant.
+  """
+  found = [("", path) for path in boxes_pages.files(root, ".json")]
+  for folder in boxes_pages.folders(root):
+    split = boxes_pages.split_of(folder.name)
+    if split or folder.name.lower() == "annotations":
+      found += [(split, p) for p in boxes_pages.files(folder, ".json")]
+  found = [(s or boxes_pages.split_in(p.stem), p) for s, p in found]
+  instances = [x for x in found if x[1].name.startswith("instances_")]
+  found = instances or [x for x in found if x[0]] or found
+  if any("trainval" not in p.stem for split, p in found if split == "train"):
+    found = [x for x in found if "trainval" not in x[1].stem]
+  boxes_pages.one_for_each_split(found)
+  return found
+
+
+def read(
+  root: pathlib.Path, sources: list[_Source], report: checks.BuildReport
+) -> Found:
+  """Reads all annotation files, one after the other.
+
+  Args:
+    root: holds the images, see `_image_folders`.
+    sources: what `find` gave.
+    report: counts crowds (left out), classes that not all files list.
+
+  Returns:
+    Classes in the order of the ids of the training file.
+
+  Raises:
+    InputError: broken or incomplete JSON, an annotation of an image or a
+      category that is not listed, an image listed twice or not there.
+  """
+  pages: list[Page] = []
+  listed: list[tuple[str, ...]] = []
+  order = ("", *boxes_pages.SPLITS)
+  for split, path in sorted(sources, key=lambda x: order.index(x[0])):
+    names, found = _read_file(root, split, path, report)
+    listed.append(names)
+    pages += found
+  class_names = tuple(dict.fromkeys(n for names in listed for n in names))
+  for name in class_names:
+    if not all(name in names for names in listed):
+      report.add("classes listed in some annotation files only", name)
+  return Found(pages, class_names)
+
+
+def _read_file(
+  root: pathlib.Path,
+  split: str,
+  path: pathlib.Path,
+  report: checks.BuildReport,
+) -> tuple[tuple[str, ...], list[Page]]:
+  data = json_files.read(path)
+  whole = json_files.decode(data, _File, path)
+  for part, what in (
+    (whole.images, "images"),
+    (whole.annotations, "annotations"),
+    (whole.categories, "categories (the list of classes)"),
+  ):
+    if part is None or (not part and part is not whole.annotations):
+      raise InputError(
+        f"{path}: no {what}; a COCO file has images, annotations and categories"
+      )
+  images = _decode(whole.images, _Image, f"{path}: image")
+  numbers: dict[int | str, int] = {}
+  for i, image in enumerate(images):
+    if numbers.setdefault(image.id, i) != i:
+      raise InputError(
+        f"{path}: image id {image.id!r} is there twice; renumber"
+      )
+  table = _Table(path, numbers)
+  # Consumed one by one: the parts refer to the bytes of the file.
+  for annotation in _each(whole.annotations, _Annotation, path):
+    table.add(annotation, report)
+  if len(whole.categories or ()) > 2 * boxes_classes.MAX_CLASSES:
+    raise InputError(f"{path}: too many categories; replace the file")
+  categories = _decode(whole.categories, _Category, f"{path}: category")
+  names = _names_by_id(path, categories, set(table.categories))
+  objects = table.objects(images, names)
+  folders = _image_folders(root, split, path)
+  pages = [
+    _page(split, path, folders, image, found)
+    for image, found in zip(images, objects, strict=True)
+  ]
+  return tuple(names[i] for i in sorted(names)), pages
+
+
+def _decode(parts: Any, kind: Any, where: str) -> list[Any]:
+  return [
+    json_files.decode(part, kind, f"{where} {i}")
+    for i, part in enumerate(parts)
+  ]
+
+
+def _each(parts: Any, kind: Any, path: pathlib.Path) -> Iterator[Any]:
+  for i, part in enumerate(parts):
+    yield json_files.decode(part, kind, f"{path}: annotation {i}")
+
+
+class _Table:
+  """The annotations of a file as columns: small, whatever their number."""
+
+  def __init__(self, path: pathlib.Path, numbers: dict[int | str, int]):
+    self._path = path
+    self._numbers = numbers  # image id -> its place in the list
+    self._images = array.array("i")
+    self.categories = array.array("q")
+    self._boxes = array.array("d")
+    self._seen = 0
+
+  def add(self, annotation: Any, report: checks.BuildReport) -> None:
+    """Adds one, unless it is a crowd: a region of many, not an object."""
+    i, self._seen = self._seen, self._seen + 1
+    image = self._numbers.get(annotation.image_id)
+    if image is None:
+      raise InputError(
+        f"{self._path}: annotation {i} is of image {annotation.image_id!r},"
+        " which is not among images; add the image or take it out"
+      )
+    if not 0 <= annotation.category_id < 2**62:
+      raise InputError(
+        f"{self._path}: annotation {i} has the category"
+        f" {annotation.category_id}; ids are 0 or more"
+      )
+    if annotation.iscrowd:
+      report.add("crowd regions skipped", f"{self._path.name}: annotation {i}")
+      return
+    self._images.append(image)
+    self.categories.append(annotation.category_id)
+    self._boxes.extend(json_files.numbers(annotation.bbox, 4))
+
+  def objects(self, images: list, names: dict[int, str]) -> list[Objects]:
+    """The objects of each image, in the order of the file."""
+    unknown = set(self.categories) - names.keys()
+    if unknown:
+      raise InputError(
+        f"{self._path}: annotations of category {min(unknown)}, which is not"
+        " among categories; add it there"
+      )
+    x, y, w, h = np.array(self._boxes, np.float64).reshape(-1, 4).T
+    if len(x) and np.isnan([x, y, w, h]).all():
+      raise InputError(
+        f"{self._path}: no annotation has a bbox (x, y, width, height); take"
+        " the file with the boxes (instances_...)"
+      )
+    boxes = boxes_pages.as_float32(np.stack([y, x, y + h, x + w], axis=1))
+    of_image = np.array(self._images, np.int64)
+    rows = np.argsort(of_image, kind="stable")
+    ends = np.searchsorted(of_image[rows], np.arange(len(images) + 1))
+    found = []
+    for i, image in enumerate(images):
+      own = rows[ends[i] : ends[i + 1]]
+      found.append(
+        Objects(
+          tuple(names[self.categories[row]] for row in own),
+          boxes[own],
+          np.zeros(len(own), bool),
+          image_hw=_hw(image),
+        )
+      )
+    return found
+
+
+def _names_by_id(
+  path: pathlib.Path, categories: list[Any], used: set[int]
+) -> dict[int, str]:
+  """Names by category id.
+
+  Roboflow lists the name of the data set as a category without objects, which
+  may be the name of a class too: the unused one of two is left out.
+  """
+  ids = [c.id for c in categories]
+  if len(set(ids)) < len(ids):
+    raise InputError(f"{path}: a category id is there twice; renumber them")
+  names = [c.name.strip() for c in categories]
+  times = collections.Counter(names)
+  kept = {
+    c.id: name
+    for c, name in zip(categories, names, strict=True)
+    if c.id in used or times[name] == 1
+  }
+  ordered = [kept[i] for i in sorted(kept)]
+  boxes_classes.checked(ordered, f"{path}: categories")
+  return kept
+
+
+def _hw(image: Any) -> tuple[int, int] | None:
+  sides = (image.height, image.width)
+  if all(type(side) is int and side > 0 for side in sides):
+    return sides
+  return None
+
+
+def _page(
+  split: str,
+  path: pathlib.Path,
+  folders: list[pathlib.Path],
+  image: Any,
+  objects: Objects,
+) -> Page:
+  where = f"{path}: the file_name"
+  parts = boxes_pages.plain_parts(image.file_name, where)
+  for folder in folders:
+    file = folder.joinpath(*parts)
+    if file.is_file():
+      return Page(split, "/".join(parts), file, path, objects)
+  raise InputError(
+    f"{path}: {image.file_name[:200]!r} is in none of"
+    f" {', '.join(map(str, folders))}; add the image or take it out"
+  )
+
+
+def _image_folders(
+  root: pathlib.Path, split: str, path: pathlib.Path
+) -> list[pathlib.Path]:
+  """Where images are looked for, folders of the split first."""
+  general = [
+    f
+    for f in boxes_pages.folders(root)
+    if f.name.lower() in boxes_pages.IMAGE_DIRS
+  ]
+  own = []
+  for parent in (*general, root):
+    for folder in boxes_pages.folders(parent):
+      if split and boxes_pages.split_of(folder.name) == split:
+        own.append(folder)
+        own += [
+          f
+          for f in boxes_pages.folders(folder)
+          if f.name.lower() in boxes_pages.IMAGE_DIRS
+        ]
+  beside = [path.parent] if path.parent != root else []
+  return list(dict.fromkeys([*beside, *own, *general, root]))

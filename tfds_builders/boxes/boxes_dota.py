@@ -1,0 +1,64 @@
+"""DOTA (v1.0, v1.5, v2.0): a text file of four-cornered boxes for each image.
+
+A line is `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`, in pixels; the last column
+may be missing. Lines `imagesource:...` and `gsd:...` may come first.
+"""
+
+import pathlib
+
+import numpy as np
+
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+from tfds_builders.boxes import boxes_pages
+from tfds_builders.boxes.boxes_pages import Found, Objects, Page, Pair
+
+LOOKED_FOR = "dota: no .txt in labelTxt/ or train/labelTxt/"
+_HEADERS = ("imagesource:", "gsd:")
+
+
+def find(root: pathlib.Path) -> list[Pair]:
+  """Folders with label files; [] if there are none."""
+  return boxes_pages.find_pairs(
+    root, ("labeltxt", "annfiles"), ".txt", beside=False
+  )
+
+
+def read(pairs: list[Pair], report: checks.BuildReport) -> Found:
+  """Reads all annotations.
+
+  Raises:
+    InputError: a line with another number of columns, not UTF-8, no image.
+  """
+  pages = []
+  for pair in pairs:
+    for image, annotation in boxes_pages.pair_up(pair, ".txt", report):
+      objects = read_objects(annotation)
+      pages.append(Page(pair.split, image.name, image, annotation, objects))
+  return Found(pages)
+
+
+def read_objects(path: pathlib.Path) -> Objects:
+  """The objects of a file; their boxes enclose the four corners."""
+  text = boxes_pages.text_of_page(path)
+  names, corners, difficult = [], [], []
+  for n, line in enumerate(text.splitlines(), 1):
+    words = line.split()
+    if not words or line.strip().lower().startswith(_HEADERS):
+      continue
+    if len(words) not in (9, 10):
+      raise InputError(
+        f"{path}: line {n} has {len(words)} columns; give x1 y1 x2 y2 x3 y3 x4"
+        " y4 class difficult"
+      )
+    names.append(words[8])
+    corners.append([boxes_pages.number(word) for word in words[:8]])
+    difficult.append(words[9:] not in ([], ["0"]))
+  outlines_yx = np.array(corners, np.float64).reshape(-1, 4, 2)[:, :, ::-1]
+  boxes = np.concatenate([outlines_yx.min(1), outlines_yx.max(1)], axis=1)
+  return Objects(
+    tuple(names),
+    boxes_pages.as_float32(boxes),
+    np.array(difficult, bool),
+    outlines_yx=boxes_pages.as_float32(outlines_yx),
+  )

@@ -1,0 +1,269 @@
+"""What the readers of all formats give, and how they find files."""
+
+import dataclasses
+import math
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+
+SPLITS = ("train", "val", "test")
+IMAGE_DIRS = ("images", "jpegimages", "imgs", "data")
+_WORDS = {
+  "train": "train",
+  "training": "train",
+  "trainval": "train",
+  "val": "val",
+  "valid": "val",
+  "validation": "val",
+  "dev": "val",
+  "test": "test",
+  "testing": "test",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Objects:
+  """The boxes of one page, as annotated: nothing is checked yet.
+
+  Attributes:
+    names: class of each object.
+    boxes_yxyx: float32 [n, 4], pixels (or shares of the page), half-open;
+      nan for what is no number.
+    difficult: bool [n], marked as such.
+    outlines_yx: float32 [n, 4, 2], corners in pixels, or None.
+    in_shares: boxes are shares of the page's height and width, 0..1.
+    image_hw: size of the page that the annotation claims, or None.
+  """
+
+  names: tuple[str, ...]
+  boxes_yxyx: np.ndarray
+  difficult: np.ndarray
+  outlines_yx: np.ndarray | None = None
+  in_shares: bool = False
+  image_hw: tuple[int, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Page:
+  """A page before its split and its class ids are known.
+
+  Attributes:
+    split: train, val, test; "" = the files do not say.
+    relative: path of the image below the folder of images, with slashes.
+    image: path.
+    annotation: path.
+    objects: what is on it.
+  """
+
+  split: str
+  relative: str
+  image: pathlib.Path
+  annotation: pathlib.Path
+  objects: Objects
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """What a format's reader found.
+
+  Attributes:
+    pages: of all splits.
+    class_names: by id, where the files list them; () = they do not.
+  """
+
+  pages: list[Page]
+  class_names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+  """A folder of annotations, one for each page, and where images may be."""
+
+  split: str
+  annotations: pathlib.Path
+  images: tuple[pathlib.Path, ...]
+
+
+def split_of(word: str) -> str:
+  """train, val or test for a word such as "Validation" or "train2017"."""
+  return _WORDS.get(word.lower().rstrip("0123456789"), "")
+
+
+def split_in(stem: str) -> str:
+  """The first word of a file's stem that names a split; "" if none does."""
+  words = re.split(r"[^A-Za-z0-9]+", stem)
+  return next(filter(None, map(split_of, words)), "")
+
+
+def folders(parent: pathlib.Path) -> list[pathlib.Path]:
+  """Folders in a folder, sorted; hidden ones are left out."""
+  if not parent.is_dir():
+    return []
+  return sorted(
+    p for p in parent.iterdir() if not p.name.startswith(".") and p.is_dir()
+  )
+
+
+def files(folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
+  """Files with an ending right in a folder, sorted; hidden ones left out."""
+  if not folder.is_dir():
+    return []
+  return sorted(
+    p
+    for p in folder.iterdir()
+    if p.suffix.lower() == suffix and not p.name.startswith(".")
+  )
+
+
+def find_pairs(
+  root: pathlib.Path, names: tuple[str, ...], suffix: str, beside: bool
+) -> list[Pair]:
+  """Folders of annotations: NAME/, NAME/SPLIT/, SPLIT/NAME/ (and beside).
+
+  Args:
+    root: the manual folder.
+    names: how the folders may begin, lower case.
+    suffix: of an annotation.
+    beside: annotations may also lie right in `root` or SPLIT/.
+
+  Raises:
+    InputError: two folders for the same split.
+  """
+
+  def like(folder: pathlib.Path) -> bool:
+    return folder.name.lower().startswith(names)
+
+  def images(parent: pathlib.Path, word: str = "") -> Iterator[pathlib.Path]:
+    for folder in folders(parent):
+      if folder.name.lower() in IMAGE_DIRS:
+        yield folder / word
+
+  pairs = []
+  for folder in folders(root):
+    split = split_of(folder.name)
+    if like(folder):
+      pairs.append(Pair("", folder, (*images(root), root, folder)))
+      pairs += [
+        Pair(split_of(f.name), f, (*images(root, f.name), f))
+        for f in folders(folder)
+        if split_of(f.name)
+      ]
+    elif split:
+      pairs += [
+        Pair(split, f, (*images(folder), folder, f))
+        for f in folders(folder)
+        if like(f)
+      ]
+      if beside:
+        pairs.append(Pair(split, folder, (folder, *images(folder))))
+  if beside:
+    pairs.append(Pair("", root, (root, *images(root))))
+  pairs = [pair for pair in pairs if files(pair.annotations, suffix)]
+  one_for_each_split([(p.split, p.annotations) for p in pairs])
+  return pairs
+
+
+def one_for_each_split(found: list[tuple[str, pathlib.Path]]) -> None:
+  """Stops where a split has two sources, or where one has no split.
+
+  Args:
+    found: split ("" = not said) and file or folder.
+  """
+  seen: dict[str, pathlib.Path] = {}
+  for split, path in found:
+    clash = seen if not split else seen.keys() & {split, ""}
+    if clash:
+      raise InputError(
+        f"{path}: annotations, and also {seen[min(clash)]}; keep one for each"
+        " split, or one without splits"
+      )
+    seen[split] = path
+
+
+def pair_up(
+  pair: Pair,
+  suffix: str,
+  report: checks.BuildReport,
+  ignored: frozenset[str] = frozenset(),
+) -> list[tuple[pathlib.Path, pathlib.Path]]:
+  """Image and annotation of each page of a folder, by name without ending.
+
+  An image without annotation is counted and left out: that it shows nothing
+  can be said by an annotation without objects.
+
+  Raises:
+    InputError: an annotation without image.
+  """
+  images: dict[str, pathlib.Path] = {}
+  for folder in pair.images:
+    if folder.is_dir():
+      images = checks.list_images(folder)
+    if images:
+      break
+  pages = []
+  for path in files(pair.annotations, suffix):
+    if path.name in ignored:
+      continue
+    if path.stem not in images:
+      raise InputError(
+        f"{path}: no image of this name in"
+        f" {' or '.join(str(f) for f in pair.images)}; add it"
+        f" ({', '.join(checks.IMAGE_SUFFIXES)}) or take the annotation away"
+      )
+    pages.append((images.pop(path.stem), path))
+  for stem in images:
+    report.add("images skipped: without annotation", images[stem].name)
+  return pages
+
+
+def plain_parts(file_name: str, where: str) -> tuple[str, ...]:
+  """The parts of a path below a folder, as "sub/page.png"; "\\" is a slash.
+
+  Args:
+    file_name: as the annotation gives it.
+    where: names it in the error.
+
+  Raises:
+    InputError: it is absolute, leads out of the folder, or is no image.
+  """
+  parts = tuple(file_name.replace("\\", "/").split("/"))
+  while len(parts) > 1 and parts[0] == ".":
+    parts = parts[1:]
+  if len(parts) > 8 or not all(map(checks.is_plain_name, parts)):
+    raise InputError(
+      f"{where} {file_name[:200]!r} is not a path below the folder of images;"
+      " give names such as page.png or part1/page.png"
+    )
+  if pathlib.PurePath(*parts).suffix.lower() not in checks.IMAGE_SUFFIXES:
+    raise InputError(
+      f"{where} {file_name[:200]!r} is none of"
+      f" {', '.join(checks.IMAGE_SUFFIXES)}; convert the image"
+    )
+  return parts
+
+
+def number(text: Any) -> float:
+  """A number in a text file; nan for what is none."""
+  try:
+    return float(text)
+  except (TypeError, ValueError):
+    return math.nan
+
+
+def as_float32(values: np.ndarray) -> np.ndarray:
+  """Single precision; what is beyond its range is infinite."""
+  with np.errstate(over="ignore", invalid="ignore"):
+    return values.astype(np.float32)
+
+
+def text_of_page(path: pathlib.Path) -> str:
+  """The content of a text file of boxes; an empty one has no boxes."""
+  if path.is_file() and path.stat().st_size == 0:
+    return ""
+  return checks.read_text(path)

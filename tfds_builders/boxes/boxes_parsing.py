@@ -1,0 +1,201 @@
+"""One's own boxes (COCO, Pascal VOC, DOTA, YOLO) -> pages; no TFDS in here."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+from tfds_builders.boxes import (
+  boxes_classes,
+  boxes_coco,
+  boxes_dota,
+  boxes_pages,
+  boxes_splits,
+  boxes_voc,
+  boxes_yolo,
+)
+
+FORMATS = {
+  "coco": boxes_coco,
+  "voc": boxes_voc,
+  "dota": boxes_dota,
+  "yolo": boxes_yolo,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What `data.options` can change.
+
+  Attributes:
+    class_names: all classes, by id; () = classes.txt, or the files' own.
+    skip_difficult: leave out objects that are marked as difficult.
+    keep_splits: do not make absent splits (val, test) from training pages.
+    voc_pixels: "devkit" (from 1, last pixel included), "edges" (from 0), or
+      "" = as each XML file says, see `boxes_voc`.
+  """
+
+  class_names: tuple[str, ...] = ()
+  skip_difficult: bool = False
+  keep_splits: bool = False
+  voc_pixels: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+  """What `PageFiles.rows` carries; see `boxes_pages.Objects`."""
+
+  labels: np.ndarray
+  boxes_yxyx: np.ndarray
+  outlines_yx: np.ndarray | None
+  in_shares: bool
+  image_hw: tuple[int, int] | None
+
+
+def extra_features(config: str, options: Options) -> tuple[str, ...]:
+  """Names of `base.EXTRA_FEATURES` that the records have."""
+  del options
+  # `auto` does not know yet what it will find.
+  return ("oriented_yx",) if config == "dota" else ()
+
+
+def read_data_set(
+  root: pathlib.Path,
+  config: str,
+  options: Options,
+  report: checks.BuildReport,
+) -> checks.DataSet:
+  """Finds pages, boxes and classes; all annotations are read here.
+
+  Args:
+    root: the manual folder.
+    config: a key of `FORMATS`, or "auto" = the one that is there.
+    options: see there.
+    report: counts what is left out, and pages that got their split here.
+
+  Returns:
+    Splits as the files say. Where train, val or test is not there, val and
+    test are taken from the training pages (`boxes_splits`).
+
+  Raises:
+    InputError: nothing is found, or anything is wrong with an annotation.
+  """
+  checks.require_dir(
+    root, "put images and annotations there, see tfds_builders/boxes/README.md"
+  )
+  name, sources = _choose(root, config)
+  if name == "coco":
+    found = boxes_coco.read(root, sources, report)
+  elif name == "voc":
+    found = boxes_voc.read(root, sources, options.voc_pixels, report)
+  elif name == "dota":
+    found = boxes_dota.read(sources, report)
+  else:
+    found = boxes_yolo.read(root, sources, options.class_names, report)
+  splits = boxes_splits.assign(root, found.pages, options.keep_splits, report)
+  class_names = boxes_classes.resolve(root, options.class_names, found)
+  ids = {n: i for i, n in enumerate(class_names)}
+  names = boxes_splits.unique_names(splits)
+  return checks.DataSet(
+    class_names,
+    {
+      split: [_files(p, names[p], ids, options, report) for p in pages]
+      for split, pages in splits.items()
+    },
+  )
+
+
+def _choose(root: pathlib.Path, config: str) -> tuple[str, list]:
+  """The format and where its annotations are."""
+  wanted = FORMATS if config == "auto" else {config: FORMATS[config]}
+  found = {name: module.find(root) for name, module in wanted.items()}
+  found = {name: sources for name, sources in found.items() if sources}
+  if len(found) > 1:
+    raise InputError(
+      f"{root}: looks like {' and '.join(found)}; choose with"
+      " data.builder_config"
+    )
+  if not found:
+    there = sorted(p.name for p in root.iterdir())
+    more = ", ..." if len(there) > 8 else ""
+    raise InputError(
+      f"{root}: no annotations found"
+      f" ({'; '.join(m.LOOKED_FOR for m in wanted.values())}); it holds"
+      f" {', '.join(repr(n[:60]) for n in there[:8])}{more}; see"
+      " tfds_builders/boxes/README.md for the layouts"
+    )
+  return next(iter(found.items()))
+
+
+def _files(
+  page: boxes_pages.Page,
+  name: str,
+  ids: dict[str, int],
+  options: Options,
+  report: checks.BuildReport,
+) -> checks.PageFiles:
+  objects = page.objects
+  kept = np.ones(len(objects.names), bool)
+  if options.skip_difficult:
+    kept = ~objects.difficult
+  for i in np.flatnonzero(objects.difficult):
+    kind = "skipped" if options.skip_difficult else "kept"
+    report.add(f"difficult objects {kind}", f"{page.image.name}: object {i}")
+  labels = np.array([ids[n] for n in objects.names], np.int32)
+  outlines = objects.outlines_yx
+  rows = Rows(
+    labels[kept],
+    objects.boxes_yxyx[kept],
+    None if outlines is None else outlines[kept],
+    objects.in_shares,
+    objects.image_hw,
+  )
+  filename = "" if name == page.image.stem else name + page.image.suffix
+  return checks.PageFiles(name, page.image, page.annotation, rows, filename)
+
+
+def read_page(
+  page: checks.PageFiles,
+  class_names: tuple[str, ...],
+  options: Options,
+  report: checks.BuildReport,
+) -> checks.ParsedPage:
+  """Reads the image of a page and checks its boxes against it.
+
+  Args:
+    page: from `read_data_set`.
+    class_names: the data set's.
+    options: see there.
+    report: counts boxes that were cut or skipped.
+
+  Raises:
+    InputError: broken image, of another size than the annotation says, or
+      unusable boxes.
+  """
+  del class_names, options
+  rows = page.rows
+  ink = checks.read_image(page.image)
+  if rows.image_hw not in (None, ink.shape):
+    turned = (
+      " (turned by 90 degrees)" if rows.image_hw == ink.shape[::-1] else ""
+    )
+    raise InputError(
+      f"{page.image}: {ink.shape[1]} x {ink.shape[0]} px, but"
+      f" {page.annotation} was made for {rows.image_hw[1]} x"
+      f" {rows.image_hw[0]}{turned}; put the original image there"
+    )
+  boxes = rows.boxes_yxyx.astype(np.float64)
+  if rows.in_shares:
+    boxes = boxes * np.array(ink.shape * 2)
+  # Many pages share one JSON file: there the image says more.
+  alone = page.annotation.stem == page.image.stem
+  path = page.annotation if alone else page.image
+  boxes, kept = checks.clean_boxes(boxes, ink.shape, path, report)
+  extras = {}
+  if rows.outlines_yx is not None:
+    extras["oriented_yx"] = rows.outlines_yx[kept]
+  return checks.ParsedPage(
+    ink, boxes[kept], rows.labels[kept].astype(np.int64), extras
+  )

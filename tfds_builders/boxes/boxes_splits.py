@@ -1,0 +1,133 @@
+"""Which page is trained on, which one is evaluated, and unique page names."""
+
+import collections
+import hashlib
+import pathlib
+
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+from tfds_builders.boxes import boxes_pages
+from tfds_builders.boxes.boxes_pages import Page
+
+# Shares of the hash's range; the rest is train.
+_FROM = {"val": 0.8, "test": 0.9}
+_SHARE = 0.1
+
+
+def share(relative: str) -> float:
+  """A number in 0..1 that depends on the image's name alone.
+
+  Versions of one picture that Roboflow made (NAME.rf.HASH.jpg) get the same.
+  """
+  digest = hashlib.sha256(relative.split(".rf.")[0].encode()).digest()
+  return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def assign(
+  root: pathlib.Path,
+  pages: list[Page],
+  keep_splits: bool,
+  report: checks.BuildReport,
+) -> dict[str, list[Page]]:
+  """Splits as the files say; val and test from the training pages if absent.
+
+  Args:
+    root: named in errors.
+    pages: with the split that the files say.
+    keep_splits: nothing is taken from train where the files say what train is.
+    report: counts the pages that were moved.
+
+  Returns:
+    Pages of each split in the order of their names; an empty split is absent.
+
+  Raises:
+    InputError: there are no pages, or several splits but none to train on.
+  """
+  given = {page.split for page in pages}
+  if not given:
+    raise InputError(f"{root}: no page has an annotation; add annotations")
+  if len(given) > 1 and "train" not in given:
+    raise InputError(
+      f"{root}: only {' and '.join(sorted(given))}, nothing to train on; name a"
+      " part of it train"
+    )
+  splits = collections.defaultdict(list)
+  for page in sorted(pages, key=lambda p: p.relative):
+    splits[page.split if len(given) > 1 else "train"].append(page)
+  if not keep_splits or given == {""}:
+    for split, moved in _taken(splits).items():
+      splits[split] = moved
+      for page in moved:
+        report.add(f"pages put into {split} by their name", page.relative)
+    gone = {*splits["val"], *splits["test"]}
+    splits["train"] = [p for p in splits["train"] if p not in gone]
+  return {name: splits[name] for name in boxes_pages.SPLITS if splits[name]}
+
+
+def _taken(splits: dict[str, list[Page]]) -> dict[str, list[Page]]:
+  """What goes from train to the splits that have no pages."""
+  missing = [name for name in _FROM if not splits[name]]
+  train = splits["train"]
+  if len(train) < 1 + len(missing):
+    return {}
+  taken = {
+    name: [p for p in train if 0 <= share(p.relative) - start < _SHARE]
+    for name, start in _FROM.items()
+    if name in missing
+  }
+  # A page at least, those nearest to the split's part of the range first.
+  for name in missing:
+    if not taken[name]:
+      rest = [p for p in train if all(p not in t for t in taken.values())]
+      if len(rest) > 1:
+        taken[name] = [max(rest, key=lambda p: share(p.relative))]
+  return taken
+
+
+def unique_names(splits: dict[str, list[Page]]) -> dict[Page, str]:
+  """A plain name for each page, unique in the data set.
+
+  The image's name without ending; where this is not unique with its
+  subfolders, then with its ending, then with the split.
+
+  Raises:
+    InputError: a picture is there twice.
+  """
+  seen: dict[pathlib.Path, str] = {}
+  for split, pages in splits.items():
+    for page in pages:
+      if page.image in seen:
+        raise InputError(
+          f"{page.image}: in {page.annotation} it is in {split}, but it is"
+          f" already in {seen[page.image]}; keep it once"
+        )
+      seen[page.image] = split
+  names: dict[Page, str] = {}
+  counts = collections.Counter(
+    option
+    for split, pages in splits.items()
+    for page in pages
+    for option in set(_options(split, page))
+  )
+  for split, pages in splits.items():
+    for page in pages:
+      options = _options(split, page)
+      name = next((o for o in options if counts[o] == 1), None)
+      if name is None:
+        raise InputError(
+          f"{page.image}: its name can be confused with that of another page;"
+          " rename one of them"
+        )
+      names[page] = name
+  return names
+
+
+def _options(split: str, page: Page) -> tuple[str, ...]:
+  flat = page.relative.replace("/", "__")
+  short = pathlib.PurePosixPath(flat).stem
+  return (
+    pathlib.PurePosixPath(page.relative).stem,
+    short,
+    flat,
+    f"{split}__{flat}",
+  )
