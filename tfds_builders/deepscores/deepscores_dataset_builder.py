@@ -7,6 +7,12 @@ import tensorflow_datasets as tfds
 from tfds_builders import base
 from tfds_builders.deepscores import deepscores_parsing
 
+_DESCRIPTIONS = {
+  "dense_2017": "Pages as they were engraved.",
+  "300dpi_2017": "Printed pages, scanned with 300 dpi.",
+  "ipad_2017": "Printed pages, photographed with a tablet.",
+}
+
 
 class Builder(base.PageBuilder):
   """Reads the original folders and the ones `dwd_jax.engrave` writes."""
@@ -15,14 +21,12 @@ class Builder(base.PageBuilder):
   HOMEPAGE = "https://tuggeluk.github.io/deepscores/"
   VERSION = tfds.core.Version("2.0.0")
   RELEASE_NOTES: ClassVar = {
-    "2.0.0": "Images as tiled TIFF.",
+    "2.0.0": "Images as tiled TIFF; scans, photos and pixel labels.",
     "1.0.0": "First release: pages, boxes and class ids.",
   }
   BUILDER_CONFIGS: ClassVar = [
-    tfds.core.BuilderConfig(
-      name="dense_2017",
-      description="Pages and XML boxes in the layout of the 2017 release.",
-    )
+    tfds.core.BuilderConfig(name=name, description=_DESCRIPTIONS[name])
+    for name in deepscores_parsing.FOLDERS
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     "Unpack DeepScores (2017), or generate pages with `python -m"

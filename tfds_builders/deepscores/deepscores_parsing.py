@@ -2,26 +2,43 @@
 
 import csv
 import dataclasses
+import importlib.resources
 import pathlib
+from typing import Any
 
 import numpy as np
 
+from dwd_jax.data import vocabulary
 from dwd_jax.errors import InputError
-from tfds_builders import checks
+from tfds_builders import checks, pixel_labels
 
 SPLITS = ("train", "val", "test")
+FOLDERS = {
+  "dense_2017": "DeepScores_2017",
+  "300dpi_2017": "DeepScores_300dpi_2017",
+  "ipad_2017": "DeepScores_ipad_2017",
+}
+_SCANS = ("300dpi_2017", "ipad_2017")
+_VOCABULARY = "deepscores_v1"
 _LAYOUT = "see the README of tfds_builders/deepscores for the layout"
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What `data.options` can change."""
+  """What `data.options` can change.
+
+  Attributes:
+    merge_val_test: the split `test` has the pages of val and test, as in the
+      original; there is no `val` then.
+  """
+
+  merge_val_test: bool = False
 
 
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
   """Names of `base.EXTRA_FEATURES` that the records have."""
   del config, options
-  return ()
+  return ("pixel_labels",)
 
 
 def read_data_set(
@@ -33,13 +50,14 @@ def read_data_set(
   """Lists the pages of a folder in the layout of DeepScores (2017).
 
   `images_png` and `xml_annotations` lie in `segmentation_detection/` or right
-  under `root`.
+  beside it.
 
   Args:
-    root: the manual folder.
-    config: name of the builder config.
+    root: the manual folder: the data set's, or the one above it.
+    config: name of the builder config, a key of `FOLDERS`.
     options: see there.
-    report: counts pages that no split names.
+    report: counts pages that no split names, and that the known class names
+      were taken.
 
   Returns:
     Class names in the order of class_names.csv; pages in the order of the
@@ -49,13 +67,12 @@ def read_data_set(
     InputError: anything of the layout is missing, a page is in two splits,
       an image has no annotation or the reverse.
   """
-  del config, options
-  checks.require_dir(root, _LAYOUT)
-  images = checks.require_dir(_find(root, "images_png"), _LAYOUT)
+  root = _data_set_folder(root, config)
+  images_dir = checks.require_dir(_find(root, "images_png"), _LAYOUT)
   annotations = checks.require_dir(_find(root, "xml_annotations"), _LAYOUT)
-  lists = checks.require_dir(_find(root, "train_val_test"), _LAYOUT)
-  class_names = read_class_names(_class_names_path(root))
-  have_image = {p.stem for p in images.glob("*.png")}
+  lists = checks.require_dir(root / "train_val_test", _LAYOUT)
+  class_names = _class_names(root, report)
+  images = checks.list_images(images_dir)
   have_annotation = {p.stem for p in annotations.glob("*.xml")}
 
   splits: dict[str, list[checks.PageFiles]] = {}
@@ -67,28 +84,69 @@ def read_data_set(
     names = _read_list(path, seen)
     if not names:
       report.add("split lists empty", path.name)
+    elif config in _SCANS:
+      names = _in_folder(names, images, path, report)
     for name in names:
       page = checks.PageFiles(
-        name, images / f"{name}.png", annotations / f"{name}.xml"
+        name,
+        images.get(name, images_dir / f"{name}.png"),
+        annotations / f"{name}.xml",
       )
-      if name not in have_image:
-        raise InputError(
-          f"{page.image}: no such image, but {path} names it; add the image"
-          " or take the name out of the list"
-        )
+      if name not in images:
+        raise _missing("image", page.image, path)
       if name not in have_annotation:
-        raise InputError(
-          f"{page.annotation}: no such annotation, but {path} names the page;"
-          " add the file or take the name out of the list"
-        )
+        raise _missing("annotation", page.annotation, path)
       splits.setdefault(split, []).append(page)
   if "train" not in splits:
     raise InputError(
       f"{lists / 'train.txt'}: missing or empty; list one page name a line"
     )
-  for name in sorted((have_image | have_annotation) - set(seen)):
+  if options.merge_val_test:
+    merged = splits.pop("val", []) + splits.pop("test", [])
+    splits |= {"test": merged} if merged else {}
+  for name in sorted((set(images) | have_annotation) - set(seen)):
     report.add("pages skipped: in no split list", name)
-  return checks.DataSet(class_names, splits)
+  known = set(vocabulary.names_of(_VOCABULARY)).issuperset(class_names)
+  return checks.DataSet(class_names, splits, _VOCABULARY if known else "")
+
+
+def _data_set_folder(root: pathlib.Path, config: str) -> pathlib.Path:
+  """`root` or the folder in it that has the original's name."""
+  checks.require_dir(root, _LAYOUT)
+  nested = root / FOLDERS[config]
+  if not nested.is_dir():
+    return root
+  return checks.require_dir(nested, _LAYOUT)
+
+
+def _in_folder(
+  names: list[str],
+  images: dict[str, pathlib.Path],
+  split_list: pathlib.Path,
+  report: checks.BuildReport,
+) -> list[str]:
+  """The names that have an image: not every page was printed and scanned.
+
+  The original takes what lists and folders have in common, too.
+  """
+  found = [name for name in names if name in images]
+  if not found:
+    raise InputError(
+      f"{split_list}: none of its {len(names)} pages has an image; put the"
+      " lists of this data set there"
+    )
+  for name in sorted(set(names) - set(found)):
+    report.add("pages skipped: listed, but without image", name)
+  return found
+
+
+def _missing(
+  kind: str, path: pathlib.Path, split_list: pathlib.Path
+) -> InputError:
+  return InputError(
+    f"{path}: no such {kind}, but {split_list} names the page; add the file or"
+    " take the name out of the list"
+  )
 
 
 def _find(root: pathlib.Path, name: str) -> pathlib.Path:
@@ -96,21 +154,35 @@ def _find(root: pathlib.Path, name: str) -> pathlib.Path:
   return nested if nested.is_dir() else root / name
 
 
-def _class_names_path(root: pathlib.Path) -> pathlib.Path:
+def _class_names(
+  root: pathlib.Path, report: checks.BuildReport
+) -> tuple[str, ...]:
   nested = root / "DeepScores_classification" / "class_names.csv"
-  flat = root / "class_names.csv"
-  return flat if flat.is_file() and not nested.is_file() else nested
+  for path in (nested, root / "class_names.csv"):
+    if path.exists():
+      return read_class_names(path)
+  report.add("class_names.csv missing: the 124 known names taken", root.name)
+  known = importlib.resources.files("dwd_jax") / "engrave/deepscores_v1.csv"
+  with importlib.resources.as_file(known) as path:
+    return read_class_names(path)
 
 
 def read_class_names(path: pathlib.Path) -> tuple[str, ...]:
   """Names by id from lines `id,name` with ids 0, 1, 2, ... in any order."""
   names: dict[int, str] = {}
-  for n, row in enumerate(csv.reader(checks.read_text(path).splitlines()), 1):
+  try:
+    rows = list(csv.reader(checks.read_text(path).splitlines()))
+  except csv.Error as e:
+    raise InputError(f"{path}: not a CSV file ({e}); correct it") from None
+  for n, row in enumerate(rows, 1):
     row = [cell.strip() for cell in row]
     if not any(row):
       continue
-    if len(row) != 2 or not row[0].isdecimal() or not row[1]:
+    # A short number: turning many digits into one takes long, or fails.
+    if len(row) != 2 or not (row[0].isdecimal() and len(row[0]) < 10):
       raise InputError(f"{path}: line {n} is not `id,name`; correct it")
+    if not row[1] or not row[1].isprintable() or len(row[1]) > 200:
+      raise InputError(f"{path}: line {n} has no usable name; correct it")
     if int(row[0]) in names or row[1] in names.values():
       raise InputError(f"{path}: line {n} repeats an id or a name; correct it")
     names[int(row[0])] = row[1]
@@ -129,8 +201,8 @@ def _read_list(path: pathlib.Path, seen: dict[str, pathlib.Path]) -> list[str]:
       continue
     if not checks.is_plain_name(name):
       raise InputError(
-        f"{path}: {name!r} is not a plain page name; list names without folder"
-        " and ending"
+        f"{path}: {name[:200]!r} is not a plain page name; list names without"
+        " folder and ending"
       )
     if name in seen:
       other = "twice" if seen[name] == path else f"also in {seen[name]}"
@@ -154,37 +226,69 @@ def read_page(
     options: see there.
     report: counts boxes that were cut or skipped.
 
+  Returns:
+    The page; extras: `pixel_labels`, b"" where the data set has none.
+
   Raises:
     InputError: broken image or XML, unknown class name, absolute boxes.
   """
   del options
   ink = checks.read_image(page.image)
   root = checks.read_xml(page.annotation, "annotation")
+  _compare_size(root, ink.shape, page, report)
   ids = {name: i for i, name in enumerate(class_names)}
   labels, relative = [], []
   for n, item in enumerate(root.iterfind("object")):
     name = (item.findtext("name") or "").strip()
     if name not in ids:
       raise InputError(
-        f"{page.annotation}: object {n} has the unknown class {name!r}; add it"
-        " to class_names.csv or correct it"
+        f"{page.annotation}: object {n} has the unknown class {name[:200]!r};"
+        " add it to class_names.csv or correct it"
       )
     labels.append(ids[name])
-    relative.append([_number(item, tag) for tag in _TAGS])
+    relative.append([_number(item, f"bndbox/{tag}") for tag in _TAGS])
   boxes_rel = np.array(relative, np.float64).reshape(-1, 4)
   scale = np.array(ink.shape * 2)
   boxes, kept = checks.clean_boxes(
     boxes_rel * scale, ink.shape, page.annotation, report
   )
-  return checks.ParsedPage(ink, boxes[kept], np.array(labels, np.int64)[kept])
+  pixels = page.image.parent.parent / "pix_annotations_png"
+  labelled = pixel_labels.read(pixels / f"{page.name}.png", ink.shape)
+  return checks.ParsedPage(
+    ink,
+    boxes[kept],
+    np.array(labels, np.int64)[kept],
+    {"pixel_labels": labelled},
+  )
 
 
 _TAGS = ("ymin", "xmin", "ymax", "xmax")
 
 
-def _number(item, tag: str) -> float:
-  """A coordinate in 0..1; nan where it is missing or no number."""
+def _number(item: Any, tag: str) -> float:
+  """A number below `item`; nan where it is missing or no number."""
   try:
-    return float(item.findtext(f"bndbox/{tag}") or "nan")
+    return float(item.findtext(tag) or "nan")
   except ValueError:
     return float("nan")
+
+
+def _compare_size(
+  root: Any,
+  image_hw: tuple[int, ...],
+  page: checks.PageFiles,
+  report: checks.BuildReport,
+) -> None:
+  """Counts pages whose annotation was made for an image of another shape.
+
+  Boxes are relative: other pixels are fine, other proportions are not.
+  """
+  height, width = (_number(root, f"size/{tag}") for tag in ("height", "width"))
+  if not (0 < height < np.inf and 0 < width < np.inf):
+    return
+  if abs(height / width / (image_hw[0] / image_hw[1]) - 1) > 0.02:
+    report.add(
+      "pages of other proportions than their annotation says",
+      f"{page.annotation.name}: {width:g} x {height:g}, not"
+      f" {image_hw[1]} x {image_hw[0]}",
+    )
