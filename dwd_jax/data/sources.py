@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from dwd_jax.data import box_index, tiles
+from dwd_jax.data import vocabulary as vocabulary_lib
 from dwd_jax.data.box_index import BoxIndex, filename_of
 from dwd_jax.errors import InputError
 from dwd_jax.structs import Record
@@ -20,6 +21,14 @@ class PageSource:
 
   Nothing is kept in memory but the boxes: an image, or the part of it that a
   crop needs, is read from its record each time. Thread-safe.
+
+  Attributes:
+    name: of the records, as TFDS has it.
+    split: of the records.
+    vocabulary: of the records' own class names, "" = unknown.
+    class_names: C names, mapped if `common_with` asks for it.
+    unmapped_boxes: boxes left out because the other vocabulary has no class for
+      them, {own name: number}; known once `box_index` was called.
   """
 
   def __init__(
@@ -32,6 +41,7 @@ class PageSource:
     vocabulary: str = "",
     folder: str = "",
     leave_out: tuple[str, ...] = (),
+    common_with: str = "",
   ):
     """Args: see `open_source`; `records[i]` is the dict of features."""
     unknown = sorted(set(leave_out) - set(class_names))
@@ -43,12 +53,23 @@ class PageSource:
     self.name = name
     self.split = split
     self.vocabulary = vocabulary
-    self.class_names = tuple(n for n in class_names if n not in leave_out)
+    kept = tuple(n for n in class_names if n not in leave_out)
+    self.class_names, renamed = kept, dict(zip(kept, kept, strict=True))
+    if common_with:
+      self.class_names, renamed = vocabulary_lib.mapped_classes(
+        class_names, leave_out, vocabulary, common_with, folder or name
+      )
     self._folder = folder
     self._records = records
     ids = {n: i for i, n in enumerate(self.class_names)}
-    self._new_id = np.array([ids.get(n, -1) for n in class_names], np.int32)
+    self._new_id = np.array(
+      [ids.get(renamed.get(n, ""), -1) for n in class_names], np.int32
+    )
+    self._unmapped = {
+      i: n for i, n in enumerate(class_names) if n in kept and n not in renamed
+    }
     self._index: BoxIndex | None = None
+    self.unmapped_boxes: dict[str, int] = {}
 
   def __len__(self) -> int:
     return len(self._records)
@@ -107,6 +128,10 @@ class PageSource:
         index = box_index.load(folder / self.split)
       if index is None or len(index.filenames) != len(self):
         index = box_index.build(map(self.example, range(len(self))))
+      counts = np.bincount(index.labels, minlength=len(self._new_id))
+      self.unmapped_boxes = {
+        n: int(counts[i]) for i, n in self._unmapped.items() if counts[i]
+      }
       self._index = index.keep(self._new_id)
     return self._index
 
@@ -164,6 +189,7 @@ def open_source(
   builder_config: str = "",
   *,
   leave_out: tuple[str, ...] = (),
+  common_with: str = "",
 ) -> PageSource:
   """Opens one split of prepared records.
 
@@ -174,12 +200,16 @@ def open_source(
     builder_config: "" = the builder's first.
     leave_out: class names whose boxes are dropped everywhere, from training
       and from the truth alike; the remaining classes are numbered anew.
+    common_with: one of `vocabulary.VOCABULARIES`: after that, the classes are
+      those that the records have in common with it. "" = the records' own.
 
   Raises:
     InputError: the records or the split are not there.
   """
   made = builder_for(builder, data_dir, builder_config)
-  return open_records(made.data_dir, split, leave_out=leave_out)
+  return open_records(
+    made.data_dir, split, leave_out=leave_out, common_with=common_with
+  )
 
 
 def open_records(
@@ -187,6 +217,7 @@ def open_records(
   split: str,
   *,
   leave_out: tuple[str, ...] = (),
+  common_with: str = "",
 ) -> PageSource:
   """Opens one split of the records in `folder`.
 
@@ -194,6 +225,7 @@ def open_records(
     folder: holds dataset_info.json, as .../deepscores/dense_2017/2.0.0.
     split: see `open_source`.
     leave_out: see `open_source`.
+    common_with: see `open_source`.
 
   Raises:
     InputError: the records or the split are not there.
@@ -228,6 +260,7 @@ def open_records(
     vocabulary=facts.get("vocabulary", ""),
     folder=str(made.data_dir),
     leave_out=tuple(leave_out),
+    common_with=common_with,
   )
 
 
@@ -247,4 +280,5 @@ def open_split(
     data_dir,
     data_cfg.builder_config,
     leave_out=tuple(data_cfg.leave_out),
+    common_with=data_cfg.common_with,
   )

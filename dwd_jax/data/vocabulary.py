@@ -21,7 +21,7 @@ import dataclasses
 import functools
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from dwd_jax.errors import InputError
 
@@ -131,19 +131,28 @@ def _components(
   return [(list(part[0]), list(part[1])) for part in parts]
 
 
-def to_common(
-  class_names: Iterable[str], vocabulary: str, other: str, where: str
-) -> dict[str, str]:
-  """Name of a data set -> name of the class that it has in common.
+def mapped_classes(
+  class_names: Collection[str],
+  leave_out: Collection[str],
+  vocabulary: str,
+  other: str,
+  where: str,
+) -> tuple[tuple[str, ...], dict[str, str]]:
+  """The classes of a data set replaced by those in common with a vocabulary.
+
+  The list of classes depends on the vocabularies and on `leave_out` alone, not
+  on which names the data set has: sets that share a vocabulary get equal lists.
 
   Args:
     class_names: of the data set.
+    leave_out: those of them that are left out first.
     vocabulary: of the data set; "" = none.
     other: one of `VOCABULARIES`.
     where: file or data set, for the message.
 
   Returns:
-    The names that can be mapped; what is absent is unmapped.
+    Names of the classes, without those that `leave_out` covers whole, and
+    {name: name of its class}; unmapped names are absent.
 
   Raises:
     InputError: an unknown vocabulary, or none.
@@ -154,8 +163,13 @@ def to_common(
       f" ({', '.join(VOCABULARIES)}), so nothing can be mapped; leave"
       " data.common_with empty, or give its classes the names of one"
     )
-  mapped = common_classes(vocabulary, other).of_a
-  return {name: mapped[name] for name in class_names if name in mapped}
+  common = common_classes(vocabulary, other)
+  kept = {x: y for x, y in common.of_a.items() if x not in leave_out}
+  left = set(kept.values())
+  return (
+    tuple(name for name in common.names if name in left),
+    {name: kept[name] for name in class_names if name in kept},
+  )
 
 
 def describe(a: str, b: str) -> str:

@@ -1,12 +1,14 @@
 """Pages from records: content, cache, classes left out, clear errors."""
 
+import collections
+import json
 import pickle
 import shutil
 
 import numpy as np
 import pytest
 
-from dwd_jax.data import sources
+from dwd_jax.data import sources, vocabulary
 from dwd_jax.errors import InputError
 
 
@@ -55,6 +57,66 @@ def test_left_out_classes_are_gone_and_the_others_renumbered(records):
   )
   names = [part.class_names[i] for i in part.box_index().labels]
   assert names == [whole.class_names[i] for i in whole.box_index().labels[kept]]
+
+
+def _with_vocabulary(records, folder, builder, vocabulary):
+  """A copy of records that says which vocabulary its names are of."""
+  shutil.copytree(records / builder, folder / builder)
+  (path,) = (folder / builder).rglob("metadata.json")
+  facts = json.loads(path.read_text())
+  path.write_text(json.dumps(facts | {"vocabulary": vocabulary}))
+  return folder
+
+
+def test_classes_in_common_with_another_vocabulary(records, tmp_path):
+  copy = _with_vocabulary(records, tmp_path, "deepscores", "deepscores_v1")
+  whole = sources.open_source("deepscores", "train", copy)
+  part = sources.open_source(
+    "deepscores",
+    "train",
+    copy,
+    leave_out=("brace",),
+    common_with="muscima_v1",
+  )
+  assert whole.class_names == (
+    "noteheadBlack",
+    "augmentationDot",
+    "gClef",
+    "brace",
+  )
+  want = vocabulary.common_classes("deepscores_v1", "muscima_v1").names
+  assert part.class_names == tuple(n for n in want if n != "brace")
+  index, of_whole = part.box_index(), whole.box_index()
+  kept = of_whole.labels != 3
+  np.testing.assert_array_equal(index.boxes_yxyx, of_whole.boxes_yxyx[kept])
+  names = [part.class_names[i] for i in index.labels]
+  assert names == [whole.class_names[i] for i in of_whole.labels[kept]]
+  assert part.unmapped_boxes == {}  # `brace` was left out, not unmapped
+
+
+def test_boxes_of_unmapped_classes_are_counted(records, tmp_path):
+  copy = _with_vocabulary(records, tmp_path, "muscima_pp", "muscima_v2")
+  whole = sources.open_source("muscima_pp", "train", copy)
+  part = sources.open_source(
+    "muscima_pp", "train", copy, common_with="deepscores_v1"
+  )
+  common = vocabulary.common_classes("muscima_v2", "deepscores_v1")
+  assert part.class_names == common.names
+  want = collections.Counter(
+    whole.class_names[i] for i in whole.box_index().labels
+  )
+  mapped = {n: k for n, k in want.items() if n in common.of_a}
+  assert sum(mapped.values()) == len(part.box_index().labels) > 0
+  assert part.unmapped_boxes == {n: want[n] for n in want.keys() - mapped}
+  assert part.unmapped_boxes
+
+
+def test_names_of_no_vocabulary_cannot_be_mapped(records, tmp_path):
+  copy = _with_vocabulary(records, tmp_path, "deepscores", "")
+  with pytest.raises(
+    InputError, match=r"deepscores/.*: its class names belong"
+  ):
+    sources.open_source("deepscores", "train", copy, common_with="muscima_v1")
 
 
 def test_a_window_is_the_same_part_of_the_page(train_source):

@@ -233,4 +233,17 @@ def test_command_line_refuses(capsys, caption):
 
 def test_no_vocabulary_is_bad_input():
   with pytest.raises(InputError, match=r"^boxes/1: its class names belong to"):
-    vocabulary.to_common(["a"], "", "muscima_v2", "boxes/1")
+    vocabulary.mapped_classes(["a"], [], "", "muscima_v2", "boxes/1")
+
+
+def test_left_out_names_take_their_class_along_when_none_is_left():
+  names, of = vocabulary.mapped_classes(
+    ["keySharp", "accidentalSharp", "gClef", "restHBar", "coda"],
+    ["gClef", "gClefChange", "keySharp"],
+    "deepscores_v1",
+    "muscima_v2",
+    "x",
+  )
+  assert of == {"accidentalSharp": "accidentalSharp", "coda": "coda"}
+  full = common_classes("deepscores_v1", "muscima_v2").names
+  assert names == tuple(n for n in full if n != "gClef")
