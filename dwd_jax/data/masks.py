@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float, Int, Int32
 
 from dwd_jax.data import images
 
-_RUNS = re.compile(r"[01]:[0-9]{1,9}(?:\s+[01]:[0-9]{1,9})*")
+# Possessive: a text of many megabytes is matched without memory for going back.
+_RUNS = re.compile(r"[01]:[0-9]{1,9}(?:\s++[01]:[0-9]{1,9}+)*+", re.ASCII)
 
 
 def parse_runs(text: str, hw: tuple[int, int]) -> Int32[np.ndarray, " r"]:
@@ -45,7 +46,7 @@ def parse_runs(text: str, hw: tuple[int, int]) -> Int32[np.ndarray, " r"]:
   height, width = hw
   if min(hw) < 1 or height * width > images.MAX_PIXELS:
     raise ValueError(f"a mask of {height} x {width} px")
-  numbers = np.array(text.replace(":", " ").split(), np.int64)
+  numbers = np.fromstring(text.replace(":", " "), np.int64, sep=" ")
   values, counts = numbers[0::2], numbers[1::2]
   if counts.sum() != height * width:
     raise ValueError(

@@ -120,7 +120,7 @@ _ERRORS = {
       (root / path).rename((root / path).with_stem("page"))
       for path in (_XML, _PNG)
     ],
-    "page.xml: the name is not CVC-MUSCIMA",
+    "page.xml: 'page' is not CVC-MUSCIMA",
   ),
   "truncated image": (_truncate(_PNG, 100), f"{_PAGE}.png: not a readable"),
   "truncated annotation": (_truncate(_XML, 500), f"{_PAGE}.xml: broken XML"),
@@ -138,7 +138,7 @@ _ERRORS = {
   ),
   "unknown class": (
     _edit(_XML, ">beam<", ">bean<"),
-    f"{_PAGE}.xml: node 2 has the unknown class 'bean'",
+    f"{_PAGE}.xml: object 2 has the unknown class 'bean'",
   ),
   "a page that is too small for its boxes": (
     lambda root: (root / _PNG).write_bytes(_tiny_png()),

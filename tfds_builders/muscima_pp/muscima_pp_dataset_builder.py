@@ -1,4 +1,4 @@
-"""MUSCIMA++ v2.0: handwritten music with boxes of all notation symbols."""
+"""MUSCIMA++: handwritten music with boxes of all notation symbols."""
 
 from typing import ClassVar
 
@@ -9,20 +9,24 @@ from tfds_builders.muscima_pp import muscima_pp_parsing
 
 
 class Builder(base.PageBuilder):
-  """Reads the annotations (MuNG XML) and images of the v2.0 release."""
+  """Reads a release of MUSCIMA++, or the folder that the original used."""
 
   PARSER = muscima_pp_parsing
   HOMEPAGE = "https://ufal.mff.cuni.cz/muscima"
-  VERSION = tfds.core.Version("2.0.0")
+  VERSION = tfds.core.Version("2.1.0")
   RELEASE_NOTES: ClassVar = {
+    "2.1.0": "Configs v1.0 and original_2017; masks; official splits.",
     "2.0.0": "Images as tiled TIFF.",
     "1.0.0": "First release: pages, boxes and class ids, splits by writer.",
   }
   BUILDER_CONFIGS: ClassVar = [
-    tfds.core.BuilderConfig(
-      name="v2.0", description="Annotations of MUSCIMA++ v2.0."
+    tfds.core.BuilderConfig(name=name, description=description)
+    for name, description in (
+      ("v2.0", "MUSCIMA++ v2.0 (MuNG files)."),
+      ("v1.0", "MUSCIMA++ v1.0 (CropObjectList files)."),
+      ("original_2017", "The folder MUSICMA++_2017 of the original."),
     )
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-    "Unpack MUSCIMA++ v2.0 with its images and name the folder as manual_dir."
+    "Unpack MUSCIMA++ with its images and name the folder as manual_dir."
   )

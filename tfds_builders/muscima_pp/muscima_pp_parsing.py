@@ -1,32 +1,55 @@
-"""MUSCIMA++ v2.0 folders -> pages, boxes, labels; no TFDS in here."""
+"""MUSCIMA++ -> pages, boxes, labels, masks; no TFDS in here."""
 
 import dataclasses
 import pathlib
-import re
 
 import numpy as np
 
+from dwd_jax.data import vocabulary
 from dwd_jax.errors import InputError
 from tfds_builders import checks
+from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
+from tfds_builders.muscima_pp import muscima_pp_original as original
+from tfds_builders.muscima_pp import muscima_pp_release as release
 
-# Writers whose pages are kept out of `train`: 12 pages (10 %) of 12 different
-# pieces each. Chosen so that 106 of the 115 classes occur in either part, and
-# all of them in `train`.
-VAL_WRITERS = frozenset({"17", "18", "26", "37"})
-HELDOUT_WRITERS = frozenset({"11", "23", "38", "50"})
-_PAGE_NAME = re.compile(r"CVC-MUSCIMA_W-(?P<writer>\d\d)_N-\d\d_D-\w+")
-_LAYOUT = "see the README of tfds_builders/muscima_pp for the layout"
+ORIGINAL = "original_2017"
+# What the original does not train on; the names of v1.0 and of v2.0.
+LEGACY_CLASSES = frozenset(
+  {
+    *("ledger_line", "legerLine"),
+    *("multi-measure_rest", "multiMeasureRest"),
+    *("multi-staff_brace", "brace"),
+    *("multi-staff_bracket", "bracket"),
+    *("staff_grouping", "staffGrouping"),
+  }
+)
+LEGACY_MAX_SIDE_PX = 400  # of an annotated box; as large as this is left out
+_VOCABULARIES = {
+  "v2.0": ("muscima_v2",),
+  "v1.0": ("muscima_v1",),
+  ORIGINAL: ("muscima_v1", "muscima_v2"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What `data.options` can change."""
+  """What `data.options` can change.
+
+  Attributes:
+    official_split: see `muscima_pp_splits.assign`.
+    masks: records have `mask_runs` and `mask_stops`.
+    legacy_exclusions: leave out the objects that the original leaves out.
+  """
+
+  official_split: str = ""
+  masks: bool = False
+  legacy_exclusions: bool = False
 
 
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
   """Names of `base.EXTRA_FEATURES` that the records have."""
-  del config, options
-  return ()
+  del config
+  return ("mask_runs", "mask_stops") if options.masks else ()
 
 
 def read_data_set(
@@ -35,89 +58,40 @@ def read_data_set(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.DataSet:
-  """Lists the pages of a MUSCIMA++ v2.0 folder.
+  """Lists the pages of a MUSCIMA++ folder.
 
   Args:
-    root: holds `data` and `specifications`, directly or in a folder `v2.0`.
+    root: the manual folder.
     config: name of the builder config.
     options: see there.
-    report: counts the official test pages that are absent.
+    report: counts pages that are absent or in no split.
 
   Returns:
-    Class names in the order of the specification. Splits by writer: `test`
-    (the official testset-independent, the pages of it that are there), `val`,
-    `heldout` and `train`. A split without pages is absent.
+    Class names in the order of the specification, and splits. A split without
+    pages is absent.
 
   Raises:
     InputError: anything of the layout is missing, an image has no annotation
       or the reverse, a file is not named as MUSCIMA++ does.
   """
-  del config, options
-  checks.require_dir(root, _LAYOUT)
-  if not (root / "specifications").is_dir() and (root / "v2.0").is_dir():
-    root = root / "v2.0"
-  specifications = checks.require_dir(root / "specifications", _LAYOUT)
-  annotations = checks.require_dir(root / "data" / "annotations", _LAYOUT)
-  images = checks.require_dir(root / "data" / "images", _LAYOUT)
-  class_names = read_class_names(
-    specifications / "mff-muscima-mlclasses-annot.xml"
-  )
-  test_list = specifications / "testset-independent.txt"
-  official_test = set(checks.read_text(test_list).split())
-
-  have_image = {p.stem for p in images.glob("*.png")}
-  have_annotation = {p.stem for p in annotations.glob("*.xml")}
-  splits: dict[str, list[checks.PageFiles]] = {}
-  for name in sorted(have_image | have_annotation):
-    page = checks.PageFiles(
-      name, images / f"{name}.png", annotations / f"{name}.xml"
-    )
-    if name not in have_image:
+  checks.require_dir(root, release.LAYOUT)
+  if config == ORIGINAL:
+    if options.official_split:
       raise InputError(
-        f"{page.image}: no such image, but {page.annotation} is there; add the"
-        " image or take the annotation away"
+        f"data.options.official_split: {config} has its own lists of pages;"
+        " leave it empty"
       )
-    if name not in have_annotation:
-      raise InputError(
-        f"{page.annotation}: no such annotation, but {page.image} is there; add"
-        " the annotation or take the image away"
-      )
-    split = "test" if name in official_test else _split_of(page)
-    splits.setdefault(split, []).append(page)
-  for name in sorted(official_test - have_image - have_annotation):
-    report.add("official test pages absent", name)
-  if "train" not in splits:
-    raise InputError(
-      f"{annotations}: no page of a training writer; unpack all of MUSCIMA++"
+    class_names, splits = original.read(root, report)
+  else:
+    class_names, splits = release.read(
+      root, config, options.official_split, report
     )
-  return checks.DataSet(class_names, splits)
-
-
-def _split_of(page: checks.PageFiles) -> str:
-  match = _PAGE_NAME.fullmatch(page.name)
-  if not match:
-    raise InputError(
-      f"{page.annotation}: the name is not CVC-MUSCIMA_W-xx_N-xx_D-...; rename"
-      " the file or take it away"
-    )
-  if match["writer"] in VAL_WRITERS:
-    return "val"
-  return "heldout" if match["writer"] in HELDOUT_WRITERS else "train"
-
-
-def read_class_names(path: pathlib.Path) -> tuple[str, ...]:
-  """Names of all node classes, in the order of the specification.
-
-  Classes that never occur are kept: ids must not depend on the pages.
-  """
-  root = checks.read_xml(path, "NodeClasses")
-  names = [(n.findtext("Name") or "").strip() for n in root.iter("NodeClass")]
-  if not names or "" in names or len(set(names)) < len(names):
-    raise InputError(
-      f"{path}: a class without a name, or a name twice; take the file of the"
-      " MUSCIMA++ release"
-    )
-  return tuple(names)
+  fitting = [
+    name
+    for name in _VOCABULARIES[config]
+    if set(class_names) <= set(vocabulary.names_of(name))
+  ]
+  return checks.DataSet(class_names, splits, "".join(fitting[:1]))
 
 
 def read_page(
@@ -126,53 +100,79 @@ def read_page(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.ParsedPage:
-  """Reads and checks one page; masks and links are not read.
+  """Reads and checks one page.
 
   Args:
     page: its files.
     class_names: the data set's.
     options: see there.
-    report: counts boxes that were cut or skipped.
+    report: counts boxes that were cut or skipped, and identical annotations,
+      which stay.
 
   Raises:
     InputError: broken image or XML, an annotation of another page, an unknown
-      class name, unusable boxes.
+      class name, unusable boxes or masks.
   """
-  del options
   ink = checks.read_image(page.image)
-  root = checks.read_xml(page.annotation, "Nodes")
-  document = root.get("document") or page.name
-  if document != page.name:
-    raise InputError(
-      f"{page.annotation}: says that it annotates {document!r}; name the file"
-      " after its page"
-    )
-  ids = {name: i for i, name in enumerate(class_names)}
-  labels, corners = [], []
-  for n, node in enumerate(root.iterfind("Node")):
-    name = (node.findtext("ClassName") or "").strip()
-    if name not in ids:
-      raise InputError(
-        f"{page.annotation}: node {n} has the unknown class {name!r}; correct"
-        " it, or add it to the specification"
-      )
-    top, left, height, width = (
-      _number(node, tag) for tag in ("Top", "Left", "Height", "Width")
-    )
-    labels.append(ids[name])
-    corners.append((top, left, top + height, left + width))
-  boxes, kept = checks.clean_boxes(
-    np.array(corners, np.float64).reshape(-1, 4),
-    ink.shape,
-    page.annotation,
-    report,
+  objects = annotations.read_objects(
+    page.annotation, page.name, page.rows.root_tag, class_names
   )
-  return checks.ParsedPage(ink, boxes[kept], np.array(labels, np.int64)[kept])
+  boxes, kept = checks.clean_boxes(
+    objects.boxes_yxyx, ink.shape, page.annotation, report
+  )
+  if options.legacy_exclusions:
+    left_out = LEGACY_CLASSES | set(page.rows.marked_classes)
+    kept = kept & ~_legacy_exclusions(
+      objects, kept, class_names, left_out, page.annotation, report
+    )
+  rows = np.flatnonzero(kept)
+  boxes, labels = boxes[rows], objects.labels[rows]
+  _count_duplicates(rows, boxes, labels, class_names, page.annotation, report)
+  extras = {}
+  if options.masks:
+    extras = annotations.read_masks(
+      objects, rows, boxes, page.annotation, report
+    )
+  return checks.ParsedPage(ink, boxes, labels, extras)
 
 
-def _number(node, tag: str) -> float:
-  """A number of pixels; nan where it is missing or no number."""
-  try:
-    return float(node.findtext(tag) or "nan")
-  except ValueError:
-    return float("nan")
+def _legacy_exclusions(
+  objects: annotations.Objects,
+  kept,
+  class_names: tuple[str, ...],
+  left_out: frozenset[str],
+  path: pathlib.Path,
+  report: checks.BuildReport,
+) -> np.ndarray:
+  """Which objects the original does not train on."""
+  sides = objects.boxes_yxyx[:, 2:] - objects.boxes_yxyx[:, :2]
+  large = np.any(sides >= LEGACY_MAX_SIDE_PX, axis=1)
+  of_class = np.isin(
+    objects.labels, [i for i, n in enumerate(class_names) if n in left_out]
+  )
+  for excluded, why in (
+    (large, f"{LEGACY_MAX_SIDE_PX} px or more"),
+    (of_class & ~large, "of an excluded class"),
+  ):
+    for i in np.flatnonzero(excluded & kept):
+      name = class_names[objects.labels[i]]
+      report.add(
+        f"objects left out (legacy_exclusions): {why}",
+        f"{path.name}: object {i}: {name}",
+      )
+  return large | of_class
+
+
+def _count_duplicates(rows, boxes, labels, class_names, path, report) -> None:
+  """Objects of the same class with the same box as one before them."""
+  first: dict[tuple, int] = {}
+  for row, label, box in zip(rows, labels, boxes, strict=True):
+    key = (int(label), *map(float, box))
+    if key in first:
+      report.add(
+        "identical annotations (kept)",
+        f"{path.name}: object {row} is object {first[key]}:"
+        f" {class_names[label]}",
+      )
+    else:
+      first[key] = row

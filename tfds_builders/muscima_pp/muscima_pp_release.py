@@ -1,0 +1,219 @@
+"""Folders of the releases v1.0 and v2.0 -> class names and pages; no TFDS."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
+from tfds_builders.muscima_pp import muscima_pp_splits as splits_lib
+
+LAYOUT = "see the README of tfds_builders/muscima_pp for the layout"
+_CLASS_LIST = "mff-muscima-mlclasses-annot.xml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+  """What differs between the releases.
+
+  Attributes:
+    folders: names under which it is unpacked, below the manual folder.
+    annotations: folders of annotations; the first one that is there.
+    root_tag: of the annotation files.
+    class_tags: root and item of the class list.
+    more_classes: that occur in annotations, but are not in the list.
+  """
+
+  folders: tuple[str, ...]
+  annotations: tuple[str, ...]
+  root_tag: str
+  class_tags: tuple[str, str]
+  more_classes: tuple[str, ...] = ()
+
+
+RELEASES: Mapping[str, Release] = {
+  "v2.0": Release(
+    folders=("v2.0", "MUSCIMA-pp_v2.0"),
+    annotations=("annotations",),
+    root_tag=annotations.MUNG,
+    class_tags=("NodeClasses", "NodeClass"),
+  ),
+  "v1.0": Release(
+    folders=("v1.0", "MUSCIMA-pp_v1.0"),
+    annotations=("cropobjects_withstaff", "cropobjects_manual"),
+    root_tag=annotations.CROP_OBJECTS,
+    class_tags=("CropObjectClassList", "CropObjectClass"),
+    more_classes=("staff_space",),
+  ),
+}
+# Pictures named like the annotations: with staff lines first, for `images` of
+# the official script are without them.
+_IMAGE_FOLDERS = ("data/fulls", "data/images/fulls", "data/images", "images")
+# Where CVC-MUSCIMA (the part for staff removal) is unpacked.
+_CVC_FOLDERS = tuple(
+  f"{a}{b}{c}"
+  for a in ("", "data/")
+  for b in ("", "CVC-MUSCIMA/", "CVCMUSCIMA/", "CVCMUSCIMA_SR/")
+  for c in ("", "CvcMuscima-Distortions/")
+)
+
+
+def read(
+  root: pathlib.Path,
+  config: str,
+  official_split: str,
+  report: checks.BuildReport,
+) -> tuple[tuple[str, ...], dict[str, list[checks.PageFiles]]]:
+  """The class names of a release, and the pages of its splits.
+
+  Args:
+    root: the manual folder.
+    config: key of `RELEASES`.
+    official_split: see `muscima_pp_splits.assign`.
+    report: counts pages that are in no split.
+
+  Raises:
+    InputError: anything of the layout is missing; an annotation without image,
+      or the reverse; no page to train on.
+  """
+  release = RELEASES[config]
+  base = _base(root, release)
+  specifications = checks.require_dir(base / "specifications", LAYOUT)
+  class_names = read_class_names(specifications / _CLASS_LIST, release)
+  folder = _annotation_folder(base, release)
+  have_annotation = {p.stem for p in folder.glob("*.xml")}
+  skipped = _pages_left_out(folder, release)
+  for name in sorted(skipped):
+    report.add(f"pages skipped: in {release.annotations[-1]} only", name)
+  images = _find_images(base, root, folder, have_annotation, skipped)
+  assigned = splits_lib.assign(
+    have_annotation, folder, specifications, official_split, report
+  )
+  if "train" not in assigned:
+    raise InputError(
+      f"{folder}: no page of a training writer; unpack all of MUSCIMA++"
+    )
+  pages = {
+    split: [
+      checks.PageFiles(
+        name,
+        images[name],
+        folder / f"{name}.xml",
+        rows=annotations.Rows(release.root_tag),
+        filename=name + images[name].suffix,
+      )
+      for name in names
+    ]
+    for split, names in assigned.items()
+  }
+  return class_names, pages
+
+
+def _base(root: pathlib.Path, release: Release) -> pathlib.Path:
+  """The folder with `specifications`."""
+  for name in (*release.folders, ""):
+    if (root / name / "specifications").is_dir():
+      return root / name
+  return root
+
+
+def _annotation_folder(base: pathlib.Path, release: Release) -> pathlib.Path:
+  found = [
+    folder
+    for name in release.annotations
+    for folder in (base / "data" / name, base / name)
+    if folder.is_dir()
+  ]
+  wanted = base / "data" / release.annotations[0]
+  return checks.require_dir(found[0] if found else wanted, LAYOUT)
+
+
+def _pages_left_out(folder: pathlib.Path, release: Release) -> set[str]:
+  """Pages of v1.0 that have been annotated by hand, but have no staff objects.
+
+  A page without those that a neighbour has would be trained as if it had none.
+  """
+  manual = folder.parent / release.annotations[-1]
+  return {p.stem for p in manual.glob("*.xml")} - {
+    p.stem for p in folder.glob("*.xml")
+  }
+
+
+def read_class_names(path: pathlib.Path, release: Release) -> tuple[str, ...]:
+  """Names of all classes, in the order of the specification.
+
+  Classes that never occur are kept: ids must not depend on the pages.
+  """
+  root = checks.read_xml(path, release.class_tags[0])
+  names = [
+    (item.findtext("Name") or "").strip()
+    for item in root.iter(release.class_tags[1])
+  ]
+  names += [name for name in release.more_classes if name not in names]
+  if (
+    "" in names or len(set(names)) < len(names) or not root.findtext(".//Name")
+  ):
+    raise InputError(
+      f"{path}: a class without a name, or a name twice; take the file of the"
+      " MUSCIMA++ release"
+    )
+  return tuple(names)
+
+
+def _find_images(
+  base: pathlib.Path,
+  root: pathlib.Path,
+  annotation_folder: pathlib.Path,
+  names: set[str],
+  skipped: set[str],
+) -> dict[str, pathlib.Path]:
+  """The image of each page in `names`; images of `skipped` are no error."""
+  for name in _IMAGE_FOLDERS:
+    folder = base / name
+    found = checks.list_images(folder) if folder.is_dir() else {}
+    if not found:
+      continue
+    lonely = sorted(set(found) - names - skipped)
+    if lonely:
+      raise InputError(
+        f"{annotation_folder / lonely[0]}.xml: no such annotation, but"
+        f" {found[lonely[0]]} is there; add the annotation or take the image"
+        " away"
+      )
+    images = {n: found.get(n, folder / f"{n}.png") for n in sorted(names)}
+    break
+  else:
+    images = {
+      n: _cvc_image(base, root, n, annotation_folder) for n in sorted(names)
+    }
+  for name, path in images.items():
+    if not path.is_file():
+      raise InputError(
+        f"{path}: no such image, but {annotation_folder / name}.xml is there;"
+        " add the image or take the annotation away"
+      )
+  return images
+
+
+def _cvc_image(
+  base: pathlib.Path,
+  root: pathlib.Path,
+  name: str,
+  annotation_folder: pathlib.Path,
+) -> pathlib.Path:
+  """Path of a page's image in CVC-MUSCIMA."""
+  writer, piece = splits_lib.page_id(name, annotation_folder / f"{name}.xml")
+  kind = name.rpartition("_D-")[2]
+  for parent in dict.fromkeys((base, root)):
+    for between in _CVC_FOLDERS:
+      folder = parent / between / kind
+      if folder.is_dir():
+        nested = folder / f"w-{writer}" / "image" / f"p0{piece}.png"
+        flat = folder / f"w-{writer}" / f"p0{piece}.png"
+        return flat if flat.is_file() else nested
+  raise InputError(
+    f"{base / 'data' / 'images'}: no images; the annotations come without:"
+    " unpack the annotated images of CVC-MUSCIMA there, or the folder"
+    f" CvcMuscima-Distortions into {root}"
+  )
