@@ -14,8 +14,8 @@ import pytest
 LAYERS = """
 0.0  dwd_jax dwd_jax.data dwd_jax.decode dwd_jax.metrics dwd_jax.models
 0.0  dwd_jax.train configs tfds_builders benchmarks
-0.0  dwd_jax.errors dwd_jax.files dwd_jax.structs
-0.1  dwd_jax.boxes configs.default
+0.0  dwd_jax.errors dwd_jax.structs
+0.1  dwd_jax.boxes dwd_jax.files configs.default
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups dwd_jax.visualize
@@ -32,6 +32,7 @@ LAYERS = """
 2.0  dwd_jax.models.dwd
 
 1.0  dwd_jax.data.images dwd_jax.data.transforms dwd_jax.data.vocabulary
+1.05 tfds_builders.image_headers
 1.1  tfds_builders.checks dwd_jax.data.tiles dwd_jax.data.box_index
 1.1  dwd_jax.data.masks
 1.15 tfds_builders.json_files tfds_builders.pixel_labels
@@ -59,7 +60,7 @@ LAYERS = """
 1.4  tfds_builders.symbols.symbols_dataset_builder
 1.4  tfds_builders.boxes.boxes_dataset_builder
 2.0  dwd_jax.data.sources
-2.1  dwd_jax.data.sampling
+2.1  dwd_jax.data.sampling dwd_jax.data.symbols
 2.2  dwd_jax.data.pipeline
 
 1.0  dwd_jax.engrave.outlines dwd_jax.engrave.raster dwd_jax.engrave.splits

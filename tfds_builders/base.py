@@ -225,7 +225,15 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield from made
 
   def _download_and_prepare(self, dl_manager, download_config=None):
-    super()._download_and_prepare(dl_manager, download_config)
+    try:
+      super()._download_and_prepare(dl_manager, download_config)
+    except AssertionError as e:
+      if "No examples" not in str(e):
+        raise
+      raise InputError(
+        f"{dl_manager.manual_dir}: nothing is left for a split"
+        f" ({self.report.line() or 'no pages'}); add pages or correct these"
+      ) from None
     # TFDS works in a temporary folder here and renames it afterwards.
     folder = epath.Path(self.data_dir)
     parts = folder / _PARTS

@@ -26,7 +26,11 @@ class Builder(base.PageBuilder):
     ),
     tfds.core.BuilderConfig(
       name="masks",
-      description="The ink of MUSCIMA++ masks, without anything else.",
+      description="The ink of MUSCIMA++ masks (v2.0), without anything else.",
+    ),
+    tfds.core.BuilderConfig(
+      name="masks_v1.0",
+      description="The same of MUSCIMA++ v1.0.",
     ),
     tfds.core.BuilderConfig(
       name="folder",

@@ -1,9 +1,11 @@
 """Folders of symbol images -> records; no TFDS in here."""
 
+import importlib.resources
 import pathlib
 
 import numpy as np
 
+from dwd_jax.data import vocabulary
 from dwd_jax.errors import InputError
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_parsing
@@ -12,6 +14,7 @@ from tfds_builders.symbols import symbols_crops
 _LAYOUT = "see the README of tfds_builders/symbols for the layout"
 _IMAGES = ("images", "images_png")
 _ANNOTATIONS = ("xml_data_gt", "xml_annotations")
+_VOCABULARY = "deepscores_v1"
 _PICKLES = (".pkl", ".pickle", ".p")
 
 
@@ -23,7 +26,8 @@ def read_data_set(
   Args:
     root: holds `images` and `xml_data_gt`; in both, files lie directly or in
       folders of one level.
-    report: counts pickle files, which are never read.
+    report: counts pickle files, which are never read, and that the known class
+      names were taken.
 
   Raises:
     InputError: anything of the layout is missing, an image has no annotation
@@ -72,11 +76,9 @@ def read_data_set(
     raise InputError(
       f"{images_dir}: two names differ only in -- and /; rename one of them"
     )
-  path = root / "DeepScores_classification" / "class_names.csv"
-  if not path.is_file():
-    path = root / "class_names.csv"
-  names = deepscores_parsing.read_class_names(path)
-  return checks.DataSet(names, {"train": pages})
+  names = _class_names(root, report)
+  known = set(vocabulary.names_of(_VOCABULARY)).issuperset(names)
+  return checks.DataSet(names, {"train": pages}, _VOCABULARY if known else "")
 
 
 def read_page(
@@ -113,6 +115,20 @@ def read_page(
   off = (boxes[:, :2] + boxes[:, 2:] - np.array(parsed.ink.shape)) / 2
   i = int(rows[np.argmin(np.hypot(off[:, 0], off[:, 1]))])
   return symbols_crops.symbol_first(parsed, i)
+
+
+def _class_names(
+  root: pathlib.Path, report: checks.BuildReport
+) -> tuple[str, ...]:
+  nested = root / "DeepScores_classification" / "class_names.csv"
+  for path in (nested, root / "class_names.csv"):
+    if path.exists():
+      return deepscores_parsing.read_class_names(path)
+  # The original takes them from the folder of the pages.
+  report.add("class_names.csv missing: the 124 known names taken", root.name)
+  known = importlib.resources.files("dwd_jax") / "engrave/deepscores_v1.csv"
+  with importlib.resources.as_file(known) as path:
+    return deepscores_parsing.read_class_names(path)
 
 
 def _find(root: pathlib.Path, names: tuple[str, ...]) -> pathlib.Path:

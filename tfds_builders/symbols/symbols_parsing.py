@@ -11,19 +11,13 @@ from dwd_jax.data import masks
 from dwd_jax.errors import InputError
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_parsing
+from tfds_builders.muscima_pp import muscima_pp_parsing
 from tfds_builders.symbols import symbols_crops, symbols_folder
 
 SPLIT = "train"  # no symbol of a page to be evaluated on may reach training
 _LARGEST_PX = 4096
 
-# Config -> the module that reads its pages, that module's config and options.
-_PARSERS: dict[str, tuple[Any, str, Any]] = {
-  "engraved": (
-    deepscores_parsing,
-    "dense_2017",
-    deepscores_parsing.Options(),
-  ),
-}
+_MASKS = {"masks": "v2.0", "masks_v1.0": "v1.0"}  # config -> of muscima_pp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +29,14 @@ class Options:
     context_px: around the box of the symbol, on every side.
     max_symbol_px: symbols with a longer side are skipped.
     symbol_only: leave out the boxes of its neighbours.
+    official_split: of the builder muscima_pp; only masks read it.
   """
 
   per_class: int = 200
   context_px: int = 32
   max_symbol_px: int = 400
   symbol_only: bool = False
+  official_split: str = ""
 
 
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
@@ -59,9 +55,9 @@ def read_data_set(
 
   Args:
     root: folder: of symbol images; cropped: of prepared records; engraved: in
-      the layout of DeepScores (2017), as `dwd_jax.engrave` writes it; masks:
-      of MUSCIMA++.
-    config: folder, cropped, engraved or masks.
+      the layout of DeepScores (2017), as `dwd_jax.engrave` writes it; masks
+      and masks_v1.0: of MUSCIMA++.
+    config: one of these.
     options: see there.
     report: counts what is skipped.
 
@@ -82,10 +78,10 @@ def read_data_set(
     names, vocabulary = symbols_records.class_names_of(root)
     pages = symbols_records.pages(root)
   else:
-    parser, parser_config, parser_options = _PARSERS[config]
+    parser, parser_config, parser_options = _parser(config, options)
     data_set = parser.read_data_set(root, parser_config, parser_options, report)
     names, vocabulary = data_set.class_names, data_set.vocabulary
-    pages = _boxes(config, data_set.splits[SPLIT], names, report)
+    pages = _boxes(parser, parser_options, data_set, report)
   chosen = symbols_crops.choose(
     pages, config, names, options.per_class, options.max_symbol_px, report
   )
@@ -108,15 +104,26 @@ def _check(options: Options) -> None:
       )
 
 
+def _parser(config: str, options: Options) -> tuple[Any, str, Any]:
+  """The module that reads a config's pages, that module's config, options."""
+  if config in _MASKS:
+    made = muscima_pp_parsing.Options(
+      official_split=options.official_split, masks=True
+    )
+    return muscima_pp_parsing, _MASKS[config], made
+  return deepscores_parsing, "dense_2017", deepscores_parsing.Options()
+
+
 def _boxes(
-  config: str,
-  pages: list[checks.PageFiles],
-  class_names: tuple[str, ...],
+  parser: Any,
+  parser_options: Any,
+  data_set: checks.DataSet,
   report: checks.BuildReport,
 ) -> Iterator[tuple[checks.PageFiles, np.ndarray, np.ndarray]]:
-  parser, _, options = _PARSERS[config]
-  for page in pages:
-    parsed = parser.read_page(page, class_names, options, report)
+  for page in data_set.splits[SPLIT]:
+    parsed = parser.read_page(
+      page, data_set.class_names, parser_options, report
+    )
     yield page, parsed.boxes_yxyx, parsed.labels
 
 
@@ -146,8 +153,8 @@ def read_page(
     if symbol is not None:
       yield page.name, symbol
     return
-  whole = _whole_page(page, class_names)
-  mask_of = _masks(whole) if wanted.config == "masks" else None
+  whole = _whole_page(page, class_names, options)
+  mask_of = _masks(whole) if wanted.config in _MASKS else None
   for i in wanted.objects:
     if mask_of is None:
       symbol = symbols_crops.crop(
@@ -165,7 +172,7 @@ def read_page(
 
 
 def _whole_page(
-  page: checks.PageFiles, class_names: tuple[str, ...]
+  page: checks.PageFiles, class_names: tuple[str, ...], options: Options
 ) -> checks.ParsedPage:
   config = page.rows.config
   page = dataclasses.replace(page, rows=page.rows.rows)
@@ -173,9 +180,11 @@ def _whole_page(
     from tfds_builders.symbols import symbols_records  # needs TFDS
 
     return symbols_records.read_page(page)
-  parser, _, options = _PARSERS[config]
+  parser, _, parser_options = _parser(config, options)
   # What it skips was counted when the symbols were chosen.
-  return parser.read_page(page, class_names, options, checks.BuildReport())
+  return parser.read_page(
+    page, class_names, parser_options, checks.BuildReport()
+  )
 
 
 def _masks(page: checks.ParsedPage) -> list[np.ndarray | None]:

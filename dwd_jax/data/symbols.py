@@ -1,0 +1,97 @@
+"""Symbol records by class, for pasting and for classification."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from dwd_jax.data import sources
+from dwd_jax.errors import InputError
+from dwd_jax.structs import Record
+from tfds_builders.symbols import symbols_parsing
+
+
+class SymbolBank:
+  """Symbols by class, in the class ids of the set they are used with.
+
+  Attributes:
+    class_names: of that set.
+    labels: class id of each symbol; -1 = that set has no such class.
+  """
+
+  def __init__(
+    self, source: sources.PageSource, class_names: Sequence[str] = ()
+  ):
+    """A bank of all symbols of a source.
+
+    Args:
+      source: symbol records, opened without `leave_out`.
+      class_names: of the set to use them with; () = the symbols' own.
+
+    Raises:
+      InputError: records that are not symbols, or no symbol of these classes.
+    """
+    index = source.box_index()
+    first = np.searchsorted(index.page, np.arange(len(source)))
+    boxed = np.append(index.page, -1)[first] == np.arange(len(source))
+    if not np.all(boxed):
+      raise InputError(
+        f"{source.name}: a record without its symbol; open symbol records"
+        " without data.leave_out"
+      )
+    self.class_names = tuple(class_names) or source.class_names
+    ids = {name: i for i, name in enumerate(self.class_names)}
+    self._new_id = np.array(
+      [ids.get(name, -1) for name in source.class_names], np.int32
+    )
+    self._source = source
+    self.labels: Int[np.ndarray, " n"] = self._new_id[index.labels[first]]
+    if not np.any(self.labels >= 0):
+      raise InputError(
+        f"{source.name}: no symbol of a class such as {self.class_names[0]!r};"
+        " name symbols of the same data set"
+      )
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def of_class(self, label: int) -> Int[np.ndarray, " k"]:
+    """Which symbols are of a class; may be none."""
+    return np.flatnonzero(self.labels == label)
+
+  def counts(self) -> Int[np.ndarray, " C"]:
+    """Number of symbols of each class."""
+    known = self.labels[self.labels >= 0]
+    return np.bincount(known, minlength=len(self.class_names))
+
+  def __getitem__(self, i: int) -> Record:
+    """Symbol `i`, whose class must be known: the first box is the symbol.
+
+    Neighbours of classes that `class_names` lacks are dropped.
+    """
+    if self.labels[i] < 0:
+      raise IndexError(f"symbol {i} is of no known class")
+    record = self._source[i]
+    labels = self._new_id[record.labels]
+    kept = labels >= 0
+    return Record(
+      record.image, record.boxes_yxyx[kept], labels[kept], record.filename
+    )
+
+
+def open_bank(
+  folder: str | pathlib.Path, class_names: Sequence[str] = ()
+) -> SymbolBank:
+  """The symbols of the records in `folder`, which holds dataset_info.json.
+
+  Raises:
+    InputError: see `SymbolBank` and `sources.open_records`.
+  """
+  source = sources.open_records(folder, symbols_parsing.SPLIT)
+  if not source.name.startswith("symbols/"):
+    raise InputError(
+      f"{folder}: records of {source.name}, not of symbols; build symbols from"
+      " them first (tfds_builders/symbols)"
+    )
+  return SymbolBank(source, class_names)
