@@ -84,13 +84,16 @@ def test_classes_in_common_with_another_vocabulary(records, tmp_path):
     "gClef",
     "brace",
   )
-  want = vocabulary.common_classes("deepscores_v1", "muscima_v1").names
-  assert part.class_names == tuple(n for n in want if n != "brace")
+  common = vocabulary.common_classes("deepscores_v1", "muscima_v1")
+  left = tuple(n for n in common.names if n != common.of_a["brace"])
+  assert part.class_names == left
   index, of_whole = part.box_index(), whole.box_index()
   kept = of_whole.labels != 3
   np.testing.assert_array_equal(index.boxes_yxyx, of_whole.boxes_yxyx[kept])
   names = [part.class_names[i] for i in index.labels]
-  assert names == [whole.class_names[i] for i in of_whole.labels[kept]]
+  assert names == [
+    common.of_a[whole.class_names[i]] for i in of_whole.labels[kept]
+  ]
   assert part.unmapped_boxes == {}  # `brace` was left out, not unmapped
 
 
