@@ -1,7 +1,14 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there."""
 
+import contextlib
+import fcntl
 import os
 import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from dwd_jax.errors import InputError
 
 
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
@@ -19,3 +26,35 @@ def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
     temporary.replace(path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def make_dir(path: pathlib.Path) -> None:
+  """Makes a folder; an `InputError` where that is not possible."""
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise InputError(
+      f"{path}: cannot make the folder ({e.strerror}); choose another workdir"
+      " or data.data_dir"
+    ) from None
+
+
+@contextlib.contextmanager
+def turn(target: pathlib.Path) -> Iterator[None]:
+  """Waits until no other process makes `target`."""
+  make_dir(target.parent)
+  # The lock belongs to the open file: it ends with the process, however that
+  # ends.
+  with (target.parent / f".{target.name}.lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
+@contextlib.contextmanager
+def staged(target: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder beside `target` to make it in; within its `turn`."""
+  prefix = f".{target.name}.incomplete-"
+  for left in target.parent.glob(f"{prefix}*"):  # by a process that was killed
+    shutil.rmtree(left)
+  with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as folder:
+    yield pathlib.Path(folder)

@@ -1,7 +1,6 @@
 """Generates pages if asked to, and builds the records if they are missing."""
 
 import contextlib
-import fcntl
 import functools
 import inspect
 import io
@@ -9,23 +8,29 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import tensorflow_datasets as tfds
 from jax.experimental import multihost_utils
 
+from dwd_jax import files
 from dwd_jax.data import box_index, sources
 from dwd_jax.errors import InputError
 from tfds_builders import base
 
 ORIGIN_NAME = "origin.json"
 _TARGET = "records"
+
+
+class _How(NamedTuple):
+  """How records are built; changes nothing in what is in them."""
+
+  workers: int
+  beam_args: Sequence[str] | None
 
 
 def prepare(
@@ -63,8 +68,9 @@ def prepare(
   if not data_cfg.builder:
     raise InputError("data.builder: not set; name a folder of tfds_builders/")
   if jax.process_index() == 0:
-    with _turn(data_dir / _TARGET):
-      _prepare(data_cfg, workdir, data_dir, workers, beam_args)
+    with files.turn(data_dir / _TARGET):
+      how = _How(workers, beam_args)
+      _prepare(data_cfg, workdir, data_dir, how)
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices("dwd_jax.data.prepare")
   return data_dir
@@ -74,8 +80,7 @@ def _prepare(
   data_cfg,
   workdir: pathlib.Path,
   data_dir: pathlib.Path,
-  workers: int,
-  beam_args: Sequence[str] | None,
+  how: "_How",
 ) -> None:
   builder = sources.builder_for(
     data_cfg.builder, data_dir, data_cfg.builder_config
@@ -93,7 +98,7 @@ def _prepare(
     )
   manual_dir = pathlib.Path(origin["manual_dir"])
   if data_cfg.engrave.pages > 0:
-    with _turn(manual_dir):
+    with files.turn(manual_dir):
       if not manual_dir.exists():
         _engrave(data_cfg.engrave, manual_dir)
   if not manual_dir.is_dir():
@@ -102,15 +107,15 @@ def _prepare(
       " or correct data.manual_dir"
     )
   config = tfds.download.DownloadConfig(manual_dir=manual_dir)
-  if beam_args is not None:
-    config = config.replace(beam_options=_beam_options(beam_args))
+  if how.beam_args is not None:
+    config = config.replace(beam_options=_beam_options(how.beam_args))
   make = functools.partial(
     sources.builder_for,
     data_cfg.builder,
     builder_config=data_cfg.builder_config,
     options=data_cfg.options,
-    beam=beam_args is not None,
-    workers=workers or min(os.cpu_count() or 1, 16),
+    beam=how.beam_args is not None,
+    workers=how.workers or min(os.cpu_count() or 1, 16),
   )
   _build(make, config, data_dir, records, origin)
 
@@ -191,7 +196,7 @@ def _engrave(settings, manual_dir: pathlib.Path) -> None:
       f" {', '.join(sorted(known - {'out', 'progress'}))}"
     )
   start = time.monotonic()
-  with _staged(manual_dir) as folder:
+  with files.staged(manual_dir) as folder:
     out = folder / manual_dir.name
     engrave.generate(
       out=out,
@@ -218,7 +223,7 @@ def _build(
   start = time.monotonic()
   # TFDS leaves a metadata folder behind when it fails: it works elsewhere, and
   # what it made is moved in one step.
-  with _staged(data_dir / _TARGET) as folder:
+  with files.staged(data_dir / _TARGET) as folder:
     builder = make(data_dir=folder)
     if not sys.stderr.isatty():
       tfds.disable_progress_bar()
@@ -230,7 +235,7 @@ def _build(
       index = sources.open_records(made, split).box_index()
       box_index.save(index, made / box_index.FOLDER / split)
     report = json.loads((made / base.REPORT_NAME).read_text())
-    _make_dir(records.parent)
+    files.make_dir(records.parent)
     made.rename(records)
   pages = ", ".join(
     f"{k} {v.num_examples}" for k, v in builder.info.splits.items()
@@ -254,34 +259,3 @@ def _told_by_beam() -> Iterator[None]:
       raise
     line = re.sub(r" \[while running .*", "", found[1])
     raise InputError(line) from None
-
-
-def _make_dir(path: pathlib.Path) -> None:
-  try:
-    path.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise InputError(
-      f"{path}: cannot make the folder ({e.strerror}); choose another workdir"
-      " or data.data_dir"
-    ) from None
-
-
-@contextlib.contextmanager
-def _turn(target: pathlib.Path) -> Iterator[None]:
-  """Waits until no other process makes `target`."""
-  _make_dir(target.parent)
-  # The lock belongs to the open file: it ends with the process, however that
-  # ends.
-  with (target.parent / f".{target.name}.lock").open("w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    yield
-
-
-@contextlib.contextmanager
-def _staged(target: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder beside `target` to make it in; within its `_turn`."""
-  prefix = f".{target.name}.incomplete-"
-  for left in target.parent.glob(f"{prefix}*"):  # by a process that was killed
-    shutil.rmtree(left)
-  with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as folder:
-    yield pathlib.Path(folder)
