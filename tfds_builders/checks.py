@@ -15,6 +15,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
 from dwd_jax.data import images
 from dwd_jax.errors import InputError
+from tfds_builders import image_headers
 
 MAX_XML_BYTES = 64 << 20
 MAX_IMAGE_BYTES = 256 << 20
@@ -186,8 +187,14 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
 
 
 def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
-  """The page of an image file as ink: 0 = paper, 255 = ink."""
-  return images.decode_page(read_bytes(path, MAX_IMAGE_BYTES), str(path))
+  """The page of an image file as ink: 0 = paper, 255 = ink.
+
+  Raises:
+    InputError: not a readable PNG, JPEG, TIFF or BMP, or too many pixels.
+  """
+  data = read_bytes(path, MAX_IMAGE_BYTES)
+  image_headers.refuse_bombs(data, str(path))
+  return images.decode_page(data, str(path))
 
 
 def list_images(folder: pathlib.Path) -> dict[str, pathlib.Path]:
