@@ -38,6 +38,9 @@ LAYERS = """
 1.15 tfds_builders.json_files tfds_builders.pixel_labels
 1.2  tfds_builders.examples
 1.2  tfds_builders.deepscores.deepscores_parsing
+1.16 tfds_builders.deepscores_v2.deepscores_v2_index
+1.2  tfds_builders.deepscores_v2.deepscores_v2_parsing
+1.15 tfds_builders.deepscores_v2
 1.15 tfds_builders.muscima_pp
 1.16 tfds_builders.muscima_pp.muscima_pp_annotations
 1.16 tfds_builders.muscima_pp.muscima_pp_splits
@@ -56,6 +59,7 @@ LAYERS = """
 1.23 tfds_builders.boxes.boxes_parsing
 1.3  tfds_builders.base
 1.4  tfds_builders.deepscores.deepscores_dataset_builder
+1.4  tfds_builders.deepscores_v2.deepscores_v2_dataset_builder
 1.4  tfds_builders.muscima_pp.muscima_pp_dataset_builder
 1.4  tfds_builders.symbols.symbols_dataset_builder
 1.4  tfds_builders.boxes.boxes_dataset_builder

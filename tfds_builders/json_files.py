@@ -74,11 +74,38 @@ def _short(error: Exception) -> str:
 def spans(
   parts: Iterable[msgspec.Raw], data: memoryview
 ) -> Int64[np.ndarray, "n 2"]:
-  """Where undecoded parts of `data` lie in it: first byte, byte after."""
+  """Where undecoded parts lie in their file, for `read_part`.
+
+  Args:
+    parts: n of them, decoded from `data`.
+    data: what `read` gave.
+
+  Returns:
+    First byte, byte after the last.
+  """
   found = np.fromiter(
     (x for part in parts for x in _span(part)), np.int64
   ).reshape(-1, 2)
-  return found - _span(data)[0]
+  return found - _span(data.obj)[0]  # with a byte order mark, if there is one
+
+
+def read_part(path: pathlib.Path, start: int, stop: int) -> bytes:
+  """Bytes `start` .. `stop` - 1 of a file.
+
+  Raises:
+    InputError: the file is gone or has become shorter.
+  """
+  try:
+    with path.open("rb") as file:
+      file.seek(start)
+      data = file.read(stop - start)
+  except OSError as e:
+    raise InputError(f"{path}: {e.strerror}; put the file back") from None
+  if len(data) < stop - start:
+    raise InputError(
+      f"{path}: the file has changed while it was read; start again"
+    )
+  return data
 
 
 def _span(data) -> tuple[int, int]:
