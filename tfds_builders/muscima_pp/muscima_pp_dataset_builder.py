@@ -13,10 +13,9 @@ class Builder(base.PageBuilder):
 
   PARSER = muscima_pp_parsing
   HOMEPAGE = "https://ufal.mff.cuni.cz/muscima"
-  VERSION = tfds.core.Version("2.1.0")
+  VERSION = tfds.core.Version("2.0.0")
   RELEASE_NOTES: ClassVar = {
-    "2.1.0": "Configs v1.0 and original_2017; masks; official splits.",
-    "2.0.0": "Images as tiled TIFF.",
+    "2.0.0": "Images as tiled TIFF; masks; configs v1.0 and original_2017.",
     "1.0.0": "First release: pages, boxes and class ids, splits by writer.",
   }
   BUILDER_CONFIGS: ClassVar = [

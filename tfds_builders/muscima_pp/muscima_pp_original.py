@@ -35,7 +35,7 @@ def read(
   """
   base = root if (root / "train_val_test").is_dir() else root / _FOLDER
   lists = checks.require_dir(base / "train_val_test", _LAYOUT)
-  data = base / _FOLDER if (base / _FOLDER).is_dir() else base
+  data = base if (base / "images_png").is_dir() else base / _FOLDER
   images = checks.list_images(checks.require_dir(data / "images_png", _LAYOUT))
   folder = checks.require_dir(data / "xml_annotations", _LAYOUT)
   nested = base / "MUSICMA_classification" / "class_names.csv"

@@ -86,7 +86,6 @@ def read(
   skipped = _pages_left_out(folder, release)
   for name in sorted(skipped):
     report.add(f"pages skipped: in {release.annotations[-1]} only", name)
-  images = _find_images(base, root, folder, have_annotation, skipped)
   assigned = splits_lib.assign(
     have_annotation, folder, specifications, official_split, report
   )
@@ -94,6 +93,7 @@ def read(
     raise InputError(
       f"{folder}: no page of a training writer; unpack all of MUSCIMA++"
     )
+  images = _find_images(base, root, folder, have_annotation, skipped)
   pages = {
     split: [
       checks.PageFiles(
