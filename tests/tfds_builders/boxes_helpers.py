@@ -49,7 +49,7 @@ def _mask(name: str, side: int) -> np.ndarray:
     return y**2 + x**2 <= (side / 2) ** 2
   if name == "frame":
     return np.maximum(abs(y), abs(x)) > side / 2 - 2
-  return abs(x) <= (y + side / 2) / 2
+  return abs(x) <= (y + side / 2 + 1) / 2
 
 
 def pages(number: int, **kwargs) -> list[Drawn]:

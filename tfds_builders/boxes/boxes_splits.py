@@ -88,7 +88,7 @@ def unique_names(splits: dict[str, list[Page]]) -> dict[Page, str]:
   """A plain name for each page, unique in the data set.
 
   The image's name without ending; where this is not unique with its
-  subfolders, then with its ending, then with the split.
+  subfolders, then with the split, then with the ending.
 
   Raises:
     InputError: a picture is there twice.
@@ -125,9 +125,5 @@ def unique_names(splits: dict[str, list[Page]]) -> dict[Page, str]:
 def _options(split: str, page: Page) -> tuple[str, ...]:
   flat = page.relative.replace("/", "__")
   short = pathlib.PurePosixPath(flat).stem
-  return (
-    pathlib.PurePosixPath(page.relative).stem,
-    short,
-    flat,
-    f"{split}__{flat}",
-  )
+  stem = pathlib.PurePosixPath(page.relative).stem
+  return stem, short, f"{split}__{short}", f"{split}__{flat}"
