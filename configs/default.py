@@ -203,4 +203,19 @@ def _eval() -> ml_collections.ConfigDict:
   c.protocol = "coco"  # coco, voc, legacy
   c.min_score = 0.05
   c.overlays = 4  # pages drawn; 0 = none
+  c.on = _eval_on()
+  return c
+
+
+def _eval_on() -> ml_collections.ConfigDict:
+  # Another data set to judge the run on, besides its own; keys as in `data`.
+  # Classes are matched by their vocabularies, see dwd_jax/transfer.py.
+  c = ml_collections.ConfigDict()
+  c.builder = ""  # "" = none
+  c.builder_config = ""
+  c.manual_dir = ""
+  c.data_dir = ""  # "" = WORKDIR/data/on
+  c.split = "test"
+  c.eval_scale = 0.0  # 0 = the run's
+  c.options = _options()
   return c

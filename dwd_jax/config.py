@@ -12,6 +12,7 @@ import ml_collections
 
 from configs import default
 from dwd_jax import losses, optim, stages, targets
+from dwd_jax.data import vocabulary
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
@@ -33,6 +34,7 @@ _CHOICES = {
   "model.backbone_depth": (18, 34, 50, 101, 152),
   "model.dtype": ("auto", "float32", "bfloat16"),
   "eval.protocol": ("coco", "voc", "legacy"),
+  "data.common_with": ("", *vocabulary.VOCABULARIES),
 }
 _FREE = ("data.engrave",)  # options of the generator, which checks them
 

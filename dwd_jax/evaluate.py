@@ -18,7 +18,9 @@ checkpoint_step, and then AP_50_weighted (mean weighted by objects),
 mAP_50_min10 (mean over the classes with at least `min_objects` = 10 objects),
 min_objects, min_score, overflowing_pages (names of pages with more objects
 than the decode has slots). A number that is not defined is null: the AP of a
-class without truth, any mean over no class.
+class without truth, any mean over no class. For another data set than the
+run's the files are called <dataset>-<split>, and the summary ends with
+`OtherSet.facts` of `transfer`.
 
 `seconds_per_page` is the mean wall time from the padded image on the host to
 boxes on the host (transfer, network, decode), without reading the page, the
@@ -48,6 +50,7 @@ from dwd_jax.metrics.pages import finite
 from dwd_jax.metrics.protocols import PROTOCOLS, Protocol, measure
 from dwd_jax.predict import PagePrediction, PredictFn, predict_page
 from dwd_jax.structs import PageBoxes
+from dwd_jax.transfer import OtherSet
 
 _LOG_EVERY_S = 10.0
 MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
@@ -98,6 +101,7 @@ def evaluate(
   overlays: int = 4,
   num_pages: int | None = None,
   log: Callable[[str], None] | None = print,
+  other: OtherSet | None = None,
 ) -> EvalResult:
   """Predicts every page of a split, measures, and writes the files above.
 
@@ -116,6 +120,7 @@ def evaluate(
     num_pages: how many pages there are, for the progress only.
     log: takes lines of progress when stderr is no terminal (there it is a
       bar); None: neither.
+    other: the set that the pages are of, if it is not the run's.
 
   Returns:
     The summary and the pictures.
@@ -128,13 +133,15 @@ def evaluate(
       f"eval.protocol: {protocol!r} is unknown; use one of {PROTOCOLS}"
     )
   out_dir = pathlib.Path(out_dir)
+  name = other.name if other else split
   predicted = _predict_all(
     predict_fn,
-    _progress(pages, split, num_pages, log),
+    _progress(pages, name, num_pages, log),
     class_names,
-    folder=out_dir / split,
+    folder=out_dir / name,
     min_score=min_score,
     overlays=overlays,
+    relabel=other.relabel if other else lambda page: page,
   )
   truth, detections = predicted.truth, predicted.detections
   table = measure(truth, detections, len(class_names), protocol, dataset)
@@ -151,7 +158,8 @@ def evaluate(
     min_score=float(min_score),
     overflowing_pages=predicted.overflowing_pages,
   )
-  _write(out_dir, metrics, table, truth, detections, class_names)
+  metrics |= other.facts() if other else {}
+  _write(out_dir, name, metrics, table, truth, detections, class_names)
   return EvalResult(metrics, predicted.pictures)
 
 
@@ -166,7 +174,7 @@ class _Predicted(NamedTuple):
 
 
 def _predict_all(
-  predict_fn, pages, class_names, *, folder, min_score, overlays
+  predict_fn, pages, class_names, *, folder, min_score, overlays, relabel
 ) -> _Predicted:
   """Predicts the pages and writes the pictures of the first of them."""
   truth, detections, overflowing, pictures = [], [], [], {}
@@ -174,7 +182,8 @@ def _predict_all(
   for page in pages:
     prediction = predict(page)
     truth.append(page.truth)
-    detections.append(_at_least(finite(prediction.detections), min_score))
+    found = _at_least(finite(prediction.detections), min_score)
+    detections.append(relabel(found))
     if prediction.overflow:
       overflowing.append(page.truth.filename)
     if len(truth) <= overlays:
@@ -248,22 +257,22 @@ def _summary(averages: dict[str, Any], **facts: Any) -> dict[str, Any]:
   return {key: values[key] for key in SUMMARY_KEYS}
 
 
-def _write(out_dir, metrics, table, truth, detections, class_names):
+def _write(out_dir, name, metrics, table, truth, detections, class_names):
   """Writes the text files; the summary last, when all the others are there."""
   image_ids = {page.filename: i for i, page in enumerate(truth, start=1)}
   texts = report.ap_lists(table, class_names)
   texts["predictions.json"] = json.dumps(
     report.coco_results(detections, image_ids), allow_nan=False
   )
-  for name, text in texts.items():
-    files.write_atomic(out_dir / metrics["split"] / name, text)
-    files.write_atomic(out_dir / name, text)
+  for file, text in texts.items():
+    files.write_atomic(out_dir / name / file, text)
+    files.write_atomic(out_dir / file, text)
   files.write_atomic(
-    out_dir / metrics["split"] / "truth.json",
+    out_dir / name / "truth.json",
     json.dumps(report.coco_truth(truth, class_names), allow_nan=False),
   )
   files.write_atomic(
-    out_dir / f"{metrics['split']}.json",
+    out_dir / f"{name}.json",
     json.dumps(metrics, indent=2, allow_nan=False) + "\n",
   )
 

@@ -80,37 +80,44 @@ def _why(error: Exception, argv: list[str]) -> str:
 
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
-  from dwd_jax.train import loop, setup
+  from dwd_jax import transfer
+  from dwd_jax.train import evaluation, loop, setup
   from dwd_jax.train.logs import Logs
 
   run = setup.setup(_CONFIG.value, workdir)
+  other = None
+  if mode != "train" and run.config.eval.on.builder:
+    # Before the training: what is wrong with it should not come up after it.
+    other = transfer.open_set(run.config, workdir, run.classes)
   jax.config.update(
     "jax_compilation_cache_dir", str(workdir / "compilation_cache")
   )
   if mode != "eval":
     state = loop.train(run)
   else:
-    state = loop.restore_latest(run)
+    state = evaluation.restore_latest(run)
   if mode != "train":
     step = int(state.step)
     logs = Logs(workdir, step, step)
     data = run.config.data
     for split in dict.fromkeys((data.eval_split, data.test_split)):
-      metrics = loop.evaluate(run, state, split, logs)
-      logs.say(_summary(metrics, workdir))
+      metrics = evaluation.evaluate(run, state, split, logs)
+      logs.say(_summary(metrics, workdir, split))
+    if other is not None:
+      metrics = evaluation.evaluate_on(run, state, other, logs)
+      logs.say(_summary(metrics, workdir, other.name))
     logs.close()
   if jax.process_index() == 0:
     print(f"Look at {workdir / 'eval'} (overlays, scores) and, for the curves,")
     print(f"  tensorboard --logdir={workdir / 'tensorboard'}")
 
 
-def _summary(metrics: dict, workdir: pathlib.Path) -> str:
+def _summary(metrics: dict, workdir: pathlib.Path, name: str) -> str:
   """The scores in one line."""
 
   def number(value):
     return "-" if value is None else f"{value:.3f}"
 
-  name = metrics["split"]
   return (
     f"{name}: mAP {number(metrics['mAP'])}, mAP_50 {number(metrics['mAP_50'])}"
     f" (classes with {metrics['min_objects']} objects or more:"

@@ -88,10 +88,11 @@ LAYERS = """
 
 3.0  dwd_jax.config dwd_jax.train.state dwd_jax.train.logs
 3.1  dwd_jax.train.step dwd_jax.train.checkpoint
-4.0  dwd_jax.predict
+4.0  dwd_jax.predict dwd_jax.transfer
 4.1  dwd_jax.evaluate
 5.0  dwd_jax.train.setup
-5.1  dwd_jax.train.loop
+5.1  dwd_jax.train.evaluation
+5.2  dwd_jax.train.loop
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common

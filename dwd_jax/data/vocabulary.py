@@ -98,7 +98,7 @@ def common_classes(a: str, b: str) -> Common:
   all_a, all_b = names_of(a), names_of(b)
   links = [(row[a], row[b]) for row in table() if row[a] and row[b]]
   of_a, of_b = {}, {}
-  for part_a, part_b in _components(links):
+  for part_a, part_b in components(links):
     first, second = (part_a, part_b)
     if VOCABULARIES.index(a) > VOCABULARIES.index(b):
       first, second = second, first
@@ -115,19 +115,28 @@ def common_classes(a: str, b: str) -> Common:
   )
 
 
-def _components(
+def components(
   links: Iterable[tuple[str, str]],
 ) -> list[tuple[list[str], list[str]]]:
-  """Connected sets of a graph with two sides: (names of a, names of b)."""
+  """Connected sets of a graph with two sides.
+
+  Args:
+    links: (name of a, name of b).
+
+  Returns:
+    (names of a, names of b) of each, in the order of the links.
+  """
   parts: list[tuple[dict, dict]] = []
   for x, y in links:
     touched = [p for p in parts if x in p[0] or y in p[1]]
-    merged = ({}, {})
-    for part in touched:
+    merged = touched[0] if touched else ({}, {})
+    for part in touched[1:]:
       merged[0].update(part[0])
       merged[1].update(part[1])
+      parts.remove(part)
+    if not touched:
+      parts.append(merged)
     merged[0][x] = merged[1][y] = None
-    parts = [p for p in parts if p not in touched] + [merged]
   return [(list(part[0]), list(part[1])) for part in parts]
 
 
@@ -169,6 +178,25 @@ def mapped_classes(
   return (
     tuple(name for name in common.names if name in left),
     {name: kept[name] for name in class_names if name in kept},
+  )
+
+
+def describe_unmapped(
+  split: str, unmapped: Mapping[str, int], kept: int
+) -> str:
+  """One line: the boxes that `mapped_classes` leaves out.
+
+  Args:
+    split: where.
+    unmapped: {name: boxes}.
+    kept: number of all other boxes.
+  """
+  boxes = sum(unmapped.values())
+  most = sorted(unmapped.items(), key=lambda item: -item[1])[:3]
+  names = ", ".join(f"{name} {count}" for name, count in most)
+  return (
+    f"{split}: {boxes} of {boxes + kept} boxes are of no common class and left"
+    f" out (most: {names})"
   )
 
 

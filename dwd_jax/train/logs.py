@@ -59,12 +59,15 @@ class Logs:
       self.say(f"step {step}/{self._total} {stage}: {short}")
 
   def evaluation(
-    self, step: int, metrics: dict[str, Any], pictures: dict[str, np.ndarray]
+    self,
+    step: int,
+    split: str,
+    metrics: dict[str, Any],
+    pictures: dict[str, np.ndarray],
   ) -> None:
     """Scores and pictures of an evaluation, to TensorBoard and the terminal."""
     if not self._active:
       return
-    split = metrics["split"]
     for key, value in metrics.items():
       if isinstance(value, float):
         self._board.add_scalar(f"{split}/{key}", value, step)

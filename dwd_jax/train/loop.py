@@ -11,10 +11,10 @@ import jax
 import numpy as np
 from clu import parameter_overview
 
-from dwd_jax import evaluate as evaluate_lib
-from dwd_jax import optim, predict, stages
+from dwd_jax import optim, stages
 from dwd_jax.data import pipeline
 from dwd_jax.errors import InputError
+from dwd_jax.train import evaluation
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
@@ -63,7 +63,7 @@ def train(run: setup_lib.Run) -> state_lib.TrainState:
         checkpoints.save(done, state, loader.get_state(), run.card)
       every = config.train.eval_every
       if every and done % every == 0 and not last:
-        evaluate(run, state, config.data.eval_split, logs)
+        evaluation.evaluate(run, state, config.data.eval_split, logs)
         steps.restart_clock()
     return state
   finally:
@@ -186,75 +186,8 @@ def _announce(run, state, first: int, total: int, logs: Logs) -> None:
     overview = parameter_overview.get_parameter_overview(state.params)
   logs.say(overview.splitlines()[-1] if overview else "")
   logs.say(setup_lib.describe_groups(run))
+  evaluation.say_unmapped(run.source(run.config.data.train_split))
   if jax.process_index() == 0:
     (run.workdir / "parameters.txt").write_text(overview + "\n")
   if first:
     logs.say(f"Continuing at step {first} of {total}")
-
-
-def evaluate(
-  run: setup_lib.Run,
-  state: state_lib.TrainState,
-  split: str,
-  logs: Logs | None = None,
-) -> dict[str, Any]:
-  """Evaluates a state on a split, see `dwd_jax.evaluate`.
-
-  Args:
-    run: the run.
-    state: its parameters are used.
-    split: name of the split.
-    logs: gets scores and pictures for TensorBoard.
-
-  Returns:
-    The content of W/eval/<split>.json.
-  """
-  config = run.config
-  source = run.source(split)
-  group_of_class = np.asarray(run.group_of_class, np.int32)
-  predict_fn = predict.make_predict_fn(
-    run.model, run.settings.decode, group_of_class
-  )
-  variables = jax.device_put(
-    {"params": state.params, "batch_stats": state.batch_stats},
-    jax.local_devices()[0],
-  )
-  pages = len(source)
-  if config.data.max_pages:
-    pages = min(pages, config.data.max_pages)
-  result = evaluate_lib.evaluate(
-    functools.partial(predict_fn, variables),
-    pipeline.eval_pages(source, config.data),
-    run.class_names,
-    out_dir=run.workdir / "eval",
-    dataset=config.data.builder,
-    split=split,
-    protocol=config.eval.protocol,
-    checkpoint_step=int(state.step),
-    min_score=config.eval.min_score,
-    overlays=config.eval.overlays,
-    num_pages=pages,
-  )
-  if logs is not None:
-    logs.evaluation(int(state.step), result.metrics, result.pictures)
-  return result.metrics
-
-
-def restore_latest(run: setup_lib.Run) -> state_lib.TrainState:
-  """The newest checkpoint of a run.
-
-  Raises:
-    InputError: there is none, or it belongs to another network.
-  """
-  checkpoints = run.checkpoints()
-  try:
-    latest = checkpoints.latest_step()
-    if latest is None:
-      raise InputError(
-        f"{run.workdir / 'checkpoints'}: no checkpoint; train first, or name"
-        " the workdir of a finished run"
-      )
-    state, _ = checkpoints.restore(latest, run.state_shapes(), run.card)
-    return state
-  finally:
-    checkpoints.close()

@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 
 from dwd_jax import config as config_lib
-from dwd_jax import energy_groups, files, optim
+from dwd_jax import energy_groups, files, optim, transfer
 from dwd_jax.data import prepare, sources
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
@@ -29,6 +29,7 @@ class Run:
     workdir: where everything is written.
     data_dir: prepared records.
     class_names: C names.
+    vocabulary: of the records' own class names, "" = unknown.
     group_of_class: energy group of each class.
     model: the network.
     mesh: devices.
@@ -39,6 +40,7 @@ class Run:
   workdir: pathlib.Path
   data_dir: pathlib.Path
   class_names: tuple[str, ...]
+  vocabulary: str
   group_of_class: tuple[int, ...]
   model: dwd.DWDNet
   mesh: jax.sharding.Mesh
@@ -62,6 +64,13 @@ class Run:
     }
     return checkpoint.ModelCard(
       self.class_names, self.group_of_class, model, training
+    )
+
+  @property
+  def classes(self) -> transfer.RunClasses:
+    """What another data set is matched with."""
+    return transfer.RunClasses(
+      self.class_names, self.vocabulary, self.config.data.common_with
     )
 
   def source(self, split: str) -> sources.PageSource:
@@ -131,6 +140,7 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     workdir=workdir,
     data_dir=data_dir,
     class_names=source.class_names,
+    vocabulary=source.vocabulary,
     group_of_class=tuple(map(int, groups)),
     model=model,
     mesh=mesh,

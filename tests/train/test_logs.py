@@ -75,7 +75,7 @@ def test_other_processes_write_nothing(tmp_path, monkeypatch, capsys):
   logs = logs_lib.Logs(tmp_path / "none", 0, 10)
   logs.say("hello")
   logs.scalars(1, "energy", {"loss": 1.0})
-  logs.evaluation(1, {"split": "val"}, {})
+  logs.evaluation(1, "val", {"split": "val"}, {})
   logs.close()
   assert capsys.readouterr().out == ""
   assert not list(tmp_path.iterdir())
@@ -101,7 +101,10 @@ def test_evaluations_go_to_tensorboard(open_logs, tmp_path):
   logs = open_logs()
   picture = np.zeros((8, 6, 3), np.uint8)
   logs.evaluation(
-    4, {"split": "val", "mAP": 0.5, "mAP_50": None}, {"a-overlay": picture}
+    4,
+    "val",
+    {"split": "val", "mAP": 0.5, "mAP_50": None},
+    {"a-overlay": picture},
   )
   logs.close()
   (events,) = (tmp_path / "tensorboard").iterdir()

@@ -1,0 +1,123 @@
+"""A run's state -> scores on its own splits and on another data set."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from dwd_jax import evaluate as evaluate_lib
+from dwd_jax import predict, transfer
+from dwd_jax.data import pipeline, sources, vocabulary
+from dwd_jax.errors import InputError
+from dwd_jax.train import setup as setup_lib
+from dwd_jax.train import state as state_lib
+from dwd_jax.train.logs import Logs
+
+
+def say_unmapped(source: sources.PageSource) -> None:
+  """Prints how many boxes `data.common_with` left out, if any."""
+  kept = len(source.box_index().labels)  # counts the others, too
+  if source.unmapped_boxes and jax.process_index() == 0:
+    line = vocabulary.describe_unmapped(
+      source.split, source.unmapped_boxes, kept
+    )
+    print(line, flush=True)
+
+
+def evaluate(
+  run: setup_lib.Run,
+  state: state_lib.TrainState,
+  split: str,
+  logs: Logs | None = None,
+) -> dict[str, Any]:
+  """Evaluates a state on a split, see `dwd_jax.evaluate`.
+
+  Args:
+    run: the run.
+    state: its parameters are used.
+    split: name of the split.
+    logs: gets scores and pictures for TensorBoard.
+
+  Returns:
+    The content of W/eval/<split>.json.
+  """
+  source = run.source(split)
+  say_unmapped(source)
+  pages = pipeline.eval_pages(source, run.config.data)
+  return _evaluate(run, state, source, pages, logs)
+
+
+def evaluate_on(
+  run: setup_lib.Run,
+  state: state_lib.TrainState,
+  other: transfer.OtherSet,
+  logs: Logs | None = None,
+) -> dict[str, Any]:
+  """Evaluates a state on pages of another data set, see `dwd_jax.transfer`.
+
+  Args:
+    run: the run.
+    state: its parameters are used.
+    other: the set, see `transfer.open_set`.
+    logs: gets scores and pictures for TensorBoard.
+
+  Returns:
+    The content of W/eval/<builder>-<split>.json.
+  """
+  if jax.process_index() == 0:
+    print(other.describe(), flush=True)
+  return _evaluate(run, state, other.source, other.pages(), logs, other)
+
+
+def _evaluate(run, state, source, pages, logs, other=None) -> dict[str, Any]:
+  config = run.config
+  group_of_class = np.asarray(run.group_of_class, np.int32)
+  predict_fn = predict.make_predict_fn(
+    run.model, run.settings.decode, group_of_class
+  )
+  variables = jax.device_put(
+    {"params": state.params, "batch_stats": state.batch_stats},
+    jax.local_devices()[0],
+  )
+  num_pages = len(source)
+  if config.data.max_pages:
+    num_pages = min(num_pages, config.data.max_pages)
+  result = evaluate_lib.evaluate(
+    functools.partial(predict_fn, variables),
+    pages,
+    other.class_names if other else run.class_names,
+    out_dir=run.workdir / "eval",
+    dataset=(other.data_cfg if other else config.data).builder,
+    split=source.split,
+    protocol=config.eval.protocol,
+    checkpoint_step=int(state.step),
+    min_score=config.eval.min_score,
+    overlays=config.eval.overlays,
+    num_pages=num_pages,
+    other=other,
+  )
+  if logs is not None:
+    name = other.name if other else source.split
+    logs.evaluation(int(state.step), name, result.metrics, result.pictures)
+  return result.metrics
+
+
+def restore_latest(run: setup_lib.Run) -> state_lib.TrainState:
+  """The newest checkpoint of a run.
+
+  Raises:
+    InputError: there is none, or it belongs to another network.
+  """
+  checkpoints = run.checkpoints()
+  try:
+    latest = checkpoints.latest_step()
+    if latest is None:
+      raise InputError(
+        f"{run.workdir / 'checkpoints'}: no checkpoint; train first, or name"
+        " the workdir of a finished run"
+      )
+    state, _ = checkpoints.restore(latest, run.state_shapes(), run.card)
+    return state
+  finally:
+    checkpoints.close()
