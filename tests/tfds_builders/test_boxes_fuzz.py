@@ -1,0 +1,196 @@
+"""Whatever an annotation holds: boxes, or one line. Never another error."""
+
+import copy
+import json
+import pathlib
+import random
+import unicodedata
+
+import boxes_helpers
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+from tfds_builders.boxes import boxes_parsing
+
+_quick = settings(max_examples=100, deadline=None, derandomize=True)
+_ODD = st.sampled_from(
+  [
+    *("nan", "inf", "-1", "1e999", "1_0", "\N{SUPERSCRIPT TWO}", "9" * 5000),
+    *("", " ", "\0", "<", "&", "{", "]", "\ud7ff", "..", "/", "disc"),
+  ]
+)
+_JSON_ODD = st.recursive(
+  st.none()
+  | st.booleans()
+  | st.integers(-(2**70), 2**70)
+  | st.floats()
+  | st.text(max_size=4)
+  | _ODD,
+  lambda inner: (
+    st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+  ),
+  max_leaves=4,
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, pathlib.Path]:
+  """A good folder of each format, with one page."""
+  found = {}
+  for kind, write in boxes_helpers.WRITERS.items():
+    found[kind] = tmp_path_factory.mktemp(kind)
+    write(found[kind], boxes_helpers.pages(1))
+  return found
+
+
+def _read(root: pathlib.Path, config: str = "auto") -> None:
+  options, report = boxes_parsing.Options(), checks.BuildReport()
+  try:
+    data_set = boxes_parsing.read_data_set(root, config, options, report)
+    for part in data_set.splits.values():
+      for page in part:
+        found = boxes_parsing.read_page(
+          page, data_set.class_names, options, report
+        )
+        assert len(found.boxes_yxyx) == len(found.labels)
+        assert np.isfinite(found.boxes_yxyx).all()
+        assert (found.labels < len(data_set.class_names)).all()
+  except InputError as e:
+    line = str(e)
+    assert len(line.splitlines()) == 1
+    # Nothing that a terminal would obey.
+    assert not any(unicodedata.category(c) == "Cc" for c in line)
+    assert str(root) in line or "data.options" in line
+
+
+FILES = {
+  "coco": "annotations.json",
+  "voc": "Annotations/page0.xml",
+  "dota": "labelTxt/page0.txt",
+  "yolo": "labels/page0.txt",
+  "yolo names": "data.yaml",
+}
+
+
+def _file(folders, caption) -> tuple[pathlib.Path, pathlib.Path, bytes]:
+  root = folders[caption.split()[0]]
+  path = root / FILES[caption]
+  good = path.with_name(f".{path.name}.good")
+  if not good.exists():
+    good.write_bytes(path.read_bytes())
+  return root, path, good.read_bytes()
+
+
+@pytest.mark.parametrize("caption", FILES)
+@_quick
+@given(data=st.binary(max_size=200))
+@example(data=b"\xef\xbb\xbf")
+@example(data=b"- !!python/object/apply:os.system ['true']")
+@example(data=b'names: ["\\UFFFFFFFF"]')
+@example(data=b"? [a, b]\n: 1\nnames: {[a]: b}")
+@example(data=b"&a [*a]")
+def test_random_bytes(folders, caption, data):
+  root, path, _ = _file(folders, caption)
+  path.write_bytes(data)
+  _read(root, caption.split()[0])
+
+
+@pytest.mark.parametrize("caption", FILES)
+@_quick
+@given(
+  places=st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 30), _ODD), min_size=1, max_size=4
+  )
+)
+def test_pieces_of_a_good_file_replaced(folders, caption, places):
+  root, path, good = _file(folders, caption)
+  for at, length, new in places:
+    start = int(at * len(good))
+    good = good[:start] + new.encode() + good[start + length :]
+  path.write_bytes(good)
+  _read(root, caption.split()[0])
+
+
+@_quick
+@given(
+  seed=st.integers(0, 2**32),
+  odd=st.lists(_JSON_ODD, min_size=1, max_size=3),
+)
+def test_values_of_a_good_coco_file_replaced(folders, seed, odd):
+  root, path, good = _file(folders, "coco")
+  content = json.loads(good)
+  rng = random.Random(seed)
+  for value in odd:
+    place = content
+    while True:
+      keys = list(place) if isinstance(place, dict) else range(len(place))
+      key = rng.choice(list(keys))
+      inner = place[key]
+      if not isinstance(inner, dict | list) or not inner or rng.random() < 0.1:
+        break
+      place = inner
+    place[key] = copy.deepcopy(value)
+    if not isinstance(content["images"], list | dict):
+      break
+  path.write_text(json.dumps(content))
+  _read(root, "coco")
+
+
+_NUMBER = st.sampled_from(["0", "1", "-7", "64.5", "1e30", "nan", "inf", "x"])
+
+
+@_quick
+@given(
+  rows=st.lists(
+    st.tuples(st.lists(_NUMBER, min_size=8, max_size=8), st.sampled_from("ab")),
+    max_size=6,
+  )
+)
+def test_numbers_of_dota_and_voc(folders, rows):
+  root, path, _ = _file(folders, "dota")
+  path.write_text("".join(f"{' '.join(n)} {name} 0\n" for n, name in rows))
+  _read(root, "dota")
+  root, path, _ = _file(folders, "voc")
+  tags = ("xmin", "ymin", "xmax", "ymax")
+  objects = "".join(
+    f"<object><name>{name}</name><bndbox>"
+    + "".join(f"<{t}>{n}</{t}>" for t, n in zip(tags, numbers[:4], strict=True))
+    + "</bndbox></object>"
+    for numbers, name in rows
+  )
+  size = "".join(
+    f"<{t}>{row[0][0]}</{t}>"
+    for t, row in zip(("width", "height"), rows, strict=False)
+  )
+  path.write_text(f"<annotation><size>{size}</size>{objects}</annotation>")
+  _read(root, "voc")
+
+
+@_quick
+@given(
+  name=st.text(max_size=12)
+  | st.lists(
+    st.sampled_from(["..", ".", "", "a", "images", "page0.png", "C:", "~"]),
+    max_size=5,
+  ).map("/".join)
+)
+def test_file_names_stay_in_the_folder(folders, name):
+  root, path, good = _file(folders, "coco")
+  content = json.loads(good)
+  content["images"][0]["file_name"] = name
+  path.write_text(json.dumps(content))
+  report = checks.BuildReport()
+  try:
+    data_set = boxes_parsing.read_data_set(
+      root, "coco", boxes_parsing.Options(), report
+    )
+  except InputError as e:
+    assert len(str(e).splitlines()) == 1
+  else:
+    (page,) = data_set.splits["train"]
+    assert page.image.resolve().is_relative_to(root.resolve())
