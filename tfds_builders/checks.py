@@ -164,7 +164,11 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
   """
   data = read_bytes(path, MAX_XML_BYTES)
   parser = etree.XMLParser(
-    resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+    resolve_entities=False,
+    no_network=True,
+    load_dtd=False,
+    huge_tree=False,
+    collect_ids=False,  # an id that occurs twice is no error to us
   )
   try:
     root = etree.fromstring(data, parser)
