@@ -71,7 +71,7 @@ class SymbolBank:
     Neighbours of classes that `class_names` lacks are dropped.
     """
     if self.labels[i] < 0:
-      raise IndexError(f"symbol {i} is of no known class")
+      raise ValueError(f"symbol {i} is of no known class")
     record = self._source[i]
     labels = self._new_id[record.labels]
     kept = labels >= 0
