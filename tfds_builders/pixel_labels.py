@@ -96,6 +96,6 @@ def _indices(
   try:
     with PIL.Image.open(io.BytesIO(data), formats=("PNG",)) as image:
       pixels = np.asarray(image)
-  except (OSError, ValueError, SyntaxError, EOFError):
+  except Exception:  # of many types, for chunks that make no sense
     return None
   return pixels if pixels.dtype == np.uint8 and pixels.ndim == 2 else None

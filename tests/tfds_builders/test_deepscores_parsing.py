@@ -3,6 +3,8 @@
 import pathlib
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from dwd_jax.errors import InputError
@@ -11,12 +13,14 @@ from tfds_builders.deepscores import deepscores_parsing
 
 _IMAGES = "segmentation_detection/images_png"
 _XML = "segmentation_detection/xml_annotations"
+_PIXELS = "segmentation_detection/pix_annotations_png"
 _PAGE = "dummy-rgb-page-1"
 
 
 @pytest.fixture
 def root(repo_dir, tmp_path) -> pathlib.Path:
   copy = tmp_path / "scores"
+  cv2.imwrite(str(tmp_path / "other.png"), np.zeros((5, 7), np.uint8))
   shutil.copytree(repo_dir / "tfds_builders/deepscores/dummy_data", copy)
   return copy
 
@@ -55,7 +59,7 @@ def test_dummy_pages(root):
 
 def test_folders_right_under_the_root(root):
   whole = _parse(root)[1]
-  for name in ("images_png", "xml_annotations"):
+  for name in ("images_png", "xml_annotations", "pix_annotations_png"):
     (root / "segmentation_detection" / name).rename(root / name)
   (root / "segmentation_detection").rmdir()
   assert _parse(root)[1].keys() == whole.keys()
@@ -112,9 +116,31 @@ _ERRORS = {
     _truncate("train_val_test/train.txt", 0),
     "train.txt: missing or empty",
   ),
-  "no class names": (
-    _remove("DeepScores_classification"),
-    "class_names.csv: no such file",
+  "class names are binary": (
+    lambda root: (
+      root / "DeepScores_classification/class_names.csv"
+    ).write_bytes(b"\xff\x00"),
+    "class_names.csv: not UTF-8",
+  ),
+  "class id without end": (
+    _append("DeepScores_classification/class_names.csv", f"{'9' * 5000},x\n"),
+    "class_names.csv: line 5 is not",
+  ),
+  "two images of one name": (
+    lambda root: shutil.copy(
+      root / _IMAGES / f"{_PAGE}.png", root / _IMAGES / f"{_PAGE}.jpg"
+    ),
+    f"{_PAGE}.png: beside {_PAGE}.jpg",
+  ),
+  "pixel labels of another page": (
+    lambda root: shutil.copy(
+      root.parent / "other.png", root / _PIXELS / f"{_PAGE}.png"
+    ),
+    f"{_PAGE}.png: 7 x 5 px, but the page has 128 x 96",
+  ),
+  "truncated pixel labels": (
+    _truncate(f"{_PIXELS}/{_PAGE}.png", 100),
+    f"{_PAGE}.png: not a readable PNG, it is truncated",
   ),
   "class ids with a gap": (
     _append("DeepScores_classification/class_names.csv", "9,coda\n"),
@@ -194,6 +220,21 @@ _SKIPPED = {
     _edit(f"{_XML}/{_PAGE}.xml", "<xmin>0.", "<xmin>left"),
     "boxes skipped: not a finite number",
     8,
+  ),
+  "infinite": (
+    _edit(f"{_XML}/{_PAGE}.xml", "<xmin>0.", "<xmin>infinity"),
+    "boxes skipped: not a finite number",
+    8,
+  ),
+  "negative": (
+    _edit(f"{_XML}/{_PAGE}.xml", "<xmax>0.", "<xmax>-7."),
+    "boxes skipped: inverted",
+    8,
+  ),
+  "page of other proportions": (
+    _edit(f"{_XML}/{_PAGE}.xml", "<width>128", "<width>96"),
+    "pages of other proportions than their annotation says",
+    9,
   ),
   "inverted": (
     _edit(f"{_XML}/{_PAGE}.xml", "<xmin>0.", "<xmin>1."),
