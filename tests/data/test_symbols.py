@@ -7,10 +7,14 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from configs import default
 from dwd_jax.data import prepare, sources, symbols
 from dwd_jax.errors import InputError
+from tfds_builders import checks
+from tfds_builders.symbols import symbols_parsing
 
 
 def _build(out, manual_dir, config, workers=1, beam_args=None, **options):
@@ -269,3 +273,40 @@ def _count(folder) -> int:
   return (
     tfds.builder_from_directory(str(folder)).info.splits["train"].num_examples
   )
+
+
+@settings(
+  deadline=None,
+  max_examples=60,
+  suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+  st.integers(0, 1 << 30),
+  st.floats(0, 1),
+  st.integers(0, 200),
+  st.sampled_from([b"", b"null", b"9999", b"-1.5", b"{}[]", b"\xff" * 8])
+  | st.binary(max_size=20),
+)
+def test_nothing_but_input_errors_come_out(broken, which, at, size, text):
+  files = [
+    *sorted(broken.glob("*.json")),
+    *sorted(broken.glob("*train.array_record*")),
+    *sorted((broken / "box_index/train").iterdir()),
+  ]
+  path = files[which % len(files)]
+  good = path.read_bytes()
+  start = int(at * len(good))
+  path.write_bytes(good[:start] + text + good[start + size :])
+  options = symbols_parsing.Options()
+  report = checks.BuildReport()
+  try:
+    data_set = symbols_parsing.read_data_set(broken, "cropped", options, report)
+    for page in data_set.splits["train"]:
+      for _, symbol in symbols_parsing.read_page(
+        page, data_set.class_names, options, report
+      ):
+        assert symbol.labels[0] < len(data_set.class_names)
+  except InputError as e:
+    assert "\n" not in str(e)
+  finally:
+    path.write_bytes(good)

@@ -154,6 +154,11 @@ def read_page(
       yield page.name, symbol
     return
   whole = _whole_page(page, class_names, options)
+  if wanted.objects[-1] >= len(whole.labels):
+    raise InputError(
+      f"{page.annotation}: changed while it was read, or does not fit the"
+      f" image {page.image.name}; build again"
+    )
   mask_of = _masks(whole) if wanted.config in _MASKS else None
   for i in wanted.objects:
     if mask_of is None:

@@ -44,17 +44,16 @@ def pages(
   folder: pathlib.Path,
 ) -> Iterator[tuple[checks.PageFiles, np.ndarray, np.ndarray]]:
   """Files, boxes_yxyx and labels of each training page; decodes no image."""
-  facts, records = _open(str(folder))
-  num_classes = len(facts["class_names"])
-  index = box_index.load(folder / box_index.FOLDER / SPLIT)
-  if index is None or len(index.filenames) != len(records):
-    index = box_index.build(_example(folder, i) for i in range(len(records)))
-  labels, hw = index.labels, index.page_hw[index.page]
-  inside = np.all(index.boxes_yxyx[:, 2:] <= hw, axis=1)
-  valid = np.all(index.boxes_yxyx[:, :2] < index.boxes_yxyx[:, 2:], axis=1)
-  known = (labels >= 0) & (labels < num_classes)
-  if not np.all(inside & valid & known & (index.boxes_yxyx.min(axis=1) >= 0)):
-    raise _damaged(folder, "boxes outside their pages, or unknown classes")
+  _, records = _open(str(folder))
+  try:
+    index = box_index.load(folder / box_index.FOLDER / SPLIT)
+    if index is None or len(index.filenames) != len(records):
+      index = box_index.build(_example(folder, i) for i in range(len(records)))
+    _check(folder, index.boxes_yxyx, index.labels, index.page_hw[index.page])
+  except InputError:
+    raise
+  except Exception as e:  # damaged arrays, features that are not there
+    raise _damaged(folder, f"{type(e).__name__}: {e}") from None
   stems = collections.Counter(
     pathlib.PurePath(name).stem for name in index.filenames
   )
@@ -71,11 +70,33 @@ def pages(
 def read_page(page: checks.PageFiles) -> checks.ParsedPage:
   """A page of records; `page.annotation` is their folder, `rows` the index."""
   example = _example(page.annotation, page.rows)
-  return checks.ParsedPage(
-    tiles.read_page(example["image"], page.image.name),
-    example["boxes_yxyx"].reshape(-1, 4),
-    example["labels"],
-  )
+  ink = tiles.read_page(example["image"], page.image.name)
+  boxes, labels = example["boxes_yxyx"].reshape(-1, 4), example["labels"]
+  _check(page.annotation, boxes, labels, np.array([ink.shape]))
+  return checks.ParsedPage(ink, boxes, labels)
+
+
+def _check(
+  folder: pathlib.Path,
+  boxes_yxyx: np.ndarray,
+  labels: np.ndarray,
+  page_hw: np.ndarray,
+) -> None:
+  """Stops at boxes that no builder writes.
+
+  Args:
+    folder: of the records.
+    boxes_yxyx: [n, 4]
+    labels: [n]
+    page_hw: [n, 2] or [1, 2]
+  """
+  facts, _ = _open(str(folder))
+  good = np.all(boxes_yxyx[:, 2:] <= page_hw, axis=1)
+  good &= np.all(boxes_yxyx[:, :2] < boxes_yxyx[:, 2:], axis=1)
+  good &= np.all(boxes_yxyx >= 0, axis=1)
+  good &= (labels >= 0) & (labels < len(facts["class_names"]))
+  if not np.all(good):
+    raise _damaged(folder, "boxes outside their pages, or unknown classes")
 
 
 def _example(folder: pathlib.Path, i: int) -> dict[str, Any]:
