@@ -22,13 +22,13 @@ _BOM = b"\xef\xbb\xbf"
 _T = TypeVar("_T")
 
 
-def read(path: pathlib.Path, max_bytes: int = MAX_BYTES) -> memoryview:
+def read(path: pathlib.Path) -> memoryview:
   """The bytes of a JSON file, without a byte order mark.
 
   Raises:
-    InputError: missing, empty, or more than `max_bytes`.
+    InputError: missing, empty, or more than `MAX_BYTES`.
   """
-  data = memoryview(checks.read_bytes(path, max_bytes))
+  data = memoryview(checks.read_bytes(path, MAX_BYTES))
   return data[len(_BOM) :] if data[: len(_BOM)] == _BOM else data
 
 
