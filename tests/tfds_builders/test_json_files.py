@@ -1,0 +1,80 @@
+"""Large JSON files: typed, bounded, places of their parts."""
+
+import math
+import pathlib
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dwd_jax.errors import InputError
+from tfds_builders import json_files
+
+
+class _File(msgspec.Struct):
+  parts: dict[str, msgspec.Raw]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_parts_are_found_again_in_the_file(tmp_path, mark):
+  path = tmp_path / "a.json"
+  path.write_bytes(mark + b'{"parts": {"a": [1, 2] ,"b":{"c": "\xc3\xa9"}}}')
+  data = json_files.read(path)
+  parts = json_files.decode(data, _File, path).parts.values()
+  places = json_files.spans(parts, data).tolist()
+  found = [json_files.read_part(path, *place) for place in places]
+  assert found == [b"[1, 2]", b'{"c": "\xc3\xa9"}']
+  assert json_files.decode(found[0], list[int], path) == [1, 2]
+  assert json_files.spans([], data).shape == (0, 2)
+
+
+_BAD = {
+  "empty": (b"", "Input data was truncated"),
+  "truncated": (b'{"parts": {"a": [1', "Input data was truncated"),
+  "trailing text": (b'{"parts": {}} and more', "trailing characters"),
+  "not a number": (b'{"parts": {"a": NaN}}', "invalid character"),
+  "wrong type": (b'{"parts": []}', "Expected `object`, got `array`"),
+  "missing": (b"{}", "missing required field `parts`"),
+  "not UTF-8": (b'{"parts": {"\xff": 1}}', "not UTF-8 text"),
+  "too deep": (b'{"parts": {"a": ' + b"[" * 200_000, "nested too deeply"),
+  "two names, wrong": (b'{"parts": {}, "parts": 1}', "Expected `object`"),
+}
+
+
+@pytest.mark.parametrize("caption", _BAD)
+def test_bad_json_is_one_line_that_names_the_file(caption):
+  data, expected = _BAD[caption]
+  with pytest.raises(InputError) as e:
+    json_files.decode(data, _File, pathlib.Path("the.json"))
+  assert str(e.value).startswith("the.json: ")
+  assert expected in str(e.value)
+  assert "\n" not in str(e.value)
+
+
+def test_numbers():
+  assert json_files.numbers([1, 2.5], 2) == [1, 2.5]
+  assert json_files.numbers((0,), 1) == [0]
+  for bad in (None, 3, "12", [1], [1, 2, 3], {"a": 1, "b": 2}):
+    assert all(map(math.isnan, json_files.numbers(bad, 2)))
+  wrong = ["1", True, None, [1], 10**400, -(10**400), math.inf, 1e308]
+  for value in wrong:
+    one, other = json_files.numbers([7, value], 2)
+    assert one == 7
+    assert math.isnan(other)
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(
+  st.one_of(
+    st.binary(max_size=100),
+    st.text('{}[]":,\\u0 1e+-.truefalsn\n', max_size=60).map(str.encode),
+  )
+)
+def test_random_bytes_give_one_line_or_an_object(data):
+  try:
+    found = json_files.decode(data, _File | list | None, "a.json")
+  except InputError as e:
+    assert "\n" not in str(e)
+  else:
+    assert found is None or isinstance(found, _File | list)
