@@ -1,12 +1,12 @@
 """Symbol records by class, for pasting and for classification."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int
 
-from dwd_jax.data import sources
+from dwd_jax.data import sources, vocabulary
 from dwd_jax.errors import InputError
 from dwd_jax.structs import Record
 from tfds_builders.symbols import symbols_parsing
@@ -21,13 +21,18 @@ class SymbolBank:
   """
 
   def __init__(
-    self, source: sources.PageSource, class_names: Sequence[str] = ()
+    self,
+    source: sources.PageSource,
+    class_names: Sequence[str] = (),
+    renamed: Mapping[str, str] | None = None,
   ):
     """A bank of all symbols of a source.
 
     Args:
-      source: symbol records, opened without `leave_out`.
+      source: symbol records, opened without `leave_out` and `common_with`.
       class_names: of the set to use them with; () = the symbols' own.
+      renamed: {name in the records: name of the class}; what is absent is of no
+        class. None = the names are the same.
 
     Raises:
       InputError: records that are not symbols, or no symbol of these classes.
@@ -41,9 +46,12 @@ class SymbolBank:
         " without data.leave_out"
       )
     self.class_names = tuple(class_names) or source.class_names
+    if renamed is None:
+      renamed = {name: name for name in source.class_names}
     ids = {name: i for i, name in enumerate(self.class_names)}
     self._new_id = np.array(
-      [ids.get(name, -1) for name in source.class_names], np.int32
+      [ids.get(renamed.get(name, ""), -1) for name in source.class_names],
+      np.int32,
     )
     self._source = source
     self.labels: Int[np.ndarray, " n"] = self._new_id[index.labels[first]]
@@ -81,9 +89,19 @@ class SymbolBank:
 
 
 def open_bank(
-  folder: str | pathlib.Path, class_names: Sequence[str] = ()
+  folder: str | pathlib.Path,
+  class_names: Sequence[str] = (),
+  *,
+  leave_out: Sequence[str] = (),
+  common_with: str = "",
 ) -> SymbolBank:
-  """The symbols of the records in `folder`, which holds dataset_info.json.
+  """The symbols of the records in `folder`, to use with a set of pages.
+
+  Args:
+    folder: holds dataset_info.json.
+    class_names: of the pages' source; () = the symbols' own.
+    leave_out: names that the pages' source was opened without.
+    common_with: see `sources.open_source`; as the pages' source was opened.
 
   Raises:
     InputError: see `SymbolBank` and `sources.open_records`.
@@ -94,4 +112,14 @@ def open_bank(
       f"{folder}: records of {source.name}, not of symbols; build symbols from"
       " them first (tfds_builders/symbols)"
     )
-  return SymbolBank(source, class_names)
+  renamed = {n: n for n in source.class_names if n not in leave_out}
+  if common_with:
+    made, renamed = vocabulary.mapped_classes(
+      source.class_names,
+      leave_out,
+      source.vocabulary,
+      common_with,
+      str(folder),
+    )
+    class_names = class_names or made
+  return SymbolBank(source, class_names, renamed)

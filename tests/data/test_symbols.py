@@ -157,6 +157,25 @@ def test_classes_have_the_ids_of_the_pages(pages, tmp_path):
     bank[int(np.flatnonzero(bank.labels < 0)[0])]
 
 
+def test_classes_of_another_vocabulary(pages, tmp_path):
+  given = {"leave_out": ("gClef",), "common_with": "muscima_v2"}
+  source = sources.open_records(pages, "train", **given)
+  folder = _build(tmp_path, pages, "cropped")
+  own = symbols.open_bank(folder)
+  bank = symbols.open_bank(folder, source.class_names, **given)
+  assert bank.class_names == source.class_names
+  assert symbols.open_bank(folder, **given).class_names == source.class_names
+  # As many as there are boxes: the dummy pages have fewer than per_class.
+  labels = source.box_index().labels
+  np.testing.assert_array_equal(
+    bank.counts(), np.bincount(labels, minlength=len(source.class_names))
+  )
+  left_out = own.of_class(own.class_names.index("gClef"))
+  assert len(left_out) > 0
+  assert np.all(bank.labels[left_out] == -1)
+  assert 0 < bank.counts().sum() < len(own)
+
+
 def test_banks_of_nothing_are_errors(pages, tmp_path):
   folder = _build(tmp_path, pages, "cropped")
   with pytest.raises(InputError, match="no symbol of a class such as 'house'"):
