@@ -1,8 +1,9 @@
-"""Pictures: truth and predictions drawn over the page, energy as heat.
+"""Pictures: boxes, truth and predictions over the page, energy as heat.
 
 All functions take and return plain NumPy arrays; pictures are uint8 RGB.
 """
 
+import colorsys
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -129,6 +130,40 @@ def overlay(
   )
   title = f"{truth.filename}   IoU {min_iou:g}"
   return np.concatenate([_legend(canvas.shape[1], title, entries), canvas])
+
+
+def boxes_picture(
+  ink: UInt8[np.ndarray, "h w"],
+  truth: PageBoxes,
+  class_names: Sequence[str],
+  marked: Bool[np.ndarray, " n"] | None = None,
+  *,
+  min_width_px: int = 2000,
+) -> Picture:
+  """Draws annotated boxes over a page, each class in a colour of its own.
+
+  Args:
+    ink: the page at any scale, 0 = paper, 255 = ink.
+    truth: the boxes, in pixels of the source image (`image_hw`).
+    class_names: C names.
+    marked: boxes to stand out, thick and in orange.
+    min_width_px: narrower pages are enlarged, or names would hide the music.
+  """
+  canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
+  for i, box in enumerate(_to_px(truth.boxes_yxyx, zoom)):
+    label = int(truth.labels[i])
+    loud = marked is not None and bool(marked[i])
+    rgb = WRONG_RGB if loud else class_rgb(label)
+    _box(canvas, box, rgb, 3 if loud else 1)
+    _name(canvas, box, class_names[label], rgb)
+  return canvas
+
+
+def class_rgb(label: int) -> tuple[int, int, int]:
+  """A dark colour for a class id; neighbouring ids differ."""
+  # Steps of the golden ratio around the hues never come close to each other.
+  red, green, blue = colorsys.hsv_to_rgb(label * 0.618034 % 1, 1.0, 0.7)
+  return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def energy_picture(

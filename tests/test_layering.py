@@ -17,6 +17,7 @@ LAYERS = """
 0.0  dwd_jax.errors dwd_jax.structs
 0.1  dwd_jax.boxes dwd_jax.files configs.default
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
+0.2  configs.boxes
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups dwd_jax.visualize
 1.1  dwd_jax.losses dwd_jax.optim
@@ -67,6 +68,20 @@ LAYERS = """
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
 2.2  dwd_jax.data.pipeline
 
+1.0  dwd_jax.data.checking dwd_jax.data.checking.findings
+1.0  dwd_jax.data.checking.fit dwd_jax.data.checking.fingerprints
+1.1  dwd_jax.data.checking.measures
+1.2  dwd_jax.data.checking.statistics dwd_jax.data.checking.leaks
+1.2  dwd_jax.data.checking.misfits dwd_jax.data.checking.pictures
+1.3  dwd_jax.data.checking.rules
+1.4  dwd_jax.data.checking.builders
+2.1  dwd_jax.data.checking.page_sets
+2.2  dwd_jax.data.checking.collect
+2.3  dwd_jax.data.checking.checked
+2.4  dwd_jax.data.checking.page_html dwd_jax.data.checking.text
+2.5  dwd_jax.data.checking.report
+2.6  dwd_jax.data.checking.run
+
 1.0  dwd_jax.engrave.outlines dwd_jax.engrave.raster dwd_jax.engrave.splits
 1.0  dwd_jax.engrave.weights dwd_jax.engrave.vocabulary
 1.1  dwd_jax.engrave.text dwd_jax.engrave.layout dwd_jax.engrave.mei_rhythm
@@ -96,6 +111,7 @@ LAYERS = """
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common
+6.1  dwd_jax.data.check
 6.1  benchmarks.train_step benchmarks.data
 6.2  benchmarks.targets
 """

@@ -1,0 +1,220 @@
+"""Whether boxes belong to their picture: do their edges end at the ink?
+
+Staff lines cross every box, so that ink at an edge says little. What tells is
+the difference: at the edge of a right box there is more ink just inside than
+just outside, and the box is darker than what surrounds it. For boxes of another
+page both differences are as often positive as negative, however dense the page
+is. Measured on right boxes: `edge` 0.62 to 0.97, `ring` 0.93 to 1.00 (40
+generated, 3 DeepScores and 120 MUSCIMA++ pages); with the boxes of another
+page, swapped axes or half the scale: -0.05 to 0.08 and -0.15 to 0.16.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+MIN_BOXES = 10  # fewer say too little about a page
+_EDGE_PX = 2
+_MAX_PIXELS = 1 << 25  # larger pages are measured at a smaller size
+_BACKGROUND_PX = 16  # of the coarse picture that the paper's tone comes from
+_CONTRAST = 48  # of ink against the paper around it
+_MAX_SHIFT_PX = 24
+_SHIFT_BOXES = 200
+# Of small symbols of one size these cannot be told from a shift.
+_LIKE_SHIFTS = (
+  "centres are taken for corners",
+  "corners are taken for centres",
+)
+_SCALES = (0.25, 1 / 3, 0.5, 2 / 3, 0.75, 4 / 3, 1.5, 2, 3, 4)
+
+
+class Fit(NamedTuple):
+  """How well boxes fit the ink, -1 .. 1 each; about 0 for foreign boxes.
+
+  Attributes:
+    edge: edges with more ink inside than outside, less the reverse.
+    ring: boxes darker than their surroundings, less the reverse.
+    num_boxes: boxes that were looked at.
+  """
+
+  edge: float
+  ring: float
+  num_boxes: int
+
+  def is_bad(self) -> bool:
+    """Whether the boxes hardly belong to the picture.
+
+    A negative ring is no fault: light objects on a dark ground fit, too.
+    """
+    return self.edge < 0.3 and abs(self.ring) < 0.45
+
+  def is_loose(self) -> bool:
+    """Whether the boxes are about right, but do not end at the ink."""
+    return not self.is_bad() and self.edge < 0.3
+
+
+def is_sound(fit: Fit) -> bool:
+  """Whether the boxes surely belong to the picture."""
+  return fit.edge >= 0.4 and fit.ring >= 0.6
+
+
+class InkSums(NamedTuple):
+  """Ink of a page, ready to be counted in any rectangle.
+
+  Attributes:
+    sums: integral image of the ink pixels.
+    scale: px of the measured picture for one of the page.
+  """
+
+  sums: Int[np.ndarray, "H1 W1"]
+  scale: float
+
+
+def ink_sums(ink: UInt8[np.ndarray, "H W"]) -> InkSums:
+  """Prepares a page (0 = paper, 255 = ink); uneven light is taken out."""
+  scale = min(1.0, (_MAX_PIXELS / max(ink.size, 1)) ** 0.5)
+  if scale < 1:
+    ink = cv2.resize(
+      ink, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+    )
+  height, width = ink.shape
+  coarse = (max(1, width // _BACKGROUND_PX), max(1, height // _BACKGROUND_PX))
+  paper = cv2.resize(ink, coarse, interpolation=cv2.INTER_AREA)
+  if min(coarse) >= 15:
+    paper = cv2.resize(cv2.medianBlur(paper, 15), (width, height))
+    ink = cv2.subtract(ink, paper)
+  return InkSums(cv2.integral((ink > _CONTRAST).astype(np.uint8)), scale)
+
+
+def _count(sums, y0, x0, y1, x1):
+  """(ink pixels, pixels) in rectangles, cut to the page."""
+  height, width = sums.shape[0] - 1, sums.shape[1] - 1
+  y0, y1 = np.clip(y0, 0, height), np.clip(y1, 0, height)
+  x0, x1 = np.clip(x0, 0, width), np.clip(x1, 0, width)
+  y1, x1 = np.maximum(y0, y1), np.maximum(x0, x1)
+  inked = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+  return inked, (y1 - y0) * (x1 - x0)
+
+
+def ink_inside(
+  page: InkSums, boxes_yxyx: Float[np.ndarray, "n 4"]
+) -> Int[np.ndarray, " n"]:
+  """Ink pixels in each box."""
+  scaled = np.asarray(boxes_yxyx, np.float64) * page.scale
+  low, high = np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])
+  return _count(page.sums, *np.hstack([low, high]).astype(np.int64).T)[0]
+
+
+def measure(page: InkSums, boxes_yxyx: Float[np.ndarray, "n 4"]) -> Fit:
+  """How well boxes in pixels of the page fit its ink."""
+  if not len(boxes_yxyx):
+    return Fit(0.0, 0.0, 0)
+  scaled = np.asarray(boxes_yxyx, np.float64) * page.scale
+  y0, x0, y1, x1 = np.rint(scaled).astype(np.int64).T
+  k = _EDGE_PX
+  inside = (
+    (y0, x0, y0 + k, x1),
+    (y1 - k, x0, y1, x1),
+    (y0, x0, y1, x0 + k),
+    (y0, x1 - k, y1, x1),
+  )
+  outside = (
+    (y0 - k, x0, y0, x1),
+    (y1, x0, y1 + k, x1),
+    (y0, x0 - k, y1, x0),
+    (y0, x1, y1, x1 + k),
+  )
+  edges = [
+    np.sign(_count(page.sums, *a)[0] - _count(page.sums, *b)[0])
+    for a, b in zip(inside, outside, strict=True)
+  ]
+  # The surroundings: a quarter of the box on each side, 2 to 12 px.
+  dy, dx = np.clip((y1 - y0) // 4, 2, 12), np.clip((x1 - x0) // 4, 2, 12)
+  inked, area = _count(page.sums, y0, x0, y1, x1)
+  all_ink, all_area = _count(page.sums, y0 - dy, x0 - dx, y1 + dy, x1 + dx)
+  density = inked / np.maximum(area, 1)
+  around = (all_ink - inked) / np.maximum(all_area - area, 1)
+  ring = np.sign(density - around)
+  return Fit(float(np.mean(edges)), float(ring.mean()), len(boxes_yxyx))
+
+
+def explain(
+  page: InkSums,
+  boxes_yxyx: Float[np.ndarray, "n 4"],
+  image_hw: tuple[int, int],
+) -> str:
+  """What is wrong with boxes that do not fit; "" if nothing simple is.
+
+  Args:
+    page: of the picture.
+    boxes_yxyx: as annotated, px.
+    image_hw: height and width of the picture, px.
+
+  Returns:
+    For example "x and y are swapped".
+  """
+  found = {
+    name: measure(page, boxes)
+    for name, boxes in _readings(boxes_yxyx, image_hw).items()
+  }
+  best = max(found, key=lambda name: found[name].edge)
+  if is_sound(found[best]) and best not in _LIKE_SHIFTS:
+    return best
+  shift, edge = _shift(page, boxes_yxyx)
+  if is_sound(found[best]) and found[best].edge >= edge:
+    return best
+  return shift
+
+
+def _readings(boxes, image_hw) -> dict:
+  """The ways in which boxes are commonly written down wrongly, set right."""
+  height, width = image_hw
+  y0, x0, y1, x1 = np.asarray(boxes, np.float64).T
+  h, w = y1 - y0, x1 - x0
+  readings = {
+    "x and y are swapped": (x0, y0, x1, y1),
+    "relative x and y are swapped": (
+      x0 * height / width,
+      y0 * width / height,
+      x1 * height / width,
+      y1 * width / height,
+    ),
+    "y counts from the bottom": (height - y1, x0, height - y0, x1),
+    "x counts from the right": (y0, width - x1, y1, width - x0),
+    "the picture is turned by 180 degrees": (
+      (height - y1, width - x1, height - y0, width - x0)
+    ),
+    "the picture is turned by 90 degrees": (x0, width - y1, x1, width - y0),
+    "the picture is turned by 270 degrees": (height - x1, y0, height - x0, y1),
+    "centres are taken for corners": (
+      (y0 - h / 2, x0 - w / 2, y1 - h / 2, x1 - w / 2)
+    ),
+    "corners are taken for centres": (
+      (y0 + h / 2, x0 + w / 2, y1 + h / 2, x1 + w / 2)
+    ),
+  }
+  for s in _SCALES:
+    name = f"the boxes are of a picture {1 / s:.3g} times as large"
+    readings[name] = (s * y0, s * x0, s * y1, s * x1)
+  return {name: np.stack(b, axis=1) for name, b in readings.items()}
+
+
+def _shift(page: InkSums, boxes) -> tuple[str, float]:
+  """The shift that fits best, in words, and its `Fit.edge`; "" for none."""
+  some = boxes[:: max(1, len(boxes) // _SHIFT_BOXES)]
+  best, at = 0.0, (0, 0)
+  steps = range(-_MAX_SHIFT_PX, _MAX_SHIFT_PX + 1, 2)
+  for dy in steps:
+    for dx in steps:
+      fit = measure(page, some + np.array([dy, dx, dy, dx]))
+      if is_sound(fit) and fit.edge > best:
+        best, at = fit.edge, (dy, dx)
+  parts = []
+  if at[0]:
+    parts.append(f"{abs(at[0])} px too {'high' if at[0] > 0 else 'low'}")
+  if at[1]:
+    parts.append(f"{abs(at[1])} px too far {'left' if at[1] > 0 else 'right'}")
+  text = f"the boxes lie about {' and '.join(parts)}" if parts else ""
+  return text, best

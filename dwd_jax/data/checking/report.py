@@ -1,0 +1,210 @@
+"""Draws the pictures of a check and writes its folder."""
+
+import dataclasses
+import json
+import pathlib
+import re
+import shutil
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from dwd_jax import files
+from dwd_jax.data.checking import page_html, pictures, statistics
+from dwd_jax.data.checking.checked import Checked
+from dwd_jax.data.checking.collect import EXAMPLES
+from dwd_jax.data.checking.findings import Finding
+from dwd_jax.data.checking.measures import Page
+from dwd_jax.errors import InputError
+
+JSON_NAME = "check.json"
+_PICTURES = "pictures"
+_MAX_SUSPICIOUS = 60  # of one kind of finding at most a third of these
+_LISTED_PAGES = 10_000
+
+
+def claim_folder(out: pathlib.Path) -> None:
+  """Makes the folder; what an earlier check left there is removed.
+
+  Raises:
+    InputError: there is something else in it.
+  """
+  try:
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()) and not (out / JSON_NAME).is_file():
+      raise InputError(
+        f"{out}: the folder is in use; name another one with --out"
+      )
+    shutil.rmtree(out / _PICTURES, ignore_errors=True)
+    (out / JSON_NAME).write_text("{}\n")
+  except OSError as e:
+    raise InputError(
+      f"{out}: cannot write there ({e.strerror}); name another folder with"
+      " --out"
+    ) from None
+
+
+def write(
+  checked: Checked,
+  out: pathlib.Path,
+  read: Callable[[int], Page],
+  *,
+  pages_per_split: int,
+  sheet_pages: int,
+) -> None:
+  """Writes check.json, index.html and the pictures.
+
+  Args:
+    checked: what was found.
+    out: from `claim_folder`.
+    read: a page by index, again.
+    pages_per_split: overlays of each split besides the suspicious pages.
+    sheet_pages: of a contact sheet.
+  """
+  folder = out / _PICTURES
+  folder.mkdir(exist_ok=True)
+  names = checked.page_set.class_names
+  all_pages = checked.collected.pages
+  chosen = _suspicious(checked.findings)
+  on_sheet = {}
+  for split in checked.tables.splits:
+    members = [i for i, p in enumerate(all_pages) if p.split == split]
+    chosen += members[:pages_per_split]
+    on_sheet[split] = _spread(members, sheet_pages)
+  drawn: dict[int, page_html.Drawn] = {}
+  for i in dict.fromkeys(chosen):
+    page = read(i)
+    stem = f"{_safe(page.split)}-{i:06d}"
+    drawn[i] = page_html.Drawn(
+      overlay=f"{_PICTURES}/"
+      + pictures.save(folder, f"{stem}.png", pictures.overlay(page, names)),
+      thumbnail=f"{_PICTURES}/"
+      + pictures.save(folder, f"{stem}-small.png", pictures.thumbnail(page)),
+    )
+  sheets = {}
+  for split, members in on_sheet.items():
+    if members:
+      cells = [pictures.thumbnail(read(i)) for i in members]
+      name = f"contact-{_safe(split)}.png"
+      pictures.save(folder, name, pictures.sheet(cells))
+      sheets[split] = f"{_PICTURES}/{name}"
+  strips = {}
+  for label, tiles in checked.collected.examples.items():
+    name = f"class-{label:05d}.png"
+    pictures.save(folder, name, pictures.strip(tiles, EXAMPLES))
+    strips[label] = f"{_PICTURES}/{name}"
+  files.write_atomic(
+    out / "index.html", page_html.render(checked, drawn, sheets, strips)
+  )
+  text = json.dumps(as_dict(checked), indent=1, allow_nan=False)
+  files.write_atomic(out / JSON_NAME, text + "\n")
+
+
+def _suspicious(findings: Sequence[Finding]) -> list[int]:
+  """Pages to look at: the worst of each finding, errors first."""
+  chosen: dict[int, None] = {}
+  for finding in findings:
+    if finding.level == "info":
+      continue
+    for i in finding.pages[: _MAX_SUSPICIOUS // 3]:
+      if len(chosen) < _MAX_SUSPICIOUS:
+        chosen[i] = None
+  return list(chosen)
+
+
+def _spread(members: Sequence[int], count: int) -> list[int]:
+  """Evenly spaced members."""
+  if len(members) <= count:
+    return list(members)
+  at = np.linspace(0, len(members) - 1, count).round().astype(int)
+  return [members[k] for k in at.tolist()]
+
+
+def _safe(name: str) -> str:
+  return re.sub(r"[^A-Za-z0-9_]", "_", name)[:40]
+
+
+def as_dict(checked: Checked) -> dict:
+  """What check.json holds."""
+  tables, pages = checked.tables, checked.collected.pages
+  names = checked.page_set.class_names
+  listed = {i for f in checked.findings for i in f.pages}
+  listed |= set(range(min(len(pages), _LISTED_PAGES)))
+  return {
+    "dataset": checked.page_set.name,
+    "origin": checked.page_set.origin,
+    "limits": dataclasses.asdict(checked.limits),
+    "seconds": round(checked.collected.seconds, 2),
+    "pages_per_second": round(checked.pages_per_second(), 2),
+    "splits": {
+      split: {"pages": count, "objects": int(tables.objects[k].sum())}
+      for k, (split, count) in enumerate(
+        zip(tables.splits, tables.pages, strict=True)
+      )
+    },
+    "unreadable": [
+      {"split": split, "reason": why} for split, why in checked.collected.bad
+    ],
+    "findings": [
+      {
+        "level": f.level,
+        "kind": f.kind,
+        "message": f.message,
+        "remedy": f.remedy,
+        "details": list(f.details),
+        "pages": [f"{pages[i].split}/{pages[i].filename}" for i in f.pages],
+      }
+      for f in checked.findings
+    ],
+    "objects": {
+      "height_px": _percentiles(tables.all_sizes[0]),
+      "width_px": _percentiles(tables.all_sizes[1]),
+      "per_page": _percentiles(tables.per_page),
+    },
+    "page": {
+      "height_px": _percentiles(tables.page_sizes[0]),
+      "width_px": _percentiles(tables.page_sizes[1]),
+      "ink_share": _percentiles(tables.ink_shares),
+    },
+    "classes": {
+      names[c]: {
+        "objects": {
+          split: int(tables.objects[k, c])
+          for k, split in enumerate(tables.splits)
+        },
+        "height_px": _percentiles(tables.heights[c]),
+        "width_px": _percentiles(tables.widths[c]),
+        "too_small": int(tables.too_small[c]),
+        "larger_than_crop": int(tables.too_large[c]),
+      }
+      for c in np.flatnonzero(tables.objects.sum(axis=0)).tolist()
+    },
+    "classes_without_objects": [
+      names[c] for c in np.flatnonzero(tables.objects.sum(axis=0) == 0).tolist()
+    ],
+    "pages": [_page(pages[i]) for i in sorted(listed)],
+    "pages_not_listed": len(pages) - len(listed),
+  }
+
+
+def _percentiles(values: np.ndarray) -> dict[str, float] | None:
+  if np.isnan(values).any():
+    return None
+  return {
+    f"p{p}": round(float(v), 4)
+    for p, v in zip(statistics.PERCENTS, values, strict=True)
+  }
+
+
+def _page(page) -> dict:
+  return {
+    "split": page.split,
+    "filename": page.filename,
+    "height_px": page.image_hw[0],
+    "width_px": page.image_hw[1],
+    "objects": len(page.labels),
+    "most_in_a_crop": page.max_in_crop,
+    "ink_share": round(page.ink_share, 5),
+    "fit_edge": round(page.fit.edge, 3),
+    "fit_ring": round(page.fit.ring, 3),
+  }
