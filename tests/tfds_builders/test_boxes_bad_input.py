@@ -263,6 +263,10 @@ VOC = {
     _edit(XML, "<width>120", "<width>240"),
     "page0.png: 120 x 80 px, but",
   ),
+  "a file name that is no text": (
+    lambda root: (root / XML).rename(root / "Annotations/\udcff.xml"),
+    "Annotations: the file name '\\udcff.xml' can not be printed",
+  ),
   "boxes of another page": (
     _edit(XML, "<xmin>", "<xmin>9", count=4),
     "page0.xml: 4 of 6 boxes are unusable",
@@ -379,7 +383,7 @@ def test_json_that_is_not_utf_8(folder):
 
 def test_oversized_json(folder, monkeypatch):
   root = folder("coco")
-  monkeypatch.setattr(json_files.read, "__defaults__", (1000,))
+  monkeypatch.setattr(json_files, "MAX_BYTES", 1000)
   with pytest.raises(
     InputError, match=r"bytes are more than the 1,000 allowed"
   ):

@@ -227,6 +227,29 @@ def test_pages_of_one_name_in_two_splits_get_names_of_their_own(tmp_path):
   ]
 
 
+def test_pages_of_one_name_in_two_folders_too(tmp_path):
+  drawn = boxes_helpers.pages(2)
+  content = boxes_helpers.coco_dict(drawn)
+  for page, image, part in zip(drawn, content["images"], "ab", strict=True):
+    image["file_name"] = f"{part}/1.png"
+    boxes_helpers.save(tmp_path / "images" / part / "1.png", page)
+  boxes_helpers.write_json(tmp_path / "all.json", content)
+  data_set, pages, _ = parse(tmp_path)
+  found = data_set.splits["train"]
+  assert [(p.name, p.filename) for p in found] == [
+    ("a__1", "a__1.png"),
+    ("b__1", "b__1.png"),
+  ]
+  for page, name in zip(drawn, ("a__1", "b__1"), strict=True):
+    assert_same_shapes(page, pages[name], data_set.class_names)
+
+
+def test_other_files_beside_the_folders_do_not_matter(tmp_path):
+  boxes_helpers.write_voc(tmp_path, boxes_helpers.pages(3))
+  (tmp_path / "project.xml").write_text("<project/>")
+  assert len(parse(tmp_path)[1]) == 3
+
+
 # Caption: number of pages without a split, sizes of train, val and test.
 SPLIT_SIZES = {
   "one": (1, (1, 0, 0)),

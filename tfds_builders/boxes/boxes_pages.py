@@ -160,11 +160,11 @@ def find_pairs(
         for f in folders(folder)
         if like(f)
       ]
-      if beside:
+      if beside and not any(map(like, folders(folder))):
         pairs.append(Pair(split, folder, (folder, *images(folder))))
-  if beside:
-    pairs.append(Pair("", root, (root, *images(root))))
   pairs = [pair for pair in pairs if files(pair.annotations, suffix)]
+  if beside and not pairs and files(root, suffix):
+    pairs.append(Pair("", root, (root, *images(root))))
   one_for_each_split([(p.split, p.annotations) for p in pairs])
   return pairs
 
@@ -210,6 +210,11 @@ def pair_up(
   for path in files(pair.annotations, suffix):
     if path.name in ignored:
       continue
+    if not checks.is_plain_name(path.name):
+      raise InputError(
+        f"{path.parent}: the file name {path.name[:200]!r} can not be printed;"
+        " rename the file"
+      )
     if path.stem not in images:
       raise InputError(
         f"{path}: no image of this name in"
