@@ -1,0 +1,272 @@
+"""A run judged on another data set: which classes, and what the files say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import default
+from dwd_jax import evaluate as evaluate_lib
+from dwd_jax import transfer
+from dwd_jax.data import sources, tiles
+from dwd_jax.data.vocabulary import common_classes
+from dwd_jax.errors import InputError
+from dwd_jax.structs import Detections
+
+V1 = ("noteheadBlack", "keySharp", "accidentalSharp", "restHBar", "gClef")
+M1 = ("notehead-full", "sharp", "stem", "g-clef", "notehead-empty")
+SLOTS = 16
+
+
+def _boxes(count):
+  tops = 16.0 * np.arange(count)
+  return np.stack([tops, tops, tops + 12, tops + 12], -1).astype(np.float32)
+
+
+def _source(class_names, vocabulary, labels, common_with=""):
+  """One page of 160 x 160 px with a square for each label."""
+  boxes = _boxes(len(labels))
+  record = {
+    "image": tiles.encode_page(np.zeros((160, 160), np.uint8)),
+    "image/height": 160,
+    "image/width": 160,
+    "image/filename": b"a.png",
+    "boxes_yxyx": boxes,
+    "labels": np.array(labels, np.int64),
+  }
+  return sources.PageSource(
+    [record],
+    name="made_up",
+    split="test",
+    class_names=class_names,
+    vocabulary=vocabulary,
+    common_with=common_with,
+  )
+
+
+def _match(run, names, vocabulary):
+  with_ = transfer.other_vocabulary(run, vocabulary)
+  source = _source(names, vocabulary, [0], with_)
+  return transfer.match(run, source), source
+
+
+def _pairs(run, matched, source):
+  """{class of the run or set: common class}."""
+  return tuple(
+    {
+      name: matched.names[i]
+      for name, i in zip(names, ids, strict=True)
+      if i >= 0
+    }
+    for names, ids in (
+      (run.names, matched.of_run),
+      (source.class_names, matched.of_set),
+    )
+  )
+
+
+def test_another_vocabulary():
+  run = transfer.RunClasses(V1, "deepscores_v1")
+  matched, source = _match(run, M1, "muscima_v1")
+  of_run, of_set = _pairs(run, matched, source)
+  assert of_run == {
+    "noteheadBlack": "noteheadBlack",
+    "keySharp": "sharp",
+    "accidentalSharp": "sharp",
+    "gClef": "g-clef",
+  }
+  # The set's classes are the common ones already; the run knows only some.
+  assert source.class_names == common_classes(*_NAMES).names
+  assert set(of_set) == {"noteheadBlack", "sharp", "g-clef"}
+  assert matched.names == ("noteheadBlack", "sharp", "g-clef")
+
+
+_NAMES = ("deepscores_v1", "muscima_v1")
+
+# Caption: run's vocabulary, its common_with, the set's vocabulary.
+SAME = {
+  "the set is what the run has in common with": (*_NAMES, "muscima_v1"),
+  "the set is as the run's own": (*_NAMES, "deepscores_v1"),
+  "the other way round": (*_NAMES[::-1], "deepscores_v1"),
+}
+
+
+@pytest.mark.parametrize("caption", SAME)
+def test_runs_with_common_classes_keep_all_of_them(caption):
+  own, with_, of_set = SAME[caption]
+  common = common_classes(own, with_)
+  run = transfer.RunClasses(common.names, own, with_)
+  names = tuple(common_classes(of_set, of_set).names)
+  matched, source = _match(run, names, of_set)
+  of_run, _ = _pairs(run, matched, source)
+  assert of_run == {name: name for name in common.names}
+
+
+def test_a_run_with_common_classes_and_a_third_vocabulary():
+  common = common_classes("deepscores_v2", "muscima_v1")
+  run = transfer.RunClasses(common.names, "deepscores_v2", "muscima_v1")
+  names = common_classes("muscima_v2", "muscima_v2").names
+  matched, source = _match(run, names, "muscima_v2")
+  of_run, of_set = _pairs(run, matched, source)
+  # The run's class is half and whole notes: the set's two become one.
+  assert of_run["notehead-empty"] == of_set["noteheadHalf"] == "notehead-empty"
+  assert of_set["noteheadWhole"] == "notehead-empty"
+  assert of_run["8th_flag"] == of_set["flag8thUp"] == of_set["flag8thDown"]
+  assert of_run["stem"] == "stem"
+
+
+# Caption: vocabulary of the run and of the set.
+BY_NAME = {
+  "the same vocabulary": ("deepscores_v1", "deepscores_v1"),
+  "no known vocabulary": ("", "deepscores_v1"),
+  "neither has one": ("", ""),
+}
+
+
+@pytest.mark.parametrize("caption", BY_NAME)
+def test_by_name(caption):
+  of_run, of_set = BY_NAME[caption]
+  run = transfer.RunClasses(V1, of_run)
+  matched, source = _match(run, ("gClef", "coda", *V1[:2]), of_set)
+  assert source.class_names == ("gClef", "coda", *V1[:2])
+  assert matched.names == ("noteheadBlack", "keySharp", "gClef")
+  assert matched.of_run.tolist() == [0, 1, -1, -1, 2]
+  assert matched.of_set.tolist() == [2, -1, 0, 1]
+
+
+def test_nothing_in_common_is_bad_input():
+  run = transfer.RunClasses(("cat", "dog"), "")
+  with pytest.raises(InputError, match=r"^eval\.on: made_up has no class in"):
+    _match(run, M1, "muscima_v1")
+
+
+def _other(run, names, vocabulary, labels):
+  data_cfg = default.get_config().data
+  data_cfg.builder, data_cfg.eval_scale = "made_up", 1.0
+  with_ = transfer.other_vocabulary(run, vocabulary)
+  source = _source(names, vocabulary, labels, with_)
+  matched = transfer.match(run, source)
+  return transfer.OtherSet(data_cfg, source, run, matched)
+
+
+def _network(labels, extra):
+  """Finds the squares of `_source`, called `labels`, and some more."""
+
+  def predict(image):
+    boxes = np.zeros((1, SLOTS, 4), np.float32)
+    found = _boxes(len(labels))
+    boxes[0, : len(labels)] = found
+    boxes[0, len(labels) : len(labels) + len(extra)] = (150, 0, 159, 9)
+    ids = np.zeros((1, SLOTS), np.int32)
+    ids[0, : len(labels) + len(extra)] = [*labels, *extra]
+    scores = np.linspace(0.9, 0.5, SLOTS, dtype=np.float32)[None]
+    count = len(labels) + len(extra)
+    levels = np.zeros((*image.shape[:3], 1), np.float32)
+    return Detections(
+      boxes_yxyx=boxes,
+      labels=ids,
+      scores=scores,
+      valid=np.arange(SLOTS)[None] < count,
+      count=np.array([count]),
+    ), levels
+
+  return predict
+
+
+def test_a_detector_that_finds_all_is_right_in_common_classes(tmp_path):
+  run = transfer.RunClasses(V1, "deepscores_v1")
+  # Truth: notehead-full, sharp, sharp, stem (unmapped), g-clef.
+  other = _other(run, M1, "muscima_v1", [0, 1, 1, 2, 3])
+  # The run calls the second sharp keySharp, and sees two restHBar, one of them
+  # where the stem is.
+  predict = _network([0, 2, 1, 3, 4], [3])
+  result = evaluate_lib.evaluate(
+    predict,
+    other.pages(),
+    other.class_names,
+    out_dir=tmp_path,
+    dataset="made_up",
+    split="test",
+    overlays=1,
+    log=None,
+    other=other,
+  )
+  metrics = json.loads((tmp_path / "made_up-test.json").read_text())
+  assert metrics == result.metrics
+  assert list(metrics)[: len(evaluate_lib.SUMMARY_KEYS)] == list(
+    evaluate_lib.SUMMARY_KEYS
+  )
+  assert (metrics["dataset"], metrics["split"]) == ("made_up", "test")
+  assert metrics["vocabularies"] == ["deepscores_v1", "muscima_v1"]
+  assert metrics["unmapped_detections"] == {"restHBar": 2}
+  assert metrics["num_objects"] == metrics["num_detections"] == 4
+  assert metrics["mAP"] == pytest.approx(1.0)
+  assert list(metrics["per_class"]) == ["noteheadBlack", "sharp", "g-clef"]
+  assert metrics["per_class"]["sharp"]["num_objects"] == 2
+  assert (tmp_path / "made_up-test" / "a-overlay.png").is_file()
+  truth = json.loads((tmp_path / "made_up-test" / "truth.json").read_text())
+  assert [c["name"] for c in truth["categories"]] == list(other.class_names)
+  assert not (tmp_path / "test.json").exists()
+
+
+def test_what_is_left_out_is_said():
+  run = transfer.RunClasses(V1, "deepscores_v1")
+  other = _other(run, M1, "muscima_v1", [0, 1, 2, 2, 4])
+  # Two stems have no common class; notehead-empty none that the run has.
+  assert other.describe() == (
+    "made_up-test: 3 classes in common (4 of 5 of the run); 3 of 5 objects of"
+    " the split have another class"
+  )
+
+
+def test_a_run_with_common_classes_says_so():
+  common = common_classes("deepscores_v1", "muscima_v2")
+  run = transfer.RunClasses(common.names, "deepscores_v1", "muscima_v2")
+  facts = _other(run, V1, "deepscores_v1", [0]).facts()
+  assert facts["vocabularies"] == [
+    "deepscores_v1 in common with muscima_v2",
+    "deepscores_v1",
+  ]
+
+
+@pytest.fixture
+def config(repo_dir):
+  c = default.get_config()
+  c.data.eval_scale = 0.5
+  c.data.leave_out = ("brace",)
+  c.eval.on.builder = "muscima_pp"
+  c.eval.on.builder_config = "v1.0"
+  c.eval.on.manual_dir = str(repo_dir / "tfds_builders/muscima_pp/dummy_data")
+  return c
+
+
+def test_the_set_is_built_and_opened_below_the_workdir(config, tmp_path):
+  run = transfer.RunClasses(V1, "deepscores_v1")
+  other = transfer.open_set(config, tmp_path, run)
+  assert other.name == "muscima_pp-test"
+  assert other.source.vocabulary == "muscima_v1"
+  assert (tmp_path / "data" / "on" / "muscima_pp" / "v1.0").is_dir()
+  assert other.data_cfg.eval_scale == 0.5
+  assert config.data.leave_out == ("brace",)  # the run's config is as it was
+  (page, *_) = other.pages()
+  assert {other.class_names[i] for i in page.truth.labels} == {"noteheadBlack"}
+  config.eval.on.eval_scale = 0.25
+  again = transfer.open_set(config, tmp_path, run)
+  assert again.data_cfg.eval_scale == 0.25
+
+
+# Caption: key of eval.on, value, what the line says.
+WRONG = {
+  "no such builder": ("builder", "nothing", "data.builder: no builder"),
+  "no such folder": ("manual_dir", "/nowhere", "/nowhere: no such folder"),
+  "no such split": ("split", "tset", "no split 'tset'"),
+}
+
+
+@pytest.mark.parametrize("caption", WRONG)
+def test_bad_input_names_the_section(config, tmp_path, caption):
+  key, value, message = WRONG[caption]
+  config.eval.on[key] = value
+  run = transfer.RunClasses(V1, "deepscores_v1")
+  with pytest.raises(InputError, match=rf"^eval\.on: .*{message}"):
+    transfer.open_set(config, tmp_path, run)
