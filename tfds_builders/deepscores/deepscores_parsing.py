@@ -263,14 +263,16 @@ def read_page(
 
 
 _TAGS = ("ymin", "xmin", "ymax", "xmax")
+_ABSURD = 1e9  # beyond it, products overflow
 
 
 def _number(item: Any, tag: str) -> float:
-  """A number below `item`; nan where it is missing or no number."""
+  """A number below `item`; nan where it is missing, absurd or no number."""
   try:
-    return float(item.findtext(tag) or "nan")
+    value = float(item.findtext(tag) or "nan")
   except ValueError:
     return float("nan")
+  return value if abs(value) < _ABSURD else float("nan")
 
 
 def _compare_size(
