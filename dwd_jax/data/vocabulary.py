@@ -20,6 +20,7 @@ import csv
 import dataclasses
 import functools
 import pathlib
+import signal
 import sys
 from collections.abc import Collection, Iterable, Mapping
 
@@ -240,4 +241,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+  signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
   sys.exit(main(sys.argv[1:]))
