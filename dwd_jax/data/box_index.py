@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import tokenize
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,15 @@ from jaxtyping import Float, Int
 FOLDER = "box_index"  # in the folder of the records, one below it for a split
 _ARRAYS = ("boxes_yxyx", "labels", "page", "page_hw")
 _NAMES = "filenames.json"
+# What np.load and json raise for files that are not whole.
+_DAMAGED = (
+  OSError,
+  EOFError,
+  TypeError,
+  ValueError,
+  SyntaxError,
+  tokenize.TokenError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +99,14 @@ def load(folder: pathlib.Path) -> BoxIndex | None:
     }
     names = tuple(json.loads((folder / _NAMES).read_text(encoding="utf8")))
     index = BoxIndex(**arrays, filenames=names)
-  except (OSError, TypeError, ValueError):
+  except _DAMAGED:
     return None
   whole = (
     index.boxes_yxyx.shape == (len(index.labels), 4)
     and len(index.page) == len(index.labels)
     and index.page_hw.shape == (len(names), 2)
+    and not np.any(index.page >= len(names))
+    and not np.any(index.page[1:] < index.page[:-1])
   )
   return index if whole else None
 

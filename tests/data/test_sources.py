@@ -160,7 +160,9 @@ def test_the_stored_boxes_are_those_of_the_records(records):
     np.testing.assert_array_equal(getattr(stored, name), getattr(read, name))
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut short", "of other pages"])
+@pytest.mark.parametrize(
+  "damage", ["gone", "cut short", "of other pages", "no array"]
+)
 def test_without_stored_boxes_the_records_are_read(records, tmp_path, damage):
   shutil.copytree(records, tmp_path / "copy")
   (path,) = (tmp_path / "copy").rglob("deepscores/**/box_index/train")
@@ -169,6 +171,9 @@ def test_without_stored_boxes_the_records_are_read(records, tmp_path, damage):
   elif damage == "cut short":
     whole = (path / "labels.npy").read_bytes()
     (path / "labels.npy").write_bytes(whole[:-4])
+  elif damage == "no array":
+    whole = (path / "labels.npy").read_bytes()
+    (path / "labels.npy").write_bytes(whole.replace(b"'descr'", b"'descr(("))
   else:
     shutil.rmtree(path)
     shutil.copytree(path.parent / "val", path)
