@@ -15,7 +15,7 @@ evaluates where its pages are at hand.
 
 import ml_collections
 
-from configs import default
+from configs import default, recipes
 
 # Wider than any crop: a detector of small symbols can not learn them. They are
 # taken out of training and truth alike; `data.leave_out=()` brings them back.
@@ -33,44 +33,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   # Three groups lift what the decode can reach from 0.92 to 0.997 recall, but
   # have to earn it: after 550 steps on two cores one group was better (README).
   c.groups.num = 1
-  c.losses.size_loss = "log_l1"
-  c.losses.class_pixels = 8192
-  c.targets.class_overlap = "nearest"
-  c.optimizer.name = "adam"
-  c.optimizer.learning_rate = 3e-4
-  c.optimizer.schedule = "cosine"
-  c.optimizer.warmup_steps = 500
-  c.optimizer.l2 = 0.0
-  c.optimizer.weight_decay = 1e-4
-  c.optimizer.clip_norm = 5.0
-  c.train.batch_size = 16
+  recipes.adamw(c)
   if arg == "runlocal":
-    _shrink(c)
+    recipes.two_cores(c, combined_steps=650)
+    c.data.max_boxes = 192
+    c.data.rare_prob = 0.9
+    c.data.rare_power = 0.8
   return c
-
-
-def _shrink(c: ml_collections.ConfigDict) -> None:
-  """A small network for a few minutes on two CPU cores, as engraved.py."""
-  c.model.backbone_depth = 18
-  c.model.backbone_width = 32
-  c.model.filters = 32
-  c.model.decoder_norm = True
-  c.model.class_hidden = 128
-  c.data.crop_hw = (160, 160)
-  c.data.max_boxes = 192
-  c.data.rare_prob = 0.9
-  c.data.rare_power = 0.8
-  c.targets.energy_strides = (2,)
-  c.targets.size_strides = (1,)
-  c.losses.class_pixels = 512
-  c.losses.class_weights = "by_class"
-  c.losses.energy_smoothing = 1.0
-  c.optimizer.learning_rate = 3e-3
-  c.optimizer.warmup_steps = 50
-  c.train.batch_size = 10
-  c.train.log_every = 25
-  c.train.batch_norm_momentum = 0.95
-  c.decode.energy_cutoff = 5.0
-  c.decode.min_seed_level = 5.0
-  for stage, steps in zip(c.stages, (20, 10, 10, 10, 650), strict=True):
-    stage.steps = steps
