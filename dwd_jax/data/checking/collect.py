@@ -2,7 +2,6 @@
 
 import dataclasses
 import heapq
-import os
 import time
 from collections.abc import Callable
 
@@ -41,7 +40,7 @@ def collect(
   *,
   crop_px: float,
   keep_going: bool = True,
-  workers: int = 0,
+  workers: int = 1,
   progress: Callable[[int, int], None] | None = None,
 ) -> Collected:
   """Reads and measures all pages.
@@ -50,7 +49,7 @@ def collect(
     page_set: to read.
     crop_px: side of a training crop in px of a page.
     keep_going: list bad pages instead of stopping at the first.
-    workers: threads; 0 = one for each core, at most 16.
+    workers: threads.
     progress: is told the pages done and all pages.
 
   Raises:
@@ -76,7 +75,6 @@ def collect(
     ]
 
   total = len(page_set.splits)
-  workers = workers or min(os.cpu_count() or 1, 16)
   results = threads.in_threads(work, range(total), workers)
   for index, result in enumerate(results):
     if isinstance(result, str):

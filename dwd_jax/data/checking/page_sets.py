@@ -1,6 +1,7 @@
 """Where the pages of a check come from: records, or the original files."""
 
 import dataclasses
+import json
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from dwd_jax.data import box_index, sources, tiles
 from dwd_jax.data.checking import builders
 from dwd_jax.data.checking.measures import Page
 from dwd_jax.errors import InputError
-from tfds_builders import checks
+from tfds_builders import base, checks
 
 _LEVELS = 3  # folders between the one that is named and the records
 _LOOKED_INTO = 60  # folders at each level
@@ -89,7 +90,7 @@ def find_records(root: pathlib.Path) -> list[pathlib.Path]:
 def _records(folder: pathlib.Path) -> PageSet:
   try:
     splits = list(tfds.builder_from_directory(str(folder)).info.splits)
-  except (AttributeError, KeyError, OSError, TypeError, ValueError) as e:
+  except Exception as e:  # TFDS and protobuf raise all kinds
     reason = " ".join(str(e).split())[:200]
     raise InputError(
       f"{folder}: damaged records ({reason}); remove the folder and prepare"
@@ -112,8 +113,17 @@ def _records(folder: pathlib.Path) -> PageSet:
     splits=tuple(split for split, _ in at),
     names=tuple(f"{folder}: record {i} of {split}" for split, i in at),
     read=read,
-    notes={},
+    notes=_build_notes(folder),
   )
+
+
+def _build_notes(folder: pathlib.Path) -> dict[str, int]:
+  """What the build counted, by reason; nothing where it left no report."""
+  try:
+    counts = json.loads((folder / base.REPORT_NAME).read_text())["counts"]
+    return {str(kind): int(count) for kind, count in counts.items()}
+  except (AttributeError, KeyError, OSError, TypeError, ValueError):
+    return {}
 
 
 def _record_page(example: dict, split: str, class_names) -> Page:

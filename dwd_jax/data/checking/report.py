@@ -16,6 +16,7 @@ from dwd_jax.data.checking.collect import EXAMPLES
 from dwd_jax.data.checking.findings import Finding
 from dwd_jax.data.checking.measures import Page
 from dwd_jax.errors import InputError
+from tfds_builders import examples as threads
 
 JSON_NAME = "check.json"
 _PICTURES = "pictures"
@@ -51,6 +52,7 @@ def write(
   *,
   pages_per_split: int,
   sheet_pages: int,
+  workers: int,
 ) -> None:
   """Writes check.json, index.html and the pictures.
 
@@ -60,34 +62,40 @@ def write(
     read: a page by index, again.
     pages_per_split: overlays of each split besides the suspicious pages.
     sheet_pages: of a contact sheet.
+    workers: threads that draw.
   """
   folder = out / _PICTURES
   folder.mkdir(exist_ok=True)
   names = checked.page_set.class_names
-  all_pages = checked.collected.pages
   chosen = _suspicious(checked.findings)
   on_sheet = {}
   for split in checked.tables.splits:
-    members = [i for i, p in enumerate(all_pages) if p.split == split]
+    members = [
+      i for i, p in enumerate(checked.collected.pages) if p.split == split
+    ]
     chosen += members[:pages_per_split]
     on_sheet[split] = _spread(members, sheet_pages)
-  drawn: dict[int, page_html.Drawn] = {}
-  for i in dict.fromkeys(chosen):
+
+  def draw(i: int) -> page_html.Drawn:
     page = read(i)
     stem = f"{_safe(page.split)}-{i:06d}"
-    drawn[i] = page_html.Drawn(
-      overlay=f"{_PICTURES}/"
-      + pictures.save(folder, f"{stem}.png", pictures.overlay(page, names)),
-      thumbnail=f"{_PICTURES}/"
-      + pictures.save(folder, f"{stem}-small.png", pictures.thumbnail(page)),
+    overlay, small = pictures.overlay(page, names), pictures.thumbnail(page)
+    return page_html.Drawn(
+      f"{_PICTURES}/{pictures.save(folder, f'{stem}.png', overlay)}",
+      f"{_PICTURES}/{pictures.save(folder, f'{stem}-small.png', small)}",
     )
+
+  chosen = list(dict.fromkeys(chosen))
+  made = threads.in_threads(draw, chosen, workers)
+  drawn = dict(zip(chosen, made, strict=True))
   sheets = {}
   for split, members in on_sheet.items():
-    if members:
-      cells = [pictures.thumbnail(read(i)) for i in members]
-      name = f"contact-{_safe(split)}.png"
-      pictures.save(folder, name, pictures.sheet(cells))
-      sheets[split] = f"{_PICTURES}/{name}"
+    cells = threads.in_threads(
+      lambda i: pictures.thumbnail(read(i)), members, workers
+    )
+    name = f"contact-{_safe(split)}.png"
+    pictures.save(folder, name, pictures.sheet(list(cells)))
+    sheets[split] = f"{_PICTURES}/{name}"
   strips = {}
   for label, tiles in checked.collected.examples.items():
     name = f"class-{label:05d}.png"

@@ -40,7 +40,7 @@ def check(
     pages_per_split: overlays of each split, besides those of suspicious pages.
     sheet_pages: on the contact sheet of each split.
     keep_going: list bad pages instead of stopping at the first.
-    workers: threads; 0 = one for each core.
+    workers: threads; 0 = one for each core, at most 16.
     progress: is told the pages done and all pages.
 
   Raises:
@@ -48,6 +48,7 @@ def check(
       that can be read.
   """
   out = pathlib.Path(out).expanduser()
+  workers = workers if workers > 0 else min(os.cpu_count() or 1, 16)
   report.claim_folder(out)
   collected = collect.collect(
     page_set,
@@ -80,6 +81,7 @@ def check(
     read,
     pages_per_split=pages_per_split,
     sheet_pages=sheet_pages,
+    workers=workers,
   )
   return checked
 
@@ -101,7 +103,10 @@ def _unreadable(bad: list[tuple[str, str]]) -> list[Finding]:
 def _notes(page_set: PageSet) -> list[Finding]:
   return [
     Finding(
-      "info", "while reading", f"{count} {kind}", "see the lists of pages"
+      "info",
+      "while reading",
+      f"{count} {kind}",
+      "expected? else look at the lists of pages",
     )
     for kind, count in page_set.notes.items()
   ]
