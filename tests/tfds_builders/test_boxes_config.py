@@ -11,6 +11,7 @@ _SHRUNK = {
   "model.backbone_width": 8,
   "model.filters": 8,
   "model.class_hidden": 0,
+  "model.decoder_norm": False,
   "data.crop_hw": "(64,64)",
   "data.max_boxes": 16,
   "losses.class_pixels": 64,
@@ -18,6 +19,9 @@ _SHRUNK = {
   "train.log_every": 1,
   "decode.max_detections": 64,
   "eval.overlays": 1,
+  "data.eval_split": "test",
+  "losses.class_weights": "none",
+  "losses.energy_smoothing": 0.0,
 }
 
 
