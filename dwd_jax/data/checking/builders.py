@@ -89,6 +89,7 @@ def choose(
   reasons = {}
   for name in names():
     if name in _ONLY_IF_NAMED:
+      reasons[name] = f"not tried: it reads whole pages; --builder={name}"
       continue
     try:
       fits.append(_read(root, name, config, options))
@@ -97,10 +98,31 @@ def choose(
   if not fits:
     hint = _hint(root)
     raise NoneFits(f"{root}: no builder reads this folder; {hint}", reasons)
+  # Layouts are alike; the annotations are not.
+  fits = [f for f in fits if len(fits) == 1 or _reads_a_page(f)] or fits
   # A vocabulary of its own before one's own data, then the most pages.
   fits.sort(key=lambda f: (not f.data_set.vocabulary, -_num_pages(f)))
   others = tuple(f.builder for f in fits[1:])
   return dataclasses.replace(fits[0], others=others)
+
+
+def _reads_a_page(reading: Reading) -> bool:
+  """Whether one of the first pages of a split can be read."""
+  pages = [page for split in reading.data_set.splits.values() for page in split]
+  for page in pages[:3]:
+    try:
+      made = reading.parser.read_page(
+        page,
+        reading.data_set.class_names,
+        reading.options,
+        checks.BuildReport(),
+      )
+      if not isinstance(made, checks.ParsedPage):
+        next(iter(made), None)
+    except InputError:
+      continue
+    return True
+  return False
 
 
 def _num_pages(reading: Reading) -> int:

@@ -17,7 +17,7 @@ SAME_PICTURE = 0.93
 _GRID = 48
 _FINE_GRID = 512
 _BLOCK = 2048  # pages compared at once
-_MAX_PAIRS = 10_000
+MAX_PAIRS = 10_000
 
 
 def digest(array: np.ndarray) -> bytes:
@@ -50,7 +50,7 @@ def similar_pairs(
 ) -> Iterator[tuple[int, int, float]]:
   """Pairs i < j of fingerprints that correlate, with their correlation.
 
-  Every pair is compared: 100,000 pages take minutes. Stops after 10,000 pairs.
+  Every pair is compared: 100,000 pages take minutes. Stops after `MAX_PAIRS`.
   """
   found = 0
   for a in range(0, len(prints), _BLOCK):
@@ -64,7 +64,7 @@ def similar_pairs(
           continue
         yield a + i, b + j, float(match[i, j])
         found += 1
-        if found >= _MAX_PAIRS:
+        if found >= MAX_PAIRS:
           return
 
 
@@ -77,10 +77,12 @@ def _unit(prints) -> Float[np.ndarray, "n 2304"]:
 
 def likeness(a: UInt8[np.ndarray, "H W"], b: UInt8[np.ndarray, "h w"]) -> float:
   """Correlation of two pages in detail, after laying one on the other."""
-  fine_a, fine_b = (_detail(x, _FINE_GRID, 15) for x in (a, b))
+  # Not finer than the smaller page: enlarged, it would lack detail.
+  grid = max(_GRID, min(_FINE_GRID, *a.shape, *b.shape))
+  fine_a, fine_b = (_detail(x, grid, 15) for x in (a, b))
   (dx, dy), _ = cv2.phaseCorrelate(fine_a, fine_b)
   if max(abs(dx), abs(dy)) <= 8:
     move = np.array([[1, 0, -dx], [0, 1, -dy]], np.float32)
-    fine_b = cv2.warpAffine(fine_b, move, (_FINE_GRID, _FINE_GRID))
+    fine_b = cv2.warpAffine(fine_b, move, (grid, grid))
   power = float(np.sum(fine_a**2)) * float(np.sum(fine_b**2))
   return float(np.sum(fine_a * fine_b)) / max(power, 1e-9) ** 0.5

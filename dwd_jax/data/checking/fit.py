@@ -44,11 +44,8 @@ class Fit(NamedTuple):
   num_boxes: int
 
   def is_bad(self) -> bool:
-    """Whether the boxes hardly belong to the picture.
-
-    A negative ring is no fault: light objects on a dark ground fit, too.
-    """
-    return self.edge < 0.3 and abs(self.ring) < 0.45
+    """Whether the boxes hardly belong to the picture."""
+    return self.edge < 0.3 and self.ring < 0.45
 
   def is_loose(self) -> bool:
     """Whether the boxes are about right, but do not end at the ink."""

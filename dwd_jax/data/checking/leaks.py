@@ -11,7 +11,7 @@ from dwd_jax.data.checking import fingerprints
 from dwd_jax.data.checking.findings import Finding, listed, plural
 from dwd_jax.data.checking.measures import Measures
 
-MIN_SAME_BOXES = 5  # fewer may be alike by chance
+MIN_SAME_BOXES = 20  # fewer may be alike by chance, on cut-outs above all
 _MAX_COMPARED = 200  # similar pairs that are read again
 # How names of pages tell the piece of music. The last is for anything:
 # document-page-3, document_p3.
@@ -114,6 +114,8 @@ def _likenesses(pages, alike, unread) -> Iterator[Finding]:
   ):
     if pairs:
       more = f" ({unread} of them compared from afar only)" if unread else ""
+      if unread + _MAX_COMPARED >= fingerprints.MAX_PAIRS:
+        more += ", and there may be many more"
       yield Finding(
         level,
         "similar pictures",

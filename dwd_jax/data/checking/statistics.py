@@ -85,7 +85,9 @@ def tabulate(
       page.labels, minlength=num_classes
     )
   labels = np.concatenate([*(p.labels for p in pages), np.zeros(0, np.uint16)])
-  sizes = np.concatenate([*(p.sizes_hw for p in pages), np.zeros((0, 2))])
+  sizes = np.concatenate(
+    [*(p.sizes_hw for p in pages), np.zeros((0, 2), np.float32)]
+  )
   order = np.argsort(labels, kind="stable")
   labels, sizes = labels[order], sizes[order]
   ends = np.searchsorted(labels, np.arange(num_classes + 1))
