@@ -123,3 +123,22 @@ def test_save_png_keeps_the_colours(tmp_path):
   read = cv2.imread(str(tmp_path / "new" / "a.png"))
   assert read is not None
   np.testing.assert_array_equal(read[0, 0], [0, 0, 200])  # OpenCV reads BGR
+
+
+def test_boxes_picture_shows_classes_and_marked_boxes():
+  ink = np.zeros((120, 160), np.uint8)
+  truth = page([(0, *A), (1, *B), (0, *FAR)])
+  marked = np.array([False, False, True])
+  picture = visualize.boxes_picture(ink, truth, NAMES, marked, min_width_px=160)
+  assert picture.shape == (120, 160, 3)
+  for i, rgb in enumerate(
+    (visualize.class_rgb(0), visualize.class_rgb(1), visualize.WRONG_RGB)
+  ):
+    y0, x0 = truth.boxes_yxyx[i, :2].astype(int)
+    assert tuple(picture[y0 + 10, x0]) == rgb
+
+
+def test_neighbouring_classes_have_other_colours():
+  colours = np.array([visualize.class_rgb(c) for c in range(300)], int)
+  assert np.abs(np.diff(colours, axis=0)).max(axis=1).min() > 60
+  assert colours.min() >= 0 and colours.max() <= 255
