@@ -50,16 +50,20 @@ def find(
 
 
 def _finding(pages, reason: str, chosen: list[int]) -> Finding:
-  looked = f": {reason}" if reason else ""
+  remedy = "correct the coordinates"
+  if reason == _EXCHANGED:
+    remedy = "give each page its own annotation"
+  elif not reason:
+    remedy = (
+      "look at the overlays: pages or annotations exchanged, axes swapped,"
+      " another size of the picture?"
+    )
   return Finding(
     "error",
     "boxes of another picture",
     f"on {plural(len(chosen), 'page')} the boxes have nothing to do with the"
-    f" ink{looked}; {_names(pages, chosen)}",
-    "correct the coordinates"
-    if reason
-    else "look at the overlays: pages or"
-    " annotations exchanged, axes swapped, another size of the picture?",
+    f" ink{f': {reason}' if reason else ''}; {_names(pages, chosen)}",
+    remedy,
     tuple(chosen),
   )
 

@@ -142,17 +142,14 @@ def _name(checked: Checked, i: int) -> str:
 
 def _galleries(checked, drawn, sheets) -> Iterable[str]:
   marked = _kinds_of(checked.findings)
-  for title, chosen in (
-    ("Suspicious pages", [i for i in drawn if i in marked]),
-    *(
-      (f"Pages of {split}", [i for i in drawn if _split(checked, i) == split])
-      for split in checked.tables.splits
-    ),
-  ):
-    if not chosen:
+  groups = [("", "Suspicious pages", [i for i in drawn if i in marked])]
+  for split in checked.tables.splits:
+    rest = [i for i in drawn if i not in marked and _split(checked, i) == split]
+    groups.append((split, f"Pages of {split}", rest))
+  for split, title, chosen in groups:
+    if not chosen and split not in sheets:
       continue
     yield f"<h2>{_text(title)}</h2>"
-    split = title.removeprefix("Pages of ")
     if split in sheets:
       yield (
         f'<p><a href="{_text(sheets[split])}">Contact sheet</a>; below,'
