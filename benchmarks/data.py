@@ -1,6 +1,7 @@
 """Building records and reading training crops from them.
 
 python -m benchmarks.data --set=muscima_pp:v2.0:DIR [--set=...] [--json=FILE]
+python -m benchmarks.data --copies=100 --set=deepscores_v2:dense:DIR
 
 Build: pages a second with one thread, peak memory of the process, and what that
 means for the 255,385 pages of the complete DeepScoresV2. Read: training crops
@@ -9,6 +10,8 @@ original files, one crop for each page that it decodes, in the same run; both a
 second of CPU time (all threads) and of wall time.
 """
 
+import concurrent.futures
+import json
 import multiprocessing
 import pathlib
 import resource
@@ -41,30 +44,57 @@ def _data_cfg(name: str, data_dir: str) -> Any:
   return cfg
 
 
-def _build(name: str, data_dir: str, results) -> None:
+def copies(manual_dir: pathlib.Path, count: int, out: pathlib.Path) -> None:
+  """DeepScoresV2 of `count` pages, all of them the first of `manual_dir`.
+
+  The real set has as many annotations a page; a small sample of it does not
+  tell the cost of its JSON.
+  """
+  name = "deepscores_train.json"
+  data = json.loads((manual_dir / name).read_text(encoding="utf8"))
+  first, annotations = data["images"][0], data["annotations"]
+  data["images"], data["annotations"] = [], {}
+  for folder in ("images", "segmentation"):
+    (out / folder).mkdir(parents=True)
+  stem, ending = first["filename"].rsplit(".", 1)
+  for i in range(count):
+    ids = {key: f"{i + 1}{int(key):09d}" for key in first["ann_ids"]}
+    page = {"id": i, "filename": f"lg-{i}-aug-copy--page-1.{ending}"}
+    data["images"].append(first | page | {"ann_ids": list(ids.values())})
+    data["annotations"] |= {
+      ids[key]: annotations[key] | {"img_id": str(i)} for key in ids
+    }
+    new = page["filename"].rsplit(".", 1)[0]
+    for folder, old, end in (
+      ("images", stem, f".{ending}"),
+      ("segmentation", f"{stem}_seg", "_seg.png"),
+    ):
+      source = manual_dir / folder / (old + (".png" if "_" in end else end))
+      (out / folder / f"{new}{end}").symlink_to(source.absolute())
+  (out / name).write_text(json.dumps(data), encoding="utf8")
+
+
+def _build(name: str, data_dir: str) -> tuple[float, float, float, float]:
   """In a process of its own: seconds and peak memory of a build."""
   cfg = _data_cfg(name, data_dir)
   before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   start, cpu = time.perf_counter(), time.process_time()
   prepare.prepare(cfg, data_dir, workers=1)
-  results.put(
-    (
-      time.perf_counter() - start,
-      time.process_time() - cpu,
-      before / 1024,
-      resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    )
+  return (
+    time.perf_counter() - start,
+    time.process_time() - cpu,
+    before / 1024,
+    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
   )
 
 
 def build_row(name: str, data_dir: str) -> dict[str, Any]:
   """Builds a set and says how fast."""
   context = multiprocessing.get_context("spawn")
-  results = context.SimpleQueue()
-  process = context.Process(target=_build, args=(name, data_dir, results))
-  process.start()
-  wall_s, cpu_s, before_mib, peak_mib = results.get()
-  process.join()
+  with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+    wall_s, cpu_s, before_mib, peak_mib = pool.submit(
+      _build, name, data_dir
+    ).result()
   cfg = _data_cfg(name, data_dir)
   made = sources.builder_for(cfg.builder, data_dir, cfg.builder_config)
   splits = made.info.splits
@@ -202,11 +232,17 @@ def main(argv: list[str]) -> None:
   parser.add_argument("--batch_size", type=int, default=16)
   parser.add_argument("--batches", type=int, default=10, help="a timing")
   parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
+  parser.add_argument("--copies", type=int, default=0, help="see `copies`")
   args = parser.parse_args(argv)
   cv2.setNumThreads(1)
   built, read = [], []
   for name in args.sets:
     with tempfile.TemporaryDirectory() as folder:
+      if args.copies:
+        builder, config, manual_dir = name.split(":", 2)
+        out = pathlib.Path(folder) / "copies"
+        copies(pathlib.Path(manual_dir), args.copies, out)
+        name = f"{builder}:{config}:{out}"
       built.append(build_row(name, folder))
       print(built[-1], file=sys.stderr)
       read += read_rows(name, folder, args)

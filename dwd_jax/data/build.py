@@ -61,7 +61,7 @@ def parse_option(text: str, options: ml_collections.ConfigDict) -> None:
     return
   known = {"true": True, "1": True, "false": False, "0": False}
   try:
-    made = known[value.lower()] if kind is bool else kind(value)
+    made: Any = known[value.lower()] if kind is bool else kind(value)
   except (KeyError, ValueError):
     made = None
   if not equals or made is None:
