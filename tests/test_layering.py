@@ -34,7 +34,6 @@ LAYERS = """
 2.0  dwd_jax.models.dwd
 
 1.0  dwd_jax.data.images dwd_jax.data.transforms dwd_jax.data.vocabulary
-1.05 tfds_builders.image_headers
 1.1  tfds_builders.checks dwd_jax.data.tiles dwd_jax.data.box_index
 1.1  dwd_jax.data.masks
 1.15 tfds_builders.json_files tfds_builders.pixel_labels

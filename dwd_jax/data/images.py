@@ -5,6 +5,7 @@ import zlib
 
 import cv2
 import numpy as np
+import pyvips
 from jaxtyping import Shaped, UInt8
 
 from dwd_jax.errors import InputError
@@ -12,12 +13,13 @@ from dwd_jax.errors import InputError
 MAX_PIXELS = 1 << 28  # 16384 x 16384: a decoded page takes 256 MiB
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Start-of-frame markers of JPEG; C4, C8 and CC in that range mean other things.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def header_hw(data: bytes) -> tuple[int, int] | None:
-  """(height, width) that a PNG or JPEG header claims; None for other formats.
+  """(height, width) that a PNG, JPEG, TIFF or BMP claims; None: neither.
 
   Read before anything is decoded: a file of some kilobytes may claim a page
   that fills the memory.
@@ -25,8 +27,24 @@ def header_hw(data: bytes) -> tuple[int, int] | None:
   if data.startswith(_PNG_MAGIC) and len(data) >= 24:
     width, height = struct.unpack(">II", data[16:24])
     return height, width
-  if not data.startswith(_JPEG_MAGIC):
-    return None
+  if data.startswith(_JPEG_MAGIC):
+    return _jpeg_hw(data)
+  if data.startswith(b"BM") and len(data) >= 26:
+    if data[14:18] == b"\x0c\0\0\0":  # the header of OS/2: 16-bit sides
+      width, height = struct.unpack("<HH", data[18:22])
+    else:  # the height is negative where the rows go down
+      width, height = struct.unpack("<ii", data[18:26])
+    return abs(height), abs(width)
+  if data.startswith(_TIFF_MAGICS):
+    try:
+      page = pyvips.Image.tiffload_buffer(data)
+    except pyvips.Error:
+      return None
+    return page.height, page.width  # pyright: ignore
+  return None
+
+
+def _jpeg_hw(data: bytes) -> tuple[int, int] | None:
   at = 2
   while at + 9 <= len(data) and data[at] == 0xFF:
     marker = data[at + 1]
@@ -64,7 +82,7 @@ def png_fault(data: bytes) -> str:
 
 
 def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
-  """Decodes a PNG, JPEG (or other OpenCV format) to ink on paper.
+  """Decodes a PNG, JPEG, TIFF or BMP to ink on paper.
 
   Transparent pixels count as white, 16-bit samples are reduced to 8 bits, the
   EXIF orientation is applied, colours become grey. The tone of most pixels is
@@ -78,10 +96,15 @@ def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
     0 = paper, 255 = ink.
 
   Raises:
-    InputError: the bytes are no readable image or claim too many pixels.
+    InputError: the bytes are no readable image of these formats (OpenCV would
+      take others too, and any size they claim) or claim too many pixels.
   """
   hw = header_hw(data)
-  if hw is not None and hw[0] * hw[1] > MAX_PIXELS:
+  if hw is None:
+    raise InputError(
+      f"{filename}: not a readable PNG, JPEG, TIFF or BMP; convert the image"
+    )
+  if hw[0] * hw[1] > MAX_PIXELS:
     raise InputError(
       f"{filename}: {hw[1]} x {hw[0]} pixels are more than the"
       f" {MAX_PIXELS:,} allowed; scale the page down"
@@ -101,7 +124,7 @@ def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
     pixels = None
   if pixels is None:
     raise InputError(
-      f"{filename}: not a readable image; replace it by an intact PNG or JPEG"
+      f"{filename}: not a readable image; replace it by an intact one"
     )
   return normalize_polarity(to_grey(pixels))
 
@@ -126,6 +149,8 @@ def to_grey(
     return pixels[..., 0]
   if pixels.shape[2] == 3:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+  if pixels[..., 3].min() == 255:
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2GRAY)
   grey = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2GRAY).astype(np.uint16)
   alpha = pixels[..., 3].astype(np.uint16)
   return ((grey * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
