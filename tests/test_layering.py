@@ -89,6 +89,7 @@ LAYERS = """
 1.3  dwd_jax.engrave.mei_marks dwd_jax.engrave.mei_ensembles
 1.4  dwd_jax.engrave.mei_score dwd_jax.engrave.verovio_svg
 1.5  dwd_jax.engrave.clefs
+1.5  dwd_jax.engrave.strokes
 1.6  dwd_jax.engrave.labels
 1.7  dwd_jax.engrave.engraver
 1.8  dwd_jax.engrave.worker

@@ -26,7 +26,11 @@ def _parser() -> argparse.ArgumentParser:
     default=",".join(g.DEFAULT_FONTS),
     help=f"music fonts, of {','.join(g.ALL_FONTS)}",
   )
-  add("--vocabulary", default="deepscores_v1", help="names of the classes")
+  add(
+    "--vocabulary",
+    default="deepscores_v1",
+    help="names of the classes: deepscores_v1 or deepscores_v2",
+  )
   add("--workers", type=int, default=0, help="processes; 0 = one per core")
   add("--input", default="", help="folder of MusicXML, MEI or kern files")
   add("--width", type=int, default=1050, help="of a page, px")

@@ -67,7 +67,7 @@ def generate(
     pages: how many.
     seed: the same seed and versions give the same bytes, whatever `workers`.
     fonts: of verovio's music fonts, one is drawn for each score.
-    vocabulary: name of the classes, `deepscores_v1`.
+    vocabulary: name of the classes, `deepscores_v1` or `deepscores_v2`.
     workers: processes; 0 = one for every core.
     width: of a page, px.
     height: of a page, px.

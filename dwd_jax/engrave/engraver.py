@@ -90,14 +90,16 @@ def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
   space = task.staff_space * (1 + task.jitter * rng.uniform(-1, 1))
   px_per_unit = space / verovio_svg.UNITS_PER_SPACE
   toolkit.resetOptions()
-  toolkit.setOptions(_options(rng, task, font, px_per_unit))
+  words = vocabulary.get(task.vocabulary)
+  options = _options(rng, task, font, px_per_unit)
+  toolkit.setOptions({**options, **words.options})
   if task.path:
     pages = _MAX_PAGES
     if not toolkit.loadFile(task.path):
       raise ValueError("verovio cannot read it")
   else:
     pages = rng.choice((1, 1, 2))
-    score = ScoreWriter(rng, Weights(task.weights))
+    score = ScoreWriter(rng, Weights({**words.rates, **task.weights}))
     area = task.width * task.height / space**2 / _STANDARD_AREA
     measures = max(4, round(_MEASURES[score.kind] * area * pages))
     if not toolkit.loadData(score.write(measures)):

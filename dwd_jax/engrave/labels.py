@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from dwd_jax.engrave import clefs, outlines
 from dwd_jax.engrave.outlines import Bounds
+from dwd_jax.engrave.strokes import Strokes
 from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Group, Mark, Page
 from dwd_jax.engrave.vocabulary import Vocabulary
 
@@ -40,7 +41,8 @@ def page_objects(page: Page, vocabulary: Vocabulary) -> list[Found]:
 
   Returns:
     Symbols in drawing order, compound symbols after the parts that are classes
-    of their own.
+    of their own, staves at the end. What two voices share (a notehead, a dot)
+    is drawn twice, and is one symbol.
 
   Reference:
     Differs from DeepScores: flats are boxed whole, not their left half.
@@ -49,7 +51,14 @@ def page_objects(page: Page, vocabulary: Vocabulary) -> list[Found]:
   found = []
   for index, group in enumerate(page.groups):
     found += finder.objects(index, group)
-  return [item for item in found if item.name in vocabulary.known]
+  found += finder.staves()
+  once: dict[tuple, Found] = {}
+  for item in found:
+    name = vocabulary.label(item.name)
+    if name:
+      key = (name, *(round(v, 3) for v in item.bounds))
+      once.setdefault(key, item._replace(name=name))
+  return list(once.values())
 
 
 class _Finder:
@@ -58,12 +67,17 @@ class _Finder:
   def __init__(self, page: Page, vocabulary: Vocabulary):
     self.page = page
     self.names = vocabulary.glyphs
+    self.known = vocabulary.known
+    self.strokes = Strokes(page) if "stem" in self.known else None
     self.children: list[list[int]] = [[] for _ in page.groups]
     for index, group in enumerate(page.groups[1:], 1):
       self.children[group.parent].append(index)
 
   def objects(self, index: int, group: Group) -> Iterator[Found]:
     """The symbols directly in one group."""
+    if self.strokes is not None:
+      for name, parts in self.strokes.objects(group):
+        yield _found(name, parts)
     marks = [self.page.marks[i] for i in group.marks]
     if group.cls == "grpSym":
       yield from self._brace(marks)
@@ -85,18 +99,28 @@ class _Finder:
       for mark in marks:
         yield _found(f"fingering{mark.text.strip()}", [mark])
     elif group.cls == "tupletNum" and len(marks) != 1:
-      return  # 12 is not a 1 and a 2
+      if "tuplet1" in self.known:  # else, 12 is not a 1 and a 2
+        for mark in marks:
+          yield from self._glyph(group, mark)
     elif group.cls not in _NOT_SYMBOLS:
       for mark in marks:
         yield from self._glyph(group, mark)
       if group.cls in ("note", "chord") and "grace" in group.data:
         yield from self._grace(index, group)
 
+  def staves(self) -> Iterator[Found]:
+    """The staves, where they are a class."""
+    if self.strokes is not None:
+      for name, lines in self.strokes.staves():
+        yield _found(name, lines)
+
   def _glyph(self, group: Group, mark: Mark) -> Iterator[Found]:
     """A glyph that is a symbol by itself."""
     name = self.names.get(mark.code)
     if name is None or name.startswith("timeSig"):
       return
+    if name.startswith("notehead") and self.strokes is not None:
+      name += "OnLine" if self.strokes.is_on_line(mark) else "InSpace"
     if group.cls == "keyAccid":
       name = name.replace("accidental", "key")
     elif is_small(mark) and name.startswith(("note", "flag", "accidental")):
@@ -110,13 +134,13 @@ class _Finder:
       yield _found("brace", curved)
 
   def _meter(self, marks: list[Mark]) -> Iterator[Found]:
-    """Digits one by one, but 12 and 16 as one symbol."""
+    """Digits one by one, but 12 and 16 as one symbol where it is a class."""
     rows: dict[int, list[Mark]] = {}
     for mark in marks:
       rows.setdefault(round(mark.matrix[5]), []).append(mark)
     for row in rows.values():
       two = _TWO_DIGITS.get(tuple(mark.code for mark in row), "")
-      if two:
+      if two in self.known:
         yield _found(two, row)
         continue
       for mark in row:

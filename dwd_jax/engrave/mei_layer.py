@@ -168,6 +168,7 @@ class LayerWriter:
     if rate and not self.cue and self._happens(rate):
       return "chord", self._chord(slot, head, position)
     content = self._accidental(bool(self.cue)) + self._articulation()
+    head += self._tremolo(slot)
     self.out.append(
       f"<note {head}{self._pitch(position)}{self.stems}{self.cue}>"
       f"{content}</note>"
@@ -179,6 +180,7 @@ class LayerWriter:
     positions = [position]
     for _ in range(size - 1):
       positions.append(positions[-1] - self.rng.choice((2, 2, 3, 3, 5, 1)))
+    head += self._tremolo(slot)
     self.out.append(f"<chord {head}{self.stems}>{self._articulation()}")
     for p in positions:
       if p >= -6:
@@ -220,6 +222,14 @@ class LayerWriter:
         f"{self.stems}>{self._accidental(True)}</note>"
       )
     self.out.append("</beam>")
+
+  def _tremolo(self, slot: Slot) -> str:
+    """None, or the attribute for strokes through the stem."""
+    can = not (self.cue or slot.beamed) and slot.dur in ("2", "4", "8")
+    if not (can and self.weights.rates["tremolo"] and self._happens("tremolo")):
+      return ""
+    strokes = self.weights.pick(self.rng, "tremolo").removeprefix("tremolo")
+    return f' stem.mod="{strokes}slash"'
 
   def _happens(self, rate: str) -> bool:
     return self.weights.happens(self.rng, rate)

@@ -99,6 +99,35 @@ _PATTERNS: dict[int, tuple[tuple[float, str], ...]] = {
   ),
   256: ((4, "nbreve"), (2, "rbreve"), (2, "n1 n1"), (1, "n1 r1")),
 }
+# Beats for vocabularies that have names for these numbers.
+_RARE: dict[int, tuple[str, ...]] = {
+  32: (
+    "7{ [ n16 n16 n16 n16 n16 n16 n16 ] }",
+    "7{ n8. [ n16 n16 n16 n16 ] }",
+    "9{ [ n32 n32 n32 n32 n32 n32 n32 n32 n32 ] }",
+    "9{ n8 [ n16 n16 n32 ] }",
+    "11{ n8 [ n16 n16 n16 n32 ] }",
+    "12{ n8 n8 [ n16 n16 ] }",
+    "13{ n8 r8 [ n16 n16 n32 ] }",
+  ),
+  48: (
+    "2{ [ n8 n8 ] }",
+    "2{ n8 r8 }",
+    "4{ [ n8 n8 n8 n8 ] }",
+    "4{ n4 r8 n8 }",
+    "8{ [ n16 n16 n16 n16 n16 n16 n16 n16 ] }",
+    "8{ n8 r8 [ n8 n16 n16 ] }",
+  ),
+  96: (
+    "2{ n4 n4 }",
+    "4{ n4 n4 n4 n4 }",
+    "8{ [ n8 n8 n8 n8 ] [ n8 n8 n8 n8 ] }",
+    "8{ n4 n4 n4 r8 n8 }",
+  ),
+}
+_BASES = {
+  2: 3, 3: 2, 4: 3, 5: 4, 6: 4, 7: 4, 8: 6, 9: 8, 11: 8, 12: 8, 13: 8,
+}  # fmt: skip
 _SPANS = {32: 12, 64: 4, 96: 1, 128: 1.5, 256: 40}  # weights of lengths
 _CUE_SPANS = {32: 4, 64: 4, 96: 1, 128: 3, 256: 60}
 
@@ -113,7 +142,7 @@ def parse(pattern: str) -> tuple[Node, ...]:
     elif token in ("]", "}"):
       opening, nodes = stack.pop()
       num = int(opening[:-1]) if opening != "[" else 0
-      base = {3: 2, 5: 4, 6: 4}.get(num, 0)
+      base = _BASES.get(num, 0)
       stack[-1][1].append(Bundle(num, base, tuple(nodes)))
     else:
       dur = token[1:].rstrip(".")
@@ -145,7 +174,7 @@ def fill_measure(
 
   Args:
     rng: the source of chance.
-    weights: rate of `ladder`.
+    weights: rates of `ladder` and `rare_tuplet`.
     count: upper number of the meter.
     unit: lower number of the meter.
     cue: longer notes, as cues have.
@@ -170,10 +199,18 @@ def fill_measure(
       length = rng.choices(fitting, [spans[s] for s in fitting])[0]
     if length == 32 and not cue and weights.happens(rng, "ladder"):
       nodes += _ladder(rng, length)
+    elif not cue and _is_rare(rng, weights, length):
+      nodes += parse(rng.choice(_RARE[length]))
     else:
       nodes += parse(_choose(rng, length, cue))
     at += max(1, length // 32) if unit < 8 else 1
   return nodes
+
+
+def _is_rare(rng: random.Random, weights: Weights, length: int) -> bool:
+  """Whether to write a tuplet of an unusual number."""
+  rate = weights.rates["rare_tuplet"]
+  return rate > 0 and length in _RARE and weights.happens(rng, "rare_tuplet")
 
 
 def _choose(rng: random.Random, length: int, cue: bool) -> str:

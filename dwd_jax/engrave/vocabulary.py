@@ -23,17 +23,29 @@ class Vocabulary:
   Attributes:
     name: as given to `--vocabulary`.
     names: class names in the order of their ids.
-    glyphs: SMuFL code point -> class name; codes without a class are absent.
+    glyphs: SMuFL code point -> symbol; codes without a class are absent.
+    renamed: symbol -> class name, where it is not the same.
+    options: of verovio, to draw the symbols as the classes need it.
+    rates: how often the writer of scores writes what other vocabularies lack;
+      see `weights.RATES`.
   """
 
   name: str
   names: tuple[str, ...]
   glyphs: Mapping[int, str]
+  renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  options: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+  rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def known(self) -> frozenset[str]:
     """The names, for look-ups."""
     return frozenset(self.names)
+
+  def label(self, symbol: str) -> str:
+    """The class name of a symbol, "" if it has none."""
+    name = self.renamed.get(symbol, symbol)
+    return name if name in self.known else ""
 
 
 def _run(first: int, names: str) -> dict[int, str]:
@@ -109,6 +121,24 @@ _GLYPHS_V1: dict[int, str] = {
   0xE886: "tuplet6",
 }
 
+_GLYPHS_V2: dict[int, str] = {
+  **_GLYPHS_V1,
+  **_run(0xE220, "tremolo1 tremolo2 tremolo3 tremolo4 tremolo5"),
+  **_run(0xE523, "dynamicR dynamicS dynamicZ"),
+  **_run(0xE881, " ".join(f"tuplet{digit}" for digit in range(1, 10))),
+}
+# Symbols of the first vocabulary that the second one calls otherwise.
+_RENAMED_V2: dict[str, str] = {
+  **{f"{letter}Clef{c}": f"clef{letter.upper()}"
+     for letter in "gf" for c in ("", "Change")},
+  **{f"cClef{line}{c}": f"clefC{line}"
+     for line in ("Alto", "Tenor") for c in ("", "Change")},
+  "unpitchedPercussionClef1": "clefUnpitchedPercussion",
+  "dynamicPiano": "dynamicP",
+  "dynamicMezzo": "dynamicM",
+  "dynamicForte": "dynamicF",
+}  # fmt: skip
+
 
 def _read_names(file: str) -> tuple[str, ...]:
   rows = (_HERE / file).read_text().split()
@@ -121,7 +151,9 @@ def get(name: str) -> Vocabulary:
 
   Args:
     name: `deepscores_v1`, the 124 classes of DeepScores (Tuggener et al.,
-      ICPR 2018), in the order of its class_names.csv.
+      ICPR 2018), in the order of its class_names.csv; `deepscores_v2`, the
+      136 of DeepScoresV2 (Tuggener et al., ICPR 2020), annotation set
+      "deepscores", in the order of its category ids.
 
   Returns:
     The vocabulary.
@@ -131,4 +163,16 @@ def get(name: str) -> Vocabulary:
   """
   if name == "deepscores_v1":
     return Vocabulary(name, _read_names("deepscores_v1.csv"), _GLYPHS_V1)
-  raise InputError(f"vocabulary {name!r} is unknown; use deepscores_v1")
+  if name == "deepscores_v2":
+    return Vocabulary(
+      name,
+      _read_names("deepscores_v2.csv"),
+      _GLYPHS_V2,
+      _RENAMED_V2,
+      # Letters have classes, not their combinations.
+      {"dynamSingleGlyphs": True},
+      {"tremolo": 0.04, "rare_tuplet": 0.06},
+    )
+  raise InputError(
+    f"vocabulary {name!r} is unknown; use deepscores_v1 or deepscores_v2"
+  )

@@ -41,6 +41,10 @@ RATES: dict[str, float] = {
   "volta": 0.3,  # a repeat
   "lyrics": 0.8,  # a score for voices
   "title": 0.35,  # a score
+  # A vocabulary that has names for them sets its own values; 0 draws nothing
+  # from the generator of random numbers, so that old seeds stay what they are.
+  "tremolo": 0.0,  # a note or chord with a stem of its own
+  "rare_tuplet": 0.0,  # a beat: 2, 4, 7, 8, 9, 11, 12, 13 notes
 }
 
 # Relative weights, each group used where one of it has to be chosen. Names of
@@ -133,6 +137,7 @@ CHOICES: dict[str, dict[str, float]] = {
     "cClefAlto": 4.0,
     "cClefTenor": 4.0,
   },
+  "tremolo": {f"tremolo{strokes}": 1.0 for strokes in range(1, 6)},
   "multi_rest": {"restHBar": 1.0, "restLonga": 0.8, "restMaxima": 0.8},
 }
 

@@ -1,0 +1,139 @@
+"""What DeepScoresV2 names and is no glyph: strokes, spans, lines, brackets."""
+
+from collections.abc import Iterator
+
+from dwd_jax.engrave import outlines
+from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Group, Mark, Page
+
+# Groups whose marks are one symbol together.
+_WHOLE = {
+  "slur": "slur",
+  "tie": "tie",
+  "lv": "tie",  # a tie to nowhere
+  "octave": "ottavaBracket",
+  "tupletBracket": "tupletBracket",
+  "multiRestNum": "restHNr",
+}
+# Groups with one symbol for every stroke; a tremolo between two notes is drawn
+# with bars, too.
+_EACH = {
+  "beam": ("beam", "polygon"),
+  "fTrem": ("beam", "polygon"),
+  "ledgerLines": ("legerLine", "path"),
+}
+_STEM_WIDTH = 0.4  # staff spaces; the slash of a grace note is wider
+_OFF_GRID = 0.25  # half spaces between a notehead and the lines of its staff
+
+
+class Strokes:
+  """Finds the strokes of one page."""
+
+  def __init__(self, page: Page):
+    """Stores the page."""
+    self.page = page
+    self._known_lines: dict[int, list[Mark]] = {}
+
+  def objects(self, group: Group) -> Iterator[tuple[str, list[Mark]]]:
+    """The symbols directly in one group, but staves.
+
+    Args:
+      group: of the page.
+
+    Yields:
+      (class name, what it is drawn with).
+    """
+    marks = [self.page.marks[i] for i in group.marks]
+    if not marks:
+      return
+    if group.cls in _WHOLE:
+      yield _WHOLE[group.cls], marks
+    elif group.cls in _EACH:
+      name, tag = _EACH[group.cls]
+      for mark in marks:
+        if mark.tag == tag:
+          yield name, [mark]
+    elif group.cls == "hairpin":
+      yield self._hairpin(marks), marks
+    elif group.cls == "stem":
+      for mark in marks:
+        width = (mark.bounds[2] - mark.bounds[0]) / UNITS_PER_SPACE
+        if mark.tag == "path" and width < _STEM_WIDTH:
+          yield "stem", [mark]
+
+  def staves(self) -> Iterator[tuple[str, list[Mark]]]:
+    """One symbol for each staff of each system.
+
+    Verovio draws the lines measure by measure.
+
+    Yields:
+      ("staff", its lines).
+    """
+    found: dict[tuple[int, int], list[Mark]] = {}
+    for index, group in enumerate(self.page.groups):
+      lines = self._lines(index) if group.cls == "staff" else []
+      if lines:
+        key = (self._above(group, "system"), round(_middle(lines[0])))
+        found.setdefault(key, []).extend(lines)
+    for lines in found.values():
+      yield "staff", lines
+
+  def is_on_line(self, mark: Mark) -> bool:
+    """Whether a notehead is on a line of its staff, or on a leger line.
+
+    Args:
+      mark: the notehead; between the lines counts as "in space".
+    """
+    index = self._above(self.page.groups[mark.group], "staff")
+    step = self._step(index, mark)
+    if abs(step - round(step)) > _OFF_GRID:
+      # Written in one staff and drawn in another, of another grid.
+      others = [i for i, g in enumerate(self.page.groups) if g.cls == "staff"]
+      step = min((self._step(i, mark) for i in others), key=abs, default=step)
+    return round(step) % 2 == 0
+
+  def _step(self, index: int, mark: Mark) -> float:
+    """Half spaces from the upper line of a staff to a notehead."""
+    lines = self._lines(index) if index >= 0 else []
+    if not lines:
+      return 0.0
+    top, bottom = _middle(lines[0]), _middle(lines[-1])
+    space = (bottom - top) / (len(lines) - 1) if len(lines) > 1 else 0.0
+    return (mark.matrix[5] - top) / ((space or UNITS_PER_SPACE) / 2)
+
+  def _lines(self, index: int) -> list[Mark]:
+    """The lines of one measure of a staff, from top to bottom."""
+    if index not in self._known_lines:
+      marks = [self.page.marks[i] for i in self.page.groups[index].marks]
+      lines = sorted((m for m in marks if m.tag == "path"), key=_middle)
+      self._known_lines[index] = lines
+    return self._known_lines[index]
+
+  def _above(self, group: Group, cls: str) -> int:
+    """The index of the nearest group of a class around a group, or -1."""
+    index = group.parent
+    while index >= 0 and self.page.groups[index].cls != cls:
+      index = self.page.groups[index].parent
+    return index
+
+  def _hairpin(self, marks: list[Mark]) -> str:
+    """Opening or closing; a part of a hairpin has two lines and no corner."""
+    points = [p for m in marks for p in self._points(m)]
+    left = min(x for x, _ in points)
+    right = max(x for x, _ in points)
+    spread = [0.0, 0.0]
+    for side, end in enumerate((left, right)):
+      ys = [y for x, y in points if abs(x - end) < 1]
+      spread[side] = max(ys) - min(ys)
+    opening = spread[0] < spread[1]
+    return f"dynamic{'Crescendo' if opening else 'Diminuendo'}Hairpin"
+
+  def _points(self, mark: Mark) -> list[tuple[float, float]]:
+    """The corners of a polyline as it is drawn; page units up to a shift."""
+    drawn = self.page.body[mark.drawn[0]]
+    numbers = outlines.numbers(drawn.partition(' points="')[2].split('"')[0])
+    return list(zip(numbers[0::2], numbers[1::2], strict=True))
+
+
+def _middle(mark: Mark) -> float:
+  """The height of a line."""
+  return (mark.bounds[1] + mark.bounds[3]) / 2
