@@ -38,6 +38,7 @@ LAYERS = """
 1.1  dwd_jax.data.masks
 1.15 tfds_builders.json_files tfds_builders.pixel_labels
 1.2  tfds_builders.examples
+1.15 tfds_builders.deepscores.deepscores_names
 1.2  tfds_builders.deepscores.deepscores_parsing
 1.16 tfds_builders.deepscores_v2.deepscores_v2_index
 1.2  tfds_builders.deepscores_v2.deepscores_v2_parsing

@@ -1,16 +1,14 @@
 """DeepScores (2017) folders -> pages, boxes, labels; no TFDS in here."""
 
-import csv
 import dataclasses
-import importlib.resources
 import pathlib
 from typing import Any
 
 import numpy as np
 
-from dwd_jax.data import vocabulary
 from dwd_jax.errors import InputError
 from tfds_builders import checks, pixel_labels
+from tfds_builders.deepscores import deepscores_names
 
 SPLITS = ("train", "val", "test")
 FOLDERS = {
@@ -19,7 +17,6 @@ FOLDERS = {
   "ipad_2017": "DeepScores_ipad_2017",
 }
 _SCANS = ("300dpi_2017", "ipad_2017")
-_VOCABULARY = "deepscores_v1"
 _LAYOUT = "see the README of tfds_builders/deepscores for the layout"
 
 
@@ -71,7 +68,7 @@ def read_data_set(
   images_dir = checks.require_dir(_find(root, "images_png"), _LAYOUT)
   annotations = checks.require_dir(_find(root, "xml_annotations"), _LAYOUT)
   lists = checks.require_dir(root / "train_val_test", _LAYOUT)
-  class_names = _class_names(root, report)
+  class_names = deepscores_names.of_folder(root, report)
   images = checks.list_images(images_dir)
   have_annotation = {p.stem for p in annotations.glob("*.xml")}
 
@@ -106,8 +103,9 @@ def read_data_set(
     splits |= {"test": merged} if merged else {}
   for name in sorted((set(images) | have_annotation) - set(seen)):
     report.add("pages skipped: in no split list", name)
-  known = set(vocabulary.names_of(_VOCABULARY)).issuperset(class_names)
-  return checks.DataSet(class_names, splits, _VOCABULARY if known else "")
+  return checks.DataSet(
+    class_names, splits, deepscores_names.vocabulary_of(class_names)
+  )
 
 
 def _data_set_folder(root: pathlib.Path, config: str) -> pathlib.Path:
@@ -152,43 +150,6 @@ def _missing(
 def _find(root: pathlib.Path, name: str) -> pathlib.Path:
   nested = root / "segmentation_detection" / name
   return nested if nested.is_dir() else root / name
-
-
-def _class_names(
-  root: pathlib.Path, report: checks.BuildReport
-) -> tuple[str, ...]:
-  nested = root / "DeepScores_classification" / "class_names.csv"
-  for path in (nested, root / "class_names.csv"):
-    if path.exists():
-      return read_class_names(path)
-  report.add("class_names.csv missing: the 124 known names taken", root.name)
-  known = importlib.resources.files("dwd_jax") / "engrave/deepscores_v1.csv"
-  with importlib.resources.as_file(known) as path:
-    return read_class_names(path)
-
-
-def read_class_names(path: pathlib.Path) -> tuple[str, ...]:
-  """Names by id from lines `id,name` with ids 0, 1, 2, ... in any order."""
-  names: dict[int, str] = {}
-  try:
-    rows = list(csv.reader(checks.read_text(path).splitlines()))
-  except csv.Error as e:
-    raise InputError(f"{path}: not a CSV file ({e}); correct it") from None
-  for n, row in enumerate(rows, 1):
-    row = [cell.strip() for cell in row]
-    if not any(row):
-      continue
-    # A short number: turning many digits into one takes long, or fails.
-    if len(row) != 2 or not (row[0].isdecimal() and len(row[0]) < 10):
-      raise InputError(f"{path}: line {n} is not `id,name`; correct it")
-    if not row[1] or not row[1].isprintable() or len(row[1]) > 200:
-      raise InputError(f"{path}: line {n} has no usable name; correct it")
-    if int(row[0]) in names or row[1] in names.values():
-      raise InputError(f"{path}: line {n} repeats an id or a name; correct it")
-    names[int(row[0])] = row[1]
-  if not names or sorted(names) != list(range(len(names))):
-    raise InputError(f"{path}: the ids must be 0, 1, 2, ...; number them so")
-  return tuple(names[i] for i in range(len(names)))
 
 
 def _read_list(path: pathlib.Path, seen: dict[str, pathlib.Path]) -> list[str]:

@@ -1,20 +1,17 @@
 """Folders of symbol images -> records; no TFDS in here."""
 
-import importlib.resources
 import pathlib
 
 import numpy as np
 
-from dwd_jax.data import vocabulary
 from dwd_jax.errors import InputError
 from tfds_builders import checks
-from tfds_builders.deepscores import deepscores_parsing
+from tfds_builders.deepscores import deepscores_names, deepscores_parsing
 from tfds_builders.symbols import symbols_crops
 
 _LAYOUT = "see the README of tfds_builders/symbols for the layout"
 _IMAGES = ("images", "images_png")
 _ANNOTATIONS = ("xml_data_gt", "xml_annotations")
-_VOCABULARY = "deepscores_v1"
 _PICKLES = (".pkl", ".pickle", ".p")
 
 
@@ -76,9 +73,10 @@ def read_data_set(
     raise InputError(
       f"{images_dir}: two names differ only in -- and /; rename one of them"
     )
-  names = _class_names(root, report)
-  known = set(vocabulary.names_of(_VOCABULARY)).issuperset(names)
-  return checks.DataSet(names, {"train": pages}, _VOCABULARY if known else "")
+  # Where the list is missing, the original takes it from the pages' folder.
+  names = deepscores_names.of_folder(root, report)
+  vocabulary = deepscores_names.vocabulary_of(names)
+  return checks.DataSet(names, {"train": pages}, vocabulary)
 
 
 def read_page(
@@ -115,20 +113,6 @@ def read_page(
   off = (boxes[:, :2] + boxes[:, 2:] - np.array(parsed.ink.shape)) / 2
   i = int(rows[np.argmin(np.hypot(off[:, 0], off[:, 1]))])
   return symbols_crops.symbol_first(parsed, i)
-
-
-def _class_names(
-  root: pathlib.Path, report: checks.BuildReport
-) -> tuple[str, ...]:
-  nested = root / "DeepScores_classification" / "class_names.csv"
-  for path in (nested, root / "class_names.csv"):
-    if path.exists():
-      return deepscores_parsing.read_class_names(path)
-  # The original takes them from the folder of the pages.
-  report.add("class_names.csv missing: the 124 known names taken", root.name)
-  known = importlib.resources.files("dwd_jax") / "engrave/deepscores_v1.csv"
-  with importlib.resources.as_file(known) as path:
-    return deepscores_parsing.read_class_names(path)
 
 
 def _find(root: pathlib.Path, names: tuple[str, ...]) -> pathlib.Path:
