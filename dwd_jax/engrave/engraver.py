@@ -141,7 +141,7 @@ def _options(
     "xmlIdSeed": 1,
     "smuflTextFont": "none",
     "svgFormatRaw": True,
-    "svgAdditionalAttribute": ["note@grace", "chord@grace"],
+    "svgAdditionalAttribute": list(verovio_svg.ATTRIBUTES),
   }
 
 

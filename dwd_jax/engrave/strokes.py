@@ -22,7 +22,6 @@ _EACH = {
   "ledgerLines": ("legerLine", "path"),
 }
 _STEM_WIDTH = 0.4  # staff spaces; the slash of a grace note is wider
-_OFF_GRID = 0.25  # half spaces between a notehead and the lines of its staff
 
 
 class Strokes:
@@ -81,19 +80,34 @@ class Strokes:
     """Whether a notehead is on a line of its staff, or on a leger line.
 
     Args:
-      mark: the notehead; between the lines counts as "in space".
+      mark: the notehead; between the lines counts as "in space". It may be
+        written in one staff and drawn in the one that its note or chord names.
     """
-    index = self._above(self.page.groups[mark.group], "staff")
-    step = self._step(index, mark)
-    if abs(step - round(step)) > _OFF_GRID:
-      # Written in one staff and drawn in another, of another grid.
-      others = [i for i, g in enumerate(self.page.groups) if g.cls == "staff"]
-      step = min((self._step(i, mark) for i in others), key=abs, default=step)
-    return round(step) % 2 == 0
+    index = mark.group
+    group = self.page.groups[mark.group]
+    number = ""
+    while group.cls != "staff" and group.parent >= 0:
+      number = number or group.data.get("staff", "")
+      index, group = group.parent, self.page.groups[group.parent]
+    if number and group.cls == "staff":
+      index = self._neighbour(index, number)
+    return round(self._step(index, mark)) % 2 == 0
+
+  def _neighbour(self, index: int, number: str) -> int:
+    """The staff of that number beside another one, or that one itself."""
+    parent = self.page.groups[index].parent
+    found = (
+      other
+      for other, group in enumerate(self.page.groups)
+      if group.cls == "staff"
+      and group.parent == parent
+      and group.data.get("n") == number
+    )
+    return next(found, index)
 
   def _step(self, index: int, mark: Mark) -> float:
     """Half spaces from the upper line of a staff to a notehead."""
-    lines = self._lines(index) if index >= 0 else []
+    lines = self._lines(index)
     if not lines:
       return 0.0
     top, bottom = _middle(lines[0]), _middle(lines[-1])

@@ -16,6 +16,11 @@ from dwd_jax.engrave.outlines import Bounds, Matrix
 from dwd_jax.engrave.svg_text import TextSetter
 
 UNITS_PER_SPACE = 180  # verovio units between two staff lines at scale 100
+# What the labels need to know and no drawing tells: `svgAdditionalAttribute`.
+ATTRIBUTES = (
+  *("note@grace", "chord@grace"),
+  *("note@staff", "chord@staff", "staff@n"),
+)
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _GLYPH = re.compile(r"#?([0-9A-F]{4,5})-")

@@ -8,6 +8,7 @@ from dwd_jax.engrave import labels, verovio_svg, vocabulary
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.weights import Weights
 
+V1, V2 = "deepscores_v1", "deepscores_v2"
 WIDTH, HEIGHT, PX = 1050, 1485, 0.05  # 9 px a staff space
 
 _MEI = """<?xml version="1.0" encoding="UTF-8"?>
@@ -17,8 +18,10 @@ _MEI = """<?xml version="1.0" encoding="UTF-8"?>
 <section>{measures}</section></score></mdiv></body></music></mei>"""
 
 
-def svg_of(mei: str, font: str = "Leipzig") -> str:
-  """The first page of a score."""
+def svg_of(
+  mei: str, font: str = "Leipzig", words: str = V1, **more: str
+) -> str:
+  """The first page of a score; `more` are options of verovio."""
   verovio.enableLog(verovio.LOG_OFF)
   toolkit = verovio.toolkit()
   toolkit.setOptions(
@@ -28,36 +31,47 @@ def svg_of(mei: str, font: str = "Leipzig") -> str:
       "footer": "none",
       "smuflTextFont": "none",
       "svgFormatRaw": True,
-      "svgAdditionalAttribute": ["note@grace", "chord@grace"],
+      "svgAdditionalAttribute": list(verovio_svg.ATTRIBUTES),
+      **vocabulary.get(words).options,
+      **more,
     }
   )
   assert toolkit.loadData(mei)
   return toolkit.renderToSVG(1)
 
 
-def random_page(seed: int, font: str, measures: int = 12) -> verovio_svg.Page:
+def random_page(
+  seed: int, font: str, measures: int = 12, words: str = V1
+) -> verovio_svg.Page:
   """A page of random music."""
-  mei = ScoreWriter(random.Random(seed), Weights()).write(measures)
-  return verovio_svg.read_page(svg_of(mei, font), font)
+  weights = Weights(vocabulary.get(words).rates)
+  mei = ScoreWriter(random.Random(seed), weights).write(measures)
+  return verovio_svg.read_page(svg_of(mei, font, words), font)
 
 
-def objects(page: verovio_svg.Page) -> list[labels.Found]:
+def objects(page: verovio_svg.Page, words: str = V1) -> list[labels.Found]:
   """Its symbols."""
-  return labels.page_objects(page, vocabulary.get("deepscores_v1"))
+  return labels.page_objects(page, vocabulary.get(words))
 
 
-def names(
+def measure(
   layer: str,
   marks: str = "",
   clef: str = 'shape="G" line="2"',
   signs: str = "",
   font: str = "Leipzig",
-) -> list[str]:
-  """Classes found in one measure of one staff."""
+  words: str = V1,
+) -> list[labels.Found]:
+  """What is found in one measure of one staff."""
   staff = f'<staffDef n="1" lines="5"><clef {clef}/>{signs}</staffDef>'
-  measure = (
+  content = (
     f'<measure n="1"><staff n="1"><layer n="1">{layer}</layer>'
     f"</staff>{marks}</measure>"
   )
-  svg = svg_of(_MEI.format(staves=staff, measures=measure), font)
-  return [f.name for f in objects(verovio_svg.read_page(svg, font))]
+  svg = svg_of(_MEI.format(staves=staff, measures=content), font, words)
+  return objects(verovio_svg.read_page(svg, font), words)
+
+
+def names(layer: str, **more: str | int) -> list[str]:
+  """Classes found in one measure of one staff; see `measure`."""
+  return [found.name for found in measure(layer, **more)]

@@ -56,27 +56,34 @@ def _edge_errors(page, found):
 
 def _has_own_drawing(found):
   """A clef and its octave number are one glyph: not to be drawn alone."""
-  words = vocabulary.get("deepscores_v1")
+  words = vocabulary.get(helpers.V1)
   clef = "Clef" in found.name or found.name.startswith("clef")
   known = words.glyphs.get(found.marks[0].code, "cClef")
   return not clef or found.name.startswith(known)
 
 
 @pytest.mark.parametrize(
-  ("seed", "font"),
-  [(1, "Leipzig"), (2, "Bravura"), (3, "Leland"), (4, "Gootville")],
+  ("seed", "font", "words"),
+  [
+    (1, "Leipzig", helpers.V1),
+    (2, "Bravura", helpers.V1),
+    (3, "Leland", helpers.V1),
+    (4, "Gootville", helpers.V1),
+    (1, "Leipzig", helpers.V2),
+    (7, "Leland", helpers.V2),
+  ],
 )
-def test_edges_are_within_a_pixel_of_the_ink(seed, font):
+def test_edges_are_within_a_pixel_of_the_ink(seed, font, words):
   """Every symbol is drawn alone, where it is, without what touches it.
 
   Staff lines, stems and neighbours run through most symbols of a page, so an
   edge can only be judged on the symbol's own ink: the elements that its box
   was measured from, drawn at the page's scale and sub-pixel position.
   """
-  page = helpers.random_page(seed, font)
+  page = helpers.random_page(seed, font, words=words)
   errors = [
     _edge_errors(page, found)
-    for found in helpers.objects(page)
+    for found in helpers.objects(page, words)
     if _has_own_drawing(found)
   ]
   assert len(errors) > 100

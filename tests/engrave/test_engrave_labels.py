@@ -86,6 +86,10 @@ def _grace(more):
      {"restLonga": 1, "restDoubleWhole": 1, "restWhole": 1}),
     ("the longest rest", {"layer": '<rest dur="maxima"/>'},
      {"restMaxima": 1}),
+    ("a head that two voices share is one",
+     {"layer": '<note dur="4" pname="b" oct="4" stem.dir="up"/></layer>'
+               '<layer n="2"><note dur="4" pname="b" oct="4" '
+               'stem.dir="down"/>'}, {"noteheadBlack": 1}),
     ("double dots are two", {"layer": '<note dur="4" dots="2" pname="b" '
                                       'oct="4"/>'}, {"augmentationDot": 2}),
     ("staccato knows its side",
@@ -142,5 +146,5 @@ def test_every_symbol_has_a_name_of_the_vocabulary():
 
 
 def test_unknown_vocabulary():
-  with pytest.raises(InputError, match="deepscores_v1"):
+  with pytest.raises(InputError, match="deepscores_v1 or deepscores_v2"):
     vocabulary.get("klingon")

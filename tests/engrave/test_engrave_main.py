@@ -33,6 +33,11 @@ def test_writes_pages_and_says_so(tmp_path, capsys):
     ("not a number", ["--weights=grace"], "--weights: 'grace'"),
     ("unknown weight", ["--weights=grase=1"], "did you mean 'grace'"),
     ("unknown font", ["--font=Arial"], "font Arial is unknown"),
+    (
+      "unknown vocabulary",
+      ["--vocabulary=klingon"],
+      "use deepscores_v1 or deepscores_v2",
+    ),
     ("no pages", ["--pages=-4"], "pages=-4"),
   ],
 )

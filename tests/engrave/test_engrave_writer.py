@@ -1,5 +1,6 @@
 """The writer of random scores: rhythms, weights, determinism."""
 
+import hashlib
 import random
 
 import pytest
@@ -26,19 +27,38 @@ def _ticks(nodes, factor=1.0):
 
 @pytest.mark.parametrize("meter", _METERS)
 @pytest.mark.parametrize("cue", [False, True], ids=["plain", "cue"])
-def test_measures_are_full(meter, cue):
+@pytest.mark.parametrize("rare", [0.0, 0.5], ids=["usual", "rare_tuplets"])
+def test_measures_are_full(meter, cue, rare):
   count, unit = (int(n) for n in meter.split("/"))
   rng = random.Random(meter)
   for _ in range(50):
-    nodes = mei_rhythm.fill_measure(rng, Weights(), count, unit, cue)
+    weights = Weights({"rare_tuplet": rare})
+    nodes = mei_rhythm.fill_measure(rng, weights, count, unit, cue)
     assert _ticks(nodes) == pytest.approx(mei_rhythm.WHOLE * count / unit)
 
 
 def test_every_pattern_is_as_long_as_its_beat():
-  for length, patterns in mei_rhythm._PATTERNS.items():
-    for _, pattern in patterns:
-      nodes = mei_rhythm.parse(pattern)
-      assert _ticks(nodes) == pytest.approx(length), pattern
+  every = [
+    (length, pattern)
+    for length, patterns in mei_rhythm._PATTERNS.items()
+    for _, pattern in patterns
+  ]
+  for length, patterns in mei_rhythm._RARE.items():
+    every += [(length, pattern) for pattern in patterns]
+  for length, pattern in every:
+    nodes = mei_rhythm.parse(pattern)
+    assert _ticks(nodes) == pytest.approx(length), pattern
+
+
+def test_scores_are_those_of_the_first_release():
+  """The digest was taken before the writer knew tremolos and rare tuplets."""
+  digest = hashlib.sha256()
+  for seed in range(10):
+    score = ScoreWriter(random.Random(seed), Weights()).write(12)
+    digest.update(score.encode())
+  assert digest.hexdigest() == (
+    "a207676c215b0737cc8721910a5233f329df28dba6f66fff277176ff05c5e332"
+  )
 
 
 def test_same_generator_same_score():
