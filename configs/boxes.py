@@ -28,7 +28,7 @@ groups.num: 1; 2 or 3 where objects of different classes share a centre (one
 
 import ml_collections
 
-from configs import default
+from configs import default, recipes
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -39,44 +39,9 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   c.data.scales = (1.0,)
   c.data.eval_scale = 1.0
   c.data.rare_prob = 0.5
-  c.targets.class_overlap = "nearest"
-  c.losses.size_loss = "log_l1"
-  c.losses.class_pixels = 8192
+  recipes.adamw(c)
   c.model.backbone_depth = 50
-  c.optimizer.name = "adam"
-  c.optimizer.learning_rate = 3e-4
-  c.optimizer.schedule = "cosine"
-  c.optimizer.warmup_steps = 500
-  c.optimizer.l2 = 0.0
-  c.optimizer.weight_decay = 1e-4
-  c.optimizer.clip_norm = 5.0
-  c.train.batch_size = 16
   if arg == "runlocal":
-    _shrink(c)
+    recipes.two_cores(c, combined_steps=250)
+    c.train.checkpoint_every = 100
   return c
-
-
-def _shrink(c: ml_collections.ConfigDict) -> None:
-  """A small network for a few minutes on two CPU cores, as engraved.py."""
-  c.model.backbone_depth = 18
-  c.model.backbone_width = 32
-  c.model.filters = 32
-  c.model.decoder_norm = True
-  c.model.class_hidden = 128
-  c.data.crop_hw = (160, 160)
-  c.data.max_boxes = 128
-  c.targets.energy_strides = (2,)
-  c.targets.size_strides = (1,)
-  c.losses.class_pixels = 512
-  c.losses.class_weights = "by_class"
-  c.losses.energy_smoothing = 1.0
-  c.optimizer.learning_rate = 3e-3
-  c.optimizer.warmup_steps = 50
-  c.train.batch_size = 10
-  c.train.log_every = 25
-  c.train.checkpoint_every = 100
-  c.train.batch_norm_momentum = 0.95
-  c.decode.energy_cutoff = 5.0
-  c.decode.min_seed_level = 5.0
-  for stage, steps in zip(c.stages, (20, 10, 10, 10, 250), strict=True):
-    stage.steps = steps

@@ -1,6 +1,7 @@
 """One's own data: every format is found, read and split the same way."""
 
 import collections
+import dataclasses
 import pathlib
 
 import boxes_helpers
@@ -244,6 +245,84 @@ def test_pages_of_one_name_in_two_folders_too(tmp_path):
     assert_same_shapes(page, pages[name], data_set.class_names)
 
 
+def _labelimg_yolo(root, drawn):
+  for page in drawn:
+    boxes_helpers.save(root / f"{page.stem}.png", page)
+    (root / f"{page.stem}.txt").write_text(boxes_helpers.yolo_text(page))
+  (root / "classes.txt").write_text("disc\nframe\nwedge\n")
+
+
+def _cvat_yolo(root, drawn):
+  _labelimg_yolo(root / "obj_train_data", drawn)
+  (root / "obj_train_data/classes.txt").rename(root / "obj.names")
+  (root / "train.txt").write_text("data/obj_train_data/page0.png\n")
+
+
+def _label_studio_yolo(root, drawn):
+  boxes_helpers.write_yolo(root, drawn)
+  boxes_helpers.write_json(root / "notes.json", {"categories": []})
+
+
+def _cvat_coco(root, drawn):
+  for page in drawn:
+    boxes_helpers.save(root / "images/default" / f"{page.stem}.png", page)
+  path = root / "annotations" / "instances_default.json"
+  boxes_helpers.write_json(path, boxes_helpers.coco_dict(drawn))
+
+
+def _labelimg_voc(root, drawn):
+  boxes_helpers.write_voc(root, drawn)
+  (root / "Annotations").rename(root / "labels")
+
+
+EXPORTS = {
+  "LabelImg: YOLO, all files in one folder": _labelimg_yolo,
+  "CVAT: YOLO 1.1": _cvat_yolo,
+  "Label Studio: YOLO with notes.json": _label_studio_yolo,
+  "CVAT: COCO with images/default": _cvat_coco,
+  "LabelImg: XML in labels/": _labelimg_voc,
+}
+
+
+@pytest.mark.parametrize("caption", EXPORTS)
+def test_what_annotation_tools_write_is_found(tmp_path, caption):
+  drawn = boxes_helpers.pages(3)
+  EXPORTS[caption](tmp_path, drawn)
+  data_set, pages, _ = parse(tmp_path)
+  assert sizes(data_set) == {"train": 1, "val": 1, "test": 1}
+  for page in drawn:
+    assert_same_shapes(page, pages[page.stem], data_set.class_names)
+
+
+def test_the_folder_below_is_named_where_it_is_right(tmp_path):
+  boxes_helpers.write_voc(tmp_path / "VOC" / "2007", boxes_helpers.pages(1))
+  with pytest.raises(InputError, match=r"VOC.2007 looks right: name that"):
+    parse(tmp_path)
+
+
+# Caption: names of the files beside a picture, what the error says.
+NOT_READ = {
+  "labelme: a JSON file for each image": (
+    ("page0.json", "page1.json"),
+    r"page0\.json: one of 2 JSON files",
+  ),
+  "CVAT: annotations.xml": (
+    ("annotations.xml",),
+    r"annotations\.xml: one XML file for all images .* export as COCO",
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", NOT_READ)
+def test_other_formats_are_told(tmp_path, caption):
+  names, expected = NOT_READ[caption]
+  boxes_helpers.save(tmp_path / "page0.png", boxes_helpers.draw("page0"))
+  for name in names:
+    (tmp_path / name).write_text("{}")
+  with pytest.raises(InputError, match=expected):
+    parse(tmp_path)
+
+
 def test_other_files_beside_the_folders_do_not_matter(tmp_path):
   boxes_helpers.write_voc(tmp_path, boxes_helpers.pages(3))
   (tmp_path / "project.xml").write_text("<project/>")
@@ -256,6 +335,7 @@ SPLIT_SIZES = {
   "two": (2, (2, 0, 0)),
   "three": (3, (1, 1, 1)),
   "ten": (10, None),
+  "forty": (40, None),
   "a thousand": (1000, None),
 }
 
@@ -283,12 +363,27 @@ def test_pages_without_splits_are_split_by_their_names(caption):
     assert found == expected
   else:
     assert min(found) >= 1
-    assert found[0] >= 0.7 * number
+    assert max(found[1:]) <= max(1, 0.15 * number)
   if number == 1000:
     assert 80 <= found[1] <= 120
     assert 80 <= found[2] <= 120
   assert sum(report.counts.values()) == found[1] + found[2]
   assert len({p.relative for part in splits.values() for p in part}) == number
+
+
+@pytest.mark.parametrize("number", [3, 4, 12, 30])
+def test_versions_of_a_picture_stay_together(number):
+  names = [f"{i}.rf.{v}.jpg" for i in range(number) for v in "abc"]
+  pages = [
+    dataclasses.replace(page, relative=name)
+    for page, name in zip(_pages(len(names)), names, strict=True)
+  ]
+  splits = boxes_splits.assign(
+    pathlib.Path(), pages, False, checks.BuildReport()
+  )
+  where = [{p.relative.split(".")[0] for p in part} for part in splits.values()]
+  assert len(where) == 3
+  assert sum(map(len, where)) == number
 
 
 def test_more_pages_do_not_move_the_others():

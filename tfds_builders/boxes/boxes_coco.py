@@ -20,6 +20,7 @@ from tfds_builders.boxes.boxes_pages import Found, Objects, Page
 
 LOOKED_FOR = "coco: no .json in annotations/, train/ or the folder itself"
 _Source = tuple[str, pathlib.Path]  # split, file
+_OTHER = "notes.json"  # Label Studio writes it beside YOLO files
 
 
 class _File(msgspec.Struct):
@@ -60,11 +61,19 @@ def find(root: pathlib.Path) -> list[_Source]:
     split = boxes_pages.split_of(folder.name)
     if split or folder.name.lower() == "annotations":
       found += [(split, p) for p in boxes_pages.files(folder, ".json")]
-  found = [(s or boxes_pages.split_in(p.stem), p) for s, p in found]
+  found = [
+    (s or boxes_pages.split_in(p.stem), p) for s, p in found if p.name != _OTHER
+  ]
   instances = [x for x in found if x[1].name.startswith("instances_")]
   found = instances or [x for x in found if x[0]] or found
   if any("trainval" not in p.stem for split, p in found if split == "train"):
     found = [x for x in found if "trainval" not in x[1].stem]
+  if len(found) > 1 and not any(split for split, _ in found):
+    raise InputError(
+      f"{found[0][1]}: one of {len(found)} JSON files, none named after a"
+      " split; COCO has one file for a split, such as train.json: remove"
+      " the others, or convert the files of another format (labelme)"
+    )
   boxes_pages.one_for_each_split(found)
   return found
 
@@ -285,5 +294,7 @@ def _image_folders(
           for f in boxes_pages.folders(folder)
           if f.name.lower() in boxes_pages.IMAGE_DIRS
         ]
+  subset = path.stem.removeprefix("instances_")  # CVAT: images/default
+  own += [f / subset for f in general if (f / subset).is_dir()]
   beside = [path.parent] if path.parent != root else []
   return list(dict.fromkeys([*beside, *own, *general, root]))

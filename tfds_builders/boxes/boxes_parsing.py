@@ -1,6 +1,7 @@
 """One's own boxes (COCO, Pascal VOC, DOTA, YOLO) -> pages; no TFDS in here."""
 
 import dataclasses
+import itertools
 import pathlib
 
 import numpy as np
@@ -23,6 +24,7 @@ FORMATS = {
   "dota": boxes_dota,
   "yolo": boxes_yolo,
 }
+_SEARCHED = 100  # folders that are looked into for a hint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,13 +122,32 @@ def _choose(root: pathlib.Path, config: str) -> tuple[str, list]:
   if not found:
     there = sorted(p.name for p in root.iterdir())
     more = ", ..." if len(there) > 8 else ""
+    below = _below(root, list(wanted.values()))
+    hint = f"{below} looks right: name that; or see" if below else "see"
     raise InputError(
       f"{root}: no annotations found"
       f" ({'; '.join(m.LOOKED_FOR for m in wanted.values())}); it holds"
-      f" {', '.join(repr(n[:60]) for n in there[:8])}{more}; see"
+      f" {', '.join(repr(n[:60]) for n in there[:8])}{more}; {hint}"
       " tfds_builders/boxes/README.md for the layouts"
     )
   return next(iter(found.items()))
+
+
+def _below(root: pathlib.Path, modules: list) -> pathlib.Path | None:
+  """A folder in the folder that has annotations: archives often hold one."""
+  children = boxes_pages.folders(root)
+  grandchildren = itertools.chain.from_iterable(
+    map(boxes_pages.folders, children[:_SEARCHED])
+  )
+  for folder in itertools.islice(
+    itertools.chain(children, grandchildren), _SEARCHED
+  ):
+    try:
+      if any(module.find(folder) for module in modules):
+        return folder
+    except (InputError, OSError):
+      continue
+  return None
 
 
 def _files(

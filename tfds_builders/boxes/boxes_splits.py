@@ -12,6 +12,7 @@ from tfds_builders.boxes.boxes_pages import Page
 # Shares of the hash's range; the rest is train.
 _FROM = {"val": 0.8, "test": 0.9}
 _SHARE = 0.1
+_MOST = 0.15  # of the pages; of few, the hash may choose many more
 
 
 def share(relative: str) -> float:
@@ -67,21 +68,33 @@ def assign(
 def _taken(splits: dict[str, list[Page]]) -> dict[str, list[Page]]:
   """What goes from train to the splits that have no pages."""
   missing = [name for name in _FROM if not splits[name]]
-  train = splits["train"]
-  if len(train) < 1 + len(missing):
+  pictures = collections.defaultdict(list)  # with their versions
+  for page in splits["train"]:
+    pictures[share(page.relative)].append(page)
+  if len(pictures) < 1 + len(missing):
     return {}
-  taken = {
-    name: [p for p in train if 0 <= share(p.relative) - start < _SHARE]
-    for name, start in _FROM.items()
-    if name in missing
-  }
-  # A page at least, those nearest to the split's part of the range first.
+  most = int(_MOST * len(splits["train"]))
+  chosen: dict[str, list[float]] = {}
   for name in missing:
-    if not taken[name]:
-      rest = [p for p in train if all(p not in t for t in taken.values())]
-      if len(rest) > 1:
-        taken[name] = [max(rest, key=lambda p: share(p.relative))]
-  return taken
+    number = 0
+    chosen[name] = []
+    for at in sorted(pictures):
+      inside = 0 <= at - _FROM[name] < _SHARE
+      number += len(pictures[at]) if inside else 0
+      if inside and number <= most:
+        chosen[name].append(at)
+  # A picture at least, those nearest to the split's part of the range first.
+  for name in missing:
+    if not chosen[name]:
+      used = {at for part in chosen.values() for at in part}
+      rest = pictures.keys() - used
+      chosen[name] = [max(rest)] if len(rest) > 1 else []
+  return {
+    name: sorted(
+      (page for at in part for page in pictures[at]), key=lambda p: p.relative
+    )
+    for name, part in chosen.items()
+  }
 
 
 def unique_names(splits: dict[str, list[Page]]) -> dict[Page, str]:

@@ -23,10 +23,22 @@ _LISTS = pathlib.Path("ImageSets", "Main")
 
 
 def find(root: pathlib.Path) -> list[Pair]:
-  """Folders with XML files; [] if there are none."""
-  return boxes_pages.find_pairs(
-    root, ("annotations", "xmls"), ".xml", beside=True
+  """Folders with XML files; [] if there are none.
+
+  Raises:
+    InputError: two folders for the same split, or one file for all images.
+  """
+  pairs = boxes_pages.find_pairs(
+    root, ("annotations", "xmls", "labels"), ".xml", beside=True
   )
+  for pair in pairs:
+    found = boxes_pages.files(pair.annotations, ".xml")
+    if [path.name for path in found] == ["annotations.xml"]:
+      raise InputError(
+        f"{found[0]}: one XML file for all images (CVAT's own format) is not"
+        " read; export as COCO, Pascal VOC or YOLO"
+      )
+  return pairs
 
 
 def read(

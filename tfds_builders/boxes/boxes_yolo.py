@@ -6,6 +6,7 @@ classes: `names` in data.yaml, or classes.txt.
 """
 
 import pathlib
+import re
 
 import numpy as np
 import yaml
@@ -15,7 +16,8 @@ from tfds_builders import checks
 from tfds_builders.boxes import boxes_classes, boxes_pages
 from tfds_builders.boxes.boxes_pages import Found, Objects, Page, Pair
 
-LOOKED_FOR = "yolo: no .txt in labels/ or train/labels/"
+LOOKED_FOR = "yolo: no .txt in labels/ or train/labels/ or beside its image"
+_NAMES_TXT = (boxes_classes.CLASSES_TXT, "obj.names")  # the latter: CVAT
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _MAX_YAML_BYTES = 1 << 20
 _MAX_YAML_DEPTH = 20
@@ -23,7 +25,28 @@ _MAX_YAML_DEPTH = 20
 
 def find(root: pathlib.Path) -> list[Pair]:
   """Folders with label files; [] if there are none."""
-  return boxes_pages.find_pairs(root, ("labels",), ".txt", beside=False)
+  pairs = boxes_pages.find_pairs(root, ("labels",), ".txt", beside=False)
+  return pairs or _beside_images(root)
+
+
+def _beside_images(root: pathlib.Path) -> list[Pair]:
+  """As LabelImg (root, or SPLIT/) and CVAT (obj_SPLIT_data/) write them."""
+  folders = {root: ""}
+  for folder in boxes_pages.folders(root):
+    word = re.sub(r"^obj_(.+)_data$", r"\1", folder.name)
+    if word != folder.name or boxes_pages.split_of(word):
+      folders[folder] = boxes_pages.split_of(word)
+  pairs = []
+  for folder, split in folders.items():
+    stems = {path.stem for path in boxes_pages.files(folder, ".txt")}
+    # Other text, such as a README, has no image of its name.
+    if stems and any(
+      path.stem in stems and path.suffix.lower() in checks.IMAGE_SUFFIXES
+      for path in folder.iterdir()
+    ):
+      pairs.append(Pair(split, folder, (folder,)))
+  boxes_pages.one_for_each_split([(p.split, p.annotations) for p in pairs])
+  return pairs
 
 
 def read(
@@ -63,9 +86,9 @@ def _class_names(root: pathlib.Path, pairs: list[Pair]) -> tuple[str, ...]:
     if (root / name).is_file():
       return read_yaml_names(root / name)
   for folder in (root, *(pair.annotations for pair in pairs)):
-    path = folder / boxes_classes.CLASSES_TXT
-    if path.is_file():
-      return boxes_classes.read_classes_txt(path)
+    for name in _NAMES_TXT:
+      if (folder / name).is_file():
+        return boxes_classes.read_classes_txt(folder / name)
   return ()
 
 
