@@ -1,6 +1,7 @@
 """Generates pages if asked to, and builds the records if they are missing."""
 
 import contextlib
+import errno
 import functools
 import inspect
 import io
@@ -24,6 +25,7 @@ from tfds_builders import base
 
 ORIGIN_NAME = "origin.json"
 _TARGET = "records"
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class _How(NamedTuple):
@@ -130,7 +132,16 @@ def _beam_options(args: Sequence[str]) -> Any:
       "Apache Beam is not installed; pip install 'dwd_jax[beam]', or build"
       " without it"
     ) from None
-  return pipeline_options.PipelineOptions(list(args))
+  from apache_beam.runners import runner  # pyright: ignore
+
+  options = pipeline_options.PipelineOptions(list(args))
+  named = options.view_as(pipeline_options.StandardOptions).runner
+  try:
+    runner.create_runner(named)
+  except (ValueError, ImportError) as e:
+    reason = " ".join(str(e).split())
+    raise InputError(f"--runner={named}: {reason}; correct it") from None
+  return options
 
 
 def _origin(data_cfg, workdir: pathlib.Path) -> dict:
@@ -223,11 +234,11 @@ def _build(
   start = time.monotonic()
   # TFDS leaves a metadata folder behind when it fails: it works elsewhere, and
   # what it made is moved in one step.
-  with files.staged(data_dir / _TARGET) as folder:
+  with _told(data_dir), files.staged(data_dir / _TARGET) as folder:
     builder = make(data_dir=folder)
     if not sys.stderr.isatty():
       tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()), _told_by_beam():
+    with contextlib.redirect_stdout(io.StringIO()):
       builder.download_and_prepare(download_config=config)
     made = pathlib.Path(builder.data_dir)
     (made / ORIGIN_NAME).write_text(json.dumps(origin, indent=2) + "\n")
@@ -249,13 +260,28 @@ def _build(
 
 
 @contextlib.contextmanager
-def _told_by_beam() -> Iterator[None]:
-  """Bad input found by a Beam worker arrives as the text of another error."""
+def _told(data_dir: pathlib.Path) -> Iterator[None]:
+  """Bad input and full disks that other errors tell of."""
   try:
     yield
   except RuntimeError as e:
-    found = re.search(r"dwd_jax\.errors\.InputError: ([^\n]+)", str(e))
-    if not found:
+    # Of a Beam worker, and of the writer of records: text is all there is.
+    bad = re.search(r"dwd_jax\.errors\.InputError: ([^\n]+)", str(e))
+    full = re.search(r"write\(\) failed: ([^;\n]+)", str(e))
+    if bad:
+      line = re.sub(r" \[while running .*", "", bad[1])
+      raise InputError(line) from None
+    if full:
+      raise _unwritable(data_dir, full[1]) from None
+    raise
+  except OSError as e:
+    if e.errno not in _UNWRITABLE:
       raise
-    line = re.sub(r" \[while running .*", "", found[1])
-    raise InputError(line) from None
+    raise _unwritable(data_dir, e.strerror) from None
+
+
+def _unwritable(data_dir: pathlib.Path, reason: str) -> InputError:
+  return InputError(
+    f"{data_dir}: cannot write the records ({reason}); make room there, or"
+    " choose another workdir or data.data_dir"
+  )

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -126,3 +128,37 @@ def test_beam_reports_a_bad_file_in_one_line(scores, tmp_path, capsys):
   assert "dummy-rgba-page-1.xml: broken XML" in said
   assert len(said.strip().splitlines()[-1]) < 400
   assert not list((tmp_path / "out").rglob("metadata.json"))
+
+
+def test_an_unknown_runner_is_one_line(scores, tmp_path, capsys):
+  pytest.importorskip("apache_beam", reason="needs dwd_jax[beam]")
+  assert _build(scores, tmp_path / "out", "--", "--runner=NoSuchRunner") == 2
+  said = capsys.readouterr().err
+  assert "error: --runner=NoSuchRunner: " in said
+  assert said.count("\n") == 1
+
+
+# The size of files is limited: a write then fails as on a full disk.
+_ON_A_FULL_DISK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+from dwd_jax.data import build
+sys.exit(build.main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(scores, tmp_path, repo_dir):
+  out = tmp_path / "out"
+  flags = ["deepscores", f"--manual-dir={scores}", f"--data-dir={out}"]
+  done = subprocess.run(
+    [sys.executable, "-c", _ON_A_FULL_DISK, *flags],
+    cwd=repo_dir,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 2, done.stderr
+  line = done.stderr.strip().splitlines()[-1]
+  assert line.startswith(f"error: {out}: cannot write the records (File too")
+  assert "make room there" in line
+  assert [p.name for p in out.iterdir()] == [".records.lock"]
