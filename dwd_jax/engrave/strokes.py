@@ -1,5 +1,6 @@
 """What DeepScoresV2 names and is no glyph: strokes, spans, lines, brackets."""
 
+import math
 from collections.abc import Iterator
 
 from dwd_jax.engrave import outlines
@@ -14,13 +15,8 @@ _WHOLE = {
   "tupletBracket": "tupletBracket",
   "multiRestNum": "restHNr",
 }
-# Groups with one symbol for every stroke; a tremolo between two notes is drawn
-# with bars, too.
-_EACH = {
-  "beam": ("beam", "polygon"),
-  "fTrem": ("beam", "polygon"),
-  "ledgerLines": ("legerLine", "path"),
-}
+_BEAMS = ("beam", "fTrem")  # a tremolo between two notes is drawn with bars
+_JOIN_SPACES = 0.2  # between the ends of bars that are one beam
 _STEM_WIDTH = 0.4  # staff spaces; the slash of a grace note is wider
 
 
@@ -46,11 +42,11 @@ class Strokes:
       return
     if group.cls in _WHOLE:
       yield _WHOLE[group.cls], marks
-    elif group.cls in _EACH:
-      name, tag = _EACH[group.cls]
-      for mark in marks:
-        if mark.tag == tag:
-          yield name, [mark]
+    elif group.cls == "ledgerLines":
+      yield from (("legerLine", [m]) for m in marks if m.tag == "path")
+    elif group.cls in _BEAMS:
+      bars = [m for m in marks if m.tag == "polygon"]
+      yield from (("beam", bar) for bar in self._joined(bars))
     elif group.cls == "hairpin":
       yield self._hairpin(marks), marks
     elif group.cls == "stem":
@@ -129,6 +125,24 @@ class Strokes:
       index = self.page.groups[index].parent
     return index
 
+  def _joined(self, bars: list[Mark]) -> list[list[Mark]]:
+    """Bars that go on where another one ends: one beam.
+
+    Verovio draws all but the first beam of a group from note to note.
+    """
+    beams: list[tuple[list[Mark], list[tuple[float, float]]]] = []
+    corners = [(sorted(self._points(bar)), bar) for bar in bars]
+    for points, bar in sorted(corners, key=lambda item: item[0]):
+      left, right = sorted(points[:2], key=_y), sorted(points[-2:], key=_y)
+      for beam, end in beams:
+        if max(map(math.dist, left, end)) < _JOIN_SPACES * UNITS_PER_SPACE:
+          beam.append(bar)
+          end[:] = right
+          break
+      else:
+        beams.append(([bar], right))
+    return [beam for beam, _ in beams]
+
   def _hairpin(self, marks: list[Mark]) -> str:
     """Opening or closing; a part of a hairpin has two lines and no corner."""
     points = [p for m in marks for p in self._points(m)]
@@ -146,6 +160,10 @@ class Strokes:
     drawn = self.page.body[mark.drawn[0]]
     numbers = outlines.numbers(drawn.partition(' points="')[2].split('"')[0])
     return list(zip(numbers[0::2], numbers[1::2], strict=True))
+
+
+def _y(point: tuple[float, float]) -> float:
+  return point[1]
 
 
 def _middle(mark: Mark) -> float:

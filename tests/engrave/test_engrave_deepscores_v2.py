@@ -54,6 +54,14 @@ _SPAN = 'staff="1" startid="#a" endid="#b"'
      {"layer": f'<beam>{_note("c5", "16")}{_note("c5", "16")}'
                f'{_note("c5", "8")}</beam>'},
      {"beam": 2, "stem": 3}),
+    ("a bar over many notes is one beam, sloping or not",
+     {"layer": "<beam>" + "".join(
+       _note(p, "16") for p in ("c5", "f5", "a5", "c6")) + "</beam>"},
+     {"beam": 2, "stem": 4}),
+    ("a bar that stops and goes on is two beams",
+     {"layer": f'<beam>{_note("c5", "16")}{_note("c5", "16")}{_note("c5", "8")}'
+               f'{_note("c5", "16")}{_note("c5", "16")}</beam>'},
+     {"beam": 3, "stem": 5}),
     ("what two voices share is there once",
      {"layer": _note("b4", more='stem.dir="up"')
       + '</layer><layer n="2">' + _note("b4", more='stem.dir="down"')},
