@@ -1,6 +1,7 @@
 """Files and folders that are either whole or not there."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
@@ -9,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 
 from dwd_jax.errors import InputError
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
@@ -41,12 +44,23 @@ def make_dir(path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def turn(target: pathlib.Path) -> Iterator[None]:
-  """Waits until no other process makes `target`."""
+  """Waits until no other process makes `target`.
+
+  In a folder that cannot be written nobody can take turns, and nothing can be
+  made: what is there is used as it is.
+  """
   make_dir(target.parent)
-  # The lock belongs to the open file: it ends with the process, however that
-  # ends.
-  with (target.parent / f".{target.name}.lock").open("w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+  path = target.parent / f".{target.name}.lock"
+  with contextlib.ExitStack() as stack:
+    # The lock belongs to the open file: it ends with the process, however that
+    # ends.
+    try:
+      lock = stack.enter_context(path.open("w"))
+    except OSError as e:
+      if e.errno not in _READ_ONLY:
+        raise
+    else:
+      fcntl.flock(lock, fcntl.LOCK_EX)
     yield
 
 

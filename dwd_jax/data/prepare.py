@@ -275,13 +275,19 @@ def _told(data_dir: pathlib.Path) -> Iterator[None]:
       raise _unwritable(data_dir, full[1]) from None
     raise
   except OSError as e:
-    if e.errno not in _UNWRITABLE:
+    named = str(e.filename or "")
+    reason = e.strerror or str(e)
+    if e.errno in _UNWRITABLE or named.startswith(str(data_dir)):
+      raise _unwritable(data_dir, reason) from None
+    if not named:
       raise
-    raise _unwritable(data_dir, e.strerror) from None
+    raise InputError(
+      f"{named}: {reason}; make it readable and start again"
+    ) from None
 
 
 def _unwritable(data_dir: pathlib.Path, reason: str) -> InputError:
   return InputError(
-    f"{data_dir}: cannot write the records ({reason}); make room there, or"
-    " choose another workdir or data.data_dir"
+    f"{data_dir}: cannot write the records ({reason}); make room or make it"
+    " writable, or choose another workdir or data.data_dir"
   )

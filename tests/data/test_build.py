@@ -160,5 +160,5 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(scores, tmp_path, repo_dir):
   assert done.returncode == 2, done.stderr
   line = done.stderr.strip().splitlines()[-1]
   assert line.startswith(f"error: {out}: cannot write the records (File too")
-  assert "make room there" in line
+  assert "make room or make it writable" in line
   assert [p.name for p in out.iterdir()] == [".records.lock"]

@@ -1,5 +1,6 @@
 """Preparing records: once, whole or not at all, in turns."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -11,7 +12,7 @@ import sys
 import pytest
 
 from configs import default
-from dwd_jax import engrave
+from dwd_jax import engrave, files
 from dwd_jax.data import prepare, sources
 from dwd_jax.errors import InputError
 
@@ -65,6 +66,44 @@ def test_a_bad_file_leaves_nothing_behind(data_cfg, tmp_path):
   assert _files(tmp_path / "w") == ["data"]
   (scores / _XML).write_text(good)  # the remedy
   prepare.prepare(data_cfg, tmp_path / "w")
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+  """Makes a folder one that cannot be written, also for root."""
+
+  def make(folder: pathlib.Path) -> None:
+    whole = pathlib.Path.open
+
+    def refuse(path):
+      if pathlib.Path(path).is_relative_to(folder):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def open_(self, mode="r", *args, **kwargs):
+      if mode != "r" and mode != "rb":
+        refuse(self)
+      return whole(self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(pathlib.Path, "open", open_)
+    monkeypatch.setattr(
+      files.tempfile, "TemporaryDirectory", lambda prefix, dir: refuse(dir)
+    )
+
+  return make
+
+
+def test_finished_records_may_lie_where_nothing_can_be_written(
+  data_cfg, tmp_path, read_only, capsys
+):
+  data_dir = prepare.prepare(data_cfg, tmp_path)
+  next(data_dir.glob(".*.lock")).unlink()
+  read_only(data_dir)
+  capsys.readouterr()
+  prepare.prepare(data_cfg, tmp_path)
+  assert capsys.readouterr().out.startswith("Records: ")
+  data_cfg.builder_config = "ipad_2017"
+  with pytest.raises(InputError, match=r"data: cannot write .*\(Read-only"):
+    prepare.prepare(data_cfg, tmp_path)
 
 
 def test_skipped_boxes_are_printed_and_stored(data_cfg, tmp_path, capsys):
