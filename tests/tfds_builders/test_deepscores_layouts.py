@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dwd_jax.data import tiles
 from dwd_jax.errors import InputError
 from tfds_builders import checks
-from tfds_builders.deepscores import deepscores_parsing
+from tfds_builders.deepscores import deepscores_names, deepscores_parsing
 
 _PAGE = "dummy-rgb-page-1"
 _IMAGES = "segmentation_detection/images_png"
@@ -245,3 +245,10 @@ def test_real_pages_count_exactly_per_class(shared_data):
     total += len(labels)
   assert total == 325 + 325 + 171
   assert not report.counts
+
+
+def test_too_many_names_are_refused_at_once(tmp_path):
+  path = tmp_path / "class_names.csv"
+  path.write_text("".join(f"{i},c{i}\n" for i in range(300_000)))
+  with pytest.raises(InputError, match=r"class_names\.csv: 300,000 classes"):
+    deepscores_names.read(path)

@@ -8,6 +8,7 @@ from dwd_jax.data import vocabulary
 from dwd_jax.errors import InputError
 from tfds_builders import checks
 
+_MAX_NAMES = 10_000
 # What a list of names can be; `dwd_jax.engrave` writes both. The first one is
 # taken where there is no list.
 _VOCABULARIES = ("deepscores_v1", "deepscores_v2")
@@ -47,6 +48,7 @@ def vocabulary_of(class_names: tuple[str, ...]) -> str:
 def read(path: pathlib.Path) -> tuple[str, ...]:
   """Names by id from lines `id,name` with ids 0, 1, 2, ... in any order."""
   names: dict[int, str] = {}
+  seen: set[str] = set()
   try:
     rows = list(csv.reader(checks.read_text(path).splitlines()))
   except csv.Error as e:
@@ -60,9 +62,15 @@ def read(path: pathlib.Path) -> tuple[str, ...]:
       raise InputError(f"{path}: line {n} is not `id,name`; correct it")
     if not row[1] or not row[1].isprintable() or len(row[1]) > 200:
       raise InputError(f"{path}: line {n} has no usable name; correct it")
-    if int(row[0]) in names or row[1] in names.values():
+    if int(row[0]) in names or row[1] in seen:
       raise InputError(f"{path}: line {n} repeats an id or a name; correct it")
     names[int(row[0])] = row[1]
+    seen.add(row[1])
+  if len(names) > _MAX_NAMES:
+    raise InputError(
+      f"{path}: {len(names):,} classes are more than the {_MAX_NAMES:,} allowed;"
+      " replace the file"
+    )
   if not names or sorted(names) != list(range(len(names))):
     raise InputError(f"{path}: the ids must be 0, 1, 2, ...; number them so")
   return tuple(names[i] for i in range(len(names)))
