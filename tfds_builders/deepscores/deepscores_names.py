@@ -68,8 +68,8 @@ def read(path: pathlib.Path) -> tuple[str, ...]:
     seen.add(row[1])
   if len(names) > _MAX_NAMES:
     raise InputError(
-      f"{path}: {len(names):,} classes are more than the {_MAX_NAMES:,} allowed;"
-      " replace the file"
+      f"{path}: {len(names):,} classes are more than the {_MAX_NAMES:,}"
+      " allowed; replace the file"
     )
   if not names or sorted(names) != list(range(len(names))):
     raise InputError(f"{path}: the ids must be 0, 1, 2, ...; number them so")
