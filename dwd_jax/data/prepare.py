@@ -166,7 +166,13 @@ def _check_origin(records: pathlib.Path, origin: dict) -> None:
   path = records / ORIGIN_NAME
   if not path.is_file():  # built by `tfds build`
     return
-  had = json.loads(path.read_text())
+  try:
+    had = json.loads(path.read_text())
+    had["manual_dir"], had["engrave"], had.get("options")
+  except (ValueError, KeyError, TypeError, AttributeError):
+    raise InputError(
+      f"{path}: damaged; remove {records} and prepare the records again"
+    ) from None
   wanted = json.loads(json.dumps(origin))
   if had.get("options", {}) != wanted["options"]:
     raise InputError(

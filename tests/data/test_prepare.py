@@ -68,6 +68,15 @@ def test_a_bad_file_leaves_nothing_behind(data_cfg, tmp_path):
   prepare.prepare(data_cfg, tmp_path / "w")
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "\xff"])
+def test_a_damaged_origin_is_one_line(data_cfg, tmp_path, content):
+  data_dir = prepare.prepare(data_cfg, tmp_path)
+  (path,) = data_dir.rglob("origin.json")
+  path.write_bytes(content.encode("latin-1"))
+  with pytest.raises(InputError, match=r"origin\.json: damaged; remove"):
+    prepare.prepare(data_cfg, tmp_path)
+
+
 @pytest.fixture
 def read_only(monkeypatch):
   """Makes a folder one that cannot be written, also for root."""
