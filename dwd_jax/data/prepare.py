@@ -168,7 +168,7 @@ def _check_origin(records: pathlib.Path, origin: dict) -> None:
     return
   try:
     had = json.loads(path.read_text())
-    had["manual_dir"], had["engrave"], had.get("options")
+    _ = had["manual_dir"], had["engrave"], had.get("options")
   except (ValueError, KeyError, TypeError, AttributeError):
     raise InputError(
       f"{path}: damaged; remove {records} and prepare the records again"
