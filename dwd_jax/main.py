@@ -3,6 +3,7 @@
 Flags only; see `dwd_jax.train.loop`.
 """
 
+import errno
 import pathlib
 import re
 import sys
@@ -134,6 +135,12 @@ def main(argv: list[str]) -> None:
     _run(_MODE.value, pathlib.Path(str(_WORKDIR.value)))
   except InputError as e:
     _fail(e)
+  except OSError as e:
+    # A full or read-only disk is no fault of the program: no traceback.
+    if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+      raise
+    where = e.filename or _WORKDIR.value
+    _fail(f"{where}: {e.strerror}; make room, or choose another --workdir")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ LAYERS = """
 1.4  tfds_builders.muscima_pp.muscima_pp_dataset_builder
 1.4  tfds_builders.symbols.symbols_dataset_builder
 1.4  tfds_builders.boxes.boxes_dataset_builder
+1.9  dwd_jax.data.builders
 2.0  dwd_jax.data.sources
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
 2.2  dwd_jax.data.pipeline
@@ -97,6 +98,7 @@ LAYERS = """
 1.9  dwd_jax.engrave.pool
 2.0  dwd_jax.engrave.dataset
 2.1  dwd_jax.engrave
+2.1  dwd_jax.data.records
 2.2  dwd_jax.data.prepare
 
 1.0  dwd_jax.metrics.pages

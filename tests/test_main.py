@@ -1,5 +1,6 @@
 """The command line: what is wrong is said in one line, with exit code 2."""
 
+import errno
 import importlib
 import re
 import subprocess
@@ -249,3 +250,17 @@ def test_the_program_itself_fails_with_one_line(repo_dir, tmp_path):
   assert _is_one_line(done.stderr), done.stderr
   assert "did you mean 'steps'" in done.stderr
   assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_line(parse, tmp_path, monkeypatch, capsys):
+  def full(mode, workdir):
+    raise OSError(errno.ENOSPC, "No space left on device", f"{workdir}/x")
+
+  parse(CONFIG, f"--workdir={tmp_path}")
+  monkeypatch.setattr(main_lib, "_run", full)
+  with pytest.raises(SystemExit) as e:
+    main_lib.main([])
+  assert e.value.code == 2
+  _, err = capsys.readouterr()
+  assert _is_one_line(err), err
+  assert f"{tmp_path}/x: No space left on device; make room" in err

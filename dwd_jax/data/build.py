@@ -5,6 +5,7 @@ Flags only; see `dwd_jax.data.prepare`. A training does the same by itself.
 
 import argparse
 import sys
+from typing import Any
 
 import ml_collections
 
@@ -55,7 +56,7 @@ def parse_option(text: str, options: ml_collections.ConfigDict) -> None:
   if name not in options:
     hint = config_lib.nearest(name, list(options))
     raise InputError(f"--option: {name!r} is unknown; {hint}")
-  kind = type(options[name])
+  kind: Any = type(options[name])
   if kind is tuple:
     options[name] = tuple(part for part in value.split(",") if part)
     return
@@ -85,6 +86,8 @@ def main(argv: list[str]) -> int:
   cfg.manual_dir = flags.manual_dir
   cfg.data_dir = flags.data_dir
   try:
+    if flags.workers < 0:
+      raise InputError(f"--workers: {flags.workers} is below 0; use 0 or more")
     for text in flags.option:
       parse_option(text, cfg.options)
     from dwd_jax.data import prepare  # late: --help should not wait for it

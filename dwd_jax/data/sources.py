@@ -1,19 +1,16 @@
 """Prepared records (TFDS, array_record) -> pages with boxes."""
 
-import importlib
 import json
 import pathlib
-from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from dwd_jax.data import box_index, tiles
+from dwd_jax.data import box_index, builders, tiles
 from dwd_jax.data import vocabulary as vocabulary_lib
 from dwd_jax.data.box_index import BoxIndex, filename_of
 from dwd_jax.errors import InputError
 from dwd_jax.structs import Record
-from tfds_builders import base
 
 
 class PageSource:
@@ -104,9 +101,9 @@ class PageSource:
     try:
       example = self._records[i]
     except RuntimeError as e:  # what array_record raises, opening or reading
-      raise _damaged(self._folder or self.name, str(e)) from None
+      raise builders.damaged(self._folder or self.name, str(e)) from None
     if example["image"] is None:  # what it gives for some truncated files
-      raise _damaged(self._folder or self.name, f"record {i} is empty")
+      raise builders.damaged(self._folder or self.name, f"record {i} is empty")
     return example
 
   def labels_and_boxes(self, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,52 +133,6 @@ class PageSource:
     return self._index
 
 
-def _damaged(folder: str, reason: str) -> InputError:
-  reason = " ".join(reason.split())[:300]
-  return InputError(
-    f"{folder}: damaged or missing records ({reason}); remove the folder and"
-    " prepare them again"
-  )
-
-
-def builder_for(
-  name: str,
-  data_dir: str | pathlib.Path,
-  builder_config: str = "",
-  **kwargs: Any,
-) -> base.PageBuilder:
-  """The TFDS builder of the folder `tfds_builders/<name>`.
-
-  Args:
-    name: folder name, e.g. "deepscores".
-    data_dir: where prepared records are or will be.
-    builder_config: "" = the builder's first.
-    **kwargs: of the builder, see `tfds_builders.base.PageBuilder`.
-
-  Raises:
-    InputError: unknown builder, config or option.
-  """
-  module = f"tfds_builders.{name}.{name}_dataset_builder"
-  try:
-    builder_cls = importlib.import_module(module).Builder
-  except ModuleNotFoundError as e:
-    if name.isidentifier() and e.name and not module.startswith(e.name):
-      raise
-    raise InputError(
-      f"data.builder: no builder {name!r}; the folders of tfds_builders/ are"
-      " the known ones"
-    ) from None
-  known = [c.name for c in builder_cls.BUILDER_CONFIGS]
-  if builder_config and builder_config not in known:
-    raise InputError(
-      f"data.builder_config: {name} has no config {builder_config!r};"
-      f" known: {', '.join(known) or 'none'}"
-    )
-  return builder_cls(
-    data_dir=str(data_dir), config=builder_config or known[0], **kwargs
-  )
-
-
 def open_source(
   builder: str,
   split: str,
@@ -206,7 +157,7 @@ def open_source(
   Raises:
     InputError: the records or the split are not there.
   """
-  made = builder_for(builder, data_dir, builder_config)
+  made = builders.by_name(builder, data_dir, builder_config)
   return open_records(
     made.data_dir, split, leave_out=leave_out, common_with=common_with
   )
@@ -238,9 +189,7 @@ def open_records(
       " data.data_dir"
     )
   facts = json.loads(metadata.read_text())
-  # What the records are is read from their folder, not from the code that
-  # made them: its options decide which features there are.
-  made = tfds.builder_from_directory(str(folder))
+  made = builders.of_folder(folder)
   known = sorted(made.info.splits)
   for part in split.split("+"):
     name = part.split("[")[0].strip()

@@ -77,6 +77,27 @@ def test_a_damaged_origin_is_one_line(data_cfg, tmp_path, content):
     prepare.prepare(data_cfg, tmp_path)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"name": 3}', "\xff"])
+def test_a_damaged_description_is_one_line(data_cfg, tmp_path, content):
+  data_dir = prepare.prepare(data_cfg, tmp_path)
+  (path,) = data_dir.rglob("dataset_info.json")
+  path.write_bytes(content.encode("latin-1"))
+  with pytest.raises(InputError, match="damaged or missing records") as e:
+    prepare.prepare(data_cfg, tmp_path)
+  assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty"])
+def test_records_that_are_not_whole_are_not_taken(data_cfg, tmp_path, damage):
+  data_dir = prepare.prepare(data_cfg, tmp_path)
+  (path,) = data_dir.rglob("deepscores-val.array_record*")
+  path.unlink()
+  if damage == "empty":
+    path.touch()
+  with pytest.raises(InputError, match=r"deepscores-val.*missing or empty"):
+    prepare.prepare(data_cfg, tmp_path)
+
+
 @pytest.fixture
 def read_only(monkeypatch):
   """Makes a folder one that cannot be written, also for root."""

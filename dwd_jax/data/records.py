@@ -1,0 +1,148 @@
+"""Writes and checks the folders of records."""
+
+import contextlib
+import errno
+import io
+import json
+import pathlib
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from dwd_jax import files
+from dwd_jax.data import box_index, builders, sources
+from dwd_jax.errors import InputError
+from tfds_builders import base
+
+NAME = "records"  # what turns and staging folders beside them are called after
+ORIGIN_NAME = "origin.json"
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def check(folder: pathlib.Path) -> None:
+  """Stops where files of a folder of records are gone.
+
+  Raises:
+    InputError: names the folder and the remedy.
+  """
+  made = builders.of_folder(folder)
+  for split in made.info.splits.values():
+    for path in split.filepaths:
+      if not path.exists() or not path.stat().length:
+        raise InputError(
+          f"{path}: missing or empty; remove the folder and prepare the records"
+          " again"
+        )
+
+
+def write(
+  make: Callable[..., base.PageBuilder],
+  manual_dir: pathlib.Path,
+  data_dir: pathlib.Path,
+  folder: pathlib.Path,
+  origin: dict,
+  beam_args: Sequence[str] | None,
+) -> None:
+  """Builds records and moves them to their place in one step.
+
+  Args:
+    make: the builder for a `data_dir`.
+    manual_dir: the original files.
+    data_dir: where to work; the caller has its `files.turn`.
+    folder: the place, within `data_dir`.
+    origin: what the records depend on, kept beside them.
+    beam_args: options of Apache Beam; None: no Beam.
+
+  Raises:
+    InputError: a bad file, or no room.
+  """
+  start = time.monotonic()
+  config = tfds.download.DownloadConfig(manual_dir=manual_dir)
+  if beam_args is not None:
+    config = config.replace(beam_options=_beam_options(beam_args))
+  # TFDS leaves a metadata folder behind when it fails: it works elsewhere.
+  with _told(data_dir), files.staged(data_dir / NAME) as staging:
+    builder = make(data_dir=staging)
+    if not sys.stderr.isatty():
+      tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+      builder.download_and_prepare(download_config=config)
+    made = pathlib.Path(builder.data_dir)
+    (made / ORIGIN_NAME).write_text(json.dumps(origin, indent=2) + "\n")
+    pages, objects, classes = [], 0, set()
+    for split in builder.info.splits:
+      index = sources.open_records(made, split).box_index()
+      box_index.save(index, made / box_index.FOLDER / split)
+      pages.append(f"{split} {len(index.filenames)}")
+      objects += len(index.labels)
+      classes.update(index.labels.tolist())
+    report = json.loads((made / base.REPORT_NAME).read_text())
+    files.make_dir(folder.parent)
+    made.rename(folder)
+  notes = "".join(f"; {n} {kind}" for kind, n in report["counts"].items())
+  print(
+    f"Built records ({', '.join(pages)} pages; {objects:,} objects of"
+    f" {len(classes)} classes) in {time.monotonic() - start:.0f} s:"
+    f" {folder}{notes}",
+    flush=True,
+  )
+
+
+def _beam_options(args: Sequence[str]) -> Any:
+  try:
+    from apache_beam.options import (  # pyright: ignore[reportMissingImports]
+      pipeline_options,
+    )
+  except ModuleNotFoundError:
+    raise InputError(
+      "Apache Beam is not installed; pip install 'dwd_jax[beam]', or build"
+      " without it"
+    ) from None
+  from apache_beam.runners import runner  # pyright: ignore
+
+  options = pipeline_options.PipelineOptions(list(args))
+  named = options.view_as(pipeline_options.StandardOptions).runner
+  try:
+    runner.create_runner(named)
+  except (ValueError, ImportError) as e:
+    reason = " ".join(str(e).split())
+    raise InputError(f"--runner={named}: {reason}; correct it") from None
+  return options
+
+
+@contextlib.contextmanager
+def _told(data_dir: pathlib.Path) -> Iterator[None]:
+  """Bad input and full disks that other errors tell of."""
+  try:
+    yield
+  except RuntimeError as e:
+    # Of a Beam worker, and of the writer of records: text is all there is.
+    bad = re.search(r"dwd_jax\.errors\.InputError: ([^\n]+)", str(e))
+    full = re.search(r"write\(\) failed: ([^;\n]+)", str(e))
+    if bad:
+      line = re.sub(r" \[while running .*", "", bad[1])
+      raise InputError(line) from None
+    if full:
+      raise _unwritable(data_dir, full[1]) from None
+    raise
+  except OSError as e:
+    named = str(e.filename or "")
+    reason = e.strerror or str(e)
+    if e.errno in _UNWRITABLE or named.startswith(str(data_dir)):
+      raise _unwritable(data_dir, reason) from None
+    if not named:
+      raise
+    raise InputError(
+      f"{named}: {reason}; make it readable and start again"
+    ) from None
+
+
+def _unwritable(data_dir: pathlib.Path, reason: str) -> InputError:
+  return InputError(
+    f"{data_dir}: cannot write the records ({reason}); make room or make it"
+    " writable, or choose another workdir or data.data_dir"
+  )
