@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dwd_jax.errors import InputError
-from tfds_builders import checks, pixel_labels
+from tfds_builders import checks, page_lists, pixel_labels
 from tfds_builders.deepscores import deepscores_names
 
 SPLITS = ("train", "val", "test")
@@ -78,7 +78,7 @@ def read_data_set(
     path = lists / f"{split}.txt"
     if not path.exists():
       continue
-    names = _read_list(path, seen)
+    names = page_lists.read(path, seen)
     if not names:
       report.add("split lists empty", path.name)
     elif config in _SCANS:
@@ -150,27 +150,6 @@ def _missing(
 def _find(root: pathlib.Path, name: str) -> pathlib.Path:
   nested = root / "segmentation_detection" / name
   return nested if nested.is_dir() else root / name
-
-
-def _read_list(path: pathlib.Path, seen: dict[str, pathlib.Path]) -> list[str]:
-  """Page names of one split; adds them to `seen` (name -> list)."""
-  names = []
-  text = checks.read_text(path) if path.stat().st_size else ""
-  for line in text.splitlines():
-    name = line.strip()
-    if not name:
-      continue
-    if not checks.is_plain_name(name):
-      raise InputError(
-        f"{path}: {name[:200]!r} is not a plain page name; list names without"
-        " folder and ending"
-      )
-    if name in seen:
-      other = "twice" if seen[name] == path else f"also in {seen[name]}"
-      raise InputError(f"{path}: page {name!r} is {other}; keep it once")
-    seen[name] = path
-    names.append(name)
-  return names
 
 
 def read_page(

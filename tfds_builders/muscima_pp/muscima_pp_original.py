@@ -10,7 +10,7 @@ import pathlib
 
 from dwd_jax.data import vocabulary
 from dwd_jax.errors import InputError
-from tfds_builders import checks
+from tfds_builders import checks, page_lists
 from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
 
 SPLITS = ("train", "val", "test")
@@ -48,7 +48,7 @@ def read(
   seen: dict[str, pathlib.Path] = {}
   for split in SPLITS:
     path = lists / f"{split}.txt"
-    for name in _read_list(path, seen) if path.exists() else ():
+    for name in page_lists.read(path, seen) if path.exists() else ():
       page = checks.PageFiles(
         name,
         images.get(name, data / "images_png" / f"{name}.png"),
@@ -111,21 +111,3 @@ def read_class_names(
   if not names or len(set(names)) < len(names):
     raise InputError(f"{path}: no names, or a name twice; correct it")
   return tuple(names), tuple(marked)
-
-
-def _read_list(path: pathlib.Path, seen: dict[str, pathlib.Path]) -> list[str]:
-  """Page names of one split; adds them to `seen` (name -> list)."""
-  names = []
-  text = checks.read_text(path) if path.stat().st_size else ""
-  for name in filter(None, map(str.strip, text.splitlines())):
-    if not checks.is_plain_name(name):
-      raise InputError(
-        f"{path}: {name[:100]!r} is not a plain page name; list names without"
-        " folder and ending"
-      )
-    if name in seen:
-      other = "twice" if seen[name] == path else f"also in {seen[name]}"
-      raise InputError(f"{path}: page {name!r} is {other}; keep it once")
-    seen[name] = path
-    names.append(name)
-  return names
