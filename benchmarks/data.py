@@ -13,8 +13,8 @@ second of CPU time (all threads) and of wall time.
 import concurrent.futures
 import json
 import multiprocessing
+import os
 import pathlib
-import resource
 import statistics
 import sys
 import tempfile
@@ -77,15 +77,21 @@ def copies(manual_dir: pathlib.Path, count: int, out: pathlib.Path) -> None:
 def _build(name: str, data_dir: str) -> tuple[float, float, float, float]:
   """In a process of its own: seconds and peak memory of a build."""
   cfg = _data_cfg(name, data_dir)
-  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  before = _peak_mib()
   start, cpu = time.perf_counter(), time.process_time()
   prepare.prepare(cfg, data_dir, workers=1)
   return (
     time.perf_counter() - start,
     time.process_time() - cpu,
-    before / 1024,
-    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    before,
+    _peak_mib(),
   )
+
+
+def _peak_mib() -> float:
+  """Most memory of this process so far (Linux: getrusage has the parent's)."""
+  status = pathlib.Path("/proc/self/status").read_text(encoding="utf8")
+  return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def build_row(name: str, data_dir: str) -> dict[str, Any]:
@@ -197,12 +203,8 @@ def read_rows(name: str, data_dir: str, args) -> list[dict[str, Any]]:
         "plain_crops_per_cpu_s": plain_cpu,
         "plain_crops_per_s": plain_wall,
         "ratio_per_cpu_s": cpu * args.batch_size / plain_cpu,
-        "workers_crops_per_s": {
-          n: statistics.median(
-            _batches_per_second(source, cfg, n, args)[0] * args.batch_size
-            for _ in range(args.repeats)
-          )
-          for n in args.workers
+        "crops_per_s_by_cores": {
+          n: _on_cores(source, cfg, n, args) for n in args.cores
         },
       }
     )
@@ -225,13 +227,26 @@ def _batches_per_second(source, cfg, workers: int, args) -> tuple[float, float]:
   return timing
 
 
+def _on_cores(source, cfg, cores: int, args) -> float:
+  """Crops a wall second with as many cores as worker processes."""
+  every = sorted(os.sched_getaffinity(0))
+  os.sched_setaffinity(0, every[:cores])  # the workers inherit it
+  try:
+    return args.batch_size * statistics.median(
+      _batches_per_second(source, cfg, cores, args)[0]
+      for _ in range(args.repeats)
+    )
+  finally:
+    os.sched_setaffinity(0, every)
+
+
 def main(argv: list[str]) -> None:
   """Builds and reads every set and prints JSON."""
   parser = common.parser("Building and reading records")
   parser.add_argument("--set", action="append", required=True, dest="sets")
   parser.add_argument("--batch_size", type=int, default=16)
   parser.add_argument("--batches", type=int, default=10, help="a timing")
-  parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
+  parser.add_argument("--cores", type=int, nargs="*", default=[1, 2])
   parser.add_argument("--copies", type=int, default=0, help="see `copies`")
   args = parser.parse_args(argv)
   cv2.setNumThreads(1)
