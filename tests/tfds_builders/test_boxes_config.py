@@ -44,7 +44,7 @@ def test_one_command_trains(repo_dir, tmp_path):
     check=False,
   )
   assert done.returncode == 0, done.stdout + done.stderr
-  assert "(train 2, val 1, test 1 pages)" in done.stdout
+  assert "(train 2, val 1, test 1 pages; 24 objects of" in done.stdout
   assert "1 pages put into val by their name" in done.stdout
   lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
   assert [json.loads(line)["step"] for line in lines] == [1, 2]
