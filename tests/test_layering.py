@@ -36,7 +36,8 @@ LAYERS = """
 1.0  dwd_jax.data.images dwd_jax.data.transforms dwd_jax.data.vocabulary
 1.1  tfds_builders.checks dwd_jax.data.tiles dwd_jax.data.box_index
 1.1  dwd_jax.data.masks
-1.15 tfds_builders.page_lists tfds_builders.json_files tfds_builders.pixel_labels
+1.15 tfds_builders.page_lists
+1.15 tfds_builders.json_files tfds_builders.pixel_labels
 1.2  tfds_builders.examples
 1.15 tfds_builders.deepscores.deepscores_names
 1.2  tfds_builders.deepscores.deepscores_parsing
