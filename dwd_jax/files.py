@@ -11,6 +11,9 @@ from collections.abc import Iterator
 
 from dwd_jax.errors import InputError
 
+# Errors that say that nothing can be written, which is no fault of the program.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 

@@ -3,7 +3,6 @@
 Flags only; see `dwd_jax.train.loop`.
 """
 
-import errno
 import pathlib
 import re
 import sys
@@ -13,6 +12,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from dwd_jax import files
 from dwd_jax.errors import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -136,8 +136,7 @@ def main(argv: list[str]) -> None:
   except InputError as e:
     _fail(e)
   except OSError as e:
-    # A full or read-only disk is no fault of the program: no traceback.
-    if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+    if e.errno not in files.UNWRITABLE:
       raise
     where = e.filename or _WORKDIR.value
     _fail(f"{where}: {e.strerror}; make room, or choose another --workdir")

@@ -15,7 +15,7 @@ LAYERS = """
 0.0  dwd_jax dwd_jax.data dwd_jax.decode dwd_jax.metrics dwd_jax.models
 0.0  dwd_jax.train configs tfds_builders benchmarks
 0.0  dwd_jax.errors dwd_jax.structs
-0.1  dwd_jax.boxes dwd_jax.files configs.default configs.recipes
+0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
 0.3  configs.deepscores_v2
 0.2  configs.boxes

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from dwd_jax import threads
 from dwd_jax.errors import InputError
 from tfds_builders import checks, examples
 
@@ -220,7 +221,7 @@ class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _examples(
     self, pages: Iterable[checks.PageFiles], read: Callable
   ) -> Iterator[tuple[str, dict]]:
-    for made, counted in examples.in_threads(read, pages, self._workers):
+    for made, counted in threads.in_order(read, pages, self._workers):
       self.report.merge(counted)
       yield from made
 

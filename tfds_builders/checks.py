@@ -6,6 +6,7 @@ or cut, counted, and listed in the `BuildReport`.
 
 import collections
 import dataclasses
+import math
 import pathlib
 from typing import Any
 
@@ -21,6 +22,8 @@ MAX_IMAGE_BYTES = 256 << 20
 MAX_BOXES = 100_000  # of a page
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _LISTED = 20  # examples of each kind in the report
+_MAX_DIGITS = 50  # of a number, with sign, point and exponent
+_ABSURD = 1e9  # beyond it, products of coordinates overflow
 _CUT_TOLERANCE_PX = 0.5  # rounding of the annotations, not worth a line
 
 
@@ -217,6 +220,15 @@ def list_images(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   return found
 
 
+def number(text: str | None) -> float:
+  """A number in a text file; nan where it is missing, absurd or none."""
+  try:
+    value = float(text) if text and len(text) <= _MAX_DIGITS else math.nan
+  except ValueError:
+    return math.nan
+  return value if abs(value) < _ABSURD else math.nan
+
+
 def clean_boxes(
   boxes_yxyx: Float[np.ndarray, "n 4"],
   image_hw: tuple[int, int],
@@ -255,7 +267,7 @@ def clean_boxes(
   kept = np.zeros(len(boxes), bool)
   for i in range(len(boxes)):
     if not finite[i]:
-      kind = "boxes skipped: not a finite number"
+      kind = "boxes skipped: not a usable number"
     elif inverted[i]:
       kind = "boxes skipped: inverted"
     elif empty[i]:

@@ -1,10 +1,7 @@
-"""Pages of a parsing module -> records; the work of threads and of Beam."""
+"""Pages of a parsing module -> records, in threads or on Beam."""
 
-import collections
-import concurrent.futures
-import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from etils import epath
@@ -58,22 +55,3 @@ def with_report(
     parts.mkdir(parents=True, exist_ok=True)
     (parts / f"{page.name}.json").write_text(json.dumps(counted))
   return examples
-
-
-def in_threads(read: Callable, pages: Iterable, workers: int) -> Iterator:
-  """Results in the order of the pages, read a little ahead."""
-  if workers < 2:
-    yield from map(read, pages)
-    return
-  rest = iter(pages)
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    ahead = collections.deque(
-      pool.submit(read, page) for page in itertools.islice(rest, 2 * workers)
-    )
-    try:
-      while ahead:
-        yield ahead.popleft().result()
-        for page in itertools.islice(rest, 1):
-          ahead.append(pool.submit(read, page))
-    finally:
-      pool.shutdown(cancel_futures=True)

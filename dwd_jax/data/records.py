@@ -1,7 +1,6 @@
 """Writes and checks the folders of records."""
 
 import contextlib
-import errno
 import io
 import json
 import pathlib
@@ -20,7 +19,6 @@ from tfds_builders import base
 
 NAME = "records"  # what turns and staging folders beside them are called after
 ORIGIN_NAME = "origin.json"
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def check(folder: pathlib.Path) -> None:
@@ -132,7 +130,7 @@ def _told(data_dir: pathlib.Path) -> Iterator[None]:
   except OSError as e:
     named = str(e.filename or "")
     reason = e.strerror or str(e)
-    if e.errno in _UNWRITABLE or named.startswith(str(data_dir)):
+    if e.errno in files.UNWRITABLE or named.startswith(str(data_dir)):
       raise _unwritable(data_dir, reason) from None
     if not named:
       raise

@@ -63,6 +63,13 @@ def table() -> tuple[Mapping[str, str], ...]:
     return tuple(csv.DictReader(file))
 
 
+def first_with(class_names: Iterable[str], candidates: Iterable[str]) -> str:
+  """The first of some vocabularies that has all these names, or ""."""
+  wanted = set(class_names)
+  fitting = (v for v in candidates if wanted <= set(names_of(v)))
+  return next(fitting, "")
+
+
 def names_of(vocabulary: str) -> tuple[str, ...]:
   """All names of a vocabulary, in the order of the table.
 

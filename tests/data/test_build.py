@@ -44,7 +44,7 @@ def test_one_command_builds(scores, tmp_path, capsys):
   assert _build(scores, tmp_path / "out") == 0
   said = capsys.readouterr().out
   assert "train 3, val 1, test 1" in said
-  assert "1 boxes skipped: not a finite number" in said
+  assert "1 boxes skipped: not a usable number" in said
   source = sources.open_source("deepscores", "train", tmp_path / "out")
   assert len(source) == 3
 

@@ -143,7 +143,7 @@ def test_skipped_boxes_are_printed_and_stored(data_cfg, tmp_path, capsys):
   (scores / _XML).write_text(text.replace("<xmin>0.", "<xmin>nan", 1))
   data_cfg.manual_dir = str(scores)
   data_dir = prepare.prepare(data_cfg, tmp_path / "w")
-  kind = "boxes skipped: not a finite number"
+  kind = "boxes skipped: not a usable number"
   assert capsys.readouterr().out.endswith(f"; 1 {kind}\n")
   report = json.loads(next(data_dir.rglob("build_report.json")).read_text())
   assert report["counts"] == {kind: 1}

@@ -421,17 +421,17 @@ SKIPPED = {
   "coco: text in a box": (
     "coco",
     _set("annotations", 0, bbox=["1", 2, 3, 4]),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
   ),
   "coco: three numbers": (
     "coco",
     _set("annotations", 0, bbox=[1, 2, 3]),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
   ),
   "coco: beyond all numbers": (
     "coco",
     _edit(JSON, '"bbox": [', '"bbox": [1e308, 1, 1, 1], "b": ['),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
   ),
   "coco: negative width": (
     "coco",
@@ -446,12 +446,12 @@ SKIPPED = {
   "voc: text": (
     "voc",
     _edit(XML, "<xmin>", "<xmin>x"),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
   ),
   "voc: infinite": (
     "voc",
     _edit(XML, "<xmax>", "<xmax>inf</xmax><xmax>"),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
   ),
   "voc: inverted": (
     "voc",
@@ -461,17 +461,17 @@ SKIPPED = {
   "voc: no box": (
     "voc",
     _edit(XML, "bndbox>", "robndbox>", count=2),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
   ),
   "dota: text": (
     "dota",
     _edit(DOTA, ".0", ".x"),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
   ),
   "yolo: infinite": (
     "yolo",
     _edit(YOLO, " 0.", " inf"),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
   ),
   "voc: image without annotation": (
     "voc",

@@ -90,9 +90,9 @@ _BOX_CASES = {
   "zero area": ((8.0, 2.0, 8.0, 9.0), "boxes skipped: of zero area"),
   "not a number": (
     (_NAN, 2.0, 8.0, 9.0),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
   ),
-  "infinite": ((1.0, 2.0, _INF, 9.0), "boxes skipped: not a finite number"),
+  "infinite": ((1.0, 2.0, _INF, 9.0), "boxes skipped: not a usable number"),
 }
 
 

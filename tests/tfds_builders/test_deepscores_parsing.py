@@ -213,17 +213,17 @@ def test_bad_input_is_one_line_that_names_the_file(root, caption):
 _SKIPPED = {
   "not a number": (
     _edit(f"{_XML}/{_PAGE}.xml", "<xmin>0.", "<xmin>nan"),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
     8,
   ),
   "text for a number": (
     _edit(f"{_XML}/{_PAGE}.xml", "<xmin>0.", "<xmin>left"),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
     8,
   ),
   "infinite": (
     _edit(f"{_XML}/{_PAGE}.xml", "<xmin>0.", "<xmin>infinity"),
-    "boxes skipped: not a finite number",
+    "boxes skipped: not a usable number",
     8,
   ),
   "negative": (

@@ -181,7 +181,7 @@ def test_an_oversized_file_is_not_read(root, monkeypatch):
     helpers.parse(root)
 
 
-_NO_NUMBER = "boxes skipped: not a finite number"
+_NO_NUMBER = "boxes skipped: not a usable number"
 _SKIPPED = {
   "text for a number": (
     set_first(a_bbox=["14", 17, 26, 47]),

@@ -162,7 +162,7 @@ def test_bad_input_is_one_line_that_names_the_file(root, caption):
 
 
 _SKIPPED = {
-  "no number": ("<Top>", "<Top>x", "boxes skipped: not a finite number"),
+  "no number": ("<Top>", "<Top>x", "boxes skipped: not a usable number"),
   "zero height": ("<Height>9<", "<Height>0<", "boxes skipped: of zero area"),
   "negative width": ("<Width>7<", "<Width>-7<", "boxes skipped: inverted"),
   "outside": ("<Left>", "<Left>9", "boxes skipped: outside the page"),

@@ -52,7 +52,7 @@ def read_objects(path: pathlib.Path) -> Objects:
         " y4 class difficult"
       )
     names.append(words[8])
-    corners.append([boxes_pages.number(word) for word in words[:8]])
+    corners.append([checks.number(word) for word in words[:8]])
     difficult.append(words[9:] not in ([], ["0"]))
   outlines_yx = np.array(corners, np.float64).reshape(-1, 4, 2)[:, :, ::-1]
   boxes = np.concatenate([outlines_yx.min(1), outlines_yx.max(1)], axis=1)

@@ -1,11 +1,9 @@
 """What the readers of all formats give, and how they find files."""
 
 import dataclasses
-import math
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -251,14 +249,6 @@ def plain_parts(file_name: str, where: str) -> tuple[str, ...]:
       f" {', '.join(checks.IMAGE_SUFFIXES)}; convert the image"
     )
   return parts
-
-
-def number(text: Any) -> float:
-  """A number in a text file; nan for what is none."""
-  try:
-    return float(text)
-  except (TypeError, ValueError):
-    return math.nan
 
 
 def as_float32(values: np.ndarray) -> np.ndarray:

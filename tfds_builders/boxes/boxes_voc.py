@@ -132,14 +132,13 @@ def read_objects(path: pathlib.Path, voc_pixels: str) -> tuple[Objects, bool]:
   names, boxes, difficult = [], [], []
   for item in root.iterfind("object"):
     names.append((item.findtext("name") or "").strip())
-    boxes.append([boxes_pages.number(item.findtext(tag)) for tag in _TAGS])
+    boxes.append([checks.number(item.findtext(tag)) for tag in _TAGS])
     difficult.append((item.findtext("difficult") or "").strip() == "1")
   boxes_yxyx = np.array(boxes, np.float64).reshape(-1, 4)
   if one_based:
     boxes_yxyx[:, :2] -= 1
   size = [
-    boxes_pages.number(root.findtext(f"size/{side}"))
-    for side in ("height", "width")
+    checks.number(root.findtext(f"size/{side}")) for side in ("height", "width")
   ]
   known = all(1 <= side < 1e9 for side in size)  # many tools write 0
   objects = Objects(

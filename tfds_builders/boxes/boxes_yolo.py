@@ -150,7 +150,7 @@ def read_objects(path: pathlib.Path, class_names: tuple[str, ...]) -> Objects:
         f" {len(class_names) - 1}, see data.yaml or classes.txt"
       )
     names.append(class_names[int(words[0])])
-    boxes.append(_box([boxes_pages.number(word) for word in words[1:]]))
+    boxes.append(_box([checks.number(word) for word in words[1:]]))
   return Objects(
     tuple(names),
     boxes_pages.as_float32(np.array(boxes, np.float64).reshape(-1, 4)),

@@ -39,10 +39,7 @@ def of_folder(
 
 def vocabulary_of(class_names: tuple[str, ...]) -> str:
   """The vocabulary that has all these names, the older one first, or ""."""
-  for name in _VOCABULARIES:
-    if set(vocabulary.names_of(name)).issuperset(class_names):
-      return name
-  return ""
+  return vocabulary.first_with(class_names, _VOCABULARIES)
 
 
 def read(path: pathlib.Path) -> tuple[str, ...]:

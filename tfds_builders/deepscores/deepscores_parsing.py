@@ -186,7 +186,9 @@ def read_page(
         " add it to class_names.csv or correct it"
       )
     labels.append(ids[name])
-    relative.append([_number(item, f"bndbox/{tag}") for tag in _TAGS])
+    relative.append(
+      [checks.number(item.findtext(f"bndbox/{tag}")) for tag in _TAGS]
+    )
   boxes_rel = np.array(relative, np.float64).reshape(-1, 4)
   scale = np.array(ink.shape * 2)
   boxes, kept = checks.clean_boxes(
@@ -203,16 +205,6 @@ def read_page(
 
 
 _TAGS = ("ymin", "xmin", "ymax", "xmax")
-_ABSURD = 1e9  # beyond it, products overflow
-
-
-def _number(item: Any, tag: str) -> float:
-  """A number below `item`; nan where it is missing, absurd or no number."""
-  try:
-    value = float(item.findtext(tag) or "nan")
-  except ValueError:
-    return float("nan")
-  return value if abs(value) < _ABSURD else float("nan")
 
 
 def _compare_size(
@@ -225,7 +217,9 @@ def _compare_size(
 
   Boxes are relative: other pixels are fine, other proportions are not.
   """
-  height, width = (_number(root, f"size/{tag}") for tag in ("height", "width"))
+  height, width = (
+    checks.number(root.findtext(f"size/{tag}")) for tag in ("height", "width")
+  )
   if not (0 < height < np.inf and 0 < width < np.inf):
     return
   if abs(height / width / (image_hw[0] / image_hw[1]) - 1) > 0.02:

@@ -17,7 +17,6 @@ from tfds_builders import checks
 
 MUNG = "Nodes"  # root of v2.0
 CROP_OBJECTS = "CropObjectList"  # root of v1.0
-_MAX_DIGITS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +86,8 @@ def read_objects(
         " or add it to the list of classes"
       )
     top, left, height, width = (
-      _number(item.findtext(key)) for key in ("Top", "Left", "Height", "Width")
+      checks.number(item.findtext(key))
+      for key in ("Top", "Left", "Height", "Width")
     )
     labels.append(label)
     corners.append((top, left, top + height, left + width))
@@ -123,14 +123,6 @@ def plain(name: str) -> str:
   """
   name = name.strip().replace("/", "_").replace('"', "")
   return name if name.startswith("letter_") else name.lower()
-
-
-def _number(text: str | None) -> float:
-  """A number of pixels; nan where it is missing or no number."""
-  try:
-    return float(text) if text and len(text) <= _MAX_DIGITS else np.nan
-  except ValueError:
-    return np.nan
 
 
 def read_masks(

@@ -86,12 +86,8 @@ def read_data_set(
     class_names, splits = release.read(
       root, config, options.official_split, report
     )
-  fitting = [
-    name
-    for name in _VOCABULARIES[config]
-    if set(class_names) <= set(vocabulary.names_of(name))
-  ]
-  return checks.DataSet(class_names, splits, "".join(fitting[:1]))
+  fitting = vocabulary.first_with(class_names, _VOCABULARIES[config])
+  return checks.DataSet(class_names, splits, fitting)
 
 
 def read_page(

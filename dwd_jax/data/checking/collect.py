@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from dwd_jax import threads
 from dwd_jax.data.checking import measures
 from dwd_jax.data.checking.measures import Measures
 from dwd_jax.data.checking.page_sets import PageSet
 from dwd_jax.errors import InputError
-from tfds_builders import examples as threads
 
 EXAMPLES = 8  # of each class
 
@@ -75,7 +75,7 @@ def collect(
     ]
 
   total = len(page_set.splits)
-  results = threads.in_threads(work, range(total), workers)
+  results = threads.in_order(work, range(total), workers)
   for index, result in enumerate(results):
     if isinstance(result, str):
       bad.append((page_set.splits[index], result))

@@ -1,6 +1,7 @@
 """Draws the pictures of a check and writes its folder."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import re
@@ -9,14 +10,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dwd_jax import files
+from dwd_jax import files, threads
 from dwd_jax.data.checking import page_html, pictures, statistics
 from dwd_jax.data.checking.checked import Checked
 from dwd_jax.data.checking.collect import EXAMPLES
 from dwd_jax.data.checking.findings import Finding
 from dwd_jax.data.checking.measures import Page
 from dwd_jax.errors import InputError
-from tfds_builders import examples as threads
 
 JSON_NAME = "check.json"
 _PICTURES = "pictures"
@@ -76,36 +76,56 @@ def write(
     chosen += members[:pages_per_split]
     on_sheet[split] = _spread(members, sheet_pages)
 
-  def draw(i: int) -> page_html.Drawn:
-    page = read(i)
-    stem = f"{_safe(page.split)}-{i:06d}"
-    overlay, small = pictures.overlay(page, names), pictures.thumbnail(page)
-    return page_html.Drawn(
-      f"{_PICTURES}/{pictures.save(folder, f'{stem}.png', overlay)}",
-      f"{_PICTURES}/{pictures.save(folder, f'{stem}-small.png', small)}",
-    )
-
   chosen = list(dict.fromkeys(chosen))
-  made = threads.in_threads(draw, chosen, workers)
+  draw = functools.partial(_draw, folder, read, names)
+  made = threads.in_order(draw, chosen, workers)
   drawn = dict(zip(chosen, made, strict=True))
-  sheets = {}
-  for split, members in on_sheet.items():
-    cells = threads.in_threads(
-      lambda i: pictures.thumbnail(read(i)), members, workers
-    )
-    name = f"contact-{_safe(split)}.png"
-    pictures.save(folder, name, pictures.sheet(list(cells)))
-    sheets[split] = f"{_PICTURES}/{name}"
+  sheets = {
+    split: _draw_sheet(folder, read, split, members, workers)
+    for split, members in on_sheet.items()
+  }
   strips = {}
   for label, tiles in checked.collected.examples.items():
-    name = f"class-{label:05d}.png"
-    pictures.save(folder, name, pictures.strip(tiles, EXAMPLES))
+    strip = pictures.strip(tiles, EXAMPLES)
+    name = pictures.save(folder, f"class-{label:05d}.png", strip)
     strips[label] = f"{_PICTURES}/{name}"
   files.write_atomic(
     out / "index.html", page_html.render(checked, drawn, sheets, strips)
   )
   text = json.dumps(as_dict(checked), indent=1, allow_nan=False)
   files.write_atomic(out / JSON_NAME, text + "\n")
+
+
+def _draw(
+  folder: pathlib.Path,
+  read: Callable[[int], Page],
+  names: Sequence[str],
+  i: int,
+) -> page_html.Drawn:
+  """Saves overlay and thumbnail of a page."""
+  page = read(i)
+  stem = f"{_safe(page.split)}-{i:06d}"
+  overlay, small = pictures.overlay(page, names), pictures.thumbnail(page)
+  return page_html.Drawn(
+    f"{_PICTURES}/{pictures.save(folder, f'{stem}.png', overlay)}",
+    f"{_PICTURES}/{pictures.save(folder, f'{stem}-small.png', small)}",
+  )
+
+
+def _draw_sheet(
+  folder: pathlib.Path,
+  read: Callable[[int], Page],
+  split: str,
+  members: Sequence[int],
+  workers: int,
+) -> str:
+  """Saves the contact sheet of a split."""
+  cells = threads.in_order(
+    lambda i: pictures.thumbnail(read(i)), members, workers
+  )
+  sheet = pictures.sheet(list(cells))
+  name = pictures.save(folder, f"contact-{_safe(split)}.png", sheet)
+  return f"{_PICTURES}/{name}"
 
 
 def _suspicious(findings: Sequence[Finding]) -> list[int]:

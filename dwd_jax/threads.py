@@ -1,0 +1,40 @@
+"""Work on many items in threads, in bounded memory."""
+
+import collections
+import concurrent.futures
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def in_order(
+  work: Callable[[_T], _R], items: Iterable[_T], workers: int
+) -> Iterator[_R]:
+  """Results in the order of the items, made a little ahead.
+
+  Args:
+    work: releases the GIL for most of its time, as decoding images does.
+    items: taken as they are needed.
+    workers: threads; below 2, none.
+
+  Yields:
+    What `work` returns. The first error ends it, and what has not begun.
+  """
+  if workers < 2:
+    yield from map(work, items)
+    return
+  rest = iter(items)
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    ahead = collections.deque(
+      pool.submit(work, item) for item in itertools.islice(rest, 2 * workers)
+    )
+    try:
+      while ahead:
+        yield ahead.popleft().result()
+        for item in itertools.islice(rest, 1):
+          ahead.append(pool.submit(work, item))
+    finally:
+      pool.shutdown(cancel_futures=True)
