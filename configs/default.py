@@ -26,7 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
 
 def _data() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
-  c.builder = ""  # folder of tfds_builders/: deepscores, muscima_pp
+  c.builder = ""  # folder of tfds_builders/: deepscores, boxes, ...
   c.builder_config = ""  # "" = the builder's first
   c.manual_dir = ""  # folder with the original files
   c.data_dir = ""  # prepared records; "" = WORKDIR/data
