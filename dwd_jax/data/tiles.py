@@ -2,8 +2,9 @@
 
 A training crop shows a few percent of a page. From a PNG the whole page would
 have to be decoded for it: the loader then needs 1.7 times (small pages) to 21
-times (10 megapixels) the processor time (`benchmarks.data`). The files are ordinary TIFFs, lossless, with dark ink on
-white paper: other tools open them as they are.
+times (10 megapixels) the processor time (`benchmarks.data`). The files are
+ordinary TIFFs, lossless, with dark ink on white paper: other tools open them as
+they are.
 """
 
 import numpy as np
