@@ -1,5 +1,7 @@
 """Sums over the pixels of each object: centre, size, area, confidence."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -7,6 +9,8 @@ from jaxtyping import Float
 from dwd_jax.decode import config as config_lib
 from dwd_jax.decode import foreground, objects, segments
 
+# (y int32 [P], x int32 [P]) -> (height, width) in pixels, float32 [P, 2]
+PlaneSizeFn = Callable[[jax.Array, jax.Array], jax.Array]
 # Sums over a page-sized object must neither overflow int32 nor pass the
 # integers that float32 holds:
 _LOW = 32  # coordinates are summed in two parts, see `_mean_coordinate`
@@ -16,7 +20,7 @@ _STEPS = 16  # energy levels are summed as whole sixteenths
 def measure_components(
   components: segments.Segments,
   levels: Float[jax.Array, "h w"],
-  sizes: Float[jax.Array, "h w 2"],
+  size_fn: PlaneSizeFn,
   cfg: config_lib.DecodeConfig,
 ) -> objects.Objects:
   """Measures components: every pixel counts the same, as in the paper.
@@ -24,7 +28,7 @@ def measure_components(
   Args:
     components: of one energy plane.
     levels: energy levels.
-    sizes: (height, width) in pixels; 0 where unknown.
+    size_fn: (height, width) at pixels; 0 where unknown.
     cfg: settings of the decode.
 
   Returns:
@@ -34,7 +38,7 @@ def measure_components(
     Differs from the original: centres are not truncated to whole pixels and
     mean sizes skip pixels without a size (`cfg.legacy` truncates).
   """
-  ints, floats, highest = _sum_components(components, levels, sizes)
+  ints, floats, highest = _sum_components(components, levels, size_fn)
 
   def confidence(rows):
     area, energy = ints[rows, 0], ints[rows, 1]
@@ -60,7 +64,7 @@ def measure_components(
   )
 
 
-def _sum_components(components, levels, sizes):
+def _sum_components(components, levels, size_fn):
   """Sums by row; `ints` are exact for an object as large as the page.
 
   Returns:
@@ -69,7 +73,7 @@ def _sum_components(components, levels, sizes):
     highest: [T, 2] largest height and width.
   """
   w = levels.shape[1]
-  level, size = levels.reshape(-1), sizes.reshape(-1, 2)
+  level = levels.reshape(-1)
   num_rows = components.seeds.shape[0]
 
   def step(state, at, live):
@@ -80,7 +84,7 @@ def _sum_components(components, levels, sizes):
     one = jnp.ones_like(at)
     parts = (one, energy, y // _LOW, y % _LOW, x // _LOW, x % _LOW)
     ints = ints.at[row].add(jnp.stack(parts, 1), mode="drop")
-    hw = size[at]
+    hw = size_fn(y, x)
     known = (hw > 0).all(1, keepdims=True).astype(hw.dtype)
     parts = jnp.concatenate((known, hw * known), 1)
     floats = floats.at[row].add(parts, mode="drop")
@@ -88,8 +92,8 @@ def _sum_components(components, levels, sizes):
 
   start = (
     jnp.zeros((num_rows, 6), jnp.int32),
-    jnp.zeros((num_rows, 3), size.dtype),
-    jnp.zeros((num_rows, 2), size.dtype),
+    jnp.zeros((num_rows, 3), jnp.float32),
+    jnp.zeros((num_rows, 2), jnp.float32),
   )
   return foreground.for_chunks(components.pixels, step, start)
 
@@ -112,7 +116,7 @@ def measure_basins(
   basins: segments.Segments,
   passes: Float[jax.Array, " T"],
   levels: Float[jax.Array, "h w"],
-  sizes: Float[jax.Array, "h w 2"],
+  size_fn: PlaneSizeFn,
   cfg: config_lib.DecodeConfig,
 ) -> objects.Objects:
   """Measures basins by their caps, the part above the highest pass.
@@ -126,15 +130,15 @@ def measure_basins(
     basins: of one energy plane.
     passes: level of the highest pass out of each basin.
     levels: energy levels.
-    sizes: (height, width) in pixels; 0 where unknown.
+    size_fn: (height, width) at pixels; 0 where unknown.
     cfg: settings of the decode.
 
   Returns:
     The objects. Confidence is the level of the peak.
   """
   w = levels.shape[1]
-  level, size = levels.reshape(-1), sizes.reshape(-1, 2)
-  area, sums, highest = _sum_basins(basins, passes, levels, sizes, cfg)
+  level = levels.reshape(-1)
+  area, sums, highest = _sum_basins(basins, passes, levels, size_fn, cfg)
 
   def keep(row):
     high = level[basins.seeds[row]] >= cfg.min_seed_level
@@ -150,7 +154,7 @@ def measure_basins(
   centers = jnp.stack([seeds // w, seeds % w], 1) + 0.5 + shift
   known = sums[:, 3:4]
   mean = sums[:, 4:] / jnp.maximum(known, 1e-6)
-  mean = jnp.where(known > 0, mean, size[seeds])
+  mean = jnp.where(known > 0, mean, size_fn(seeds // w, seeds % w))
   hw = highest[rows] if cfg.size == "max" else mean
   return objects.Objects(
     rows=rows,
@@ -164,7 +168,7 @@ def measure_basins(
   )
 
 
-def _sum_basins(basins, passes, levels, sizes, cfg):
+def _sum_basins(basins, passes, levels, size_fn, cfg):
   """Sums by row.
 
   Returns:
@@ -173,7 +177,7 @@ def _sum_basins(basins, passes, levels, sizes, cfg):
       of the pixels with a size, times their height and width.
     highest: [T, 2] largest height and width.
   """
-  level, size = levels.reshape(-1), sizes.reshape(-1, 2)
+  level = levels.reshape(-1)
   num_rows = basins.seeds.shape[0]
 
   def step(state, at, live):
@@ -182,7 +186,7 @@ def _sum_basins(basins, passes, levels, sizes, cfg):
     offset, on_page = _offset(at, basins.seeds[row], levels.shape)
     base = jnp.maximum(passes[row], cfg.energy_cutoff)
     weight = jnp.where(on_page, jnp.maximum(level[at] - base, 0), 0)
-    hw = size[at]
+    hw = size_fn(at // levels.shape[1], at % levels.shape[1])
     known = weight * (hw > 0).all(1)
     parts = (weight, *(weight * offset), known, *(known * hw.T))
     sums = sums.at[row].add(jnp.stack(parts, 1), mode="drop")
@@ -191,8 +195,8 @@ def _sum_basins(basins, passes, levels, sizes, cfg):
 
   start = (
     jnp.zeros(num_rows, jnp.int32),
-    jnp.zeros((num_rows, 6), level.dtype),
-    jnp.zeros((num_rows, 2), size.dtype),
+    jnp.zeros((num_rows, 6), jnp.float32),
+    jnp.zeros((num_rows, 2), jnp.float32),
   )
   return foreground.for_chunks(basins.pixels, step, start)
 

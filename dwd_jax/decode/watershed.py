@@ -17,11 +17,13 @@ from dwd_jax.decode import config as config_lib
 
 # (page int32 [P], y int32 [P], x int32 [P], group int32 [P]) -> [P, C]
 ClassFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+# The same -> (height, width) in pixels of the map, float32 [P, 2]
+SizeFn = ClassFn
 
 
 def decode(
   energy_logits: Float[structs.Array, "B h w G E"],
-  sizes: Float[structs.Array, "B h w G 2"],
+  sizes: Float[structs.Array, "B h w G 2"] | SizeFn,
   class_fn: ClassFn,
   cfg: config_lib.DecodeConfig,
 ) -> structs.Detections:
@@ -29,7 +31,7 @@ def decode(
 
   Args:
     energy_logits: softmax logits over E energy levels, for G energy groups.
-    sizes: (height, width) of the box in pixels of the map.
+    sizes: see `decode_levels`.
     class_fn: class probabilities at the pixels (page, y, x, group), each
       int32 [P], as float32 [P, C]; classes of other groups are 0. A row of
       zeros is background and casts no vote.
@@ -58,7 +60,7 @@ def expected_levels(
 
 def decode_levels(
   energy_levels: Float[structs.Array, "B h w G"],
-  sizes: Float[structs.Array, "B h w G 2"],
+  sizes: Float[structs.Array, "B h w G 2"] | SizeFn,
   class_fn: ClassFn,
   cfg: config_lib.DecodeConfig,
 ) -> structs.Detections:
@@ -66,7 +68,8 @@ def decode_levels(
 
   Args:
     energy_levels: level 0 (background) .. E - 1 (centre) of each pixel.
-    sizes: (height, width) of the box in pixels of the map; 0 = unknown.
+    sizes: (height, width) of the box in pixels of the map; 0 = unknown. A
+      function like `class_fn` is asked at the pixels of objects only.
     class_fn: see `decode`.
     cfg: settings.
 
@@ -74,17 +77,17 @@ def decode_levels(
     K detections of each page, best first, in pixels of the map.
   """
   num_pages, _, _, num_groups = energy_levels.shape
-  levels, sizes = jnp.asarray(energy_levels), jnp.asarray(sizes)
+  levels = jnp.asarray(energy_levels)
+  size_fn = sizes if callable(sizes) else read_map(sizes)
 
   def plane(page, group):
-    def classes(y, x):
-      return class_fn(jnp.full_like(y, page), y, x, jnp.full_like(y, group))
+    def own(fn):
+      return lambda y, x: fn(
+        jnp.full_like(y, page), y, x, jnp.full_like(y, group)
+      )
 
     return _decode_plane(
-      levels[page, :, :, group],
-      sizes[page, :, :, group],
-      classes,
-      cfg,
+      levels[page, :, :, group], own(size_fn), own(class_fn), cfg
     )
 
   def decode_page(page):
@@ -96,7 +99,13 @@ def decode_levels(
   return jax.lax.map(decode_page, pages)
 
 
-def _decode_plane(levels, sizes, class_fn, cfg):
+def read_map(values: Float[structs.Array, "B h w G n"]) -> SizeFn:
+  """A function that reads a map at pixels (page, y, x, group)."""
+  values = jnp.asarray(values)
+  return lambda page, y, x, group: values[page, y, x, group]
+
+
+def _decode_plane(levels, size_fn, class_fn, cfg):
   """Detections of one page and one energy group, in no order."""
   h, w = levels.shape
   if cfg.method == "threshold":
@@ -104,14 +113,14 @@ def _decode_plane(levels, sizes, class_fn, cfg):
     roots = components.component_roots(mask).reshape(-1)
     pixels = foreground.compact(mask.reshape(-1))
     parts = segments.number_roots(roots, pixels, levels.shape)
-    found = measure.measure_components(parts, levels, sizes, cfg)
+    found = measure.measure_components(parts, levels, size_fn, cfg)
     labels, share = votes.vote_all_pixels(found, parts, w, class_fn)
   else:
     levels = basins_lib.smooth(levels, cfg.smooth)
     parts, passes = basins_lib.find_basins(
       levels, cfg.energy_cutoff, cfg.min_saddle_depth
     )
-    found = measure.measure_basins(parts, passes, levels, sizes, cfg)
+    found = measure.measure_basins(parts, passes, levels, size_fn, cfg)
     labels, share = votes.vote_near_peaks(found, parts, w, class_fn, cfg)
   if cfg.legacy:
     half = jnp.trunc(found.sizes) / 2
