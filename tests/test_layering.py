@@ -20,7 +20,8 @@ LAYERS = """
 0.3  configs.deepscores_v2
 0.2  configs.boxes
 
-1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups dwd_jax.visualize
+1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
+1.1  dwd_jax.visualize
 1.1  dwd_jax.losses dwd_jax.optim
 
 1.0  dwd_jax.decode.config dwd_jax.decode.foreground
@@ -102,7 +103,7 @@ LAYERS = """
 2.1  dwd_jax.data.records
 2.2  dwd_jax.data.prepare
 
-1.0  dwd_jax.metrics.pages
+1.0  dwd_jax.metrics.pages dwd_jax.metrics.matching
 1.1  dwd_jax.metrics.coco dwd_jax.metrics.voc dwd_jax.metrics.report
 2.0  dwd_jax.metrics.protocols
 
