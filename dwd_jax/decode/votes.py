@@ -5,6 +5,7 @@ pixels at a time; no map of all classes exists at full resolution.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +15,51 @@ from dwd_jax.decode import config as config_lib
 from dwd_jax.decode import foreground, segments
 from dwd_jax.decode import objects as objects_lib
 
-# (y int32 [P], x int32 [P]) -> probabilities float32 [P, C]
-PlaneClassFn = Callable[[jax.Array, jax.Array], jax.Array]
+
+class Likeliest(NamedTuple):
+  """Classes without probabilities: as if each had probability 1.
+
+  Attributes:
+    labels: class of each pixel; -1 = background, which casts no vote.
+    num_classes: C.
+  """
+
+  labels: Int[jax.Array, " P"]
+  num_classes: int
+
+
+# (y int32 [P], x int32 [P]) -> probabilities float32 [P, C] or the classes
+PlaneClassFn = Callable[[jax.Array, jax.Array], jax.Array | Likeliest]
 _SLOTS = 128  # objects per step of the loop over peaks
 _STEP_PX = 2  # between the pixels asked: class features are coarser than pixels
+
+
+def first_max(
+  values: Float[jax.Array, "*n C"] | Int[jax.Array, "*n C"],
+) -> tuple[jax.Array, jax.Array]:
+  """The argmax and the maximum; on CPUs far faster than `jnp.argmax`."""
+  highest = values.max(-1)
+  number = jnp.arange(values.shape[-1], dtype=jnp.int32)
+  found = jnp.where(values == highest[..., None], number, values.shape[-1])
+  return jnp.minimum(found.min(-1), values.shape[-1] - 1), highest
+
+
+def _likeliest(class_fn, y, x):
+  """Class of each pixel, -1 = no vote; number of classes."""
+  asked = class_fn(y, x)
+  if isinstance(asked, Likeliest):
+    return asked
+  # XLA would compute the probabilities once for each use.
+  label, highest = first_max(jax.lax.optimization_barrier(asked))
+  return Likeliest(jnp.where(highest > 0, label, -1), asked.shape[-1])
+
+
+def _probabilities(class_fn, y, x):
+  """Class probabilities of each pixel."""
+  asked = class_fn(y, x)
+  if isinstance(asked, Likeliest):
+    return jax.nn.one_hot(asked.labels, asked.num_classes)
+  return asked
 
 
 def vote_all_pixels(
@@ -32,32 +74,34 @@ def vote_all_pixels(
     objects: in K slots.
     parts: their pixels.
     width: of the plane, in pixels.
-    class_fn: class probabilities at pixels; a row of zeros casts no vote.
+    class_fn: class probabilities at pixels; a row of zeros casts no vote. Or
+      the likeliest classes.
 
   Returns:
     labels: class of each slot; the smaller id wins a tie.
     share: votes for it / pixels of the object.
   """
   k, num_rows = objects.rows.shape[0], parts.seeds.shape[0]
-  one = jax.ShapeDtypeStruct((1,), jnp.int32)
-  num_classes = jax.eval_shape(class_fn, one, one).shape[-1]
+  nowhere = jnp.zeros(0, jnp.int32)
+  num_classes = _likeliest(class_fn, nowhere, nowhere).num_classes
   slot_of = jnp.full(num_rows + 1, k, jnp.int32)
   rows = foreground.drop_unless(objects.valid, objects.rows, num_rows + 1)
   slot_of = slot_of.at[rows].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
 
   def step(votes, at, live):
-    probs = class_fn(at // width, at % width)  # [CHUNK, C]
+    label = _likeliest(class_fn, at // width, at % width).labels
     slot = slot_of[parts.rows[at]]
-    ok = live & (slot < k) & (probs.max(1) > 0)
-    place = slot * num_classes + probs.argmax(1).astype(jnp.int32)
+    ok = live & (slot < k) & (label >= 0)
+    place = slot * num_classes + label
     place = foreground.drop_unless(ok, place, k * num_classes)
     return votes.at[place].add(1, mode="drop")
 
   votes = jnp.zeros(k * num_classes, jnp.int32)
   votes = foreground.for_chunks(parts.pixels, step, votes)
   votes = votes.reshape(k, num_classes)
-  share = votes.max(1) / jnp.maximum(objects.area, 1)
-  return votes.argmax(1).astype(jnp.int32), share.astype(jnp.float32)
+  label, most = first_max(votes)
+  share = most / jnp.maximum(objects.area, 1)
+  return label, share.astype(jnp.float32)
 
 
 def vote_near_peaks(
@@ -76,7 +120,8 @@ def vote_near_peaks(
     objects: in K slots.
     basins: their pixels.
     width: of the plane, in pixels.
-    class_fn: class probabilities at pixels; a row of zeros casts no vote.
+    class_fn: class probabilities at pixels; a row of zeros casts no vote. Or
+      the likeliest classes.
     cfg: settings of the decode.
 
   Returns:
@@ -97,11 +142,11 @@ def vote_near_peaks(
     ok = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
     ok &= basins.rows[y * width + x] == objects.rows[slot][:, None]
-    probs = class_fn(y.reshape(-1), x.reshape(-1))
+    probs = _probabilities(class_fn, y.reshape(-1), x.reshape(-1))
     probs = probs.reshape(*ok.shape, -1) * ok[..., None]
     mean = probs.sum(1) / jnp.maximum(ok.sum(1), 1)[:, None]  # [_SLOTS, C]
-    label = mean.argmax(1).astype(jnp.int32)
-    return labels.at[slot].set(label), shares.at[slot].set(mean.max(1))
+    label, share = first_max(mean)
+    return labels.at[slot].set(label), shares.at[slot].set(share)
 
   used = jnp.minimum(objects.count, k)
   start = (jnp.zeros(k, jnp.int32), jnp.zeros(k))
