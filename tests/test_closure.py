@@ -3,66 +3,25 @@
 Perfect maps bound what any network can reach; a few pages guard that bound.
 """
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from lxml import etree
 
-from dwd_jax import boxes as boxes_lib
-from dwd_jax import energy_groups, targets
-from dwd_jax.decode import config, watershed
+from dwd_jax import closure, energy_groups, targets
+from dwd_jax.decode import config
 
 _HW = (1152, 1792)  # holds the largest page at scale 0.5
 _MAX_BOXES = 1536
 _SCALE = 0.5
 
 
-def _match(truth, found, iou=0.5):
-  """Number of one-to-one pairs of one class, best overlap first."""
-  (true_boxes, true_labels), (boxes, labels) = truth, found
-  overlap = boxes_lib.pairwise_iou(true_boxes, boxes)
-  overlap = np.where(true_labels[:, None] == labels[None], overlap, 0)
-  rows, columns = np.nonzero(overlap >= iou)
-  order = np.argsort(-overlap[rows, columns], kind="stable")
-  used_rows, used_columns = set(), set()
-  for row, column in zip(rows[order], columns[order], strict=True):
-    if row not in used_rows and column not in used_columns:
-      used_rows.add(row)
-      used_columns.add(column)
-  return len(used_rows)
-
-
-def _closure(pages, groups, cfg, target_cfg, hw=_HW):
-  """Recall and precision over pages of (boxes_yxyx, labels)."""
-
-  @jax.jit
-  def there_and_back(boxes, labels, mask):
-    maps = targets.render(
-      boxes[None], labels[None], mask[None], groups, hw, target_cfg
-    )
-
-    def class_fn(page, y, x, group):
-      return jax.nn.one_hot(maps.classes[page, y, x, group] - 1, len(groups))
-
-    levels = maps.energy.astype(jnp.float32)
-    return watershed.decode_levels(levels, maps.sizes_px, class_fn, cfg)
-
-  matched = num_truth = num_found = 0
-  for boxes, labels in pages:
-    pad = _MAX_BOXES - len(boxes)
-    found = there_and_back(
-      np.pad(boxes, ((0, pad), (0, 0))),
-      np.pad(labels, (0, pad)),
-      np.arange(_MAX_BOXES) < len(boxes),
-    )
-    valid = np.asarray(found.valid[0])
-    found_boxes = np.asarray(found.boxes_yxyx[0])[valid]
-    found_labels = np.asarray(found.labels[0])[valid]
-    matched += _match((boxes, labels), (found_boxes, found_labels))
-    num_truth += len(boxes)
-    num_found += valid.sum()
-  return matched / num_truth, matched / num_found
+def _closure(pages, groups, cfg, target_cfg, hw=_HW, noise="none"):
+  """Recall (of distinct objects) and precision over (boxes_yxyx, labels)."""
+  run = closure.make_closure(groups, hw, target_cfg, cfg, noise)
+  pages = [closure.run_page(run, *page, _MAX_BOXES) for page in pages]
+  matched = sum(page.num_matched for page in pages)
+  distinct = sum((~(page.lost & page.repeated)).sum() for page in pages)
+  return matched / distinct, matched / sum(page.num_found for page in pages)
 
 
 def _read_page(path):

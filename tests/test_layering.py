@@ -22,13 +22,15 @@ LAYERS = """
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
 1.1  dwd_jax.visualize
-1.1  dwd_jax.losses dwd_jax.optim
+1.0  dwd_jax.tiling dwd_jax.fusion
+1.1  dwd_jax.losses dwd_jax.optim dwd_jax.predict_config
 
 1.0  dwd_jax.decode.config dwd_jax.decode.foreground
 1.1  dwd_jax.decode.components dwd_jax.decode.segments
 1.2  dwd_jax.decode.basins dwd_jax.decode.objects
 1.3  dwd_jax.decode.measure dwd_jax.decode.votes
 2.0  dwd_jax.decode.watershed
+2.1  dwd_jax.closure
 
 1.0  dwd_jax.models.pooling
 1.1  dwd_jax.models.refinenet dwd_jax.models.resnet
@@ -118,7 +120,7 @@ LAYERS = """
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common
 6.1  dwd_jax.data.check
-6.1  benchmarks.train_step benchmarks.data
+6.1  benchmarks.train_step benchmarks.data benchmarks.closure
 6.2  benchmarks.targets
 """
 
