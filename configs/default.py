@@ -20,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.stages = _stages()
   c.train = _train()
   c.decode = _decode()
+  c.predict = _predict()
   c.eval = _eval()
   return c
 
@@ -51,7 +52,6 @@ def _data() -> ml_collections.ConfigDict:
   # P(class) ~ count ** (1 - rare_power): 0 = as frequent as its objects are,
   # 1 = every class alike.
   c.rare_power = 0.5
-  c.page_multiple = 64  # whole pages are padded to multiples of this, px
   c.workers = 0  # worker processes of the loader; 0 = in the main process
   # Class names whose boxes are left out of training and truth alike, for
   # example objects that are larger than any crop (staffLine).
@@ -195,6 +195,18 @@ def _decode() -> ml_collections.ConfigDict:
   c.max_detections = 2048  # slots K of a page
   c.size = "mean"  # mean, max (the paper's)
   c.legacy = False  # threshold exactly as the original, quirks included
+  return c
+
+
+def _predict() -> ml_collections.ConfigDict:
+  c = ml_collections.ConfigDict()
+  # Most megapixels (after scaling) in one call of the network, which bound its
+  # memory: larger pages are cut into tiles, batches hold fewer pages.
+  c.max_mpx = 8.0
+  c.overlap_px = 640  # of tiles; twice what the network sees around a pixel
+  c.batch_size = 1  # pages of the same padded size, or tiles, of one call
+  c.scales = (1.0,)  # times data.eval_scale; several are predicted and fused
+  c.page_multiple = 64  # pages are padded to multiples of this, px
   return c
 
 

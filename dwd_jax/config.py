@@ -16,6 +16,7 @@ from dwd_jax.data import vocabulary
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
+from dwd_jax.predict_config import PredictConfig
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class Settings:
   optimizer: optim.OptimizerConfig
   stages: tuple[stages.Stage, ...]
   decode: DecodeConfig
+  predict: PredictConfig
 
 
 def _build(cls: Callable[..., T], values: Mapping[str, Any], **more: Any) -> T:
@@ -132,11 +134,6 @@ def _check_values(config: Any) -> None:
         f"config: data.crop_hw {tuple(config.data.crop_hw)}: use multiples of"
         f" {dwd.SIZE_MULTIPLE}"
       )
-  if config.data.page_multiple % dwd.SIZE_MULTIPLE:
-    raise InputError(
-      f"config: data.page_multiple {config.data.page_multiple}: use a multiple"
-      f" of {dwd.SIZE_MULTIPLE}"
-    )
 
 
 def validate(config: ml_collections.ConfigDict) -> Settings:
@@ -146,7 +143,7 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
     config: of the run, overrides applied.
 
   Returns:
-    Settings of targets, losses, optimizer, stages and decode.
+    Settings of targets, losses, optimizer, stages, decode and prediction.
 
   Raises:
     InputError: an unknown key (with the nearest known one), a value that is
@@ -164,6 +161,7 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
       config.decode,
       num_energy_levels=config.targets.num_energy_levels,
     ),
+    predict=_build(PredictConfig, config.predict),
   )
 
 

@@ -22,15 +22,16 @@ class without truth, any mean over no class. For another data set than the
 run's the files are called <dataset>-<split>, and the summary ends with
 `OtherSet.facts` of `transfer`.
 
-`seconds_per_page` is the mean wall time from the padded image on the host to
-boxes on the host (transfer, network, decode), without reading the page, the
-metrics, the pictures, and without compilation: the first page of each padded
-size is not counted. If no page is left, the last one runs once more.
+`seconds_per_page` is the mean wall time from the page on the host to boxes on
+the host (scaling, transfer, network, decode), without reading the page, the
+metrics, the pictures, and without compilation: the first pages of each padded
+size are not counted. If no page is left, the last one runs once more.
 
 Protocols: see `metrics.protocols`.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import pathlib
@@ -42,13 +43,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from dwd_jax import files, visualize
+from dwd_jax import files, predict_config, visualize
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.errors import InputError
 from dwd_jax.metrics import report
 from dwd_jax.metrics.pages import finite
 from dwd_jax.metrics.protocols import PROTOCOLS, Protocol, measure
-from dwd_jax.predict import PagePrediction, PredictFn, predict_page
+from dwd_jax.predict import PredictFn, predict_pages
+from dwd_jax.predict_config import PredictConfig
 from dwd_jax.structs import PageBoxes
 from dwd_jax.transfer import OtherSet
 
@@ -91,6 +93,7 @@ def evaluate(
   predict_fn: PredictFn,
   pages: Iterable[EvalPage],
   class_names: Sequence[str],
+  cfg: PredictConfig = predict_config.DEFAULT,
   *,
   out_dir: str | pathlib.Path,
   dataset: str,
@@ -106,10 +109,11 @@ def evaluate(
   """Predicts every page of a split, measures, and writes the files above.
 
   Args:
-    predict_fn: image [1, H, W, 1] -> detections, energy levels; variables
+    predict_fn: images [B, H, W, 1] -> detections, energy levels; variables
       bound.
     pages: the split's pages, each file name once.
     class_names: C names.
+    cfg: how pages go through the network.
     out_dir: folder of the results; made if missing.
     dataset: name of the data set, for the summary and the legacy protocol.
     split: name of the split and of its files.
@@ -138,6 +142,7 @@ def evaluate(
     predict_fn,
     _progress(pages, name, num_pages, log),
     class_names,
+    cfg,
     folder=out_dir / name,
     min_score=min_score,
     overlays=overlays,
@@ -174,52 +179,48 @@ class _Predicted(NamedTuple):
 
 
 def _predict_all(
-  predict_fn, pages, class_names, *, folder, min_score, overlays, relabel
+  predict_fn, pages, class_names, cfg, *, folder, min_score, overlays, relabel
 ) -> _Predicted:
   """Predicts the pages and writes the pictures of the first of them."""
   truth, detections, overflowing, pictures = [], [], [], {}
-  predict = _Timer(predict_fn)
-  for page in pages:
-    prediction = predict(page)
+  seconds, last = [], []
+  shown, of_images = itertools.tee(pages)
+  predictions = predict_pages(
+    predict_fn, (page.image for page in of_images), cfg, overlays
+  )
+  for page, prediction in zip(shown, predictions, strict=True):
+    last = [page.image]
+    seconds.append(prediction.seconds)
     truth.append(page.truth)
     found = _at_least(finite(prediction.detections), min_score)
     detections.append(relabel(found))
     if prediction.overflow:
       overflowing.append(page.truth.filename)
     if len(truth) <= overlays:
-      drawn = _draw(page, detections[-1], prediction, class_names)
+      drawn = _draw(page.truth, detections[-1], prediction, class_names)
       for name, picture in drawn.items():
         visualize.save_png(folder / f"{name}.png", picture)
       pictures |= drawn
   return _Predicted(
-    truth, detections, overflowing, pictures, predict.seconds_per_page()
+    truth,
+    detections,
+    overflowing,
+    pictures,
+    _mean_seconds(seconds, lambda: list(predict_pages(predict_fn, last, cfg))),
   )
 
 
-class _Timer:
-  """Predicts pages and collects how long they take once compiled."""
+def _mean_seconds(seconds: list[float], again: Callable[[], object]) -> float:
+  """Mean time of the pages that did not compile; NaN if there was no page.
 
-  def __init__(self, predict_fn: PredictFn):
-    self._predict_fn = predict_fn
-    self._shapes = set()
-    self._seconds = []
-    self._last: EvalPage | None = None
-
-  def __call__(self, page: EvalPage) -> PagePrediction:
+  If all of them did, the last one runs `again`.
+  """
+  compiled = [s for s in seconds if not math.isnan(s)]
+  if seconds and not compiled:
     start = time.perf_counter()
-    prediction = predict_page(self._predict_fn, page)
-    shape = page.batch.image.shape
-    if shape in self._shapes:
-      self._seconds.append(time.perf_counter() - start)
-    self._shapes.add(shape)
-    self._last = page
-    return prediction
-
-  def seconds_per_page(self) -> float:
-    """Mean time; NaN if there was no page."""
-    if not self._seconds and self._last is not None:
-      self(self._last)
-    return float(np.mean(self._seconds)) if self._seconds else math.nan
+    again()
+    compiled = [time.perf_counter() - start]
+  return float(np.mean(compiled)) if compiled else math.nan
 
 
 def _at_least(page: PageBoxes, min_score: float) -> PageBoxes:
@@ -234,17 +235,14 @@ def _at_least(page: PageBoxes, min_score: float) -> PageBoxes:
   )
 
 
-def _draw(page, detections, prediction, class_names) -> dict[str, np.ndarray]:
-  height, width = page.scaled_hw
-  image = np.asarray(page.batch.image[0, :height, :width, 0], np.float32)
-  ink = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-  stem = pathlib.PurePath(page.truth.filename).stem
+def _draw(truth, detections, prediction, class_names) -> dict[str, np.ndarray]:
+  stem = pathlib.PurePath(truth.filename).stem
   return {
     f"{stem}-overlay": visualize.overlay(
-      ink, page.truth, detections, class_names
+      prediction.ink, truth, detections, class_names
     ),
     f"{stem}-energy": visualize.energy_picture(
-      ink, np.asarray(prediction.levels, np.float32)
+      prediction.ink, prediction.levels
     ),
   }
 

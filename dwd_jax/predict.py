@@ -1,39 +1,30 @@
 """Whole pages -> detections in source-image pixels."""
 
 import functools
-import warnings
-from collections.abc import Callable
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int, UInt8
 
-from dwd_jax import boxes as box_lib
-from dwd_jax.data.pipeline import EvalPage
+from dwd_jax import assemble, fusion, predict_config, tiling
+from dwd_jax.assemble import PagePrediction
+from dwd_jax.data import images, transforms
 from dwd_jax.decode import watershed
 from dwd_jax.decode.config import DecodeConfig
+from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
-from dwd_jax.structs import Array, Detections, PageBoxes
+from dwd_jax.predict_config import PredictConfig
+from dwd_jax.structs import Array, Detections, PageImage
 
-# Image [1, H, W, 1] -> detections, energy levels [1, H, W, G].
-PredictFn: TypeAlias = Callable[[Array], tuple[Detections, jax.Array]]
-
-
-class PagePrediction(NamedTuple):
-  """What the network and the decode say about one page.
-
-  Attributes:
-    detections: best score first, in source-image pixels.
-    overflow: True if more objects were found than the decode has slots.
-    levels: energy levels of the padded image, still on the device.
-  """
-
-  detections: PageBoxes
-  overflow: bool
-  levels: Float[Array, "H W G"]
+# Images [B, H, W, 1] -> detections, energy levels [B, H, W, G].
+PredictFn: TypeAlias = Callable[[Array], tuple[Detections, Array]]
 
 
 def make_predict_fn(
@@ -89,52 +80,167 @@ def _predict_fn(
   return jax.jit(predict)
 
 
-def predict_page(predict_fn: PredictFn, page: EvalPage) -> PagePrediction:
-  """Runs the network and the decode on one page.
+def predict_page(
+  predict_fn: PredictFn,
+  page: PageImage,
+  cfg: PredictConfig = predict_config.DEFAULT,
+  keep_levels: bool = False,
+) -> PagePrediction:
+  """Runs the network and the decode on one page; see `predict_pages`."""
+  return next(predict_pages(predict_fn, [page], cfg, int(keep_levels)))
+
+
+def predict_pages(
+  predict_fn: PredictFn,
+  pages: Iterable[PageImage],
+  cfg: PredictConfig = predict_config.DEFAULT,
+  keep_levels: int = 0,
+) -> Iterator[PagePrediction]:
+  """Runs the network and the decode on pages of any size, in their order.
+
+  A page is scaled, padded to a size that few others differ from, and stays
+  whole up to `cfg.max_mpx`; a larger one is cut into overlapping tiles, each
+  with all the slots of the decode. Pages in a row that have the same padded
+  size go through the network together.
 
   Args:
     predict_fn: with its variables bound.
-    page: one page.
+    pages: read as the results are taken, a batch at a time.
+    cfg: settings.
+    keep_levels: of how many of the first pages the energy levels are kept.
 
-  Returns:
-    The prediction. A warning names the page if it holds more objects than the
-    decode has slots for.
+  Yields:
+    The prediction of each page. A warning names the page if it (or a tile of
+    it) holds more objects than the decode has slots for.
+
+  Raises:
+    InputError: a page of no pixels or of a wrong type, or a scale that makes
+      no sense.
   """
-  on_device, levels = predict_fn(page.batch.image)
-  found: Detections = jax.device_get(on_device)
-  count, slots = int(found.count[0]), found.valid.shape[1]
-  if count > slots:
-    warnings.warn(
-      f"{page.truth.filename}: {count} objects found, only the best {slots} are"
-      " kept; raise decode.max_detections",
-      stacklevel=2,
+  run, done = _Runner(predict_fn, cfg), 0
+  for group in _groups(pages, cfg):
+    start = time.perf_counter()
+    keep = [done + i < keep_levels for i in range(len(group))]
+    predicted = _predict_group(run, group, keep)
+    seconds = (time.perf_counter() - start) / len(group)
+    seconds = math.nan if run.was_new() else seconds
+    done += len(group)
+    for prediction in predicted:
+      yield prediction._replace(seconds=seconds)
+
+
+class _Job(NamedTuple):
+  """A page and its padded images, one for each of the scales."""
+
+  page: PageImage
+  windows: tuple[transforms.Window, ...]
+
+
+class _Runner:
+  """Runs images of one size in batches, and knows which sizes are new."""
+
+  def __init__(self, predict_fn: PredictFn, cfg: PredictConfig):
+    self.cfg = cfg
+    self._predict_fn = predict_fn
+    self._sizes = set()
+    self._new = False
+
+  def __call__(
+    self, images: Sequence[UInt8[np.ndarray, "h w"]]
+  ) -> Iterator[tuple[Detections, Array]]:
+    """Detections (without the axis B, on the host) and levels of each image."""
+    per_call = self.cfg.max_px // max(images[0].size, 1)
+    per_call = max(1, min(self.cfg.batch_size, per_call))
+    start = 0
+    while start < len(images):
+      # Powers of two: a last batch that is not full compiles few sizes.
+      n = min(per_call, 1 << (len(images) - start).bit_length() - 1)
+      stack = transforms.to_network(np.stack(images[start : start + n]))
+      self._new |= stack.shape not in self._sizes
+      self._sizes.add(stack.shape)
+      on_device, levels = self._predict_fn(stack)
+      found: Detections = jax.device_get(on_device)
+      for i in range(n):
+        yield jax.tree.map(lambda x, i=i: x[i], found), levels[i]
+      start += n
+
+  def was_new(self) -> bool:
+    """Whether a size was new since the last question."""
+    new, self._new = self._new, False
+    return new
+
+
+def _groups(
+  pages: Iterable[PageImage], cfg: PredictConfig
+) -> Iterator[list[_Job]]:
+  """Pages in a row that fit into one call of the network."""
+  group: list[_Job] = []
+  for page in pages:
+    job = _Job(page, _windows(page, cfg))
+    sizes = [window.out_hw for window in job.windows]
+    room = cfg.max_px // max(height * width for height, width in sizes)
+    if group and sizes != [w.out_hw for w in group[0].windows]:
+      yield group
+      group = []
+    group.append(job)
+    if len(group) >= min(room, cfg.batch_size):
+      yield group
+      group = []
+  if group:
+    yield group
+
+
+def _windows(
+  page: PageImage, cfg: PredictConfig
+) -> tuple[transforms.Window, ...]:
+  """The whole page at each scale; stops at what cannot be predicted."""
+  ink, name = page.ink, page.filename
+  if ink.ndim != 2 or ink.dtype != np.uint8:
+    raise InputError(
+      f"{name}: pixels are {ink.dtype} {ink.shape}; give uint8 ink [H, W]"
     )
-  return PagePrediction(to_page_boxes(found, page), count > slots, levels[0])
+  if not ink.size:
+    raise InputError(
+      f"{name}: the page has {ink.shape[1]} x {ink.shape[0]} pixels; leave it"
+      " out"
+    )
+  windows = []
+  for scale in (page.scale * factor for factor in cfg.scales):
+    if not (
+      0 < scale < math.inf
+      and ink.size * scale**2 <= images.MAX_PIXELS
+      and (cfg.page_multiple / scale) ** 2 <= images.MAX_PIXELS
+    ):
+      raise InputError(
+        f"{name}: {ink.shape[1]} x {ink.shape[0]} pixels cannot be scaled by"
+        f" {scale:g}; choose another scale"
+      )
+    windows.append(transforms.page_window(ink.shape, scale, cfg.page_multiple))
+  return tuple(windows)
 
 
-def to_page_boxes(found: Detections, page: EvalPage) -> PageBoxes:
-  """Decoded boxes of a padded image -> boxes of the source image.
-
-  Args:
-    found: K slots for the page's image, on the host.
-    page: where the image came from.
-
-  Returns:
-    The valid boxes whose centre lies on the page, cut at its edges, best
-    score first; those in the padding are dropped.
-  """
-  height, width = page.truth.image_hw
-  boxes = page.window.to_source(np.asarray(found.boxes_yxyx[0]))  # [K, 4]
-  centers = np.asarray(box_lib.centers_yx(boxes))
-  # Not finite is not "in the padding": the metrics report such boxes.
-  outside = (centers >= (height, width)).any(-1) | (centers < 0).any(-1)
-  keep = np.asarray(found.valid[0]) & ~outside
-  return PageBoxes(
-    filename=page.truth.filename,
-    image_hw=page.truth.image_hw,
-    boxes_yxyx=np.asarray(
-      box_lib.clip(boxes[keep], float(height), float(width))
-    ),
-    labels=np.asarray(found.labels[0])[keep],
-    scores=np.asarray(found.scores[0])[keep],
-  )
+def _predict_group(
+  run: _Runner, group: list[_Job], keep_levels: list[bool]
+) -> list[PagePrediction]:
+  """Predicts pages of one padded size, scale by scale."""
+  results: list[list[PagePrediction]] = [[] for _ in group]
+  for k, window in enumerate(group[0].windows):
+    tiles = tiling.plan(window.out_hw, run.cfg.max_px, run.cfg.overlap_px)
+    inks = [transforms.cut(job.page.ink, job.windows[k]) for job in group]
+    found = run([ink[tile.slices] for ink in inks for tile in tiles])
+    for job, ink, result, keep in zip(
+      group, inks, results, keep_levels, strict=True
+    ):
+      of_page = itertools.islice(found, len(tiles))
+      result.append(
+        assemble.join(
+          job.page, job.windows[k], ink, tiles, of_page, keep and k == 0
+        )
+      )
+  return [
+    views[0]._replace(
+      detections=fusion.fuse([view.detections for view in views]),
+      overflow=any(view.overflow for view in views),
+    )
+    for views in results
+  ]

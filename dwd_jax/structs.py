@@ -36,6 +36,21 @@ class Record:
   filename: str
 
 
+@dataclasses.dataclass(frozen=True)
+class PageImage:
+  """One page to predict.
+
+  Attributes:
+    filename: name of the image file; named in warnings and errors.
+    ink: ink in 0..255 (0 = paper, 255 = ink).
+    scale: pixels of the network's image per pixel of `ink`.
+  """
+
+  filename: str
+  ink: UInt8[np.ndarray, "H W"]
+  scale: float
+
+
 class Batch(flax.struct.PyTreeNode):
   """What leaves the host: images and padded boxes.
 

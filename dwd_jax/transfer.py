@@ -131,7 +131,7 @@ class OtherSet:
     self._matched = matched
 
   def pages(self) -> Iterator[pipeline.EvalPage]:
-    """The pages with truth in `class_names`; `batch` keeps the set's own."""
+    """The pages with truth in `class_names`."""
     for page in pipeline.eval_pages(self.source, self.data_cfg):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)

@@ -42,7 +42,7 @@ BAD = {
   "no window": ("train.loss_window", 0, "at least 1"),
   "nothing kept": ("train.keep_checkpoints", 0, "at least 1"),
   "odd crop": ("data.crop_hw", (100, 128), "multiples of 32"),
-  "odd pages": ("data.page_multiple", 48, "a multiple of 32"),
+  "odd pages": ("predict.page_multiple", 48, "a multiple of 32"),
   "no class pixels": ("losses.class_pixels", 0, "1 to 65535"),
   "too many class pixels": ("losses.class_pixels", 10**6, "1 to 65535"),
 }

@@ -23,7 +23,7 @@ LAYERS = """
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
 1.1  dwd_jax.visualize
 1.0  dwd_jax.tiling dwd_jax.fusion
-1.1  dwd_jax.losses dwd_jax.optim dwd_jax.predict_config
+1.1  dwd_jax.losses dwd_jax.optim dwd_jax.predict_config dwd_jax.assemble
 
 1.0  dwd_jax.decode.config dwd_jax.decode.foreground
 1.1  dwd_jax.decode.components dwd_jax.decode.segments

@@ -1,4 +1,4 @@
-"""From the decode's slots to boxes of the source image."""
+"""Pages through the network: sizes, batches, tiles, scales, bad input."""
 
 import jax
 import numpy as np
@@ -6,34 +6,13 @@ import pytest
 
 from dwd_jax import predict
 from dwd_jax.data import transforms
-from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.models import dwd
-from dwd_jax.structs import Batch, Detections, PageBoxes, Predictions
+from dwd_jax.structs import Detections, PageImage, Predictions
 
 # A source of 100 x 150 px at scale 0.5: 50 x 75 px inside 64 x 128.
 SOURCE_HW = (100, 150)
-
-
-def eval_page():
-  window = transforms.page_window(SOURCE_HW, 0.5, 64)
-  return EvalPage(
-    batch=Batch(
-      image=np.zeros((1, *window.out_hw, 1), np.float32),
-      boxes_yxyx=np.zeros((1, 1, 4), np.float32),
-      labels=np.zeros((1, 1), np.int32),
-      box_mask=np.zeros((1, 1), bool),
-    ),
-    truth=PageBoxes(
-      "p.png",
-      SOURCE_HW,
-      np.zeros((0, 4), np.float32),
-      np.zeros(0, np.int32),
-    ),
-    scale=0.5,
-    scaled_hw=(50, 75),
-    window=window,
-  )
+PAGE = PageImage("p.png", np.zeros(SOURCE_HW, np.uint8), 0.5)
 
 
 def decoded(boxes, num_slots=8, count=None):
@@ -50,60 +29,23 @@ def decoded(boxes, num_slots=8, count=None):
   )
 
 
-# Caption: box in the padded image -> box in the source, None if dropped.
-BOXES = {
-  "inside": ((10, 20, 14, 30), (20, 40, 28, 60)),
-  "over the page's right edge: cut": ((10, 70, 14, 78), (20, 140, 28, 150)),
-  "over the lower edge: cut": ((44, 0, 54, 4), (88, 0, 100, 8)),
-  "centre in the padding on the right": ((10, 72, 14, 80), None),
-  "centre in the padding below": ((46, 0, 56, 4), None),
-  "centre above the page": ((-9, 4, 7, 8), None),
-}
-
-
-@pytest.mark.parametrize("caption", BOXES)
-def test_to_page_boxes(caption):
-  box, expected = BOXES[caption]
-  found = predict.to_page_boxes(decoded([box]), eval_page())
-  expected = np.array([] if expected is None else [expected]).reshape(-1, 4)
-  np.testing.assert_allclose(found.boxes_yxyx, expected, atol=1e-4)
-  assert found.filename == "p.png"
-  assert found.image_hw == SOURCE_HW
-
-
-def test_labels_and_scores_stay_with_their_boxes():
-  boxes = [(1, 1, 3, 3), (60, 1, 62, 3), (5, 5, 9, 9)]  # the second is dropped
-  found = predict.to_page_boxes(decoded(boxes), eval_page())
-  np.testing.assert_array_equal(found.labels, [0, 2])
-  np.testing.assert_allclose(found.scores, np.linspace(1, 0.1, 8)[[0, 2]])
-
-
-def test_empty_slots_are_no_detections():
-  found = predict.to_page_boxes(decoded([]), eval_page())
-  assert found.boxes_yxyx.shape == (0, 4)
-  assert found.scores is not None
-  assert found.scores.shape == found.labels.shape == (0,)
-
-
-def test_boxes_that_are_not_finite_are_kept_for_the_report():
-  found = predict.to_page_boxes(decoded([[np.nan] * 4]), eval_page())
-  assert len(found.labels) == 1
-
-
 def test_more_objects_than_slots_warns_with_the_page():
   levels = np.zeros((1, 64, 128, 1), np.float32)
   with pytest.warns(UserWarning, match=r"p\.png: 9 objects .* best 8 "):
     prediction = predict.predict_page(
-      lambda image: (decoded([(1, 1, 3, 3)], count=9), levels), eval_page()
+      lambda image: (decoded([(1, 1, 3, 3)], count=9), levels),
+      PAGE,
+      keep_levels=True,
     )
   assert prediction.overflow
+  assert prediction.levels is not None
   assert prediction.levels.shape == (64, 128, 1)
 
 
 def test_as_many_objects_as_slots_is_no_overflow():
   levels = np.zeros((1, 64, 128, 1), np.float32)
   prediction = predict.predict_page(
-    lambda image: (decoded([(1, 1, 3, 3)], count=8), levels), eval_page()
+    lambda image: (decoded([(1, 1, 3, 3)], count=8), levels), PAGE
   )
   assert not prediction.overflow
 
@@ -182,16 +124,19 @@ def test_planted_maps_come_back_as_boxes():
     DecodeConfig(max_detections=16, energy_cutoff=5.0),
     np.array([0, 0, 1]),
   )
-  page = eval_page()
-  prediction = predict.predict_page(lambda image: run(variables, image), page)
+  prediction = predict.predict_page(
+    lambda image: run(variables, image), PAGE, keep_levels=True
+  )
   found = prediction.detections
   order = np.argsort(found.labels)
   np.testing.assert_array_equal(found.labels[order], [0, 1, 2])
   expected = np.array(
     [(y - h / 2, x - w / 2, y + h / 2, x + w / 2) for y, x, h, w, _ in objects]
   )
-  in_image = page.window.to_output(found.boxes_yxyx[order])
+  window = transforms.page_window(SOURCE_HW, 0.5, 64)
+  in_image = window.to_output(found.boxes_yxyx[order])
   np.testing.assert_allclose(in_image, expected, atol=1.6)
+  assert prediction.levels is not None
   assert prediction.levels.shape == (64, 128, 2)
   assert float(prediction.levels[40, 60, 1]) > 14
   assert not prediction.overflow

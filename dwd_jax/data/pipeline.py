@@ -17,29 +17,22 @@ from dwd_jax.data import transforms
 from dwd_jax.data.sampling import CropSampler
 from dwd_jax.data.sources import PageSource
 from dwd_jax.errors import InputError
-from dwd_jax.structs import Batch, PageBoxes
+from dwd_jax.structs import Batch, PageBoxes, PageImage
 
 _ENDLESS = 1 << 40  # samples; grain datasets need a length
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalPage:
-  """One whole page for the network, and its truth.
+  """One whole page and its truth.
 
   Attributes:
-    batch: B = 1; image padded to multiples of `page_multiple`, boxes scaled.
-    truth: boxes in pixels of the source image.
-    scale: the wanted scale; `window` has the exact map.
-    scaled_hw: height and width of the page without padding, in pixels of the
-      batch's image.
-    window: maps boxes back: `window.to_source(boxes)`.
+    image: as the records have it, with the scale to predict it at.
+    truth: boxes in pixels of the image.
   """
 
-  batch: Batch
+  image: PageImage
   truth: PageBoxes
-  scale: float
-  scaled_hw: tuple[int, int]
-  window: transforms.Window
 
 
 class TrainCrops(grain.transforms.RandomMap):
@@ -237,43 +230,27 @@ def eval_pages(source: PageSource, data_cfg) -> Iterator[EvalPage]:
     data_cfg: `config.data`.
 
   Returns:
-    Iterator over the first `max_pages` pages (0 = all). No box is dropped: the
-    padded boxes of a page are the next multiple of `max_boxes`.
+    Iterator over the first `max_pages` pages (0 = all).
   """
   count = len(source)
   if data_cfg.max_pages:
     count = min(count, data_cfg.max_pages)
   pages = grain.MapDataset.range(count).map(
-    lambda i: eval_page(source, int(i), data_cfg)
+    lambda i: _eval_page(source, int(i), float(data_cfg.eval_scale))
   )
   options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
   return iter(pages.to_iter_dataset(options))
 
 
-def eval_page(source: PageSource, i: int, data_cfg) -> EvalPage:
-  """Page `i` as the network wants it, with its truth."""
+def _eval_page(source: PageSource, i: int, scale: float) -> EvalPage:
   record = source[i]
-  scale = float(data_cfg.eval_scale)
   height, width = record.image.shape
-  window = transforms.page_window(
-    (height, width), scale, data_cfg.page_multiple
-  )
-  boxes = window.to_output(record.boxes_yxyx)
-  rows = -(-max(len(boxes), 1) // data_cfg.max_boxes) * data_cfg.max_boxes
-  arrays = _arrays(
-    transforms.cut(record.image, window), boxes, record.labels, rows
-  )
-  arrays["image"] = transforms.to_network(arrays["image"])
-  down, across = window.scale_hw
   return EvalPage(
-    batch=Batch(**{k: v[None] for k, v in arrays.items()}),
+    image=PageImage(record.filename, record.image, scale),
     truth=PageBoxes(
       filename=record.filename,
       image_hw=(height, width),
       boxes_yxyx=record.boxes_yxyx,
       labels=record.labels,
     ),
-    scale=scale,
-    scaled_hw=(int(np.ceil(height * down)), int(np.ceil(width * across))),
-    window=window,
   )

@@ -125,14 +125,17 @@ def page_window(
   Args:
     page_hw: height and width in pixels.
     scale: output pixels per page pixel.
-    multiple: the sides of the output are multiples of this, px.
+    multiple: the sides of the output are multiples of this, px, or of its
+      double from 16 multiples on: pages of many sizes get few.
   """
   out, source = [], []
   for length in page_hw:
-    px = -(-int(np.ceil(length * scale)) // multiple) * multiple
+    px = int(np.ceil(length * scale))
+    step = multiple if px <= 16 * multiple else 2 * multiple
+    px = -(-px // step) * step
     # Rounding may leave the source one pixel short of the page.
     while source_size(px, scale) < length:
-      px += multiple
+      px += step
     out.append(px)
     source.append(source_size(px, scale))
   return Window(0, 0, (source[0], source[1]), (out[0], out[1]))

@@ -87,6 +87,7 @@ def _evaluate(run, state, source, pages, logs, other=None) -> dict[str, Any]:
     functools.partial(predict_fn, variables),
     pages,
     other.class_names if other else run.class_names,
+    run.settings.predict,
     out_dir=run.workdir / "eval",
     dataset=(other.data_cfg if other else config.data).builder,
     split=source.split,
