@@ -74,7 +74,8 @@ def decode_levels(
     cfg: settings.
 
   Returns:
-    K detections of each page, best first, in pixels of the map.
+    K detections of each page, best first, in pixels of the map. Boxes may
+    reach over its edges: it may be a tile of a larger page.
   """
   num_pages, _, _, num_groups = energy_levels.shape
   levels = jnp.asarray(energy_levels)
@@ -107,7 +108,7 @@ def read_map(values: Float[structs.Array, "B h w G n"]) -> SizeFn:
 
 def _decode_plane(levels, size_fn, class_fn, cfg):
   """Detections of one page and one energy group, in no order."""
-  h, w = levels.shape
+  w = levels.shape[1]
   if cfg.method == "threshold":
     mask = levels > cfg.energy_cutoff
     roots = components.component_roots(mask).reshape(-1)
@@ -128,7 +129,6 @@ def _decode_plane(levels, size_fn, class_fn, cfg):
     found_boxes = jnp.round(jnp.concatenate(corners, 1))
   else:
     found_boxes = boxes.from_centers(found.centers, found.sizes)
-    found_boxes = boxes.clip(found_boxes, float(h), float(w))
   return structs.Detections(
     boxes_yxyx=jnp.where(found.valid[:, None], found_boxes, 0),
     labels=jnp.where(found.valid, labels, 0),
