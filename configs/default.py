@@ -213,7 +213,10 @@ def _predict() -> ml_collections.ConfigDict:
 def _eval() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.protocol = "coco"  # coco, voc, legacy
-  c.min_score = 0.05
+  # Scores become probabilities, and a default threshold is chosen, on the pages
+  # of data.eval_split; kept with the checkpoint. Not in the legacy protocol.
+  c.calibrate = True
+  c.min_score = 0.05  # detections below do not count
   c.overlays = 4  # pages drawn; 0 = none
   c.on = _eval_on()
   return c

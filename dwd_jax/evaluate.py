@@ -7,7 +7,9 @@
   <split>/predictions.json  COCO results: image_id, category_id, bbox, score
   <split>/truth.json      COCO annotations: the file name of every image_id, the
                           class of every category_id (class id + 1), the truth
-  <split>/NAME-overlay.png, NAME-energy.png  the first pages, drawn
+  <split>/NAME-overlay.png, NAME-energy.png  the first pages, drawn; overlays
+                          show the detections from the default threshold on
+  <split>/reliability.png what scores are worth, raw and calibrated
   res-0.5.txt ... and predictions.json       copies, of the split that was
                           evaluated last
 
@@ -17,9 +19,17 @@ num_pages, num_objects, num_detections, protocol, mAP (mean of IoU 0.50 to
 checkpoint_step, and then AP_50_weighted (mean weighted by objects),
 mAP_50_min10 (mean over the classes with at least `min_objects` = 10 objects),
 min_objects, min_score, overflowing_pages (names of pages with more objects
-than the decode has slots). A number that is not defined is null: the AP of a
-class without truth, any mean over no class. For another data set than the
-run's the files are called <dataset>-<split>, and the summary ends with
+than the decode has slots). Of the scores it says
+
+  calibrated  whether they are probabilities, see `calibration`
+  ece_raw, ece  expected calibration error of the raw scores, of those in use
+  threshold   the default one, stored with the checkpoint
+  precision, recall, f1  at the threshold: all classes, IoU 0.5
+
+The last four are null where scores are not calibrated; all are of all
+detections, whatever `min_score` is. A number that is not defined is null: the
+AP of a class without truth, any mean over no class. For another data set than
+the run's the files are called <dataset>-<split>, and the summary ends with
 `OtherSet.facts` of `transfer`.
 
 `seconds_per_page` is the mean wall time from the page on the host to boxes on
@@ -30,31 +40,32 @@ size are not counted. If no page is left, the last one runs once more.
 Protocols: see `metrics.protocols`.
 """
 
-import dataclasses
 import itertools
-import json
 import math
 import pathlib
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import tqdm
 
-from dwd_jax import files, predict_config, visualize
+from dwd_jax import evaluation_files, predict_config, progress
+from dwd_jax import scores as scores_lib
+from dwd_jax.assemble import PagePrediction
+from dwd_jax.calibration import Calibration
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.errors import InputError
 from dwd_jax.metrics import report
-from dwd_jax.metrics.pages import finite
+from dwd_jax.metrics.pages import at_least, finite
 from dwd_jax.metrics.protocols import PROTOCOLS, Protocol, measure
 from dwd_jax.predict import PredictFn, predict_pages
 from dwd_jax.predict_config import PredictConfig
 from dwd_jax.structs import PageBoxes
 from dwd_jax.transfer import OtherSet
 
-_LOG_EVERY_S = 10.0
+MakeCalibration: TypeAlias = Callable[
+  [Sequence[PageBoxes], Sequence[PageBoxes]], Calibration
+]
 MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
 SUMMARY_KEYS = (
   "dataset",
@@ -74,6 +85,13 @@ SUMMARY_KEYS = (
   "min_objects",
   "min_score",
   "overflowing_pages",
+  "calibrated",
+  "ece_raw",
+  "ece",
+  "threshold",
+  "precision",
+  "recall",
+  "f1",
 )
 
 
@@ -82,11 +100,13 @@ class EvalResult(NamedTuple):
 
   Attributes:
     metrics: the content of `<split>.json`.
-    pictures: RGB pictures by name (NAME-overlay, NAME-energy).
+    pictures: RGB pictures by name (NAME-overlay, NAME-energy, reliability).
+    calibration: that was applied; None: the scores are raw.
   """
 
   metrics: dict[str, Any]
   pictures: dict[str, np.ndarray]
+  calibration: Calibration | None
 
 
 def evaluate(
@@ -105,6 +125,7 @@ def evaluate(
   num_pages: int | None = None,
   log: Callable[[str], None] | None = print,
   other: OtherSet | None = None,
+  calibration: Calibration | MakeCalibration | None = None,
 ) -> EvalResult:
   """Predicts every page of a split, measures, and writes the files above.
 
@@ -125,6 +146,8 @@ def evaluate(
     log: takes lines of progress when stderr is no terminal (there it is a
       bar); None: neither.
     other: the set that the pages are of, if it is not the run's.
+    calibration: turns the scores into probabilities; a function makes it of
+      the pages' truth and detections with raw scores. None: scores stay raw.
 
   Returns:
     The summary and the pictures.
@@ -138,20 +161,21 @@ def evaluate(
     )
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
-  predicted = _predict_all(
-    predict_fn,
-    _progress(pages, name, num_pages, log),
-    class_names,
-    cfg,
-    folder=out_dir / name,
-    min_score=min_score,
-    overlays=overlays,
-    relabel=other.relabel if other else lambda page: page,
+  predicted = predict_all(
+    predict_fn, progress.show(pages, name, num_pages, log), cfg, overlays
   )
-  truth, detections = predicted.truth, predicted.detections
+  if callable(calibration):
+    calibration = calibration(predicted.truth, predicted.detections)
+  truth, relabel = (
+    predicted.truth,
+    other.relabel if other else lambda page: page,
+  )
+  scores = scores_lib.judge(truth, predicted.detections, relabel, calibration)
+  of_run = [at_least(page, min_score) for page in scores.detections]
+  detections = [relabel(page) for page in of_run]
   table = measure(truth, detections, len(class_names), protocol, dataset)
   metrics = _summary(
-    report.averages(table, class_names, MIN_OBJECTS),
+    report.averages(table, class_names, MIN_OBJECTS) | scores.facts(),
     dataset=dataset,
     split=split,
     num_pages=len(truth),
@@ -163,49 +187,70 @@ def evaluate(
     min_score=float(min_score),
     overflowing_pages=predicted.overflowing_pages,
   )
-  metrics |= other.facts() if other else {}
-  _write(out_dir, name, metrics, table, truth, detections, class_names)
-  return EvalResult(metrics, predicted.pictures)
+  metrics |= other.facts(of_run) if other else {}
+  pictures = {"reliability": scores.diagram(f"{dataset}, {split}")}
+  pictures |= evaluation_files.draw(
+    *(truth, detections, predicted.shown, class_names),
+    max(min_score, scores.threshold or 0.0),
+  )
+  evaluation_files.write(
+    *(out_dir, name, metrics, table, truth, detections, class_names, pictures)
+  )
+  return EvalResult(metrics, pictures, calibration)
 
 
-class _Predicted(NamedTuple):
-  """All pages of a split, predicted."""
+class Predicted(NamedTuple):
+  """All pages of a split, predicted.
+
+  Attributes:
+    truth: true boxes.
+    detections: raw scores, classes of the run; finite ones only.
+    shown: the first pages, with their energy levels.
+    overflowing_pages: names of pages with more objects than slots.
+    seconds_per_page: mean time, see the text of the module.
+  """
 
   truth: list[PageBoxes]
   detections: list[PageBoxes]
+  shown: list[PagePrediction]
   overflowing_pages: list[str]
-  pictures: dict[str, np.ndarray]
   seconds_per_page: float
 
 
-def _predict_all(
-  predict_fn, pages, class_names, cfg, *, folder, min_score, overlays, relabel
-) -> _Predicted:
-  """Predicts the pages and writes the pictures of the first of them."""
-  truth, detections, overflowing, pictures = [], [], [], {}
+def predict_all(
+  predict_fn: PredictFn,
+  pages: Iterable[EvalPage],
+  cfg: PredictConfig = predict_config.DEFAULT,
+  overlays: int = 0,
+) -> Predicted:
+  """Predicts the pages of a split.
+
+  Args:
+    predict_fn: with its variables bound.
+    pages: the split's pages.
+    cfg: how pages go through the network.
+    overlays: of so many pages the energy levels are kept, to be drawn.
+  """
+  truth, detections, overflowing, shown = [], [], [], []
   seconds, last = [], []
-  shown, of_images = itertools.tee(pages)
+  with_truth, of_images = itertools.tee(pages)
   predictions = predict_pages(
     predict_fn, (page.image for page in of_images), cfg, overlays
   )
-  for page, prediction in zip(shown, predictions, strict=True):
+  for page, prediction in zip(with_truth, predictions, strict=True):
     last = [page.image]
     seconds.append(prediction.seconds)
     truth.append(page.truth)
-    found = _at_least(finite(prediction.detections), min_score)
-    detections.append(relabel(found))
+    detections.append(finite(prediction.detections))
     if prediction.overflow:
       overflowing.append(page.truth.filename)
     if len(truth) <= overlays:
-      drawn = _draw(page.truth, detections[-1], prediction, class_names)
-      for name, picture in drawn.items():
-        visualize.save_png(folder / f"{name}.png", picture)
-      pictures |= drawn
-  return _Predicted(
+      shown.append(prediction)
+  return Predicted(
     truth,
     detections,
+    shown,
     overflowing,
-    pictures,
     _mean_seconds(seconds, lambda: list(predict_pages(predict_fn, last, cfg))),
   )
 
@@ -223,76 +268,9 @@ def _mean_seconds(seconds: list[float], again: Callable[[], object]) -> float:
   return float(np.mean(compiled)) if compiled else math.nan
 
 
-def _at_least(page: PageBoxes, min_score: float) -> PageBoxes:
-  """Without the detections below a score."""
-  assert page.scores is not None
-  keep = page.scores >= min_score
-  return dataclasses.replace(
-    page,
-    boxes_yxyx=page.boxes_yxyx[keep],
-    labels=page.labels[keep],
-    scores=page.scores[keep],
-  )
-
-
-def _draw(truth, detections, prediction, class_names) -> dict[str, np.ndarray]:
-  stem = pathlib.PurePath(truth.filename).stem
-  return {
-    f"{stem}-overlay": visualize.overlay(
-      prediction.ink, truth, detections, class_names
-    ),
-    f"{stem}-energy": visualize.energy_picture(
-      prediction.ink, prediction.levels
-    ),
-  }
-
-
 def _summary(averages: dict[str, Any], **facts: Any) -> dict[str, Any]:
   """The content of `<split>.json`, in the order of the contract."""
   values = averages | facts
   values[f"mAP_50_min{MIN_OBJECTS}"] = values.pop("mAP_50_min")
   values["min_objects"] = MIN_OBJECTS
   return {key: values[key] for key in SUMMARY_KEYS}
-
-
-def _write(out_dir, name, metrics, table, truth, detections, class_names):
-  """Writes the text files; the summary last, when all the others are there."""
-  image_ids = {page.filename: i for i, page in enumerate(truth, start=1)}
-  texts = report.ap_lists(table, class_names)
-  texts["predictions.json"] = json.dumps(
-    report.coco_results(detections, image_ids), allow_nan=False
-  )
-  for file, text in texts.items():
-    files.write_atomic(out_dir / name / file, text)
-    files.write_atomic(out_dir / file, text)
-  files.write_atomic(
-    out_dir / name / "truth.json",
-    json.dumps(report.coco_truth(truth, class_names), allow_nan=False),
-  )
-  files.write_atomic(
-    out_dir / f"{name}.json",
-    json.dumps(metrics, indent=2, allow_nan=False) + "\n",
-  )
-
-
-def _progress(
-  pages: Iterable[EvalPage],
-  split: str,
-  total: int | None,
-  log: Callable[[str], None] | None,
-) -> Iterator[EvalPage]:
-  """The pages, with a bar on a terminal or now and then a line."""
-  if log is None:
-    yield from pages
-    return
-  if sys.stderr.isatty():
-    yield from tqdm.tqdm(pages, f"evaluate {split}", total, unit="page")
-    return
-  of_total = "" if total is None else f" of {total}"
-  done, last = 0, time.monotonic()
-  for done, page in enumerate(pages, start=1):
-    yield page
-    if time.monotonic() - last >= _LOG_EVERY_S:
-      last = time.monotonic()
-      log(f"evaluate {split}: {done}{of_total} pages")
-  log(f"evaluate {split}: {done} pages done")

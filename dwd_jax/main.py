@@ -82,7 +82,7 @@ def _why(error: Exception, argv: list[str]) -> str:
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
   from dwd_jax import transfer
-  from dwd_jax.train import evaluation, loop, setup
+  from dwd_jax.train import calibrating, evaluation, loop, setup
   from dwd_jax.train.logs import Logs
 
   run = setup.setup(_CONFIG.value, workdir)
@@ -97,16 +97,21 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     state = loop.train(run)
   else:
     state = evaluation.restore_latest(run)
-  if mode != "train":
+  if mode == "train":
+    calibrating.calibrate(run, state)
+  else:
     step = int(state.step)
     logs = Logs(workdir, step, step)
     data = run.config.data
+    calibration = calibrating.for_checkpoint(run, state)
+    # In this order: the first split makes the calibration if it is missing.
     for split in dict.fromkeys((data.eval_split, data.test_split)):
-      metrics = evaluation.evaluate(run, state, split, logs)
-      logs.say(_summary(metrics, workdir, split))
+      result = evaluation.evaluate(run, state, split, logs, calibration)
+      calibration = result.calibration
+      logs.say(_summary(result.metrics, workdir, split))
     if other is not None:
-      metrics = evaluation.evaluate_on(run, state, other, logs)
-      logs.say(_summary(metrics, workdir, other.name))
+      result = evaluation.evaluate_on(run, state, other, logs, calibration)
+      logs.say(_summary(result.metrics, workdir, other.name))
     logs.close()
   if jax.process_index() == 0:
     print(f"Look at {workdir / 'eval'} (overlays, scores) and, for the curves,")
@@ -119,11 +124,18 @@ def _summary(metrics: dict, workdir: pathlib.Path, name: str) -> str:
   def number(value):
     return "-" if value is None else f"{value:.3f}"
 
+  at_threshold = ""
+  if metrics["calibrated"]:
+    at_threshold = (
+      f"; from score {metrics['threshold']:.3f} on precision"
+      f" {number(metrics['precision'])}, recall {number(metrics['recall'])}"
+    )
   return (
     f"{name}: mAP {number(metrics['mAP'])}, mAP_50 {number(metrics['mAP_50'])}"
     f" (classes with {metrics['min_objects']} objects or more:"
     f" {number(metrics['mAP_50_min10'])}), {metrics['num_objects']} objects,"
-    f" {metrics['num_detections']} detections on {metrics['num_pages']} pages;"
+    f" {metrics['num_detections']} detections on {metrics['num_pages']} pages"
+    f"{at_threshold};"
     f" {workdir / 'eval' / name}.json"
   )
 

@@ -111,7 +111,6 @@ class OtherSet:
     source: its pages.
     class_names: the classes that are judged.
     name: of the result's files, BUILDER-SPLIT.
-    unmapped_detections: counted by `relabel`, {name in the run: number}.
   """
 
   def __init__(
@@ -126,7 +125,6 @@ class OtherSet:
     self.source = source
     self.class_names = matched.names
     self.name = f"{data_cfg.builder}-{source.split}"
-    self.unmapped_detections: collections.Counter[str] = collections.Counter()
     self._run = run
     self._matched = matched
 
@@ -138,19 +136,25 @@ class OtherSet:
 
   def relabel(self, detections: PageBoxes) -> PageBoxes:
     """Detections of the run in `class_names`; without those of no class."""
-    labels = np.asarray(detections.labels)
-    for i in labels[self._matched.of_run[labels] < 0]:
-      self.unmapped_detections[self._run.names[i]] += 1
     return _relabelled(detections, self._matched.of_run)
 
-  def facts(self) -> dict:
-    """What the summary says of the mapping, after the evaluation."""
+  def facts(self, detections: Sequence[PageBoxes]) -> dict:
+    """What the summary says of the mapping.
+
+    Args:
+      detections: in classes of the run; counted are those of no common class.
+    """
+    unmapped: collections.Counter[str] = collections.Counter()
+    for page in detections:
+      labels = np.asarray(page.labels)
+      for i in labels[self._matched.of_run[labels] < 0]:
+        unmapped[self._run.names[i]] += 1
     run = self._run.vocabulary
     if self._run.common_with:
       run += f" in common with {self._run.common_with}"
     return {
       "vocabularies": [run, self.source.vocabulary],
-      "unmapped_detections": dict(self.unmapped_detections.most_common()),
+      "unmapped_detections": dict(unmapped.most_common()),
     }
 
   def describe(self) -> str:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from dwd_jax import files
 from dwd_jax.metrics.matching import match, sane
+from dwd_jax.metrics.pages import at_least
 from dwd_jax.structs import PageBoxes
 
 Picture = UInt8[np.ndarray, "H W 3"]
@@ -35,6 +36,7 @@ def overlay(
   class_names: Sequence[str],
   *,
   min_iou: float = 0.5,
+  min_score: float = 0.0,
   min_width_px: int = 2000,
 ) -> Picture:
   """Draws truth and predictions over a page.
@@ -45,6 +47,7 @@ def overlay(
     detections: predicted boxes with scores, in the same pixels.
     class_names: C names.
     min_iou: overlap from which a prediction of the right class is a hit.
+    min_score: predictions below are left out.
     min_width_px: narrower pages are enlarged, or names would hide the music.
 
   Returns:
@@ -52,6 +55,7 @@ def overlay(
     green, wrong predictions in orange with the name (and, for a symbol of
     another class, "predicted?true"), truth that was missed in purple.
   """
+  detections = at_least(detections, min_score)
   matches = match(truth, detections, min_iou)
   canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
   true_boxes = _to_px(truth.boxes_yxyx, zoom)
@@ -77,7 +81,7 @@ def overlay(
     (f"{(~matches.hit).sum()} predicted wrong", WRONG_RGB),
     (f"{(~matches.found).sum()} truth, missed", MISSED_RGB),
   )
-  title = f"{truth.filename}   IoU {min_iou:g}"
+  title = f"{truth.filename}   IoU {min_iou:g}   score {min_score:.2f} or more"
   return np.concatenate([_legend(canvas.shape[1], title, entries), canvas])
 
 

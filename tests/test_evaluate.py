@@ -11,7 +11,7 @@ import pytest
 from faster_coco_eval import COCO, COCOeval_faster
 
 from dwd_jax import evaluate as evaluate_lib
-from dwd_jax import predict
+from dwd_jax import predict, progress
 from dwd_jax.data import transforms
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.errors import InputError
@@ -160,13 +160,14 @@ def test_files_lie_beside_the_summary_and_in_the_split(tmp_path):
     "truth.json",
     "a-overlay.png",
     "a-energy.png",
+    "reliability.png",
   }
   assert "Mean AP = 1.0000" in (tmp_path / "res-0.5.txt").read_text()
 
 
 def test_pictures_are_returned_as_written(tmp_path):
   result = run(tmp_path, [(p, perfect(p)) for p in two_pages()])
-  assert set(result.pictures) == {
+  assert set(result.pictures) == {"reliability"} | {
     f"{stem}-{kind}" for stem in "ab" for kind in ("overlay", "energy")
   }
   for name, picture in result.pictures.items():
@@ -344,7 +345,7 @@ def test_seconds_per_page_leave_out_the_compilation(
 
 
 def test_progress_is_lines_without_a_terminal(tmp_path, monkeypatch):
-  monkeypatch.setattr(evaluate_lib, "_LOG_EVERY_S", 0)
+  monkeypatch.setattr(progress, "_LOG_EVERY_S", 0)
   lines = []
   run(tmp_path, _no_detections(), log=lines.append, num_pages=2)
   assert lines == [

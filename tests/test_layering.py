@@ -15,7 +15,8 @@ LAYERS = """
 0.0  dwd_jax dwd_jax.data dwd_jax.decode dwd_jax.metrics dwd_jax.models
 0.0  dwd_jax.train configs tfds_builders benchmarks
 0.0  dwd_jax.errors dwd_jax.structs
-0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
+0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads dwd_jax.progress
+0.1  configs.default configs.recipes
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
 0.3  configs.deepscores_v2
 0.2  configs.boxes
@@ -107,15 +108,19 @@ LAYERS = """
 
 1.0  dwd_jax.metrics.pages dwd_jax.metrics.matching
 1.1  dwd_jax.metrics.coco dwd_jax.metrics.voc dwd_jax.metrics.report
+1.1  dwd_jax.metrics.reliability
+1.2  dwd_jax.metrics.score_map dwd_jax.diagrams
 2.0  dwd_jax.metrics.protocols
 
 3.0  dwd_jax.config dwd_jax.train.state dwd_jax.train.logs
 3.1  dwd_jax.train.step dwd_jax.train.checkpoint
 4.0  dwd_jax.predict dwd_jax.transfer
-4.1  dwd_jax.evaluate
+4.0  dwd_jax.calibration
+4.1  dwd_jax.scores dwd_jax.evaluation_files
+4.2  dwd_jax.evaluate
 5.0  dwd_jax.train.setup
 5.1  dwd_jax.train.evaluation
-5.2  dwd_jax.train.loop
+5.2  dwd_jax.train.loop dwd_jax.train.calibrating
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common

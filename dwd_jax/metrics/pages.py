@@ -123,6 +123,19 @@ def finite(page: PageBoxes) -> PageBoxes:
   )
 
 
+def at_least(page: PageBoxes, min_score: float) -> PageBoxes:
+  """Without the detections below a score."""
+  if page.scores is None:
+    return page
+  keep = page.scores >= min_score
+  return dataclasses.replace(
+    page,
+    boxes_yxyx=page.boxes_yxyx[keep],
+    labels=page.labels[keep],
+    scores=page.scores[keep],
+  )
+
+
 def _flatten(
   pages: Sequence[PageBoxes], index: dict[str, int], num_classes: int
 ) -> FlatBoxes:

@@ -65,6 +65,10 @@ class Checkpoints:
     """Step of the newest checkpoint; None if there is none."""
     return self._manager.latest_step()
 
+  def folder(self, step: int) -> pathlib.Path:
+    """Where a checkpoint lies; what is put there is removed with it."""
+    return self._folder / str(step)
+
   def save(
     self, step: int, state: TrainState, data: dict[str, Any], card: ModelCard
   ) -> None:
@@ -121,7 +125,7 @@ class Checkpoints:
   def _read(self, step: int, **items: Any) -> Any:
     if step not in self._manager.all_steps():
       raise InputError(
-        f"{self._folder / str(step)}: no such checkpoint; there are"
+        f"{self.folder(step)}: no such checkpoint; there are"
         f" {sorted(self._manager.all_steps())}"
       )
     try:
@@ -132,14 +136,14 @@ class Checkpoints:
   def _unreadable(self, step: int, reason: str) -> InputError:
     reason = " ".join(reason.split())[:120]
     return InputError(
-      f"{self._folder / str(step)}: damaged ({reason}); remove this folder to"
+      f"{self.folder(step)}: damaged ({reason}); remove this folder to"
       " go on from the checkpoint before"
     )
 
   def _check(self, step: int, card: ModelCard) -> None:
     """Stops with one line where the networks differ."""
     saved, wanted = self.card(step), card.to_json()
-    where = f"{self._folder / str(step)}: checkpoint of another"
+    where = f"{self.folder(step)}: checkpoint of another"
     remedy = "use another --workdir, or the config the checkpoint was made with"
     for part in ("model", "training"):
       # The first checkpoints said nothing of the training.

@@ -1,13 +1,13 @@
 """A run's state -> scores on its own splits and on another data set."""
 
 import functools
-from typing import Any
 
 import jax
 import numpy as np
 
 from dwd_jax import evaluate as evaluate_lib
 from dwd_jax import predict, transfer
+from dwd_jax.calibration import Calibration
 from dwd_jax.data import pipeline, sources, vocabulary
 from dwd_jax.errors import InputError
 from dwd_jax.train import setup as setup_lib
@@ -30,7 +30,8 @@ def evaluate(
   state: state_lib.TrainState,
   split: str,
   logs: Logs | None = None,
-) -> dict[str, Any]:
+  calibration: Calibration | evaluate_lib.MakeCalibration | None = None,
+) -> evaluate_lib.EvalResult:
   """Evaluates a state on a split, see `dwd_jax.evaluate`.
 
   Args:
@@ -38,14 +39,15 @@ def evaluate(
     state: its parameters are used.
     split: name of the split.
     logs: gets scores and pictures for TensorBoard.
+    calibration: see `calibrating.for_checkpoint`; None: scores stay raw.
 
   Returns:
-    The content of W/eval/<split>.json.
+    The result; W/eval/<split>.json and the other files are written.
   """
   source = run.source(split)
   say_unmapped(source)
   pages = pipeline.eval_pages(source, run.config.data)
-  return _evaluate(run, state, source, pages, logs)
+  return _evaluate(run, state, source, pages, logs, calibration)
 
 
 def evaluate_on(
@@ -53,7 +55,8 @@ def evaluate_on(
   state: state_lib.TrainState,
   other: transfer.OtherSet,
   logs: Logs | None = None,
-) -> dict[str, Any]:
+  calibration: Calibration | None = None,
+) -> evaluate_lib.EvalResult:
   """Evaluates a state on pages of another data set, see `dwd_jax.transfer`.
 
   Args:
@@ -61,30 +64,23 @@ def evaluate_on(
     state: its parameters are used.
     other: the set, see `transfer.open_set`.
     logs: gets scores and pictures for TensorBoard.
+    calibration: of the run, made on its own pages; None: scores stay raw.
 
   Returns:
-    The content of W/eval/<builder>-<split>.json.
+    The result; W/eval/<builder>-<split>.json and others are written.
   """
   if jax.process_index() == 0:
     print(other.describe(), flush=True)
-  return _evaluate(run, state, other.source, other.pages(), logs, other)
+  pages = other.pages()
+  return _evaluate(run, state, other.source, pages, logs, calibration, other)
 
 
-def _evaluate(run, state, source, pages, logs, other=None) -> dict[str, Any]:
+def _evaluate(
+  run, state, source, pages, logs, calibration, other=None
+) -> evaluate_lib.EvalResult:
   config = run.config
-  group_of_class = np.asarray(run.group_of_class, np.int32)
-  predict_fn = predict.make_predict_fn(
-    run.model, run.settings.decode, group_of_class
-  )
-  variables = jax.device_put(
-    {"params": state.params, "batch_stats": state.batch_stats},
-    jax.local_devices()[0],
-  )
-  num_pages = len(source)
-  if config.data.max_pages:
-    num_pages = min(num_pages, config.data.max_pages)
   result = evaluate_lib.evaluate(
-    functools.partial(predict_fn, variables),
+    bound_predict_fn(run, state),
     pages,
     other.class_names if other else run.class_names,
     run.settings.predict,
@@ -95,13 +91,34 @@ def _evaluate(run, state, source, pages, logs, other=None) -> dict[str, Any]:
     checkpoint_step=int(state.step),
     min_score=config.eval.min_score,
     overlays=config.eval.overlays,
-    num_pages=num_pages,
+    num_pages=_num_pages(run, source),
     other=other,
+    calibration=calibration,
   )
   if logs is not None:
     name = other.name if other else source.split
     logs.evaluation(int(state.step), name, result.metrics, result.pictures)
-  return result.metrics
+  return result
+
+
+def bound_predict_fn(
+  run: setup_lib.Run, state: state_lib.TrainState
+) -> predict.PredictFn:
+  """The run's network with the parameters of a state."""
+  predict_fn = predict.make_predict_fn(
+    run.model,
+    run.settings.decode,
+    np.asarray(run.group_of_class, np.int32),
+  )
+  variables = jax.device_put(
+    {"params": state.params, "batch_stats": state.batch_stats},
+    jax.local_devices()[0],
+  )
+  return functools.partial(predict_fn, variables)
+
+
+def _num_pages(run, source) -> int:
+  return min(len(source), run.config.data.max_pages or len(source))
 
 
 def restore_latest(run: setup_lib.Run) -> state_lib.TrainState:

@@ -1,0 +1,182 @@
+"""What scores are worth: right and wrong detections, reliability, thresholds.
+
+A detection is right if it is matched with a true box of its class at IoU 0.5
+(see `metrics.matching`). All functions are plain NumPy on the flat lists of
+`judge`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dwd_jax.metrics.matching import match
+from dwd_jax.metrics.pages import finite
+from dwd_jax.structs import PageBoxes
+
+NUM_BINS = 15
+DEFAULT_THRESHOLD = 0.5  # where nothing is right, so that F1 decides nothing
+
+
+class Judged(NamedTuple):
+  """The n detections of some pages, judged.
+
+  Attributes:
+    scores: finite.
+    correct: matched with a true box of their class.
+    labels: class ids.
+    page: number of the detection's page.
+    num_objects: true boxes of all the pages.
+  """
+
+  scores: Float[np.ndarray, " n"]
+  correct: Bool[np.ndarray, " n"]
+  labels: Int[np.ndarray, " n"]
+  page: Int[np.ndarray, " n"]
+  num_objects: int
+
+
+class OperatingPoint(NamedTuple):
+  """A threshold and what it gives; see `best_threshold`.
+
+  Attributes:
+    threshold: detections with at least this score count.
+    precision: of those detections, the share that is right; NaN without any.
+    recall: share of the true boxes found; NaN without any.
+    f1: harmonic mean of both, 0 where nothing is right.
+  """
+
+  threshold: float
+  precision: float
+  recall: float
+  f1: float
+
+
+def judge(
+  truth: Sequence[PageBoxes], detections: Sequence[PageBoxes]
+) -> Judged:
+  """Judges the detections of pages.
+
+  Args:
+    truth: one entry for each page.
+    detections: of the same pages in the same order, with scores. Scores and
+      boxes that are not finite are left out, with a warning.
+  """
+  scores, correct, labels, page = [np.zeros(0)], [], [], []
+  for i, (true, raw) in enumerate(zip(truth, detections, strict=True)):
+    found = finite(raw)
+    assert found.scores is not None
+    scores.append(found.scores.astype(np.float64))
+    correct.append(match(true, found).hit)
+    labels.append(np.asarray(found.labels, np.int64))
+    page.append(np.full(len(found.labels), i))
+  return Judged(
+    scores=np.concatenate(scores),
+    correct=np.concatenate([np.zeros(0, bool), *correct]),
+    labels=np.concatenate([np.zeros(0, np.int64), *labels]),
+    page=np.concatenate([np.zeros(0, np.int64), *page]),
+    num_objects=sum(len(p.labels) for p in truth),
+  )
+
+
+class Bins(NamedTuple):
+  """Detections in bins of equal width over the score, 0..1.
+
+  Attributes:
+    count: detections.
+    mean_score: NaN in empty bins.
+    precision: share that is right; NaN in empty bins.
+  """
+
+  count: Int[np.ndarray, " bins"]
+  mean_score: Float[np.ndarray, " bins"]
+  precision: Float[np.ndarray, " bins"]
+
+
+def reliability(
+  scores: Float[np.ndarray, " n"],
+  correct: Bool[np.ndarray, " n"],
+  num_bins: int = NUM_BINS,
+) -> Bins:
+  """What a reliability diagram shows.
+
+  Args:
+    scores: 0..1; those beyond count in the outermost bins, NaN in none.
+    correct: see `Judged`.
+    num_bins: of equal width.
+  """
+  known = ~np.isnan(scores)
+  scores, correct = scores[known], correct[known]
+  at = np.clip(scores * num_bins, 0, num_bins - 1).astype(np.int64)
+  count = np.bincount(at, minlength=num_bins)
+
+  def mean(values):
+    total = np.bincount(at, values.astype(np.float64), num_bins)
+    return np.divide(
+      total, count, out=np.full(num_bins, np.nan), where=count > 0
+    )
+
+  return Bins(count, mean(scores), mean(correct))
+
+
+def expected_calibration_error(
+  scores: Float[np.ndarray, " n"],
+  correct: Bool[np.ndarray, " n"],
+  num_bins: int = NUM_BINS,
+) -> float:
+  """Mean of |mean score - precision| over the detections, by bins.
+
+  Args:
+    scores: see `reliability`.
+    correct: see `Judged`.
+    num_bins: of equal width.
+
+  Returns:
+    0..1; NaN without detections.
+
+  Reference: Guo et al., On Calibration of Modern Neural Networks (2017).
+  """
+  bins = reliability(scores, correct, num_bins)
+  if not bins.count.sum():
+    return float("nan")
+  gap = np.nan_to_num(np.abs(bins.mean_score - bins.precision))
+  return float((gap * bins.count).sum() / bins.count.sum())
+
+
+def operating_point(judged: Judged, threshold: float) -> OperatingPoint:
+  """Precision, recall and F1 of the detections from a threshold on."""
+  keep = judged.scores >= threshold
+  kept, right = int(keep.sum()), int(judged.correct[keep].sum())
+  objects = judged.num_objects
+  return OperatingPoint(
+    threshold=float(threshold),
+    precision=right / kept if kept else float("nan"),
+    recall=right / objects if objects else float("nan"),
+    f1=2 * right / max(kept + objects, 1),
+  )
+
+
+def best_threshold(judged: Judged) -> OperatingPoint:
+  """The threshold with the best F1 over all detections.
+
+  Args:
+    judged: detections that were matched best score first, so that a threshold
+      takes no match from those above it.
+
+  Returns:
+    The highest of the best thresholds, half-way to the next lower score, so
+    that rounding does not decide. DEFAULT_THRESHOLD where nothing is right.
+  """
+  order = np.argsort(-judged.scores, kind="stable")
+  scores = judged.scores[order]
+  right = np.cumsum(judged.correct[order])
+  if not right.size or right[-1] == 0:
+    return operating_point(judged, DEFAULT_THRESHOLD)
+  kept = np.arange(1, len(scores) + 1)
+  f1 = 2 * right / (kept + judged.num_objects)
+  cut = np.append(scores[1:] < scores[:-1], True)  # equal scores stay together
+  best = int(np.where(cut, f1, -1.0).argmax())
+  below = scores[best + 1] if best + 1 < len(scores) else 0.0
+  middle = (scores[best] + max(below, 0.0)) / 2
+  return operating_point(judged, min(middle, scores[best]))

@@ -1,0 +1,41 @@
+"""Progress of an evaluation: a bar on a terminal, now and then a line else."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import tqdm
+
+T = TypeVar("T")
+_LOG_EVERY_S = 10.0
+
+
+def show(
+  pages: Iterable[T],
+  split: str,
+  total: int | None,
+  log: Callable[[str], None] | None,
+) -> Iterator[T]:
+  """The pages, with a bar on a terminal or lines to `log`.
+
+  Args:
+    pages: what is walked over.
+    split: its name, for people.
+    total: number of pages, if it is known.
+    log: takes the lines; None: neither bar nor lines.
+  """
+  if log is None:
+    yield from pages
+    return
+  if sys.stderr.isatty():
+    yield from tqdm.tqdm(pages, f"evaluate {split}", total, unit="page")
+    return
+  of_total = "" if total is None else f" of {total}"
+  done, last = 0, time.monotonic()
+  for done, page in enumerate(pages, start=1):
+    yield page
+    if time.monotonic() - last >= _LOG_EVERY_S:
+      last = time.monotonic()
+      log(f"evaluate {split}: {done}{of_total} pages")
+  log(f"evaluate {split}: {done} pages done")
