@@ -44,7 +44,8 @@ def test_conflicts_equal_brute_force(seed, count):
   got, _ = energy_groups.count_conflicts([_page(objects)], 4, 17.0, 1.0)
   expected = np.zeros((4, 4), int)
   for a, b in itertools.permutations(objects, 2):
-    expected[a[2], b[2]] += np.hypot(*(a[:2] - b[:2])) < 8.5
+    square = ((a[:2] - b[:2]) ** 2).sum()
+    expected[a[2], b[2]] += (square < 8.5**2) + 4 * (square < (17 / 6) ** 2)
   np.testing.assert_array_equal(got, expected)
 
 
@@ -57,6 +58,36 @@ def test_most_frequent_class_comes_first_and_conflicts_are_avoided():
   assert groups.tolist() == [0, 1, 1, 1]  # 1 and 2 clash less than with 0
   groups = energy_groups.colour(conflicts, frequency, 3)
   assert groups.tolist() == [0, 1, 2, 2]
+
+
+def _clashes(conflicts, groups):
+  return np.triu(conflicts, 1)[groups[:, None] == groups[None]].sum()
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32 - 1), num_groups=st.integers(1, 4))
+def test_no_move_and_no_swap_would_clash_less(seed, num_groups):
+  rng = np.random.default_rng(seed)
+  conflicts = rng.integers(0, 9, (7, 7))
+  conflicts += conflicts.T
+  frequency = rng.integers(0, 99, 7)
+  groups = energy_groups.colour(conflicts, frequency, num_groups)
+  best = _clashes(conflicts, groups)
+  for a, group in itertools.product(range(7), range(num_groups)):
+    moved = groups.copy()
+    moved[a] = group
+    assert _clashes(conflicts, moved) >= best
+  for a, b in itertools.combinations(range(7), 2):
+    swapped = groups.copy()
+    swapped[[a, b]] = groups[[b, a]]
+    assert _clashes(conflicts, swapped) >= best
+
+
+def test_frequent_classes_share_a_group_if_a_third_clashes_with_both():
+  conflicts = np.zeros((3, 3), int)
+  conflicts[2, :2] = conflicts[:2, 2] = 1
+  groups = energy_groups.colour(conflicts, np.array([9, 8, 2]), 2)
+  assert _clashes(conflicts, groups) == 0
 
 
 def test_classes_without_conflicts_share_the_load():
@@ -87,10 +118,10 @@ def test_summary_names_groups_and_what_still_clashes():
     groups, ("dot", "stem", "beam"), conflicts, frequency
   )
   assert text.splitlines() == [
-    "energy groups: 2, pairs of near centres in one group: 1 of 3",
+    "energy groups: 2, weight of the near centres in one group: 5 of 15",
     "  group 0: 2 objects, dot, beam",
     "  group 1: 1 objects, stem",
-    "  most frequent clashes: dot + beam (1)",
+    "  most frequent clashes: dot + beam (5)",
   ]
 
 
