@@ -193,7 +193,8 @@ def _decode() -> ml_collections.ConfigDict:
   c.smooth = 0  # watershed: passes of a 3 x 3 filter before the peaks
   c.class_pixels = 9  # watershed: pixels around a peak that vote on its class
   c.max_detections = 2048  # slots K of a page
-  c.size = "mean"  # mean, max (the paper's)
+  c.size = "weighted"  # weighted (by the energy), mean, max (the paper's)
+  c.class_vote = "share"  # share (of probability), majority (the paper's)
   c.legacy = False  # threshold exactly as the original, quirks included
   return c
 

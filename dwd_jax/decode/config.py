@@ -5,7 +5,8 @@ import dataclasses
 from dwd_jax import errors
 
 METHODS = ("watershed", "threshold")
-SIZES = ("mean", "max")
+SIZES = ("weighted", "mean", "max")
+CLASS_VOTES = ("share", "majority")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,11 @@ class DecodeConfig:
     smooth: watershed: passes of a 3 x 3 binomial filter before the peaks.
     min_area_px: objects with fewer pixels above the cutoff are dropped.
     max_detections: slots K of a page.
-    size: box size as the "mean" or the "max" (the paper's) of the pixels.
+    size: box size as the mean of the pixels "weighted" by how far they rise
+      above the object's edge, as their plain "mean" or their "max" (the
+      paper's).
+    class_vote: "share": the class with the largest sum of probabilities;
+      "majority": the one that is likeliest at most pixels (the paper's).
     class_pixels: watershed: pixels around the peak that vote on the class, two
       pixels apart; an odd square number. The threshold method lets every pixel
       vote.
@@ -36,14 +41,19 @@ class DecodeConfig:
   smooth: int = 0
   min_area_px: int = 4
   max_detections: int = 2048
-  size: str = "mean"
+  size: str = "weighted"
+  class_vote: str = "share"
   class_pixels: int = 9
   legacy: bool = False
   num_energy_levels: int = 20
 
   def __post_init__(self):
     """Checks the values, so that a typo in a config has a clear message."""
-    for key, known in (("method", METHODS), ("size", SIZES)):
+    for key, known in (
+      ("method", METHODS),
+      ("size", SIZES),
+      ("class_vote", CLASS_VOTES),
+    ):
       if getattr(self, key) not in known:
         raise errors.InputError(
           f"config key decode.{key}: {getattr(self, key)!r} is unknown; "
@@ -68,8 +78,9 @@ class DecodeConfig:
           f"config key decode.{key}: {getattr(self, key)} is too small; "
           f"choose {least} or more"
         )
-    if self.legacy and (self.method, self.size) != ("threshold", "max"):
+    paper = (self.method, self.size, self.class_vote)
+    if self.legacy and paper != ("threshold", "max", "majority"):
       raise errors.InputError(
-        "config key decode.legacy: needs decode.method=threshold and "
-        "decode.size=max; set both or turn legacy off"
+        "config key decode.legacy: needs decode.method=threshold, decode.size="
+        "max and decode.class_vote=majority; set them or turn legacy off"
       )

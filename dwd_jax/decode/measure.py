@@ -23,7 +23,7 @@ def measure_components(
   size_fn: PlaneSizeFn,
   cfg: config_lib.DecodeConfig,
 ) -> objects.Objects:
-  """Measures components: every pixel counts the same, as in the paper.
+  """Measures components; all pixels say alike where the centre is.
 
   Args:
     components: of one energy plane.
@@ -38,7 +38,7 @@ def measure_components(
     Differs from the original: centres are not truncated to whole pixels and
     mean sizes skip pixels without a size (`cfg.legacy` truncates).
   """
-  ints, floats, highest = _sum_components(components, levels, size_fn)
+  ints, floats, highest = _sum_components(components, levels, size_fn, cfg)
 
   def confidence(rows):
     area, energy = ints[rows, 0], ints[rows, 1]
@@ -51,7 +51,7 @@ def measure_components(
   area, _, y_high, y_low, x_high, x_low = ints[rows].T
   y = _mean_coordinate(y_high, y_low, area, cfg.legacy)
   x = _mean_coordinate(x_high, x_low, area, cfg.legacy)
-  mean = floats[rows, 1:] / jnp.maximum(floats[rows, :1], 1)
+  mean = floats[rows, 1:] / jnp.maximum(floats[rows, :1], 1e-6)
   return objects.Objects(
     rows=rows,
     seeds=components.seeds[rows],
@@ -64,12 +64,13 @@ def measure_components(
   )
 
 
-def _sum_components(components, levels, size_fn):
+def _sum_components(components, levels, size_fn, cfg):
   """Sums by row; `ints` are exact for an object as large as the page.
 
   Returns:
     ints: [T, 6] area, energy in sixteenths, y and x in two parts each.
-    floats: [T, 3] pixels with a size, sums of their heights and widths.
+    floats: [T, 3] weights of the pixels with a size, sums of their heights and
+      widths.
     highest: [T, 2] largest height and width.
   """
   w = levels.shape[1]
@@ -86,6 +87,8 @@ def _sum_components(components, levels, size_fn):
     ints = ints.at[row].add(jnp.stack(parts, 1), mode="drop")
     hw = size_fn(y, x)
     known = (hw > 0).all(1, keepdims=True).astype(hw.dtype)
+    if cfg.size == "weighted":
+      known *= (level[at] - cfg.energy_cutoff)[:, None]
     parts = jnp.concatenate((known, hw * known), 1)
     floats = floats.at[row].add(parts, mode="drop")
     return ints, floats, highest.at[row].max(hw, mode="drop")
@@ -187,7 +190,9 @@ def _sum_basins(basins, passes, levels, size_fn, cfg):
     base = jnp.maximum(passes[row], cfg.energy_cutoff)
     weight = jnp.where(on_page, jnp.maximum(level[at] - base, 0), 0)
     hw = size_fn(at // levels.shape[1], at % levels.shape[1])
-    known = weight * (hw > 0).all(1)
+    known = (hw > 0).all(1).astype(hw.dtype)
+    if cfg.size == "weighted":
+      known *= weight
     parts = (weight, *(weight * offset), known, *(known * hw.T))
     sums = sums.at[row].add(jnp.stack(parts, 1), mode="drop")
     area = area.at[row].add(1, mode="drop")

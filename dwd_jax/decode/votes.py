@@ -58,8 +58,14 @@ def _probabilities(class_fn, y, x):
   """Class probabilities of each pixel."""
   asked = class_fn(y, x)
   if isinstance(asked, Likeliest):
-    return jax.nn.one_hot(asked.labels, asked.num_classes)
+    return _one_hot(lambda *_: asked, y, x)
   return asked
+
+
+def _one_hot(class_fn, y, x):
+  """1 for the likeliest class of each pixel, all 0 for background."""
+  asked = _likeliest(class_fn, y, x)
+  return jax.nn.one_hot(asked.labels, asked.num_classes)
 
 
 def vote_all_pixels(
@@ -67,8 +73,9 @@ def vote_all_pixels(
   parts: segments.Segments,
   width: int,
   class_fn: PlaneClassFn,
+  cfg: config_lib.DecodeConfig,
 ) -> tuple[Int[jax.Array, " K"], Float[jax.Array, " K"]]:
-  """Takes the most frequent best class among all pixels of a component.
+  """Lets all pixels of a component vote.
 
   Args:
     objects: in K slots.
@@ -76,10 +83,11 @@ def vote_all_pixels(
     width: of the plane, in pixels.
     class_fn: class probabilities at pixels; a row of zeros casts no vote. Or
       the likeliest classes.
+    cfg: settings of the decode.
 
   Returns:
     labels: class of each slot; the smaller id wins a tie.
-    share: votes for it / pixels of the object.
+    share: votes for it (or their probability) / pixels of the object.
   """
   k, num_rows = objects.rows.shape[0], parts.seeds.shape[0]
   nowhere = jnp.zeros(0, jnp.int32)
@@ -88,16 +96,30 @@ def vote_all_pixels(
   rows = foreground.drop_unless(objects.valid, objects.rows, num_rows + 1)
   slot_of = slot_of.at[rows].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
 
-  def step(votes, at, live):
-    label = _likeliest(class_fn, at // width, at % width).labels
+  def slots(at, live):
     slot = slot_of[parts.rows[at]]
-    ok = live & (slot < k) & (label >= 0)
+    return slot, live & (slot < k)
+
+  def count(votes, at, live):
+    label = _likeliest(class_fn, at // width, at % width).labels
+    slot, ok = slots(at, live)
     place = slot * num_classes + label
-    place = foreground.drop_unless(ok, place, k * num_classes)
+    place = foreground.drop_unless(ok & (label >= 0), place, k * num_classes)
     return votes.at[place].add(1, mode="drop")
 
-  votes = jnp.zeros(k * num_classes, jnp.int32)
-  votes = foreground.for_chunks(parts.pixels, step, votes)
+  def add(votes, at, live):
+    probs = _probabilities(class_fn, at // width, at % width)
+    slot, ok = slots(at, live)
+    return votes.at[foreground.drop_unless(ok, slot, k)].add(probs, mode="drop")
+
+  # Certain classes need no sum over all of them.
+  certain = isinstance(class_fn(nowhere, nowhere), Likeliest)
+  if cfg.class_vote == "majority" or certain:
+    votes = jnp.zeros(k * num_classes, jnp.int32)
+    votes = foreground.for_chunks(parts.pixels, count, votes)
+  else:
+    votes = jnp.zeros((k, num_classes), jnp.float32)
+    votes = foreground.for_chunks(parts.pixels, add, votes)
   votes = votes.reshape(k, num_classes)
   label, most = first_max(votes)
   share = most / jnp.maximum(objects.area, 1)
@@ -111,7 +133,7 @@ def vote_near_peaks(
   class_fn: PlaneClassFn,
   cfg: config_lib.DecodeConfig,
 ) -> tuple[Int[jax.Array, " K"], Float[jax.Array, " K"]]:
-  """Takes the class with the highest mean probability around the peak.
+  """Lets a few pixels around the peak vote.
 
   Only `cfg.class_pixels` pixels of each object are asked, so the cost follows
   the number of objects and no object goes without a vote.
@@ -126,7 +148,8 @@ def vote_near_peaks(
 
   Returns:
     labels: class of each slot; the smaller id wins a tie.
-    share: its mean probability over the pixels asked, those of zeros included.
+    share: its mean probability (or share of the votes) over the pixels asked,
+      those of zeros included.
   """
   k, height = objects.rows.shape[0], basins.rows.shape[0] // width
   reach = round(cfg.class_pixels**0.5) // 2
@@ -142,7 +165,8 @@ def vote_near_peaks(
     ok = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
     ok &= basins.rows[y * width + x] == objects.rows[slot][:, None]
-    probs = _probabilities(class_fn, y.reshape(-1), x.reshape(-1))
+    ask = _one_hot if cfg.class_vote == "majority" else _probabilities
+    probs = ask(class_fn, y.reshape(-1), x.reshape(-1))
     probs = probs.reshape(*ok.shape, -1) * ok[..., None]
     mean = probs.sum(1) / jnp.maximum(ok.sum(1), 1)[:, None]  # [_SLOTS, C]
     label, share = first_max(mean)

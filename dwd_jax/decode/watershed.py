@@ -115,7 +115,7 @@ def _decode_plane(levels, size_fn, class_fn, cfg):
     pixels = foreground.compact(mask.reshape(-1))
     parts = segments.number_roots(roots, pixels, levels.shape)
     found = measure.measure_components(parts, levels, size_fn, cfg)
-    labels, share = votes.vote_all_pixels(found, parts, w, class_fn)
+    labels, share = votes.vote_all_pixels(found, parts, w, class_fn, cfg)
   else:
     levels = basins_lib.smooth(levels, cfg.smooth)
     parts, passes = basins_lib.find_basins(

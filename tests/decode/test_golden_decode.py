@@ -28,6 +28,7 @@ def test_legacy_gives_the_original_boxes(maps, cutoff, min_area_px):
   cfg = config.DecodeConfig(
     method="threshold",
     size="max",
+    class_vote="majority",
     legacy=True,
     energy_cutoff=cutoff,
     min_area_px=min_area_px,
