@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from page_helpers import BlobFinder, page_of_blobs
 
 from dwd_jax import predict, tiling
 from dwd_jax.errors import InputError
 from dwd_jax.predict_config import PredictConfig
-from dwd_jax.structs import Detections, PageImage
+from dwd_jax.structs import PageImage
 
 _SIDES = st.integers(1, 150).map(lambda n: 32 * n)
 
@@ -143,48 +143,6 @@ def test_what_several_tiles_see_is_said_once(caption):
   )
   kept = tiling.select(np.stack([y, x], 1), labels, tile, depths)
   assert kept.tolist() == expected.tolist()
-
-
-class BlobFinder:
-  """Finds blobs of ink; the class is the ink. A network that sees locally.
-
-  It misplaces each of them a little, differently in every call.
-  """
-
-  def __init__(self, slots=512):
-    self._rng = np.random.default_rng(0)
-    self._slots = slots
-
-  def __call__(self, stack):
-    assert stack.shape[0] == 1
-    image = stack[0, :, :, 0]
-    marks, n = ndimage.label(image > 0, np.ones((3, 3)))
-    boxes = np.zeros((1, self._slots, 4), np.float32)
-    labels = np.zeros((1, self._slots), np.int32)
-    for i, (rows, columns) in enumerate(ndimage.find_objects(marks)):
-      box = (rows.start, columns.start, rows.stop, columns.stop)
-      boxes[0, i] = box + np.tile(self._rng.uniform(-0.4, 0.4, 2), 2)
-      labels[0, i] = round(float(image[rows, columns].max()) * 255)
-    found = Detections(
-      boxes_yxyx=boxes,
-      labels=labels,
-      scores=np.full((1, self._slots), 0.5, np.float32),
-      valid=np.arange(self._slots)[None] < n,
-      count=np.array([n]),
-    )
-    return found, np.zeros((*stack.shape[:3], 1), np.float32)
-
-
-def page_of_blobs(offset_yx, pitch_px, hw=(608, 480)):
-  """Blobs of 1 to 7 px everywhere, of classes 1 to 5."""
-  ink = np.zeros(hw, np.uint8)
-  count = 0
-  for y in range(offset_yx[0], hw[0] - 8, pitch_px):
-    for x in range(offset_yx[1], hw[1] - 8, pitch_px):
-      side = 1 + count % 7
-      ink[y : y + side, x : x + side] = 1 + count % 5
-      count += 1
-  return ink, count
 
 
 @settings(deadline=None, max_examples=15)
