@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCO, COCOeval_faster
 
+from dwd_jax import calibration as calibration_lib
 from dwd_jax import evaluate as evaluate_lib
-from dwd_jax import predict, progress
+from dwd_jax import predict, progress, visualize
 from dwd_jax.data import transforms
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.errors import InputError
+from dwd_jax.metrics.reliability import OperatingPoint
+from dwd_jax.metrics.score_map import ScoreMap
 from dwd_jax.structs import Detections, PageBoxes, PageImage
 
 NAMES = ("notehead", "clef", "rare")
@@ -262,6 +265,82 @@ def test_min_score_leaves_out_the_unsure(tmp_path):
   summary = run(tmp_path, [(first, rows)]).metrics
   assert summary["num_detections"] == 3  # the score on the limit counts
   assert summary["min_score"] == 0.05
+
+
+def _made_up_calibration(truth, detections):
+  """A map with p = s / (2 + s) and the threshold 0.3."""
+  assert [p.filename for p in truth] == [p.filename for p in detections]
+  # logit(p) = log(s) - log(2)
+  score_map = ScoreMap(1.0, 1e-9, -np.log(2), np.zeros(len(NAMES)))
+  return calibration_lib.Calibration(
+    score_map=score_map,
+    point=OperatingPoint(0.3, 1.0, 1.0, 1.0),
+    ece_raw=0.0,
+    ece=0.0,
+    num_pages=len(truth),
+    num_objects=0,
+    num_detections=0,
+    made_with={},
+  )
+
+
+def test_calibrated_scores_are_those_of_every_file(tmp_path):
+  first, second = two_pages()  # scores 0.9 and 0.8; 0.9
+  wrong = [(0.2, 2, (1, 1, 9, 9)), (0.06, 2, (20, 20, 29, 29))]
+  answers = [(first, perfect(first) + wrong), (second, perfect(second))]
+  raw = run(tmp_path / "raw", answers)
+  result = run(tmp_path, answers, calibration=_made_up_calibration)
+  assert raw.calibration is None
+  assert result.calibration is not None
+  summary = strict_json(tmp_path / "val.json")
+  found = strict_json(tmp_path / "predictions.json")
+  score = {0.9: 0.9 / 2.9, 0.8: 0.8 / 2.8, 0.2: 0.2 / 2.2}
+  assert [row["score"] for row in found] == pytest.approx(
+    [score[0.9], score[0.8], score[0.2], score[0.9]]
+  )  # 0.06 / 2.06 is below min_score
+  assert summary["mAP"] == raw.metrics["mAP"] == pytest.approx(1)
+  assert summary["calibrated"] is True
+  assert raw.metrics["calibrated"] is False
+  # All detections: 0.9 and 0.8 are right, 0.2 and 0.06 wrong, in bins of 1/15.
+  assert (
+    summary["ece_raw"]
+    == raw.metrics["ece"]
+    == pytest.approx((0.1 + 0.1 + 0.2 + 0.2 + 0.06) / 5)
+  )
+  assert summary["threshold"] == 0.3
+  assert [summary[k] for k in ("precision", "recall", "f1")] == pytest.approx(
+    [1, 2 / 3, 0.8]  # two of 0.31, but 0.29 is below
+  )
+  assert [raw.metrics[k] for k in ("threshold", "precision", "f1")] == [
+    None
+  ] * 3
+
+
+def test_overlays_show_what_a_user_gets(tmp_path):
+  first, _ = two_pages()
+  wrong = (0.2, 0, (60, 60, 70, 70))
+  answers = [(first, [*perfect(first), wrong])]
+  raw = run(tmp_path, answers).pictures["a-overlay"]
+  shown = run(tmp_path, answers, calibration=_made_up_calibration).pictures[
+    "a-overlay"
+  ]
+
+  def has(picture, rgb):
+    return bool((picture[28:] == rgb).all(-1).any())  # below the legend
+
+  assert has(raw, visualize.WRONG_RGB)
+  assert not has(raw, visualize.MISSED_RGB)
+  assert not has(shown, visualize.WRONG_RGB)
+  assert has(shown, visualize.MISSED_RGB)  # 0.8 / 2.8 is below the threshold
+
+
+def test_a_stored_calibration_serves_as_well_as_one_that_is_made(tmp_path):
+  answers = [(p, perfect(p)) for p in two_pages()]
+  made = run(tmp_path / "a", answers, calibration=_made_up_calibration)
+  stored = run(tmp_path / "b", answers, calibration=made.calibration)
+  assert stored.calibration is made.calibration
+  for key in set(made.metrics) - {"seconds_per_page"}:
+    assert made.metrics[key] == stored.metrics[key]
 
 
 def test_overflowing_pages_are_listed(tmp_path, monkeypatch):

@@ -123,7 +123,7 @@ def coco_results(
     rows = _rows(image_ids[page.filename], page)
     for row, score in zip(rows, scores.tolist(), strict=True):
       if math.isfinite(score) and all(map(math.isfinite, row["bbox"])):
-        results.append(row | {"score": round(score, 5)})
+        results.append(row | {"score": round(score, 8)})
   return results
 
 
