@@ -58,7 +58,7 @@ def open_set(text: str, folder: str, split: str = "") -> _Set:
   parts = text.split(":")
   if len(parts) not in (3, 4):
     raise InputError(f"--set={text}: use BUILDER:CONFIG:FOLDER[:SPLIT]")
-  cfg = default.get_config().data
+  cfg: Any = default.get_config().data
   if parts[0] == "engraved":
     space = float(parts[1])
     cfg.builder, cfg.builder_config = "deepscores", "dense_2017"
@@ -129,9 +129,14 @@ def cost_row(
   pages = _scaled(data, scale)
   boxes, labels = max(pages, key=lambda page: len(page[1]))
   hw = _room(pages)
-  maps = jax.jit(
-    lambda *page: targets.render(*page, groups, hw, settings.targets)
-  )(boxes[None], labels[None], np.ones((1, len(labels)), bool))
+
+  @jax.jit
+  def render(boxes, labels):
+    mask = jnp.ones((1, len(labels)), bool)
+    page = (boxes[None], labels[None], mask)
+    return targets.render(*page, groups, hw, settings.targets)
+
+  maps = render(boxes, labels)
 
   def decode(energy, sizes, classes):
     def class_fn(page, y, x, group):
@@ -168,7 +173,7 @@ def _room(pages) -> tuple[int, int]:
 
 def _settings(options: list[str]):
   """The default settings with SECTION.KEY=VALUE changed."""
-  c = default.get_config()
+  c: Any = default.get_config()
   c.targets.class_overlap = "nearest"
   for option in options:
     path, _, value = option.partition("=")

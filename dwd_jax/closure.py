@@ -5,7 +5,7 @@ and settings of the decode; noise on the maps tells how firmly.
 """
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -187,7 +187,7 @@ def causes(
   boxes: Float[np.ndarray, "n 4"],
   labels: Int[np.ndarray, " n"],
   groups: Int[np.ndarray, " C"],
-  class_names: Sequence[str],
+  class_names: tuple[str, ...],
   disc_px: float,
 ) -> collections.Counter[tuple[str, str]]:
   """Why objects were lost, as far as the truth tells.
@@ -213,7 +213,7 @@ def causes(
     )
     distance = np.where(other, np.hypot(*(centers - centers[i]).T), np.inf)
     nearest = int(distance.argmin())
-    name = class_names[labels[nearest]]
+    name = class_names[int(labels[nearest])]
     if outcome.repeated[i]:
       cause = "repeated annotation"
     elif distance[nearest] < _SAME_PX:
@@ -222,5 +222,5 @@ def causes(
       cause = f"near {name}"
     else:
       cause = "box under 3 px" if hw[i].min() < 3 else "other"
-    counts[class_names[labels[i]], cause] += 1
+    counts[class_names[int(labels[i])], cause] += 1
   return counts
