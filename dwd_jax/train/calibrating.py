@@ -41,19 +41,18 @@ def for_checkpoint(
   judged: Any = run.config.eval
   if not judged.calibrate or judged.protocol == "legacy":
     return None
+  folder = _folder(run, int(state.step))
+  stored = calibration_lib.read(folder, run.class_names)
+  if stored is not None and stored.made_with == _made_with(run):
+    return stored
   if data.eval_split == data.test_split:
     _say(
       f"Scores are not calibrated: data.eval_split is the test split"
       f" '{data.test_split}'; name other pages, or set eval.calibrate=False"
     )
     return None
-  folder = _folder(run, int(state.step))
-  stored = calibration_lib.read(folder, run.class_names)
-  if stored is None:
-    return functools.partial(_make, run, folder)
-  if stored.made_with == _made_with(run):
-    return stored
-  _say(f"{folder / calibration_lib.NAME}: of other settings; made anew")
+  if stored is not None:
+    _say(f"{folder / calibration_lib.NAME}: of other settings; made anew")
   return functools.partial(_make, run, folder)
 
 

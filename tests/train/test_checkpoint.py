@@ -83,6 +83,22 @@ def test_the_newest_is_found_and_old_ones_go(open_run):
     again.restore(2, SHAPES, CARD)
 
 
+def test_what_lies_beside_a_checkpoint_stays_and_goes_with_it(open_run):
+  first = open_run(keep=2)
+  _save(first, 2, 4)
+  for step in (2, 4):
+    (first.folder(step) / "calibration.json").write_text("{}")
+  again = open_run(keep=2)
+  assert again.latest_step() == 4
+  state, data = again.restore(2, SHAPES, CARD)
+  assert (int(state.step), data) == (2, {"step": 2})
+  assert again.card(4)["class_names"] == ["clef", "rest"]
+  _save(again, 6)
+  assert not again.folder(2).exists()
+  assert (again.folder(4) / "calibration.json").read_text() == "{}"
+  assert not (again.folder(6) / "calibration.json").exists()
+
+
 def test_a_step_is_saved_once(open_run):
   checkpoints = open_run()
   _save(checkpoints, 3)

@@ -26,6 +26,12 @@ def test_a_run_is_judged_on_another_data_set(smoke_run, tmp_path, repo_dir):
   own = json.loads((tmp_path / "eval" / "val.json").read_text())
   other = json.loads((tmp_path / "eval" / "muscima_pp-test.json").read_text())
   assert "vocabularies" not in own
+  # The calibration of the training is used, not made anew.
+  assert "calibrated" not in done.stdout
+  trained = json.loads((smoke_run / "eval" / "val.json").read_text())
+  for scores in (own, other):
+    assert scores["calibrated"] is True
+    assert scores["threshold"] == trained["threshold"]
   assert other["vocabularies"] == ["deepscores_v1", "muscima_v1"]
   assert (other["dataset"], other["split"]) == ("muscima_pp", "test")
   assert other["checkpoint_step"] == own["checkpoint_step"]

@@ -106,6 +106,10 @@ def test_killed_runs_end_with_the_same_bits(smoke_run, tmp_path):
   assert len(jax.tree.leaves(state)) > 400
   jax.tree.map(np.testing.assert_array_equal, state, wanted)
 
+  # `train` and `train_and_eval` calibrate alike.
+  kept = f"checkpoints/{STEPS}/calibration.json"
+  assert (workdir / kept).read_text() == (smoke_run / kept).read_text()
+
   lines, unbroken = _lines(workdir), _lines(smoke_run)
   assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
   clocks = {"examples_per_second", "step_s", "input_wait_share"}

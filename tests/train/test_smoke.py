@@ -120,6 +120,20 @@ def test_every_split_has_its_scores(smoke_run, split):
   assert len(truth["annotations"]) == scores["num_objects"]
 
 
+def test_the_calibration_lies_with_the_checkpoint(smoke_run):
+  kept = _json(smoke_run / "checkpoints" / str(STEPS) / "calibration.json")
+  assert kept["num_pages"] == 2
+  assert kept["made_with"]["split"] == "val"
+  for split in ("val", "test"):
+    scores = _json(smoke_run / "eval" / f"{split}.json")
+    assert scores["calibrated"] is True
+    assert scores["threshold"] == kept["threshold"]
+    assert (smoke_run / "eval" / split / "reliability.png").is_file()
+  # Evaluations during the training have no checkpoint of their own.
+  found = (smoke_run / "checkpoints").glob("*/calibration.json")
+  assert [path.parent.name for path in found] == [str(STEPS)]
+
+
 def test_the_lists_of_the_paper_lie_beside_them(smoke_run):
   for i in range(50, 100, 5):
     text = (smoke_run / "eval" / f"res-{i / 100:g}.txt").read_text()
