@@ -1,0 +1,125 @@
+"""Which calibration a checkpoint gets: stored, made, or none."""
+
+import types
+
+import numpy as np
+import pytest
+
+from configs import default
+from dwd_jax import calibration as calibration_lib
+from dwd_jax.decode.config import DecodeConfig
+from dwd_jax.errors import InputError
+from dwd_jax.predict_config import PredictConfig
+from dwd_jax.structs import PageBoxes
+from dwd_jax.train import calibrating
+from dwd_jax.train.checkpoint import Checkpoints
+
+STATE = types.SimpleNamespace(step=np.int32(7))
+NAMES = ("clef", "rest")
+
+
+class FakeRun:
+  """As much of a run as calibrating looks at; it has no pages."""
+
+  def __init__(self, workdir, **settings):
+    self.config = default.get_config()
+    self.config.data.builder = "made_up"
+    self.class_names = NAMES
+    self.settings = types.SimpleNamespace(
+      decode=DecodeConfig(**settings), predict=PredictConfig()
+    )
+    self._folder = workdir / "checkpoints"
+    (self._folder / "7").mkdir(parents=True, exist_ok=True)
+
+  def checkpoints(self):
+    return Checkpoints(self._folder)
+
+  def source(self, split):
+    raise InputError(f"{split}: no such split; there is train")
+
+
+def pages(count=3):
+  """Truth and detections, half of which are right."""
+  boxes = np.array([[0, 0, 9, 9], [20, 20, 29, 29]], np.float32)
+  labels, scores = np.array([0, 1]), np.array([0.75, 0.5])
+  names = [f"{i}.png" for i in range(count)]
+  hw = (40, 40)
+  return (
+    [PageBoxes(name, hw, boxes[:1], labels[:1]) for name in names],
+    [PageBoxes(name, hw, boxes, labels, scores) for name in names],
+  )
+
+
+def _made(run):
+  make = calibrating.for_checkpoint(run, STATE)
+  assert callable(make)
+  return make(*pages())
+
+
+def test_what_was_made_is_found_again(tmp_path, capsys):
+  made = _made(FakeRun(tmp_path))
+  assert (
+    "Scores calibrated on 3 pages (6 detections)" in capsys.readouterr().out
+  )
+  found = calibrating.for_checkpoint(FakeRun(tmp_path), STATE)
+  assert isinstance(found, calibration_lib.Calibration)
+  assert found.point == made.point
+  assert found.made_with == made.made_with
+  assert found.made_with["scales"] == [0.5]
+  assert found.made_with["decode"]["smooth"] == DecodeConfig().smooth
+
+
+def test_other_settings_of_the_decode_need_another_one(tmp_path, capsys):
+  _made(FakeRun(tmp_path))
+  other = FakeRun(tmp_path, energy_cutoff=2.0)
+  made = _made(other)
+  assert "calibration.json: of other settings" in capsys.readouterr().out
+  assert made.made_with["decode"]["energy_cutoff"] == 2.0
+  found = calibrating.for_checkpoint(other, STATE)
+  assert isinstance(found, calibration_lib.Calibration)
+
+
+# Caption: key of config.eval and its value.
+RAW = {"by config": ("calibrate", False), "legacy": ("protocol", "legacy")}
+
+
+@pytest.mark.parametrize("caption", RAW)
+def test_scores_stay_raw(caption, tmp_path, capsys):
+  run = FakeRun(tmp_path)
+  _made(run)
+  capsys.readouterr()
+  key, value = RAW[caption]
+  run.config.eval[key] = value
+  assert calibrating.for_checkpoint(run, STATE) is None
+  assert not capsys.readouterr().out
+
+
+def test_nothing_is_made_on_the_test_split(tmp_path, capsys):
+  run = FakeRun(tmp_path)
+  run.config.data.eval_split = "test"
+  assert calibrating.for_checkpoint(run, STATE) is None
+  said = capsys.readouterr().out
+  assert said.startswith("Scores are not calibrated: data.eval_split is the")
+  assert not (tmp_path / "checkpoints/7/calibration.json").exists()
+  # What was made before the test split was named is of other pages.
+  run.config.data.eval_split, run.config.data.test_split = "val", "val"
+  made = FakeRun(tmp_path)
+  _made(made)
+  assert calibrating.for_checkpoint(run, STATE) is not None
+
+
+def test_a_training_without_validation_pages_ends_all_the_same(
+  tmp_path, capsys
+):
+  calibrating.calibrate(FakeRun(tmp_path), STATE)
+  assert capsys.readouterr().out == (
+    "Scores are not calibrated: val: no such split; there is train\n"
+  )
+
+
+def test_damage_is_said(tmp_path):
+  run = FakeRun(tmp_path)
+  path = tmp_path / "checkpoints/7/calibration.json"
+  path.write_text("{")
+  with pytest.raises(InputError, match=r"7/calibration\.json: damaged"):
+    calibrating.for_checkpoint(run, STATE)
