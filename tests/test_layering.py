@@ -27,8 +27,8 @@ LAYERS = """
 1.1  dwd_jax.losses dwd_jax.optim dwd_jax.predict_config dwd_jax.assemble
 
 1.0  dwd_jax.decode.config dwd_jax.decode.foreground
-1.1  dwd_jax.decode.components dwd_jax.decode.segments
-1.2  dwd_jax.decode.basins dwd_jax.decode.objects
+1.1  dwd_jax.decode.segments
+1.2  dwd_jax.decode.basins dwd_jax.decode.components dwd_jax.decode.objects
 1.3  dwd_jax.decode.measure dwd_jax.decode.votes
 2.0  dwd_jax.decode.watershed
 2.1  dwd_jax.closure
@@ -126,6 +126,7 @@ LAYERS = """
 6.0  benchmarks.common
 6.1  dwd_jax.data.check
 6.1  benchmarks.train_step benchmarks.data benchmarks.closure
+6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.2  benchmarks.targets
 """
 

@@ -34,44 +34,52 @@ def smooth(
 
 
 def find_basins(
-  levels: Float[jax.Array, "h w"], cutoff: float, min_depth: float
+  levels: Float[jax.Array, "h w"],
+  pixels: foreground.PixelList,
+  min_depth: float,
+  most: int,
 ) -> tuple[segments.Segments, Float[jax.Array, " T"]]:
-  """Splits the pixels above the cutoff into one basin for each energy peak.
+  """Splits the pixels above a cutoff into one basin for each energy peak.
 
   Args:
     levels: energy level of each pixel.
-    cutoff: only pixels above this level belong to a basin.
+    pixels: those above the cutoff; only they belong to a basin.
     min_depth: a peak less than this above its highest pass to a higher peak
       is merged into it; 0 keeps every local maximum (a plateau is one).
+    most: rows T of the result.
 
   Returns:
     basins: seeds are the peaks. Rows of basins that were merged into others
       have no pixels.
     passes: level of the highest pass to another basin; -inf where none is.
   """
-  mask = (levels > cutoff).reshape(-1)
-  pixels = foreground.compact(mask)
-  peaks = foreground.jump_pointers(_steepest(levels).reshape(-1), pixels)
-  basins = segments.number_roots(peaks, pixels, levels.shape)
+  peaks = foreground.jump_pointers(_steepest(levels, pixels), pixels)
+  basins = segments.number_roots(peaks, pixels, most)
   return _merge(basins, levels, min_depth)
 
 
-def _steepest(levels):
-  """Raster index of the highest of each pixel and its 8 neighbours.
+def _steepest(levels, pixels):
+  """Raster index of the highest of each listed pixel and its 8 neighbours.
 
   Among equals the first in raster order, so there are no cycles.
   """
   h, w = levels.shape
-  padded = jnp.pad(levels, 1, constant_values=-jnp.inf)
-  here = jnp.arange(h * w, dtype=jnp.int32).reshape(h, w)
-  best = jnp.full((h, w), -jnp.inf, levels.dtype)
-  target = here
-  for dy, dx in sorted((*_AROUND, (0, 0))):  # raster order
-    level = padded[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
-    higher = level > best
-    best = jnp.where(higher, level, best)
-    target = jnp.where(higher, here + (dy * w + dx), target)
-  return target
+  level = levels.reshape(-1)
+
+  def step(target, at, live):
+    y, x = at // w, at % w
+    best = jnp.full(at.shape, -jnp.inf, levels.dtype)
+    highest = at
+    for dy, dx in sorted((*_AROUND, (0, 0))):  # raster order
+      ok = (y + dy >= 0) & (y + dy < h) & (x + dx >= 0) & (x + dx < w)
+      to = jnp.where(ok, at + (dy * w + dx), at)
+      higher = ok & (level[to] > best)
+      best = jnp.where(higher, level[to], best)
+      highest = jnp.where(higher, to, highest)
+    place = foreground.drop_unless(live, at, target.shape[0])
+    return target.at[place].set(highest, mode="drop")
+
+  return foreground.for_chunks(pixels, step, jnp.zeros(h * w, jnp.int32))
 
 
 class _Graph(NamedTuple):

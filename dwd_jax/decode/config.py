@@ -70,7 +70,6 @@ class DecodeConfig:
       ("min_area_px", 0),
       ("smooth", 0),
       ("min_saddle_depth", 0.0),
-      ("energy_cutoff", 0.0),
       ("num_energy_levels", 2),
     ):
       if getattr(self, key) < least:
@@ -79,6 +78,12 @@ class DecodeConfig:
           f"choose {least} or more"
         )
     paper = (self.method, self.size, self.class_vote)
+    if not 0 <= self.energy_cutoff < self.num_energy_levels - 1:
+      raise errors.InputError(
+        f"config key decode.energy_cutoff: no level lies above "
+        f"{self.energy_cutoff}; choose 0 or more, and less than "
+        f"{self.num_energy_levels - 1}"
+      )
     if self.legacy and paper != ("threshold", "max", "majority"):
       raise errors.InputError(
         "config key decode.legacy: needs decode.method=threshold, decode.size="

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt32
 
 CHUNK = 8192  # pixels per step of a loop
 _LANES = 32  # pixels that one row of the triangular product counts
@@ -33,13 +33,15 @@ def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
   """Sum of all earlier entries.
 
   Args:
-    counts: int32 [n], sum below 2 ** 24 (a page of 16 million pixels).
+    counts: 0 .. 32 each.
 
   Returns:
     int32 [n].
   """
   (n,) = counts.shape
-  if n <= _LANES:
+  # The sums of 32 ** 2 entries and more would pass the integers of float32 on
+  # pages of 16 million pixels.
+  if n <= _LANES**2:
     return jnp.cumsum(counts) - counts
   rows = jnp.pad(counts, (0, -n % _LANES)).reshape(-1, _LANES)
   # A product with a triangle is several times faster than jnp.cumsum; float32
@@ -52,40 +54,92 @@ def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
   return (within + before[:, None]).reshape(-1)[:n]
 
 
+def inclusive_cumsum(mask: Bool[jax.Array, " n"]) -> Int[jax.Array, " n"]:
+  """Number of True entries up to and with each entry."""
+  counts = mask.astype(jnp.int32)
+  return exclusive_cumsum(counts) + counts
+
+
 def first_numbers(count: jax.Array | int, room: int) -> PixelList:
   """The list 0, 1, ... count - 1 with space for at least `room` entries."""
   room += -room % CHUNK
   return PixelList(jnp.arange(room, dtype=jnp.int32), jnp.int32(count))
 
 
-def compact(mask: Bool[jax.Array, " n"]) -> PixelList:
-  """Lists the True entries of a mask.
+class Packed(NamedTuple):
+  """A mask in words of 32 bits.
 
-  Rows of 32 pixels are listed first; only those with a True entry are looked
-  at closely.
+  Attributes:
+    words: the lowest bit is the first entry.
+    before: True entries before each word.
+    count: True entries.
+    size: entries of the mask, a Python int.
   """
+
+  words: UInt32[jax.Array, " m"]
+  before: Int[jax.Array, " m"]
+  count: Int[jax.Array, ""]
+  size: int
+
+
+def pack(mask: Bool[jax.Array, " n"]) -> Packed:
+  """Packs a mask and counts its entries."""
   (n,) = mask.shape
   lanes = jnp.pad(mask, (0, -n % _LANES)).reshape(-1, _LANES)
-  used = lanes.any(1)
-  num_rows = used.shape[0]
-  place = drop_unless(used, exclusive_cumsum(used.astype(jnp.int32)), num_rows)
-  rows = jnp.zeros(num_rows, jnp.int32)
-  rows = rows.at[place].set(jnp.arange(num_rows, dtype=jnp.int32), mode="drop")
-  per_step = CHUNK // _LANES
-  rows = jnp.pad(rows, (0, -num_rows % per_step))
-  num_used = used.sum(dtype=jnp.int32)
+  bit = jnp.uint32(1) << jnp.arange(_LANES, dtype=jnp.uint32)
+  words = jnp.where(lanes, bit, 0).sum(1, dtype=jnp.uint32)
+  # XLA would pack the words anew for each use.
+  words = jax.lax.optimization_barrier(words)
+  counts = jax.lax.population_count(words).astype(jnp.int32)
+  return Packed(words, exclusive_cumsum(counts), counts.sum(), n)
 
-  def body(i, chosen):
-    start = i * per_step
-    row = jax.lax.dynamic_slice(rows, (start,), (per_step,))
-    live = start + jnp.arange(per_step, dtype=jnp.int32) < num_used
-    at = row[:, None] * _LANES + jnp.arange(_LANES, dtype=jnp.int32)
-    keep = lanes[row] & live[:, None]
-    return _append(chosen, at.reshape(-1), keep.reshape(-1))
 
-  steps = (num_used + per_step - 1) // per_step
-  empty = PixelList(jnp.zeros(n + -n % CHUNK, jnp.int32), jnp.int32(0))
-  return jax.lax.fori_loop(0, steps, body, empty)
+def compact(packed: Packed, room: int | None = None) -> PixelList:
+  """Lists the True entries of a mask.
+
+  Each place of the list looks up its word and its bit.
+
+  Args:
+    packed: the mask.
+    room: most entries listed; None = all.
+  """
+  words, before, count, n = packed
+  room = n if room is None else room
+  room += -room % CHUNK
+  # The number of a word, where its entries begin in the list.
+  place = drop_unless(words > 0, before, room)
+  word_at = jnp.zeros(room, jnp.int32)
+  number = jnp.arange(words.shape[0], dtype=jnp.int32)
+  word_at = word_at.at[place].set(number, mode="drop")
+
+  def body(i, state):
+    indices, word = state  # `indices` still holds `word_at` from here on
+    word = (
+      jax.lax.dynamic_slice(indices, (i * CHUNK,), (CHUNK,)).at[0].max(word)
+    )
+    word = jax.lax.cummax(word)
+    place = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)
+    bit = _nth_bit(words[word], place - before[word])
+    at = jnp.minimum(word * _LANES + bit, n - 1)
+    indices = jax.lax.dynamic_update_slice(indices, at, (i * CHUNK,))
+    return indices, word[-1]
+
+  steps = (jnp.minimum(count, room) + CHUNK - 1) // CHUNK
+  start = (word_at, jnp.int32(0))
+  return PixelList(jax.lax.fori_loop(0, steps, body, start)[0], count)
+
+
+def _nth_bit(words, number):
+  """Position of the set bit of a word that has `number` set bits below it."""
+  bit = jnp.zeros_like(number)
+  for half in (16, 8, 4, 2, 1):
+    low = jax.lax.population_count(words & jnp.uint32((1 << half) - 1))
+    low = low.astype(jnp.int32)
+    upper = number >= low
+    number = jnp.where(upper, number - low, number)
+    words = jnp.where(upper, words >> half, words)
+    bit += jnp.where(upper, half, 0)
+  return bit
 
 
 def for_chunks(

@@ -13,9 +13,10 @@ class Segments(NamedTuple):
   """Objects of one energy plane of n pixels; an object is a row.
 
   Attributes:
-    rows: the object of each pixel; T where there is none.
+    rows: the object of each pixel; T or more where there is none.
     seeds: raster index of the pixel that stands for the object.
-    count: objects.
+    count: objects; more than T if `most` was too small, then the rest is
+      without meaning.
     pixels: all pixels of all objects.
   """
 
@@ -26,27 +27,34 @@ class Segments(NamedTuple):
 
   def numbers(self) -> foreground.PixelList:
     """The rows in use, to walk over."""
-    return foreground.first_numbers(self.count, self.seeds.shape[0])
+    size = self.seeds.shape[0]
+    return foreground.first_numbers(jnp.minimum(self.count, size), size)
+
+
+def most_objects(shape: tuple[int, ...]) -> int:
+  """Bound on the objects of a plane of h x w pixels.
+
+  Roots of two objects are never in one 2 x 2 block, where they would touch.
+  """
+  return ((shape[0] + 1) // 2) * ((shape[1] + 1) // 2)
 
 
 def number_roots(
   roots: Int[jax.Array, " n"],
   pixels: foreground.PixelList,
-  shape: tuple[int, ...],
+  most: int,
 ) -> Segments:
   """Numbers the objects in the raster order of their roots.
 
   Args:
     roots: at the listed pixels the root of their object, a pixel of it.
     pixels: all pixels of all objects.
-    shape: height and width of the plane.
+    most: T.
 
   Returns:
-    The objects. T is a bound on their number: roots of two objects are never
-    in one 2 x 2 block, where they would touch.
+    The objects.
   """
   n = roots.shape[0]
-  size = ((shape[0] + 1) // 2) * ((shape[1] + 1) // 2)
   seeds = foreground.select(pixels, lambda at: roots[at] == at)
 
   def number(state, at, live):
@@ -59,7 +67,7 @@ def number_roots(
     place = foreground.drop_unless(live, at, n)
     return rows.at[place].set(rows[roots[at]], mode="drop")
 
-  rows = jnp.full(n, size, jnp.int32)
+  rows = jnp.full(n, n, jnp.int32)
   rows, _ = foreground.for_chunks(seeds, number, (rows, jnp.int32(0)))
   rows = foreground.for_chunks(pixels, spread, rows)
-  return Segments(rows, seeds.indices[:size], seeds.count, pixels)
+  return Segments(rows, seeds.indices[:most], seeds.count, pixels)

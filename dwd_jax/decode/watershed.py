@@ -2,6 +2,10 @@
 
 Pages and energy groups are walked one after the other (`lax.map`): vmap would
 turn every early exit into a select and do all the work always.
+
+What is not finite does no harm: such a level (or the level of such logits) is
+background, such a size is unknown, such a class probability is 0. No score and
+no box is ever NaN. A map without pixels has no objects.
 """
 
 from collections.abc import Callable
@@ -19,6 +23,12 @@ from dwd_jax.decode import config as config_lib
 ClassFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 # The same -> (height, width) in pixels of the map, float32 [P, 2]
 SizeFn = ClassFn
+
+# The usual page has fewer pixels above the cutoff than 1 in this many, and
+# fewer objects than 1 for this many blocks of 2 x 2 pixels.
+_USUAL_PIXELS = 8
+_USUAL_OBJECTS = 32
+_SMALL_PAGE = 2**17  # pixels; on smaller ones the difference is not worth it
 
 
 def decode(
@@ -81,11 +91,16 @@ def decode_levels(
   levels = jnp.asarray(energy_levels)
   size_fn = sizes if callable(sizes) else read_map(sizes)
 
+  if not levels.size:
+    return _nothing(num_pages, cfg.max_detections)
+
   def plane(page, group):
     def own(fn):
-      return lambda y, x: fn(
-        jnp.full_like(y, page), y, x, jnp.full_like(y, group)
-      )
+      def ask(y, x):
+        asked = fn(jnp.full_like(y, page), y, x, jnp.full_like(y, group))
+        return jax.tree.map(_finite, asked)
+
+      return ask
 
     return _decode_plane(
       levels[page, :, :, group], own(size_fn), own(class_fn), cfg
@@ -106,23 +121,69 @@ def read_map(values: Float[structs.Array, "B h w G n"]) -> SizeFn:
   return lambda page, y, x, group: values[page, y, x, group]
 
 
+def _finite(values):
+  return jnp.where(jnp.isfinite(values), values, 0)
+
+
+def _nothing(num_pages, k):
+  """Detections of pages without objects."""
+  return structs.Detections(
+    boxes_yxyx=jnp.zeros((num_pages, k, 4)),
+    labels=jnp.zeros((num_pages, k), jnp.int32),
+    scores=jnp.zeros((num_pages, k)),
+    valid=jnp.zeros((num_pages, k), bool),
+    count=jnp.zeros(num_pages, jnp.int32),
+  )
+
+
 def _decode_plane(levels, size_fn, class_fn, cfg):
   """Detections of one page and one energy group, in no order."""
-  w = levels.shape[1]
+  levels = _finite(levels)
+  if cfg.method == "watershed":
+    levels = basins_lib.smooth(levels, cfg.smooth)
+  mask = foreground.pack((levels > cfg.energy_cutoff).reshape(-1))
+  most = segments.most_objects(levels.shape)
+  args = (levels, mask, size_fn, class_fn, cfg)
+
+  def any_page():
+    return _decode_in(mask.size, most, *args)[0]
+
+  if mask.size <= _SMALL_PAGE:
+    return any_page()
+  room = mask.size // _USUAL_PIXELS
+
+  def usual():
+    return _decode_in(room, most // _USUAL_OBJECTS, *args)
+
+  def skip():
+    nothing = jax.eval_shape(usual)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing)
+
+  # Tables of a page's size cost more than the work on a usual page.
+  found, complete = jax.lax.cond(mask.count <= room, usual, skip)
+  return jax.lax.cond(complete, lambda: found, any_page)
+
+
+def _decode_in(room, most, levels, mask, size_fn, class_fn, cfg):
+  """Detections of one plane; whether there were `most` objects at most."""
+  h, w = levels.shape
+  pixels = foreground.compact(mask, room)
   if cfg.method == "threshold":
-    mask = levels > cfg.energy_cutoff
-    roots = components.component_roots(mask).reshape(-1)
-    pixels = foreground.compact(mask.reshape(-1))
-    parts = segments.number_roots(roots, pixels, levels.shape)
+    parts = components.find_components(pixels, (h, w), most)
     found = measure.measure_components(parts, levels, size_fn, cfg)
     labels, share = votes.vote_all_pixels(found, parts, w, class_fn, cfg)
   else:
-    levels = basins_lib.smooth(levels, cfg.smooth)
     parts, passes = basins_lib.find_basins(
-      levels, cfg.energy_cutoff, cfg.min_saddle_depth
+      levels, pixels, cfg.min_saddle_depth, most
     )
     found = measure.measure_basins(parts, passes, levels, size_fn, cfg)
     labels, share = votes.vote_near_peaks(found, parts, w, class_fn, cfg)
+  result = _to_detections(found, labels, share, cfg)
+  return result, parts.count <= most
+
+
+def _to_detections(found, labels, share, cfg):
+  """Boxes and scores of the objects in the slots."""
   if cfg.legacy:
     half = jnp.trunc(found.sizes) / 2
     corners = (found.centers - half, found.centers + half)

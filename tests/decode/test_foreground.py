@@ -19,7 +19,7 @@ def test_exclusive_cumsum_is_exact(n):
 @pytest.mark.parametrize("density", [0.0, 0.001, 0.03, 0.5, 1.0])
 def test_compact_lists_the_true_entries_in_order(density):
   mask = np.random.default_rng(0).random(30_011) < density
-  listed = foreground.compact(jnp.asarray(mask))
+  listed = foreground.compact(foreground.pack(jnp.asarray(mask)))
   assert listed.count == mask.sum()
   assert listed.indices.shape[0] % foreground.CHUNK == 0
   np.testing.assert_array_equal(
@@ -30,7 +30,8 @@ def test_compact_lists_the_true_entries_in_order(density):
 def test_select_keeps_the_order():
   mask = np.random.default_rng(0).random(30_000) < 0.7
   chosen = foreground.select(
-    foreground.compact(jnp.asarray(mask)), lambda at: at % 3 == 1
+    foreground.compact(foreground.pack(jnp.asarray(mask))),
+    lambda at: at % 3 == 1,
   )
   expected = [i for i in np.flatnonzero(mask) if i % 3 == 1]
   np.testing.assert_array_equal(chosen.indices[: chosen.count], expected)
@@ -43,7 +44,9 @@ def test_for_chunks_visits_each_entry_once():
     return visits.at[at].add(live)
 
   visits = foreground.for_chunks(
-    foreground.compact(mask), step, jnp.zeros(30_000, jnp.int32)
+    foreground.compact(foreground.pack(mask)),
+    step,
+    jnp.zeros(30_000, jnp.int32),
   )
   np.testing.assert_array_equal(visits, mask)
 

@@ -1,0 +1,226 @@
+"""The decode in NumPy and OpenCV: what a careful user would write for a CPU.
+
+One page and one energy plane at a time; work follows the pixels above the
+cutoff, sums are bincounts. Gives the same boxes, labels and scores as
+`dwd_jax.decode` (a test compares them), so that the benchmark is fair.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int
+
+from dwd_jax.decode import config as config_lib
+
+_AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # raster order
+_AHEAD = ((0, 1), (1, -1), (1, 0), (1, 1))  # each pair of neighbours once
+
+# Raster indices int [P] -> (heights, widths) float [P]; class ids int [P].
+SizeFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+ClassFn = Callable[[np.ndarray], np.ndarray]
+# Best first: boxes_yxyx [n, 4], labels [n], scores [n].
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def decode(
+  levels: Float[np.ndarray, "h w"],
+  size_fn: SizeFn,
+  class_fn: ClassFn,
+  num_classes: int,
+  cfg: config_lib.DecodeConfig,
+) -> Found:
+  """Turns one energy plane into boxes.
+
+  Args:
+    levels: energy level of each pixel.
+    size_fn: box sizes at pixels; 0 = unknown.
+    class_fn: class ids at pixels; -1 = background, which casts no vote.
+    num_classes: C.
+    cfg: settings; `smooth`, `legacy` and `size` must be 0, False and "mean".
+  """
+  one = _threshold if cfg.method == "threshold" else _watershed
+  centers, hw, labels, scores = one(
+    np.ascontiguousarray(levels), size_fn, class_fn, num_classes, cfg
+  )
+  half = np.maximum(hw, 0) / 2
+  boxes = np.concatenate((centers - half, centers + half), 1)
+  limit = np.tile(levels.shape, 2).astype(np.float32)
+  boxes = np.clip(boxes, 0, limit).astype(np.float32)
+  best = np.argsort(-scores, kind="stable")[: cfg.max_detections]
+  return boxes[best], labels[best], scores[best]
+
+
+def expected_levels(
+  logits: Float[np.ndarray, "h w E"],
+) -> Float[np.ndarray, "h w"]:
+  """Mean level of a softmax over the levels."""
+  flat = logits.reshape(-1, logits.shape[-1])
+  weight = cv2.exp(flat - cv2.reduce(flat, 1, cv2.REDUCE_MAX))
+  levels = np.arange(flat.shape[1], dtype=np.float32)
+  both = weight @ np.stack((levels, np.ones_like(levels)), 1)
+  return (both[:, 0] / both[:, 1]).reshape(logits.shape[:-1])
+
+
+def _threshold(levels, size_fn, class_fn, num_classes, cfg):
+  """Connected components; every pixel counts the same."""
+  mask = cv2.compare(levels, cfg.energy_cutoff, cv2.CMP_GT)
+  count, ids = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_32S)
+  at = np.flatnonzero(mask)
+  row = ids.reshape(-1)[at]
+  y, x = np.divmod(at, levels.shape[1])
+
+  def total(weights=None):
+    return np.bincount(row, weights, count)
+
+  height, width = size_fn(at)
+  known = (height > 0) & (width > 0)
+  divisor = np.maximum(total(known), 1)
+  area = total()
+  keep = area >= max(cfg.min_area_px, 1)
+  pixels = np.maximum(area, 1)
+  label = class_fn(at)
+  voted = label >= 0
+  votes = np.bincount(
+    row[voted] * num_classes + label[voted], minlength=count * num_classes
+  ).reshape(count, num_classes)
+  labels = votes.argmax(1)
+  centers = np.stack((total(y) / pixels, total(x) / pixels), 1) + 0.5
+  hw = np.stack((total(height * known), total(width * known)), 1)
+  energy = total(levels.reshape(-1)[at]) / pixels
+  share = votes[np.arange(count), labels] / pixels
+  scores = np.clip(energy / (cfg.num_energy_levels - 1), 0, 1) * share
+  hw = hw / divisor[:, None]
+  return centers[keep], hw[keep], labels[keep], scores[keep]
+
+
+def _watershed(levels, size_fn, class_fn, num_classes, cfg):
+  """Basins of the energy peaks, shallow ones merged, measured by caps."""
+  h, w = levels.shape
+  # A frame of background: neighbours need no test for the page's edge.
+  stride = w + 2
+  framed = cv2.copyMakeBorder(
+    levels, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=-np.inf
+  )
+  flat = framed.reshape(-1)
+  at = np.flatnonzero(cv2.compare(framed, cfg.energy_cutoff, cv2.CMP_GT))
+  rows, peaks = _climb(flat, at, stride)
+  seed_level = flat[peaks]
+  owner, passes = _merge(flat, at, rows, seed_level, stride, cfg)
+  row = owner[rows[at]]
+  count = len(peaks)
+  peak = peaks[row]
+  y, x = np.divmod(at, stride)
+  py, px = np.divmod(peak, stride)
+  dy, dx = y - py, x - px
+  mirror_y, mirror_x = py - dy, px - dx
+  seen = (mirror_y > 0) & (mirror_y <= h) & (mirror_x > 0) & (mirror_x <= w)
+  base = np.maximum(passes[row], cfg.energy_cutoff)
+  weight = np.maximum(flat[at] - base, 0) * seen
+
+  def total(weights=None):
+    return np.bincount(row, weights, count)
+
+  whole = np.maximum(total(weight), 1e-6)
+  shift = np.stack((total(weight * dy), total(weight * dx)), 1)
+  height, width = size_fn((y - 1) * w + x - 1)
+  known = weight * ((height > 0) & (width > 0))
+  weights = total(known)
+  hw = np.stack((total(known * height), total(known * width)), 1)
+  hw = hw / np.maximum(weights, 1e-6)[:, None]
+  py, px = np.divmod(peaks, stride)
+  at_peak = np.stack(size_fn((py - 1) * w + px - 1), 1)
+  hw = np.where(weights[:, None] > 0, hw, at_peak)
+  centers = np.stack((py, px), 1) - 0.5 + shift / whole[:, None]
+  keep = (seed_level >= cfg.min_seed_level) & (
+    total() >= max(cfg.min_area_px, 1)
+  )
+  kept = np.flatnonzero(keep)
+  rows[at] = row
+  labels, share = _vote(rows, kept, peaks, stride, class_fn, num_classes, cfg)
+  scores = np.clip(seed_level[kept] / (cfg.num_energy_levels - 1), 0, 1) * share
+  return centers[kept], hw[kept], labels, scores
+
+
+def _climb(flat, at, stride):
+  """Basin of each pixel (-1: background) and the peak of each basin."""
+  best = np.full(len(at), -np.inf, np.float32)
+  target = at
+  for dy, dx in _AROUND:
+    to = at + (dy * stride + dx)
+    level = flat[to]
+    higher = level > best
+    best = np.where(higher, level, best)
+    target = np.where(higher, to, target)
+  place = np.zeros(len(flat), np.int32)
+  place[at] = np.arange(len(at), dtype=np.int32)
+  up = place[target]
+  while True:
+    further = up[up]
+    if np.array_equal(further, up):
+      break
+    up = further
+  is_peak = up == np.arange(len(at))
+  number = np.cumsum(is_peak) - 1
+  rows = np.full(len(flat), -1, np.int32)
+  rows[at] = number[up]
+  return rows, at[is_peak]
+
+
+def _merge(flat, at, rows, peak, stride, cfg):
+  """Owner of each basin after the merging, and its highest pass."""
+  one, two, height = [], [], []
+  own = rows[at]
+  for dy, dx in _AHEAD:
+    to = at + (dy * stride + dx)
+    other = rows[to]
+    touch = (other >= 0) & (other != own)
+    one.append(own[touch])
+    two.append(other[touch])
+    height.append(np.minimum(flat[at[touch]], flat[to[touch]]))
+  one, two = (np.concatenate((*a, *b)) for a, b in ((one, two), (two, one)))
+  height = np.concatenate(height * 2)
+  owner = np.arange(len(peak))
+  while True:
+    low, high = owner[one], owner[two]
+    apart = low != high
+    low, high, top = low[apart], high[apart], height[apart]
+    passes = np.full(len(peak), -np.inf, np.float32)
+    np.maximum.at(passes, low, top)
+    depth = peak[low] - top
+    higher = (peak[high] > peak[low]) | (
+      (peak[high] == peak[low]) & (high < low)
+    )
+    join = (top == passes[low]) & higher
+    join &= (depth < cfg.min_saddle_depth) | (depth <= 0)
+    if not join.any():
+      return owner, passes
+    partner = np.full(len(peak), -1)
+    np.maximum.at(partner, low[join], high[join])
+    joined = np.where(partner >= 0, partner, owner)
+    while not np.array_equal(joined[joined], joined):
+      joined = joined[joined]
+    owner = joined
+
+
+def _vote(rows, kept, peaks, stride, class_fn, num_classes, cfg):
+  """Class asked most often around the peak, and its share."""
+  reach = round(cfg.class_pixels**0.5) // 2
+  offset = 2 * np.arange(-reach, reach + 1)
+  height, width = len(rows) // stride, stride
+  y, x = np.divmod(peaks[kept], stride)
+  y = y[:, None] + np.repeat(offset, len(offset))
+  x = x[:, None] + np.tile(offset, len(offset))
+  ok = (y > 0) & (y < height - 1) & (x > 0) & (x < width - 1)
+  y, x = np.clip(y, 1, height - 2), np.clip(x, 1, width - 2)
+  ok &= rows[y * stride + x] == kept[:, None]
+  label = class_fn(((y - 1) * (stride - 2) + x - 1).reshape(-1))
+  voted = ok.reshape(-1) & (label >= 0)
+  slot = np.repeat(np.arange(len(kept)), ok.shape[1])
+  votes = np.bincount(
+    slot[voted] * num_classes + label[voted],
+    minlength=len(kept) * num_classes,
+  ).reshape(len(kept), num_classes)
+  labels = votes.argmax(1)
+  share = votes[np.arange(len(kept)), labels] / np.maximum(ok.sum(1), 1)
+  return labels, share
