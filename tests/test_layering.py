@@ -127,7 +127,9 @@ LAYERS = """
 6.1  dwd_jax.data.check
 6.1  benchmarks.train_step benchmarks.data benchmarks.closure
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
-6.2  benchmarks.targets
+6.1  benchmarks.predict_scene benchmarks.torch_network
+6.2  benchmarks.targets benchmarks.torch_predict
+6.3  benchmarks.predict
 """
 
 PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks")
