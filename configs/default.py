@@ -189,8 +189,8 @@ def _decode() -> ml_collections.ConfigDict:
   c.energy_cutoff = 10.0  # a level: pixels above it belong to a component
   c.min_area_px = 4
   c.min_seed_level = 10.0  # watershed: lowest peak that seeds a basin
-  c.min_saddle_depth = 1.0  # watershed: levels of dip between two objects
-  c.smooth = 0  # watershed: passes of a 3 x 3 filter before the peaks
+  c.min_saddle_depth = 0.1  # watershed: levels of dip between two objects
+  c.smooth = 1  # watershed: passes of a 3 x 3 filter before the peaks
   c.class_pixels = 9  # watershed: pixels around a peak that vote on its class
   c.max_detections = 2048  # slots K of a page
   c.size = "weighted"  # weighted (by the energy), mean, max (the paper's)

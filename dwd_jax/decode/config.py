@@ -20,7 +20,9 @@ class DecodeConfig:
     min_seed_level: watershed: a lower peak is no object.
     min_saddle_depth: watershed, levels: two peaks are one object unless the
       way from the lower to the higher one dips at least this far below it.
-    smooth: watershed: passes of a 3 x 3 binomial filter before the peaks.
+    smooth: watershed: passes of a 3 x 3 binomial filter before the peaks. One
+      pass keeps noise from shattering objects even where the least depth is
+      small, which finds more neighbours than a large depth without a filter.
     min_area_px: objects with fewer pixels above the cutoff are dropped.
     max_detections: slots K of a page.
     size: box size as the mean of the pixels "weighted" by how far they rise
@@ -37,8 +39,8 @@ class DecodeConfig:
   method: str = "watershed"
   energy_cutoff: float = 10.0
   min_seed_level: float = 10.0
-  min_saddle_depth: float = 1.0
-  smooth: int = 0
+  min_saddle_depth: float = 0.1
+  smooth: int = 1
   min_area_px: int = 4
   max_detections: int = 2048
   size: str = "weighted"
