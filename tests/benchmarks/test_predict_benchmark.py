@@ -72,13 +72,16 @@ def test_torch_gives_the_same_maps(network):
     with torch.no_grad():
       found = net(torch.from_numpy(image).permute(0, 3, 1, 2))
       logits = net.class_logits(found[2].permute(0, 2, 3, 1))
-    ours = (wanted.energy_logits, wanted.log_sizes, wanted.class_features)
-    for a, b in zip(ours, found, strict=True):
-      b = b.permute(0, 2, 3, 1).numpy().reshape(a.shape)
-      np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(
-      logits.numpy(),
-      dwd.class_logits(variables["params"], wanted.class_features),
-      rtol=1e-4,
-      atol=1e-4,
-    )
+    found = [x.permute(0, 2, 3, 1).numpy() for x in found]
+    for ours, theirs in (
+      (wanted.energy_logits, found[0]),
+      (wanted.log_sizes, found[1]),
+      (wanted.class_features, found[2]),
+      (
+        dwd.class_logits(variables["params"], wanted.class_features),
+        logits.numpy(),
+      ),
+    ):
+      theirs = theirs.reshape(ours.shape)
+      # Random networks have large maps; a rounding error is of their size.
+      np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max())
