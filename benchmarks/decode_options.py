@@ -1,0 +1,93 @@
+"""AP of a trained network under other settings of the decode.
+
+python -m benchmarks.decode_options --config=engraved --workdir=runs/engraved \
+  [--split=val] [--pages=0] [--json=FILE]
+
+Settings are chosen on validation pages; the test split is refused.
+"""
+
+import dataclasses
+import importlib
+import pathlib
+import sys
+from typing import Any
+
+from benchmarks import common
+from dwd_jax import evaluate as evaluate_lib
+from dwd_jax.data import pipeline
+from dwd_jax.errors import InputError
+from dwd_jax.metrics import protocols, report
+from dwd_jax.train import evaluation, setup
+
+_CUT_3 = {"energy_cutoff": 3.0, "min_seed_level": 3.0}
+_CUT_10 = {"energy_cutoff": 10.0, "min_seed_level": 10.0}
+# Caption: what is changed against the config.
+OPTIONS: dict[str, dict[str, Any]] = {
+  "as configured": {},
+  "cutoff and seeds 3": _CUT_3,
+  "cutoff and seeds 10": _CUT_10,
+  "saddle 0.1": {"min_saddle_depth": 0.1},
+  "saddle 0.25": {"min_saddle_depth": 0.25},
+  "saddle 1": {"min_saddle_depth": 1.0},
+  "saddle 4": {"min_saddle_depth": 4.0},
+  "no smoothing": {"smooth": 0},
+  "smooth 1": {"smooth": 1},
+  "smooth 2": {"smooth": 2},
+  "smooth 1, saddle 0.1": {"smooth": 1, "min_saddle_depth": 0.1},
+  "smooth 1, saddle 0.1, cutoff and seeds 3": {
+    "smooth": 1,
+    "min_saddle_depth": 0.1,
+    **_CUT_3,
+  },
+  "largest size": {"size": "max"},
+  "plain mean size": {"size": "mean"},
+  "1 pixel votes": {"class_pixels": 1},
+  "25 pixels vote": {"class_pixels": 25},
+  "majority votes": {"class_vote": "majority"},
+}
+
+
+def _measure(run, state, pages) -> dict[str, Any]:
+  """Scores of one decode; raw scores, and none is too low to count."""
+  predicted = evaluate_lib.predict_all(
+    evaluation.bound_predict_fn(run, state), pages, run.settings.predict
+  )
+  table = protocols.measure(
+    predicted.truth, predicted.detections, len(run.class_names), "coco"
+  )
+  means = report.averages(table, run.class_names, evaluate_lib.MIN_OBJECTS)
+  return {
+    **{key: means[key] for key in ("mAP", "mAP_50", "AP_50_weighted")},
+    "num_detections": sum(len(page.labels) for page in predicted.detections),
+    "seconds_per_page": report.or_null(predicted.seconds_per_page),
+  }
+
+
+def main() -> None:
+  """Prints the table as JSON."""
+  parser = common.parser("AP of a trained network by settings of the decode")
+  parser.add_argument("--config", default="engraved", help="of configs/")
+  parser.add_argument("--workdir", required=True, help="of a finished run")
+  parser.add_argument("--split", default="val")
+  parser.add_argument("--pages", type=int, default=0, help="0 = all")
+  args = parser.parse_args()
+  config = importlib.import_module(f"configs.{args.config}").get_config()
+  if args.split == config.data.test_split:
+    raise InputError(f"--split={args.split}: choose settings on other pages")
+  config.data.max_pages = args.pages
+  run = setup.setup(config, pathlib.Path(args.workdir))
+  state = evaluation.restore_latest(run)
+  pages = list(pipeline.eval_pages(run.source(args.split), config.data))
+  rows = {}
+  for caption, changes in OPTIONS.items():
+    decode = dataclasses.replace(run.settings.decode, **changes)
+    settings = dataclasses.replace(run.settings, decode=decode)
+    changed = dataclasses.replace(run, settings=settings)
+    rows[caption] = _measure(changed, state, pages) | changes
+    print(caption, rows[caption], file=sys.stderr, flush=True)
+  results = {"config": args.config, "split": args.split, "pages": len(pages)}
+  common.report({**results, "options": rows}, args.json)
+
+
+if __name__ == "__main__":
+  main()
