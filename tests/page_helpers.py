@@ -1,5 +1,7 @@
 """Pages of blobs, and a network that finds them without being compiled."""
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -31,7 +33,8 @@ class BlobFinder:
       count=np.zeros(n, np.int32),
     )
     for page, image in enumerate(stack[..., 0]):
-      marks, found.count[page] = ndimage.label(image > 0, np.ones((3, 3)))
+      labelled: Any = ndimage.label(image > 0, np.ones((3, 3)))
+      marks, found.count[page] = labelled
       for i, (rows, columns) in enumerate(ndimage.find_objects(marks)[:k]):
         box = (rows.start, columns.start, rows.stop, columns.stop)
         off = self._rng.uniform(-self._jitter_px, self._jitter_px, 2)

@@ -50,6 +50,7 @@ def test_labels_and_scores_stay_with_their_boxes():
   boxes = [(1, 1, 3, 3), (60, 1, 62, 3), (5, 5, 9, 9)]  # the second is dropped
   found = on_page(boxes)
   np.testing.assert_array_equal(found.labels, [0, 2])
+  assert found.scores is not None
   np.testing.assert_allclose(found.scores, [1, 0.1])
 
 

@@ -61,6 +61,7 @@ def test_fusing_two_views(caption):
   one, two, expected = VIEWS[caption]
   fused, expected = fusion.fuse([view(*one), view(*two)]), view(*expected)
   assert fused.scores is not None
+  assert expected.scores is not None
   np.testing.assert_allclose(fused.scores, expected.scores, atol=1e-6)
   np.testing.assert_array_equal(fused.labels, expected.labels)
   np.testing.assert_allclose(fused.boxes_yxyx, expected.boxes_yxyx, atol=1e-5)

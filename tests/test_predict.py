@@ -186,13 +186,14 @@ class LocalModel:
 
   def apply(self, variables, image, train):
     assert not train
-    kernel = np.outer(*[[1, 2, 3, 2, 1]] * 2)[..., None, None] / 27
+    side = np.array([1, 2, 3, 2, 1]) / 27**0.5
+    kernel = np.outer(side, side)[..., None, None]
     cells = jax.lax.reduce_window(
       image, 0.0, jax.lax.add, (1, 4, 4, 1), (1, 4, 4, 1), "VALID"
     )
     blurred = jax.lax.conv_general_dilated(
       cells / 16,
-      kernel.astype(np.float32),
+      jnp.asarray(kernel, jnp.float32),
       (1, 1),
       "SAME",
       dimension_numbers=("NHWC", "HWIO", "NHWC"),
