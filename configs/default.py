@@ -186,6 +186,7 @@ def _train() -> ml_collections.ConfigDict:
 def _decode() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.method = "watershed"  # watershed, threshold (the paper's)
+  c.energy = "auto"  # expectation, argmax; auto: argmax for threshold
   c.energy_cutoff = 10.0  # a level: pixels above it belong to a component
   c.min_area_px = 4
   c.min_seed_level = 10.0  # watershed: lowest peak that seeds a basin

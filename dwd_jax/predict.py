@@ -16,6 +16,7 @@ from jaxtyping import Int, UInt8
 from dwd_jax import assemble, fusion, predict_config, tiling
 from dwd_jax.assemble import PagePrediction
 from dwd_jax.data import images, transforms
+from dwd_jax.decode import levels as levels_lib
 from dwd_jax.decode import watershed
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
@@ -70,11 +71,13 @@ def _predict_fn(
       )
       return jnp.asarray(probs)
 
-    levels = watershed.expected_levels(
-      jnp.asarray(dwd.energy_logits_full(predictions)), decode_cfg
+    def size_fn(page, y, x, group):
+      return jnp.asarray(dwd.sizes_at(predictions.log_sizes, page, y, x, group))
+
+    levels = levels_lib.from_coarse_logits(
+      predictions.energy_logits, dwd.STRIDE, decode_cfg
     )
-    sizes = jnp.asarray(dwd.sizes_px(predictions))
-    found = watershed.decode_levels(levels, sizes, class_fn, decode_cfg)
+    found = watershed.decode_levels(levels, size_fn, class_fn, decode_cfg)
     return found, levels
 
   return jax.jit(predict)

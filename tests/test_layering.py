@@ -27,7 +27,7 @@ LAYERS = """
 1.1  dwd_jax.losses dwd_jax.optim dwd_jax.predict_config dwd_jax.assemble
 
 1.0  dwd_jax.decode.config dwd_jax.decode.foreground
-1.1  dwd_jax.decode.segments
+1.1  dwd_jax.decode.segments dwd_jax.decode.levels
 1.2  dwd_jax.decode.basins dwd_jax.decode.components dwd_jax.decode.objects
 1.3  dwd_jax.decode.measure dwd_jax.decode.votes
 2.0  dwd_jax.decode.watershed

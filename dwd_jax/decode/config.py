@@ -6,6 +6,7 @@ from dwd_jax import errors
 
 METHODS = ("watershed", "threshold")
 SIZES = ("weighted", "mean", "max")
+ENERGIES = ("auto", "expectation", "argmax")
 CLASS_VOTES = ("share", "majority")
 
 
@@ -16,6 +17,9 @@ class DecodeConfig:
   Attributes:
     method: "watershed" splits touching discs at their energy peaks,
       "threshold" takes whole connected components (the paper's).
+    energy: level of a pixel as the "expectation" of the softmax over the
+      levels or its "argmax" (the paper's); "auto" is the latter for the
+      threshold method.
     energy_cutoff: a level; pixels above it belong to an object.
     min_seed_level: watershed: a lower peak is no object.
     min_saddle_depth: watershed, levels: two peaks are one object unless the
@@ -37,6 +41,7 @@ class DecodeConfig:
   """
 
   method: str = "watershed"
+  energy: str = "auto"
   energy_cutoff: float = 10.0
   min_seed_level: float = 10.0
   min_saddle_depth: float = 0.1
@@ -53,6 +58,7 @@ class DecodeConfig:
     """Checks the values, so that a typo in a config has a clear message."""
     for key, known in (
       ("method", METHODS),
+      ("energy", ENERGIES),
       ("size", SIZES),
       ("class_vote", CLASS_VOTES),
     ):
@@ -91,3 +97,10 @@ class DecodeConfig:
         "config key decode.legacy: needs decode.method=threshold, decode.size="
         "max and decode.class_vote=majority; set them or turn legacy off"
       )
+
+  @property
+  def mean_energy(self) -> bool:
+    """Whether levels are expectations."""
+    if self.energy == "auto":
+      return self.method == "watershed"
+    return self.energy == "expectation"

@@ -146,24 +146,26 @@ def for_chunks(
   pixels: PixelList,
   step: Callable[[Any, jax.Array, jax.Array], Any],
   state: Any,
+  chunk: int = CHUNK,
 ) -> Any:
-  """Runs `step(state, at [CHUNK], live [CHUNK])` over the used part.
+  """Runs `step(state, at [chunk], live [chunk])` over the used part.
 
   Args:
     pixels: what to walk over.
     step: returns the new state; entries that are not `live` are padding.
     state: a pytree of arrays.
+    chunk: entries at a time, a divisor of CHUNK.
 
   Returns:
     The last state.
   """
 
   def body(i, state):
-    at = jax.lax.dynamic_slice(pixels.indices, (i * CHUNK,), (CHUNK,))
-    live = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32) < pixels.count
+    at = jax.lax.dynamic_slice(pixels.indices, (i * chunk,), (chunk,))
+    live = i * chunk + jnp.arange(chunk, dtype=jnp.int32) < pixels.count
     return step(state, at, live)
 
-  return jax.lax.fori_loop(0, (pixels.count + CHUNK - 1) // CHUNK, body, state)
+  return jax.lax.fori_loop(0, (pixels.count + chunk - 1) // chunk, body, state)
 
 
 def select(

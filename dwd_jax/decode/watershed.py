@@ -18,6 +18,7 @@ from dwd_jax import boxes, structs
 from dwd_jax.decode import basins as basins_lib
 from dwd_jax.decode import components, foreground, measure, segments, votes
 from dwd_jax.decode import config as config_lib
+from dwd_jax.decode import levels as levels_lib
 
 # (page int32 [P], y int32 [P], x int32 [P], group int32 [P]) -> [P, C]
 ClassFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -51,21 +52,8 @@ def decode(
     K detections of each page, best first, in pixels of the map.
   """
   return decode_levels(
-    expected_levels(energy_logits, cfg), sizes, class_fn, cfg
+    levels_lib.from_logits(energy_logits, cfg), sizes, class_fn, cfg
   )
-
-
-def expected_levels(
-  energy_logits: Float[structs.Array, "*n E"], cfg: config_lib.DecodeConfig
-) -> Float[jax.Array, "*n"]:
-  """Energy level of each pixel: the mean of the softmax over the levels.
-
-  Method `threshold` takes the likeliest level, as the paper does.
-  """
-  if cfg.method == "threshold":
-    return jnp.argmax(energy_logits, -1).astype(jnp.float32)
-  level = jnp.arange(energy_logits.shape[-1], dtype=jnp.float32)
-  return jax.nn.softmax(jnp.asarray(energy_logits, jnp.float32)) @ level
 
 
 def decode_levels(

@@ -240,6 +240,21 @@ def class_probs_at(
   return jax.nn.softmax(mask_other_groups(logits, group, group_of_class))
 
 
+def sizes_at(
+  log_sizes: Float[Array, "B h w G 2"],
+  page: Int[Array, " P"],
+  y: Int[Array, " P"],
+  x: Int[Array, " P"],
+  group: Int[Array, " P"],
+) -> Float[Array, "P 2"]:
+  """Box sizes (height, width) of single image pixels, as `sizes_px`."""
+  num_groups = log_sizes.shape[3]
+  flat = log_sizes.reshape(*log_sizes.shape[:3], 2 * num_groups)
+  both = gather_bilinear(flat, page, y, x).reshape(-1, num_groups, 2)
+  own = jnp.arange(num_groups) == group[:, None]
+  return jnp.exp(jnp.where(own[..., None], both, 0).sum(1))
+
+
 def energy_logits_full(
   predictions: Predictions,
 ) -> Float[Array, "B H W G E"]:

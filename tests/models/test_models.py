@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dwd_jax.decode import watershed
+from dwd_jax.decode import levels
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.models import dwd, pooling
 from dwd_jax.models.refinenet import RefineNet, upsample
@@ -370,12 +370,10 @@ def test_maps_are_read_as_levels_and_pixels():
     class_features=np.zeros((1, 2, 2, 3), np.float32),
   )
   logits = dwd.energy_logits_full(predictions)
-  mean = watershed.expected_levels(logits, DecodeConfig())
+  mean = levels.from_logits(logits, DecodeConfig())
   assert mean.shape == (1, 8, 8, 1)
   np.testing.assert_allclose(mean, (1 + 2 * 6 + 3) / 9, rtol=1e-5)
-  likeliest = watershed.expected_levels(
-    logits, DecodeConfig(method="threshold")
-  )
+  likeliest = levels.from_logits(logits, DecodeConfig(method="threshold"))
   np.testing.assert_array_equal(likeliest, 2)
   np.testing.assert_allclose(dwd.sizes_px(predictions), 7, rtol=1e-5)
 
