@@ -45,8 +45,7 @@ def decode(
   )
   half = np.maximum(hw, 0) / 2
   boxes = np.concatenate((centers - half, centers + half), 1)
-  limit = np.tile(levels.shape, 2).astype(np.float32)
-  boxes = np.clip(boxes, 0, limit).astype(np.float32)
+  boxes = boxes.astype(np.float32)
   best = np.argsort(-scores, kind="stable")[: cfg.max_detections]
   return boxes[best], labels[best], scores[best]
 

@@ -128,7 +128,7 @@ LAYERS = """
 6.1  benchmarks.train_step benchmarks.data benchmarks.closure
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network
-6.2  benchmarks.targets benchmarks.torch_predict benchmarks.decode_options
+6.2  benchmarks.targets benchmarks.decode benchmarks.torch_predict benchmarks.decode_options
 6.3  benchmarks.predict
 """
 

@@ -21,9 +21,12 @@ from dwd_jax.decode import config as config_lib
 from dwd_jax.decode import levels as levels_lib
 
 # (page int32 [P], y int32 [P], x int32 [P], group int32 [P]) -> [P, C]
-ClassFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+# of probabilities, or the likeliest classes
+ClassFn = Callable[
+  [jax.Array, jax.Array, jax.Array, jax.Array], jax.Array | votes.Likeliest
+]
 # The same -> (height, width) in pixels of the map, float32 [P, 2]
-SizeFn = ClassFn
+SizeFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
 # The usual page has fewer pixels above the cutoff than 1 in this many, and
 # fewer objects than 1 for this many blocks of 2 x 2 pixels.
@@ -86,7 +89,7 @@ def decode_levels(
     def own(fn):
       def ask(y, x):
         asked = fn(jnp.full_like(y, page), y, x, jnp.full_like(y, group))
-        return jax.tree.map(_finite, asked)
+        return asked if isinstance(asked, votes.Likeliest) else _finite(asked)
 
       return ask
 

@@ -1,0 +1,257 @@
+"""The decode against NumPy and OpenCV, interleaved in one process.
+
+python -m benchmarks.decode [--json=FILE] [--repeats=7] [--parts=maps,logits]
+"""
+
+import functools
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import common, decode_scenes, numpy_decode
+from dwd_jax.decode import config, levels, votes, watershed
+from dwd_jax.models import dwd
+
+_HW = (1344, 960)
+_COUNT = 1500
+_C = decode_scenes.NUM_CLASSES
+_CFGS = {
+  "threshold": config.DecodeConfig(
+    method="threshold", size="mean", class_vote="majority"
+  ),
+  "watershed": config.DecodeConfig(),
+}
+
+
+def interleave(repeats: int, *fns: Callable) -> list[float]:
+  """Median seconds of each function; they take turns."""
+  for fn in fns:
+    jax.block_until_ready(fn())
+  seconds: list[list[float]] = [[] for _ in fns]
+  for _ in range(repeats):
+    for fn, taken in zip(fns, seconds, strict=True):
+      start = time.perf_counter()
+      jax.block_until_ready(fn())
+      taken.append(time.perf_counter() - start)
+  return [statistics.median(taken) for taken in seconds]
+
+
+def compile_decode(cfg, *args) -> tuple[Callable, dict[str, float]]:
+  """The decode of maps (levels, sizes, class ids), compiled."""
+
+  def decode(energy, sizes, ids):
+    def class_fn(page, y, x, group):
+      return votes.Likeliest(ids[page, y, x, group], _C)
+
+    return watershed.decode_levels(energy, sizes, class_fn, cfg)
+
+  return _compile(decode, *args)
+
+
+def _compile(fn, *args):
+  start = time.perf_counter()
+  compiled = jax.jit(fn).lower(*args).compile()
+  seconds = time.perf_counter() - start
+  memory = compiled.memory_analysis()
+  temp = getattr(memory, "temp_size_in_bytes", 0) / 2**20
+  return lambda: compiled(*args), {"compile_s": seconds, "temp_mib": temp}
+
+
+def peer_of_maps(cfg, host, page: int) -> numpy_decode.Found:
+  """NumPy and OpenCV on one page of the same maps."""
+  energy, sizes, ids = host
+  hw = sizes[page, :, :, 0].reshape(-1, 2)
+  labels = ids[page, :, :, 0].reshape(-1)
+  return numpy_decode.decode(
+    energy[page, :, :, 0],
+    lambda at: (hw[at, 0], hw[at, 1]),
+    lambda at: labels[at],
+    _C,
+    cfg,
+  )
+
+
+def check_equal(found: Any, page: int, expected: numpy_decode.Found) -> None:
+  """Raises unless both found the same objects."""
+  valid = np.asarray(found.valid[page])
+  boxes = np.asarray(found.boxes_yxyx[page])[valid]
+  labels = np.asarray(found.labels[page])[valid]
+  rows = [
+    table[np.lexsort(np.round(table.T, 1))]
+    for table in (
+      np.column_stack((boxes, labels)),
+      np.column_stack(expected[:2]),
+    )
+  ]
+  np.testing.assert_allclose(rows[0], rows[1], atol=0.05)
+
+
+def from_maps(repeats: int) -> list[dict[str, Any]]:
+  """Energy levels, sizes and class ids are there already."""
+  rows = []
+  for disc in ("fixed", "box"):
+    for batch in (1, 4):
+      maps = decode_scenes.symbols(_HW, _COUNT, disc, batch)
+      host = (maps.energy.astype(np.float32), maps.sizes_px, maps.classes - 1)
+      for name, cfg in _CFGS.items():
+        ours, stats = compile_decode(cfg, *map(jnp.asarray, host))
+
+        def peer(cfg=cfg, host=host, batch=batch):
+          return [peer_of_maps(cfg, host, page) for page in range(batch)]
+
+        found, expected = ours(), peer()
+        for page in range(batch):
+          check_equal(found, page, expected[page])
+        ours_s, peer_s = interleave(repeats, ours, peer)
+        rows.append(
+          {
+            "disc": disc,
+            "batch": batch,
+            "method": name,
+            "ours_s": ours_s,
+            "numpy_s": peer_s,
+            "ratio": peer_s / ours_s,
+            **stats,
+          }
+        )
+        print(rows[-1], file=sys.stderr)
+  return rows
+
+
+def from_logits(repeats: int) -> list[dict[str, Any]]:
+  """Network outputs for us; dense class logits, or the outputs, for NumPy."""
+  rows = []
+  maps = decode_scenes.symbols(_HW, _COUNT, "fixed")
+  outputs, head = decode_scenes.outputs(maps)
+  energy_logits, log_sizes, features = map(
+    np.asarray,
+    (outputs.energy_logits, outputs.log_sizes, outputs.class_features),
+  )
+  size = (_HW[1], _HW[0])
+  for name, cfg in _CFGS.items():
+
+    def decode(outputs, head, cfg=cfg):
+      def class_fn(page, y, x, group):
+        del group  # one
+        at = dwd.gather_bilinear(outputs.class_features, page, y, x)
+        return jax.nn.softmax(jnp.asarray(at @ head))
+
+      def size_fn(page, y, x, group):
+        return jnp.asarray(dwd.sizes_at(outputs.log_sizes, page, y, x, group))
+
+      energy = levels.from_coarse_logits(outputs.energy_logits, 4, cfg)
+      return watershed.decode_levels(energy, size_fn, class_fn, cfg)
+
+    on_device = jax.tree.map(jnp.asarray, (outputs, head))
+    ours, stats = _compile(decode, *on_device)
+    dense = cv2.resize(features[0] @ head, size)
+
+    def peer(class_logits=None, cfg=cfg):
+      if class_logits is None:
+        class_logits = cv2.resize(features[0] @ head, size)
+      logits = cv2.resize(energy_logits[0, :, :, 0], size)
+      energy = (
+        numpy_decode.expected_levels(logits)
+        if cfg.mean_energy
+        else logits.argmax(-1).astype(np.float32)
+      )
+      hw = np.exp(cv2.resize(log_sizes[0, :, :, 0], size))
+      hw = hw.reshape(-1, 2)
+      ids = class_logits.argmax(-1).reshape(-1)
+      return numpy_decode.decode(
+        energy, lambda at: (hw[at, 0], hw[at, 1]), lambda at: ids[at], _C, cfg
+      )
+
+    ours_s, given_s, resized_s = interleave(
+      repeats, ours, functools.partial(peer, dense), peer
+    )
+    rows.append(
+      {
+        "method": name,
+        "ours_s": ours_s,
+        "numpy_dense_logits_given_s": given_s,
+        "numpy_same_outputs_s": resized_s,
+        "ratio_dense_logits_given": given_s / ours_s,
+        "ratio_same_outputs": resized_s / ours_s,
+        "count": int(ours().count[0]),
+        "numpy_count": len(peer(dense)[0]),
+        **stats,
+      }
+    )
+    print(rows[-1], file=sys.stderr)
+  return rows
+
+
+def worst_cases(repeats: int) -> list[dict[str, Any]]:
+  """Masks that tangle the components, against the typical page."""
+  maps = decode_scenes.symbols(_HW, _COUNT, "fixed")
+  typical = maps.energy.astype(np.float32)
+  scenes = {
+    name: 19.0 * mask(_HW)[None, :, :, None].astype(np.float32)
+    for name, mask in (
+      ("maze", decode_scenes.maze),
+      ("noise 0.41", decode_scenes.noise),
+      ("serpentine", decode_scenes.serpentine),
+    )
+  }
+  rows = []
+  for method, cfg in _CFGS.items():
+    rest = (jnp.asarray(maps.sizes_px), jnp.asarray(maps.classes - 1))
+    ours = {
+      name: compile_decode(cfg, jnp.asarray(energy), *rest)[0]
+      for name, energy in {"typical": typical, **scenes}.items()
+    }
+    seconds = dict(zip(ours, interleave(repeats, *ours.values()), strict=True))
+    for name, taken in seconds.items():
+      ratio = taken / seconds["typical"]
+      rows.append(
+        {
+          "method": method,
+          "scene": name,
+          "ours_s": taken,
+          "times_typical": ratio,
+        }
+      )
+      print(rows[-1], file=sys.stderr)
+  return rows
+
+
+def scaling(repeats: int) -> list[dict[str, Any]]:
+  """Square pages as dense as the typical one."""
+  rows = []
+  for side in (512, 1024, 2048, 4096):
+    count = _COUNT * side**2 // (_HW[0] * _HW[1])
+    maps = decode_scenes.symbols((side, side), count, "fixed")
+    host = (maps.energy.astype(np.float32), maps.sizes_px, maps.classes - 1)
+    for name, cfg in _CFGS.items():
+      ours, stats = compile_decode(cfg, *map(jnp.asarray, host))
+      (ours_s,) = interleave(repeats, ours)
+      rows.append({"side_px": side, "method": name, "ours_s": ours_s, **stats})
+      print(rows[-1], file=sys.stderr)
+  return rows
+
+
+def main(argv: list[str]) -> None:
+  """Measures the parts that are asked for and prints JSON."""
+  parser = common.parser("The decode against NumPy and OpenCV")
+  parts = {
+    "maps": from_maps,
+    "logits": from_logits,
+    "worst": worst_cases,
+    "scaling": scaling,
+  }
+  parser.add_argument("--parts", default=",".join(parts))
+  args = parser.parse_args(argv)
+  results = {part: parts[part](args.repeats) for part in args.parts.split(",")}
+  common.report({"benchmark": "decode", **results}, args.json)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])
