@@ -26,7 +26,7 @@ _CFGS = {
   "threshold": config.DecodeConfig(
     method="threshold", size="mean", class_vote="majority"
   ),
-  "watershed": config.DecodeConfig(),
+  "watershed": config.DecodeConfig(smooth=0, min_saddle_depth=1.0),
 }
 
 
