@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from dwd_jax.decode import config as config_lib
 
@@ -37,7 +37,7 @@ def decode(
     size_fn: box sizes at pixels; 0 = unknown.
     class_fn: class ids at pixels; -1 = background, which casts no vote.
     num_classes: C.
-    cfg: settings; `smooth`, `legacy` and `size` must be 0, False and "mean".
+    cfg: settings; `legacy` and `size` must be False and "mean".
   """
   one = _threshold if cfg.method == "threshold" else _watershed
   centers, hw, labels, scores = one(
@@ -95,6 +95,11 @@ def _threshold(levels, size_fn, class_fn, num_classes, cfg):
 
 def _watershed(levels, size_fn, class_fn, num_classes, cfg):
   """Basins of the energy peaks, shallow ones merged, measured by caps."""
+  binomial = np.array([0.25, 0.5, 0.25], np.float32)
+  for _ in range(cfg.smooth):
+    levels = cv2.sepFilter2D(
+      levels, -1, binomial, binomial, borderType=cv2.BORDER_REPLICATE
+    )
   h, w = levels.shape
   # A frame of background: neighbours need no test for the page's edge.
   stride = w + 2
