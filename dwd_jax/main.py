@@ -110,6 +110,7 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
       calibration = result.calibration
       logs.say(_summary(result.metrics, workdir, split))
     if other is not None:
+      assert not callable(calibration)  # made by then
       result = evaluation.evaluate_on(run, state, other, logs, calibration)
       logs.say(_summary(result.metrics, workdir, other.name))
     logs.close()

@@ -43,6 +43,12 @@ BAD = {
   "nothing kept": ("train.keep_checkpoints", 0, "at least 1"),
   "odd crop": ("data.crop_hw", (100, 128), "multiples of 32"),
   "odd pages": ("predict.page_multiple", 48, "a multiple of 32"),
+  "no room": ("predict.max_mpx", 0.0, "megapixels above 0"),
+  "tiles all overlap": ("predict.overlap_px", 2800, r"raise predict\.max_mpx"),
+  "negative overlap": ("predict.overlap_px", -1, "0 or more"),
+  "no pages at a time": ("predict.batch_size", 0, "1 or more"),
+  "no scales": ("predict.scales", (), "one or more factors"),
+  "scale 0": ("predict.scales", (1.0, 0.0), "factors above 0"),
   "no class pixels": ("losses.class_pixels", 0, "1 to 65535"),
   "too many class pixels": ("losses.class_pixels", 10**6, "1 to 65535"),
 }

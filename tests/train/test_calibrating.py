@@ -1,6 +1,7 @@
 """Which calibration a checkpoint gets: stored, made, or none."""
 
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from dwd_jax.structs import PageBoxes
 from dwd_jax.train import calibrating
 from dwd_jax.train.checkpoint import Checkpoints
 
-STATE = types.SimpleNamespace(step=np.int32(7))
+STATE: Any = types.SimpleNamespace(step=np.int32(7))
 NAMES = ("clef", "rest")
 
 
-class FakeRun:
+class _FakeRun:
   """As much of a run as calibrating looks at; it has no pages."""
 
   def __init__(self, workdir, **settings):
@@ -36,6 +37,10 @@ class FakeRun:
 
   def source(self, split):
     raise InputError(f"{split}: no such split; there is train")
+
+
+def fake_run(workdir, **settings) -> Any:
+  return _FakeRun(workdir, **settings)
 
 
 def pages(count=3):
@@ -57,11 +62,11 @@ def _made(run):
 
 
 def test_what_was_made_is_found_again(tmp_path, capsys):
-  made = _made(FakeRun(tmp_path))
+  made = _made(fake_run(tmp_path))
   assert (
     "Scores calibrated on 3 pages (6 detections)" in capsys.readouterr().out
   )
-  found = calibrating.for_checkpoint(FakeRun(tmp_path), STATE)
+  found = calibrating.for_checkpoint(fake_run(tmp_path), STATE)
   assert isinstance(found, calibration_lib.Calibration)
   assert found.point == made.point
   assert found.made_with == made.made_with
@@ -70,8 +75,8 @@ def test_what_was_made_is_found_again(tmp_path, capsys):
 
 
 def test_other_settings_of_the_decode_need_another_one(tmp_path, capsys):
-  _made(FakeRun(tmp_path))
-  other = FakeRun(tmp_path, energy_cutoff=2.0)
+  _made(fake_run(tmp_path))
+  other = fake_run(tmp_path, energy_cutoff=2.0)
   made = _made(other)
   assert "calibration.json: of other settings" in capsys.readouterr().out
   assert made.made_with["decode"]["energy_cutoff"] == 2.0
@@ -85,7 +90,7 @@ RAW = {"by config": ("calibrate", False), "legacy": ("protocol", "legacy")}
 
 @pytest.mark.parametrize("caption", RAW)
 def test_scores_stay_raw(caption, tmp_path, capsys):
-  run = FakeRun(tmp_path)
+  run = fake_run(tmp_path)
   _made(run)
   capsys.readouterr()
   key, value = RAW[caption]
@@ -95,7 +100,7 @@ def test_scores_stay_raw(caption, tmp_path, capsys):
 
 
 def test_nothing_is_made_on_the_test_split(tmp_path, capsys):
-  run = FakeRun(tmp_path)
+  run = fake_run(tmp_path)
   run.config.data.eval_split = "test"
   assert calibrating.for_checkpoint(run, STATE) is None
   said = capsys.readouterr().out
@@ -103,7 +108,7 @@ def test_nothing_is_made_on_the_test_split(tmp_path, capsys):
   assert not (tmp_path / "checkpoints/7/calibration.json").exists()
   # What was made before the test split was named is of other pages.
   run.config.data.eval_split, run.config.data.test_split = "val", "val"
-  made = FakeRun(tmp_path)
+  made = fake_run(tmp_path)
   _made(made)
   assert calibrating.for_checkpoint(run, STATE) is not None
 
@@ -111,14 +116,14 @@ def test_nothing_is_made_on_the_test_split(tmp_path, capsys):
 def test_a_training_without_validation_pages_ends_all_the_same(
   tmp_path, capsys
 ):
-  calibrating.calibrate(FakeRun(tmp_path), STATE)
+  calibrating.calibrate(fake_run(tmp_path), STATE)
   assert capsys.readouterr().out == (
     "Scores are not calibrated: val: no such split; there is train\n"
   )
 
 
 def test_damage_is_said(tmp_path):
-  run = FakeRun(tmp_path)
+  run = fake_run(tmp_path)
   path = tmp_path / "checkpoints/7/calibration.json"
   path.write_text("{")
   with pytest.raises(InputError, match=r"7/calibration\.json: damaged"):
