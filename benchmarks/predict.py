@@ -28,10 +28,11 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks import common, predict_scene
-from dwd_jax import predict, predict_config
+from dwd_jax import predict
 from dwd_jax.data import images, transforms
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.models import dwd
+from dwd_jax.pages.config import PredictConfig
 from dwd_jax.structs import PageImage
 
 
@@ -56,7 +57,7 @@ def read(png: bytes) -> PageImage:
 
 def network_image(page: PageImage) -> Float[np.ndarray, "1 H W 1"]:
   """The padded page as `predict_page` gives it to the network."""
-  multiple = predict_config.DEFAULT.page_multiple
+  multiple = PredictConfig().page_multiple
   window = transforms.page_window(page.ink.shape, page.scale, multiple)
   return transforms.to_network(transforms.cut(page.ink, window))[None]
 

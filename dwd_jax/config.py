@@ -16,7 +16,7 @@ from dwd_jax.data import vocabulary
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
-from dwd_jax.predict_config import PredictConfig
+from dwd_jax.pages.config import PredictConfig
 
 T = TypeVar("T")
 

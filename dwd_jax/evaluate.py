@@ -49,17 +49,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from dwd_jax import evaluation_files, predict_config, progress
-from dwd_jax import scores as scores_lib
-from dwd_jax.assemble import PagePrediction
 from dwd_jax.calibration import Calibration
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.errors import InputError
+from dwd_jax.evaluating import files, progress
+from dwd_jax.evaluating import scores as scores_lib
 from dwd_jax.metrics import report
 from dwd_jax.metrics.pages import at_least, finite
 from dwd_jax.metrics.protocols import PROTOCOLS, Protocol, measure
+from dwd_jax.pages.assemble import PagePrediction
+from dwd_jax.pages.config import DEFAULT, PredictConfig
 from dwd_jax.predict import PredictFn, predict_pages
-from dwd_jax.predict_config import PredictConfig
 from dwd_jax.structs import PageBoxes
 from dwd_jax.transfer import OtherSet
 
@@ -113,7 +113,7 @@ def evaluate(
   predict_fn: PredictFn,
   pages: Iterable[EvalPage],
   class_names: Sequence[str],
-  cfg: PredictConfig = predict_config.DEFAULT,
+  cfg: PredictConfig = DEFAULT,
   *,
   out_dir: str | pathlib.Path,
   dataset: str,
@@ -189,11 +189,11 @@ def evaluate(
   )
   metrics |= other.facts(of_run) if other else {}
   pictures = {"reliability": scores.diagram(f"{dataset}, {split}")}
-  pictures |= evaluation_files.draw(
+  pictures |= files.draw(
     *(truth, detections, predicted.shown, class_names),
     max(min_score, scores.threshold or 0.0),
   )
-  evaluation_files.write(
+  files.write(
     *(out_dir, name, metrics, table, truth, detections, class_names, pictures)
   )
   return EvalResult(metrics, pictures, calibration)
@@ -220,7 +220,7 @@ class Predicted(NamedTuple):
 def predict_all(
   predict_fn: PredictFn,
   pages: Iterable[EvalPage],
-  cfg: PredictConfig = predict_config.DEFAULT,
+  cfg: PredictConfig = DEFAULT,
   overlays: int = 0,
 ) -> Predicted:
   """Predicts the pages of a split.

@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from dwd_jax import assemble, fusion, predict_config, tiling
-from dwd_jax.assemble import PagePrediction
 from dwd_jax.data import images, transforms
 from dwd_jax.decode import levels as levels_lib
 from dwd_jax.decode import watershed
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
-from dwd_jax.predict_config import PredictConfig
+from dwd_jax.pages import assemble, fusion, tiling
+from dwd_jax.pages.assemble import PagePrediction
+from dwd_jax.pages.config import DEFAULT, PredictConfig
 from dwd_jax.structs import Array, Detections, PageImage
 
 # Images [B, H, W, 1] -> detections, energy levels [B, H, W, G].
@@ -86,7 +86,7 @@ def _predict_fn(
 def predict_page(
   predict_fn: PredictFn,
   page: PageImage,
-  cfg: PredictConfig = predict_config.DEFAULT,
+  cfg: PredictConfig = DEFAULT,
   keep_levels: bool = False,
 ) -> PagePrediction:
   """Runs the network and the decode on one page; see `predict_pages`."""
@@ -96,7 +96,7 @@ def predict_page(
 def predict_pages(
   predict_fn: PredictFn,
   pages: Iterable[PageImage],
-  cfg: PredictConfig = predict_config.DEFAULT,
+  cfg: PredictConfig = DEFAULT,
   keep_levels: int = 0,
 ) -> Iterator[PagePrediction]:
   """Runs the network and the decode on pages of any size, in their order.

@@ -12,10 +12,11 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from dwd_jax import calibration as calibration_lib
 from dwd_jax import evaluate as evaluate_lib
-from dwd_jax import predict, progress, visualize
+from dwd_jax import predict, visualize
 from dwd_jax.data import transforms
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.errors import InputError
+from dwd_jax.evaluating import progress
 from dwd_jax.metrics.reliability import OperatingPoint
 from dwd_jax.metrics.score_map import ScoreMap
 from dwd_jax.structs import Detections, PageBoxes, PageImage

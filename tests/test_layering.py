@@ -15,16 +15,17 @@ LAYERS = """
 0.0  dwd_jax dwd_jax.data dwd_jax.decode dwd_jax.metrics dwd_jax.models
 0.0  dwd_jax.train configs tfds_builders benchmarks
 0.0  dwd_jax.errors dwd_jax.structs
-0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads dwd_jax.progress
-0.1  configs.default configs.recipes
+0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
 0.3  configs.deepscores_v2
 0.2  configs.boxes
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
 1.1  dwd_jax.visualize
-1.0  dwd_jax.tiling dwd_jax.fusion
-1.1  dwd_jax.losses dwd_jax.optim dwd_jax.predict_config dwd_jax.assemble
+1.1  dwd_jax.losses dwd_jax.optim
+
+1.0  dwd_jax.pages dwd_jax.pages.tiling dwd_jax.pages.fusion
+1.1  dwd_jax.pages.config dwd_jax.pages.assemble
 
 1.0  dwd_jax.decode.config dwd_jax.decode.foreground
 1.1  dwd_jax.decode.segments dwd_jax.decode.levels
@@ -109,14 +110,16 @@ LAYERS = """
 1.0  dwd_jax.metrics.pages dwd_jax.metrics.matching
 1.1  dwd_jax.metrics.coco dwd_jax.metrics.voc dwd_jax.metrics.report
 1.1  dwd_jax.metrics.reliability
-1.2  dwd_jax.metrics.score_map dwd_jax.diagrams
+1.2  dwd_jax.metrics.score_map
 2.0  dwd_jax.metrics.protocols
 
 3.0  dwd_jax.config dwd_jax.train.state dwd_jax.train.logs
 3.1  dwd_jax.train.step dwd_jax.train.checkpoint
 4.0  dwd_jax.predict dwd_jax.transfer
 4.0  dwd_jax.calibration
-4.1  dwd_jax.scores dwd_jax.evaluation_files
+4.0  dwd_jax.evaluating dwd_jax.evaluating.progress
+4.0  dwd_jax.evaluating.diagrams dwd_jax.evaluating.files
+4.1  dwd_jax.evaluating.scores
 4.2  dwd_jax.evaluate
 5.0  dwd_jax.train.setup
 5.1  dwd_jax.train.evaluation
@@ -128,7 +131,8 @@ LAYERS = """
 6.1  benchmarks.train_step benchmarks.data benchmarks.closure
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network
-6.2  benchmarks.targets benchmarks.decode benchmarks.torch_predict benchmarks.decode_options
+6.2  benchmarks.targets benchmarks.decode benchmarks.torch_predict
+6.2  benchmarks.decode_options
 6.3  benchmarks.predict
 """
 

@@ -14,7 +14,7 @@ from dwd_jax.data import transforms
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
-from dwd_jax.predict_config import PredictConfig
+from dwd_jax.pages.config import PredictConfig
 from dwd_jax.structs import Detections, PageImage, Predictions
 
 # A source of 100 x 150 px at scale 0.5: 50 x 75 px inside 64 x 128.

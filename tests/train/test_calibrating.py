@@ -10,7 +10,7 @@ from configs import default
 from dwd_jax import calibration as calibration_lib
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
-from dwd_jax.predict_config import PredictConfig
+from dwd_jax.pages.config import PredictConfig
 from dwd_jax.structs import PageBoxes
 from dwd_jax.train import calibrating
 from dwd_jax.train.checkpoint import Checkpoints

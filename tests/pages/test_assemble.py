@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dwd_jax import assemble
 from dwd_jax.data import transforms
+from dwd_jax.pages import assemble
 from dwd_jax.structs import PageImage
 
 # A source of 100 x 150 px at scale 0.5: 50 x 75 px inside 64 x 128.

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_helpers import BlobFinder, page_of_blobs
 
-from dwd_jax import predict, tiling
+from dwd_jax import predict
 from dwd_jax.errors import InputError
-from dwd_jax.predict_config import PredictConfig
+from dwd_jax.pages import tiling
+from dwd_jax.pages.config import PredictConfig
 from dwd_jax.structs import PageImage
 
 _SIDES = st.integers(1, 150).map(lambda n: 32 * n)

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dwd_jax import boxes as box_lib
-from dwd_jax import tiling
 from dwd_jax.data import transforms
+from dwd_jax.pages import tiling
 from dwd_jax.structs import Array, Detections, PageBoxes, PageImage
 
 

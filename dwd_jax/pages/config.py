@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
-from dwd_jax import tiling
 from dwd_jax.errors import InputError
+from dwd_jax.pages import tiling
 
 _MAX_SCALE = 8.0  # times the page's own scale; more is a mistake
 

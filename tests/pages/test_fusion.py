@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dwd_jax import fusion
+from dwd_jax.pages import fusion
 from dwd_jax.structs import PageBoxes
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from dwd_jax import files, visualize
-from dwd_jax.assemble import PagePrediction
 from dwd_jax.metrics import report
 from dwd_jax.metrics.pages import APTable
+from dwd_jax.pages.assemble import PagePrediction
 from dwd_jax.structs import PageBoxes
 from dwd_jax.visualize import Picture
 

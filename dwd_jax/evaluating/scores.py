@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from dwd_jax import diagrams
 from dwd_jax.calibration import Calibration
+from dwd_jax.evaluating import diagrams
 from dwd_jax.metrics import reliability
 from dwd_jax.metrics.report import or_null
 from dwd_jax.structs import PageBoxes
