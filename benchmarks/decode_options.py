@@ -19,26 +19,28 @@ from dwd_jax.errors import InputError
 from dwd_jax.metrics import protocols, report
 from dwd_jax.train import evaluation, setup
 
-_CUT_3 = {"energy_cutoff": 3.0, "min_seed_level": 3.0}
-_CUT_10 = {"energy_cutoff": 10.0, "min_seed_level": 10.0}
+
+def _cut(level: float) -> dict[str, float]:
+  return {"energy_cutoff": level, "min_seed_level": level}
+
+
 # Caption: what is changed against the config.
 OPTIONS: dict[str, dict[str, Any]] = {
   "as configured": {},
-  "cutoff and seeds 3": _CUT_3,
-  "cutoff and seeds 10": _CUT_10,
-  "saddle 0.1": {"min_saddle_depth": 0.1},
-  "saddle 0.25": {"min_saddle_depth": 0.25},
+  "cutoff and seeds 2": _cut(2.0),
+  "cutoff and seeds 5": _cut(5.0),
+  "cutoff and seeds 10": _cut(10.0),
+  "saddle 0.5": {"min_saddle_depth": 0.5},
   "saddle 1": {"min_saddle_depth": 1.0},
   "saddle 4": {"min_saddle_depth": 4.0},
   "no smoothing": {"smooth": 0},
-  "smooth 1": {"smooth": 1},
   "smooth 2": {"smooth": 2},
-  "smooth 1, saddle 0.1": {"smooth": 1, "min_saddle_depth": 0.1},
-  "smooth 1, saddle 0.1, cutoff and seeds 3": {
-    "smooth": 1,
-    "min_saddle_depth": 0.1,
-    **_CUT_3,
+  "no smoothing, saddle 1, cutoff and seeds 5": {
+    "smooth": 0,
+    "min_saddle_depth": 1.0,
+    **_cut(5.0),
   },
+  "likeliest level": {"energy": "argmax"},
   "largest size": {"size": "max"},
   "plain mean size": {"size": "mean"},
   "1 pixel votes": {"class_pixels": 1},

@@ -187,9 +187,9 @@ def _decode() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.method = "watershed"  # watershed, threshold (the paper's)
   c.energy = "auto"  # expectation, argmax; auto: argmax for threshold
-  c.energy_cutoff = 10.0  # a level: pixels above it belong to a component
+  c.energy_cutoff = 5.0  # a level: pixels above it belong to a component
   c.min_area_px = 4
-  c.min_seed_level = 10.0  # watershed: lowest peak that seeds a basin
+  c.min_seed_level = 5.0  # watershed: lowest peak that seeds a basin
   c.min_saddle_depth = 0.1  # watershed: levels of dip between two objects
   c.smooth = 1  # watershed: passes of a 3 x 3 filter before the peaks
   c.class_pixels = 9  # watershed: pixels around a peak that vote on its class

@@ -50,8 +50,8 @@ def two_cores(c: ml_collections.ConfigDict, combined_steps: int) -> None:
   c.optimizer.warmup_steps = 50
   c.train.log_every = 25
   c.train.batch_norm_momentum = 0.95
-  c.decode.energy_cutoff = 5.0
-  c.decode.min_seed_level = 5.0
+  c.decode.energy_cutoff = 3.0
+  c.decode.min_seed_level = 3.0
   steps = (20, 10, 10, 10, combined_steps)
   for stage, count in zip(c.stages, steps, strict=True):
     stage.steps = count

@@ -42,8 +42,8 @@ class DecodeConfig:
 
   method: str = "watershed"
   energy: str = "auto"
-  energy_cutoff: float = 10.0
-  min_seed_level: float = 10.0
+  energy_cutoff: float = 5.0
+  min_seed_level: float = 5.0
   min_saddle_depth: float = 0.1
   smooth: int = 1
   min_area_px: int = 4

@@ -58,7 +58,9 @@ def _run(scenes, cfg):
 
 
 _WATERSHED = config.DecodeConfig(max_detections=8)
-_THRESHOLD = config.DecodeConfig(method="threshold", max_detections=8)
+_THRESHOLD = config.DecodeConfig(
+  method="threshold", energy_cutoff=10.0, max_detections=8
+)
 _TWO_FAR = [(20.5, 20.5, 6, 8, 0, 0), (40.5, 70.5, 3, 3, 2, 0)]
 _TWO_TOUCHING = [(20.5, 20.5, 6, 8, 0, 0), (20.5, 25.5, 6, 8, 1, 0)]
 
@@ -197,7 +199,9 @@ def test_share_and_majority_differ(method, class_vote, label):
 def test_sizes_of_an_object_with_a_wrong_rim(method, size, least, most):
   levels, sizes, classes = _scene([(20.5, 20.5, 6, 6, 0, 0)])
   sizes[(levels > 10) & (levels < 11.4)] = 12
-  cfg = config.DecodeConfig(method=method, size=size, max_detections=8)
+  cfg = config.DecodeConfig(
+    method=method, size=size, energy_cutoff=10.0, max_detections=8
+  )
   (page,), _ = _run([(levels, sizes, classes)], cfg)
   assert least <= page[0][3] - page[0][1] <= most
 
