@@ -2,7 +2,7 @@
 
 One page and one energy plane at a time; work follows the pixels above the
 cutoff, sums are bincounts. Gives the same boxes, labels and scores as
-`dwd_jax.decode` (a test compares them), so that the benchmark is fair.
+`dwd_jax.decode`; a test and the benchmark itself compare them.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,9 @@ from dwd_jax.decode import config as config_lib
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # raster order
 _AHEAD = ((0, 1), (1, -1), (1, 0), (1, 1))  # each pair of neighbours once
 
-# Raster indices int [P] -> (heights, widths) float [P]; class ids int [P].
+# Raster indices int [P] -> (heights, widths) float [P].
 SizeFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Raster indices int [P] -> class ids int [P] or probabilities float [P, C].
 ClassFn = Callable[[np.ndarray], np.ndarray]
 # Best first: boxes_yxyx [n, 4], labels [n], scores [n].
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -35,9 +36,12 @@ def decode(
   Args:
     levels: energy level of each pixel.
     size_fn: box sizes at pixels; 0 = unknown.
-    class_fn: class ids at pixels; -1 = background, which casts no vote.
+    class_fn: class ids at pixels, -1 = background, which casts no vote; or,
+      watershed with `class_vote` "share", class probabilities.
     num_classes: C.
-    cfg: settings; `legacy` and `size` must be False and "mean".
+    cfg: settings; of the others `legacy` must be False, `size` "weighted" for
+      the watershed and "mean" for the threshold, `class_vote` "majority" for
+      the threshold.
   """
   one = _threshold if cfg.method == "threshold" else _watershed
   centers, hw, labels, scores = one(
@@ -59,6 +63,12 @@ def expected_levels(
   levels = np.arange(flat.shape[1], dtype=np.float32)
   both = weight @ np.stack((levels, np.ones_like(levels)), 1)
   return (both[:, 0] / both[:, 1]).reshape(logits.shape[:-1])
+
+
+def softmax(logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+  """Probabilities of the classes."""
+  weight = np.exp(logits - logits.max(1, keepdims=True))
+  return weight / weight.sum(1, keepdims=True)
 
 
 def _threshold(levels, size_fn, class_fn, num_classes, cfg):
@@ -218,13 +228,16 @@ def _vote(rows, kept, peaks, stride, class_fn, num_classes, cfg):
   ok = (y > 0) & (y < height - 1) & (x > 0) & (x < width - 1)
   y, x = np.clip(y, 1, height - 2), np.clip(x, 1, width - 2)
   ok &= rows[y * stride + x] == kept[:, None]
-  label = class_fn(((y - 1) * (stride - 2) + x - 1).reshape(-1))
-  voted = ok.reshape(-1) & (label >= 0)
-  slot = np.repeat(np.arange(len(kept)), ok.shape[1])
-  votes = np.bincount(
-    slot[voted] * num_classes + label[voted],
-    minlength=len(kept) * num_classes,
-  ).reshape(len(kept), num_classes)
+  asked = class_fn(((y - 1) * (stride - 2) + x - 1).reshape(-1))
+  total = np.maximum(ok.sum(1), 1)
+  if asked.ndim == 2:
+    votes = (asked.reshape(*ok.shape, -1) * ok[..., None]).sum(1)
+  else:
+    voted = ok.reshape(-1) & (asked >= 0)
+    slot = np.repeat(np.arange(len(kept)), ok.shape[1])
+    votes = np.bincount(
+      slot[voted] * num_classes + asked[voted],
+      minlength=len(kept) * num_classes,
+    ).reshape(len(kept), num_classes)
   labels = votes.argmax(1)
-  share = votes[np.arange(len(kept)), labels] / np.maximum(ok.sum(1), 1)
-  return labels, share
+  return labels, votes[np.arange(len(kept)), labels] / total
