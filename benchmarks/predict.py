@@ -1,26 +1,30 @@
 """Whole pages, PNG in, detections out: seconds a page and where they go.
 
 python -m benchmarks.predict [--networks=18x32x32,50x64x256] \
-  [--pages=1485x1050,1344x960] [--peer=torch [--compile]] [--json=FILE]
+  [--pages=1485x1050,1344x960] [--workdir=W [--config=engraved]] \
+  [--peer=torch [--compile]] [--json=FILE]
 
 A network is DEPTHxWIDTHxFILTERS: with 256 filters the paper's decoder, else the
 default one of this project (batch norm, a hidden layer of 128 in the class
 head). A page is HEIGHTxWIDTH in pixels, engraved in this process. The weights
 are random, so the maps of the page's own boxes are added to the network's
-maps: the decode then has as much to do as with a trained network.
+maps: the decode then has as much to do as with a trained network. --workdir
+takes the weights of a finished run instead.
 
 The peer is the same network with the same weights in PyTorch and the decode in
-NumPy and OpenCV, in this process, taking turns; the run stops if the two
-disagree. --compile adds torch.compile, which takes minutes; the faster one of
-the two counts. The decode's share is what reading and network leave.
+NumPy and OpenCV with the same settings, in this process, taking turns; the run
+stops if the two disagree. --compile adds torch.compile, which takes minutes;
+the faster one of the two counts. Reading, network and decode are also timed
+alone; what they leave of the whole is copying, and noise.
 """
 
 import argparse
 import functools
+import os
 import statistics
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -30,24 +34,8 @@ from jaxtyping import Float
 from benchmarks import common, predict_scene
 from dwd_jax import predict
 from dwd_jax.data import images, transforms
-from dwd_jax.decode.config import DecodeConfig
-from dwd_jax.models import dwd
 from dwd_jax.pages.config import PredictConfig
-from dwd_jax.structs import PageImage
-
-
-def network_config(spec: str) -> dwd.ModelConfig:
-  """DEPTHxWIDTHxFILTERS -> configuration; see the module."""
-  depth, width, filters = map(int, spec.split("x"))
-  paper = filters == 256
-  return dwd.ModelConfig(
-    predict_scene.NUM_CLASSES,
-    backbone_depth=depth,
-    backbone_width=width,
-    filters=filters,
-    class_hidden=0 if paper else 128,
-    decoder_norm=not paper,
-  )
+from dwd_jax.structs import PageImage, Predictions
 
 
 def read(png: bytes) -> PageImage:
@@ -63,12 +51,16 @@ def network_image(page: PageImage) -> Float[np.ndarray, "1 H W 1"]:
 
 
 def measure_page(
-  spec: str, page: predict_scene.Page, peer: str, compiled: bool, repeats: int
+  make: Callable[[np.ndarray, np.ndarray], predict_scene.Subject],
+  page: predict_scene.Page,
+  peer: str,
+  compiled: bool,
+  repeats: int,
 ) -> dict[str, Any]:
   """Times one network on one page.
 
   Args:
-    spec: see `network_config`.
+    make: padded page, boxes -> network; see `predict_scene.untrained`.
     page: the page.
     peer: "torch" or "".
     compiled: whether the peer may use torch.compile, too.
@@ -78,53 +70,74 @@ def measure_page(
     Medians in seconds of us and the peer, and the ratios of the medians and of
     the smallest, which suffer less from a busy machine.
   """
-  cfg, decode_cfg = network_config(spec), DecodeConfig()
-  model = dwd.make_model(cfg)
   image = network_image(read(page.png))
-  network = jax.jit(model.apply)
-  variables = predict_scene.variables_of(model, network, image, page.boxes_yxyx)  # pyright: ignore
-  known = predict_scene.WithTruth(model)
-  groups = np.zeros(predict_scene.NUM_CLASSES, np.int32)
-  predict_fn: Any = predict.make_predict_fn(known, decode_cfg, groups)  # pyright: ignore
-  ours = functools.partial(predict_fn, variables)
-  weights = {k: variables[k] for k in ("params", "batch_stats")}
-  detect = {
-    "jax": lambda: predict.predict_page(ours, read(page.png)).detections
+  subject = make(image, page.boxes_yxyx)
+  parts, wanted = _our_parts(subject, page.png, image)
+  found = parts["jax"]()
+  result = {
+    "page_px": list(image.shape[1:3]),
+    "objects": len(page.boxes_yxyx),
+    "detections": len(found.labels),
   }
-  peers = {}
+  names = ["jax"]
   if peer:
     from benchmarks import torch_predict
 
-    wanted = jax.tree.map(np.asarray, network(weights, image))
-    peers = torch_predict.peers(cfg, decode_cfg, variables, compiled)
-    torch_predict.check(peers, image, wanted, detect["jax"]())
-  parts = {
-    "reading": lambda: network_image(read(page.png)),
-    "jax": detect["jax"],
-    "jax_network": lambda: jax.block_until_ready(network(weights, image)),
-  }
-  for name, other in peers.items():
-    parts[name] = lambda other=other: other.detect(
-      network_image(read(page.png))
+    peers = torch_predict.peers(
+      subject.net.cfg, subject.decode, subject.variables, compiled
     )
-    parts[f"{name}_network"] = lambda other=other: other.network(image)
+    result["agree"] = torch_predict.check(peers, image, wanted, found)
+    for name, other in peers.items():
+      parts |= _peer_parts(name, other, page.png, image)
+    names += peers
   taken = _in_turns(parts, repeats)
-  seconds = {name: statistics.median(values) for name, values in taken.items()}
-  result = {
-    "network": spec,
-    "page_px": list(image.shape[1:3]),
-    "objects": len(page.boxes_yxyx),
-    "detections": len(detect["jax"]().labels),
-    "reading_s": seconds["reading"],
-  }
-  for name in ("jax", *peers):
-    result[name] = _shares(seconds, name) | {"min_s": min(taken[name])}
-  for key, part in (("page", ""), ("network", "_network")):
-    if peers:
-      result[f"{key}_times_faster"] = _ratio(seconds, peers, part)
-      least = {name: min(values) for name, values in taken.items()}
-      result[f"{key}_times_faster_by_min"] = _ratio(least, peers, part)
+  medians = {name: statistics.median(values) for name, values in taken.items()}
+  least = {name: min(values) for name, values in taken.items()}
+  for name in names:
+    result[name] = _shares(medians, name) | {"min_s": least[name]}
+  if peer:
+    for part in ("", "_network", "_decode"):
+      key = f"{part[1:] or 'page'}_times_faster"
+      result[key] = _ratio(medians, names[1:], part)
+      result[f"{key}_by_min"] = _ratio(least, names[1:], part)
   return result
+
+
+def _our_parts(
+  subject: predict_scene.Subject, png: bytes, image: np.ndarray
+) -> tuple[dict[str, Callable[[], Any]], Predictions]:
+  """What is timed of ours, and the maps of the network alone."""
+
+  def bound(model: Any, variables: dict[str, Any]) -> Any:
+    groups = subject.group_of_class
+    fn: Any = predict.make_predict_fn(model, subject.decode, groups)
+    return functools.partial(fn, variables)
+
+  weights = subject.weights
+  whole = bound(subject.model, subject.variables)
+  maps = subject.maps(image)
+  decode = bound(predict_scene.Given(), {**weights, "maps": maps})
+  parts = {
+    "reading": lambda: network_image(read(png)),
+    "jax": lambda: predict.predict_page(whole, read(png)).detections,
+    "jax_network": lambda: jax.block_until_ready(
+      subject.network(weights, image)
+    ),
+    "jax_decode": lambda: jax.block_until_ready(decode(image)),
+  }
+  return parts, subject.network(weights, image)
+
+
+def _peer_parts(
+  name: str, peer: Any, png: bytes, image: np.ndarray
+) -> dict[str, Callable[[], Any]]:
+  """What is timed of a peer."""
+  maps = peer.network(image)
+  return {
+    name: lambda: peer.detect(network_image(read(png))),
+    f"{name}_network": lambda: peer.network(image),
+    f"{name}_decode": lambda: peer.decode(maps),
+  }
 
 
 def _ratio(seconds: dict[str, float], peers: Iterable[str], part: str) -> float:
@@ -146,15 +159,17 @@ def _in_turns(parts, repeats: int) -> dict[str, list[float]]:
 
 
 def _shares(seconds: dict[str, float], name: str) -> dict[str, float]:
-  whole, network = seconds[name], seconds[f"{name}_network"]
-  reading = seconds["reading"]
+  """Seconds of a page and its parts, and what they are of the whole."""
+  whole = seconds[name]
+  parts = {
+    "reading": seconds["reading"],
+    "network": seconds[f"{name}_network"],
+    "decode": seconds[f"{name}_decode"],
+  }
   return {
     "seconds_per_page": whole,
-    "network_s": network,
-    "decode_s": whole - network - reading,
-    "share_of_reading": reading / whole,
-    "share_of_network": network / whole,
-    "share_of_decode": 1 - (network + reading) / whole,
+    **{f"{part}_s": value for part, value in parts.items()},
+    **{f"share_of_{part}": value / whole for part, value in parts.items()},
   }
 
 
@@ -163,18 +178,35 @@ def main(argv: list[str]) -> None:
   parser = common.parser("Whole pages end to end")
   parser.add_argument("--networks", default="18x32x32,50x64x256")
   parser.add_argument("--pages", default="1485x1050,1344x960")
+  parser.add_argument("--workdir", default="", help="of a finished run")
+  parser.add_argument("--config", default="engraved", help="of that run")
   parser.add_argument("--peer", default="", choices=("", "torch"))
   parser.add_argument("--compile", action=argparse.BooleanOptionalAction)
   args = parser.parse_args(argv)
+  makers = {
+    spec: functools.partial(predict_scene.untrained, spec)
+    for spec in args.networks.split(",")
+  }
+  if args.workdir:
+    subject = predict_scene.trained(args.config, args.workdir)
+    makers = {f"trained, {args.config}": lambda *_: subject}
   rows = []
   for size in args.pages.split(","):
     page = predict_scene.engraved_page(*map(int, size.split("x")))
-    for spec in args.networks.split(","):
-      rows.append(
-        measure_page(spec, page, args.peer, bool(args.compile), args.repeats)
+    for name, make in makers.items():
+      row = measure_page(
+        make, page, args.peer, bool(args.compile), args.repeats
       )
-      print(rows[-1], file=sys.stderr)
-  common.report({"benchmark": "predict", "rows": rows}, args.json)
+      rows.append({"network": name, **row})
+      print(rows[-1], file=sys.stderr, flush=True)
+  common.report(
+    {
+      "benchmark": "predict",
+      "cores": len(os.sched_getaffinity(0)),
+      "rows": rows,
+    },
+    args.json,
+  )
 
 
 if __name__ == "__main__":

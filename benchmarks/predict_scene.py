@@ -1,7 +1,8 @@
-"""For `benchmarks.predict`: a page, and a network that knows its boxes."""
+"""For `benchmarks.predict`: pages, and networks that find something there."""
 
 import dataclasses
-from collections.abc import Callable
+import importlib
+import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -11,12 +12,16 @@ import verovio
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
 from dwd_jax import targets
+from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.engrave import dataset, engraver
 from dwd_jax.models import dwd
 from dwd_jax.structs import Array, Params, Predictions
+from dwd_jax.train import evaluation, setup
 
 NUM_CLASSES = 124
-_NOISE = 0.1  # standard deviation of the network's share in its maps
+# Standard deviations of what an untrained network adds to the page's own maps,
+# and of its class logits: 3 makes some classes likely, as training does.
+_SPREAD = {"energy_head": 0.1, "size_head": 0.02, "class_head": 3.0}
 _TAGS = ("ymin", "xmin", "ymax", "xmax")
 
 
@@ -25,6 +30,53 @@ class Page(NamedTuple):
 
   png: bytes
   boxes_yxyx: np.ndarray
+
+
+class Subject(NamedTuple):
+  """A network to measure.
+
+  Attributes:
+    net: the network.
+    network: its `apply`, compiled.
+    variables: "params" and "batch_stats"; of an untrained network also
+      "truth", maps of the page that are added to its own.
+    decode: settings of the decode.
+    group_of_class: energy group of each class.
+  """
+
+  net: dwd.DWDNet
+  network: Any
+  variables: dict[str, Any]
+  decode: DecodeConfig
+  group_of_class: np.ndarray
+
+  @property
+  def weights(self) -> dict[str, Any]:
+    """What the network alone needs."""
+    return {k: v for k, v in self.variables.items() if k != "truth"}
+
+  @property
+  def model(self) -> Any:
+    """The network; an untrained one with the truth."""
+    return WithTruth(self.net) if "truth" in self.variables else self.net
+
+  def maps(self, image: np.ndarray) -> Predictions:
+    """What the decode is given."""
+    found = self.network(self.weights, image)
+    truth = self.variables.get("truth")
+    return found if truth is None else add_truth(found, truth)
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+  """No network: its maps are `variables["maps"]`, for the decode alone."""
+
+  def apply(
+    self, variables: Params, image: Array, train: bool = False
+  ) -> Predictions:
+    """As `dwd.DWDNet.apply`."""
+    del image, train
+    return variables["maps"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +90,15 @@ class WithTruth:
   ) -> Predictions:
     """As `dwd.DWDNet.apply`."""
     found: Any = self.model.apply(variables, image, train=train)
-    truth = variables["truth"]
-    return found.replace(
-      energy_logits=found.energy_logits + truth["energy"],
-      log_sizes=found.log_sizes + truth["log_sizes"],
-    )
+    return add_truth(found, variables["truth"])
+
+
+def add_truth(found: Any, truth: dict[str, Any]) -> Any:
+  """Adds the maps of a page to those of a network."""
+  return found.replace(
+    energy_logits=found.energy_logits + truth["energy"],
+    log_sizes=found.log_sizes + truth["log_sizes"],
+  )
 
 
 def engraved_page(height: int, width: int) -> Page:
@@ -78,20 +134,62 @@ def random_variables(model: dwd.DWDNet) -> dict[str, Any]:
   return dict(jax.tree_util.tree_map_with_path(draw, shapes))
 
 
-def variables_of(
-  model: dwd.DWDNet,
-  network: Callable[[Params, Array], Predictions],
-  image: np.ndarray,
-  boxes_yxyx: np.ndarray,
-) -> dict[str, Any]:
-  """Random weights, and the truth of the page in "truth".
+def network_config(spec: str) -> dwd.ModelConfig:
+  """DEPTHxWIDTHxFILTERS -> configuration; 256 filters are the paper's."""
+  depth, width, filters = map(int, spec.split("x"))
+  paper = filters == 256
+  return dwd.ModelConfig(
+    NUM_CLASSES,
+    backbone_depth=depth,
+    backbone_width=width,
+    filters=filters,
+    class_hidden=0 if paper else 128,
+    decoder_norm=not paper,
+  )
+
+
+def trained(config_name: str, workdir: str) -> Subject:
+  """The newest checkpoint of a run.
 
   Args:
-    model: the network.
-    network: how to run it.
+    config_name: the file of configs/ that the run was started with.
+    workdir: of the run.
+  """
+  config = importlib.import_module(f"configs.{config_name}").get_config()
+  run = setup.setup(config, pathlib.Path(workdir))
+  state = evaluation.restore_latest(run)
+  return Subject(
+    run.model,
+    jax.jit(run.model.apply),
+    {"params": state.params, "batch_stats": state.batch_stats},
+    run.settings.decode,
+    np.array(run.group_of_class, np.int32),
+  )
+
+
+def untrained(spec: str, image: np.ndarray, boxes_yxyx: np.ndarray) -> Subject:
+  """Random weights that leave the maps of a page as they are, or nearly.
+
+  Rounding errors are in proportion to a network's maps, and those of a random
+  one may be large: they would decide which boxes come out.
+
+  Args:
+    spec: see `network_config`.
     image: [1, H, W, 1], the padded page.
     boxes_yxyx: boxes in its pixels.
   """
+  net = dwd.make_model(network_config(spec))
+  variables = random_variables(net)
+  network: Any = jax.jit(net.apply)
+  found = network(variables, image)
+  variables["params"] = _quiet(variables["params"], found)
+  variables["truth"] = _truth(image, boxes_yxyx)
+  groups = np.zeros(NUM_CLASSES, np.int32)
+  return Subject(net, network, variables, DecodeConfig(), groups)
+
+
+def _truth(image: np.ndarray, boxes_yxyx: np.ndarray) -> dict[str, jax.Array]:
+  """Energy logits and logarithms of sizes that give the boxes, at stride 4."""
   hw = (image.shape[1], image.shape[2])
   groups = np.zeros(NUM_CLASSES, np.int32)
   cfg = targets.TargetConfig(disc_center="exact", class_overlap="nearest")
@@ -110,25 +208,26 @@ def variables_of(
   level = at_heads.energy[..., None].astype(jnp.float32)
   steps = jnp.arange(cfg.num_energy_levels, dtype=jnp.float32)
   sizes = jnp.where(at_heads.sizes_px > 0, at_heads.sizes_px, 12.0)
-  variables = random_variables(model)
-  variables["params"] = _quiet(variables, network(variables, image))
-  variables["truth"] = {
+  return {
     # Of a softmax around the level; linear in it, as the upsampling is.
     "energy": steps * (2 * level - steps),
-    "log_sizes": jnp.log(sizes / 12.0),
+    "log_sizes": jnp.log(sizes),
   }
-  return variables
 
 
-def _quiet(variables: Params, found: Predictions) -> Params:
+def _quiet(params: Params, found: Predictions) -> Params:
   """Scales the heads, so that random maps do not hide the truth."""
-  params = dict(variables["params"])
+  params = dict(params)
+  sample = found.class_features[:, ::8, ::8]
   for head, out in (
     ("energy_head", found.energy_logits),
     ("size_head", found.log_sizes),
+    ("class_head", dwd.class_logits(params, sample)),
   ):
-    spread = jnp.std(out - jnp.asarray(params[head]["bias"]))
-    kernel = params[head]["kernel"] * (_NOISE / jnp.maximum(spread, 1e-6))
-    bias = params[head]["bias"] * (head == "size_head")
-    params[head] = {"kernel": kernel, "bias": bias}
+    bias = jnp.asarray(params[head]["bias"])
+    # Many channels that are never negative add up to a constant.
+    base = jnp.mean(out, tuple(range(out.ndim - bias.ndim)))
+    factor = _SPREAD[head] / jnp.maximum(jnp.std(out - base), 1e-6)
+    kernel = params[head]["kernel"] * factor
+    params[head] = {"kernel": kernel, "bias": (bias - base) * factor}
   return params

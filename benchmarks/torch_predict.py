@@ -18,6 +18,7 @@ from dwd_jax.structs import PageBoxes, Predictions
 _MAPS_CLOSE = 1e-3  # of the largest absolute value of a map
 _AGREE = 0.99  # of the detections, with the same class
 _MATCH_IOU = 0.95
+_SCORES_CLOSE = 0.01
 
 
 class Peer:
@@ -29,9 +30,10 @@ class Peer:
 
   def __init__(self, net, run, decode_cfg: DecodeConfig, truth: dict[str, Any]):
     self._net, self._run, self._cfg = net, run, decode_cfg
-    self._energy, self._sizes = (
+    self._truth = tuple(
       torch.tensor(np.asarray(truth[key])).flatten(3).permute(0, 3, 1, 2)
       for key in ("energy", "log_sizes")
+      if truth
     )
 
   @torch.inference_mode()
@@ -40,29 +42,36 @@ class Peer:
     return self._run(torch.from_numpy(image).permute(0, 3, 1, 2))
 
   @torch.inference_mode()
-  def detect(self, image: Float[np.ndarray, "1 H W 1"]) -> numpy_decode.Found:
-    """Boxes, labels and scores of a page with one energy group."""
-    energy, sizes, features = self.network(image)
-    logits = torch_network.upsample(energy + self._energy, dwd.STRIDE)
+  def decode(self, maps: tuple[Tensor, ...]) -> numpy_decode.Found:
+    """Boxes, labels and scores from the maps of `network`, plus the truth."""
+    energy, sizes, features = maps
+    if self._truth:
+      energy, sizes = energy + self._truth[0], sizes + self._truth[1]
+    logits = torch_network.upsample(energy, dwd.STRIDE)
     logits = logits[0].permute(1, 2, 0)  # contiguous, as channels are last
     level = torch.arange(logits.shape[-1], dtype=logits.dtype)
     levels = (logits.softmax(-1) @ level).numpy()
     width = levels.shape[1]
-    sizes = (sizes + self._sizes)[0].permute(1, 2, 0)
-    features = features[0].permute(1, 2, 0)
+    sizes, features = sizes[0].permute(1, 2, 0), features[0].permute(1, 2, 0)
 
     def size_fn(at):
       found = _bilinear(sizes, at, width).exp().numpy()
       return found[:, 0], found[:, 1]
 
     def class_fn(at):
-      pixels = _bilinear(features, at, width)
-      return self._net.class_logits(pixels).argmax(1).numpy()
+      logits = self._net.class_logits(_bilinear(features, at, width))
+      if self._cfg.class_vote == "majority":
+        return logits.argmax(1).numpy()
+      return logits.softmax(1).numpy()
 
     num_classes = self._net.class_head.out_features
     return numpy_decode.decode(
       levels, size_fn, class_fn, num_classes, self._cfg
     )
+
+  def detect(self, image: Float[np.ndarray, "1 H W 1"]) -> numpy_decode.Found:
+    """Boxes, labels and scores of a page with one energy group."""
+    return self.decode(self.network(image))
 
 
 def _bilinear(maps: Tensor, at: np.ndarray, width: int) -> Tensor:
@@ -96,13 +105,13 @@ def peers(
   Args:
     cfg: of the JAX network.
     decode_cfg: settings of the decode.
-    variables: its parameters, batch statistics and the truth of the page.
+    variables: its parameters, batch statistics and maybe the truth of the page.
     compiled: whether to make a compiled one as well.
   """
   torch.set_num_threads(len(os.sched_getaffinity(0)))
   net = torch_network.from_variables(cfg, variables)
   net = torch_network.fold_norms(net).to(memory_format=torch.channels_last)  # pyright: ignore
-  truth = variables["truth"]
+  truth = variables.get("truth", {})
   made = {"torch": Peer(net, net, decode_cfg, truth)}
   if compiled:
     other = copy.deepcopy(net)
@@ -117,8 +126,11 @@ def check(
   image: Float[np.ndarray, "1 H W 1"],
   wanted: Predictions,
   boxes: PageBoxes,
-) -> None:
+) -> dict[str, float]:
   """Stops unless the peers find what JAX found.
+
+  Two detections agree if they have the same class, an IoU above 0.95 and
+  scores at most 0.01 apart.
 
   Args:
     made: see `peers`.
@@ -126,10 +138,14 @@ def check(
     wanted: maps of the JAX network, without the page's truth.
     boxes: its detections.
 
+  Returns:
+    The share of detections that agree, by name of the peer.
+
   Raises:
     ValueError: the maps or more than 1 % of the detections differ.
   """
   maps = (wanted.energy_logits, wanted.log_sizes, wanted.class_features)
+  shares = {}
   for name, peer in made.items():
     for ours, theirs in zip(maps, peer.network(image), strict=True):
       ours = np.asarray(ours)
@@ -137,10 +153,15 @@ def check(
       error = np.abs(found - ours).max() / np.abs(ours).max()
       if error > _MAPS_CLOSE:
         raise ValueError(f"{name}: maps differ by {error:.1e} of their range")
-    their_boxes, labels, _ = peer.detect(image)
+    their_boxes, labels, scores = peer.detect(image)
     count = max(len(labels), len(boxes.labels), 1)
     iou = np.asarray(box_lib.pairwise_iou(boxes.boxes_yxyx, their_boxes))
-    same = boxes.labels[:, None] == labels
-    agreed = ((iou > _MATCH_IOU) & same).any(1).sum() / count
-    if agreed < _AGREE:
-      raise ValueError(f"{name}: only {agreed:.1%} of the detections agree")
+    same = (iou > _MATCH_IOU) & (boxes.labels[:, None] == labels)
+    our_scores = np.asarray(boxes.scores)
+    same &= np.abs(our_scores[:, None] - scores) < _SCORES_CLOSE
+    shares[name] = float(same.any(1).sum() / count)
+    if shares[name] < _AGREE:
+      raise ValueError(
+        f"{name}: only {shares[name]:.1%} of the detections agree"
+      )
+  return shares

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+from typing import Any
 
 import cv2
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import predict, predict_scene
+from dwd_jax import structs
 from dwd_jax.models import dwd
 
 
@@ -21,16 +23,84 @@ def _page():
   return predict_scene.Page(cv2.imencode(".png", image)[1].tobytes(), boxes)
 
 
-def test_a_page_is_measured_and_the_peer_agrees():
+@pytest.fixture(scope="module")
+def subject():
+  """The paper's decoder on a narrow backbone."""
+  page = _page()
+  image = predict.network_image(predict.read(page.png))
+  return predict_scene.untrained("18x4x256", image, page.boxes_yxyx)
+
+
+def test_a_page_is_measured_and_the_peer_agrees(subject):
   peer = "torch" if importlib.util.find_spec("torch") else ""
-  row = predict.measure_page("18x4x4", _page(), peer, False, 1)
+  row = predict.measure_page(lambda *_: subject, _page(), peer, False, 1)
   assert row["page_px"] == [64, 128]
   assert row["objects"] == row["detections"] == 2
-  ours = row["jax"]
-  assert 0 < ours["network_s"] < ours["seconds_per_page"] * 2
-  shares = [ours[f"share_of_{part}"] for part in ("reading", "network")]
-  assert sum(shares) + ours["share_of_decode"] == pytest.approx(1)
+  for name in ["jax"] + ["torch"] * bool(peer):
+    for part in ("reading", "network", "decode"):
+      share = row[name][f"{part}_s"] / row[name]["seconds_per_page"]
+      assert row[name][f"share_of_{part}"] == pytest.approx(share)
+      assert share > 0
   assert ("torch" in row) == ("page_times_faster" in row) == bool(peer)
+  if peer:
+    assert row["agree"] == {"torch": 1.0}
+
+
+def test_an_untrained_network_leaves_the_maps_of_the_page(subject):
+  image = predict.network_image(predict.read(_page().png))
+  own = subject.network(subject.weights, image)
+  assert np.std(own.energy_logits) == pytest.approx(0.1, rel=0.1)
+  assert np.abs(own.log_sizes).max() < 0.3
+  logits = dwd.class_logits(subject.variables["params"], own.class_features)
+  assert 1 < np.std(logits) < 6
+
+
+class _FixedPeer:
+  """Finds the same whatever the image; `network` gives maps NCHW."""
+
+  def __init__(self, torch, maps, found):
+    self._maps = tuple(
+      torch.from_numpy(x.reshape(*x.shape[:3], -1)).permute(0, 3, 1, 2)
+      for x in maps
+    )
+    self._found = found
+
+  def network(self, image):
+    del image
+    return self._maps
+
+  def detect(self, image):
+    del image
+    return self._found
+
+
+def test_a_peer_that_finds_something_else_stops_the_run():
+  torch = pytest.importorskip("torch")
+  from benchmarks import torch_predict
+
+  shapes = ((1, 2, 3, 1, 20), (1, 2, 3, 1, 2), (1, 2, 3, 8))
+  rng = np.random.default_rng(0)
+  maps = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+  boxes = np.array([[1, 1, 9, 9], [20, 5, 30, 25]], np.float32)
+  labels, scores = np.array([3, 4]), np.array([0.9, 0.5], np.float32)
+  peers: Any = {"it": _FixedPeer(torch, maps, (boxes, labels, scores))}
+  image = np.zeros((1, 8, 12, 1), np.float32)
+
+  def check(maps, boxes, labels, scores):
+    ours = structs.PageBoxes("page", (8, 12), boxes, labels, scores)
+    wanted = structs.Predictions(*maps)
+    return torch_predict.check(peers, image, wanted, ours)
+
+  assert check(maps, boxes, labels, scores) == {"it": 1.0}
+  for other in (
+    (boxes + 1, labels, scores),
+    (boxes, labels[::-1], scores),
+    (boxes, labels, scores + 0.02),
+  ):
+    with pytest.raises(ValueError, match="agree"):
+      check(maps, *other)
+  with pytest.raises(ValueError, match="maps differ"):
+    check([maps[0], maps[1] * 1.1, maps[2]], boxes, labels, scores)
 
 
 def test_an_engraved_page_has_its_boxes_where_the_ink_is():
@@ -59,7 +129,7 @@ def test_torch_gives_the_same_maps(network):
   from benchmarks import torch_network
 
   spec, changes = NETWORKS[network]
-  cfg = dataclasses.replace(predict.network_config(spec), **changes)
+  cfg = dataclasses.replace(predict_scene.network_config(spec), **changes)
   model = dwd.make_model(cfg)
   variables = predict_scene.random_variables(model)
   image = np.random.default_rng(1).random((2, 32, 64, 1), np.float32)
