@@ -5,11 +5,13 @@ python -m benchmarks.closure --set=muscima_pp:v2.0:DIR:val \
 python -m benchmarks.closure --set=deepscores:dense_2017:DIR:train+val+test \
   --groups=engraved:18:80:train --option=decode.smooth=1 --noise none smooth
 
-A set is BUILDER:CONFIG:FOLDER[:SPLIT] or engraved:STAFF_SPACE:PAGES[:SPLIT], by
-default its validation split. Energy groups come from the train split of the
-same set, or of the first of --groups with the same classes. Truth goes to
-target maps and back through the decode, with perfect maps and with noise; an
-object came back if a box of its class has an IoU of 0.5 or more, one-to-one.
+A set is BUILDER:CONFIG:FOLDER[:SPLIT] or generated: engraved:STAFF_SPACE:PAGES
+[:SPLIT] with the classes of DeepScores, engraved_v2:... with those of
+DeepScoresV2; by default its validation split. Energy groups come from the train
+split of the same set, or of the first of --groups with the same classes. Truth
+goes to target maps and back through the decode, with perfect maps and with
+noise; an object came back if a box of its class has an IoU of 0.5 or more,
+one-to-one.
 Exact repeats in the truth share one detection: recall counts them as lost,
 recall_distinct leaves them out. The cost is that of the decode alone, by the
 number of groups. Everything else is as configs/default.py has it, with the
@@ -36,6 +38,7 @@ from dwd_jax.data import prepare, sources
 from dwd_jax.decode import watershed
 from dwd_jax.errors import InputError
 
+_VOCABULARIES = {"engraved": "deepscores_v1", "engraved_v2": "deepscores_v2"}
 _PAGE_PX = 1050, 1485  # width and height of a page with 9 px staff space
 
 
@@ -59,13 +62,17 @@ def open_set(text: str, folder: str, split: str = "") -> _Set:
   if len(parts) not in (3, 4):
     raise InputError(f"--set={text}: use BUILDER:CONFIG:FOLDER[:SPLIT]")
   cfg: Any = default.get_config().data
-  if parts[0] == "engraved":
+  if parts[0] in _VOCABULARIES:
     space = float(parts[1])
     cfg.builder, cfg.builder_config = "deepscores", "dense_2017"
     width, height = (round(side * space / 9) for side in _PAGE_PX)
     with cfg.engrave.unlocked():
       cfg.engrave.update(
-        pages=int(parts[2]), staff_space=space, width=width, height=height
+        pages=int(parts[2]),
+        staff_space=space,
+        width=width,
+        height=height,
+        vocabulary=_VOCABULARIES[parts[0]],
       )
   else:
     cfg.builder, cfg.builder_config, cfg.manual_dir = parts[:3]
@@ -204,7 +211,7 @@ def main(argv: list[str]) -> None:
   settings = _settings(args.option)
   rows, costs = [], []
   with tempfile.TemporaryDirectory() as folder:
-    others = [open_set(text, folder, "") for text in args.groups]
+    others = [open_set(text, folder) for text in args.groups]
     for text in args.sets:
       data = open_set(text, folder)
       same = [o for o in others if o.class_names == data.class_names]

@@ -91,20 +91,26 @@ def make_closure(
 
 def _as_network(levels, sizes, key):
   """Maps that were interpolated from noisy ones at the network's stride."""
-  b, h, w, g = levels.shape
-  low = (b, -(-h // _STRIDE), -(-w // _STRIDE), g)
-
-  def up(coarse):
-    return jax.image.resize(coarse, levels.shape, "linear")
-
-  coarse = jax.image.resize(levels, low, "linear")
+  planes = jnp.moveaxis(levels, 3, 1)
+  h, w = planes.shape[2:]
+  (up_y, down_y), (up_x, down_x) = _resizing(h), _resizing(w)
+  wanted = down_y @ planes @ down_x.T
+  back_y, back_x = down_y @ up_y, down_x @ up_x
+  coarse = wanted
   for _ in range(8):  # towards the best fit, as training does
-    rest = levels - up(coarse)
-    coarse += 1.5 * jax.image.resize(rest, low, "linear")
+    coarse += 1.5 * (wanted - back_y @ coarse @ back_x.T)
   keys = jax.random.split(key)
-  coarse += _SMOOTH * jax.random.normal(keys[0], low)
+  coarse += _SMOOTH * jax.random.normal(keys[0], coarse.shape)
+  planes = up_y @ coarse @ up_x.T
   grow = _SIZE_NOISE * jax.random.normal(keys[1], sizes.shape)
-  return up(coarse), sizes * jnp.exp(grow)
+  return jnp.moveaxis(planes, 1, 3), sizes * jnp.exp(grow)
+
+
+def _resizing(n):
+  """Matrices that interpolate from the network's stride to n and back."""
+  low = -(-n // _STRIDE)
+  up = jax.image.resize(jnp.eye(low), (n, low), "linear")
+  return up, jax.image.resize(jnp.eye(n), (low, n), "linear")
 
 
 def match(
