@@ -14,7 +14,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from dwd_jax import targets
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.engrave import dataset, engraver
-from dwd_jax.models import dwd
+from dwd_jax.models import compiling, dwd
 from dwd_jax.structs import Array, Params, Predictions
 from dwd_jax.train import evaluation, setup
 
@@ -84,6 +84,11 @@ class WithTruth:
   """A network that adds the maps `variables["truth"]` to its own."""
 
   model: dwd.DWDNet
+
+  @property
+  def cfg(self) -> dwd.ModelConfig:
+    """Of the network."""
+    return self.model.cfg
 
   def apply(
     self, variables: Params, image: Array, train: bool = False
@@ -160,7 +165,7 @@ def trained(config_name: str, workdir: str) -> Subject:
   state = evaluation.restore_latest(run)
   return Subject(
     run.model,
-    jax.jit(run.model.apply),
+    _compiled(run.model),
     {"params": state.params, "batch_stats": state.batch_stats},
     run.settings.decode,
     np.array(run.group_of_class, np.int32),
@@ -180,12 +185,17 @@ def untrained(spec: str, image: np.ndarray, boxes_yxyx: np.ndarray) -> Subject:
   """
   net = dwd.make_model(network_config(spec))
   variables = random_variables(net)
-  network: Any = jax.jit(net.apply)
+  network = _compiled(net)
   found = network(variables, image)
   variables["params"] = _quiet(variables["params"], found)
   variables["truth"] = _truth(image, boxes_yxyx)
   groups = np.zeros(NUM_CLASSES, np.int32)
   return Subject(net, network, variables, DecodeConfig(), groups)
+
+
+def _compiled(net: dwd.DWDNet) -> Any:
+  """The network alone, compiled as `predict.make_predict_fn` does."""
+  return jax.jit(net.apply, compiler_options=compiling.options(net))
 
 
 def _truth(image: np.ndarray, boxes_yxyx: np.ndarray) -> dict[str, jax.Array]:

@@ -18,7 +18,7 @@ from dwd_jax.decode import levels as levels_lib
 from dwd_jax.decode import watershed
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
-from dwd_jax.models import dwd
+from dwd_jax.models import compiling, dwd
 from dwd_jax.pages import assemble, fusion, tiling
 from dwd_jax.pages.assemble import PagePrediction
 from dwd_jax.pages.config import DEFAULT, PredictConfig
@@ -80,7 +80,7 @@ def _predict_fn(
     found = watershed.decode_levels(levels, size_fn, class_fn, decode_cfg)
     return found, levels
 
-  return jax.jit(predict)
+  return jax.jit(predict, compiler_options=compiling.options(model))
 
 
 def predict_page(

@@ -1,0 +1,55 @@
+"""Options of the compiler: for wide networks only, and results stay."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from dwd_jax.models import compiling, dwd
+
+
+def _net(filters):
+  return dwd.make_model(dwd.ModelConfig(3, filters=filters))
+
+
+@pytest.fixture(autouse=True)
+def forget():
+  """What is known of the options is found out anew."""
+  compiling._known.cache_clear()
+  yield
+  compiling._known.cache_clear()
+
+
+def test_narrow_networks_and_other_models_have_xlas_defaults():
+  assert not compiling.options(_net(32))
+  assert not compiling.options(object())
+
+
+def test_other_devices_have_xlas_defaults(monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  assert not compiling.options(_net(256))
+
+
+def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
+  unknown = {"xla_cpu_no_such_option": "1"}
+  monkeypatch.setattr(compiling, "_WITHOUT_YNNPACK", unknown)
+  assert not compiling.options(_net(256))
+
+
+def test_a_wide_convolution_stays_the_same():
+  if jax.default_backend() != "cpu":
+    pytest.skip("the options are for CPUs")
+  convolve = functools.partial(
+    jax.lax.conv_general_dilated,
+    window_strides=(1, 1),
+    padding="SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+  rng = np.random.default_rng(0)
+  image = rng.normal(size=(1, 12, 10, 128)).astype(np.float32)
+  kernel = rng.normal(size=(3, 3, 128, 128)).astype(np.float32)
+  options = compiling.options(_net(256))
+  found = jax.jit(convolve, compiler_options=options)(image, kernel)
+  wanted = jax.jit(convolve)(image, kernel)
+  np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
