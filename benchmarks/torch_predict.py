@@ -18,6 +18,7 @@ from dwd_jax.structs import PageBoxes, Predictions
 _MAPS_CLOSE = 1e-3  # of the largest absolute value of a map
 _AGREE = 0.99  # of the detections, with the same class
 _MATCH_IOU = 0.95
+_ROWS = 64
 _SCORES_CLOSE = 0.01
 
 
@@ -50,7 +51,9 @@ class Peer:
     logits = torch_network.upsample(energy, dwd.STRIDE)
     logits = logits[0].permute(1, 2, 0)  # contiguous, as channels are last
     level = torch.arange(logits.shape[-1], dtype=logits.dtype)
-    levels = (logits.softmax(-1) @ level).numpy()
+    # A few rows at a time stay in the caches.
+    parts = [rows.softmax(-1) @ level for rows in logits.split(_ROWS)]
+    levels = torch.cat(parts).numpy()
     width = levels.shape[1]
     sizes, features = sizes[0].permute(1, 2, 0), features[0].permute(1, 2, 0)
 
