@@ -103,11 +103,13 @@ def muscima_groups(muscima):
     pytest.param(
       _WATERSHED, _EXACT, 3, 0.9965, 0.998, id="watershed, three groups"
     ),
-    pytest.param(_WATERSHED, _EXACT, 2, 0.98, 0.99, id="watershed, two groups"),
-    pytest.param(_WATERSHED, _EXACT, 1, 0.88, 0.96, id="watershed, one group"),
-    pytest.param(_THRESHOLD, _ROUNDED, 1, 0.65, 0.85, id="threshold > 10"),
     pytest.param(
-      _PAPER, _ROUNDED, 1, 0.35, 0.65, id="threshold > 1, the paper's"
+      _WATERSHED, _EXACT, 2, 0.985, 0.995, id="watershed, two groups"
+    ),
+    pytest.param(_WATERSHED, _EXACT, 1, 0.9, 0.98, id="watershed, one group"),
+    pytest.param(_THRESHOLD, _ROUNDED, 1, 0.74, 0.91, id="threshold > 10"),
+    pytest.param(
+      _PAPER, _ROUNDED, 1, 0.47, 0.78, id="threshold > 1, the paper's"
     ),
   ],
 )
