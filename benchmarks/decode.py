@@ -23,7 +23,7 @@ from dwd_jax.models import dwd
 _HW = (1344, 960)
 _COUNT = 1500
 _C = decode_scenes.NUM_CLASSES
-_CFGS = {
+CFGS = {
   "threshold": config.DecodeConfig(
     method="threshold", size="mean", class_vote="majority"
   ),
@@ -115,7 +115,7 @@ def from_maps(repeats: int) -> list[dict[str, Any]]:
     for batch in (1, 4):
       maps = decode_scenes.symbols(_HW, _COUNT, disc, batch)
       host = (maps.energy.astype(np.float32), maps.sizes_px, maps.classes - 1)
-      for name, cfg in _CFGS.items():
+      for name, cfg in CFGS.items():
         ours, stats = compile_decode(cfg, *map(jnp.asarray, host))
 
         def peer(cfg=cfg, host=host, batch=batch):
@@ -147,7 +147,7 @@ def from_logits(repeats: int) -> list[dict[str, Any]]:
   size = (_HW[1], _HW[0])
   dense = cv2.resize(np.asarray(outputs.class_features[0]) @ head, size)
   rows = []
-  for name, cfg in _CFGS.items():
+  for name, cfg in CFGS.items():
     on_device = jax.tree.map(jnp.asarray, (outputs, head))
     ours, stats = _compile(functools.partial(_decode_outputs, cfg), *on_device)
     given = functools.partial(peer_of_outputs, cfg, outputs, head, dense)
@@ -239,7 +239,7 @@ def worst_cases(repeats: int) -> list[dict[str, Any]]:
     )
   }
   rows = []
-  for method, cfg in _CFGS.items():
+  for method, cfg in CFGS.items():
     rest = (jnp.asarray(maps.sizes_px), jnp.asarray(maps.classes - 1))
     ours = {
       name: compile_decode(cfg, jnp.asarray(energy), *rest)[0]
@@ -267,7 +267,7 @@ def scaling(repeats: int) -> list[dict[str, Any]]:
     count = _COUNT * side**2 // (_HW[0] * _HW[1])
     maps = decode_scenes.symbols((side, side), count, "fixed")
     host = (maps.energy.astype(np.float32), maps.sizes_px, maps.classes - 1)
-    for name, cfg in _CFGS.items():
+    for name, cfg in CFGS.items():
       ours, stats = compile_decode(cfg, *map(jnp.asarray, host))
       (ours_s,) = interleave(repeats, ours)
       rows.append({"side_px": side, "method": name, "ours_s": ours_s, **stats})

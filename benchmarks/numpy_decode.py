@@ -152,7 +152,8 @@ def _watershed(levels, size_fn, class_fn, num_classes, cfg):
   kept = np.flatnonzero(keep)
   rows[at] = row
   labels, share = _vote(rows, kept, peaks, stride, class_fn, num_classes, cfg)
-  scores = np.clip(seed_level[kept] / (cfg.num_energy_levels - 1), 0, 1) * share
+  confidence = np.clip(seed_level[kept] / (cfg.num_energy_levels - 1), 0, 1)
+  scores = np.sqrt(confidence) * share
   return centers[kept], hw[kept], labels, scores
 
 

@@ -196,6 +196,7 @@ def _decode() -> ml_collections.ConfigDict:
   c.max_detections = 2048  # slots K of a page
   c.size = "weighted"  # weighted (by the energy), mean, max (the paper's)
   c.class_vote = "share"  # share (of probability), majority (the paper's)
+  c.suppress_iou = 0.0  # 0 = off: of two that overlap more, the better stays
   c.legacy = False  # threshold exactly as the original, quirks included
   return c
 

@@ -27,7 +27,9 @@ LAYERS = """
 1.0  dwd_jax.pages dwd_jax.pages.tiling dwd_jax.pages.fusion
 1.1  dwd_jax.pages.config dwd_jax.pages.assemble
 
-1.0  dwd_jax.decode.config dwd_jax.decode.foreground
+1.0  dwd_jax.decode.config dwd_jax.decode.bits
+1.05 dwd_jax.decode.foreground
+1.0  dwd_jax.decode.suppression
 1.1  dwd_jax.decode.segments dwd_jax.decode.levels
 1.2  dwd_jax.decode.basins dwd_jax.decode.components dwd_jax.decode.objects
 1.3  dwd_jax.decode.measure dwd_jax.decode.votes

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax.decode import foreground, segments
+from dwd_jax.decode import bits, foreground, segments
 
 _AHEAD = ((0, 1), (1, -1), (1, 0), (1, 1))  # each pair of neighbours once
 _AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), *_AHEAD)
@@ -35,6 +35,7 @@ def smooth(
 
 def find_basins(
   levels: Float[jax.Array, "h w"],
+  mask: bits.Packed,
   pixels: foreground.PixelList,
   min_depth: float,
   most: int,
@@ -43,7 +44,8 @@ def find_basins(
 
   Args:
     levels: energy level of each pixel.
-    pixels: those above the cutoff; only they belong to a basin.
+    mask: pixels above the cutoff; only they belong to a basin.
+    pixels: the same as a list.
     min_depth: a peak less than this above its highest pass to a higher peak
       is merged into it; 0 keeps every local maximum (a plateau is one).
     most: rows T of the result.
@@ -53,20 +55,27 @@ def find_basins(
       have no pixels.
     passes: level of the highest pass to another basin; -inf where none is.
   """
-  peaks = foreground.jump_pointers(_steepest(levels, pixels), pixels)
-  basins = segments.number_roots(peaks, pixels, most)
+  places = foreground.first_numbers(pixels.count, pixels.indices.shape[0])
+  uphill = _steepest(levels, mask, pixels)
+  peaks = foreground.jump_pointers(uphill, places)
+  roots = foreground.select(places, lambda at: peaks[at] == at)
+  number = segments.number(roots)
+  rows = foreground.map_chunks(places, lambda _, peak: number[peak], peaks)
+  seeds = pixels.indices[roots.indices[:most]]
+  basins = segments.Segments(rows, seeds, roots.count, pixels, mask)
   return _merge(basins, levels, min_depth)
 
 
-def _steepest(levels, pixels):
-  """Raster index of the highest of each listed pixel and its 8 neighbours.
+def _steepest(levels, mask, pixels):
+  """Place in the list of the highest of each pixel and its 8 neighbours.
 
   Among equals the first in raster order, so there are no cycles.
   """
   h, w = levels.shape
   level = levels.reshape(-1)
+  last = pixels.indices.shape[0] - 1
 
-  def step(target, at, live):
+  def climb(at):
     y, x = at // w, at % w
     best = jnp.full(at.shape, -jnp.inf, levels.dtype)
     highest = at
@@ -76,39 +85,48 @@ def _steepest(levels, pixels):
       higher = ok & (level[to] > best)
       best = jnp.where(higher, level[to], best)
       highest = jnp.where(higher, to, highest)
-    place = foreground.drop_unless(live, at, target.shape[0])
-    return target.at[place].set(highest, mode="drop")
+    place = bits.look_up(mask, highest // w, highest % w)[1]
+    return jnp.minimum(place, last)
 
-  return foreground.for_chunks(pixels, step, jnp.zeros(h * w, jnp.int32))
+  return foreground.map_chunks(pixels, climb)
 
 
 class _Graph(NamedTuple):
-  """Basins and the pixels where two of them touch."""
+  """Basins and the pixels where two of them touch.
+
+  Attributes:
+    basins: as they were found.
+    border: places in the list of pixels.
+    level: of each pixel of the page.
+    peak: level of each basin's peak.
+  """
 
   basins: segments.Segments
   border: foreground.PixelList
-  level: jax.Array  # [n]
-  peak: jax.Array  # [T], level of each basin's peak
-  shape: tuple[int, ...]
+  level: Float[jax.Array, " n"]
+  peak: Float[jax.Array, " T"]
 
 
-def _pairs(basins, shape, at):
-  """Neighbours ahead of the pixels `at`; whether they are in other basins."""
-  h, w = shape
-  rows, none = basins.rows, basins.seeds.shape[0]
+def _pairs(basins, at, row):
+  """Neighbours ahead of the pixels `at`: index, basin, whether another one."""
+  h, w = basins.mask.shape
+  last = basins.rows.shape[0] - 1
   y, x = at // w, at % w
   for dy, dx in _AHEAD:
     on_page = (y + dy < h) & (x + dx >= 0) & (x + dx < w)
     to = jnp.where(on_page, at + (dy * w + dx), 0)
-    yield to, on_page & (rows[to] < none) & (rows[to] != rows[at])
+    inside, place = bits.look_up(basins.mask, to // w, to % w)
+    other = basins.rows[jnp.minimum(place, last)]
+    yield to, other, on_page & inside & (other != row)
 
 
-def _edges(graph, owner, at, live):
-  """Merged basins on both sides of each pass at `at`, and its height."""
-  rows, level = graph.basins.rows, graph.level
-  for to, ok in _pairs(graph.basins, graph.shape, at):
-    one, two = owner[rows[at]], owner[rows[jnp.where(ok, to, at)]]
-    yield live & (one != two), one, two, jnp.minimum(level[at], level[to])
+def _edges(graph, owner, place, live):
+  """Merged basins on both sides of each pass, and its height."""
+  basins, level = graph.basins, graph.level
+  at, row = basins.pixels.indices[place], basins.rows[place]
+  for to, other, ok in _pairs(basins, at, row):
+    one, two = owner[row], owner[other]
+    yield live & ok & (one != two), one, two, jnp.minimum(level[at], level[to])
 
 
 def _find_passes(graph, owner):
@@ -152,13 +170,14 @@ def _join_higher(graph, owner, passes, min_depth):
 def _merge(basins, levels, min_depth):
   """Joins shallow basins to higher ones; see `find_basins`."""
   size, level = basins.seeds.shape[0], levels.reshape(-1)
+  places = foreground.first_numbers(basins.pixels.count, basins.rows.shape[0])
 
-  def on_border(at):
-    pairs = _pairs(basins, levels.shape, at)
-    return jnp.stack([ok for _, ok in pairs]).any(0)
+  def on_border(place):
+    at, row = basins.pixels.indices[place], basins.rows[place]
+    return jnp.stack([ok for *_, ok in _pairs(basins, at, row)]).any(0)
 
-  border = foreground.select(basins.pixels, on_border)
-  graph = _Graph(basins, border, level, level[basins.seeds], levels.shape)
+  border = foreground.select(places, on_border)
+  graph = _Graph(basins, border, level, level[basins.seeds])
 
   def round_(state):
     owner, passes, _, i = state
@@ -173,10 +192,5 @@ def _merge(basins, levels, min_depth):
   owner = jnp.arange(size, dtype=jnp.int32)
   start = (owner, _find_passes(graph, owner), jnp.array(True), jnp.int32(0))
   owner, passes, _, _ = jax.lax.while_loop(unfinished, round_, start)
-
-  def spread(rows, at, live):
-    place = foreground.drop_unless(live, at, rows.shape[0])
-    return rows.at[place].set(owner[rows[at]], mode="drop")
-
-  rows = foreground.for_chunks(basins.pixels, spread, basins.rows)
+  rows = foreground.map_chunks(places, lambda _, row: owner[row], basins.rows)
   return basins._replace(rows=rows), passes

@@ -37,7 +37,9 @@ class DecodeConfig:
     class_pixels: watershed: pixels around the peak that vote on the class, two
       pixels apart; an odd square number. The threshold method lets every pixel
       vote.
-    num_energy_levels: E; scores are levels / (E - 1).
+    suppress_iou: a detection whose IoU with a better one is above this is
+      dropped, whatever their classes; 0 = none is, for symbols do overlap.
+    num_energy_levels: E; scores are made from levels / (E - 1).
   """
 
   method: str = "watershed"
@@ -51,6 +53,7 @@ class DecodeConfig:
   size: str = "weighted"
   class_vote: str = "share"
   class_pixels: int = 9
+  suppress_iou: float = 0.0
   legacy: bool = False
   num_energy_levels: int = 20
 
@@ -85,6 +88,11 @@ class DecodeConfig:
           f"config key decode.{key}: {getattr(self, key)} is too small; "
           f"choose {least} or more"
         )
+    if not 0 <= self.suppress_iou <= 1:
+      raise errors.InputError(
+        f"config key decode.suppress_iou: {self.suppress_iou} is no overlap; "
+        "choose 0 (off) to 1"
+      )
     paper = (self.method, self.size, self.class_vote)
     if not 0 <= self.energy_cutoff < self.num_energy_levels - 1:
       raise errors.InputError(

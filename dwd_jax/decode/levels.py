@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from dwd_jax import structs
+from dwd_jax.decode import bits, foreground
 from dwd_jax.decode import config as config_lib
-from dwd_jax.decode import foreground
 
 _SQUARES = 512  # evaluated at a time
 
@@ -63,7 +63,7 @@ def _plane(logits, stride, cfg):
   h, w, num_levels = logits.shape
   framed = jnp.pad(logits, ((1, 1), (1, 1), (0, 0)), mode="edge")
   matters = _spread(_may_rise(framed, cfg), -(-2 * cfg.smooth // stride))
-  squares = foreground.compact(foreground.pack(matters.reshape(-1)))
+  squares = foreground.compact(bits.pack(matters))
   cells = framed.reshape(-1, num_levels)
   weights = _weights(stride)
 

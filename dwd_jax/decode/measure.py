@@ -38,76 +38,91 @@ def measure_components(
     Differs from the original: centres are not truncated to whole pixels and
     mean sizes skip pixels without a size (`cfg.legacy` truncates).
   """
-  ints, floats, highest = _sum_components(components, levels, size_fn, cfg)
+  area, energy = _weigh(components, levels)
 
   def confidence(rows):
-    area, energy = ints[0][rows], ints[1][rows]
-    energy = energy / (_STEPS * jnp.maximum(area, 1))
-    return jnp.clip(energy / (cfg.num_energy_levels - 1), 0, 1)
+    mean = energy[rows] / (_STEPS * jnp.maximum(area[rows], 1))
+    return jnp.clip(mean / (cfg.num_energy_levels - 1), 0, 1)
 
   rows, valid, count = objects.choose_rows(
-    components, lambda row: ints[0][row] >= cfg.min_area_px, confidence, cfg
+    components, lambda row: area[row] >= cfg.min_area_px, confidence, cfg
   )
-  area, _, y_high, y_low, x_high, x_low = (i[rows] for i in ints)
-  y = _mean_coordinate(y_high, y_low, area, cfg.legacy)
-  x = _mean_coordinate(x_high, x_low, area, cfg.legacy)
-  known, *total = (f[rows] for f in floats)
-  mean = jnp.stack(total, 1) / jnp.maximum(known, 1e-6)[:, None]
+  slot_of = objects.slots(rows, valid, area.shape[0])
+  places, sums, highest = _sum_components(
+    components, slot_of, levels, size_fn, cfg
+  )
+  y = _mean_coordinate(*places[:2], area[rows], cfg.legacy)
+  x = _mean_coordinate(*places[2:], area[rows], cfg.legacy)
+  mean = jnp.stack(sums[1:], 1) / jnp.maximum(sums[0], 1e-6)[:, None]
   return objects.Objects(
     rows=rows,
+    slot_of=slot_of,
     seeds=components.seeds[rows],
     centers=jnp.stack([y, x], 1),
-    sizes=_pick(highest, rows) if cfg.size == "max" else mean,
+    sizes=jnp.stack(highest, 1) if cfg.size == "max" else mean,
     confidence=confidence(rows),
-    area=area,
+    area=area[rows],
     valid=valid,
     count=count,
   )
 
 
-def _sum_components(components, levels, size_fn, cfg):
-  """Sums by row; `ints` are exact for an object as large as the page.
-
-  Returns:
-    ints: 6 times [T], area, energy in sixteenths, y and x in two parts each.
-    floats: 3 times [T], weights of the pixels with a size, sums of their
-      heights and widths.
-    highest: 2 times [T], largest height and width.
-  """
-  w = levels.shape[1]
+def _weigh(components, levels):
+  """Pixels of each row, and the sum of their energy in steps."""
   level = levels.reshape(-1)
   num_rows = components.seeds.shape[0]
 
-  def step(state, at, live):
-    ints, floats, highest = state
-    row = foreground.drop_unless(live, components.rows[at], num_rows)
-    y, x = at // w, at % w
+  def step(state, at, live, row):
+    row = foreground.drop_unless(live, row, num_rows)
     energy = jnp.round(level[at] * _STEPS).astype(jnp.int32)
-    one = jnp.ones_like(at)
-    parts = (one, energy, y // _LOW, y % _LOW, x // _LOW, x % _LOW)
-    ints = _add(ints, row, parts)
+    return _add(state, row, (jnp.ones_like(at), energy))
+
+  return foreground.for_chunks(
+    components.pixels,
+    step,
+    _tables(2, num_rows, jnp.int32),
+    beside=(components.rows,),
+  )
+
+
+def _sum_components(components, slot_of, levels, size_fn, cfg):
+  """Sums by slot; integers are exact for an object as large as the page.
+
+  Returns:
+    places: 4 times [K], y and x in two parts each.
+    sums: 3 times [K], weights of the pixels with a size, sums of their
+      heights and widths.
+    highest: 2 times [K], largest height and width, for the size "max" only.
+  """
+  w, k = levels.shape[1], cfg.max_detections
+  level = levels.reshape(-1)
+
+  def step(state, at, live, row):
+    places, sums, highest = state
+    slot = foreground.drop_unless(live, slot_of[row], k)
+    y, x = at // w, at % w
+    places = _add(places, slot, (y // _LOW, y % _LOW, x // _LOW, x % _LOW))
     hw = size_fn(y, x)
+    if cfg.size == "max":
+      return places, sums, _raise(highest, slot, hw.T)
     known = (hw > 0).all(1).astype(hw.dtype)
     if cfg.size == "weighted":
       known *= level[at] - cfg.energy_cutoff
-    floats = _add(floats, row, (known, *(hw * known[:, None]).T))
-    return ints, floats, _raise(highest, row, hw.T)
+    return places, _add(sums, slot, (known, *(hw * known[:, None]).T)), highest
 
   start = (
-    _tables(6, num_rows, jnp.int32),
-    _tables(3, num_rows, jnp.float32),
-    _tables(2, num_rows, jnp.float32),
+    _tables(4, k, jnp.int32),
+    _tables(3, k, jnp.float32),
+    _tables(2, k, jnp.float32),
   )
-  return foreground.for_chunks(components.pixels, step, start)
+  return foreground.for_chunks(
+    components.pixels, step, start, beside=(components.rows,)
+  )
 
 
 def _tables(count, num_rows, dtype):
   """Separate columns: on CPUs much faster than one table of rows."""
   return tuple(jnp.zeros(num_rows, dtype) for _ in range(count))
-
-
-def _pick(tables, rows):
-  return jnp.stack([table[rows] for table in tables], 1)
 
 
 def _add(tables, row, values):
@@ -156,11 +171,18 @@ def measure_basins(
     cfg: settings of the decode.
 
   Returns:
-    The objects. Confidence is the level of the peak.
+    The objects. Confidence is the root of the peak's share of the highest
+    level: times the share of the class it ranks the objects of a class a
+    little better than the share itself.
   """
   w = levels.shape[1]
   level = levels.reshape(-1)
-  area, sums, highest = _sum_basins(basins, passes, levels, size_fn, cfg)
+  (area,) = foreground.for_chunks(
+    basins.pixels,
+    lambda area, at, live, row: _add(area, row, (live.astype(jnp.int32),)),
+    _tables(1, basins.seeds.shape[0], jnp.int32),
+    beside=(basins.rows,),
+  )
 
   def keep(row):
     high = level[basins.seeds[row]] >= cfg.min_seed_level
@@ -168,21 +190,23 @@ def measure_basins(
 
   def confidence(row):
     energy = level[basins.seeds[row]] / (cfg.num_energy_levels - 1)
-    return jnp.clip(energy, 0, 1)
+    return jnp.sqrt(jnp.clip(energy, 0, 1))
 
   rows, valid, count = objects.choose_rows(basins, keep, confidence, cfg)
-  seeds, sums = basins.seeds[rows], _pick(sums, rows)
+  slot_of = objects.slots(rows, valid, area.shape[0])
+  sums, highest = _sum_basins(basins, slot_of, passes, levels, size_fn, cfg)
+  seeds, sums = basins.seeds[rows], jnp.stack(sums, 1)
   shift = sums[:, 1:3] / jnp.maximum(sums[:, :1], 1e-6)
   centers = jnp.stack([seeds // w, seeds % w], 1) + 0.5 + shift
   known = sums[:, 3:4]
   mean = sums[:, 4:] / jnp.maximum(known, 1e-6)
   mean = jnp.where(known > 0, mean, size_fn(seeds // w, seeds % w))
-  hw = _pick(highest, rows) if cfg.size == "max" else mean
   return objects.Objects(
     rows=rows,
+    slot_of=slot_of,
     seeds=seeds,
     centers=centers,
-    sizes=hw,
+    sizes=jnp.stack(highest, 1) if cfg.size == "max" else mean,
     confidence=confidence(rows),
     area=area[rows],
     valid=valid,
@@ -190,21 +214,19 @@ def measure_basins(
   )
 
 
-def _sum_basins(basins, passes, levels, size_fn, cfg):
-  """Sums by row.
+def _sum_basins(basins, slot_of, passes, levels, size_fn, cfg):
+  """Sums by slot.
 
   Returns:
-    area: [T] pixels.
-    sums: 6 times [T], weights, times the offset from the peak in y and x;
+    sums: 6 times [K], weights, times the offset from the peak in y and x;
       weights of the pixels with a size, times their height and width.
-    highest: 2 times [T], largest height and width.
+    highest: 2 times [K], largest height and width, for the size "max" only.
   """
-  level = levels.reshape(-1)
-  num_rows = basins.seeds.shape[0]
+  level, k = levels.reshape(-1), cfg.max_detections
 
-  def step(state, at, live):
-    area, sums, highest = state
-    row = foreground.drop_unless(live, basins.rows[at], num_rows)
+  def step(state, at, live, row):
+    sums, highest = state
+    slot = foreground.drop_unless(live, slot_of[row], k)
     offset, on_page = _offset(at, basins.seeds[row], levels.shape)
     base = jnp.maximum(passes[row], cfg.energy_cutoff)
     weight = jnp.where(on_page, jnp.maximum(level[at] - base, 0), 0)
@@ -212,16 +234,15 @@ def _sum_basins(basins, passes, levels, size_fn, cfg):
     known = (hw > 0).all(1).astype(hw.dtype)
     if cfg.size == "weighted":
       known *= weight
+    if cfg.size == "max":
+      highest = _raise(highest, slot, hw.T)
     parts = (weight, *(weight * offset), known, *(known * hw.T))
-    area = area.at[row].add(1, mode="drop")
-    return area, _add(sums, row, parts), _raise(highest, row, hw.T)
+    return _add(sums, slot, parts), highest
 
-  start = (
-    jnp.zeros(num_rows, jnp.int32),
-    _tables(6, num_rows, jnp.float32),
-    _tables(2, num_rows, jnp.float32),
+  start = (_tables(6, k, jnp.float32), _tables(2, k, jnp.float32))
+  return foreground.for_chunks(
+    basins.pixels, step, start, beside=(basins.rows,)
   )
-  return foreground.for_chunks(basins.pixels, step, start)
 
 
 def _offset(at, peak, shape):

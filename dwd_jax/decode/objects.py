@@ -16,6 +16,7 @@ class Objects(NamedTuple):
 
   Attributes:
     rows: row of the object in its `segments.Segments`.
+    slot_of: slot of each of its T rows (and of row T); K where it has none.
     seeds: raster index of the pixel that stands for the object.
     centers: (y, x) in pixels; the middle of the first pixel is (0.5, 0.5).
     sizes: (height, width) in pixels.
@@ -26,6 +27,7 @@ class Objects(NamedTuple):
   """
 
   rows: Int[jax.Array, " K"]
+  slot_of: Int[jax.Array, " T1"]
   seeds: Int[jax.Array, " K"]
   centers: Float[jax.Array, "K 2"]
   sizes: Float[jax.Array, "K 2"]
@@ -70,3 +72,19 @@ def choose_rows(
   # A page with more objects than slots is rare, and sorting is slow.
   rows = jax.lax.cond(kept.count <= k, all_of_them, the_best)
   return rows, jnp.arange(k) < kept.count, kept.count
+
+
+def slots(
+  rows: Int[jax.Array, " K"], valid: Bool[jax.Array, " K"], num_rows: int
+) -> Int[jax.Array, " T1"]:
+  """Slot of each row, K where it has none; see `Objects`.
+
+  Args:
+    rows: of the objects in the slots.
+    valid: slots in use.
+    num_rows: T.
+  """
+  (k,) = rows.shape
+  place = foreground.drop_unless(valid, rows, num_rows + 1)
+  slot_of = jnp.full(num_rows + 1, k, jnp.int32)
+  return slot_of.at[place].set(jnp.arange(k, dtype=jnp.int32), mode="drop")

@@ -6,26 +6,28 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from dwd_jax.decode import foreground
+from dwd_jax.decode import bits, foreground
 
 
 class Segments(NamedTuple):
   """Objects of one energy plane of n pixels; an object is a row.
 
   Attributes:
-    rows: the object of each pixel; T or more where there is none.
+    rows: the object of each pixel in the list `pixels`.
     seeds: raster index of the pixel that stands for the object.
     count: objects; more than T if `most` was too small, then the rest is
       without meaning.
     pixels: all pixels of all objects.
+    mask: the same as a mask.
   """
 
-  rows: Int[jax.Array, " n"]
+  rows: Int[jax.Array, " room"]
   seeds: Int[jax.Array, " T"]
   count: Int[jax.Array, ""]
   pixels: foreground.PixelList
+  mask: bits.Packed
 
-  def numbers(self) -> foreground.PixelList:
+  def numbers(self) -> foreground.Numbers:
     """The rows in use, to walk over."""
     size = self.seeds.shape[0]
     return foreground.first_numbers(jnp.minimum(self.count, size), size)
@@ -39,35 +41,24 @@ def most_objects(shape: tuple[int, ...]) -> int:
   return ((shape[0] + 1) // 2) * ((shape[1] + 1) // 2)
 
 
-def number_roots(
-  roots: Int[jax.Array, " n"],
-  pixels: foreground.PixelList,
-  most: int,
-) -> Segments:
-  """Numbers the objects in the raster order of their roots.
+def number(roots: foreground.PixelList) -> Int[jax.Array, " room"]:
+  """Numbers objects in the order of their roots.
 
   Args:
-    roots: at the listed pixels the root of their object, a pixel of it.
-    pixels: all pixels of all objects.
-    most: T.
+    roots: entries of a list that are roots.
 
   Returns:
-    The objects.
+    The number of each root, where it stands in that list; else 0.
   """
-  n = roots.shape[0]
-  seeds = foreground.select(pixels, lambda at: roots[at] == at)
+  room = roots.indices.shape[0]
 
-  def number(state, at, live):
-    rows, used = state
-    row = used + jnp.arange(at.shape[0], dtype=jnp.int32)
-    place = foreground.drop_unless(live, at, n)
-    return rows.at[place].set(row, mode="drop"), used + at.shape[0]
+  def step(numbers, at, live, root):
+    place = foreground.drop_unless(live, root, room)
+    return numbers.at[place].set(at, mode="drop")
 
-  def spread(rows, at, live):
-    place = foreground.drop_unless(live, at, n)
-    return rows.at[place].set(rows[roots[at]], mode="drop")
-
-  rows = jnp.full(n, n, jnp.int32)
-  rows, _ = foreground.for_chunks(seeds, number, (rows, jnp.int32(0)))
-  rows = foreground.for_chunks(pixels, spread, rows)
-  return Segments(rows, seeds.indices[:most], seeds.count, pixels)
+  return foreground.for_chunks(
+    foreground.first_numbers(roots.count, room),
+    step,
+    jnp.zeros(room, jnp.int32),
+    beside=(roots.indices,),
+  )

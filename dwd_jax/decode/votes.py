@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from dwd_jax.decode import bits, foreground, segments
 from dwd_jax.decode import config as config_lib
-from dwd_jax.decode import foreground, segments
 from dwd_jax.decode import objects as objects_lib
 
 
@@ -89,37 +89,32 @@ def vote_all_pixels(
     labels: class of each slot; the smaller id wins a tie.
     share: votes for it (or their probability) / pixels of the object.
   """
-  k, num_rows = objects.rows.shape[0], parts.seeds.shape[0]
+  k = objects.rows.shape[0]
   nowhere = jnp.zeros(0, jnp.int32)
   num_classes = _likeliest(class_fn, nowhere, nowhere).num_classes
-  slot_of = jnp.full(num_rows + 1, k, jnp.int32)
-  rows = foreground.drop_unless(objects.valid, objects.rows, num_rows + 1)
-  slot_of = slot_of.at[rows].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
 
-  def slots(at, live):
-    slot = slot_of[parts.rows[at]]
-    return slot, live & (slot < k)
-
-  def count(votes, at, live):
+  def count(votes, at, live, row):
     label = _likeliest(class_fn, at // width, at % width).labels
-    slot, ok = slots(at, live)
+    slot = objects.slot_of[row]
+    ok = live & (slot < k)
     place = slot * num_classes + label
     place = foreground.drop_unless(ok & (label >= 0), place, k * num_classes)
     return votes.at[place].add(1, mode="drop")
 
-  def add(votes, at, live):
+  def add(votes, at, live, row):
     probs = _probabilities(class_fn, at // width, at % width)
-    slot, ok = slots(at, live)
-    return votes.at[foreground.drop_unless(ok, slot, k)].add(probs, mode="drop")
+    slot = foreground.drop_unless(live, objects.slot_of[row], k)
+    return votes.at[slot].add(probs, mode="drop")
 
   # Certain classes need no sum over all of them.
   certain = isinstance(class_fn(nowhere, nowhere), Likeliest)
   if cfg.class_vote == "majority" or certain:
     votes = jnp.zeros(k * num_classes, jnp.int32)
-    votes = foreground.for_chunks(parts.pixels, count, votes)
+    step = count
   else:
     votes = jnp.zeros((k, num_classes), jnp.float32)
-    votes = foreground.for_chunks(parts.pixels, add, votes)
+    step = add
+  votes = foreground.for_chunks(parts.pixels, step, votes, beside=(parts.rows,))
   votes = votes.reshape(k, num_classes)
   label, most = first_max(votes)
   share = most / jnp.maximum(objects.area, 1)
@@ -151,7 +146,7 @@ def vote_near_peaks(
     share: its mean probability (or share of the votes) over the pixels asked,
       those of zeros included.
   """
-  k, height = objects.rows.shape[0], basins.rows.shape[0] // width
+  k, height = objects.rows.shape[0], basins.mask.shape[0]
   reach = round(cfg.class_pixels**0.5) // 2
   offset = _STEP_PX * jnp.arange(-reach, reach + 1, dtype=jnp.int32)
   dy = jnp.repeat(offset, 2 * reach + 1)
@@ -164,7 +159,9 @@ def vote_near_peaks(
     y, x = seed // width + dy, seed % width + dx  # [_SLOTS, class_pixels]
     ok = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
-    ok &= basins.rows[y * width + x] == objects.rows[slot][:, None]
+    inside, place = bits.look_up(basins.mask, y, x)
+    place = jnp.minimum(place, basins.rows.shape[0] - 1)
+    ok &= inside & (basins.rows[place] == objects.rows[slot][:, None])
     ask = _one_hot if cfg.class_vote == "majority" else _probabilities
     probs = ask(class_fn, y.reshape(-1), x.reshape(-1))
     probs = probs.reshape(*ok.shape, -1) * ok[..., None]

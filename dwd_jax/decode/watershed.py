@@ -16,7 +16,15 @@ from jaxtyping import Float
 
 from dwd_jax import boxes, structs
 from dwd_jax.decode import basins as basins_lib
-from dwd_jax.decode import components, foreground, measure, segments, votes
+from dwd_jax.decode import (
+  bits,
+  components,
+  foreground,
+  measure,
+  segments,
+  suppression,
+  votes,
+)
 from dwd_jax.decode import config as config_lib
 from dwd_jax.decode import levels as levels_lib
 
@@ -100,7 +108,10 @@ def decode_levels(
   def decode_page(page):
     groups = jnp.arange(num_groups, dtype=jnp.int32)
     found = jax.lax.map(lambda group: plane(page, group), groups)
-    return _best_of_groups(found, cfg.max_detections)
+    best = _best_of_groups(found, cfg.max_detections)
+    if cfg.suppress_iou:
+      best = suppression.suppress(best, cfg.suppress_iou)
+    return best
 
   pages = jnp.arange(num_pages, dtype=jnp.int32)
   return jax.lax.map(decode_page, pages)
@@ -129,19 +140,19 @@ def _nothing(num_pages, k):
 
 def _decode_plane(levels, size_fn, class_fn, cfg):
   """Detections of one page and one energy group, in no order."""
-  levels = _finite(levels)
+  finite = jnp.isfinite(levels)
   if cfg.method == "watershed":
-    levels = basins_lib.smooth(levels, cfg.smooth)
-  mask = foreground.pack((levels > cfg.energy_cutoff).reshape(-1))
+    levels = basins_lib.smooth(jnp.where(finite, levels, 0), cfg.smooth)
+  mask = bits.pack((levels > cfg.energy_cutoff) & finite)
   most = segments.most_objects(levels.shape)
   args = (levels, mask, size_fn, class_fn, cfg)
 
   def any_page():
-    return _decode_in(mask.size, most, *args)[0]
+    return _decode_in(levels.size, most, *args)[0]
 
-  if mask.size <= _SMALL_PAGE:
+  if levels.size <= _SMALL_PAGE:
     return any_page()
-  room = mask.size // _USUAL_PIXELS
+  room = levels.size // _USUAL_PIXELS
 
   def usual():
     return _decode_in(room, most // _USUAL_OBJECTS, *args)
@@ -157,15 +168,15 @@ def _decode_plane(levels, size_fn, class_fn, cfg):
 
 def _decode_in(room, most, levels, mask, size_fn, class_fn, cfg):
   """Detections of one plane; whether there were `most` objects at most."""
-  h, w = levels.shape
+  w = levels.shape[1]
   pixels = foreground.compact(mask, room)
   if cfg.method == "threshold":
-    parts = components.find_components(pixels, (h, w), most)
+    parts = components.find_components(mask, pixels, most)
     found = measure.measure_components(parts, levels, size_fn, cfg)
     labels, share = votes.vote_all_pixels(found, parts, w, class_fn, cfg)
   else:
     parts, passes = basins_lib.find_basins(
-      levels, pixels, cfg.min_saddle_depth, most
+      levels, mask, pixels, cfg.min_saddle_depth, most
     )
     found = measure.measure_basins(parts, passes, levels, size_fn, cfg)
     labels, share = votes.vote_near_peaks(found, parts, w, class_fn, cfg)

@@ -9,23 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwd_jax.decode import basins, foreground, segments
+from dwd_jax.decode import basins, bits, foreground, segments
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _find_basins(levels, cutoff, min_depth):
-  pixels = foreground.compact(foreground.pack((levels > cutoff).reshape(-1)))
+  mask = bits.pack(levels > cutoff)
+  pixels = foreground.compact(mask)
   most = segments.most_objects(levels.shape)
-  return basins.find_basins(levels, pixels, min_depth, most)
+  return basins.find_basins(levels, mask, pixels, min_depth, most)
 
 
 def _find(levels, cutoff, min_depth):
   """Peak of each pixel's basin (-1 = none) and pass of each peak's basin."""
   found, passes = _find_basins(levels, cutoff, min_depth)
-  rows, seeds = np.array(found.rows), np.array(found.seeds)
-  none = rows >= len(seeds)
-  peaks = np.where(none, -1, seeds[np.where(none, 0, rows)])
-  used = np.unique(rows[~none])
+  pixels = np.flatnonzero(levels > cutoff)
+  rows, seeds = np.array(found.rows)[: len(pixels)], np.array(found.seeds)
+  peaks = np.full(levels.size, -1)
+  peaks[pixels] = seeds[rows]
+  used = np.unique(rows)
   assert (used < found.count).all()
   passes = dict(zip(seeds[used].tolist(), np.array(passes)[used], strict=True))
   return peaks.reshape(levels.shape), passes

@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dwd_jax.decode import components, foreground
+from dwd_jax.decode import bits, components, foreground
 
 
 @jax.jit  # one compilation for each shape: shapes below are few
 def _find(mask):
   ids, count = components.label_components(mask)
-  pixels = foreground.compact(foreground.pack(mask.reshape(-1)))
-  found = components.find_components(pixels, mask.shape, mask.size)
+  packed = bits.pack(mask)
+  pixels = foreground.compact(packed)
+  found = components.find_components(packed, pixels, mask.size)
   return ids, found.seeds, count
 
 
@@ -132,3 +133,28 @@ def test_empty_page_has_no_components():
   ids, count = components.label_components(jnp.zeros((0, 4), bool))
   assert ids.shape == (0, 4)
   assert count == 0
+
+
+def _large_noise(n):
+  return np.random.default_rng(1).random((n, n)) < 0.41
+
+
+def _rings(n):
+  """One component: rings around each other, each bound to the next."""
+  y, x = np.indices((n, n))
+  depth = np.minimum(np.minimum(y, x), np.minimum(n - 1 - y, n - 1 - x))
+  mask = depth % 2 == 0
+  mask[n // 2, : n // 2] = True
+  return mask
+
+
+@pytest.mark.parametrize("draw", [_large_noise, _rings])
+def test_equals_scipy_on_large_pages(draw):
+  mask = draw(4096)
+  ids, count = jax.jit(components.label_components)(mask)
+  expected, expected_count = ndimage.label(mask, np.ones((3, 3)))
+  assert count == expected_count
+  # The numbers may differ; the pairs of them show that the parts do not.
+  ids, expected = np.asarray(ids)[mask], expected[mask]
+  pair = np.unique(ids.astype(np.int64) * (expected_count + 1) + expected)
+  assert len(pair) == expected_count == len(np.unique(ids))

@@ -4,22 +4,47 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dwd_jax.decode import foreground
+from dwd_jax.decode import bits, foreground
 
 
 @pytest.mark.parametrize("n", [1, 32, 33, 1025, 70_000])
 def test_exclusive_cumsum_is_exact(n):
   counts = np.random.default_rng(n).integers(0, 9, n).astype(np.int32)
   np.testing.assert_array_equal(
-    foreground.exclusive_cumsum(jnp.asarray(counts)),
+    bits.exclusive_cumsum(jnp.asarray(counts)),
     np.cumsum(counts) - counts,
   )
+
+
+def test_sums_beyond_the_integers_of_float32_are_exact():
+  counts = np.full(2**19 + 45, 32, np.int32)  # words of 16.8 million pixels
+  counts[::7] = 31
+  np.testing.assert_array_equal(
+    bits.exclusive_cumsum(jnp.asarray(counts)),
+    np.cumsum(counts) - counts,
+  )
+
+
+@pytest.mark.parametrize("width", [31, 32, 33, 200])
+def test_look_up_and_starts_of_runs(width):
+  mask = np.random.default_rng(0).random((40, width)) < 0.6
+  packed = bits.pack(jnp.asarray(mask))
+  starts = mask & ~np.pad(mask, ((0, 0), (1, 0)))[:, :-1]
+  y, x = np.indices(mask.shape)
+  for wanted, got in (
+    (mask, packed),
+    (starts, bits.starts_of_runs(packed)),
+  ):
+    inside, before = bits.look_up(got, jnp.asarray(y), jnp.asarray(x))
+    np.testing.assert_array_equal(inside, wanted)
+    earlier = np.cumsum(wanted).reshape(mask.shape) - wanted
+    np.testing.assert_array_equal(before, earlier)
 
 
 @pytest.mark.parametrize("density", [0.0, 0.001, 0.03, 0.5, 1.0])
 def test_compact_lists_the_true_entries_in_order(density):
   mask = np.random.default_rng(0).random(30_011) < density
-  listed = foreground.compact(foreground.pack(jnp.asarray(mask)))
+  listed = foreground.compact(bits.pack(jnp.asarray(mask)[None]))
   assert listed.count == mask.sum()
   assert listed.indices.shape[0] % foreground.CHUNK == 0
   np.testing.assert_array_equal(
@@ -30,7 +55,7 @@ def test_compact_lists_the_true_entries_in_order(density):
 def test_select_keeps_the_order():
   mask = np.random.default_rng(0).random(30_000) < 0.7
   chosen = foreground.select(
-    foreground.compact(foreground.pack(jnp.asarray(mask))),
+    foreground.compact(bits.pack(jnp.asarray(mask)[None])),
     lambda at: at % 3 == 1,
   )
   expected = [i for i in np.flatnonzero(mask) if i % 3 == 1]
@@ -44,7 +69,7 @@ def test_for_chunks_visits_each_entry_once():
     return visits.at[at].add(live)
 
   visits = foreground.for_chunks(
-    foreground.compact(foreground.pack(mask)),
+    foreground.compact(bits.pack(mask[None])),
     step,
     jnp.zeros(30_000, jnp.int32),
   )

@@ -1,0 +1,112 @@
+"""Masks in words of 32 bits: counting, looking up, finding runs."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Int, UInt32
+
+LANES = 32  # pixels of a word, and of a row of the triangular product
+
+
+def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
+  """Sum of all earlier entries.
+
+  Args:
+    counts: 0 .. 32 each.
+
+  Returns:
+    int32 [n].
+  """
+  (n,) = counts.shape
+  # The sums of 32 ** 2 entries and more would pass the integers of float32 on
+  # pages of 16 million pixels.
+  if n <= LANES**2:
+    return jnp.cumsum(counts) - counts
+  rows = jnp.pad(counts, (0, -n % LANES)).reshape(-1, LANES)
+  # A product with a triangle is several times faster than jnp.cumsum; float32
+  # at full precision is exact for these integers.
+  upper = jnp.triu(jnp.ones((LANES, LANES), jnp.float32), 1)
+  within = jnp.matmul(
+    rows.astype(jnp.float32), upper, precision=jax.lax.Precision.HIGHEST
+  ).astype(jnp.int32)  # [n / 32, 32]
+  before = exclusive_cumsum(rows.sum(1))
+  return (within + before[:, None]).reshape(-1)[:n]
+
+
+class Packed(NamedTuple):
+  """A mask in words of 32 bits; every row of pixels begins a new word.
+
+  Attributes:
+    words: the lowest bit is the leftmost pixel.
+    before: pixels of the mask before each word.
+    count: pixels of the mask.
+    shape: height and width, two Python ints.
+  """
+
+  words: UInt32[jax.Array, " m"]
+  before: Int[jax.Array, " m"]
+  count: Int[jax.Array, ""]
+  shape: tuple[int, ...]
+
+
+def pack(mask: Bool[jax.Array, "h w"]) -> Packed:
+  """Packs a mask and counts its pixels."""
+  h, w = mask.shape
+  lanes = jnp.pad(mask, ((0, 0), (0, -w % LANES))).reshape(-1, LANES)
+  bit = jnp.uint32(1) << jnp.arange(LANES, dtype=jnp.uint32)
+  words = jnp.where(lanes, bit, 0).sum(1, dtype=jnp.uint32)
+  # XLA would pack the words anew for each use.
+  return count_words(jax.lax.optimization_barrier(words), (h, w))
+
+
+def count_words(
+  words: UInt32[jax.Array, " m"], shape: tuple[int, ...]
+) -> Packed:
+  """A mask from its words; see `Packed`."""
+  counts = jax.lax.population_count(words).astype(jnp.int32)
+  return Packed(words, exclusive_cumsum(counts), counts.sum(), shape)
+
+
+def starts_of_runs(packed: Packed) -> Packed:
+  """The pixels of a mask that have none to their left."""
+  words = packed.words.reshape(packed.shape[0], -1)
+  carry = jnp.pad(words[:, :-1] >> (LANES - 1), ((0, 0), (1, 0)))
+  starts = jax.lax.optimization_barrier(words & ~((words << 1) | carry))
+  return count_words(starts.reshape(-1), packed.shape)
+
+
+def look_up(
+  packed: Packed, y: Int[jax.Array, "*p"], x: Int[jax.Array, "*p"]
+) -> tuple[Bool[jax.Array, "*p"], Int[jax.Array, "*p"]]:
+  """Whether pixels are in a mask, and how many come before them.
+
+  Args:
+    packed: the mask; all pixels asked for lie on its page.
+    y: rows of the pixels.
+    x: their columns.
+
+  Returns:
+    inside: whether a pixel is in the mask.
+    before: pixels of the mask before it, its place in the list of `compact`.
+  """
+  word = y * -(-packed.shape[1] // LANES) + x // LANES
+  bits, bit = packed.words[word], (x % LANES).astype(jnp.uint32)
+  below = bits & ((jnp.uint32(1) << bit) - 1)
+  before = jax.lax.population_count(below).astype(jnp.int32)
+  return (bits >> bit) % 2 > 0, packed.before[word] + before
+
+
+def nth_bit(
+  words: UInt32[jax.Array, " P"], number: Int[jax.Array, " P"]
+) -> Int[jax.Array, " P"]:
+  """Position of the set bit of a word that has `number` set bits below it."""
+  bit = jnp.zeros_like(number)
+  for half in (16, 8, 4, 2, 1):
+    low = jax.lax.population_count(words & jnp.uint32((1 << half) - 1))
+    low = low.astype(jnp.int32)
+    upper = number >= low
+    number = jnp.where(upper, number - low, number)
+    words = jnp.where(upper, words >> half, words)
+    bit += jnp.where(upper, half, 0)
+  return bit

@@ -1,0 +1,74 @@
+"""Duplicates: of two detections that cover each other only the better stays.
+
+The decode finds each object once on its energy plane; duplicates come from
+energy groups that saw the same object, or from two peaks of a large one.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from dwd_jax import boxes, structs
+
+_BLOCK = 256  # detections compared with all others at a time
+
+
+def suppress(found: structs.Detections, most_iou: float) -> structs.Detections:
+  """Drops detections that overlap a better one, whatever their classes.
+
+  Greedily, by falling score: a detection stays unless one that stays and comes
+  before it has an IoU above `most_iou` with it.
+
+  Args:
+    found: of one page, best first; K slots without the axis B.
+    most_iou: 0..1.
+
+  Returns:
+    The detections that stay, best first; the other slots are empty. `count`
+    falls by the number of detections dropped, so that it still exceeds K where
+    objects were lost for want of slots, unless as many were duplicates.
+  """
+  k = found.scores.shape[0]
+  keep = _stays(found.boxes_yxyx, found.valid, most_iou)
+  order = jnp.argsort(~keep, stable=True)
+  valid = jnp.arange(k) < keep.sum()
+  return structs.Detections(
+    boxes_yxyx=jnp.where(valid[:, None], found.boxes_yxyx[order], 0),
+    labels=jnp.where(valid, found.labels[order], 0),
+    scores=jnp.where(valid, found.scores[order], 0),
+    valid=valid,
+    count=found.count - (found.valid.sum() - keep.sum()).astype(jnp.int32),
+  )
+
+
+def _stays(boxes_yxyx, valid, most_iou):
+  """Which of the sorted boxes stay, a block at a time."""
+  k = valid.shape[0]
+  rest = -k % _BLOCK
+  padded = jnp.pad(boxes_yxyx, ((0, rest), (0, 0)))
+  number = jnp.arange(k + rest)
+
+  def block(i, keep):
+    first = i * _BLOCK
+    own = jax.lax.dynamic_slice(padded, (first, 0), (_BLOCK, 4))
+    mine = jax.lax.dynamic_slice(keep, (first,), (_BLOCK,))
+    within = boxes.pairwise_iou(own, own) > most_iou
+    later = number[:_BLOCK, None] < number[None, :_BLOCK]
+
+    def settle(state):
+      _, old = state
+      # Nobody who stays covers it: exact once nothing changes, because the
+      # first that is not settled depends on settled ones only.
+      return old, mine & ~(within & later & old[:, None]).any(0)
+
+    _, mine = jax.lax.while_loop(
+      lambda state: jnp.any(state[0] != state[1]), settle, (~mine, mine)
+    )
+    covered = boxes.pairwise_iou(own, padded) > most_iou  # [_BLOCK, k + rest]
+    after = number >= first + _BLOCK
+    keep &= ~((covered & mine[:, None]).any(0) & after)
+    return jax.lax.dynamic_update_slice(keep, mine, (first,))
+
+  # Valid slots come first, so blocks without any need no work.
+  blocks = (valid.sum() + _BLOCK - 1) // _BLOCK
+  keep = jnp.pad(valid, (0, rest))
+  return jax.lax.fori_loop(0, blocks, block, keep)[:k]
