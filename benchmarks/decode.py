@@ -3,6 +3,7 @@
 python -m benchmarks.decode [--json=FILE] [--repeats=7] [--parts=maps,logits]
 """
 
+import dataclasses
 import functools
 import statistics
 import sys
@@ -14,18 +15,20 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.spatial
 
 from benchmarks import common, decode_scenes, numpy_decode
 from dwd_jax.decode import config, levels, votes, watershed
-from dwd_jax.models import dwd
+from dwd_jax.models import dwd, refinenet
 
 _HW = (1344, 960)
 _COUNT = 1500
 _C = decode_scenes.NUM_CLASSES
 CFGS = {
   "threshold": config.DecodeConfig(
-    method="threshold", size="mean", class_vote="majority"
+    method="threshold",
+    energy_cutoff=10.0,
+    size="mean",
+    class_vote="majority",
   ),
   "watershed": config.DecodeConfig(),
 }
@@ -79,35 +82,6 @@ def peer_of_maps(cfg, host, page: int) -> numpy_decode.Found:
   )
 
 
-def check_equal(
-  found: Any, page: int, expected: numpy_decode.Found, others: float = 0.0
-) -> None:
-  """Raises unless both found the same objects.
-
-  Args:
-    found: our detections.
-    page: which of them.
-    expected: of the peer.
-    others: share of the objects that may differ, where rounding of the logits
-      tips the balance between two levels or classes of a pixel.
-  """
-  valid = np.asarray(found.valid[page])
-  boxes, labels = np.asarray(found.boxes_yxyx[page]), found.labels[page]
-  ours = np.column_stack((boxes, 100.0 * labels, found.scores[page]))[valid]
-  theirs = np.column_stack((expected[0], 100.0 * expected[1], expected[2]))
-  tree = scipy.spatial.cKDTree(theirs)
-  distance, partner = tree.query(ours, p=np.inf)
-  alone = (
-    (distance > (0.1 if others else 0.01)).sum()
-    + len(theirs)
-    - len(np.unique(partner))
-  )
-  if alone + abs(len(ours) - len(theirs)) > others * len(theirs):
-    raise ValueError(
-      f"{alone} of {len(ours)} objects are not among the peer's {len(theirs)}"
-    )
-
-
 def from_maps(repeats: int) -> list[dict[str, Any]]:
   """Energy levels, sizes and class ids are there already."""
   rows = []
@@ -123,7 +97,7 @@ def from_maps(repeats: int) -> list[dict[str, Any]]:
 
         found, expected = ours(), peer()
         for page in range(batch):
-          check_equal(found, page, expected[page])
+          numpy_decode.check_equal(found, page, expected[page])
         ours_s, peer_s = interleave(repeats, ours, peer)
         rows.append(
           {
@@ -141,22 +115,34 @@ def from_maps(repeats: int) -> list[dict[str, Any]]:
 
 
 def from_logits(repeats: int) -> list[dict[str, Any]]:
-  """Network outputs for us; dense class logits, or the outputs, for NumPy."""
+  """Network outputs for us; dense logits, or the outputs, for NumPy.
+
+  Dense logits are what a network with heads at full resolution gives: energy
+  and classes of every pixel, which the peer reduces to levels and classes.
+  """
   maps = decode_scenes.symbols(_HW, _COUNT, "fixed")
   outputs, head = decode_scenes.outputs(maps)
   size = (_HW[1], _HW[0])
-  dense = cv2.resize(np.asarray(outputs.class_features[0]) @ head, size)
+  dense = (
+    cv2.resize(np.asarray(outputs.energy_logits[0, :, :, 0]), size),
+    cv2.resize(np.asarray(outputs.class_features[0]) @ head, size),
+  )
   rows = []
-  for name, cfg in CFGS.items():
+  for name, base in CFGS.items():
+    # The likeliest class of a pixel has one vote: that is the dense argmax.
+    cfg = dataclasses.replace(base, class_vote="majority")
     on_device = jax.tree.map(jnp.asarray, (outputs, head))
     ours, stats = _compile(functools.partial(_decode_outputs, cfg), *on_device)
     given = functools.partial(peer_of_outputs, cfg, outputs, head, dense)
     resized = functools.partial(peer_of_outputs, cfg, outputs, head)
-    check_equal(ours(), 0, given(), 0.01)
+    numpy_decode.check_equal(ours(), 0, resized(), 0.01)
     ours_s, given_s, resized_s = interleave(repeats, ours, given, resized)
     rows.append(
       {
         "method": name,
+        # Upsampled logits and upsampled levels differ, the objects hardly.
+        "objects": int(ours().count[0]),
+        "objects_dense_logits": len(given()[1]),
         "ours_s": ours_s,
         "numpy_dense_logits_given_s": given_s,
         "numpy_same_outputs_s": resized_s,
@@ -183,34 +169,36 @@ def _decode_outputs(cfg, outputs, head):
   def size_fn(page, y, x, group):
     return jnp.asarray(dwd.sizes_at(outputs.log_sizes, page, y, x, group))
 
-  energy = levels.from_coarse_logits(
-    outputs.energy_logits, decode_scenes.STRIDE, cfg
-  )
+  energy = levels.from_logits(outputs.energy_logits, cfg)
+  energy = jnp.asarray(refinenet.upsample(energy, decode_scenes.STRIDE))
   return watershed.decode_levels(energy, size_fn, class_fn, cfg)
 
 
-def peer_of_outputs(
-  cfg, outputs, head, class_logits=None
-) -> numpy_decode.Found:
+def peer_of_outputs(cfg, outputs, head, dense=None) -> numpy_decode.Found:
   """NumPy and OpenCV on the first page of network outputs at stride 4.
 
   Args:
     cfg: settings of the decode.
     outputs: `structs.Predictions` on the host.
     head: [F, C], of the classes.
-    class_logits: [H, W, C] if they are there already.
+    dense: energy logits [H, W, E] and class logits [H, W, C], if they are
+      there already.
   """
   size = tuple(
     decode_scenes.STRIDE * side for side in outputs.energy_logits.shape[2:0:-1]
   )
-  if class_logits is None:
+  if dense is None:
+    logits = outputs.energy_logits[0, :, :, 0]
     class_logits = cv2.resize(outputs.class_features[0] @ head, size)
-  logits = cv2.resize(outputs.energy_logits[0, :, :, 0], size)
+  else:
+    logits, class_logits = dense
   energy = (
     numpy_decode.expected_levels(logits)
     if cfg.mean_energy
     else logits.argmax(-1).astype(np.float32)
   )
+  if dense is None:
+    energy = cv2.resize(energy, size)
   hw = np.exp(cv2.resize(outputs.log_sizes[0, :, :, 0], size)).reshape(-1, 2)
   class_logits = class_logits.reshape(-1, class_logits.shape[-1])
   if cfg.class_vote == "majority":

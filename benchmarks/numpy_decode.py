@@ -6,9 +6,11 @@ cutoff, sums are bincounts. Gives the same boxes, labels and scores as
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
+import scipy.spatial
 from jaxtyping import Float
 
 from dwd_jax.decode import config as config_lib
@@ -242,3 +244,32 @@ def _vote(rows, kept, peaks, stride, class_fn, num_classes, cfg):
     ).reshape(len(kept), num_classes)
   labels = votes.argmax(1)
   return labels, votes[np.arange(len(kept)), labels] / total
+
+
+def check_equal(
+  found: Any, page: int, expected: Found, others: float = 0.0
+) -> None:
+  """Raises unless both found the same objects.
+
+  Args:
+    found: our detections.
+    page: which of them.
+    expected: of the peer.
+    others: share of the objects that may differ, where rounding of the logits
+      tips the balance between two levels or classes of a pixel.
+  """
+  valid = np.asarray(found.valid[page])
+  boxes, labels = np.asarray(found.boxes_yxyx[page]), found.labels[page]
+  ours = np.column_stack((boxes, 100.0 * labels, found.scores[page]))[valid]
+  theirs = np.column_stack((expected[0], 100.0 * expected[1], expected[2]))
+  tree = scipy.spatial.KDTree(theirs)
+  distance, partner = tree.query(ours, p=np.inf)
+  alone = (
+    (distance > (0.1 if others else 0.01)).sum()
+    + len(theirs)
+    - len(np.unique(partner))
+  )
+  if alone + abs(len(ours) - len(theirs)) > others * len(theirs):
+    raise ValueError(
+      f"{alone} of {len(ours)} objects are not among the peer's {len(theirs)}"
+    )

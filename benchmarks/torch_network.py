@@ -4,6 +4,9 @@ The only module, beside its users among the benchmarks, that needs PyTorch
 (`pip install dwd_jax[torch]`).
 """
 
+# PyTorch is an optional extra.
+# pyright: reportMissingImports=false
+
 from collections.abc import Mapping
 from typing import Any
 

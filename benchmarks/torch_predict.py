@@ -1,5 +1,8 @@
 """PyTorch and the NumPy decode as the peer of `benchmarks.predict`."""
 
+# PyTorch is an optional extra.
+# pyright: reportMissingImports=false
+
 import copy
 import os
 from typing import Any
@@ -18,7 +21,6 @@ from dwd_jax.structs import PageBoxes, Predictions
 _MAPS_CLOSE = 1e-3  # of the largest absolute value of a map
 _AGREE = 0.99  # of the detections, with the same class
 _MATCH_IOU = 0.95
-_ROWS = 64
 _SCORES_CLOSE = 0.01
 
 
@@ -48,12 +50,10 @@ class Peer:
     energy, sizes, features = maps
     if self._truth:
       energy, sizes = energy + self._truth[0], sizes + self._truth[1]
-    logits = torch_network.upsample(energy, dwd.STRIDE)
-    logits = logits[0].permute(1, 2, 0)  # contiguous, as channels are last
+    logits = energy[0].permute(1, 2, 0)  # contiguous, as channels are last
     level = torch.arange(logits.shape[-1], dtype=logits.dtype)
-    # A few rows at a time stay in the caches.
-    parts = [rows.softmax(-1) @ level for rows in logits.split(_ROWS)]
-    levels = torch.cat(parts).numpy()
+    levels = (logits.softmax(-1) @ level)[None, None]
+    levels = torch_network.upsample(levels, dwd.STRIDE)[0, 0].numpy()
     width = levels.shape[1]
     sizes, features = sizes[0].permute(1, 2, 0), features[0].permute(1, 2, 0)
 

@@ -19,6 +19,7 @@ from dwd_jax.decode import watershed
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import compiling, dwd
+from dwd_jax.models.refinenet import upsample
 from dwd_jax.pages import assemble, fusion, tiling
 from dwd_jax.pages.assemble import PagePrediction
 from dwd_jax.pages.config import DEFAULT, PredictConfig
@@ -74,9 +75,8 @@ def _predict_fn(
     def size_fn(page, y, x, group):
       return jnp.asarray(dwd.sizes_at(predictions.log_sizes, page, y, x, group))
 
-    levels = levels_lib.from_coarse_logits(
-      predictions.energy_logits, dwd.STRIDE, decode_cfg
-    )
+    levels = levels_lib.from_logits(predictions.energy_logits, decode_cfg)
+    levels = jnp.asarray(upsample(levels, dwd.STRIDE))  # [B, H, W, G]
     found = watershed.decode_levels(levels, size_fn, class_fn, decode_cfg)
     return found, levels
 

@@ -51,8 +51,9 @@ def measure_components(
   places, sums, highest = _sum_components(
     components, slot_of, levels, size_fn, cfg
   )
-  y = _mean_coordinate(*places[:2], area[rows], cfg.legacy)
-  x = _mean_coordinate(*places[2:], area[rows], cfg.legacy)
+  y_high, y_low, x_high, x_low = places
+  y = _mean_coordinate(y_high, y_low, area[rows], cfg.legacy)
+  x = _mean_coordinate(x_high, x_low, area[rows], cfg.legacy)
   mean = jnp.stack(sums[1:], 1) / jnp.maximum(sums[0], 1e-6)[:, None]
   return objects.Objects(
     rows=rows,

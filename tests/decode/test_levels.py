@@ -1,57 +1,38 @@
-"""Levels from coarse logits equal those of upsampled ones where it matters."""
+"""Energy levels from logits."""
 
 import jax
 import numpy as np
 import pytest
 
-from dwd_jax.decode import basins, config, levels
-from dwd_jax.models import refinenet
-
-_HW = (9, 13)
+from dwd_jax.decode import config, levels
 
 
-def _logits(seed):
-  """Mostly background with some random cells, two pages, two groups."""
-  rng = np.random.default_rng(seed)
-  shape = (2, *_HW, 2, 20)
-  logits = rng.normal(0, 1, shape).astype(np.float32)
-  likely = rng.integers(1, 20, shape[:-1])
-  likely[rng.random(shape[:-1]) < 0.8] = 0
-  return logits + 9 * (likely[..., None] == np.arange(20)).astype(np.float32)
+@pytest.mark.parametrize(
+  ("settings", "expected"),
+  [
+    pytest.param({}, (0 * 1 + 1 * 2 + 2 * 5) / 8, id="watershed: the mean"),
+    pytest.param({"method": "threshold"}, 2.0, id="threshold: the likeliest"),
+    pytest.param({"energy": "argmax"}, 2.0, id="the likeliest if asked for"),
+    pytest.param(
+      {"method": "threshold", "energy": "expectation"},
+      (0 * 1 + 1 * 2 + 2 * 5) / 8,
+      id="the mean if asked for",
+    ),
+  ],
+)
+@pytest.mark.parametrize("shift", [0.0, 500.0, -500.0])
+def test_levels_by_hand(settings, expected, shift):
+  logits = np.log([[1.0, 2.0, 5.0]]).astype(np.float32) + np.float32(shift)
+  cfg = config.DecodeConfig(
+    num_energy_levels=3, energy_cutoff=1.0, min_seed_level=1.0, **settings
+  )
+  np.testing.assert_allclose(
+    levels.from_logits(logits, cfg), [expected], rtol=1e-4
+  )
 
 
-@pytest.mark.parametrize("energy", ["expectation", "argmax"])
-@pytest.mark.parametrize("smooth", [0, 1, 3])
-@pytest.mark.parametrize("cutoff", [1.0, 10.0])
-def test_equals_dense_evaluation(energy, smooth, cutoff):
-  cfg = config.DecodeConfig(energy=energy, smooth=smooth, energy_cutoff=cutoff)
-  logits = _logits(seed=int(10 * cutoff + smooth))
-  dense = levels.from_logits(refinenet.upsample(logits, 4), cfg)
-  sparse = levels.from_coarse_logits(logits, 4, cfg)
-  filtered = jax.vmap(
-    jax.vmap(lambda x: basins.smooth(x, smooth), 2, 2)
-  )  # over pages, then groups
-  dense, sparse = np.asarray(filtered(dense)), np.asarray(filtered(sparse))
-  matters = dense > cutoff + 1e-4
-  assert 0 < matters.mean() < 1
-  np.testing.assert_allclose(sparse[matters], dense[matters], atol=1e-3)
-  assert (sparse[dense < cutoff - 1e-4] <= cutoff).all()
-
-
-def test_background_is_not_evaluated():
-  logits = np.zeros((1, *_HW, 1, 20), np.float32)
-  logits[..., 0] = 9
-  logits[0, 4, 4, 0, 15] = 30
-  found = levels.from_coarse_logits(logits, 4, config.DecodeConfig(smooth=0))
-  found = np.asarray(found[0, :, :, 0])
-  assert found.max() > 14
-  assert not found[:14].any() and not found[:, 22:].any()
-
-
-def test_logits_that_are_not_finite_hide_nothing_else():
-  cfg = config.DecodeConfig(smooth=0)
-  logits = _logits(seed=0)
-  clean = np.asarray(levels.from_coarse_logits(logits, 4, cfg))
-  logits[:, :2] = np.nan
-  spoilt = np.asarray(levels.from_coarse_logits(logits, 4, cfg))
-  np.testing.assert_array_equal(spoilt[:, 16:], clean[:, 16:])
+def test_the_mean_is_that_of_the_softmax():
+  logits = np.random.default_rng(0).normal(0, 3, (2, 5, 4, 3, 20))
+  expected = jax.nn.softmax(logits.astype(np.float32)) @ np.arange(20.0)
+  found = levels.from_logits(logits, config.DecodeConfig())
+  np.testing.assert_allclose(found, expected, rtol=1e-4)
