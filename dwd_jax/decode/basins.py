@@ -15,8 +15,7 @@ from jaxtyping import Float
 
 from dwd_jax.decode import bits, foreground, segments
 
-_AHEAD = ((0, 1), (1, -1), (1, 0), (1, 1))  # each pair of neighbours once
-_AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), *_AHEAD)
+_AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # raster order
 # Rounds of merging; usually two or three. Only passes that rise in a long row
 # while their peaks fall would need more.
 _MAX_ROUNDS = 64
@@ -55,13 +54,14 @@ def find_basins(
       have no pixels.
     passes: level of the highest pass to another basin; -inf where none is.
   """
-  places = foreground.first_numbers(pixels.count, pixels.indices.shape[0])
+  places = foreground.first_numbers(pixels.count, pixels.room)
   uphill = _steepest(levels, mask, pixels)
   peaks = foreground.jump_pointers(uphill, places)
-  roots = foreground.select(places, lambda at: peaks[at] == at)
-  number = segments.number(roots)
-  rows = foreground.map_chunks(places, lambda _, peak: number[peak], peaks)
-  seeds = pixels.indices[roots.indices[:most]]
+  roots = foreground.mark(places, lambda at, peak: peak == at, peaks)
+  rows = foreground.map_chunks(
+    places, lambda _, peak: bits.rank(roots, peak), peaks
+  )
+  seeds = pixels.indices[foreground.compact(roots, most).indices]
   basins = segments.Segments(rows, seeds, roots.count, pixels, mask)
   return _merge(basins, levels, min_depth)
 
@@ -79,7 +79,7 @@ def _steepest(levels, mask, pixels):
     y, x = at // w, at % w
     best = jnp.full(at.shape, -jnp.inf, levels.dtype)
     highest = at
-    for dy, dx in sorted((*_AROUND, (0, 0))):  # raster order
+    for dy, dx in _AROUND:
       ok = (y + dy >= 0) & (y + dy < h) & (x + dx >= 0) & (x + dx < w)
       to = jnp.where(ok, at + (dy * w + dx), at)
       higher = ok & (level[to] > best)
@@ -107,59 +107,65 @@ class _Graph(NamedTuple):
   peak: Float[jax.Array, " T"]
 
 
-def _pairs(basins, at, row):
-  """Neighbours ahead of the pixels `at`: index, basin, whether another one."""
+def _ahead(basins, place, at):
+  """Neighbours to the right of and below the pixels `at`: index, basin, ok.
+
+  The list is in raster order: a right neighbour is the next entry, those below
+  are among three entries in a row.
+  """
   h, w = basins.mask.shape
-  last = basins.rows.shape[0] - 1
   y, x = at // w, at % w
-  for dy, dx in _AHEAD:
-    on_page = (y + dy < h) & (x + dx >= 0) & (x + dx < w)
-    to = jnp.where(on_page, at + (dy * w + dx), 0)
-    inside, place = bits.look_up(basins.mask, to // w, to % w)
-    other = basins.rows[jnp.minimum(place, last)]
-    yield to, other, on_page & inside & (other != row)
+  below = jnp.minimum(y + 1, h - 1), jnp.maximum(x - 1, 0)
+  (_, first), last = bits.look_up(basins.mask, *below), basins.pixels.room - 1
+  for dy, entry in ((0, place + 1), *((1, first + i) for i in range(3))):
+    number = jnp.minimum(entry, last)
+    to = basins.pixels.indices[number]
+    dx = to - at - dy * w
+    ok = (entry < basins.pixels.count) & (y + dy < h) & (x + dx < w)
+    yield to, basins.rows[number], ok & (jnp.abs(dx) <= 1)
 
 
 def _edges(graph, owner, place, live):
-  """Merged basins on both sides of each pass, and its height."""
+  """Where pixels touch other merged basins: whether, which, height."""
   basins, level = graph.basins, graph.level
-  at, row = basins.pixels.indices[place], basins.rows[place]
-  for to, other, ok in _pairs(basins, at, row):
-    one, two = owner[row], owner[other]
-    yield live & ok & (one != two), one, two, jnp.minimum(level[at], level[to])
+  at = basins.pixels.indices[place]
+  one = owner[basins.rows[place]]
+  for to, row, ok in _ahead(basins, place, at):
+    two = owner[row]
+    yield live & ok & (one != two), two, jnp.minimum(level[at], level[to])
 
 
 def _find_passes(graph, owner):
   """Height of the highest pass out of each merged basin; -inf if none."""
-  size = owner.shape[0]
+  size, low = owner.shape[0], jnp.array(-jnp.inf, graph.level.dtype)
 
-  def step(passes, at, live):
-    for ok, one, two, height in _edges(graph, owner, at, live):
-      for row in (one, two):
-        place = foreground.drop_unless(ok, row, size)
-        passes = passes.at[place].max(height, mode="drop")
-    return passes
+  def step(passes, place, live):
+    highest = jnp.full(place.shape, low)
+    for ok, two, height in _edges(graph, owner, place, live):
+      to = foreground.drop_unless(ok, two, size)
+      passes = passes.at[to].max(height, mode="drop")
+      highest = jnp.maximum(highest, jnp.where(ok, height, low))
+    return passes.at[owner[graph.basins.rows[place]]].max(highest)
 
-  low = jnp.full(size, -jnp.inf, graph.level.dtype)
-  return foreground.for_chunks(graph.border, step, low)
+  return foreground.for_chunks(graph.border, step, jnp.full(size, low))
 
 
 def _join_higher(graph, owner, passes, min_depth):
   """Points shallow basins at a higher one across their highest pass."""
   size, peak = owner.shape[0], graph.peak
+  depth = peak - passes
+  way_out = jnp.where((depth < min_depth) | (depth <= 0), passes, jnp.inf)
 
-  def step(partner, at, live):
-    for ok, one, two, height in _edges(graph, owner, at, live):
-      for low, high in ((one, two), (two, one)):
-        depth = peak[low] - height
-        join = ok & (height == passes[low])
-        join &= (depth < min_depth) | (depth <= 0)
-        # Rows are in raster order: of equal peaks the first is the higher.
-        tie = (peak[high] == peak[low]) & (high < low)
-        join &= (peak[high] > peak[low]) | tie
-        place = foreground.drop_unless(join, low, size)
-        # Several may qualify; any will do, the largest is reproducible.
-        partner = partner.at[place].max(high, mode="drop")
+  def step(partner, place, live):
+    one = owner[graph.basins.rows[place]]
+    for ok, two, height in _edges(graph, owner, place, live):
+      # Rows are in raster order: of equal peaks the first is the higher.
+      tie = (peak[two] == peak[one]) & (two < one)
+      up = (peak[two] > peak[one]) | tie
+      low, high = jnp.where(up, one, two), jnp.where(up, two, one)
+      # Several may qualify; any will do, the largest is reproducible.
+      to = foreground.drop_unless(ok & (height == way_out[low]), low, size)
+      partner = partner.at[to].max(high, mode="drop")
     return partner
 
   nobody = jnp.full(size, -1, jnp.int32)
@@ -172,11 +178,13 @@ def _merge(basins, levels, min_depth):
   size, level = basins.seeds.shape[0], levels.reshape(-1)
   places = foreground.first_numbers(basins.pixels.count, basins.rows.shape[0])
 
-  def on_border(place):
-    at, row = basins.pixels.indices[place], basins.rows[place]
-    return jnp.stack([ok for *_, ok in _pairs(basins, at, row)]).any(0)
+  def on_border(place, at, row):
+    ahead = _ahead(basins, place, at)
+    return jnp.stack([ok & (other != row) for _, other, ok in ahead]).any(0)
 
-  border = foreground.select(places, on_border)
+  border = foreground.compact(
+    foreground.mark(places, on_border, basins.pixels.indices, basins.rows)
+  )
   graph = _Graph(basins, border, level, level[basins.seeds])
 
   def round_(state):
@@ -184,7 +192,10 @@ def _merge(basins, levels, min_depth):
     joined = _join_higher(graph, owner, passes, min_depth)
     changed = jnp.any(joined != owner)
     joined = foreground.jump_pointers(joined, basins.numbers())
-    return joined, _find_passes(graph, joined), changed, i + 1
+    passes = jax.lax.cond(
+      changed, lambda: _find_passes(graph, joined), lambda: passes
+    )
+    return joined, passes, changed, i + 1
 
   def unfinished(state):
     return state[2] & (state[3] < _MAX_ROUNDS)

@@ -53,11 +53,16 @@ class Packed(NamedTuple):
 def pack(mask: Bool[jax.Array, "h w"]) -> Packed:
   """Packs a mask and counts its pixels."""
   h, w = mask.shape
-  lanes = jnp.pad(mask, ((0, 0), (0, -w % LANES))).reshape(-1, LANES)
-  bit = jnp.uint32(1) << jnp.arange(LANES, dtype=jnp.uint32)
-  words = jnp.where(lanes, bit, 0).sum(1, dtype=jnp.uint32)
+  words = to_words(jnp.pad(mask, ((0, 0), (0, -w % LANES))).reshape(-1))
   # XLA would pack the words anew for each use.
   return count_words(jax.lax.optimization_barrier(words), (h, w))
+
+
+def to_words(mask: Bool[jax.Array, " n"]) -> UInt32[jax.Array, " m"]:
+  """Words of 32 entries; n is a multiple of 32."""
+  bit = jnp.uint32(1) << jnp.arange(LANES, dtype=jnp.uint32)
+  lanes = mask.reshape(-1, LANES)
+  return jnp.where(lanes, bit, 0).sum(1, dtype=jnp.uint32)
 
 
 def count_words(
@@ -95,6 +100,11 @@ def look_up(
   below = bits & ((jnp.uint32(1) << bit) - 1)
   before = jax.lax.population_count(below).astype(jnp.int32)
   return (bits >> bit) % 2 > 0, packed.before[word] + before
+
+
+def rank(marked: Packed, number: Int[jax.Array, "*p"]) -> Int[jax.Array, "*p"]:
+  """How many entries of a mask of one row come before others."""
+  return look_up(marked, jnp.zeros_like(number), number)[1]
 
 
 def nth_bit(

@@ -54,15 +54,16 @@ def find_components(
   h, w = mask.shape
   runs = _find_runs(mask, min(pixels.indices.shape[0], h * ((w + 1) // 2)))
   parent = _union(runs)
-  roots = foreground.select(runs.numbers(), lambda run: parent[run] == run)
-  number = segments.number(roots)
+  roots = foreground.mark(
+    runs.numbers(), lambda run, parent: parent == run, parent
+  )
   row = foreground.map_chunks(
-    runs.numbers(), lambda _, parent: number[parent], parent
+    runs.numbers(), lambda _, parent: bits.rank(roots, parent), parent
   )
   rows = foreground.map_chunks(
     pixels, lambda at: row[_run_at(runs.starts, at // w, at % w)]
   )
-  seeds = runs.first.indices[roots.indices[:most]]
+  seeds = runs.first.indices[foreground.compact(roots, most).indices]
   return segments.Segments(rows, seeds, roots.count, pixels, mask)
 
 
@@ -135,13 +136,11 @@ def _find_runs(mask, room):
 
   parent = foreground.for_chunks(numbers, hang, parent, beside=(below,))
 
-  def is_edge(run):
-    to = below[run]
+  def is_edge(run, to):
     return (to < none) & (parent[jnp.minimum(to, none - 1)] != run)
 
-  return _Runs(
-    starts, first, parent, below, foreground.select(numbers, is_edge)
-  )
+  edges = foreground.compact(foreground.mark(numbers, is_edge, below))
+  return _Runs(starts, first, parent, below, edges)
 
 
 def _union(runs):

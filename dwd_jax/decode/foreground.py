@@ -147,29 +147,31 @@ def map_chunks(
   return jax.lax.fori_loop(0, steps, body, column)
 
 
-def select(
-  pixels: PixelList | Numbers, keep: Callable[[jax.Array], jax.Array]
-) -> PixelList:
-  """The entries of a list that pass a test, in order.
+def mark(
+  numbers: Numbers, keep: Callable[..., jax.Array], *beside: jax.Array
+) -> bits.Packed:
+  """Which numbers pass a test, as a mask of one row.
+
+  `bits.rank` counts the marked ones before a number, `compact` lists them.
 
   Args:
-    pixels: what to choose from.
-    keep: indices [CHUNK] -> bool [CHUNK].
+    numbers: to test.
+    keep: numbers [CHUNK], and the parts of the columns `beside`, -> bool
+      [CHUNK].
+    *beside: columns as long as the list.
   """
 
-  def step(chosen, at, live):
-    return _append(chosen, at, live & keep(at))
+  def body(i, words):
+    at = numbers.part(i * CHUNK, CHUNK)
+    parts = (jax.lax.dynamic_slice(x, (i * CHUNK,), (CHUNK,)) for x in beside)
+    new = bits.to_words(keep(at, *parts) & (at < numbers.count))
+    start = (i * (CHUNK // bits.LANES),)
+    return jax.lax.dynamic_update_slice(words, new, start)
 
-  empty = PixelList(jnp.zeros(pixels.room, jnp.int32), jnp.int32(0))
-  return for_chunks(pixels, step, empty)
-
-
-def _append(chosen, at, keep):
-  """Adds the indices `at` that are kept to the end of a list."""
-  place = chosen.count + bits.exclusive_cumsum(keep.astype(jnp.int32))
-  place = drop_unless(keep, place, chosen.indices.shape[0])
-  indices = chosen.indices.at[place].set(at, mode="drop")
-  return PixelList(indices, chosen.count + keep.sum(dtype=jnp.int32))
+  steps = (numbers.count + CHUNK - 1) // CHUNK
+  words = jnp.zeros(numbers.room // bits.LANES, jnp.uint32)
+  words = jax.lax.fori_loop(0, steps, body, words)
+  return bits.count_words(words, (1, numbers.room))
 
 
 def drop_unless(live: jax.Array, index: jax.Array, size: int) -> jax.Array:
@@ -178,31 +180,33 @@ def drop_unless(live: jax.Array, index: jax.Array, size: int) -> jax.Array:
 
 
 def jump_pointers(
-  parent: Int[jax.Array, " n"], pixels: PixelList | Numbers
+  parent: Int[jax.Array, " n"], numbers: Numbers
 ) -> Int[jax.Array, " n"]:
-  """Points every listed entry at the root of its tree.
+  """Points every entry at the root of its tree.
 
   Pointers double at each sweep, so the number of sweeps is the logarithm of
   the longest path.
 
   Args:
-    parent: index of the parent; a root is its own parent.
-    pixels: entries to follow.
+    parent: number of the parent; a root is its own parent.
+    numbers: entries in use; n must be their room.
 
   Returns:
     New `parent`.
   """
-  n = parent.shape[0]
 
-  def step(state, at, live):
+  def step(i, state):
     parent, changed = state
+    at = numbers.part(i * CHUNK, CHUNK)
+    # A slice instead: XLA would copy the whole column for every chunk.
     old = parent[at]
-    new = parent[old]
-    parent = parent.at[drop_unless(live, at, n)].set(new, mode="drop")
-    return parent, changed | jnp.any(live & (new != old))
+    new = jnp.where(at < numbers.count, parent[old], old)
+    parent = jax.lax.dynamic_update_slice(parent, new, (i * CHUNK,))
+    return parent, changed | jnp.any(new != old)
 
   def sweep(state):
-    return for_chunks(pixels, step, (state[0], jnp.array(False)))
+    steps = (numbers.count + CHUNK - 1) // CHUNK
+    return jax.lax.fori_loop(0, steps, step, (state[0], jnp.array(False)))
 
   return jax.lax.while_loop(
     lambda state: state[1], sweep, (parent, jnp.array(True))

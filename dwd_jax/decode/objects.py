@@ -57,7 +57,7 @@ def choose_rows(
     count: objects that count.
   """
   k = cfg.max_detections
-  kept = foreground.select(parts.numbers(), keep)
+  kept = foreground.compact(foreground.mark(parts.numbers(), keep))
   room = kept.indices.shape[0]
 
   def all_of_them():

@@ -39,26 +39,3 @@ def most_objects(shape: tuple[int, ...]) -> int:
   Roots of two objects are never in one 2 x 2 block, where they would touch.
   """
   return ((shape[0] + 1) // 2) * ((shape[1] + 1) // 2)
-
-
-def number(roots: foreground.PixelList) -> Int[jax.Array, " room"]:
-  """Numbers objects in the order of their roots.
-
-  Args:
-    roots: entries of a list that are roots.
-
-  Returns:
-    The number of each root, where it stands in that list; else 0.
-  """
-  room = roots.indices.shape[0]
-
-  def step(numbers, at, live, root):
-    place = foreground.drop_unless(live, root, room)
-    return numbers.at[place].set(at, mode="drop")
-
-  return foreground.for_chunks(
-    foreground.first_numbers(roots.count, room),
-    step,
-    jnp.zeros(room, jnp.int32),
-    beside=(roots.indices,),
-  )

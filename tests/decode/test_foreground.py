@@ -52,14 +52,24 @@ def test_compact_lists_the_true_entries_in_order(density):
   )
 
 
-def test_select_keeps_the_order():
-  mask = np.random.default_rng(0).random(30_000) < 0.7
-  chosen = foreground.select(
-    foreground.compact(bits.pack(jnp.asarray(mask)[None])),
-    lambda at: at % 3 == 1,
+@pytest.mark.parametrize("count", [0, 1, 8192, 30_000])
+def test_marked_numbers_are_ranked_and_listed(count):
+  column = np.random.default_rng(0).integers(0, 3, 32_768).astype(np.int32)
+  marked = foreground.mark(
+    foreground.first_numbers(count, 30_000),
+    lambda at, value: (at % 5 > 0) & (value > 0),
+    jnp.asarray(column),
   )
-  expected = [i for i in np.flatnonzero(mask) if i % 3 == 1]
-  np.testing.assert_array_equal(chosen.indices[: chosen.count], expected)
+  number = np.arange(count)
+  wanted = (number % 5 > 0) & (column[:count] > 0)
+  listed = foreground.compact(marked)
+  assert marked.count == listed.count == wanted.sum()
+  np.testing.assert_array_equal(
+    listed.indices[: listed.count], np.flatnonzero(wanted)
+  )
+  np.testing.assert_array_equal(
+    bits.rank(marked, jnp.asarray(number)), np.cumsum(wanted) - wanted
+  )
 
 
 def test_for_chunks_visits_each_entry_once():
@@ -77,15 +87,15 @@ def test_for_chunks_visits_each_entry_once():
 
 
 def test_jump_pointers_ends_at_roots_of_long_chains():
-  n = 50_000
+  n, room = 50_000, 57_344
   order = np.random.default_rng(2).permutation(n)
-  parent = np.empty(n, np.int32)
+  parent = np.roll(np.arange(room, dtype=np.int32), 1)  # a cycle after n
   parent[order[1:]] = order[:-1]  # two chains of 30,000 and 20,000 pixels
   parent[order[0]], parent[order[30_000]] = order[0], order[30_000]
   roots = foreground.jump_pointers(
-    jnp.asarray(parent), foreground.first_numbers(n, n)
+    jnp.asarray(parent), foreground.first_numbers(n, room)
   )
   expected = np.empty(n, np.int32)
   expected[order[:30_000]] = order[0]
   expected[order[30_000:]] = order[30_000]
-  np.testing.assert_array_equal(roots, expected)
+  np.testing.assert_array_equal(roots[:n], expected)
