@@ -26,10 +26,28 @@ def smooth(
 ) -> Float[jax.Array, "h w"]:
   """Applies a 3 x 3 binomial filter `passes` times; edges are repeated."""
   for _ in range(passes):
-    p = jnp.pad(levels, 1, mode="edge")
-    p = (p[:-2] + 2 * p[1:-1] + p[2:]) / 4
-    levels = (p[:, :-2] + 2 * p[:, 1:-1] + p[:, 2:]) / 4
+    for axis in (0, 1):
+      levels = _blur(levels, axis)
   return levels
+
+
+def _blur(x, axis):
+  """Binomial filter along an axis, without padding: less memory to touch."""
+  n = x.shape[axis]
+  if n == 1:
+    return x
+
+  def part(start, stop):
+    return jax.lax.slice_in_dim(x, start, stop, axis=axis)
+
+  first, last = part(0, 1), part(n - 1, n)
+  parts = (
+    (first + 2 * first + part(1, 2)) / 4,
+    (part(0, n - 2) + 2 * part(1, n - 1) + part(2, n)) / 4,
+    (part(n - 2, n - 1) + 2 * last + last) / 4,
+  )
+  # XLA would compute the first axis anew for each use by the second.
+  return jax.lax.optimization_barrier(jnp.concatenate(parts, axis))
 
 
 def find_basins(
