@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import pathlib
 import platform
 import statistics
@@ -94,6 +95,7 @@ def report(results: dict[str, Any], path: str) -> None:
       "machine": platform.machine(),
       "python": platform.python_version(),
       "jax": jax.__version__,
+      "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
       **results,
     },
     indent=2,

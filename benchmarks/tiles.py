@@ -118,7 +118,12 @@ def main() -> None:
       raise InputError(f"{path}: no such image; check --images")
     ink = images.decode_page(path.read_bytes(), path.name)
     pages.append(PageImage(path.name, ink, args.scale))
-  results: dict[str, Any] = {"pages": [page.filename for page in pages]}
+  results: dict[str, Any] = {
+    "benchmark": "tiles",
+    "scale": args.scale,
+    "tile_mpx": args.tile_mpx,
+    "pages": [page.filename for page in pages],
+  }
   if args.big:
     # First, so that the peak is its own.
     width, height = map(int, args.big.split("x"))

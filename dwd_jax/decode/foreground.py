@@ -14,7 +14,38 @@ from jaxtyping import Int
 
 from dwd_jax.decode import bits
 
-CHUNK = 8192  # pixels per step of a loop
+CHUNK = 8192  # rooms of lists are multiples of this
+# Entries per step of a loop. On CPUs what stays in the cache; elsewhere a step
+# has its price, so that most lists are done in one.
+_STEP, _STEP_ELSEWHERE = CHUNK, 32 * CHUNK
+
+
+def most_at_once() -> int:
+  """Most entries per step on this backend."""
+  return _STEP if jax.default_backend() == "cpu" else _STEP_ELSEWHERE
+
+
+def _rounded(room: int) -> int:
+  """The room of a list that can be walked over in equal steps."""
+  room = max(room + -room % CHUNK, CHUNK)
+  return room + -room % min(room, most_at_once())
+
+
+def _in_steps(
+  room: int,
+  used: jax.Array,
+  body: Callable[..., Any],
+  state: Any,
+  most: int | None = None,
+) -> Any:
+  """Runs `body(start, length, state)` over the used part of a list."""
+  length = min(room, most or most_at_once())
+  if length == room:  # no loop: it would ask the host how often to run
+    return body(0, length, state)
+  steps = (jnp.minimum(used, room) + length - 1) // length
+  return jax.lax.fori_loop(
+    0, steps, lambda i, state: body(i * length, length, state), state
+  )
 
 
 class PixelList(NamedTuple):
@@ -29,7 +60,7 @@ class PixelList(NamedTuple):
   indices: Int[jax.Array, " room"]
   count: Int[jax.Array, ""]
 
-  def part(self, start: jax.Array, length: int) -> jax.Array:
+  def part(self, start: jax.Array | int, length: int) -> jax.Array:
     """Some entries."""
     return jax.lax.dynamic_slice(self.indices, (start,), (length,))
 
@@ -50,14 +81,14 @@ class Numbers(NamedTuple):
   count: Int[jax.Array, ""]
   room: int
 
-  def part(self, start: jax.Array, length: int) -> jax.Array:
+  def part(self, start: jax.Array | int, length: int) -> jax.Array:
     """Some entries."""
     return start + jnp.arange(length, dtype=jnp.int32)
 
 
 def first_numbers(count: jax.Array | int, room: int) -> Numbers:
   """The list 0, 1, ... count - 1 with space for at least `room` entries."""
-  return Numbers(jnp.int32(count), room + -room % CHUNK)
+  return Numbers(jnp.int32(count), _rounded(room))
 
 
 def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
@@ -70,8 +101,7 @@ def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
     room: most pixels listed; None = all.
   """
   words, before, count, (h, w) = packed
-  room = h * w if room is None else room
-  room += -room % CHUNK
+  room = _rounded(h * w if room is None else room)
   # The number of a word, where its entries begin in the list.
   place = drop_unless(words > 0, before, room)
   word_at = jnp.zeros(room, jnp.int32)
@@ -79,72 +109,72 @@ def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
   word_at = word_at.at[place].set(number, mode="drop")
   in_row = -(-w // bits.LANES)
 
-  def body(i, state):
+  def body(start, length, state):
     indices, word = state  # `indices` still holds `word_at` from here on
-    word = (
-      jax.lax.dynamic_slice(indices, (i * CHUNK,), (CHUNK,)).at[0].max(word)
-    )
+    word = jax.lax.dynamic_slice(indices, (start,), (length,)).at[0].max(word)
     word = jax.lax.cummax(word)
-    place = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)
+    place = start + jnp.arange(length, dtype=jnp.int32)
     bit = bits.nth_bit(words[word], place - before[word])
     at = word // in_row * w + word % in_row * bits.LANES + bit
     at = jnp.minimum(at, h * w - 1)
-    indices = jax.lax.dynamic_update_slice(indices, at, (i * CHUNK,))
+    indices = jax.lax.dynamic_update_slice(indices, at, (start,))
     return indices, word[-1]
 
-  steps = (jnp.minimum(count, room) + CHUNK - 1) // CHUNK
   start = (word_at, jnp.int32(0))
-  return PixelList(jax.lax.fori_loop(0, steps, body, start)[0], count)
+  return PixelList(_in_steps(room, count, body, start)[0], count)
 
 
 def for_chunks(
   pixels: PixelList | Numbers,
   step: Callable[..., Any],
   state: Any,
-  chunk: int = CHUNK,
   beside: tuple[jax.Array, ...] = (),
+  most: int | None = None,
 ) -> Any:
-  """Runs `step(state, at [chunk], live [chunk], ...)` over the used part.
+  """Runs `step(state, at [m], live [m], ...)` over the used part, m at a time.
 
   Args:
     pixels: what to walk over.
     step: returns the new state; entries that are not `live` are padding.
     state: a pytree of arrays.
-    chunk: entries at a time, a divisor of CHUNK.
     beside: columns as long as the list; their parts are given to `step`, too.
+    most: entries at a time, a divisor of the room or more than it; None = as
+      the backend likes it.
 
   Returns:
     The last state.
   """
 
-  def body(i, state):
-    at = pixels.part(i * chunk, chunk)
-    parts = (jax.lax.dynamic_slice(x, (i * chunk,), (chunk,)) for x in beside)
-    live = i * chunk + jnp.arange(chunk, dtype=jnp.int32) < pixels.count
-    return step(state, at, live, *parts)
+  def body(start, length, state):
+    at = pixels.part(start, length)
+    live = start + jnp.arange(length, dtype=jnp.int32) < pixels.count
+    return step(state, at, live, *_parts(beside, start, length))
 
-  return jax.lax.fori_loop(0, (pixels.count + chunk - 1) // chunk, body, state)
+  return _in_steps(pixels.room, pixels.count, body, state, most)
+
+
+def _parts(columns, start, length):
+  return [jax.lax.dynamic_slice(x, (start,), (length,)) for x in columns]
 
 
 def map_chunks(
   pixels: PixelList | Numbers, fn: Callable[..., jax.Array], *beside: jax.Array
 ) -> jax.Array:
-  """A column of `fn(at [CHUNK], ...)` for the used part of a list.
+  """A column of `fn(at [m], ...)` for the used part of a list, m at a time.
 
   Args:
     pixels: what to walk over.
-    fn: also gets the parts of the columns `beside`; gives int32 [CHUNK].
+    fn: also gets the parts of the columns `beside`; gives int32 [m].
     *beside: columns as long as the list.
   """
 
-  def body(i, column):
-    at = pixels.part(i * CHUNK, CHUNK)
-    parts = (jax.lax.dynamic_slice(x, (i * CHUNK,), (CHUNK,)) for x in beside)
-    return jax.lax.dynamic_update_slice(column, fn(at, *parts), (i * CHUNK,))
+  def body(start, length, column):
+    at = pixels.part(start, length)
+    new = fn(at, *_parts(beside, start, length))
+    return jax.lax.dynamic_update_slice(column, new, (start,))
 
-  steps = (pixels.count + CHUNK - 1) // CHUNK
   column = jnp.zeros(pixels.room, jnp.int32)
-  return jax.lax.fori_loop(0, steps, body, column)
+  return _in_steps(pixels.room, pixels.count, body, column)
 
 
 def mark(
@@ -156,21 +186,18 @@ def mark(
 
   Args:
     numbers: to test.
-    keep: numbers [CHUNK], and the parts of the columns `beside`, -> bool
-      [CHUNK].
+    keep: numbers [m], and the parts of the columns `beside`, -> bool [m].
     *beside: columns as long as the list.
   """
 
-  def body(i, words):
-    at = numbers.part(i * CHUNK, CHUNK)
-    parts = (jax.lax.dynamic_slice(x, (i * CHUNK,), (CHUNK,)) for x in beside)
-    new = bits.to_words(keep(at, *parts) & (at < numbers.count))
-    start = (i * (CHUNK // bits.LANES),)
-    return jax.lax.dynamic_update_slice(words, new, start)
+  def body(start, length, words):
+    at = numbers.part(start, length)
+    kept = keep(at, *_parts(beside, start, length)) & (at < numbers.count)
+    first = (start // bits.LANES,)
+    return jax.lax.dynamic_update_slice(words, bits.to_words(kept), first)
 
-  steps = (numbers.count + CHUNK - 1) // CHUNK
   words = jnp.zeros(numbers.room // bits.LANES, jnp.uint32)
-  words = jax.lax.fori_loop(0, steps, body, words)
+  words = _in_steps(numbers.room, numbers.count, body, words)
   return bits.count_words(words, (1, numbers.room))
 
 
@@ -195,18 +222,18 @@ def jump_pointers(
     New `parent`.
   """
 
-  def step(i, state):
+  def step(start, length, state):
     parent, changed = state
-    at = numbers.part(i * CHUNK, CHUNK)
-    # A slice instead: XLA would copy the whole column for every chunk.
+    at = numbers.part(start, length)
+    # A slice instead: XLA would copy the whole column for every step.
     old = parent[at]
     new = jnp.where(at < numbers.count, parent[old], old)
-    parent = jax.lax.dynamic_update_slice(parent, new, (i * CHUNK,))
+    parent = jax.lax.dynamic_update_slice(parent, new, (start,))
     return parent, changed | jnp.any(new != old)
 
   def sweep(state):
-    steps = (numbers.count + CHUNK - 1) // CHUNK
-    return jax.lax.fori_loop(0, steps, step, (state[0], jnp.array(False)))
+    start = (state[0], jnp.array(False))
+    return _in_steps(numbers.room, numbers.count, step, start)
 
   return jax.lax.while_loop(
     lambda state: state[1], sweep, (parent, jnp.array(True))

@@ -30,7 +30,8 @@ class Likeliest(NamedTuple):
 
 # (y int32 [P], x int32 [P]) -> probabilities float32 [P, C] or the classes
 PlaneClassFn = Callable[[jax.Array, jax.Array], jax.Array | Likeliest]
-_SLOTS = 128  # objects per step of the loop over peaks
+_PIXELS = foreground.CHUNK  # asked at once for all classes
+_SLOTS = 128  # objects per step of the loop over peaks, on CPUs
 _STEP_PX = 2  # between the pixels asked: class features are coarser than pixels
 
 
@@ -114,7 +115,9 @@ def vote_all_pixels(
   else:
     votes = jnp.zeros((k, num_classes), jnp.float32)
     step = add
-  votes = foreground.for_chunks(parts.pixels, step, votes, beside=(parts.rows,))
+  votes = foreground.for_chunks(
+    parts.pixels, step, votes, beside=(parts.rows,), most=_PIXELS
+  )
   votes = votes.reshape(k, num_classes)
   label, most = first_max(votes)
   share = most / jnp.maximum(objects.area, 1)
@@ -152,11 +155,13 @@ def vote_near_peaks(
   dy = jnp.repeat(offset, 2 * reach + 1)
   dx = jnp.tile(offset, 2 * reach + 1)
 
+  slots = min(k, _SLOTS * foreground.most_at_once() // foreground.CHUNK)
+
   def body(i, state):
     labels, shares = state
-    slot = jnp.minimum(i * _SLOTS + jnp.arange(_SLOTS), k - 1)
+    slot = jnp.minimum(i * slots + jnp.arange(slots), k - 1)
     seed = objects.seeds[slot][:, None]
-    y, x = seed // width + dy, seed % width + dx  # [_SLOTS, class_pixels]
+    y, x = seed // width + dy, seed % width + dx  # [slots, class_pixels]
     ok = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
     inside, place = bits.look_up(basins.mask, y, x)
@@ -165,10 +170,12 @@ def vote_near_peaks(
     ask = _one_hot if cfg.class_vote == "majority" else _probabilities
     probs = ask(class_fn, y.reshape(-1), x.reshape(-1))
     probs = probs.reshape(*ok.shape, -1) * ok[..., None]
-    mean = probs.sum(1) / jnp.maximum(ok.sum(1), 1)[:, None]  # [_SLOTS, C]
+    mean = probs.sum(1) / jnp.maximum(ok.sum(1), 1)[:, None]  # [slots, C]
     label, share = first_max(mean)
     return labels.at[slot].set(label), shares.at[slot].set(share)
 
   used = jnp.minimum(objects.count, k)
   start = (jnp.zeros(k, jnp.int32), jnp.zeros(k))
-  return jax.lax.fori_loop(0, (used + _SLOTS - 1) // _SLOTS, body, start)
+  if slots == k:
+    return body(0, start)
+  return jax.lax.fori_loop(0, (used + slots - 1) // slots, body, start)

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from benchmarks import decode as decode_benchmark
 from benchmarks import decode_scenes, numpy_decode
-from dwd_jax.decode import config, votes, watershed
+from dwd_jax.decode import config, foreground, votes, watershed
 
 _HW = (384, 512)  # larger than what is decoded with one set of tables
 
@@ -68,6 +68,23 @@ def test_batches_equal_single_pages_and_compile_once(method):
     areas = np.bincount(ids.reshape(-1))[1:]
     assert together.count[1] == (areas >= cfg.min_area_px).sum()
   assert together.count[1] > cfg.max_detections // 2
+
+
+@pytest.mark.parametrize("method", ["threshold", "watershed"])
+def test_lists_in_one_step_as_on_accelerators_give_the_same(
+  monkeypatch, method
+):
+  cfg = config.DecodeConfig(method=method, energy_cutoff=10.0)
+  # The last one needs the large tables, which take several steps even then.
+  pages = np.stack([_discs(0), _noise(0.3)])[..., None]
+  usual = _decoder(cfg)[0](pages)
+  monkeypatch.setattr(foreground, "most_at_once", lambda: 65_536)
+  for ours, theirs in zip(
+    jax.tree.leaves(usual),
+    jax.tree.leaves(_decoder(cfg)[0](pages)),
+    strict=True,
+  ):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["threshold", "watershed"])
