@@ -4,7 +4,7 @@ python -m dwd_jax.main --config=configs/engraved.py --workdir=runs/engraved
 
 Hardware: two CPU cores. Run time: 9.5 minutes (generation 24 s, training 8
 minutes, evaluation of 48 pages 1 minute). Score on the 28 test pages:
-mAP_50 0.751, COCO mAP 0.466, noteheadBlack AP_50 0.980 (2026-11-22,
+mAP_50 0.786, COCO mAP 0.476, noteheadBlack AP_50 0.990 (2026-11-25,
 benchmarks/results/).
 """
 
