@@ -168,11 +168,15 @@ def _find_passes(graph, owner):
   return foreground.for_chunks(graph.border, step, jnp.full(size, low))
 
 
-def _join_higher(graph, owner, passes, min_depth):
+def _ways_out(graph, passes, min_depth):
+  """Highest passes of basins too shallow to stand alone; of others inf."""
+  depth = graph.peak - passes
+  return jnp.where((depth < min_depth) | (depth <= 0), passes, jnp.inf)
+
+
+def _join_higher(graph, owner, way_out):
   """Points shallow basins at a higher one across their highest pass."""
   size, peak = owner.shape[0], graph.peak
-  depth = peak - passes
-  way_out = jnp.where((depth < min_depth) | (depth <= 0), passes, jnp.inf)
 
   def step(partner, place, live):
     one = owner[graph.basins.rows[place]]
@@ -206,20 +210,23 @@ def _merge(basins, levels, min_depth):
   graph = _Graph(basins, border, level, level[basins.seeds])
 
   def round_(state):
-    owner, passes, _, i = state
-    joined = _join_higher(graph, owner, passes, min_depth)
+    owner, passes, way_out, _, i = state
+    joined = _join_higher(graph, owner, way_out)
     changed = jnp.any(joined != owner)
     joined = foreground.jump_pointers(joined, basins.numbers())
     passes = jax.lax.cond(
       changed, lambda: _find_passes(graph, joined), lambda: passes
     )
-    return joined, passes, changed, i + 1
+    return joined, passes, _ways_out(graph, passes, min_depth), changed, i + 1
 
   def unfinished(state):
-    return state[2] & (state[3] < _MAX_ROUNDS)
+    *_, way_out, changed, i = state
+    return changed & jnp.any(way_out < jnp.inf) & (i < _MAX_ROUNDS)
 
   owner = jnp.arange(size, dtype=jnp.int32)
-  start = (owner, _find_passes(graph, owner), jnp.array(True), jnp.int32(0))
-  owner, passes, _, _ = jax.lax.while_loop(unfinished, round_, start)
+  passes = _find_passes(graph, owner)
+  way_out = _ways_out(graph, passes, min_depth)
+  start = (owner, passes, way_out, jnp.array(True), jnp.int32(0))
+  owner, passes, *_ = jax.lax.while_loop(unfinished, round_, start)
   rows = foreground.map_chunks(places, lambda _, row: owner[row], basins.rows)
   return basins._replace(rows=rows), passes
