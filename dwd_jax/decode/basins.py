@@ -228,5 +228,7 @@ def _merge(basins, levels, min_depth):
   way_out = _ways_out(graph, passes, min_depth)
   start = (owner, passes, way_out, jnp.array(True), jnp.int32(0))
   owner, passes, *_ = jax.lax.while_loop(unfinished, round_, start)
-  rows = foreground.map_chunks(places, lambda _, row: owner[row], basins.rows)
+  rows = foreground.map_chunks(
+    places, lambda _, row: owner[row], basins.rows, after=owner[0]
+  )
   return basins._replace(rows=rows), passes

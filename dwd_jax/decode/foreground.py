@@ -91,6 +91,19 @@ def first_numbers(count: jax.Array | int, room: int) -> Numbers:
   return Numbers(jnp.int32(count), _rounded(room))
 
 
+def zeros(room: int, after: jax.Array) -> Int[jax.Array, " room"]:
+  """A column of zeros that waits for another value; keeps the memory low.
+
+  XLA would share one column of zeros among all that begin with zeros, and copy
+  it for each of them long before it is needed.
+
+  Args:
+    room: entries.
+    after: an int32 of 0 or more.
+  """
+  return jnp.full(room, jnp.minimum(after, 0), jnp.int32)
+
+
 def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
   """Lists the pixels of a mask by their raster indices.
 
@@ -104,7 +117,7 @@ def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
   room = _rounded(h * w if room is None else room)
   # The number of a word, where its entries begin in the list.
   place = drop_unless(words > 0, before, room)
-  word_at = jnp.zeros(room, jnp.int32)
+  word_at = zeros(room, count)
   number = jnp.arange(words.shape[0], dtype=jnp.int32)
   word_at = word_at.at[place].set(number, mode="drop")
   in_row = -(-w // bits.LANES)
@@ -158,7 +171,10 @@ def _parts(columns, start, length):
 
 
 def map_chunks(
-  pixels: PixelList | Numbers, fn: Callable[..., jax.Array], *beside: jax.Array
+  pixels: PixelList | Numbers,
+  fn: Callable[..., jax.Array],
+  *beside: jax.Array,
+  after: jax.Array | None = None,
 ) -> jax.Array:
   """A column of `fn(at [m], ...)` for the used part of a list, m at a time.
 
@@ -166,6 +182,8 @@ def map_chunks(
     pixels: what to walk over.
     fn: also gets the parts of the columns `beside`; gives int32 [m].
     *beside: columns as long as the list.
+    after: an int32 of 0 or more that is known no sooner than all that `fn`
+      needs, where that is later than `beside`; keeps the memory low.
   """
 
   def body(start, length, column):
@@ -173,7 +191,9 @@ def map_chunks(
     new = fn(at, *_parts(beside, start, length))
     return jax.lax.dynamic_update_slice(column, new, (start,))
 
-  column = jnp.zeros(pixels.room, jnp.int32)
+  if after is None:
+    after = beside[0][0] if beside else pixels.part(0, 1)[0]
+  column = zeros(pixels.room, after)
   return _in_steps(pixels.room, pixels.count, body, column)
 
 

@@ -181,7 +181,7 @@ def measure_basins(
   (area,) = foreground.for_chunks(
     basins.pixels,
     lambda area, at, live, row: _add(area, row, (live.astype(jnp.int32),)),
-    _tables(1, basins.seeds.shape[0], jnp.int32),
+    (foreground.zeros(basins.seeds.shape[0], basins.rows[0]),),
     beside=(basins.rows,),
   )
 

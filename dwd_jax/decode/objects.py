@@ -86,5 +86,5 @@ def slots(
   """
   (k,) = rows.shape
   place = foreground.drop_unless(valid, rows, num_rows + 1)
-  slot_of = jnp.full(num_rows + 1, k, jnp.int32)
+  slot_of = k + foreground.zeros(num_rows + 1, rows[0])
   return slot_of.at[place].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
