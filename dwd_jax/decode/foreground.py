@@ -15,20 +15,24 @@ from jaxtyping import Int
 from dwd_jax.decode import bits
 
 CHUNK = 8192  # rooms of lists are multiples of this
-# Entries per step of a loop. On CPUs what stays in the cache; elsewhere a step
-# has its price, so that most lists are done in one.
-_STEP, _STEP_ELSEWHERE = CHUNK, 32 * CHUNK
+# Entries per step of a loop: on CPUs what stays in the cache, and more of a
+# long list, where the price of a step shows; elsewhere that price is high, so
+# that most lists are done in one.
+_STEP, _LONG_STEP, _STEP_ELSEWHERE = CHUNK, 4 * CHUNK, 32 * CHUNK
+_LONG = 2**19
 
 
-def most_at_once() -> int:
-  """Most entries per step on this backend."""
-  return _STEP if jax.default_backend() == "cpu" else _STEP_ELSEWHERE
+def most_at_once(room: int) -> int:
+  """Most entries of a list of that room per step on this backend."""
+  if jax.default_backend() != "cpu":
+    return _STEP_ELSEWHERE
+  return _STEP if room < _LONG else _LONG_STEP
 
 
 def _rounded(room: int) -> int:
   """The room of a list that can be walked over in equal steps."""
   room = max(room + -room % CHUNK, CHUNK)
-  return room + -room % min(room, most_at_once())
+  return room + -room % min(room, most_at_once(room))
 
 
 def _in_steps(
@@ -39,7 +43,7 @@ def _in_steps(
   most: int | None = None,
 ) -> Any:
   """Runs `body(start, length, state)` over the used part of a list."""
-  length = min(room, most or most_at_once())
+  length = min(room, most or most_at_once(room))
   if length == room:  # no loop: it would ask the host how often to run
     return body(0, length, state)
   steps = (jnp.minimum(used, room) + length - 1) // length

@@ -155,7 +155,7 @@ def vote_near_peaks(
   dy = jnp.repeat(offset, 2 * reach + 1)
   dx = jnp.tile(offset, 2 * reach + 1)
 
-  slots = min(k, _SLOTS * foreground.most_at_once() // foreground.CHUNK)
+  slots = min(k, _SLOTS * foreground.most_at_once(k) // foreground.CHUNK)
 
   def body(i, state):
     labels, shares = state

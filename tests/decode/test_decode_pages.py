@@ -78,7 +78,7 @@ def test_lists_in_one_step_as_on_accelerators_give_the_same(
   # The last one needs the large tables, which take several steps even then.
   pages = np.stack([_discs(0), _noise(0.3)])[..., None]
   usual = _decoder(cfg)[0](pages)
-  monkeypatch.setattr(foreground, "most_at_once", lambda: 65_536)
+  monkeypatch.setattr(foreground, "most_at_once", lambda room: 65_536)
   for ours, theirs in zip(
     jax.tree.leaves(usual),
     jax.tree.leaves(_decoder(cfg)[0](pages)),
