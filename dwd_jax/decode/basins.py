@@ -65,7 +65,7 @@ def find_basins(
     pixels: the same as a list.
     min_depth: a peak less than this above its highest pass to a higher peak
       is merged into it; 0 keeps every local maximum (a plateau is one).
-    most: rows T of the result.
+    most: rows T of the result, rounded up.
 
   Returns:
     basins: seeds are the peaks. Rows of basins that were merged into others

@@ -46,7 +46,7 @@ def find_components(
   Args:
     mask: pixels to label.
     pixels: the same as a list.
-    most: rows T of the result.
+    most: rows T of the result, rounded up.
 
   Returns:
     The components in the raster order of their first pixels, the seeds.

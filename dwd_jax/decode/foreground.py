@@ -249,7 +249,7 @@ def jump_pointers(
   def step(start, length, state):
     parent, changed = state
     at = numbers.part(start, length)
-    # A slice instead: XLA would copy the whole column for every step.
+    # Not a slice: for that XLA would copy the whole column in every step.
     old = parent[at]
     new = jnp.where(at < numbers.count, parent[old], old)
     parent = jax.lax.dynamic_update_slice(parent, new, (start,))
