@@ -81,14 +81,13 @@ def _start(task: Task, checkpoints, loader) -> tuple[TrainState, Progress]:
     optim.frozen_mask(shapes.params, stage.frozen)
   progress = Progress(task.stages)
   path = task.workdir / "config.json"
-  if checkpoints.all_steps():
-    accept = task.config.train.accept_changes
-    for change in resume.check_config(path, task.config, accept):
-      _say(f"Changed: {change}")
   found = resume.restore_newest(checkpoints, shapes, task.card, _say)
   if found is None:
     state = task.new_state()
   else:
+    accept = task.config.train.accept_changes
+    for change in resume.check_config(path, task.config, accept):
+      _say(f"Changed: {change}")
     state, data, saved = found
     loader.set_state(data)
     progress.restore(saved, int(state.step))

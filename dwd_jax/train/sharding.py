@@ -22,22 +22,28 @@ RULES: Rules = (
 )
 
 
-def make_mesh(fsdp: int = 1) -> Mesh:
-  """All devices as a mesh with the axes `data` and `fsdp`.
+def make_mesh(
+  fsdp: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """Devices as a mesh with the axes `data` and `fsdp`.
 
   Args:
     fsdp: devices over which parameters are sharded; the rest is `data`.
+    devices: None = all.
 
   Raises:
     InputError: the number of devices is no multiple of `fsdp`.
   """
-  devices = jax.device_count()
-  if fsdp < 1 or devices % fsdp:
+  count = jax.device_count() if devices is None else len(devices)
+  if fsdp < 1 or count % fsdp:
     raise InputError(
-      f"train.fsdp: {devices} devices are no multiple of {fsdp}; use a divisor"
+      f"train.fsdp: {count} devices are no multiple of {fsdp}; use a divisor"
     )
   return jax.make_mesh(
-    (devices // fsdp, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2
+    (count // fsdp, fsdp),
+    ("data", "fsdp"),
+    axis_types=(AxisType.Auto,) * 2,
+    devices=devices,
   )
 
 

@@ -211,10 +211,17 @@ def update(
     ema_params=ema,
   )
   after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state)
+  # A loss that explodes once is an outlier; one that stays there is the level.
+  known = ok | jnp.isfinite(jnp.where(plan.factors > 0, losses, 0.0)).all()
+  history = jnp.where(known, history, state.loss_history)
   total, in_row = state.skipped
   skipped = jnp.where(ok, jnp.stack([total, 0 * in_row]), state.skipped + 1)
-  after = after.replace(step=state.step + 1, skipped=skipped)
+  after = after.replace(
+    step=state.step + 1, skipped=skipped, loss_history=history
+  )
   metrics = metrics | sizes | {"loss": loss}
+  means = jnp.nanmean(history, axis=1)
+  metrics |= {f"mean_{k}": m for k, m in zip(LOSSES, means, strict=True)}
   collection = metrics_class(tuple(sorted(metrics)))
   return after, collection.single_from_model_output(
     mask=ok[None], **{k: jnp.reshape(v, (1,)) for k, v in metrics.items()}

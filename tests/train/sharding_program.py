@@ -1,10 +1,13 @@
-"""One step on eight pretended devices; run by test_sharding.py.
+"""A step on meshes of pretended devices; run by test_sharding.py.
+
+python sharding_program.py DATAxFSDP ... with as many devices as the largest.
 
 Prints a line of JSON: how far the step on each mesh is from the one on a single
 device, relative to the largest change of each array, and how the state lies.
 """
 
 import json
+import sys
 
 import jax
 import numpy as np
@@ -39,9 +42,10 @@ def _bytes_of_device(tree, device) -> int:
   )
 
 
-def _run(fsdp, start, batch, plan, model, tx, wanted):
-  """One step on a mesh of 8 / fsdp x fsdp devices."""
-  mesh = sharding.make_mesh(fsdp)
+def _run(shape, start, batch, plan, model, tx, wanted):
+  """One step on a mesh of the first devices."""
+  data, fsdp = map(int, shape.split("x"))
+  mesh = sharding.make_mesh(fsdp, jax.devices()[: data * fsdp])
   shardings = sharding.state_shardings(start, mesh)
   step = jax.jit(
     helpers.step_fn(model, tx),
@@ -54,7 +58,6 @@ def _run(fsdp, start, batch, plan, model, tx, wanted):
   kernel = after.params["backbone"]["stage4_block2"]["conv2"]["kernel"]
   total = sum(x.nbytes for x in jax.tree.leaves(after))
   return {
-    "mesh": dict(mesh.shape),
     "kernel": kernel.shape,
     "shard": kernel.addressable_shards[0].data.shape,
     "share_of_a_device": _bytes_of_device(after, jax.devices()[0]) / total,
@@ -75,7 +78,10 @@ def main() -> None:
   start = jax.device_get(helpers.tiny_state(model, tx))
   single = jax.jit(helpers.step_fn(model, tx))
   wanted = jax.device_get(single(start, batch, plan))
-  found = [_run(fsdp, start, batch, plan, model, tx, wanted) for fsdp in (1, 2)]
+  found = {
+    shape: _run(shape, start, batch, plan, model, tx, wanted)
+    for shape in sys.argv[1:]
+  }
   print(json.dumps(found))
 
 
