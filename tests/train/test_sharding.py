@@ -19,10 +19,7 @@ from dwd_jax.train import sharding
 # Caption: data x fsdp devices.
 MESHES = {
   "two devices, data": "2x1",
-  "two devices, fsdp": "1x2",
   "four devices, both": "2x2",
-  "eight devices, data": "8x1",
-  "eight devices, both": "4x2",
   "eight devices, fsdp": "1x8",
 }
 

@@ -227,3 +227,58 @@ def test_plans_follow_the_order_of_the_losses():
   np.testing.assert_array_equal(plan.factors, [2, 0, 3])
   assert plan.balance
   assert plan.learning_rate == 0.5
+
+
+def test_bytes_and_floats_are_the_same_image(tiny):
+  state, batch, run = tiny
+  grey = np.round(255 * batch.image).astype(np.uint8)
+  given = [batch.replace(image=x) for x in (grey, grey / np.float32(255))]
+  losses = [run(state, b, _plan(1, 1, 1))[1].compute()["loss"] for b in given]
+  np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_rematerialisation_changes_no_result(tiny):
+  state, batch, run = tiny
+  plan = _plan(1, 1, 1)
+  model = helpers.tiny_model(remat=True)
+  cfg = dataclasses.replace(helpers.STEP_CONFIG, remat=True)
+  tx = optim.make_optimizer(helpers.OPTIMIZER)
+  step = jax.jit(
+    helpers.step_fn(model, tx, cfg),
+    compiler_options={"xla_backend_optimization_level": 0},
+  )
+  lowered = step.lower(state, batch, plan)
+  # What is computed again is kept apart from the first time.
+  assert "optimization_barrier" in lowered.as_text()
+  (wanted, metrics), (after, found) = (
+    run(state, batch, plan),
+    lowered.compile()(state, batch, plan),
+  )
+  for key, value in metrics.compute().items():
+    np.testing.assert_allclose(found.compute()[key], value, rtol=1e-4)
+  for x, a, b in zip(
+    *map(jax.tree.leaves, (state.params, wanted.params, after.params)),
+    strict=True,
+  ):
+    # adam's first step is the sign of the gradient: where that is noise,
+    # anything up to twice the rate.
+    assert np.mean(np.abs(a - b) > 1e-4 * np.abs(a - x).max()) < 1e-3
+
+
+def test_bfloat16_learns_as_float32():
+  tx = optim.make_optimizer(optim.OptimizerConfig("adam", l2=0.0))
+  plan = _plan(2, 1, 1, rate=3e-4)
+  batches = [helpers.tiny_batch(boxes=3, seed=i, px=32) for i in range(50)]
+  means = {}
+  for dtype in ("float32", "bfloat16"):
+    model = helpers.tiny_model(dtype=dtype)
+    run = jax.jit(helpers.step_fn(model, tx), donate_argnums=0)
+    state, losses = helpers.tiny_state(model, tx), []
+    for i in range(200):
+      state, metrics = run(state, batches[i % len(batches)], plan)
+      losses.append(float(metrics.compute()["loss"]))
+    assert all(x.dtype == np.float32 for x in jax.tree.leaves(state.params))
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:20])
+    means[dtype] = np.mean(losses)
+    print(dtype, np.reshape(losses, (10, 20)).mean(1))
+  assert abs(means["bfloat16"] / means["float32"] - 1) < 0.01, means
