@@ -148,7 +148,7 @@ class Trainer:
     """One step of training.
 
     Args:
-      image: float32 [B, H, W, 1].
+      image: uint8 [B, H, W, 1], 255 = ink.
       maps: see `host_maps`.
 
     Returns:
@@ -157,7 +157,7 @@ class Trainer:
     dense = self._variant == "dense"
     names = ("energy", "sizes", *(("classes",) if dense else _SPARSE))
     sent = [self._send(maps[name]) for name in names]
-    nchw = self._send(image).permute(0, 3, 1, 2)
+    nchw = self._send(image).permute(0, 3, 1, 2).float() / 255
     total, losses, history = self._total(nchw, self._history, *sent)
     self._history = history.clone()
     self._optimizer.zero_grad(set_to_none=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from benchmarks import common
 from configs import default
@@ -15,6 +16,7 @@ from dwd_jax.models import dwd
 from dwd_jax.structs import Batch
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
+from dwd_jax.train import update
 
 NUM_CLASSES = 124
 _WIDE = 256  # filters of the paper's decoder
@@ -38,38 +40,40 @@ class Scene:
   settings: config_lib.Settings
   cfg: step_lib.StepConfig
   step: Callable[..., Any]
-  plan: step_lib.StepPlan
+  plan: update.StepPlan
   batch_shape: tuple[int, int, int]
   loss_window: int
 
   def new_state(self) -> state_lib.TrainState:
     """A fresh state; a pure function."""
-    tx = optim.make_optimizer(self.settings.optimizer)
-    return state_lib.new_state(self.model, tx, 0, (64, 64), self.loss_window)
+    return state_lib.new_state(
+      dwd.init_variables(self.model, 0, (64, 64)),
+      optim.make_optimizer(self.settings.optimizer),
+      self.loss_window,
+    )
 
   def batch(self) -> Batch:
     """Noise with as many boxes as a dense page has; always the same."""
     size, crop, max_boxes = self.batch_shape
-    return common.made_up_batch(size, (crop, crop), max_boxes, NUM_CLASSES)
+    made = common.made_up_batch(size, (crop, crop), max_boxes, NUM_CLASSES)
+    return made.replace(image=(made.image * 255).astype(np.uint8))
 
-  def inputs(self) -> tuple[state_lib.TrainState, Batch, step_lib.StepPlan]:
+  def inputs(self) -> tuple[state_lib.TrainState, Batch, update.StepPlan]:
     """Arguments of `step`."""
     return jax.jit(self.new_state)(), self.batch(), self.plan
 
   def shapes(self) -> tuple[Any, Any, Any]:
     """Arguments of `step` as `jax.ShapeDtypeStruct`: nothing is allocated."""
     size, crop, max_boxes = self.batch_shape
-    one = common.made_up_batch(1, (32, 32), max_boxes, NUM_CLASSES)
-    image = (crop, crop, 1)
-
-    def grow(x):
-      inner = image if x.ndim == 4 else x.shape[1:]
-      return jax.ShapeDtypeStruct((size, *inner), x.dtype)
-
-    plan = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.plan
+    shape = jax.ShapeDtypeStruct
+    batch: Any = Batch(
+      image=shape((size, crop, crop, 1), np.uint8),
+      boxes_yxyx=shape((size, max_boxes, 4), np.float32),
+      labels=shape((size, max_boxes), np.int32),
+      box_mask=shape((size, max_boxes), np.bool_),
     )
-    return jax.eval_shape(self.new_state), jax.tree.map(grow, one), plan
+    plan = jax.tree.map(lambda x: shape(x.shape, x.dtype), self.plan)
+    return jax.eval_shape(self.new_state), batch, plan
 
 
 def make_scene(
@@ -110,7 +114,15 @@ def make_scene(
   settings = config_lib.validate(config)
   model = dwd.make_model(config_lib.model_config(config, NUM_CLASSES, 1))
   cfg = step_lib.StepConfig(
-    settings.targets, settings.losses, (0,) * NUM_CLASSES
+    settings.targets,
+    settings.losses,
+    (0,) * NUM_CLASSES,
+    update.UpdateConfig(
+      config.train.accumulate,
+      config.train.ema_decay,
+      config.train.max_loss_ratio,
+    ),
+    config.train.remat,
   )
   step = functools.partial(
     step_lib.train_step,
@@ -123,7 +135,7 @@ def make_scene(
     settings=settings,
     cfg=cfg,
     step=step,
-    plan=step_lib.make_plan(settings.stages[-1], 1e-3),
+    plan=update.make_plan(settings.stages[-1], 1e-3),
     batch_shape=(batch_size, crop, max_boxes),
     loss_window=config.train.loss_window,
   )

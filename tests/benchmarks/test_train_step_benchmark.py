@@ -1,6 +1,7 @@
 """Benchmark of the training step: it runs, and its peer trains the same."""
 
 import importlib.util
+import warnings
 
 import jax
 import numpy as np
@@ -31,6 +32,7 @@ def without_onednn():
     return
   import torch
 
+  warnings.filterwarnings("ignore", "TF32 acceleration")
   with torch.backends.mkldnn.flags(enabled=False):
     yield
 

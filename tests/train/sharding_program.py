@@ -1,18 +1,20 @@
-"""One step on eight pretended devices; run by test_sharding.py.
+"""A step on meshes of pretended devices; run by test_sharding.py.
+
+python sharding_program.py DATAxFSDP ... with as many devices as the largest.
 
 Prints a line of JSON: how far the step on each mesh is from the one on a single
 device, relative to the largest change of each array, and how the state lies.
 """
 
 import json
+import sys
 
 import jax
 import numpy as np
 import train_helpers as helpers
 
 from dwd_jax import optim
-from dwd_jax.train import state as state_lib
-from dwd_jax.train import step as step_lib
+from dwd_jax.train import sharding, update
 
 # With sgd the change of a parameter is its gradient.
 OPTIMIZER = optim.OptimizerConfig(name="sgd", l2=0.0)
@@ -40,13 +42,14 @@ def _bytes_of_device(tree, device) -> int:
   )
 
 
-def _run(fsdp, start, batch, plan, model, tx, wanted):
-  """One step on a mesh of 8 / fsdp x fsdp devices."""
-  mesh = state_lib.make_mesh(fsdp)
-  shardings = state_lib.state_shardings(start, mesh)
+def _run(shape, start, batch, plan, model, tx, wanted):
+  """One step on a mesh of the first devices."""
+  data, fsdp = map(int, shape.split("x"))
+  mesh = sharding.make_mesh(fsdp, jax.devices()[: data * fsdp])
+  shardings = sharding.state_shardings(start, mesh)
   step = jax.jit(
     helpers.step_fn(model, tx),
-    in_shardings=(shardings, state_lib.batch_sharding(mesh), None),
+    in_shardings=(shardings, sharding.batch_sharding(mesh), None),
     out_shardings=(shardings, None),
     donate_argnums=0,
   )
@@ -55,7 +58,6 @@ def _run(fsdp, start, batch, plan, model, tx, wanted):
   kernel = after.params["backbone"]["stage4_block2"]["conv2"]["kernel"]
   total = sum(x.nbytes for x in jax.tree.leaves(after))
   return {
-    "mesh": dict(mesh.shape),
     "kernel": kernel.shape,
     "shard": kernel.addressable_shards[0].data.shape,
     "share_of_a_device": _bytes_of_device(after, jax.devices()[0]) / total,
@@ -71,12 +73,15 @@ def _run(fsdp, start, batch, plan, model, tx, wanted):
 def main() -> None:
   model = helpers.tiny_model()
   tx = optim.make_optimizer(OPTIMIZER)
-  plan = step_lib.make_plan(helpers.COMBINED, RATE)
+  plan = update.make_plan(helpers.COMBINED, RATE)
   batch = helpers.tiny_batch(size=8)
   start = jax.device_get(helpers.tiny_state(model, tx))
   single = jax.jit(helpers.step_fn(model, tx))
   wanted = jax.device_get(single(start, batch, plan))
-  found = [_run(fsdp, start, batch, plan, model, tx, wanted) for fsdp in (1, 2)]
+  found = {
+    shape: _run(shape, start, batch, plan, model, tx, wanted)
+    for shape in sys.argv[1:]
+  }
   print(json.dumps(found))
 
 

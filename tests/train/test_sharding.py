@@ -9,21 +9,30 @@ import sys
 import jax
 import numpy as np
 import pytest
+import train_helpers as helpers
 from jax.sharding import AbstractMesh
 
+from dwd_jax import optim
 from dwd_jax.errors import InputError
-from dwd_jax.train import state as state_lib
+from dwd_jax.train import sharding
+
+# Caption: data x fsdp devices.
+MESHES = {
+  "two devices, data": "2x1",
+  "four devices, both": "2x2",
+  "eight devices, fsdp": "1x8",
+}
 
 
 @pytest.fixture(scope="module")
 def meshes(repo_dir):
-  """What sharding_program.py found on meshes of 8 x 1 and 4 x 2 devices."""
+  """What sharding_program.py found."""
   here = pathlib.Path(__file__).parent
   flags = "--xla_force_host_platform_device_count=8"
   flags += " --xla_backend_optimization_level=0"  # compiles twice as fast
   path = os.pathsep.join([str(repo_dir), str(here)])
   done = subprocess.run(
-    [sys.executable, str(here / "sharding_program.py")],
+    [sys.executable, str(here / "sharding_program.py"), *MESHES.values()],
     env={
       **os.environ,
       "XLA_FLAGS": flags,
@@ -39,47 +48,83 @@ def meshes(repo_dir):
 
 
 def test_sharded_steps_equal_the_step_on_one_device(meshes):
-  assert [m["mesh"] for m in meshes] == [
-    {"data": 8, "fsdp": 1},
-    {"data": 4, "fsdp": 2},
-  ]
-  for found in meshes:
+  assert list(meshes) == list(MESHES.values())
+  for shape, found in meshes.items():
     # Sums in another order: float32 noise, as a share of the largest change.
-    assert found["params"] < 3e-3, found
-    assert found["averages"] < 1e-4, found
-    assert abs(found["loss"]) < 1e-5, found
+    assert found["params"] < 3e-3, (shape, found)
+    assert found["averages"] < 1e-4, (shape, found)
+    assert abs(found["loss"]) < 1e-5, (shape, found)
     assert found["step"] == 1
 
 
 def test_the_state_is_really_sharded(meshes):
-  replicated, sharded = meshes
-  assert replicated["shard"] == replicated["kernel"] == [3, 3, 64, 64]
-  assert replicated["share_of_a_device"] == 1
-  assert sharded["shard"] == [3, 3, 64, 32]
-  assert sharded["share_of_a_device"] < 0.75
+  shards = {shape: found["shard"] for shape, found in meshes.items()}
+  for shape, found in meshes.items():
+    fsdp = int(shape.split("x")[1])
+    assert found["kernel"] == [3, 3, 64, 64]
+    assert shards[shape] == [3, 3, 64, 64 // fsdp]
+    if fsdp == 1:
+      assert found["share_of_a_device"] == 1
+    else:
+      assert found["share_of_a_device"] < 0.55 + 0.55 / fsdp
 
 
 def _shape(*shape):
   return jax.ShapeDtypeStruct(shape, np.float32)
 
 
-# Caption: shape of an array, axis that is sharded over 4 devices or None.
-RULES = {
+def _spec(shape, name="kernel", rules=sharding.RULES):
+  mesh = AbstractMesh((2, 4), ("data", "fsdp"))
+  tree = {"stem": {name: _shape(*shape)}}
+  return sharding.state_shardings(tree, mesh, rules)["stem"][name].spec
+
+
+# Caption: shape of a kernel, axis that is sharded over 4 devices or None.
+KERNELS = {
   "a large kernel": ((3, 3, 64, 64), 3),
   "a small kernel": ((3, 3, 8, 8), None),
-  "an odd number of channels": ((3, 3, 64, 63), None),
-  "a vector": ((64,), None),
-  "a number": ((), None),
+  "an odd number of outputs": ((3, 3, 64, 63), 2),
+  "odd numbers all over": ((3, 3, 65, 129), None),
 }
 
 
-@pytest.mark.parametrize("caption", RULES)
-def test_large_arrays_are_sharded_along_their_last_axis(caption):
-  shape, axis = RULES[caption]
+@pytest.mark.parametrize("caption", KERNELS)
+def test_large_kernels_are_sharded_along_an_axis_that_can_be(caption):
+  shape, axis = KERNELS[caption]
+  cut = [i for i, name in enumerate(_spec(shape)) if name]
+  assert cut == ([] if axis is None else [axis])
+
+
+def test_rules_say_what_is_sharded():
+  large = (2**10, 2**10)
+  assert "fsdp" in _spec(large)
+  assert "fsdp" not in _spec(large, "bias")
+  assert "fsdp" not in _spec(large, rules=[("stem", "replicate")])
+  first = [("stem/bias", "fsdp"), *sharding.RULES]
+  assert "fsdp" in _spec(large, "bias", first)
+
+
+def test_a_parameter_that_no_rule_covers_is_an_error():
+  with pytest.raises(
+    InputError, match=r"train\.sharding: no rule covers 'stem/embedding'; add"
+  ):
+    _spec((64,), "embedding")
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "sgd"])
+def test_rules_cover_every_array_of_a_state(name):
+  model = helpers.tiny_model()
+  tx = optim.make_optimizer(optim.OptimizerConfig(name))
+  state = helpers.tiny_state(model, tx, ema=True)
   mesh = AbstractMesh((2, 4), ("data", "fsdp"))
-  spec = state_lib.state_shardings(_shape(*shape), mesh).spec
-  sharded = [i for i, name in enumerate(spec) if name]
-  assert sharded == ([] if axis is None else [axis])
+  found = sharding.state_shardings(state, mesh)
+  # The optimizer's copies and the running mean lie where their parameter does.
+  wanted = jax.tree.map(lambda s: s.spec, found.params)
+  assert wanted == jax.tree.map(lambda s: s.spec, found.ema_params)
+  specs = jax.tree.leaves(jax.tree.map(lambda s: s.spec, found.opt_state))
+  copies = {"rmsprop": 1, "adam": 2, "sgd": 1}[name]
+  cut = sum("fsdp" in s for s in jax.tree.leaves(wanted))
+  assert cut and sum("fsdp" in s for s in specs) == copies * cut
 
 
 def test_devices_must_divide(monkeypatch):
@@ -88,4 +133,4 @@ def test_devices_must_divide(monkeypatch):
       InputError, match=rf"train\.fsdp: .* multiple of {fsdp}"
     ):
       monkeypatch.setattr(jax, "device_count", lambda: 8)
-      state_lib.make_mesh(fsdp)
+      sharding.make_mesh(fsdp)

@@ -10,16 +10,16 @@ import train_helpers as helpers
 
 from dwd_jax import losses, optim, stages
 from dwd_jax.structs import Targets
-from dwd_jax.train import step as step_lib
+from dwd_jax.train import update
 
 RATE = 3e-3
 
 
-def _plan(*factors, balance=False, rate=RATE) -> step_lib.StepPlan:
+def _plan(*factors, balance=False, rate=RATE) -> update.StepPlan:
   """A plan with the factors of energy, class and box losses; 0 = without."""
   used = {k: f for k, f in zip(stages.LOSSES, factors, strict=True) if f}
   stage = stages.Stage("s", 1, tuple(used), tuple(used.values()), balance)
-  return step_lib.make_plan(stage, rate)
+  return update.make_plan(stage, rate)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def tiny():
 
 def test_twenty_steps_on_one_batch_lower_all_losses(tiny):
   state, batch, run = tiny
-  plan = step_lib.make_plan(helpers.COMBINED, RATE)
+  plan = update.make_plan(helpers.COMBINED, RATE)
   history = []
   for _ in range(20):
     state, metrics = run(state, batch, plan)
@@ -192,7 +192,7 @@ def test_combine(caption):
   plan = _plan(*factors, balance=balance)
 
   def total(values):
-    return step_lib.combine(values, history, plan)
+    return update.combine(values, history, plan)
 
   values = jnp.asarray(values, jnp.float32)
   (loss, after), gradient = jax.value_and_grad(total, has_aux=True)(values)
@@ -214,7 +214,7 @@ def test_a_size_head_that_runs_wild_untrained_does_no_harm(kind):
   def total(log_sizes):
     size_loss, _ = losses.size_loss(log_sizes, maps, cfg)
     values = jnp.stack([1.0, 1.0, size_loss])
-    return step_lib.combine(values, jnp.full((3, 5), NONE), _plan(1, 1, 0))[0]
+    return update.combine(values, jnp.full((3, 5), NONE), _plan(1, 1, 0))[0]
 
   loss, gradient = jax.value_and_grad(total)(jnp.full(sizes.shape, 500.0))
   assert loss == 2
@@ -223,7 +223,62 @@ def test_a_size_head_that_runs_wild_untrained_does_no_harm(kind):
 
 def test_plans_follow_the_order_of_the_losses():
   stage = stages.Stage("s", 1, ("box", "energy"), (3.0, 2.0), balance=True)
-  plan = step_lib.make_plan(stage, 0.5)
+  plan = update.make_plan(stage, 0.5)
   np.testing.assert_array_equal(plan.factors, [2, 0, 3])
   assert plan.balance
   assert plan.learning_rate == 0.5
+
+
+def test_bytes_and_floats_are_the_same_image(tiny):
+  state, batch, run = tiny
+  grey = np.round(255 * batch.image).astype(np.uint8)
+  given = [batch.replace(image=x) for x in (grey, grey / np.float32(255))]
+  losses = [run(state, b, _plan(1, 1, 1))[1].compute()["loss"] for b in given]
+  np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_rematerialisation_changes_no_result(tiny):
+  state, batch, run = tiny
+  plan = _plan(1, 1, 1)
+  model = helpers.tiny_model(remat=True)
+  cfg = dataclasses.replace(helpers.STEP_CONFIG, remat=True)
+  tx = optim.make_optimizer(helpers.OPTIMIZER)
+  step = jax.jit(
+    helpers.step_fn(model, tx, cfg),
+    compiler_options={"xla_backend_optimization_level": 0},
+  )
+  lowered = step.lower(state, batch, plan)
+  # What is computed again is kept apart from the first time.
+  assert "optimization_barrier" in lowered.as_text()
+  (wanted, metrics), (after, found) = (
+    run(state, batch, plan),
+    lowered.compile()(state, batch, plan),
+  )
+  for key, value in metrics.compute().items():
+    np.testing.assert_allclose(found.compute()[key], value, rtol=1e-4)
+  for x, a, b in zip(
+    *map(jax.tree.leaves, (state.params, wanted.params, after.params)),
+    strict=True,
+  ):
+    # adam's first step is the sign of the gradient: where that is noise,
+    # anything up to twice the rate.
+    assert np.mean(np.abs(a - b) > 1e-4 * np.abs(a - x).max()) < 1e-3
+
+
+def test_bfloat16_learns_as_float32():
+  tx = optim.make_optimizer(optim.OptimizerConfig("adam", l2=0.0))
+  plan = _plan(2, 1, 1, rate=3e-4)
+  batches = [helpers.tiny_batch(boxes=3, seed=i, px=32) for i in range(50)]
+  means = {}
+  for dtype in ("float32", "bfloat16"):
+    model = helpers.tiny_model(dtype=dtype)
+    run = jax.jit(helpers.step_fn(model, tx), donate_argnums=0)
+    state, losses = helpers.tiny_state(model, tx), []
+    for i in range(200):
+      state, metrics = run(state, batches[i % len(batches)], plan)
+      losses.append(float(metrics.compute()["loss"]))
+    assert all(x.dtype == np.float32 for x in jax.tree.leaves(state.params))
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:20])
+    means[dtype] = np.mean(losses)
+    print(dtype, np.reshape(losses, (10, 20)).mean(1))
+  assert abs(means["bfloat16"] / means["float32"] - 1) < 0.01, means

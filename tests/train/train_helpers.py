@@ -65,11 +65,13 @@ def made_up_variables(model: dwd.DWDNet, seed: int = 0):
   return jax.tree_util.tree_map_with_path(made_up, shapes)
 
 
-def tiny_batch(size: int = 2, boxes: int = 6, seed: int = 0) -> Batch:
+def tiny_batch(
+  size: int = 2, boxes: int = 6, seed: int = 0, px: int = CROP_PX
+) -> Batch:
   """Crops: a grey level and a size for each class; the last box is padded."""
   rng = np.random.default_rng(seed)
-  image = np.zeros((size, CROP_PX, CROP_PX, 1), np.float32)
-  top_left = rng.integers(2, CROP_PX - 20, (size, boxes, 2))
+  image = np.zeros((size, px, px, 1), np.float32)
+  top_left = rng.integers(2, px - 20, (size, boxes, 2))
   labels = rng.integers(0, NUM_CLASSES, (size, boxes)).astype(np.int32)
   hw = np.stack([6 + 3 * labels, 8 + 2 * labels], -1)
   mask = np.ones((size, boxes), bool)
@@ -86,7 +88,9 @@ def tiny_batch(size: int = 2, boxes: int = 6, seed: int = 0) -> Batch:
   )
 
 
-def tiny_state(model: dwd.DWDNet, tx, window: int = 5) -> state_lib.TrainState:
+def tiny_state(
+  model: dwd.DWDNet, tx, window: int = 5, ema: bool = False
+) -> state_lib.TrainState:
   """A state at step 0 with made-up parameters."""
   variables = jax.tree.map(jnp.asarray, made_up_variables(model))
   return state_lib.TrainState(
@@ -95,6 +99,8 @@ def tiny_state(model: dwd.DWDNet, tx, window: int = 5) -> state_lib.TrainState:
     batch_stats=variables["batch_stats"],
     opt_state=tx.init(variables["params"]),
     loss_history=jnp.full((len(stages.LOSSES), window), jnp.nan),
+    ema_params=jax.tree.map(jnp.array, variables["params"]) if ema else {},
+    skipped=jnp.zeros(2, jnp.int32),
   )
 
 

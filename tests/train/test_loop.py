@@ -1,0 +1,246 @@
+"""The loop: what it logs, saves, skips, and how it ends and goes on."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+import toy_task as toy
+
+from dwd_jax.errors import InputError, InterruptedRun
+from dwd_jax.train import loop
+
+
+def _lines(workdir: pathlib.Path) -> list[dict]:
+  text = (workdir / "metrics.jsonl").read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def _saved(workdir: pathlib.Path) -> list[int]:
+  folder = workdir / "checkpoints"
+  return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+
+
+def _same(a, b) -> None:
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_it_learns_logs_and_saves(tmp_path):
+  state = loop.train(toy.make(tmp_path, stages=toy.stages(30)))
+  assert abs(toy.slope(state) - toy.SLOPE) < 0.1
+  lines = _lines(tmp_path)
+  assert [line["step"] for line in lines] == list(range(1, 31))
+  assert lines[-1]["loss"] < 0.01 * lines[0]["loss"]
+  for key in ("step_s", "examples_per_second", "memory_gib"):
+    assert all(line[key] > 0 for line in lines), key
+  assert all(0 <= line["input_wait_share"] <= 1 for line in lines)
+  assert all(line["skipped_steps"] == 0 for line in lines)
+  assert all(0 < line["flops_share"] < 1 for line in lines)
+  for key in ("gradient_norm", "update_norm", "loss_energy", "mean_energy"):
+    assert all(line[key] >= 0 for line in lines), key
+  wanted = np.mean([line["loss_energy"] for line in lines[-5:]])
+  np.testing.assert_allclose(lines[-1]["mean_energy"], wanted, rtol=1e-5)
+  assert _saved(tmp_path) == [26, 28, 30]
+  assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
+
+
+def _killer(at: int, number=signal.SIGTERM):
+  def spoil(step, batch):
+    if step == at:
+      os.kill(os.getpid(), number)
+    return batch
+
+  return spoil
+
+
+def test_sigterm_saves_and_the_next_start_ends_with_the_same_bits(tmp_path):
+  wanted = loop.train(toy.make(tmp_path / "whole"))
+  handler = signal.getsignal(signal.SIGTERM)
+  with pytest.raises(InterruptedRun, match="saved at step 4 of 6; start the"):
+    loop.train(toy.make(tmp_path / "run", spoil=_killer(3)))
+  assert signal.getsignal(signal.SIGTERM) is handler
+  assert _saved(tmp_path / "run")[-1] == 4
+  state = loop.train(toy.make(tmp_path / "run"))
+  _same(state, wanted)
+  steps = [line["step"] for line in _lines(tmp_path / "run")]
+  assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_sigterm_in_the_last_step_ends_as_usual(tmp_path):
+  state = loop.train(toy.make(tmp_path, spoil=_killer(5)))
+  assert int(state.step) == 6 and _saved(tmp_path)[-1] == 6
+
+
+def _nan(*steps: int):
+  def spoil(step, batch):
+    return batch | {"y": batch["y"] * (np.nan if step in steps else 1)}
+
+  return spoil
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted(tmp_path):
+  state = loop.train(toy.make(tmp_path, spoil=_nan(1, 3)))
+  assert int(state.step) == 6
+  np.testing.assert_array_equal(state.skipped, [2, 0])
+  lines = _lines(tmp_path)
+  assert [line["skipped_steps"] for line in lines] == [0, 1, 1, 2, 2, 2]
+  assert [line["loss"] is None for line in lines] == [
+    *(False, True, False, True, False, False)
+  ]
+  # The same as without these batches: sgd's momentum has seen four.
+  assert np.isfinite(toy.slope(state)) and toy.slope(state) > 0.1
+
+
+def test_too_many_skipped_steps_in_a_row_end_the_run(tmp_path):
+  bad = _nan(*range(3, 100))
+  task = toy.make(tmp_path, stages=toy.stages(50), max_skipped=4, spoil=bad)
+  with pytest.raises(
+    InputError, match=r"last 4 steps up to step 7 \(stage stage0\) were skipped"
+  ) as e:
+    loop.train(task)
+  assert "optimizer.learning_rate" in str(e.value) and "\n" not in str(e.value)
+  with np.load(tmp_path / "skipped_batch.npz") as batch:
+    assert np.isnan(batch["y"]).all() and np.isfinite(batch["x"]).all()
+  # What is saved is sound.
+  with ocp.CheckpointManager(tmp_path / "checkpoints") as manager:
+    args = ocp.args.Composite(state=ocp.args.StandardRestore())
+    saved = manager.restore(manager.latest_step(), args=args).state
+  assert np.isfinite(saved["params"]["line"]["kernel"]).all()
+
+
+def _damage(workdir: pathlib.Path, step: int) -> None:
+  files = (workdir / "checkpoints" / str(step) / "state").rglob("*")
+  path = max((p for p in files if p.is_file()), key=lambda p: p.stat().st_size)
+  path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_a_damaged_checkpoint_costs_an_interval_not_the_run(tmp_path, capsys):
+  wanted = loop.train(toy.make(tmp_path / "whole"))
+  run = tmp_path / "run"
+  with pytest.raises(InterruptedRun):
+    loop.train(toy.make(run, spoil=_killer(4)))
+  assert _saved(run) == [2, 4, 5]
+  _damage(run, 5)
+  state = loop.train(toy.make(run))
+  said = capsys.readouterr().out
+  assert "checkpoints/5: damaged" in said
+  assert "moved to" in said and "going on from the checkpoint before" in said
+  assert "Continuing at step 4 of 6" in said
+  _same(state, wanted)
+  assert (run / "checkpoints_damaged" / "5").is_dir()
+
+
+def test_where_all_checkpoints_are_damaged_nothing_is_overwritten(tmp_path):
+  with pytest.raises(InterruptedRun):
+    loop.train(toy.make(tmp_path, spoil=_killer(2)))
+  for step in _saved(tmp_path):
+    _damage(tmp_path, step)
+  with pytest.raises(InputError, match="there is no older one"):
+    loop.train(toy.make(tmp_path))
+  assert len(list((tmp_path / "checkpoints_damaged").iterdir())) == 2
+
+
+def test_a_changed_config_is_refused_with_the_difference(tmp_path, capsys):
+  with pytest.raises(InterruptedRun):
+    loop.train(toy.make(tmp_path, spoil=_killer(2)))
+
+  def changed(**more):
+    task = toy.make(tmp_path, **more)
+    task.config.optimizer.learning_rate = 0.5
+    task.config.stages[1].steps = 7
+    task.config.decode.smooth = 3  # changes nothing that is learned
+    return task
+
+  with pytest.raises(InputError) as e:
+    loop.train(changed())
+  text = str(e.value)
+  assert "optimizer.learning_rate: 5e-05 -> 0.5" in text
+  assert "stages[1].steps: 20000 -> 7" in text
+  assert "smooth" not in text
+  assert "--config.train.accept_changes=True" in text and "\n" not in text
+  state = loop.train(changed(accept_changes=True))
+  assert int(state.step) == 6
+  assert "Changed: stages[1].steps: 20000 -> 7" in capsys.readouterr().out
+
+
+def test_validation_losses_end_a_stage_early(tmp_path):
+  # The slope is right after a while: then there is no lower loss.
+  stages = (
+    dataclasses.replace(toy.stages(500)[0], patience=2),
+    *toy.stages(3),
+  )
+  task = toy.make(tmp_path, stages=stages, validate_every=5, log_every=5)
+  state = loop.train(task)
+  done = int(state.step)
+  assert 30 < done < 400
+  lines = [s for s in _lines(tmp_path) if "val_loss_energy" in s]
+  assert lines[0]["val_loss_energy"] > 100 * lines[-1]["val_loss_energy"]
+  assert _saved(tmp_path)[-1] == done
+  # Started again it is still at its end, not in the planned stage.
+  again = loop.train(dataclasses.replace(task))
+  _same(again, state)
+
+
+def test_a_resumed_stage_ends_early_at_the_same_step(tmp_path):
+  stages = (
+    dataclasses.replace(toy.stages(500)[0], patience=2),
+    *toy.stages(3),
+  )
+  options = {"stages": stages, "validate_every": 5, "log_every": 5}
+  wanted = loop.train(toy.make(tmp_path / "whole", **options))
+  run = tmp_path / "run"
+  for kill in (7, int(wanted.step) - 5, int(wanted.step) - 2):
+    with pytest.raises(InterruptedRun):
+      loop.train(toy.make(run, spoil=_killer(kill), **options))
+  _same(loop.train(toy.make(run, **options)), wanted)
+
+
+def test_the_best_checkpoint_stays(tmp_path):
+  scores = {2: 0.1, 4: 0.9, 6: 0.2, 8: 0.3}
+
+  def evaluate(state, logs):
+    del logs
+    return scores.get(int(state.step))
+
+  task = toy.make(
+    tmp_path,
+    stages=toy.stages(10),
+    evaluate=evaluate,
+    eval_every=2,
+    checkpoint_every=1,
+    keep_checkpoints=2,
+  )
+  loop.train(task)
+  assert _saved(tmp_path) == [4, 9, 10]
+  checkpoints = task.checkpoints()
+  assert checkpoints.best_step() == 4
+  checkpoints.close()
+
+
+def test_a_trace_is_written(tmp_path):
+  loop.train(toy.make(tmp_path, stages=toy.stages(12)), profile=True)
+  traces = list((tmp_path / "profile").rglob("*.xplane.pb"))
+  assert len(traces) == 1 and traces[0].stat().st_size > 1000
+
+
+def test_a_trace_of_a_short_run_ends_with_it(tmp_path):
+  loop.train(toy.make(tmp_path, stages=toy.stages(7)), profile=True)
+  assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
+def test_pictures_reach_tensorboard(tmp_path):
+  seen = []
+
+  def pictures(state, batch):
+    seen.append((int(state.step), batch["x"].shape))
+    return {"crops": np.zeros((4, 4, 3), np.uint8)}
+
+  loop.train(toy.make(tmp_path, pictures=pictures, pictures_every=3))
+  assert seen == [(3, (4, 1)), (6, (4, 1))]
+  data = b"".join(p.read_bytes() for p in (tmp_path / "tensorboard").iterdir())
+  assert b"train/crops" in data

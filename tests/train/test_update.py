@@ -1,0 +1,140 @@
+"""Updates: accumulation, skipped steps, the running mean of parameters."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy_task as toy
+
+from dwd_jax import optim
+from dwd_jax.train import state as state_lib
+from dwd_jax.train import update
+
+TX = optim.make_optimizer(optim.OptimizerConfig("sgd", l2=0.0))
+PLAN = update.make_plan(toy.stages(1)[0], 0.1)
+
+
+def _state(ema=False):
+  return state_lib.new_state(toy.variables(), TX, 5, ema)
+
+
+def _update(state, batch, plan=PLAN, **options):
+  return update.update(
+    state,
+    batch,
+    plan,
+    losses_fn=toy.losses_fn,
+    tx=TX,
+    cfg=update.UpdateConfig(**options),
+  )
+
+
+def _batch(size=8, seed=0, scale=1.0):
+  x = np.random.default_rng(seed).normal(size=(size, 1)).astype(np.float32)
+  return {"x": jnp.asarray(x), "y": jnp.asarray(scale * toy.SLOPE * x)}
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_parts_of_a_batch_make_the_gradient_of_the_whole(parts):
+  # The loss is a plain mean, so its parts average to it.
+  whole, metrics = _update(_state(), _batch())
+  after, found = jax.jit(_update, static_argnames="accumulate")(
+    _state(), _batch(), accumulate=parts
+  )
+  np.testing.assert_allclose(toy.slope(after), toy.slope(whole), rtol=1e-6)
+  a, b = metrics.compute(), found.compute()
+  assert a.keys() == b.keys()
+  for key in ("loss", "gradient_norm", "loss_energy", "mean_energy"):
+    np.testing.assert_allclose(b[key], a[key], rtol=1e-5)
+  # Batch statistics are updated once for each part.
+  wanted = 1 - 0.9**parts
+  np.testing.assert_allclose(
+    after.batch_stats["line"]["mean"], wanted, rtol=1e-6
+  )
+  assert int(after.step) == 1
+
+
+def test_a_batch_must_make_equal_parts():
+  with pytest.raises(ValueError, match="batch of 8 does not make 3 parts"):
+    _update(_state(), _batch(), accumulate=3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_skipped_step_changes_nothing_but_the_counters(value):
+  state, _ = _update(_state(ema=True), _batch(), ema_decay=0.9)
+  bad = _batch() | {"y": jnp.full((8, 1), value)}
+  after, metrics = _update(state, bad, ema_decay=0.9)
+  kept = dataclasses.replace(after, step=state.step, skipped=state.skipped)
+  jax.tree.map(np.testing.assert_array_equal, kept, state)
+  assert int(after.step) == 2
+  np.testing.assert_array_equal(after.skipped, [1, 1])
+  assert np.isnan(metrics.compute()["loss"])
+  # Merged with a good step, only that one counts.
+  more, good = _update(after, _batch(), ema_decay=0.9)
+  np.testing.assert_array_equal(more.skipped, [1, 0])
+  merged = metrics.merge(good).compute()
+  np.testing.assert_allclose(merged["loss"], good.compute()["loss"])
+
+
+def test_an_update_that_is_not_finite_is_skipped():
+  # Loss and gradient are finite.
+  after, _ = _update(_state(), _batch(), PLAN.replace(learning_rate=3e38))
+  assert toy.slope(after) == 0
+  np.testing.assert_array_equal(after.skipped, [1, 1])
+
+
+def test_exploding_losses_are_skipped_once_there_is_a_mean():
+  state = _state()
+  huge = _batch(scale=1000.0)
+  after, _ = _update(state, huge, max_loss_ratio=100.0)
+  np.testing.assert_array_equal(after.skipped, [0, 0])  # no mean yet
+  for seed in range(5):
+    state, _ = _update(state, _batch(seed=seed), max_loss_ratio=100.0)
+  skipped, _ = _update(state, huge, max_loss_ratio=100.0)
+  np.testing.assert_array_equal(skipped.skipped, [1, 1])
+  assert toy.slope(skipped) == toy.slope(state)
+  taken, _ = _update(state, huge)  # 0 = off
+  assert toy.slope(taken) != toy.slope(state)
+  # It is an outlier that is skipped, not a new level for ever.
+  levels = [int(skipped.skipped[1])]
+  for _ in range(6):
+    skipped, _ = _update(skipped, huge, max_loss_ratio=100.0)
+    levels.append(int(skipped.skipped[1]))
+  assert 0 in levels
+
+
+def test_a_loss_that_is_not_trained_may_explode():
+  def losses_fn(params, batch_stats, batch):
+    losses, stats, metrics = toy.losses_fn(params, batch_stats, batch)
+    return losses.at[1].set(batch["y"].max() ** 20), stats, metrics
+
+  state = _state()
+  for scale in (*[1e-3] * 6, 10.0):
+    state, _ = update.update(
+      state,
+      _batch(scale=scale),
+      PLAN,
+      losses_fn=losses_fn,
+      tx=TX,
+      cfg=update.UpdateConfig(max_loss_ratio=1e12),
+    )
+  np.testing.assert_array_equal(state.skipped, [0, 0])
+
+
+def test_the_running_mean_follows_the_parameters():
+  state, decay = _state(ema=True), 0.5
+  mean = 0.0
+  for step in range(20):
+    state, _ = _update(state, _batch(seed=step), ema_decay=decay)
+    rate = 1 - min(decay, (1 + step) / (10 + step))
+    mean += rate * (toy.slope(state) - mean)
+  found = float(state.ema_params["line"]["kernel"][0, 0])
+  np.testing.assert_allclose(found, mean, rtol=1e-5)
+  assert found != toy.slope(state)
+  used = state_lib.eval_variables(state)["params"]
+  assert used is state.ema_params
+  without, _ = _update(_state(), _batch())
+  assert without.ema_params == {}
+  assert state_lib.eval_variables(without)["params"] is without.params
