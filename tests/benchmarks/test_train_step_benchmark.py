@@ -122,7 +122,8 @@ def test_what_the_peer_cannot_do_is_refused():
       torch_train.Trainer(scene, None, "dense", "")
 
 
-def test_a_row_has_what_the_tables_need():
+def test_a_row_has_what_the_tables_need(monkeypatch):
+  monkeypatch.setattr(device, "_side", lambda _: 64)
   peer = "torch" if importlib.util.find_spec("torch") else ""
   row = train_peer.measure({"spec": "18x4x8", **SPEC}, peer, "", 1, False)
   names = ["jax"] + ["torch_dense", "torch_stride4"] * bool(peer)
