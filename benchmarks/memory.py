@@ -8,8 +8,10 @@ Compiles the step from shapes alone and prints what its arguments, outputs and
 temporary arrays need, and whether all of it fits. On a CPU the figures are a
 stand-in for a GPU's: XLA's passes and convolution libraries differ (a GPU adds
 workspaces of convolutions; a CPU computes bfloat16 convolutions in float32 and
-keeps copies in that type). On a GPU they are what the step will take. The
-state is donated, as in training.
+keeps copies in that type; it also merges again what rematerialisation computes
+twice, so that the temporaries do not shrink). On a GPU they are what the step
+will take. The residuals, which the forward pass hands to the backward one, are
+the same on every backend. The state is donated, as in training.
 """
 
 import itertools
@@ -21,8 +23,30 @@ from typing import Any
 import jax
 
 from benchmarks import common, device
-from benchmarks.train_scene import make_scene
+from benchmarks.train_scene import Scene, make_scene
 from dwd_jax.models import compiling
+from dwd_jax.train import step as step_lib
+
+
+def residuals_mib(scene: Scene) -> float:
+  """What the backward pass is handed by the forward one, before XLA.
+
+  Parameters are among it. It does not depend on the backend, and bounds what
+  the step needs from below where XLA computes nothing twice by itself.
+  """
+  state, batch, _ = scene.shapes()
+
+  def pullback(params, batch_stats, batch):
+    def loss(params):
+      losses, _, _ = step_lib.detection_losses(
+        params, batch_stats, batch, model=scene.model, cfg=scene.cfg
+      )
+      return losses.sum()
+
+    return jax.vjp(loss, params)[1]  # a pytree of what is kept
+
+  kept = jax.eval_shape(pullback, state.params, state.batch_stats, batch)
+  return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(kept)) / 2**20
 
 
 def measure(spec: dict[str, Any], limit_gib: float) -> dict[str, Any]:
@@ -54,6 +78,7 @@ def measure(spec: dict[str, Any], limit_gib: float) -> dict[str, Any]:
     "parameters": parameters,
     "compile_s": time.perf_counter() - started,
     "mib": found,
+    "residuals_mib": residuals_mib(scene),
     "total_gib": found["total"] / 1024,
     "mib_per_example": found["temporaries"] / spec["batch_size"],
     "fits": found["total"] / 1024 < limit_gib,
@@ -64,8 +89,8 @@ def table(rows: list[dict[str, Any]]) -> str:
   """The rows in Markdown."""
   lines = [
     "| type | batch | remat | parts | arguments, GiB | temporaries, GiB | in"
-    " all, GiB | fits |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    " all, GiB | fits | residuals, GiB |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
   ]
   for row in rows:
     sizes = (row["mib"][key] / 1024 for key in ("arguments", "temporaries"))
@@ -74,6 +99,7 @@ def table(rows: list[dict[str, Any]]) -> str:
       f" {'yes' if row['train.remat'] else 'no'} | {row['train.accumulate']} |"
       f" {' | '.join(f'{size:.2f}' for size in sizes)} |"
       f" {row['total_gib']:.1f} | {'yes' if row['fits'] else 'no'} |"
+      f" {row['residuals_mib'] / 1024:.1f} |"
     )
   return "\n".join(lines)
 
