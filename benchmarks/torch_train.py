@@ -24,8 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import torch_network
-from benchmarks.train_peer import VARIANTS
-from benchmarks.train_scene import NUM_CLASSES, Scene, make_scene
+from benchmarks.train_scene import NUM_CLASSES, VARIANTS, Scene, make_scene
 from dwd_jax import losses as losses_lib
 from dwd_jax import targets as targets_lib
 from dwd_jax.models import dwd

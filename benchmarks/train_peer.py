@@ -1,7 +1,6 @@
 """Our training step, and PyTorch's beside it: taking turns, memory apart."""
 
 import functools
-import importlib
 import importlib.metadata
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +9,10 @@ import jax
 import numpy as np
 
 from benchmarks import common, device
-from benchmarks.train_scene import Scene, make_scene
+from benchmarks.train_scene import VARIANTS, Scene, make_scene
 from dwd_jax.models import compiling
 from dwd_jax.stages import LOSSES
 
-VARIANTS = ("dense", "stride4")
 _CLOSE = {"float32": 1e-3, "bfloat16": 0.05}  # of the losses of the first step
 
 
@@ -57,7 +55,8 @@ def our_step(**scene: Any) -> Callable[[], None]:
 
 def _peers(scene: Scene, ours: Ours, mode: str) -> dict[str, Any]:
   """PyTorch's steps by name; each gives its losses."""
-  torch_train = importlib.import_module("benchmarks.torch_train")
+  from benchmarks import torch_train
+
   batch = scene.batch()
   maps = torch_train.host_maps(scene, batch)
   made = {}
@@ -152,7 +151,8 @@ def _add_memory(row: dict[str, Any], spec: dict[str, Any], mode: str) -> None:
   """Peak memory of every step of the row."""
   row["jax"]["memory"] = device.peak_memory(our_step, **spec)
   for name in [name for name in row if name.startswith("torch")]:
-    torch_train = importlib.import_module("benchmarks.torch_train")
+    from benchmarks import torch_train
+
     variant = name.split("_")[1]
     compiled = mode if name.endswith("_compiled") else ""
     row[name]["memory"] = device.peak_memory(
