@@ -64,14 +64,8 @@ def _peers(scene: Scene, ours: Ours, mode: str) -> dict[str, Any]:
     for name in ("", *((mode,) if mode else ())):
       trainer = torch_train.Trainer(scene, ours.variables, variant, name)
       key = f"torch_{variant}{'_compiled' if name else ''}"
-      made[key] = functools.partial(_peer_step, trainer, batch.image, maps)
+      made[key] = functools.partial(trainer.step_and_wait, batch.image, maps)
   return made
-
-
-def _peer_step(trainer: Any, image: np.ndarray, maps: Any) -> np.ndarray:
-  losses = trainer.step(image, maps)
-  trainer.wait()
-  return losses
 
 
 def check(name: str, ours: np.ndarray, theirs: np.ndarray, dtype: str) -> None:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dwd_jax import optim
+from dwd_jax.models import compiling
 from dwd_jax.stages import Stage
 from dwd_jax.train import sharding
 from dwd_jax.train import state as state_lib
@@ -94,6 +95,7 @@ class Stepper:
         in_shardings=(self._shardings, self._batch_sharding, None),
         out_shardings=(self._shardings, None),
         donate_argnums=0,
+        compiler_options=compiling.training_options(),
       ).lower(*args)
       self._flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
       self._compiled[stage.frozen] = lowered.compile()
