@@ -20,6 +20,7 @@ from dwd_jax.errors import InputError
 from dwd_jax.structs import Batch, PageBoxes, PageImage
 
 _ENDLESS = 1 << 40  # samples; grain datasets need a length
+_MAX_DEATHS = 3  # of worker processes, without a batch in between
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,12 +119,27 @@ class TrainLoader(grain.DatasetIterator):
 
   def __next__(self) -> Batch:
     """The next batch."""
-    inner = self._inner or self._start()
-    self._inner = inner
-    arrays = next(inner).arrays
+    arrays = self._arrays()
     self._step += 1
     # As bytes to the device, which makes them floats: a quarter of the traffic.
     return Batch(**arrays | {"image": arrays["image"][..., None]})
+
+  def _arrays(self) -> dict[str, np.ndarray]:
+    """The next arrays; where a worker process dies, others take its place."""
+    for _ in range(_MAX_DEATHS):
+      inner = self._inner or self._start()
+      self._inner = inner
+      try:
+        return next(inner).arrays
+      except RuntimeError as e:
+        if "terminated unexpectedly" not in str(e):  # grain has no type for it
+          raise
+        logging.warning("Batch %d: %s Starting anew.", self._step, e)
+        self.close()
+    raise InputError(
+      f"data.workers: worker processes died {_MAX_DEATHS} times at batch"
+      f" {self._step}, maybe for want of memory; use fewer of them"
+    )
 
   def _start(self) -> grain.DatasetIterator:
     # The state is kept here, as a number, and not in grain's iterator: that
