@@ -117,7 +117,7 @@ LAYERS = """
 
 3.0  dwd_jax.config dwd_jax.train.sharding dwd_jax.train.logs
 3.0  dwd_jax.train.preemption dwd_jax.train.progress
-3.0  dwd_jax.train.checksums
+3.0  dwd_jax.train.checksums dwd_jax.train.card
 3.1  dwd_jax.train.state
 3.2  dwd_jax.train.update dwd_jax.train.checkpoint
 3.3  dwd_jax.train.step dwd_jax.train.task dwd_jax.train.resume
@@ -139,6 +139,7 @@ LAYERS = """
 6.1  benchmarks.train_step benchmarks.data benchmarks.closure benchmarks.tiles
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network
+6.1  benchmarks.survival
 6.2  benchmarks.targets benchmarks.decode benchmarks.torch_predict
 6.2  benchmarks.decode_options
 6.3  benchmarks.predict
