@@ -3,8 +3,8 @@
 python -m benchmarks.survival [--kills=20] [--seed=0] [--json=FILE]
 
 Real processes of configs/smoke.py, made longer, ended by SIGKILL: one half at a
-random time, the other while a checkpoint is being written. Then they are started
-again until the end. Reports what each kill cost, and whether parameters,
+random time, the other while a checkpoint is being written. Then the run goes on
+to its end. Reports what each kill cost, and whether parameters,
 optimizer and metrics end with the same bits.
 """
 
