@@ -74,8 +74,15 @@ def unknown_key(path: str) -> str | None:
     path: keys from the top of the config on, joined by dots.
   """
   known: Any = default.get_config()
-  for part in re.sub(r"\[[^]]*\]", "", path).split("."):
+  keys = re.sub(r"\[[^]]*\]", "", path)
+  for part in keys.split("."):
     if isinstance(known, tuple) and known:
+      if keys == path:
+        start, _, end = path.partition(f".{part}")
+        return (
+          f"config: '{start}' is a list of sections; name one of them, such as"
+          f" {start}[0].{part}{end}"
+        )
       known = known[0]  # entries of a list are alike
     if not isinstance(known, ml_collections.ConfigDict) or part not in known:
       keys = list(known) if isinstance(known, ml_collections.ConfigDict) else []
@@ -100,10 +107,69 @@ def _check_keys(config: Any, reference: Any, prefix: str = "") -> None:
       raise InputError(
         f"config: unknown key '{path}'; {nearest(key, list(reference))}"
       )
-    if isinstance(reference[key], section):
+    if path == "eval.on":
+      _check_entries(value, reference[key][0], path)
+    elif isinstance(reference[key], section):
       if not isinstance(value, section):
         raise InputError(f"config: '{path}' is a section; set keys inside it")
       _check_keys(value, reference[key], f"{path}.")
+
+
+def _check_entries(entries: Any, reference: Any, path: str) -> None:
+  """Checks the keys of every section of a list."""
+  section = Mapping | ml_collections.ConfigDict
+  if not isinstance(entries, list | tuple) or not all(
+    isinstance(entry, section) for entry in entries
+  ):
+    raise InputError(
+      f"config: '{path}' is a list of sections; give a tuple of them, each as"
+      " configs/default.py shows"
+    )
+  for i, entry in enumerate(entries):
+    _check_keys(entry, reference, f"{path}[{i}].")
+
+
+def other_sets(config: Any) -> dict[str, tuple[str, Any]]:
+  """The entries of `config.eval.on` that name a data set.
+
+  Args:
+    config: of the run, its keys checked.
+
+  Returns:
+    {name of the results: (where, such as "eval.on[0]", the entry)}.
+
+  Raises:
+    InputError: an entry without a builder, a name that two entries or an own
+      split would share, or one that is not fit for a file.
+  """
+  found: dict[str, tuple[str, Any]] = {}
+  empty = {k: json.dumps(plain(v)) for k, v in default.other_set().items()}
+  own = (config.data.eval_split, config.data.test_split)
+  for i, entry in enumerate(map(ml_collections.ConfigDict, config.eval.on)):
+    where = f"eval.on[{i}]"
+    if not entry.builder:
+      # As JSON: tuples are lists where the config comes from a file.
+      given = [k for k in entry if json.dumps(plain(entry[k])) != empty[k]]
+      if given:
+        raise InputError(
+          f"config: {where}.{given[0]} is given, but no {where}.builder; name a"
+          " folder of tfds_builders/"
+        )
+      continue
+    name = entry.name or f"{entry.builder}-{entry.split}"
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name, re.ASCII):
+      raise InputError(
+        f"config: {where}: {name!r} can not name a file; set {where}.name to"
+        " letters, digits, and any of _ . + -"
+      )
+    if name in found or name in own:
+      other = found[name][0] if name in found else "a split of config.data"
+      raise InputError(
+        f"config: {where}: its results would have the name '{name}', as those"
+        f" of {other}; set {where}.name"
+      )
+    found[name] = (where, entry)
+  return found
 
 
 def _check_values(config: Any) -> None:
@@ -147,10 +213,12 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
 
   Raises:
     InputError: an unknown key (with the nearest known one), a value that is
-      not one of the choices, or stages that make no sense.
+      not one of the choices, stages or entries of `eval.on` that make no
+      sense.
   """
   _check_keys(config, default.get_config())
   _check_values(config)
+  other_sets(config)
   return Settings(
     targets=_build(targets.TargetConfig, config.targets),
     losses=_build(losses.LossConfig, config.losses),
@@ -182,14 +250,16 @@ def model_config(
   )
 
 
+def plain(value: Any) -> Any:
+  """Sections and tuples as dicts and lists, as JSON has them."""
+  if isinstance(value, Mapping | ml_collections.ConfigDict):
+    return {key: plain(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [plain(item) for item in value]
+  return value
+
+
 def to_json(config: ml_collections.ConfigDict) -> str:
   """The resolved config as text for W/config.json."""
-
-  def plain(value):
-    if isinstance(value, Mapping | ml_collections.ConfigDict):
-      return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-      return [plain(item) for item in value]
-    return value
 
   return json.dumps(plain(config), indent=2) + "\n"

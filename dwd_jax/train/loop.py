@@ -4,6 +4,7 @@ import functools
 import io
 import math
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 from clu import parameter_overview
 
-from dwd_jax import optim, stages
+from dwd_jax import optim, stages, transfer
 from dwd_jax.data import pipeline
 from dwd_jax.errors import InputError
 from dwd_jax.train import evaluation
@@ -21,7 +22,9 @@ from dwd_jax.train.logs import Logs
 from dwd_jax.train.step import make_plan, train_step
 
 
-def train(run: setup_lib.Run) -> state_lib.TrainState:
+def train(
+  run: setup_lib.Run, others: Sequence[transfer.OtherSet] = ()
+) -> state_lib.TrainState:
   """Trains from the newest checkpoint, or from the start, to the end.
 
   A run that was killed and is started again continues with the same batches
@@ -29,6 +32,7 @@ def train(run: setup_lib.Run) -> state_lib.TrainState:
 
   Args:
     run: see `setup.setup`.
+    others: data sets that are evaluated at every `train.eval_every`, too.
 
   Returns:
     The final state; it is also the newest checkpoint.
@@ -63,7 +67,7 @@ def train(run: setup_lib.Run) -> state_lib.TrainState:
         checkpoints.save(done, state, loader.get_state(), run.card)
       every = config.train.eval_every
       if every and done % every == 0 and not last:
-        evaluation.evaluate(run, state, config.data.eval_split, logs)
+        evaluation.evaluate_all(run, state, others, logs)
         steps.restart_clock()
     return state
   finally:
