@@ -13,7 +13,7 @@ import pytest
 
 LAYERS = """
 0.0  dwd_jax dwd_jax.data dwd_jax.decode dwd_jax.metrics dwd_jax.models
-0.0  dwd_jax.train configs tfds_builders benchmarks
+0.0  dwd_jax.train configs tfds_builders benchmarks launch
 0.0  dwd_jax.errors dwd_jax.structs
 0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
@@ -137,9 +137,15 @@ LAYERS = """
 6.2  benchmarks.targets benchmarks.decode benchmarks.torch_predict
 6.2  benchmarks.decode_options
 6.3  benchmarks.predict
+
+6.0  launch.search_space launch.budget
+6.1  launch.plan
+6.2  launch.results launch.sweep_flags launch.sweep_slurm
+6.3  launch.trial_pool launch.sweep_report
+6.4  launch.sweep
 """
 
-PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks")
+PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks", "launch")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 

@@ -43,7 +43,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   for line in path.read_text(encoding="utf8").splitlines():
     try:
       point = json.loads(line)
-      int(point["step"]), str(point["name"])
+      _ = int(point["step"]), point["name"]
       points.append(point)
     except (ValueError, KeyError, TypeError):
       continue
