@@ -69,6 +69,7 @@ class Plan:
     out = self.out.absolute()
     values = {
       "eval.overlays": "0",
+      "train.eval_every": "0",
       "train.compilation_cache": str(out / "compilation_cache"),
     }
     if not self.base.data.data_dir:

@@ -34,7 +34,7 @@ from dwd_jax import config as config_lib
 from dwd_jax.errors import InputError
 
 _MAX_BYTES = 2**20
-_MAX_ENTRIES = 10_000
+_MAX_ENTRIES = 1000
 _RANGES = ("uniform", "log_uniform", "int")
 _KINDS = ("choices", *_RANGES)
 

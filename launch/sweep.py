@@ -4,6 +4,7 @@ Flags only; see `launch.plan`, `launch.search_space` and `launch.trial_pool`.
 """
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from launch.results import Results
 
 def _dry_run(plan: Plan) -> None:
   for index in range(plan.trials):
-    print(" ".join(plan.command(index, 0)))
+    print(shlex.join(plan.command(index, 0)))
   for rung, size in enumerate(plan.sizes()):
     goes_on = rung and all(
       plan.start(i, rung) < rung for i in range(plan.trials)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shlex
 import sys
 from typing import Any
 
@@ -114,13 +115,8 @@ def lines(results: Results, content: dict[str, Any]) -> list[str]:
       ),
     ]
     told.append("Train with the best settings:")
-    told.append("  " + " ".join(map(_quoted, command)))
+    told.append(f"  {shlex.join(command)}")
   return told
-
-
-def _quoted(text: str) -> str:
-  plain = all(c.isalnum() or c in "-_./=:," for c in text)
-  return text if plain else f"'{text}'"
 
 
 def picture(content: dict[str, Any], path: pathlib.Path) -> None:

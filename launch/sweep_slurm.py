@@ -78,9 +78,9 @@ def write(
       options=[array, *options],
       command=f'{shlex.join(program)} "--only={rung}:$SLURM_ARRAY_TASK_ID"',
     )
-    submit += f"job=$(sbatch --parsable{waits} {name})\n"
+    submit += f"job=$(sbatch --parsable{waits} {name})\njob=${{job%%;*}}\n"
     submit += f'echo "rung {rung}: job $job, {size} trials"\n'
-    waits = ' --dependency=afterany:"${job%%;*}"'
+    waits = ' --dependency=afterany:"$job"'
   _write_script(
     folder / "report.sbatch",
     name="sweep-report",
@@ -91,7 +91,7 @@ def write(
     command=shlex.join([*program, "--report"]),
   )
   submit += f"job=$(sbatch --parsable{waits} report.sbatch)\n"
-  submit += f'echo "table: job $job, {folder / "report.log"}"\n'
+  submit += f'echo "table: job ${{job%%;*}}, {folder / "report.log"}"\n'
   files.write_atomic(folder / "submit.sh", submit)
   return folder / "submit.sh"
 
