@@ -11,7 +11,7 @@ import jax
 import ml_collections
 
 from configs import default
-from dwd_jax import losses, optim, stages, targets
+from dwd_jax import losses, optim, other_sets, stages, targets
 from dwd_jax.data import vocabulary
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
@@ -35,6 +35,7 @@ _CHOICES = {
   "model.backbone_depth": (18, 34, 50, 101, 152),
   "model.dtype": ("auto", "float32", "bfloat16"),
   "eval.protocol": ("coco", "voc", "legacy"),
+  "eval.checkpoint": ("last", "best"),
   "data.common_with": ("", *vocabulary.VOCABULARIES),
 }
 _FREE = ("data.engrave",)  # options of the generator, which checks them
@@ -129,49 +130,6 @@ def _check_entries(entries: Any, reference: Any, path: str) -> None:
     _check_keys(entry, reference, f"{path}[{i}].")
 
 
-def other_sets(config: Any) -> dict[str, tuple[str, Any]]:
-  """The entries of `config.eval.on` that name a data set.
-
-  Args:
-    config: of the run, its keys checked.
-
-  Returns:
-    {name of the results: (where, such as "eval.on[0]", the entry)}.
-
-  Raises:
-    InputError: an entry without a builder, a name that two entries or an own
-      split would share, or one that is not fit for a file.
-  """
-  found: dict[str, tuple[str, Any]] = {}
-  empty = {k: json.dumps(plain(v)) for k, v in default.other_set().items()}
-  own = (config.data.eval_split, config.data.test_split)
-  for i, entry in enumerate(map(ml_collections.ConfigDict, config.eval.on)):
-    where = f"eval.on[{i}]"
-    if not entry.builder:
-      # As JSON: tuples are lists where the config comes from a file.
-      given = [k for k in entry if json.dumps(plain(entry[k])) != empty[k]]
-      if given:
-        raise InputError(
-          f"config: {where}.{given[0]} is given, but no {where}.builder; name a"
-          " folder of tfds_builders/"
-        )
-      continue
-    name = entry.name or f"{entry.builder}-{entry.split}"
-    if not re.fullmatch(r"\w[\w.+-]{0,99}", name, re.ASCII):
-      raise InputError(
-        f"config: {where}: {name!r} can not name a file; set {where}.name to"
-        " letters, digits, and any of _ . + -"
-      )
-    if name in found or name in own:
-      other = found[name][0] if name in found else "a split of config.data"
-      raise InputError(
-        f"config: {where}: its results would have the name '{name}', as those"
-        f" of {other}; set {where}.name"
-      )
-    found[name] = (where, entry)
-  return found
-
-
 def _check_values(config: Any) -> None:
   """Stops at choices that do not exist and numbers out of range."""
   for path, choices in _CHOICES.items():
@@ -180,15 +138,7 @@ def _check_values(config: Any) -> None:
       raise InputError(
         f"config: {path} is {config[section][key]!r}; use one of {choices}"
       )
-  for key in (
-    "batch_size",
-    "log_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "loss_window",
-  ):
-    if config.train[key] < 1:
-      raise InputError(f"config: train.{key} must be at least 1")
+  _check_train(config.train)
   if not 1 <= config.losses.class_pixels <= losses.MAX_CLASS_PIXELS:
     raise InputError(
       f"config: losses.class_pixels is {config.losses.class_pixels}; use 1 to"
@@ -200,6 +150,49 @@ def _check_values(config: Any) -> None:
         f"config: data.crop_hw {tuple(config.data.crop_hw)}: use multiples of"
         f" {dwd.SIZE_MULTIPLE}"
       )
+
+
+_AT_LEAST_1 = (
+  "batch_size",
+  "accumulate",
+  "log_every",
+  "checkpoint_every",
+  "keep_checkpoints",
+  "validate_batches",
+  "loss_window",
+  "max_skipped",
+)
+
+
+def _check_train(train: Any) -> None:
+  for key in _AT_LEAST_1:
+    if train[key] < 1:
+      raise InputError(f"config: train.{key} must be at least 1")
+  for key in ("eval_every", "validate_every", "pictures_every"):
+    if train[key] < 0:
+      raise InputError(f"config: train.{key} is {train[key]}; 0 = never")
+  if not 0 <= train.ema_decay < 1:
+    raise InputError(f"config: train.ema_decay is {train.ema_decay}; use 0..1")
+  if train.max_loss_ratio and train.max_loss_ratio <= 1:
+    raise InputError("config: train.max_loss_ratio must be above 1, or 0")
+  if train.batch_size % (train.accumulate * jax.device_count()):
+    raise InputError(
+      f"config: train.batch_size {train.batch_size} is no multiple of"
+      f" {jax.device_count()} devices x train.accumulate {train.accumulate};"
+      " change one of them"
+    )
+  for rule in train.sharding:
+    if len(rule) != 2 or rule[1] not in ("fsdp", "replicate"):
+      raise InputError(
+        f"config: train.sharding: {tuple(rule)!r} is no (pattern, 'fsdp' or"
+        " 'replicate')"
+      )
+    try:
+      re.compile(rule[0])
+    except re.error as e:
+      raise InputError(
+        f"config: train.sharding: pattern {rule[0]!r}: {e}"
+      ) from None
 
 
 def validate(config: ml_collections.ConfigDict) -> Settings:
@@ -218,7 +211,7 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
   """
   _check_keys(config, default.get_config())
   _check_values(config)
-  other_sets(config)
+  other_sets.of_config(config)
   return Settings(
     targets=_build(targets.TargetConfig, config.targets),
     losses=_build(losses.LossConfig, config.losses),
@@ -246,20 +239,19 @@ def model_config(
     num_groups=num_groups,
     num_energy_levels=config.targets.num_energy_levels,
     bn_momentum=config.train.batch_norm_momentum,
+    remat=bool(config.train.remat),
     **values,
   )
 
 
-def plain(value: Any) -> Any:
-  """Sections and tuples as dicts and lists, as JSON has them."""
-  if isinstance(value, Mapping | ml_collections.ConfigDict):
-    return {key: plain(item) for key, item in value.items()}
-  if isinstance(value, list | tuple):
-    return [plain(item) for item in value]
-  return value
-
-
 def to_json(config: ml_collections.ConfigDict) -> str:
   """The resolved config as text for W/config.json."""
+
+  def plain(value):
+    if isinstance(value, Mapping | ml_collections.ConfigDict):
+      return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+      return [plain(item) for item in value]
+    return value
 
   return json.dumps(plain(config), indent=2) + "\n"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dwd_jax import config as config_lib
+from dwd_jax import other_sets
 from dwd_jax.data import pipeline, prepare, sources, vocabulary
 from dwd_jax.errors import InputError
 from dwd_jax.structs import PageBoxes
@@ -203,7 +203,7 @@ def open_sets(
   """
   return tuple(
     _open_set(config, workdir, run, name, where, on)
-    for name, (where, on) in config_lib.other_sets(config).items()
+    for name, (where, on) in other_sets.of_config(config).items()
   )
 
 

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from dwd_jax import config as config_lib
-from dwd_jax import files
+from dwd_jax import files, other_sets
 from dwd_jax.errors import InputError
 from launch import budget, search_space
 
@@ -84,6 +84,12 @@ class Plan:
       [stage.steps for stage in self.base.stages], self.rungs[rung], self.scale
     )
     values |= {f"stages[{i}].steps": str(n) for i, n in enumerate(steps)}
+    # Trials of a rung are compared after the same number of steps.
+    for i, stage in enumerate(self.base.stages):
+      if stage.patience:
+        values[f"stages[{i}].patience"] = "0"
+    if rung:  # where it goes on from a checkpoint, steps are what has changed
+      values["train.accept_changes"] = "True"
     # The pages of the test are for the run that is chosen in the end.
     values["data.test_split"] = ""
     return [f"{key}={value}" for key, value in values.items()]
@@ -143,7 +149,7 @@ class Plan:
       InputError: it cannot work, or it would tune on the pages of the test.
     """
     data = self.base.data
-    others = config_lib.other_sets(self.base)
+    others = other_sets.of_config(self.base)
     own = self.split == data.eval_split
     if not own and self.split not in others:
       raise InputError(

@@ -33,8 +33,6 @@ def _prepare(plan: Plan) -> None:
   """Makes the records that all trials read, once."""
   data = plan.base.data.copy_and_resolve_references()
   data.data_dir = data.data_dir or str(plan.out / "data")
-  # Of JAX only the number of the process is asked: it should not take a GPU.
-  jax.config.update("jax_platforms", "cpu")
   prepare.prepare(data, plan.out)
 
 
@@ -79,6 +77,8 @@ def run(argv: Sequence[str]) -> None:
     InputError: bad input.
     trial_pool.Stopped: by a signal.
   """
+  # Of JAX only the number of devices is asked here: it should take no GPU.
+  jax.config.update("jax_platforms", "cpu")
   args, rest = sweep_flags.make_parser().parse_known_args(argv)
   plan = sweep_flags.make_plan(args, rest)
   if not args.only:

@@ -10,7 +10,7 @@ import pytest
 
 from configs import default
 from dwd_jax import config as config_lib
-from dwd_jax import losses, optim, targets
+from dwd_jax import losses, optim, other_sets, targets
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 
@@ -107,10 +107,10 @@ def test_other_sets_are_a_list_of_sections():
 
 
 def test_empty_other_sets_do_nothing():
-  assert config_lib.other_sets(default.get_config()) == {}
+  assert other_sets.of_config(default.get_config()) == {}
   config = default.get_config()
   config.eval.on[2].builder = "boxes"
-  found = config_lib.other_sets(config)
+  found = other_sets.of_config(config)
   assert found == {"boxes-test": ("eval.on[2]", config.eval.on[2])}
   config_lib.validate(config)
 

@@ -21,7 +21,7 @@ LAYERS = """
 0.2  configs.boxes
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
-1.1  dwd_jax.visualize
+1.1  dwd_jax.visualize dwd_jax.other_sets
 1.1  dwd_jax.losses dwd_jax.optim
 
 1.0  dwd_jax.pages dwd_jax.pages.tiling dwd_jax.pages.fusion
@@ -115,9 +115,14 @@ LAYERS = """
 1.2  dwd_jax.metrics.score_map
 2.0  dwd_jax.metrics.protocols
 
-3.0  dwd_jax.config dwd_jax.train.state dwd_jax.train.logs
 3.0  dwd_jax.train.curves
-3.1  dwd_jax.train.step dwd_jax.train.checkpoint
+3.0  dwd_jax.config dwd_jax.train.sharding dwd_jax.train.logs
+3.0  dwd_jax.train.preemption dwd_jax.train.progress
+3.0  dwd_jax.train.checksums
+3.1  dwd_jax.train.state
+3.2  dwd_jax.train.update dwd_jax.train.checkpoint
+3.3  dwd_jax.train.step dwd_jax.train.task dwd_jax.train.resume
+3.4  dwd_jax.train.stepping dwd_jax.train.pictures
 4.0  dwd_jax.predict dwd_jax.transfer
 4.0  dwd_jax.calibration
 4.0  dwd_jax.evaluating dwd_jax.evaluating.progress
@@ -126,7 +131,8 @@ LAYERS = """
 4.2  dwd_jax.evaluate
 5.0  dwd_jax.train.setup
 5.1  dwd_jax.train.evaluation
-5.2  dwd_jax.train.loop dwd_jax.train.calibrating
+5.2  dwd_jax.train.calibrating dwd_jax.train.detection
+5.2  dwd_jax.train.loop
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common

@@ -122,8 +122,8 @@ class TrainLoader(grain.DatasetIterator):
     self._inner = inner
     arrays = next(inner).arrays
     self._step += 1
-    arrays["image"] = transforms.to_network(arrays["image"])
-    return Batch(**arrays)
+    # As bytes to the device, which makes them floats: a quarter of the traffic.
+    return Batch(**arrays | {"image": arrays["image"][..., None]})
 
   def _start(self) -> grain.DatasetIterator:
     # The state is kept here, as a number, and not in grain's iterator: that

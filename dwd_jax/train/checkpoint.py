@@ -3,12 +3,16 @@
 import dataclasses
 import pathlib
 import shutil
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from dwd_jax.errors import InputError
+from dwd_jax.train import checksums
 from dwd_jax.train.state import TrainState
 
 
@@ -39,7 +43,32 @@ class ModelCard:
     }
 
 
+class DamagedError(InputError):
+  """A checkpoint that cannot be read."""
+
+
 _CARD_KEYS = ("class_names", "group_of_class", "model")
+
+
+@dataclasses.dataclass(frozen=True)
+class _NewestAndBest:
+  """Which checkpoints stay: orbax asks after each save."""
+
+  keep: int
+  scores: Mapping[int, float]
+
+  def should_preserve(self, checkpoints, *, context) -> list[bool]:
+    """True for those that stay, in the order given (the oldest first)."""
+    del context
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    kept = {*steps[-self.keep :], best_of(self.scores, steps)}
+    return [step in kept for step in steps]
+
+
+def best_of(scores: Mapping[int, float], steps: Iterable[int]) -> int | None:
+  """The step with the highest score, the first of equals; None = no score."""
+  scored = sorted(step for step in steps if step in scores)
+  return max(scored, key=scores.__getitem__, default=None)
 
 
 class Checkpoints:
@@ -52,8 +81,10 @@ class Checkpoints:
   def __init__(self, folder: pathlib.Path, keep: int = 3):
     """Args: `folder` is made if missing; the last `keep` steps stay."""
     self._folder = pathlib.Path(folder).absolute()
+    self._scores: dict[int, float] = {}
+    self._unsealed: list[int] = []
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep,
+      preservation_policy=_NewestAndBest(keep, self._scores),
       create=True,
       # On CPUs the next step is given the buffers that are being written.
       enable_async_checkpointing=jax.default_backend() != "cpu",
@@ -61,16 +92,29 @@ class Checkpoints:
     _remove_rests(self._folder)
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-  def latest_step(self) -> int | None:
-    """Step of the newest checkpoint; None if there is none."""
-    return self._manager.latest_step()
+  def all_steps(self) -> list[int]:
+    """Steps that are saved, the newest first."""
+    return sorted(self._manager.all_steps(), reverse=True)
+
+  def best_step(self) -> int | None:
+    """Step with the best score; None if none was saved with one."""
+    steps = self.all_steps()
+    if not steps:
+      return None
+    return best_of(_scores(self._progress(steps[0])), steps)
 
   def folder(self, step: int) -> pathlib.Path:
     """Where a checkpoint lies; what is put there is removed with it."""
     return self._folder / str(step)
 
   def save(
-    self, step: int, state: TrainState, data: dict[str, Any], card: ModelCard
+    self,
+    step: int,
+    state: TrainState,
+    data: dict[str, Any],
+    card: ModelCard,
+    progress: dict[str, Any] | None = None,
+    score: float | None = None,
   ) -> None:
     """Saves, if this step is not saved yet; in the background if it can.
 
@@ -79,17 +123,42 @@ class Checkpoints:
       state: the training state.
       data: state of the input iterator.
       card: what the network is.
+      progress: of the stages, see `progress.Progress.to_json`.
+      score: of this state on validation pages, if it is known: the checkpoint
+        with the highest one stays.
     """
     if step in self._manager.all_steps():
       return
+    self.wait()
+    if score is not None:
+      self._scores[step] = float(score)
+    scores = {str(key): value for key, value in self._scores.items()}
     self._manager.save(
       step,
       args=ocp.args.Composite(
         state=ocp.args.StandardSave(state),
         data=ocp.args.JsonSave(data),
         card=ocp.args.JsonSave(card.to_json()),
+        progress=ocp.args.JsonSave((progress or {}) | {"scores": scores}),
       ),
     )
+    self._unsealed.append(step)
+    if jax.default_backend() == "cpu":
+      self.wait()
+
+  def remove_damaged(self, step: int) -> pathlib.Path:
+    """Moves a checkpoint out of the way, so that its step can be saved again.
+
+    Returns:
+      Where it lies now.
+    """
+    target = self._folder.parent / "checkpoints_damaged" / str(step)
+    if jax.process_index() == 0:
+      target.parent.mkdir(exist_ok=True)
+      shutil.rmtree(target, ignore_errors=True)
+      self.folder(step).rename(target)
+    self._manager.reload()
+    return target
 
   def card(self, step: int) -> dict[str, Any]:
     """What the network of a checkpoint is, see `ModelCard.to_json`."""
@@ -100,7 +169,7 @@ class Checkpoints:
 
   def restore(
     self, step: int, shapes: Any, card: ModelCard
-  ) -> tuple[TrainState, dict[str, Any]]:
+  ) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
     """Reads a checkpoint.
 
     Args:
@@ -110,17 +179,38 @@ class Checkpoints:
       card: the network that reads it.
 
     Returns:
-      The state and the state of the input iterator.
+      The state, the state of the input iterator and that of the stages.
 
     Raises:
+      DamagedError: it cannot be read.
       InputError: the checkpoint belongs to another network, was made with
-        another optimizer, is damaged or not there.
+        another optimizer, or is not there.
     """
+    self._check_files(step)
     self._check(step, card)
     restored = self._read(
       step, state=ocp.args.StandardRestore(shapes), data=ocp.args.JsonRestore()
     )
-    return restored.state, restored.data
+    progress = self._progress(step)
+    self._scores.update(_scores(progress))
+    return restored.state, restored.data, progress
+
+  def _progress(self, step: int) -> dict[str, Any]:
+    progress = self._read(step, progress=ocp.args.JsonRestore()).progress
+    if not isinstance(progress, dict):
+      raise self._unreadable(step, "its progress is no list of keys")
+    return progress
+
+  def _check_files(self, step: int) -> None:
+    """Stops where a file is not as it was written; in all processes alike."""
+    wrong = None
+    if jax.process_index() == 0:
+      wrong = checksums.first_wrong(self.folder(step))
+    if jax.process_count() > 1:
+      found = multihost_utils.broadcast_one_to_all(np.array(wrong is None))
+      wrong = wrong if found else wrong or "a file"
+    if wrong is not None:
+      raise self._unreadable(step, f"{wrong} is not as it was written")
 
   def _read(self, step: int, **items: Any) -> Any:
     if step not in self._manager.all_steps():
@@ -133,9 +223,9 @@ class Checkpoints:
     except (ValueError, KeyError, TypeError, OSError) as e:
       raise self._unreadable(step, str(e)) from e
 
-  def _unreadable(self, step: int, reason: str) -> InputError:
+  def _unreadable(self, step: int, reason: str) -> DamagedError:
     reason = " ".join(reason.split())[:120]
-    return InputError(
+    return DamagedError(
       f"{self.folder(step)}: damaged ({reason}); remove this folder to"
       " go on from the checkpoint before"
     )
@@ -159,13 +249,22 @@ class Checkpoints:
         raise InputError(f"{where} model: its {key} differ; {remedy}")
 
   def wait(self) -> None:
-    """Waits until everything is written."""
+    """Waits until everything is written, and notes what was."""
     self._manager.wait_until_finished()
+    for step in self._unsealed:
+      if jax.process_index() == 0 and self.folder(step).is_dir():
+        checksums.write(self.folder(step))
+    self._unsealed.clear()
 
   def close(self) -> None:
     """Waits until everything is written."""
-    self._manager.wait_until_finished()
+    self.wait()
     self._manager.close()
+
+
+def _scores(progress: Mapping[str, Any]) -> dict[int, float]:
+  """Step -> score, of a checkpoint's progress."""
+  return {int(k): float(v) for k, v in progress.get("scores", {}).items()}
 
 
 def _remove_rests(folder: pathlib.Path) -> None:
