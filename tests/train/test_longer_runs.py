@@ -1,4 +1,4 @@
-"""Where a run stands when it goes on with more steps than it was planned for."""
+"""Where a run stands when it goes on with more steps than were planned."""
 
 import dataclasses
 
