@@ -94,6 +94,9 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   if mode != "train" or run.config.eval.on_during_training:
     # Before the training: what is wrong with it should not come up after it.
     others = transfer.open_sets(run.config, workdir, run.classes)
+    if jax.process_index() == 0:
+      for other in others:
+        print(other.describe(), flush=True)
   jax.config.update(
     "jax_compilation_cache_dir",
     run.config.train.compilation_cache or str(workdir / "compilation_cache"),

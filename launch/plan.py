@@ -78,6 +78,10 @@ class Plan:
     if self.split == self.base.data.eval_split:  # no other set is asked for
       values = {k: v for k, v in values.items() if k[:7] != "eval.on"}
       values["eval.on"] = "()"
+    else:
+      for i, other in enumerate(self.base.eval.on):
+        if other.builder and not other.data_dir:
+          values[f"eval.on[{i}].data_dir"] = str(out / "data/on" / other.name)
     params = self.params(index)
     values |= {key: search_space.as_text(v) for key, v in params.items()}
     steps = budget.stage_steps(

@@ -94,10 +94,9 @@ def lines(results: Results, content: dict[str, Any]) -> list[str]:
   """What is told of a search at its end."""
   plan = results.plan
   told = [table(content)]
-  by = content["by"].rpartition(".")[2]
   for value, result in sorted(content["best_by"].items()):
     told.append(
-      f"best {by} {value}: trial {result['trial']}, {result['steps']} steps,"
+      f"best of {content['by']}={value}: trial {result['trial']}, {result['steps']} steps,"
       f" {content['metric']} {result['score']:.4f}"
     )
   for result in content["trials"]:

@@ -63,6 +63,7 @@ def run_trials(
   """
   waiting = [(i, 1) for i in indices if results.get(i, rung) is None]
   running: list[_Running] = []
+  told: set[int] = set()
   with _signals():
     try:
       while waiting or running:
@@ -75,6 +76,9 @@ def run_trials(
             break
           with _lock(results.plan.workdir(index, rung)) as lock:
             if lock is None:  # left running by a search that was killed
+              if index not in told:
+                say(f"trial {index} runs already; its result is waited for")
+              told.add(index)
               continue
             waiting.remove((index, attempt))
             if results.scores_of_run(index, rung):

@@ -139,8 +139,6 @@ def evaluate_on(
     The result; W/eval/NAME.json and others are written, NAME being that of
     the set.
   """
-  if jax.process_index() == 0:
-    print(other.describe(), flush=True)
   pages = other.pages()
   return _evaluate(run, state, other.source, pages, logs, calibration, other)
 

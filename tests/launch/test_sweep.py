@@ -74,7 +74,7 @@ def test_each_optimizer_has_its_best(search, capsys):
     ]
     assert len(same) == 2
     assert best["score"] == max(same)
-  assert "best name sgd: trial " in capsys.readouterr().out
+  assert "best of optimizer.name=sgd: trial " in capsys.readouterr().out
 
 
 def test_halving_trains_the_better_ones_longer(search):
@@ -306,6 +306,8 @@ def test_another_set_can_be_what_trials_are_judged_on(repo_dir, monkeypatch):
     overrides = plan.trial_overrides(0, 0)
     assert ("eval.on[0].builder=boxes" in overrides) is kept
     assert ("eval.on=()" in overrides) is not kept
+    shared = f"eval.on[0].data_dir={pathlib.Path('x/data/on').absolute()}"
+    assert (shared in overrides) is kept
 
 
 def test_a_dry_run_does_nothing(search, capsys):
