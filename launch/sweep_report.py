@@ -96,8 +96,8 @@ def lines(results: Results, content: dict[str, Any]) -> list[str]:
   told = [table(content)]
   for value, result in sorted(content["best_by"].items()):
     told.append(
-      f"best of {content['by']}={value}: trial {result['trial']}, {result['steps']} steps,"
-      f" {content['metric']} {result['score']:.4f}"
+      f"best of {content['by']}={value}: trial {result['trial']},"
+      f" {result['steps']} steps, {content['metric']} {result['score']:.4f}"
     )
   for result in content["trials"]:
     if result["reason"]:
