@@ -4,6 +4,8 @@ Not meant to be run by itself: it names no data set. A key that is not in this
 file is unknown, and an unknown key is an error.
 """
 
+from typing import Any
+
 import ml_collections
 
 
@@ -33,7 +35,8 @@ def _data() -> ml_collections.ConfigDict:
   c.data_dir = ""  # prepared records; "" = WORKDIR/data
   c.train_split = "train"
   c.eval_split = "val"  # watched during the training
-  c.test_split = "test"  # evaluated once at the end, never tuned on
+  # Evaluated once at the end, never tuned on; "" = not at all.
+  c.test_split = "test"
   # Generated pages: written to `manual_dir` ("" = WORKDIR/data/engraved) before
   # the records are built. pages = 0: no generation.
   c.engrave = ml_collections.ConfigDict()
@@ -184,6 +187,8 @@ def _train() -> ml_collections.ConfigDict:
   c.validate_every = 0  # steps; losses on crops of data.eval_split; 0 = never
   c.validate_batches = 8  # of each validation
   c.pictures_every = 0  # steps; input, targets, predictions; 0 = never
+  # Folder of compiled code, for runs to share; "" = WORKDIR/compilation_cache.
+  c.compilation_cache = ""
   c.loss_window = 5  # steps of the running means
   c.batch_norm_momentum = 0.99
   c.ema_decay = 0.0  # of a running mean of the parameters; 0 = none
@@ -241,19 +246,30 @@ def _eval() -> ml_collections.ConfigDict:
   c.checkpoint = "last"  # last, best (of those evaluated while training)
   c.min_score = 0.05  # detections below do not count
   c.overlays = 4  # pages drawn; 0 = none
-  c.on = _eval_on()
+  # Other data sets to judge the run on, besides its own; a config file may give
+  # more: c.eval.on = (default.other_set(builder=...), ...).
+  c.on = tuple(other_set() for _ in range(3))
+  c.on_during_training = False  # at every train.eval_every, too
   return c
 
 
-def _eval_on() -> ml_collections.ConfigDict:
-  # Another data set to judge the run on, besides its own; keys as in `data`.
-  # Classes are matched by their vocabularies, see dwd_jax/transfer.py.
+def other_set(**values: Any) -> ml_collections.ConfigDict:
+  """An entry of `eval.on`; keys as in `data`, the empty one does nothing.
+
+  Classes are matched by their vocabularies, see dwd_jax/transfer.py.
+
+  Args:
+    **values: keys that differ from the empty entry.
+  """
   c = ml_collections.ConfigDict()
   c.builder = ""  # "" = none
   c.builder_config = ""
   c.manual_dir = ""
-  c.data_dir = ""  # "" = WORKDIR/data/on
+  c.data_dir = ""  # "" = WORKDIR/data/on, with a name WORKDIR/data/on/NAME
   c.split = "test"
+  c.name = ""  # of the results, W/eval/NAME.json; "" = BUILDER-SPLIT
   c.eval_scale = 0.0  # 0 = the run's
+  c.max_pages = 0  # 0 = the run's
   c.options = _options()
+  c.update(values)
   return c

@@ -90,15 +90,21 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   from dwd_jax.train.logs import Logs
 
   run = setup.setup(_CONFIG.value, workdir)
-  other = None
-  if mode != "train" and run.config.eval.on.builder:
+  others = ()
+  if mode != "train" or run.config.eval.on_during_training:
     # Before the training: what is wrong with it should not come up after it.
-    other = transfer.open_set(run.config, workdir, run.classes)
+    others = transfer.open_sets(run.config, workdir, run.classes)
+    if jax.process_index() == 0:
+      for other in others:
+        print(other.describe(), flush=True)
   jax.config.update(
-    "jax_compilation_cache_dir", str(workdir / "compilation_cache")
+    "jax_compilation_cache_dir",
+    run.config.train.compilation_cache or str(workdir / "compilation_cache"),
   )
   if mode != "eval":
-    state = loop.train(detection.make_task(run), profile=_PROFILE.value)
+    watched = others if run.config.eval.on_during_training else ()
+    task = detection.make_task(run, others=watched)
+    state = loop.train(task, profile=_PROFILE.value)
   else:
     state = evaluation.restore(run)
   if mode == "train":
@@ -109,40 +115,12 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     data = run.config.data
     calibration = calibrating.for_checkpoint(run, state)
     # In this order: the first split makes the calibration if it is missing.
-    for split in dict.fromkeys((data.eval_split, data.test_split)):
-      result = evaluation.evaluate(run, state, split, logs, calibration)
-      calibration = result.calibration
-      logs.say(_summary(result.metrics, workdir, split))
-    if other is not None:
-      assert not callable(calibration)  # made by then
-      result = evaluation.evaluate_on(run, state, other, logs, calibration)
-      logs.say(_summary(result.metrics, workdir, other.name))
+    splits = [s for s in (data.eval_split, data.test_split) if s]
+    evaluation.evaluate_all(run, state, others, logs, splits, calibration)
     logs.close()
   if jax.process_index() == 0:
     print(f"Look at {workdir / 'eval'} (overlays, scores) and, for the curves,")
     print(f"  tensorboard --logdir={workdir / 'tensorboard'}")
-
-
-def _summary(metrics: dict, workdir: pathlib.Path, name: str) -> str:
-  """The scores in one line."""
-
-  def number(value):
-    return "-" if value is None else f"{value:.3f}"
-
-  at_threshold = ""
-  if metrics["calibrated"]:
-    at_threshold = (
-      f"; from score {metrics['threshold']:.3f} on precision"
-      f" {number(metrics['precision'])}, recall {number(metrics['recall'])}"
-    )
-  return (
-    f"{name}: mAP {number(metrics['mAP'])}, mAP_50 {number(metrics['mAP_50'])}"
-    f" (classes with {metrics['min_objects']} objects or more:"
-    f" {number(metrics['mAP_50_min10'])}), {metrics['num_objects']} objects,"
-    f" {metrics['num_detections']} detections on {metrics['num_pages']} pages"
-    f"{at_threshold};"
-    f" {workdir / 'eval' / name}.json"
-  )
 
 
 def main(argv: list[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 LAYERS = """
 0.0  dwd_jax dwd_jax.data dwd_jax.decode dwd_jax.metrics dwd_jax.models
-0.0  dwd_jax.train configs tfds_builders benchmarks
+0.0  dwd_jax.train configs tfds_builders benchmarks launch
 0.0  dwd_jax.errors dwd_jax.structs
 0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
@@ -21,7 +21,7 @@ LAYERS = """
 0.2  configs.boxes
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
-1.1  dwd_jax.visualize
+1.1  dwd_jax.visualize dwd_jax.other_sets
 1.1  dwd_jax.losses dwd_jax.optim
 
 1.0  dwd_jax.pages dwd_jax.pages.tiling dwd_jax.pages.fusion
@@ -115,6 +115,7 @@ LAYERS = """
 1.2  dwd_jax.metrics.score_map
 2.0  dwd_jax.metrics.protocols
 
+3.0  dwd_jax.train.curves
 3.0  dwd_jax.config dwd_jax.train.sharding dwd_jax.train.logs
 3.0  dwd_jax.train.preemption dwd_jax.train.progress
 3.0  dwd_jax.train.checksums dwd_jax.train.card
@@ -143,9 +144,15 @@ LAYERS = """
 6.2  benchmarks.targets benchmarks.decode benchmarks.torch_predict
 6.2  benchmarks.decode_options
 6.3  benchmarks.predict
+
+6.0  launch.search_space launch.budget
+6.1  launch.plan
+6.2  launch.results launch.sweep_flags launch.sweep_slurm
+6.3  launch.trial_pool launch.sweep_report
+6.4  launch.sweep
 """
 
-PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks")
+PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks", "launch")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 
