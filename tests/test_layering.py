@@ -116,6 +116,7 @@ LAYERS = """
 2.0  dwd_jax.metrics.protocols
 
 3.0  dwd_jax.config dwd_jax.train.state dwd_jax.train.logs
+3.0  dwd_jax.train.preemption
 3.1  dwd_jax.train.step dwd_jax.train.checkpoint
 4.0  dwd_jax.predict dwd_jax.transfer
 4.0  dwd_jax.calibration
