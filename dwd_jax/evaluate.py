@@ -126,6 +126,7 @@ def evaluate(
   log: Callable[[str], None] | None = print,
   other: OtherSet | None = None,
   calibration: Calibration | MakeCalibration | None = None,
+  collect: Callable[["Predicted"], "Predicted"] = lambda part: part,
 ) -> EvalResult:
   """Predicts every page of a split, measures, and writes the files above.
 
@@ -148,6 +149,7 @@ def evaluate(
     other: the set that the pages are of, if it is not the run's.
     calibration: turns the scores into probabilities; a function makes it of
       the pages' truth and detections with raw scores. None: scores stay raw.
+    collect: adds what other processes have predicted, see `train.shares`.
 
   Returns:
     The summary and the pictures.
@@ -161,8 +163,10 @@ def evaluate(
     )
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
-  predicted = predict_all(
-    predict_fn, progress.show(pages, name, num_pages, log), cfg, overlays
+  predicted = collect(
+    predict_all(
+      predict_fn, progress.show(pages, name, num_pages, log), cfg, overlays
+    )
   )
   if callable(calibration):
     calibration = calibration(predicted.truth, predicted.detections)
