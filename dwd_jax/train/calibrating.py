@@ -14,9 +14,8 @@ from dwd_jax.calibration import Calibration
 from dwd_jax.data import pipeline
 from dwd_jax.errors import InputError
 from dwd_jax.structs import PageBoxes
-from dwd_jax.train import evaluation
+from dwd_jax.train import evaluation, shares
 from dwd_jax.train import setup as setup_lib
-from dwd_jax.train import shares
 from dwd_jax.train import state as state_lib
 
 
