@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ from jax._src import distributed  # what was connected has no public name
 from dwd_jax import processes, watchdog
 from dwd_jax.errors import InputError
 
-# The runtime notices the loss of a process, too, later than our watchdog.
-_RUNTIME_LATER_S = 15
+# The runtime notices, too, that a process is lost, but does not say it well: our
+# watchdog shall be first. The runtime was seen to take half of its limit.
+_RUNTIME_LIMIT = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,13 +147,28 @@ class _Job:
     if isinstance(error, SystemExit):
       code = error.code if isinstance(error.code, int) else 1
       self._watchdog.fail(f"exit with {error.code}", code)
-    own = "RESOURCE_EXHAUSTED" in str(error)
-    if isinstance(error, jax.errors.JaxRuntimeError) and not own:
-      # Most likely another process is gone: its connection is closed long
-      # before it is known which one it was.
+    if _of_another(error):
+      # Its connection is closed long before it is known which one is lost.
       self._watchdog.wait_for_verdict()
     traceback.print_exception(error)
     self._watchdog.fail(f"{type(error).__name__}: {str(error)[:500]}", 1)
+
+
+# What the libraries say where another process does not answer any more. Orbax
+# raises it anew as other exceptions.
+_BROKEN = re.compile(
+  "gloo|nccl|connection|socket|unavailable|deadline|coordination|barrier", re.I
+)
+
+
+def _of_another(error: BaseException) -> bool:
+  """Whether an error looks as if another process were lost."""
+  seen: BaseException | None = error
+  while seen is not None:
+    if "RESOURCE_EXHAUSTED" not in str(seen) and _BROKEN.search(str(seen)):
+      return True
+    seen = seen.__cause__ or seen.__context__
+  return False
 
 
 def _connect(settings: Settings) -> None:
@@ -175,7 +192,7 @@ def _connect(settings: Settings) -> None:
         # With the flags, SLURM's variables would still choose the devices.
         None if settings.auto else "deactivate",
         initialization_timeout=settings.connect_timeout_s,
-        heartbeat_timeout_seconds=settings.lost_after_s + _RUNTIME_LATER_S,
+        heartbeat_timeout_seconds=_RUNTIME_LIMIT * settings.lost_after_s,
       )
   except jax.errors.JaxRuntimeError as e:
     raise InputError(

@@ -52,15 +52,20 @@ class Watchdog:
     self._ending = threading.Lock()  # held by the thread that ends us
     self._answered = time.monotonic()
     self._seen = {i: ("", time.monotonic()) for i in range(count)}
-    self._thread = threading.Thread(
-      target=self._run, name="watchdog", daemon=True
-    )
-    self._thread.start()
+    # A call to a coordinator that hangs hangs, too: another thread looks.
+    targets = (self._run, self._look_at_coordinator)
+    self._threads = [
+      threading.Thread(target=target, name="watchdog", daemon=True)
+      for target in targets[: 1 if index == 0 else 2]
+    ]
+    for thread in self._threads:
+      thread.start()
 
   def stop(self) -> None:
     """No more looking; for the end of a run that all have reached."""
     self._stopped.set()
-    self._thread.join()
+    for thread in self._threads:
+      thread.join()
 
   def fail(self, why: str, code: int) -> NoReturn:
     """Ends this process for a reason of its own, and with it the others.
@@ -113,6 +118,15 @@ class Watchdog:
       if verdict and not self._stopped.is_set():
         with self._ending:
           self._end(verdict)
+
+  def _look_at_coordinator(self) -> None:
+    """In the other processes: ends this one if process 0 does not answer."""
+    while not self._stopped.wait(_BEAT_S):
+      silent_s = time.monotonic() - self._answered
+      if silent_s > self._lost_after_s:
+        with self._ending:
+          say(self._lost_text(0, f"no answer for {self._lost_after_s:.0f} s"))
+          end(LOST)
 
   def _look(self) -> dict[str, Any] | None:
     """In process 0: the verdict on a process without a sign of life."""
