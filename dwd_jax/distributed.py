@@ -15,7 +15,7 @@ from jax._src import distributed  # what was connected has no public name
 from dwd_jax import processes, watchdog
 from dwd_jax.errors import InputError
 
-# The runtime notices, too, that a process is lost, but does not say it well: our
+# The runtime notices a loss, too, but does not say it well: our
 # watchdog shall be first. The runtime was seen to take half of its limit.
 _RUNTIME_LIMIT = 3
 

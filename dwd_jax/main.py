@@ -14,6 +14,7 @@ from ml_collections import config_flags
 
 from dwd_jax import distributed, files
 from dwd_jax.errors import InputError
+from dwd_jax.train import preemption
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "File of the config, e.g. configs/engraved.py."
@@ -49,6 +50,9 @@ _CONNECT_TIMEOUT_S = flags.DEFINE_integer(
 )
 _LOST_AFTER_S = flags.DEFINE_integer(
   "lost_after_s", 30, "A process without a sign of life for so long is lost."
+)
+_PREEMPTED_CODE = flags.DEFINE_integer(
+  "preempted_code", 0, "Exit code where SIGTERM has made the run save and end."
 )
 
 
@@ -190,6 +194,8 @@ def main(argv: list[str]) -> None:
       _run_or_say_why(_MODE.value, pathlib.Path(str(_WORKDIR.value)))
   except InputError as e:
     _fail(e)
+  if preemption.stopped() and _PREEMPTED_CODE.value:
+    sys.exit(_PREEMPTED_CODE.value)
 
 
 def _run_or_say_why(mode: str, workdir: pathlib.Path) -> None:

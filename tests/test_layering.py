@@ -132,6 +132,8 @@ LAYERS = """
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common
+7.0  launch launch.command_line launch.devices
+7.1  launch.local launch.slurm launch.jobset
 6.1  dwd_jax.data.check
 6.1  benchmarks.train_step benchmarks.data benchmarks.closure benchmarks.tiles
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
@@ -141,7 +143,7 @@ LAYERS = """
 6.3  benchmarks.predict
 """
 
-PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks")
+PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks", "launch")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 

@@ -15,6 +15,12 @@ _POLL_S = 0.5
 # is only for one that is lost, which ends the others by itself.
 _ANSWER_S = 120
 _instances = itertools.count()
+_stopped = threading.Event()
+
+
+def stopped() -> bool:
+  """Whether a loop of this program was told to stop, see `Preemption`."""
+  return _stopped.is_set()
 
 
 class Preemption:
@@ -69,8 +75,12 @@ class Preemption:
     with self._changing:
       self._last = step
       if self._thread is None:
-        return self._asked
-      return self._stop_at is not None and step >= self._stop_at
+        stop = self._asked
+      else:
+        stop = self._stop_at is not None and step >= self._stop_at
+    if stop:
+      _stopped.set()
+    return stop
 
   def close(self) -> None:
     """Gives the signals their former meaning."""
