@@ -168,12 +168,10 @@ def evaluate(
       predict_fn, progress.show(pages, name, num_pages, log), cfg, overlays
     )
   )
+  truth = predicted.truth
   if callable(calibration):
-    calibration = calibration(predicted.truth, predicted.detections)
-  truth, relabel = (
-    predicted.truth,
-    other.relabel if other else lambda page: page,
-  )
+    calibration = calibration(truth, predicted.detections)
+  relabel = other.relabel if other else lambda page: page
   scores = scores_lib.judge(truth, predicted.detections, relabel, calibration)
   of_run = [at_least(page, min_score) for page in scores.detections]
   detections = [relabel(page) for page in of_run]

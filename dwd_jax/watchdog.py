@@ -26,7 +26,7 @@ RESUME = (
   "start the same command again and the run goes on from its newest checkpoint"
 )
 
-_BEAT_S = 2.0
+_BEAT_S = 2.0  # or five times within the time after which one is lost
 _PARTING_S = 5.0  # for all to hear why the run ends
 _PREFIX = "dwd_jax/watchdog"
 
@@ -48,6 +48,7 @@ class Watchdog:
     self._index, self._count = index, count
     self._coordinator = coordinator
     self._lost_after_s = lost_after_s
+    self._beat_s = min(_BEAT_S, lost_after_s / 5)
     self._stopped = threading.Event()
     self._ending = threading.Lock()  # held by the thread that ends us
     self._answered = time.monotonic()
@@ -104,7 +105,7 @@ class Watchdog:
 
   def _run(self) -> None:
     beats = 0
-    while not self._stopped.wait(_BEAT_S):
+    while not self._stopped.wait(self._beat_s):
       beats += 1
       try:
         self._client.key_value_set(
@@ -121,7 +122,7 @@ class Watchdog:
 
   def _look_at_coordinator(self) -> None:
     """In the other processes: ends this one if process 0 does not answer."""
-    while not self._stopped.wait(_BEAT_S):
+    while not self._stopped.wait(self._beat_s):
       silent_s = time.monotonic() - self._answered
       if silent_s > self._lost_after_s:
         with self._ending:
