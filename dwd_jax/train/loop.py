@@ -14,7 +14,7 @@ from clu import parameter_overview
 from dwd_jax import optim, stages
 from dwd_jax.data import pipeline
 from dwd_jax.errors import InputError
-from dwd_jax.train import evaluation
+from dwd_jax.train import evaluation, shares
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
@@ -183,7 +183,9 @@ def _log(logs: Logs, steps: _Steps, run: setup_lib.Run, done: int) -> None:
 def _announce(run, state, first: int, total: int, logs: Logs) -> None:
   table = io.StringIO()
   with redirect_stdout(table):
-    overview = parameter_overview.get_parameter_overview(state.params)
+    overview = parameter_overview.get_parameter_overview(
+      shares.on_local_device(state.params, run.mesh)
+    )
   logs.say(overview.splitlines()[-1] if overview else "")
   logs.say(setup_lib.describe_groups(run))
   evaluation.say_unmapped(run.source(run.config.data.train_split))
