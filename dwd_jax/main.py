@@ -12,7 +12,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dwd_jax import files
+from dwd_jax import distributed, files
 from dwd_jax.errors import InputError, InterruptedRun
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -23,6 +23,35 @@ _WORKDIR = flags.DEFINE_string(
 )
 _MODE = flags.DEFINE_enum(
   "mode", "train_and_eval", ["train", "eval", "train_and_eval"], "What to do."
+)
+_DISTRIBUTED = flags.DEFINE_enum(
+  "distributed",
+  "",
+  ["", "auto"],
+  "auto: the cluster says who belongs together.",
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", "", "Of several processes: HOST:PORT where process 0 listens."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "Processes of the run."
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Number of this process, from 0 on."
+)
+_LOCAL_DEVICES = flags.DEFINE_list(
+  "local_devices",
+  [],
+  "GPUs of this machine for this process; [] = all.",
+)
+_CONNECT_TIMEOUT_S = flags.DEFINE_integer(
+  "connect_timeout_s", 300, "How long processes wait for each other to start."
+)
+_LOST_AFTER_S = flags.DEFINE_integer(
+  "lost_after_s", 30, "A process without a sign of life for so long is lost."
+)
+_PREEMPTED_CODE = flags.DEFINE_integer(
+  "preempted_code", 0, "Exit code where SIGTERM has made the run save and end."
 )
 
 _PROFILE = flags.DEFINE_bool(
@@ -123,21 +152,52 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     print(f"  tensorboard --logdir={workdir / 'tensorboard'}")
 
 
+def _processes() -> distributed.Settings:
+  """How the processes of the run find each other; see the flags."""
+  if not all(i.strip().isdecimal() for i in _LOCAL_DEVICES.value):
+    raise InputError("--local_devices: needs numbers, e.g. 0,1")
+  return distributed.Settings(
+    coordinator=str(_COORDINATOR.value),
+    num_processes=_NUM_PROCESSES.value,
+    process_id=_PROCESS_ID.value,
+    auto=_DISTRIBUTED.value == "auto",
+    local_devices=tuple(map(int, _LOCAL_DEVICES.value)),
+    connect_timeout_s=int(_CONNECT_TIMEOUT_S.value or 0),
+    lost_after_s=int(_LOST_AFTER_S.value or 0),
+  )
+
+
 def main(argv: list[str]) -> None:
   """Runs; bad input ends with one line and exit code 2."""
   del argv
+  interrupted = False
   try:
-    _run(_MODE.value, pathlib.Path(str(_WORKDIR.value)))
+    with distributed.running(_processes()):
+      interrupted = _run_or_say_why(
+        _MODE.value, pathlib.Path(str(_WORKDIR.value))
+      )
   except InputError as e:
     _fail(e)
+  if interrupted:
+    sys.exit(_PREEMPTED_CODE.value)
+
+
+def _run_or_say_why(mode: str, workdir: pathlib.Path) -> bool:
+  """Whether the run was interrupted, having saved what it did."""
+  try:
+    _run(mode, workdir)
   except InterruptedRun as e:
     if jax.process_index() == 0:
       print(e, flush=True)
+    return True
   except OSError as e:
     if e.errno not in files.UNWRITABLE:
       raise
-    where = e.filename or _WORKDIR.value
-    _fail(f"{where}: {e.strerror}; make room, or choose another --workdir")
+    where = e.filename or workdir
+    raise InputError(
+      f"{where}: {e.strerror}; make room, or choose another --workdir"
+    ) from e
+  return False
 
 
 if __name__ == "__main__":

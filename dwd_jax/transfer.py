@@ -130,9 +130,9 @@ class OtherSet:
     self._run = run
     self._matched = matched
 
-  def pages(self) -> Iterator[pipeline.EvalPage]:
-    """The pages with truth in `class_names`."""
-    for page in pipeline.eval_pages(self.source, self.data_cfg):
+  def pages(self, part: range | None = None) -> Iterator[pipeline.EvalPage]:
+    """The pages with truth in `class_names`; see `pipeline.eval_pages`."""
+    for page in pipeline.eval_pages(self.source, self.data_cfg, part):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)
 

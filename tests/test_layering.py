@@ -16,6 +16,8 @@ LAYERS = """
 0.0  dwd_jax.train configs tfds_builders benchmarks launch
 0.0  dwd_jax.errors dwd_jax.structs
 0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
+0.1  dwd_jax.processes dwd_jax.watchdog
+0.2  dwd_jax.distributed
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
 0.3  configs.deepscores_v2
 0.2  configs.boxes
@@ -129,7 +131,7 @@ LAYERS = """
 4.0  dwd_jax.evaluating.diagrams dwd_jax.evaluating.files
 4.1  dwd_jax.evaluating.scores
 4.2  dwd_jax.evaluate
-5.0  dwd_jax.train.setup
+5.0  dwd_jax.train.setup dwd_jax.train.shares
 5.1  dwd_jax.train.evaluation
 5.2  dwd_jax.train.calibrating dwd_jax.train.detection
 5.2  dwd_jax.train.loop
@@ -145,6 +147,8 @@ LAYERS = """
 6.2  benchmarks.decode_options
 6.3  benchmarks.predict
 
+6.0  launch.command_line launch.devices
+6.1  launch.local launch.slurm launch.jobset
 6.0  launch.search_space launch.budget
 6.1  launch.plan
 6.2  launch.results launch.sweep_flags launch.sweep_slurm

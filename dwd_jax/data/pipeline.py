@@ -238,20 +238,29 @@ def _check(source: PageSource, data_cfg) -> None:
       raise InputError(f"data.{key}: {data_cfg[key]} is below {least}")
 
 
-def eval_pages(source: PageSource, data_cfg) -> Iterator[EvalPage]:
+def num_eval_pages(source: PageSource, data_cfg) -> int:
+  """Pages of a split that are evaluated: the first `max_pages`, 0 = all."""
+  return min(len(source), data_cfg.max_pages or len(source))
+
+
+def eval_pages(
+  source: PageSource, data_cfg, part: range | None = None
+) -> Iterator[EvalPage]:
   """Whole pages in the order of the records, read one ahead.
 
   Args:
     source: pages of the split.
     data_cfg: `config.data`.
+    part: numbers of the wanted pages; None = the first `max_pages` (0 = all).
 
   Returns:
-    Iterator over the first `max_pages` pages (0 = all).
+    Iterator over these pages.
   """
-  count = len(source)
-  if data_cfg.max_pages:
-    count = min(count, data_cfg.max_pages)
-  pages = grain.MapDataset.range(count).map(
+  if part is None:
+    part = range(num_eval_pages(source, data_cfg))
+  if not part:
+    return iter(())
+  pages = grain.MapDataset.range(part.start, part.stop).map(
     lambda i: _eval_page(source, int(i), float(data_cfg.eval_scale))
   )
   options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)

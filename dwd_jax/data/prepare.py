@@ -8,10 +8,7 @@ import pathlib
 import time
 from collections.abc import Sequence
 
-import jax
-from jax.experimental import multihost_utils
-
-from dwd_jax import files
+from dwd_jax import files, processes
 from dwd_jax.data import builders, records
 from dwd_jax.errors import InputError
 
@@ -50,11 +47,10 @@ def prepare(
   data_dir = data_dir.expanduser().absolute()
   if not data_cfg.builder:
     raise InputError("data.builder: not set; name a folder of tfds_builders/")
-  if jax.process_index() == 0:
+  if processes.is_first():
     with files.turn(data_dir / records.NAME):
       _prepare(data_cfg, workdir, data_dir, workers, beam_args)
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices("dwd_jax.data.prepare")
+  processes.wait_for_all("prepare")
   return data_dir
 
 

@@ -12,7 +12,7 @@ from clu import parameter_overview
 from dwd_jax import transfer
 from dwd_jax.data import pipeline
 from dwd_jax.structs import Batch
-from dwd_jax.train import evaluation, pictures
+from dwd_jax.train import evaluation, pictures, shares
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train.logs import Logs
 from dwd_jax.train.state import TrainState
@@ -92,7 +92,9 @@ def _evaluate(
 def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
   table = io.StringIO()
   with redirect_stdout(table):
-    overview = parameter_overview.get_parameter_overview(state.params)
+    overview = parameter_overview.get_parameter_overview(
+      shares.on_local_device(state.params, run.mesh)
+    )
   logs.say(overview.splitlines()[-1] if overview else "")
   logs.say(setup_lib.describe_groups(run))
   evaluation.say_unmapped(run.source(run.config.data.train_split))

@@ -1,6 +1,7 @@
 """A run's state -> scores on its own splits and on other data sets."""
 
 import functools
+import json
 import pathlib
 from collections.abc import Sequence
 
@@ -8,11 +9,11 @@ import jax
 import numpy as np
 
 from dwd_jax import evaluate as evaluate_lib
-from dwd_jax import predict, transfer
+from dwd_jax import predict, processes, transfer
 from dwd_jax.calibration import Calibration
 from dwd_jax.data import pipeline, sources, vocabulary
 from dwd_jax.errors import InputError
-from dwd_jax.train import curves
+from dwd_jax.train import curves, shares
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
@@ -111,12 +112,17 @@ def evaluate(
     calibration: see `calibrating.for_checkpoint`; None: scores stay raw.
 
   Returns:
-    The result; W/eval/<split>.json and the other files are written.
+    The result; W/eval/<split>.json and the other files are written. To be
+    called in all processes: each predicts a part of the pages, all get the
+    scores, and process 0 the pictures and the calibration.
   """
   source = run.source(split)
   say_unmapped(source)
-  pages = pipeline.eval_pages(source, run.config.data)
-  return _evaluate(run, state, source, pages, logs, calibration)
+  part = shares.part(
+    pipeline.num_eval_pages(source, run.config.data), run.config.eval.overlays
+  )
+  pages = pipeline.eval_pages(source, run.config.data, part)
+  return _evaluate(run, state, source, pages, part, logs, calibration)
 
 
 def evaluate_on(
@@ -139,17 +145,30 @@ def evaluate_on(
     The result; W/eval/NAME.json and others are written, NAME being that of
     the set.
   """
-  pages = other.pages()
-  return _evaluate(run, state, other.source, pages, logs, calibration, other)
+  part = shares.part(
+    pipeline.num_eval_pages(other.source, other.data_cfg),
+    run.config.eval.overlays,
+  )
+  pages = other.pages(part)
+  return _evaluate(
+    *(run, state, other.source, pages, part, logs, calibration, other)
+  )
 
 
 def _evaluate(
-  run, state, source, pages, logs, calibration, other=None
+  run, state, source, pages, part, logs, calibration, other=None
 ) -> evaluate_lib.EvalResult:
   config = run.config
   data = other.data_cfg if other else config.data
+  predict_fn = bound_predict_fn(run, state)
+  if not processes.is_first():
+    shares.collect(
+      evaluate_lib.predict_all(predict_fn, pages, run.settings.predict)
+    )
+    metrics = json.loads(processes.from_first("scores", ""))
+    return evaluate_lib.EvalResult(metrics, {}, None)
   result = evaluate_lib.evaluate(
-    bound_predict_fn(run, state),
+    predict_fn,
     pages,
     other.class_names if other else run.class_names,
     run.settings.predict,
@@ -160,10 +179,13 @@ def _evaluate(
     checkpoint_step=int(state.step),
     min_score=config.eval.min_score,
     overlays=config.eval.overlays,
-    num_pages=min(len(source), data.max_pages or len(source)),
+    num_pages=len(part),
     other=other,
     calibration=calibration,
+    collect=shares.collect,
   )
+  # Whoever goes by the scores does the same in all processes.
+  processes.from_first("scores", json.dumps(result.metrics))
   if logs is not None:
     name = other.name if other else source.split
     logs.evaluation(int(state.step), name, result.metrics, result.pictures)
@@ -179,9 +201,7 @@ def bound_predict_fn(
     run.settings.decode,
     np.asarray(run.group_of_class, np.int32),
   )
-  variables = jax.device_put(
-    state_lib.eval_variables(state), jax.local_devices()[0]
-  )
+  variables = shares.on_local_device(state_lib.eval_variables(state), run.mesh)
   return functools.partial(predict_fn, variables)
 
 

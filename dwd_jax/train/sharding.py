@@ -22,9 +22,7 @@ RULES: Rules = (
 )
 
 
-def make_mesh(
-  fsdp: int = 1, devices: Sequence[Any] | None = None
-) -> Mesh:
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
   """Devices as a mesh with the axes `data` and `fsdp`.
 
   Args:
