@@ -109,6 +109,11 @@ LAYERS = """
 2.1  dwd_jax.data.records
 2.2  dwd_jax.data.prepare
 
+1.0  dwd_jax.pretraining dwd_jax.pretraining.torch_pickle
+1.0  dwd_jax.pretraining.matching
+1.1  dwd_jax.pretraining.torch_files
+1.2  dwd_jax.pretraining.resnet_weights
+
 1.0  dwd_jax.metrics.pages dwd_jax.metrics.matching
 1.1  dwd_jax.metrics.coco dwd_jax.metrics.voc dwd_jax.metrics.report
 1.1  dwd_jax.metrics.reliability
