@@ -13,6 +13,7 @@ from dwd_jax import optim
 from dwd_jax.models import dwd
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
+from dwd_jax.train import update
 
 NUM_CLASSES = 124
 
@@ -38,13 +39,14 @@ def make_step(backbone: str, crop: int, batch_size: int, max_boxes: int):
   settings = config_lib.validate(config)
   model = dwd.make_model(config_lib.model_config(config, NUM_CLASSES, 1))
   tx = optim.make_optimizer(settings.optimizer)
-  state = state_lib.new_state(model, tx, 0, (64, 64), config.train.loss_window)
+  variables = dwd.init_variables(model, 0, (64, 64))
+  state = state_lib.new_state(variables, tx, config.train.loss_window)
   cfg = step_lib.StepConfig(
     settings.targets, settings.losses, (0,) * NUM_CLASSES
   )
   step = functools.partial(step_lib.train_step, model=model, tx=tx, cfg=cfg)
   batch = common.made_up_batch(batch_size, (crop, crop), max_boxes, NUM_CLASSES)
-  plan = step_lib.make_plan(settings.stages[-1], 1e-3)
+  plan = update.make_plan(settings.stages[-1], 1e-3)
   return step, (state, batch, plan), cfg
 
 

@@ -158,6 +158,8 @@ def _stages() -> tuple[ml_collections.ConfigDict, ...]:
         "reset_optimizer": True,
         "frozen": (),  # patterns of parameter paths
         "learning_rate": 0.0,  # 0 = the optimizer's
+        # Validations without a lower loss that end a stage early; 0 = never.
+        "patience": 0,
       }
     )
     for name, steps, losses, factors, balance in (
@@ -173,13 +175,30 @@ def _stages() -> tuple[ml_collections.ConfigDict, ...]:
 def _train() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.batch_size = 1  # over all devices
+  c.accumulate = 1  # parts of a batch that go one after another
+  c.remat = False  # compute again in the backward pass: less memory
   c.log_every = 50  # steps
   c.checkpoint_every = 1000  # steps
-  c.keep_checkpoints = 3
+  c.keep_checkpoints = 3  # the newest, and the best one besides
   c.eval_every = 0  # steps; 0 = only at the end
+  c.validate_every = 0  # steps; losses on crops of data.eval_split; 0 = never
+  c.validate_batches = 8  # of each validation
+  c.pictures_every = 0  # steps; input, targets, predictions; 0 = never
   c.loss_window = 5  # steps of the running means
   c.batch_norm_momentum = 0.99
+  c.ema_decay = 0.0  # of a running mean of the parameters; 0 = none
+  # A step is skipped where something is not finite, or a trained loss is this
+  # many times its running mean (0 = never for that reason).
+  c.max_loss_ratio = 1e4
+  c.max_skipped = 20  # skipped steps in a row that stop the run
+  # A run whose config is not that of its checkpoint stops, unless this is set.
+  c.accept_changes = False
   c.fsdp = 1  # devices over which parameters are sharded
+  # (pattern of a path, fsdp or replicate); the first that matches counts.
+  c.sharding = (
+    ("(^|/)kernel$", "fsdp"),
+    ("(^|/)(bias|scale|mean|var)$", "replicate"),
+  )
   return c
 
 
@@ -219,6 +238,7 @@ def _eval() -> ml_collections.ConfigDict:
   # Scores become probabilities, and a default threshold is chosen, on the pages
   # of data.eval_split; kept with the checkpoint. Not in the legacy protocol.
   c.calibrate = True
+  c.checkpoint = "last"  # last, best (of those evaluated while training)
   c.min_score = 0.05  # detections below do not count
   c.overlays = 4  # pages drawn; 0 = none
   c.on = _eval_on()

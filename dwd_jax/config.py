@@ -35,6 +35,7 @@ _CHOICES = {
   "model.backbone_depth": (18, 34, 50, 101, 152),
   "model.dtype": ("auto", "float32", "bfloat16"),
   "eval.protocol": ("coco", "voc", "legacy"),
+  "eval.checkpoint": ("last", "best"),
   "data.common_with": ("", *vocabulary.VOCABULARIES),
 }
 _FREE = ("data.engrave",)  # options of the generator, which checks them
@@ -114,15 +115,7 @@ def _check_values(config: Any) -> None:
       raise InputError(
         f"config: {path} is {config[section][key]!r}; use one of {choices}"
       )
-  for key in (
-    "batch_size",
-    "log_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "loss_window",
-  ):
-    if config.train[key] < 1:
-      raise InputError(f"config: train.{key} must be at least 1")
+  _check_train(config.train)
   if not 1 <= config.losses.class_pixels <= losses.MAX_CLASS_PIXELS:
     raise InputError(
       f"config: losses.class_pixels is {config.losses.class_pixels}; use 1 to"
@@ -134,6 +127,49 @@ def _check_values(config: Any) -> None:
         f"config: data.crop_hw {tuple(config.data.crop_hw)}: use multiples of"
         f" {dwd.SIZE_MULTIPLE}"
       )
+
+
+_AT_LEAST_1 = (
+  "batch_size",
+  "accumulate",
+  "log_every",
+  "checkpoint_every",
+  "keep_checkpoints",
+  "validate_batches",
+  "loss_window",
+  "max_skipped",
+)
+
+
+def _check_train(train: Any) -> None:
+  for key in _AT_LEAST_1:
+    if train[key] < 1:
+      raise InputError(f"config: train.{key} must be at least 1")
+  for key in ("eval_every", "validate_every", "pictures_every"):
+    if train[key] < 0:
+      raise InputError(f"config: train.{key} is {train[key]}; 0 = never")
+  if not 0 <= train.ema_decay < 1:
+    raise InputError(f"config: train.ema_decay is {train.ema_decay}; use 0..1")
+  if train.max_loss_ratio and train.max_loss_ratio <= 1:
+    raise InputError("config: train.max_loss_ratio must be above 1, or 0")
+  if train.batch_size % (train.accumulate * jax.device_count()):
+    raise InputError(
+      f"config: train.batch_size {train.batch_size} is no multiple of"
+      f" {jax.device_count()} devices x train.accumulate {train.accumulate};"
+      " change one of them"
+    )
+  for rule in train.sharding:
+    if len(rule) != 2 or rule[1] not in ("fsdp", "replicate"):
+      raise InputError(
+        f"config: train.sharding: {tuple(rule)!r} is no (pattern, 'fsdp' or"
+        " 'replicate')"
+      )
+    try:
+      re.compile(rule[0])
+    except re.error as e:
+      raise InputError(
+        f"config: train.sharding: pattern {rule[0]!r}: {e}"
+      ) from None
 
 
 def validate(config: ml_collections.ConfigDict) -> Settings:
@@ -178,6 +214,7 @@ def model_config(
     num_groups=num_groups,
     num_energy_levels=config.targets.num_energy_levels,
     bn_momentum=config.train.batch_norm_momentum,
+    remat=bool(config.train.remat),
     **values,
   )
 

@@ -8,3 +8,11 @@ class InputError(ValueError):
   command-line programs print it to stderr and exit with code 2, without a
   traceback.
   """
+
+
+class InterruptedRun(Exception):
+  """A run was asked to stop, and has saved what it did.
+
+  The message is one line that says how to go on. The command-line programs
+  print it and exit with code 0.
+  """

@@ -13,7 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from dwd_jax import files
-from dwd_jax.errors import InputError
+from dwd_jax.errors import InputError, InterruptedRun
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "File of the config, e.g. configs/engraved.py."
@@ -23,6 +23,10 @@ _WORKDIR = flags.DEFINE_string(
 )
 _MODE = flags.DEFINE_enum(
   "mode", "train_and_eval", ["train", "eval", "train_and_eval"], "What to do."
+)
+
+_PROFILE = flags.DEFINE_bool(
+  "profile", False, "Write a trace of a few training steps to WORKDIR/profile."
 )
 
 
@@ -82,7 +86,7 @@ def _why(error: Exception, argv: list[str]) -> str:
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
   from dwd_jax import transfer
-  from dwd_jax.train import calibrating, evaluation, loop, setup
+  from dwd_jax.train import calibrating, detection, evaluation, loop, setup
   from dwd_jax.train.logs import Logs
 
   run = setup.setup(_CONFIG.value, workdir)
@@ -94,9 +98,9 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     "jax_compilation_cache_dir", str(workdir / "compilation_cache")
   )
   if mode != "eval":
-    state = loop.train(run)
+    state = loop.train(detection.make_task(run), profile=_PROFILE.value)
   else:
-    state = evaluation.restore_latest(run)
+    state = evaluation.restore(run)
   if mode == "train":
     calibrating.calibrate(run, state)
   else:
@@ -148,6 +152,9 @@ def main(argv: list[str]) -> None:
     _run(_MODE.value, pathlib.Path(str(_WORKDIR.value)))
   except InputError as e:
     _fail(e)
+  except InterruptedRun as e:
+    if jax.process_index() == 0:
+      print(e, flush=True)
   except OSError as e:
     if e.errno not in files.UNWRITABLE:
       raise

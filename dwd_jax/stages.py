@@ -26,6 +26,8 @@ class Stage:
     reset_optimizer: start with fresh optimizer state.
     frozen: patterns of parameter paths that do not change.
     learning_rate: instead of the optimizer's; 0 = the optimizer's.
+    patience: the stage ends early after this many validations
+      (`train.validate_every`) without a lower loss; 0 = never.
   """
 
   name: str
@@ -36,6 +38,7 @@ class Stage:
   reset_optimizer: bool = True
   frozen: tuple[str, ...] = ()
   learning_rate: float = 0.0
+  patience: int = 0
 
   def __post_init__(self):
     where = f"config.stages, stage '{self.name}'"
@@ -55,6 +58,8 @@ class Stage:
       )
     if any(factor <= 0 for factor in self.factors):
       raise InputError(f"{where}: factors must be positive")
+    if self.patience < 0:
+      raise InputError(f"{where}: patience is {self.patience}; 0 = never")
 
 
 def make_stages(entries: Iterable[Mapping[str, Any]]) -> tuple[Stage, ...]:

@@ -55,13 +55,13 @@ class Batch(flax.struct.PyTreeNode):
   """What leaves the host: images and padded boxes.
 
   Attributes:
-    image: 0 = paper, 1 = ink.
+    image: 0 = paper, 1 = ink; as bytes 255 = ink, which the step divides.
     boxes_yxyx: boxes in pixels of `image`; zeros where `box_mask` is False.
     labels: class ids 0 .. C-1; 0 where `box_mask` is False.
     box_mask: True for real boxes.
   """
 
-  image: Float[Array, "B H W 1"]
+  image: Float[Array, "B H W 1"] | UInt8[Array, "B H W 1"]
   boxes_yxyx: Float[Array, "B N 4"]
   labels: Int[Array, "B N"]
   box_mask: Bool[Array, "B N"]

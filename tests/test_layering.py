@@ -120,8 +120,12 @@ LAYERS = """
 1.2  dwd_jax.metrics.score_map
 2.0  dwd_jax.metrics.protocols
 
-3.0  dwd_jax.config dwd_jax.train.state dwd_jax.train.logs
-3.1  dwd_jax.train.step dwd_jax.train.checkpoint
+3.0  dwd_jax.config dwd_jax.train.sharding dwd_jax.train.logs
+3.0  dwd_jax.train.preemption dwd_jax.train.progress
+3.1  dwd_jax.train.state
+3.2  dwd_jax.train.update dwd_jax.train.checkpoint
+3.3  dwd_jax.train.step dwd_jax.train.task dwd_jax.train.resume
+3.4  dwd_jax.train.stepping dwd_jax.train.pictures
 4.0  dwd_jax.predict dwd_jax.transfer
 4.0  dwd_jax.calibration
 4.0  dwd_jax.evaluating dwd_jax.evaluating.progress
@@ -130,7 +134,8 @@ LAYERS = """
 4.2  dwd_jax.evaluate
 5.0  dwd_jax.train.setup
 5.1  dwd_jax.train.evaluation
-5.2  dwd_jax.train.loop dwd_jax.train.calibrating
+5.2  dwd_jax.train.calibrating dwd_jax.train.detection
+5.2  dwd_jax.train.loop
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common

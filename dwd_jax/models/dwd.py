@@ -41,6 +41,8 @@ class ModelConfig:
     separate_decoders: one RefineNet for each head instead of one for all.
     dtype: "float32" or "bfloat16", type of the computation.
     bn_momentum: share of the running averages kept at each step.
+    remat: compute blocks again in the backward pass instead of keeping what is
+      inside of them; changes memory and time, no result.
   """
 
   num_classes: int
@@ -54,6 +56,7 @@ class ModelConfig:
   separate_decoders: bool = False
   dtype: str = "float32"
   bn_momentum: float = 0.99
+  remat: bool = False
 
   def __post_init__(self):
     if self.backbone_depth not in STAGES:
@@ -108,11 +111,16 @@ class DWDNet(nn.Module):
       cfg.backbone_width,
       dtype,
       cfg.bn_momentum,
+      remat=cfg.remat and train,
       name="backbone",
     )(image, train)
     norm = make_norm(train, cfg.bn_momentum, dtype)
     refine = functools.partial(
-      RefineNet, cfg.filters, dtype, norm if cfg.decoder_norm else None
+      RefineNet,
+      cfg.filters,
+      dtype,
+      norm if cfg.decoder_norm else None,
+      remat=cfg.remat and train,
     )
     if cfg.separate_decoders:
       decoded = {

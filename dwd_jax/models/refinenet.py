@@ -61,6 +61,7 @@ class RefineNet(nn.Module):
     dtype: type of the computation.
     norm: makes a batch norm, which then follows every convolution: trains much
       faster from scratch; None = without, as the paper.
+    remat: of each unit only the input is kept for the backward pass.
 
   Reference: Lin et al. 2017, figure 2: residual conv units, multi-resolution
   fusion, chained residual pooling, output convolution. Differs from the
@@ -71,6 +72,15 @@ class RefineNet(nn.Module):
   filters: int = 256
   dtype: Any = jnp.float32
   norm: Callable[..., nn.Module] | None = None
+  remat: bool = False
+
+  def _unit(self, unit: Callable, x: Array, name: str) -> Array:
+    """Applies a residual unit or a chained pooling."""
+
+    def apply(module, x):
+      return unit(module, x, name)
+
+    return (nn.remat(apply) if self.remat else apply)(self, x)
 
   def _conv(self, x: Array, name: str, size: int = 3) -> Array:
     pad = (size - 1) // 2
@@ -106,11 +116,11 @@ class RefineNet(nn.Module):
       name = f"level{level + 1}"
       x = self._conv(features[level], f"{name}_adapt", size=1)
       for unit in (1, 2):
-        x = self._residual_unit(x, f"{name}_in{unit}")
+        x = self._unit(RefineNet._residual_unit, x, f"{name}_in{unit}")
       if fused is not None:  # [B, h / 2, w / 2, filters]
         x = self._conv(x, f"{name}_fuse_fine")
         x = x + upsample(self._conv(fused, f"{name}_fuse_coarse"), 2)
-      x = self._chained_pooling(x, f"{name}_pool")
-      fused = self._residual_unit(x, f"{name}_out")
+      x = self._unit(RefineNet._chained_pooling, x, f"{name}_pool")
+      fused = self._unit(RefineNet._residual_unit, x, f"{name}_out")
     assert fused is not None
     return fused

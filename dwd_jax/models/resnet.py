@@ -86,6 +86,7 @@ class ResNet(nn.Module):
     width: channels of the first stage (64 in the paper).
     dtype: type of the computation; parameters stay float32.
     bn_momentum: share of the old running average kept at each step.
+    remat: of each block only the input is kept for the backward pass.
 
   Reference: He et al. 2016. Differs from the original DWD: batch norm uses the
   statistics of the (global) batch in training and running averages otherwise;
@@ -96,6 +97,7 @@ class ResNet(nn.Module):
   width: int = 64
   dtype: Any = jnp.float32
   bn_momentum: float = 0.99
+  remat: bool = False
 
   @nn.compact
   def __call__(
@@ -109,10 +111,11 @@ class ResNet(nn.Module):
     x = nn.relu(norm(name="stem_bn")(x))
     x = pooling.max_pool_3x3_stride2(x)  # H/4
     features = []
+    make_block = nn.remat(Block) if self.remat else Block
     for stage, count in enumerate(blocks):
       for block in range(count):
         stride = 2 if stage > 0 and block == 0 else 1
-        x = Block(
+        x = make_block(
           self.width * 2**stage,
           stride,
           bottleneck,

@@ -3,10 +3,12 @@
 import dataclasses
 import pathlib
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
 
 from dwd_jax.errors import InputError
 from dwd_jax.train.state import TrainState
@@ -39,6 +41,10 @@ class ModelCard:
     }
 
 
+class DamagedError(InputError):
+  """A checkpoint that cannot be read."""
+
+
 _CARD_KEYS = ("class_names", "group_of_class", "model")
 
 
@@ -49,11 +55,24 @@ class Checkpoints:
   a killed run never leaves half of one under its number.
   """
 
-  def __init__(self, folder: pathlib.Path, keep: int = 3):
-    """Args: `folder` is made if missing; the last `keep` steps stay."""
+  def __init__(self, folder: pathlib.Path, keep: int = 3, score: str = "mAP"):
+    """Opens or makes the folder.
+
+    Args:
+      folder: made if missing.
+      keep: the newest ones that stay, besides the best.
+      score: decides which is the best, of those saved with it.
+    """
     self._folder = pathlib.Path(folder).absolute()
+    self._score = score
+    best = policies.BestN(
+      get_metric_fn=self._value, n=1, keep_checkpoints_without_metrics=False
+    )
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep,
+      preservation_policy=policies.AnyPreservationPolicy(
+        [policies.LatestN(keep), best]
+      ),
+      best_fn=self._value,
       create=True,
       # On CPUs the next step is given the buffers that are being written.
       enable_async_checkpointing=jax.default_backend() != "cpu",
@@ -61,16 +80,29 @@ class Checkpoints:
     _remove_rests(self._folder)
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-  def latest_step(self) -> int | None:
-    """Step of the newest checkpoint; None if there is none."""
-    return self._manager.latest_step()
+  def _value(self, metrics: Any) -> float:
+    return float((metrics or {}).get(self._score, float("-inf")))
+
+  def all_steps(self) -> list[int]:
+    """Steps that are saved, the newest first."""
+    return sorted(self._manager.all_steps(), reverse=True)
+
+  def best_step(self) -> int | None:
+    """Step with the best score; None if none was saved with one."""
+    return self._manager.best_step()
 
   def folder(self, step: int) -> pathlib.Path:
     """Where a checkpoint lies; what is put there is removed with it."""
     return self._folder / str(step)
 
   def save(
-    self, step: int, state: TrainState, data: dict[str, Any], card: ModelCard
+    self,
+    step: int,
+    state: TrainState,
+    data: dict[str, Any],
+    card: ModelCard,
+    progress: dict[str, Any] | None = None,
+    scores: Mapping[str, float | None] | None = None,
   ) -> None:
     """Saves, if this step is not saved yet; in the background if it can.
 
@@ -79,17 +111,36 @@ class Checkpoints:
       state: the training state.
       data: state of the input iterator.
       card: what the network is.
+      progress: of the stages, see `progress.Progress.to_json`.
+      scores: of this state on validation pages, if they are known.
     """
     if step in self._manager.all_steps():
       return
+    score = (scores or {}).get(self._score)
     self._manager.save(
       step,
       args=ocp.args.Composite(
         state=ocp.args.StandardSave(state),
         data=ocp.args.JsonSave(data),
         card=ocp.args.JsonSave(card.to_json()),
+        progress=ocp.args.JsonSave(progress or {}),
       ),
+      metrics=None if score is None else {self._score: float(score)},
     )
+
+  def remove_damaged(self, step: int) -> pathlib.Path:
+    """Moves a checkpoint out of the way, so that its step can be saved again.
+
+    Returns:
+      Where it lies now.
+    """
+    target = self._folder.parent / "checkpoints_damaged" / str(step)
+    if jax.process_index() == 0:
+      target.parent.mkdir(exist_ok=True)
+      shutil.rmtree(target, ignore_errors=True)
+      self.folder(step).rename(target)
+    self._manager.reload()
+    return target
 
   def card(self, step: int) -> dict[str, Any]:
     """What the network of a checkpoint is, see `ModelCard.to_json`."""
@@ -100,7 +151,7 @@ class Checkpoints:
 
   def restore(
     self, step: int, shapes: Any, card: ModelCard
-  ) -> tuple[TrainState, dict[str, Any]]:
+  ) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
     """Reads a checkpoint.
 
     Args:
@@ -110,17 +161,21 @@ class Checkpoints:
       card: the network that reads it.
 
     Returns:
-      The state and the state of the input iterator.
+      The state, the state of the input iterator and that of the stages.
 
     Raises:
+      DamagedError: it cannot be read.
       InputError: the checkpoint belongs to another network, was made with
-        another optimizer, is damaged or not there.
+        another optimizer, or is not there.
     """
     self._check(step, card)
     restored = self._read(
-      step, state=ocp.args.StandardRestore(shapes), data=ocp.args.JsonRestore()
+      step,
+      state=ocp.args.StandardRestore(shapes),
+      data=ocp.args.JsonRestore(),
+      progress=ocp.args.JsonRestore(),
     )
-    return restored.state, restored.data
+    return restored.state, restored.data, restored.progress
 
   def _read(self, step: int, **items: Any) -> Any:
     if step not in self._manager.all_steps():
@@ -133,9 +188,9 @@ class Checkpoints:
     except (ValueError, KeyError, TypeError, OSError) as e:
       raise self._unreadable(step, str(e)) from e
 
-  def _unreadable(self, step: int, reason: str) -> InputError:
+  def _unreadable(self, step: int, reason: str) -> DamagedError:
     reason = " ".join(reason.split())[:120]
-    return InputError(
+    return DamagedError(
       f"{self.folder(step)}: damaged ({reason}); remove this folder to"
       " go on from the checkpoint before"
     )

@@ -111,8 +111,7 @@ def bound_predict_fn(
     np.asarray(run.group_of_class, np.int32),
   )
   variables = jax.device_put(
-    {"params": state.params, "batch_stats": state.batch_stats},
-    jax.local_devices()[0],
+    state_lib.eval_variables(state), jax.local_devices()[0]
   )
   return functools.partial(predict_fn, variables)
 
@@ -121,21 +120,29 @@ def _num_pages(run, source) -> int:
   return min(len(source), run.config.data.max_pages or len(source))
 
 
-def restore_latest(run: setup_lib.Run) -> state_lib.TrainState:
-  """The newest checkpoint of a run.
+def restore(run: setup_lib.Run) -> state_lib.TrainState:
+  """The newest checkpoint of a run, or the best: `eval.checkpoint`.
 
   Raises:
     InputError: there is none, or it belongs to another network.
   """
   checkpoints = run.checkpoints()
   try:
-    latest = checkpoints.latest_step()
-    if latest is None:
+    steps = checkpoints.all_steps()
+    if not steps:
       raise InputError(
         f"{run.workdir / 'checkpoints'}: no checkpoint; train first, or name"
         " the workdir of a finished run"
       )
-    state, _ = checkpoints.restore(latest, run.state_shapes(), run.card)
-    return state
+    step = steps[0]
+    if run.config.eval.checkpoint == "best":
+      best = checkpoints.best_step()
+      if best is None:
+        raise InputError(
+          f"{run.workdir / 'checkpoints'}: none was saved with a score; train"
+          " with train.eval_every, or set eval.checkpoint=last"
+        )
+      step = best
+    return checkpoints.restore(step, run.state_shapes(), run.card)[0]
   finally:
     checkpoints.close()

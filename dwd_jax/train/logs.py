@@ -3,6 +3,7 @@
 import json
 import pathlib
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -71,9 +72,17 @@ class Logs:
     for key, value in metrics.items():
       if isinstance(value, float):
         self._board.add_scalar(f"{split}/{key}", value, step)
-    for name, picture in pictures.items():
-      self._board.add_image(f"{split}/{name}", picture, step, dataformats="HWC")
+    self.pictures(step, split, pictures)
     self._board.flush()
+
+  def pictures(
+    self, step: int, where: str, pictures: Mapping[str, np.ndarray]
+  ) -> None:
+    """Pictures, uint8 [H, W, 3], to TensorBoard as WHERE/NAME."""
+    if not self._active:
+      return
+    for name, picture in pictures.items():
+      self._board.add_image(f"{where}/{name}", picture, step, dataformats="HWC")
 
   def close(self) -> None:
     """Flushes and closes all files."""

@@ -1,193 +1,222 @@
 """The training loop: stages x steps, logs, checkpoints, evaluations."""
 
-import functools
-import io
-import math
-import time
-from contextlib import redirect_stdout
+import contextlib
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import jax
+import jax.profiler
 import numpy as np
-from clu import parameter_overview
 
-from dwd_jax import optim, stages
-from dwd_jax.data import pipeline
-from dwd_jax.errors import InputError
-from dwd_jax.train import evaluation
-from dwd_jax.train import setup as setup_lib
-from dwd_jax.train import state as state_lib
+from dwd_jax import optim
+from dwd_jax.errors import InputError, InterruptedRun
+from dwd_jax.train import resume
 from dwd_jax.train.logs import Logs
-from dwd_jax.train.step import make_plan, train_step
+from dwd_jax.train.preemption import Preemption
+from dwd_jax.train.progress import Progress
+from dwd_jax.train.state import TrainState
+from dwd_jax.train.stepping import Stepper
+from dwd_jax.train.task import Task
+
+_PROFILED = 5  # steps of a trace, after as many that warm up
 
 
-def train(run: setup_lib.Run) -> state_lib.TrainState:
+def train(task: Task, *, profile: bool = False) -> TrainState:
   """Trains from the newest checkpoint, or from the start, to the end.
 
   A run that was killed and is started again continues with the same batches
   and ends with the same parameters, bit for bit, on the same machine.
 
   Args:
-    run: see `setup.setup`.
+    task: what is trained.
+    profile: write a trace of a few steps to W/profile.
 
   Returns:
     The final state; it is also the newest checkpoint.
 
   Raises:
-    InputError: the checkpoint belongs to another network, or the loss is not
-      finite any more.
+    InputError: the checkpoint belongs to another network or config, or too many
+      steps in a row had to be skipped.
+    InterruptedRun: SIGTERM came; everything is saved.
   """
-  config = run.config
-  total = stages.total_steps(run.settings.stages)
-  loader = pipeline.train_loader(
-    run.source(config.data.train_split),
-    config.data,
-    batch_size=config.train.batch_size,
-    seed=config.seed,
-  )
-  checkpoints = run.checkpoints()
-  state, shardings = _start(run, checkpoints, loader)
-  setup_lib.write_config(run)  # once it is known to fit the checkpoint
-  first = int(state.step)
-  logs = Logs(run.workdir, first, total)
-  try:
-    _announce(run, state, first, total, logs)
-    steps = _Steps(run, shardings)
-    for step in range(first, total):
-      state = steps(state, step, loader)
-      done = step + 1
-      if done % config.train.log_every == 0 or done == total:
-        _log(logs, steps, run, done)
-      last = done == total
-      if done % config.train.checkpoint_every == 0 or last:
-        checkpoints.save(done, state, loader.get_state(), run.card)
-      every = config.train.eval_every
-      if every and done % every == 0 and not last:
-        evaluation.evaluate(run, state, config.data.eval_split, logs)
-        steps.restart_clock()
+  with contextlib.ExitStack() as stack:
+    loader = stack.enter_context(contextlib.closing(task.loader()))
+    checkpoints = stack.enter_context(contextlib.closing(task.checkpoints()))
+    preemption = stack.enter_context(contextlib.closing(Preemption()))
+    state, progress = _start(task, checkpoints, loader)
+    first = int(state.step)
+    logs = Logs(task.workdir, first, progress.total)
+    stack.enter_context(contextlib.closing(logs))
+    if task.announce is not None:
+      task.announce(logs, state)
+    if first:
+      logs.say(f"Continuing at step {first} of {progress.total}")
+    run = _Loop(task, loader, checkpoints, progress, logs)
+    trace = _tracing(task, first, logs) if profile else _nothing()
+    stack.enter_context(contextlib.closing(trace))
+    for step in _numbers(progress, first):
+      next(trace, None)
+      state = run.step(state, step)
+      if preemption.reached(step) and step + 1 < progress.total:
+        run.save(state, step + 1)
+        checkpoints.wait()
+        raise InterruptedRun(
+          f"{task.workdir}: stopped and saved at step {step + 1} of"
+          f" {progress.total}; start the same command again to go on"
+        )
     return state
-  finally:
-    loader.close()
-    checkpoints.close()
-    logs.close()
 
 
-def _start(run, checkpoints, loader) -> tuple[state_lib.TrainState, Any]:
-  """A fresh state, or the newest checkpoint; the loader is set to match.
+def _numbers(progress: Progress, first: int) -> Iterator[int]:
+  """Numbers of the steps to do; the total may shrink on the way."""
+  step = first
+  while step < progress.total:
+    yield step
+    step += 1
 
-  Returns:
-    The state and its shardings.
-  """
-  shapes = run.state_shapes()
-  for stage in run.settings.stages:  # not only when the stage begins
+
+def _start(task: Task, checkpoints, loader) -> tuple[TrainState, Progress]:
+  """A fresh state, or the newest checkpoint; the loader is set to match."""
+  shapes = task.state_shapes()
+  for stage in task.stages:  # not only when the stage begins
     optim.frozen_mask(shapes.params, stage.frozen)
-  latest = checkpoints.latest_step()
-  if latest is None:
-    state = run.new_state()
+  progress = Progress(task.stages)
+  path = task.workdir / "config.json"
+  if checkpoints.all_steps():
+    accept = task.config.train.accept_changes
+    for change in resume.check_config(path, task.config, accept):
+      _say(f"Changed: {change}")
+  found = resume.restore_newest(checkpoints, shapes, task.card, _say)
+  if found is None:
+    state = task.new_state()
   else:
-    state, data = checkpoints.restore(latest, shapes, run.card)
+    state, data, saved = found
     loader.set_state(data)
-  return state, jax.tree.map(lambda x: x.sharding, shapes)
+    progress.restore(saved, int(state.step))
+  if jax.process_index() == 0:  # once it is known to fit the checkpoint
+    resume.write_config(path, task.config)
+  return state, progress
 
 
-class _Steps:
-  """Compiled steps of the stages, and what they measured since the last log."""
+def _say(line: str) -> None:
+  if jax.process_index() == 0:
+    print(line, flush=True)
 
-  def __init__(self, run: setup_lib.Run, shardings: Any):
-    self._run = run
-    self._shardings = shardings
-    self._batch_sharding = state_lib.batch_sharding(run.mesh)
-    self._compiled = {}
-    self.stage = run.settings.stages[0]
-    self.restart_clock()
 
-  def restart_clock(self) -> None:
-    """Forgets time and metrics since the last log."""
-    self.metrics = None
-    self.steps = 0
-    self.waited_s = 0.0
-    self.started = time.perf_counter()
+class _Loop:
+  """One step and everything that is due after it."""
 
-  def __call__(self, state, step: int, loader):
-    """Does step number `step` (0, 1, ...) and returns the new state."""
-    stages_ = self._run.settings.stages
-    index, first = stages.stage_at(stages_, step)
-    self.stage = stages_[index]
-    tx = optim.make_optimizer(self._run.settings.optimizer, self.stage.frozen)
-    if step == first and index > 0:
-      state = jax.jit(
-        functools.partial(
-          state_lib.start_stage, tx=tx, reset=self.stage.reset_optimizer
-        ),
-        out_shardings=self._shardings,
-        donate_argnums=0,
-      )(state)
-      self.restart_clock()
-    waiting = time.perf_counter()
-    batch = jax.tree.map(
-      lambda x: jax.make_array_from_process_local_data(self._batch_sharding, x),
-      next(loader),
+  def __init__(self, task: Task, loader, checkpoints, progress, logs):
+    self._task = task
+    self._loader = loader
+    self._checkpoints = checkpoints
+    self._progress = progress
+    self._logs = logs
+    self._stepper = Stepper(task)
+    self._losses = None if task.eval_step is None else jax.jit(task.eval_step)
+
+  def step(self, state: TrainState, step: int) -> TrainState:
+    """Does step number `step` (0, 1, ...), and what is due after it."""
+    stage, first = self._progress.at(step)
+    if self._progress.begins(step):
+      self._progress.start_stage()
+      state = self._stepper.start_stage(state, stage)
+      self._stepper.restart_clock()
+    state = self._stepper(state, self._loader, stage, step - first)
+    done, train = step + 1, self._task.config.train
+    last = done == self._progress.total
+    if done % train.log_every == 0 or last:
+      self._log(state, done, stage.name)
+    if _due(done, train.pictures_every):
+      self._pictures(state, done)
+    ended = _due(done, train.validate_every) and self._validate(
+      state, done, stage.name
     )
-    self.waited_s += time.perf_counter() - waiting
-    schedule = optim.learning_rate(self._run.settings.optimizer, self.stage)
-    rate = np.asarray(schedule(step - first)).item()
-    plan = make_plan(self.stage, rate)
-    state, metrics = self._step(tx)(state, batch, plan)
-    self.metrics = (
-      metrics if self.metrics is None else _merge(self.metrics, metrics)
-    )
-    self.steps += 1
+    last = done == self._progress.total
+    scores = None
+    if _due(done, train.eval_every) and not last and self._task.evaluate:
+      scores = self._task.evaluate(state, self._logs)
+      self._stepper.restart_clock()
+    if done % train.checkpoint_every == 0 or last or scores or ended:
+      self.save(state, done, scores)
     return state
 
-  def _step(self, tx):
-    """The compiled step; stages with the same frozen parameters share it."""
-    frozen = self.stage.frozen
-    if frozen not in self._compiled:
-      self._compiled[frozen] = jax.jit(
-        functools.partial(
-          train_step,
-          model=self._run.model,
-          tx=tx,
-          cfg=self._run.step_config,
-        ),
-        in_shardings=(self._shardings, self._batch_sharding, None),
-        out_shardings=(self._shardings, None),
-        donate_argnums=0,
-      )
-    return self._compiled[frozen]
-
-
-@jax.jit
-def _merge(a, b):
-  return a.merge(b)
-
-
-def _log(logs: Logs, steps: _Steps, run: setup_lib.Run, done: int) -> None:
-  """Writes the means since the last log; stops where the loss is not finite."""
-  assert steps.metrics is not None  # a log follows a step
-  values = jax.device_get(steps.metrics.compute())
-  seconds = time.perf_counter() - steps.started
-  batch_size = run.config.train.batch_size
-  values["examples_per_second"] = steps.steps * batch_size / seconds
-  values["step_s"] = seconds / steps.steps
-  values["input_wait_share"] = steps.waited_s / seconds
-  logs.scalars(done, steps.stage.name, values)
-  if not math.isfinite(values["loss"]):
-    raise InputError(
-      f"{run.workdir}: the loss is {values['loss']} at step {done}; lower"
-      " optimizer.learning_rate or set optimizer.clip_norm, and start anew"
+  def save(self, state: TrainState, done: int, scores: Any = None) -> None:
+    """Saves a checkpoint, if there is none of this step."""
+    self._checkpoints.save(
+      done,
+      state,
+      self._loader.get_state(),
+      self._task.card,
+      self._progress.to_json(),
+      scores,
     )
-  steps.restart_clock()
+
+  def _log(self, state: TrainState, done: int, stage: str) -> None:
+    """Writes the means since the last log; stops where nothing is learned."""
+    values = self._stepper.values()
+    skipped, in_row = jax.device_get(state.skipped)
+    values["skipped_steps"] = float(skipped)
+    self._logs.scalars(done, stage, values)
+    self._stepper.restart_clock()
+    if in_row >= self._task.config.train.max_skipped:
+      self._stop(done, stage, int(in_row))
+
+  def _stop(self, done: int, stage: str, in_row: int) -> None:
+    """Ends a run that is lost, with what is needed to find out why."""
+    path = self._task.workdir / "skipped_batch.npz"
+    if jax.process_index() == 0:
+      arrays = jax.tree_util.tree_leaves_with_path(self._stepper.batch)
+      named = {jax.tree_util.keystr(k, simple=True): v for k, v in arrays}
+      np.savez_compressed(path, **named)
+    raise InputError(
+      f"{self._task.workdir}: the last {in_row} steps up to step {done} (stage"
+      f" {stage}) were skipped, as loss or gradient were not finite or"
+      f" exploded (the last batch: {path.name}); lower optimizer.learning_rate"
+      " or set optimizer.clip_norm, and start anew"
+    )
+
+  def _validate(self, state: TrainState, done: int, stage: str) -> bool:
+    """Logs the losses on validation crops; whether the stage ends for them."""
+    if self._losses is None:
+      return False
+    found = [
+      self._losses(state, self._stepper.to_devices(batch))
+      for batch in self._task.batches()
+    ]
+    found = [jax.device_get(losses) for losses in found]
+    means = {k: float(np.mean([f[k] for f in found])) for k in found[0]}
+    values = {f"val_{k}": v for k, v in means.items()}
+    self._logs.scalars(done, stage, values)
+    self._stepper.restart_clock()
+    ended = self._progress.validated(done, means)
+    if ended:
+      self._logs.say(
+        f"Stage {stage} ends at step {done}: no lower validation loss"
+      )
+    return ended
+
+  def _pictures(self, state: TrainState, done: int) -> None:
+    if self._task.pictures is not None:
+      pictures = self._task.pictures(state, self._stepper.batch)
+      self._logs.pictures(done, "train", pictures)
+      self._stepper.restart_clock()
 
 
-def _announce(run, state, first: int, total: int, logs: Logs) -> None:
-  table = io.StringIO()
-  with redirect_stdout(table):
-    overview = parameter_overview.get_parameter_overview(state.params)
-  logs.say(overview.splitlines()[-1] if overview else "")
-  logs.say(setup_lib.describe_groups(run))
-  evaluation.say_unmapped(run.source(run.config.data.train_split))
-  if jax.process_index() == 0:
-    (run.workdir / "parameters.txt").write_text(overview + "\n")
-  if first:
-    logs.say(f"Continuing at step {first} of {total}")
+def _due(done: int, every: int) -> bool:
+  return every > 0 and done % every == 0
+
+
+def _nothing() -> Generator[None]:
+  yield from ()
+
+
+def _tracing(task: Task, first: int, logs: Logs) -> Generator[None]:
+  """Begins and ends a trace; advanced once before each step."""
+  for _ in range(_PROFILED):  # compilation and warm-up
+    yield
+  folder = task.workdir / "profile"
+  with jax.profiler.trace(str(folder)):
+    for _ in range(_PROFILED):
+      yield
+  logs.say(f"Trace of steps {first + _PROFILED + 1} on: {folder}")

@@ -2,9 +2,7 @@
 
 import collections
 import dataclasses
-import functools
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,11 +10,11 @@ import ml_collections
 import numpy as np
 
 from dwd_jax import config as config_lib
-from dwd_jax import energy_groups, files, optim, transfer
+from dwd_jax import energy_groups, optim, transfer
 from dwd_jax.data import prepare, sources
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
-from dwd_jax.train import checkpoint, state, step
+from dwd_jax.train import checkpoint, sharding, state, step, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +46,30 @@ class Run:
   @property
   def step_config(self) -> step.StepConfig:
     """What `train_step` needs."""
+    train = self.config.train
     return step.StepConfig(
-      self.settings.targets, self.settings.losses, self.group_of_class
+      self.settings.targets,
+      self.settings.losses,
+      self.group_of_class,
+      update.UpdateConfig(
+        int(train.accumulate),
+        float(train.ema_decay),
+        float(train.max_loss_ratio),
+      ),
+      bool(train.remat),
     )
 
   @property
   def card(self) -> checkpoint.ModelCard:
     """What checkpoints of this run say of it."""
     model = dataclasses.asdict(self.model.cfg)
-    # The type of the computation may change between machines.
+    # How it is computed may change between machines.
     model.pop("dtype")
+    model.pop("remat")
     training = {
       "optimizer": self.settings.optimizer.name,
       "loss_window": self.config.train.loss_window,
+      "ema": bool(self.config.train.ema_decay),
     }
     return checkpoint.ModelCard(
       self.class_names, self.group_of_class, model, training
@@ -85,20 +94,17 @@ class Run:
 
   def state_shapes(self) -> Any:
     """Shapes and shardings of the run's state, see `state.state_shapes`."""
-    return state.state_shapes(self._init(), self.mesh)
+    rules = tuple(map(tuple, self.config.train.sharding))
+    return state.state_shapes(self.init, self.mesh, rules)
 
-  def new_state(self) -> state.TrainState:
-    """A fresh state on the mesh."""
-    return state.create_state(self._init(), self.mesh)
-
-  def _init(self) -> Callable[[], state.TrainState]:
-    return functools.partial(
-      state.new_state,
-      self.model,
+  def init(self) -> state.TrainState:
+    """A fresh state; a pure function."""
+    hw = tuple(self.config.data.crop_hw)
+    return state.new_state(
+      dwd.init_variables(self.model, self.config.seed, hw),
       optim.make_optimizer(self.settings.optimizer),
-      self.config.seed,
-      tuple(self.config.data.crop_hw),
       self.config.train.loss_window,
+      bool(self.config.train.ema_decay),
     )
 
 
@@ -116,12 +122,7 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     InputError: bad config, bad data, or a batch that does not fit the devices.
   """
   settings = config_lib.validate(config)
-  mesh = state.make_mesh(config.train.fsdp)
-  if config.train.batch_size % jax.device_count():
-    raise InputError(
-      f"config: train.batch_size {config.train.batch_size} is no multiple of"
-      f" the {jax.device_count()} devices; change it"
-    )
+  mesh = sharding.make_mesh(config.train.fsdp)
   make_workdir(workdir)
   data_dir = prepare.prepare(config.data, workdir)
   source = sources.open_split(config.data, data_dir, config.data.train_split)
@@ -145,13 +146,6 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     model=model,
     mesh=mesh,
   )
-
-
-def write_config(run: Run) -> None:
-  """Keeps the config of a training run as W/config.json."""
-  if jax.process_index() == 0:
-    text = config_lib.to_json(run.config)
-    files.write_atomic(run.workdir / "config.json", text)
 
 
 def make_workdir(workdir: pathlib.Path) -> None:

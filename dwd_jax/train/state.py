@@ -1,4 +1,4 @@
-"""TrainState, the device mesh and how arrays lie on it."""
+"""TrainState: everything that a step reads and writes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,16 +6,12 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from dwd_jax.errors import InputError
-from dwd_jax.models import dwd
 from dwd_jax.stages import LOSSES
 from dwd_jax.structs import Array, Params
-
-_MIN_SHARDED_SIZE = 2**14  # smaller parameters are replicated
+from dwd_jax.train import sharding
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -28,6 +24,9 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: of the current stage's optimizer.
     loss_history: [len(LOSSES), window] last values of each loss, newest first;
       NaN where there is none yet.
+    ema_params: running mean of the parameters; {} where none is kept.
+    skipped: [2] steps that changed nothing: all of them, and those since the
+      last one that did.
   """
 
   step: Array
@@ -35,102 +34,80 @@ class TrainState(flax.struct.PyTreeNode):
   batch_stats: Any
   opt_state: Any
   loss_history: Array
-
-
-def make_mesh(fsdp: int = 1) -> Mesh:
-  """All devices as a mesh with the axes `data` and `fsdp`.
-
-  Args:
-    fsdp: devices over which parameters are sharded; the rest is `data`.
-
-  Raises:
-    InputError: the number of devices is no multiple of `fsdp`.
-  """
-  devices = jax.device_count()
-  if fsdp < 1 or devices % fsdp:
-    raise InputError(
-      f"train.fsdp: {devices} devices are no multiple of {fsdp}; use a divisor"
-    )
-  return jax.make_mesh(
-    (devices // fsdp, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2
-  )
-
-
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Batches are split over all devices along their first axis."""
-  return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
-
-
-def state_shardings(shapes: Any, mesh: Mesh) -> Any:
-  """Shards the last axis of large arrays over `fsdp`, replicates the others.
-
-  Args:
-    shapes: pytree of arrays or `jax.ShapeDtypeStruct`.
-    mesh: see `make_mesh`.
-  """
-  fsdp = mesh.shape["fsdp"]
-
-  def rule(x):
-    large = x.ndim > 0 and np.prod(x.shape) >= _MIN_SHARDED_SIZE
-    if fsdp > 1 and large and x.shape[-1] % fsdp == 0:
-      axes = [None] * (x.ndim - 1) + ["fsdp"]
-      return NamedSharding(mesh, PartitionSpec(*axes))
-    return NamedSharding(mesh, PartitionSpec())
-
-  return jax.tree.map(rule, shapes)
+  ema_params: Params
+  skipped: Array
 
 
 def new_state(
-  model: dwd.DWDNet,
+  variables: Any,
   tx: optax.GradientTransformation,
-  seed: int,
-  hw: tuple[int, int],
   window: int,
+  ema: bool = False,
 ) -> TrainState:
   """A fresh state; a pure function, to be jit-ed with its shardings.
 
   Args:
-    model: the network.
+    variables: {"params": .., "batch_stats": ..} to start from.
     tx: optimizer of the first stage.
-    seed: of the initialisation.
-    hw: (height, width) of an image.
     window: steps of the running mean of losses.
+    ema: keep a running mean of the parameters.
   """
-  variables = dwd.init_variables(model, seed, hw)
+  params = variables["params"]
   return TrainState(
     step=jnp.zeros((), jnp.int32),
-    params=variables["params"],
+    params=params,
     batch_stats=variables["batch_stats"],
-    opt_state=tx.init(variables["params"]),
+    opt_state=tx.init(params),
     loss_history=jnp.full((len(LOSSES), window), jnp.nan, jnp.float32),
+    # Copies: a step is given all of the state's buffers to reuse.
+    ema_params=jax.tree.map(jnp.array, params) if ema else {},
+    skipped=jnp.zeros(2, jnp.int32),
   )
 
 
-def state_shapes(init: Callable[[], TrainState], mesh: Mesh) -> Any:
+def eval_variables(state: TrainState) -> Any:
+  """What a network predicts with: the running mean where one is kept."""
+  return {
+    "params": state.ema_params or state.params,
+    "batch_stats": state.batch_stats,
+  }
+
+
+def state_shapes(
+  init: Callable[[], TrainState],
+  mesh: Mesh,
+  rules: sharding.Rules = sharding.RULES,
+) -> Any:
   """Shapes of a state with their shardings, to restore a checkpoint into.
 
   Args:
     init: makes a fresh state, see `new_state`; it is not run.
-    mesh: see `make_mesh`.
+    mesh: see `sharding.make_mesh`.
+    rules: see `sharding.state_shardings`.
   """
   shapes = jax.eval_shape(init)
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     shapes,
-    state_shardings(shapes, mesh),
+    sharding.state_shardings(shapes, mesh, rules),
   )
 
 
-def create_state(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
+def create_state(
+  init: Callable[[], TrainState],
+  mesh: Mesh,
+  rules: sharding.Rules = sharding.RULES,
+) -> TrainState:
   """Initialises a state directly in its place on the mesh; see `state_shapes`.
 
   It runs once: optimising this code takes three times longer than not, and
   changes nothing but the last bit of some numbers.
   """
   hurry = {"xla_backend_optimization_level": 0}
+  shapes = state_shapes(init, mesh, rules)
   return jax.jit(
     init,
-    out_shardings=jax.tree.map(lambda x: x.sharding, state_shapes(init, mesh)),
+    out_shardings=jax.tree.map(lambda x: x.sharding, shapes),
     compiler_options=hurry if jax.default_backend() == "cpu" else None,
   )()
 

@@ -5,8 +5,8 @@ A pure function; the loop adds jit, shardings and donation.
 
 import dataclasses
 import functools
+from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,9 +17,11 @@ from dwd_jax import losses as losses_lib
 from dwd_jax import targets as targets_lib
 from dwd_jax.models import dwd
 from dwd_jax.models.refinenet import upsample
-from dwd_jax.stages import LOSSES, Stage
+from dwd_jax.stages import LOSSES
 from dwd_jax.structs import Array, Batch, Params, Predictions, Targets
+from dwd_jax.train import update as update_lib
 from dwd_jax.train.state import TrainState
+from dwd_jax.train.update import StepPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,43 +32,18 @@ class StepConfig:
     targets: how boxes become maps.
     losses: options of the losses.
     group_of_class: energy group of each class.
+    update: accumulation, running mean of the parameters, skipped steps.
+    remat: compute the losses' intermediate maps again in the backward pass
+      instead of keeping them.
   """
 
   targets: targets_lib.TargetConfig
   losses: losses_lib.LossConfig
   group_of_class: tuple[int, ...]
-
-
-class StepPlan(flax.struct.PyTreeNode):
-  """What changes from stage to stage: inputs of the one compiled step.
-
-  Attributes:
-    learning_rate: of this step.
-    factors: [len(LOSSES)] weights of the losses; 0 = not trained.
-    balance: divide each loss by its running mean.
-  """
-
-  learning_rate: Array
-  factors: Array
-  balance: Array
-
-
-def make_plan(stage: Stage, learning_rate: float) -> StepPlan:
-  """The plan of one step of a stage."""
-  weights = dict(zip(stage.losses, stage.factors, strict=True))
-  return StepPlan(
-    learning_rate=np.asarray(learning_rate, np.float32),
-    factors=np.asarray([weights.get(k, 0.0) for k in LOSSES], np.float32),
-    balance=np.asarray(stage.balance),
+  update: update_lib.UpdateConfig = dataclasses.field(
+    default_factory=update_lib.UpdateConfig
   )
-
-
-@functools.cache
-def metrics_class(names: tuple[str, ...]) -> type[clu_metrics.Collection]:
-  """A clu collection of the mean of each named metric."""
-  return clu_metrics.Collection.create(
-    **{name: clu_metrics.Average.from_output(name) for name in names}
-  )
+  remat: bool = False
 
 
 def sparse_class_loss(
@@ -186,27 +163,63 @@ def compute_losses(
   return losses, metrics | dict(zip(names, losses, strict=True))
 
 
-def combine(
-  losses: Array, history: Array, plan: StepPlan
-) -> tuple[Array, Array]:
-  """The stage's loss, and the history with the new values in front.
+def network_input(image: Array) -> Array:
+  """uint8 ink 0..255, as it travels to the device, -> float32 ink 0..1."""
+  if image.dtype != jnp.uint8:
+    return image
+  return image.astype(jnp.float32) * np.float32(1 / 255)
+
+
+def detection_losses(
+  params: Params,
+  batch_stats: Any,
+  batch: Batch,
+  *,
+  model: dwd.DWDNet,
+  cfg: StepConfig,
+  train: bool = True,
+) -> tuple[Array, Any, dict[str, Array]]:
+  """The losses of the detector on a batch.
 
   Args:
-    losses: of this step, in the order of `stages.LOSSES`.
-    history: [len(LOSSES), window] values of the last steps, NaN = none.
-    plan: factors of the losses; with `balance` each loss is divided by the mean
-      of its last values, this step's included, which is no part of the
-      gradient.
+    params: of the network.
+    batch_stats: running averages of batch norm.
+    batch: crops and padded boxes.
+    model: the network.
+    cfg: targets, losses, groups.
+    train: batch norm by the statistics of the batch, which update the averages;
+      else by the averages.
 
-  Reference: section 4 (combined stage).
+  Returns:
+    Losses in the order of `stages.LOSSES`, new averages, metrics.
   """
-  values = jax.lax.stop_gradient(losses)
-  history = jnp.concatenate([values[:, None], history[:, :-1]], axis=1)
-  means = jnp.maximum(jnp.nanmean(history, axis=1), 1e-8)
-  weights = jnp.where(plan.balance, plan.factors / means, plan.factors)
-  # A loss that is not trained may grow without limit: 0 times it may be NaN.
-  total = jnp.where(plan.factors > 0, weights * losses, 0.0).sum()
-  return total, history
+  targets = targets_lib.render(
+    batch.boxes_yxyx,
+    batch.labels,
+    batch.box_mask,
+    np.asarray(cfg.group_of_class, np.int32),
+    (batch.image.shape[1], batch.image.shape[2]),
+    cfg.targets,
+  )
+  variables = {"params": params, "batch_stats": batch_stats}
+  image = network_input(batch.image)
+  if train:
+    predictions, updates = model.apply(
+      variables, image, train=True, mutable=["batch_stats"]
+    )
+    batch_stats = updates["batch_stats"]
+  else:
+    predictions = model.apply(variables, image, train=False)
+
+  def losses_fn(params, predictions):
+    return compute_losses(
+      params, predictions, targets, cfg, batch.labels.shape[1]
+    )
+
+  if cfg.remat:
+    losses_fn = jax.checkpoint(losses_fn)
+  losses, metrics = losses_fn(params, predictions)
+  return losses, batch_stats, metrics
 
 
 def train_step(
@@ -229,43 +242,36 @@ def train_step(
     cfg: targets, losses, groups.
 
   Returns:
-    The state after the step, and its metrics. Batch norm uses the
-    statistics of the whole batch, over all devices.
+    The state after the step, and its metrics; see `update.update` for steps
+    that are skipped. Batch norm uses the statistics of the whole batch, over
+    all devices (of a part of it, where `update.accumulate` cuts it into parts).
   """
-  targets = targets_lib.render(
-    batch.boxes_yxyx,
-    batch.labels,
-    batch.box_mask,
-    np.asarray(cfg.group_of_class, np.int32),
-    (batch.image.shape[1], batch.image.shape[2]),
-    cfg.targets,
+  losses_fn = functools.partial(detection_losses, model=model, cfg=cfg)
+  return update_lib.update(
+    state, batch, plan, losses_fn=losses_fn, tx=tx, cfg=cfg.update
   )
 
-  def loss_fn(params):
-    predictions, updates = model.apply(
-      {"params": params, "batch_stats": state.batch_stats},
-      batch.image,
-      train=True,
-      mutable=["batch_stats"],
-    )
-    losses, metrics = compute_losses(
-      params, predictions, targets, cfg, batch.labels.shape[1]
-    )
-    total, history = combine(losses, state.loss_history, plan)
-    return total, (updates["batch_stats"], history, metrics)
 
-  grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-  (loss, (batch_stats, history, metrics)), grads = grad_fn(state.params)
-  updates, opt_state = tx.update(grads, state.opt_state, state.params)
-  updates = jax.tree.map(lambda u: -plan.learning_rate * u, updates)
-  squares = sum(jnp.sum(x * x) for x in jax.tree.leaves(grads))
-  metrics |= {"loss": loss, "gradient_norm": jnp.sqrt(squares)}
-  new_state = TrainState(
-    step=state.step + 1,
-    params=optax.apply_updates(state.params, updates),
-    batch_stats=batch_stats,
-    opt_state=opt_state,
-    loss_history=history,
+def eval_step(
+  state: TrainState, batch: Batch, *, model: dwd.DWDNet, cfg: StepConfig
+) -> dict[str, Array]:
+  """The losses on a batch as the network is used: running averages.
+
+  Args:
+    state: its parameters, or their running mean where there is one, are used.
+    batch: crops and padded boxes.
+    model: the network.
+    cfg: targets, losses, groups.
+
+  Returns:
+    `loss_energy` and the others, and their metrics.
+  """
+  _, _, metrics = detection_losses(
+    state.ema_params or state.params,
+    state.batch_stats,
+    batch,
+    model=model,
+    cfg=cfg,
+    train=False,
   )
-  collection = metrics_class(tuple(sorted(metrics)))
-  return new_state, collection.single_from_model_output(**metrics)
+  return metrics

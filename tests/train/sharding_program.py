@@ -11,8 +11,7 @@ import numpy as np
 import train_helpers as helpers
 
 from dwd_jax import optim
-from dwd_jax.train import state as state_lib
-from dwd_jax.train import step as step_lib
+from dwd_jax.train import sharding, update
 
 # With sgd the change of a parameter is its gradient.
 OPTIMIZER = optim.OptimizerConfig(name="sgd", l2=0.0)
@@ -42,11 +41,11 @@ def _bytes_of_device(tree, device) -> int:
 
 def _run(fsdp, start, batch, plan, model, tx, wanted):
   """One step on a mesh of 8 / fsdp x fsdp devices."""
-  mesh = state_lib.make_mesh(fsdp)
-  shardings = state_lib.state_shardings(start, mesh)
+  mesh = sharding.make_mesh(fsdp)
+  shardings = sharding.state_shardings(start, mesh)
   step = jax.jit(
     helpers.step_fn(model, tx),
-    in_shardings=(shardings, state_lib.batch_sharding(mesh), None),
+    in_shardings=(shardings, sharding.batch_sharding(mesh), None),
     out_shardings=(shardings, None),
     donate_argnums=0,
   )
@@ -71,7 +70,7 @@ def _run(fsdp, start, batch, plan, model, tx, wanted):
 def main() -> None:
   model = helpers.tiny_model()
   tx = optim.make_optimizer(OPTIMIZER)
-  plan = step_lib.make_plan(helpers.COMBINED, RATE)
+  plan = update.make_plan(helpers.COMBINED, RATE)
   batch = helpers.tiny_batch(size=8)
   start = jax.device_get(helpers.tiny_state(model, tx))
   single = jax.jit(helpers.step_fn(model, tx))

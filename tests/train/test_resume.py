@@ -113,6 +113,7 @@ def test_killed_runs_end_with_the_same_bits(smoke_run, tmp_path):
   lines, unbroken = _lines(workdir), _lines(smoke_run)
   assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
   clocks = {"examples_per_second", "step_s", "input_wait_share"}
+  clocks |= {"flops_share", "memory_gib"}
   for line, other in zip(lines, unbroken, strict=True):
     assert {k: v for k, v in line.items() if k not in clocks} == {
       k: v for k, v in other.items() if k not in clocks

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import AbstractMesh
 
 from dwd_jax.errors import InputError
-from dwd_jax.train import state as state_lib
+from dwd_jax.train import sharding
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ RULES = {
 def test_large_arrays_are_sharded_along_their_last_axis(caption):
   shape, axis = RULES[caption]
   mesh = AbstractMesh((2, 4), ("data", "fsdp"))
-  spec = state_lib.state_shardings(_shape(*shape), mesh).spec
+  spec = sharding.state_shardings(_shape(*shape), mesh).spec
   sharded = [i for i, name in enumerate(spec) if name]
   assert sharded == ([] if axis is None else [axis])
 
@@ -88,4 +88,4 @@ def test_devices_must_divide(monkeypatch):
       InputError, match=rf"train\.fsdp: .* multiple of {fsdp}"
     ):
       monkeypatch.setattr(jax, "device_count", lambda: 8)
-      state_lib.make_mesh(fsdp)
+      sharding.make_mesh(fsdp)

@@ -86,7 +86,9 @@ def tiny_batch(size: int = 2, boxes: int = 6, seed: int = 0) -> Batch:
   )
 
 
-def tiny_state(model: dwd.DWDNet, tx, window: int = 5) -> state_lib.TrainState:
+def tiny_state(
+  model: dwd.DWDNet, tx, window: int = 5, ema: bool = False
+) -> state_lib.TrainState:
   """A state at step 0 with made-up parameters."""
   variables = jax.tree.map(jnp.asarray, made_up_variables(model))
   return state_lib.TrainState(
@@ -95,6 +97,8 @@ def tiny_state(model: dwd.DWDNet, tx, window: int = 5) -> state_lib.TrainState:
     batch_stats=variables["batch_stats"],
     opt_state=tx.init(variables["params"]),
     loss_history=jnp.full((len(stages.LOSSES), window), jnp.nan),
+    ema_params=jax.tree.map(jnp.array, variables["params"]) if ema else {},
+    skipped=jnp.zeros(2, jnp.int32),
   )
 
 

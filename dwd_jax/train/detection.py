@@ -1,0 +1,93 @@
+"""A run of the detector as a task of the training loop."""
+
+import functools
+import io
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from typing import Any
+
+import jax
+from clu import parameter_overview
+
+from dwd_jax.data import pipeline
+from dwd_jax.structs import Batch
+from dwd_jax.train import evaluation, pictures
+from dwd_jax.train import setup as setup_lib
+from dwd_jax.train.logs import Logs
+from dwd_jax.train.state import TrainState
+from dwd_jax.train.step import eval_step, train_step
+from dwd_jax.train.task import Task
+
+_VALIDATION_SEED = 1  # crops of validations; any number
+
+
+def make_task(
+  run: setup_lib.Run,
+  initial: Callable[[TrainState], TrainState] | None = None,
+) -> Task:
+  """What `loop.train` trains for a run.
+
+  Args:
+    run: see `setup.setup`.
+    initial: see `Task.initial`.
+  """
+  config: Any = run.config
+  model, cfg = run.model, run.step_config
+  return Task(
+    workdir=run.workdir,
+    config=config,
+    stages=run.settings.stages,
+    optimizer=run.settings.optimizer,
+    card=run.card,
+    mesh=run.mesh,
+    loader=functools.partial(_loader, run, config.data.train_split),
+    init=run.init,
+    make_step=lambda tx: functools.partial(
+      train_step, model=model, tx=tx, cfg=cfg
+    ),
+    initial=initial,
+    announce=functools.partial(_announce, run),
+    evaluate=functools.partial(_evaluate, run),
+    eval_step=functools.partial(eval_step, model=model, cfg=cfg),
+    validation=functools.partial(_validation, run),
+    pictures=functools.partial(pictures.of_batch, model, cfg.targets),
+  )
+
+
+def _loader(
+  run: setup_lib.Run, split: str, seed: int | None = None
+) -> pipeline.TrainLoader:
+  return pipeline.train_loader(
+    run.source(split),
+    run.config.data,
+    batch_size=run.config.train.batch_size,
+    seed=run.config.seed if seed is None else seed,
+  )
+
+
+def _validation(run: setup_lib.Run) -> Iterable[Batch]:
+  """Crops of the validation pages, the same ones each time."""
+  loader = _loader(run, run.config.data.eval_split, _VALIDATION_SEED)
+  try:
+    for _ in range(run.config.train.validate_batches):
+      yield next(loader)
+  finally:
+    loader.close()
+
+
+def _evaluate(
+  run: setup_lib.Run, state: TrainState, logs: Logs
+) -> dict[str, float | None]:
+  result = evaluation.evaluate(run, state, run.config.data.eval_split, logs)
+  return {"mAP": result.metrics["mAP"]}
+
+
+def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
+  table = io.StringIO()
+  with redirect_stdout(table):
+    overview = parameter_overview.get_parameter_overview(state.params)
+  logs.say(overview.splitlines()[-1] if overview else "")
+  logs.say(setup_lib.describe_groups(run))
+  evaluation.say_unmapped(run.source(run.config.data.train_split))
+  if jax.process_index() == 0:
+    (run.workdir / "parameters.txt").write_text(overview + "\n")

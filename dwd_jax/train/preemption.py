@@ -1,0 +1,132 @@
+"""SIGTERM in the training loop: all processes stop at the same step."""
+
+import contextlib
+import itertools
+import signal
+import threading
+from typing import Any, Self
+
+import jax
+from absl import logging
+from jax._src import distributed  # the key-value store has no public name
+
+_POLL_S = 0.5
+# A process that is compiling a new stage answers as well, from its thread: this
+# is only for one that is lost, which ends the others by itself.
+_ANSWER_S = 120
+_instances = itertools.count()
+
+
+class Preemption:
+  """Whether the scheduler wants the machine back.
+
+  The loop calls `reached` with every step, and where that is true saves and
+  ends. One process stops at the first step after the signal. Of several, any
+  may get the signal; each then tells the last step it has begun, and all stop
+  at the one after the largest of them.
+
+  Differs from `jax.experimental.multihost_utils.reached_preemption_sync_point`,
+  which agrees in the same way: that one's handler is installed with
+  `jax.distributed.initialize` and cannot be taken away, so that before and
+  after the loop, where nobody would ask it, SIGTERM has no effect at all.
+
+  To be used in the main thread, as a context or with `close()`; in every
+  process, and in the same order, if there are several instances.
+  """
+
+  def __init__(self, signals: tuple[int, ...] = (signal.SIGTERM,)):
+    """Args: `signals` that ask for a stop."""
+    self._asked = False
+    self._stop_at: float | None = None  # infinite: after the last step
+    self._last = -1
+    self._changing = threading.Lock()
+    self._wake = threading.Event()
+    self._closed = False
+    self._prefix = f"dwd_jax/preemption/{next(_instances)}"
+    self._client: Any = None
+    self._thread: threading.Thread | None = None
+    if jax.process_count() > 1:
+      self._client = distributed.global_state.client
+      self._thread = threading.Thread(
+        target=self._watch, name="preemption", daemon=True
+      )
+      self._thread.start()
+    self._previous = {s: signal.signal(s, self._on_signal) for s in signals}
+
+  @property
+  def asked(self) -> bool:
+    """Whether this process, or one that it has heard of, got the signal."""
+    return self._asked
+
+  def reached(self, step: int) -> bool:
+    """Whether to save and stop at this step; alike in all processes.
+
+    Args:
+      step: number of the step, one more with each call. Cheap: no
+        communication, except once, when the processes agree.
+    """
+    # While the processes agree, none of them begins another step.
+    with self._changing:
+      self._last = step
+      if self._thread is None:
+        return self._asked
+      return self._stop_at is not None and step >= self._stop_at
+
+  def close(self) -> None:
+    """Gives the signals their former meaning."""
+    for number, handler in self._previous.items():
+      # None: installed by something that is not Python.
+      signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    self._previous = {}
+    self._closed = True
+    self._wake.set()
+    if self._thread is not None:
+      self._thread.join()
+      self._thread = None
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def _on_signal(self, *_) -> None:
+    self._asked = True
+    self._wake.set()
+
+  def _watch(self) -> None:
+    """Of several processes: passes on that one was asked, then agrees."""
+    try:
+      while not self._closed:
+        self._wake.wait(_POLL_S)
+        self._wake.clear()
+        if self._asked:
+          self._set("asked", "1")
+        if self._asked or self._is_asked():
+          with self._changing:
+            self._stop_at = self._agree()
+          self._asked = True
+          return
+      # One that is at the end stops nobody, and nobody waits for it.
+      self._set(f"step/{jax.process_index()}", "inf")
+    except Exception as e:  # a process is lost, which others see to
+      logging.info("Preemption cannot be agreed on: %s", e)
+
+  def _agree(self) -> float:
+    self._set(f"step/{jax.process_index()}", str(self._last))
+    steps = [
+      self._client.blocking_key_value_get(
+        f"{self._prefix}/step/{i}", _ANSWER_S * 1000
+      )
+      for i in range(jax.process_count())
+    ]
+    return max(map(float, steps)) + 1
+
+  def _is_asked(self) -> bool:
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # no such key
+      self._client.key_value_try_get(f"{self._prefix}/asked")
+      return True
+    return False
+
+  def _set(self, key: str, value: str) -> None:
+    self._client.key_value_set(f"{self._prefix}/{key}", value, True)

@@ -1,0 +1,147 @@
+"""Going on where a run was stopped: its config, its checkpoint."""
+
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dwd_jax import config as config_lib
+from dwd_jax import files
+from dwd_jax.errors import InputError
+from dwd_jax.train import checkpoint
+from dwd_jax.train.state import TrainState
+
+# What may differ from the config that a checkpoint was made with: it changes
+# where things lie, what is written and what is judged, but not what is learned.
+_FREE = (
+  "data.data_dir",
+  "data.manual_dir",
+  "data.workers",
+  "data.engrave",
+  "data.eval_split",
+  "data.test_split",
+  "data.eval_scale",
+  "data.max_pages",
+  "groups.by_class",  # compared in the checkpoint's card
+  "model.dtype",
+  "decode",
+  "predict",
+  "eval",
+  "pretraining",  # done when there is a checkpoint
+  "train.accept_changes",
+  "train.log_every",
+  "train.checkpoint_every",
+  "train.keep_checkpoints",
+  "train.eval_every",
+  "train.pictures_every",
+  "train.validate_batches",
+  "train.max_skipped",
+  "train.remat",
+  "train.fsdp",
+  "train.sharding",
+)
+
+
+def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
+  """Compares the config of a run with the one its checkpoints were made with.
+
+  Args:
+    path: W/config.json; where it is missing nothing is compared.
+    config: of the run that goes on, resolved.
+    accept: changes are let through.
+
+  Returns:
+    The changes, each as "key: old -> new".
+
+  Raises:
+    InputError: what is learned would change, and `accept` is not set.
+  """
+  try:
+    saved = json.loads(path.read_text(encoding="utf8"))
+  except FileNotFoundError:
+    return []
+  except (OSError, ValueError) as e:
+    raise InputError(
+      f"{path}: damaged ({e}); remove it to go on without a comparison"
+    ) from None
+  now = json.loads(config_lib.to_json(config))
+  changes = [
+    f"{key}: {_short(old)} -> {_short(new)}"
+    for key, old, new in _differences(saved, now, "")
+    if not any(key == free or key.startswith(f"{free}.") for free in _FREE)
+  ]
+  if changes and not accept:
+    raise InputError(
+      f"{path}: the checkpoints were made with another config:"
+      f" {'; '.join(changes)}. Undo this, use another --workdir, or go on with"
+      " --config.train.accept_changes=True"
+    )
+  return changes
+
+
+def write_config(path: pathlib.Path, config: Any) -> None:
+  """Keeps the config of a training run as W/config.json."""
+  files.write_atomic(path, config_lib.to_json(config))
+
+
+def _short(value: Any) -> str:
+  text = "none" if value is _MISSING else json.dumps(value)
+  return text if len(text) <= 60 else text[:57] + "..."
+
+
+_MISSING = object()
+
+
+def _differences(
+  old: Any, new: Any, path: str
+) -> Iterator[tuple[str, Any, Any]]:
+  """(key, old value, new value) wherever two configs differ."""
+  if isinstance(old, dict) and isinstance(new, dict):
+    keys = [*old, *(key for key in new if key not in old)]
+    for key in keys:
+      below = f"{path}.{key}" if path else key
+      yield from _differences(
+        old.get(key, _MISSING), new.get(key, _MISSING), below
+      )
+  elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+    for i, (a, b) in enumerate(zip(old, new, strict=True)):
+      yield from _differences(a, b, f"{path}[{i}]")
+  elif old != new:
+    yield path, old, new
+
+
+def restore_newest(
+  checkpoints: checkpoint.Checkpoints,
+  shapes: Any,
+  card: checkpoint.ModelCard,
+  say: Callable[[str], None],
+) -> tuple[TrainState, dict[str, Any], dict[str, Any]] | None:
+  """The newest checkpoint that can be read.
+
+  Damaged ones are moved to W/checkpoints_damaged, which is said.
+
+  Args:
+    checkpoints: of the run.
+    shapes: see `Checkpoints.restore`.
+    card: the network.
+    say: takes a line for people.
+
+  Returns:
+    See `Checkpoints.restore`; None where there is no checkpoint.
+
+  Raises:
+    InputError: it belongs to another network, or none of several can be read.
+  """
+  damaged = None
+  for step in checkpoints.all_steps():
+    try:
+      return checkpoints.restore(step, shapes, card)
+    except checkpoint.DamagedError as e:
+      damaged = e
+      moved = checkpoints.remove_damaged(step)
+      say(f"{e}; moved to {moved}, going on from the checkpoint before")
+  if damaged is not None:
+    raise InputError(
+      f"{damaged}; there is no older one: remove the checkpoints to start anew"
+    )
+  return None

@@ -1,0 +1,114 @@
+"""What the training loop trains: the detector, or a pretraining of it."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import jax
+import ml_collections
+import numpy as np
+import optax
+
+from dwd_jax import optim
+from dwd_jax.stages import Stage
+from dwd_jax.train import checkpoint, sharding
+from dwd_jax.train import state as state_lib
+from dwd_jax.train.logs import Logs
+from dwd_jax.train.state import TrainState
+from dwd_jax.train.update import StepPlan
+
+# (state, batch, plan) -> state, metrics; a pure function.
+StepFn = Callable[[TrainState, Any, StepPlan], tuple[TrainState, Any]]
+
+
+class Loader(Protocol):
+  """Endless batches, see `data.pipeline.TrainLoader`."""
+
+  def __next__(self) -> Any:
+    """The next batch: a pytree of NumPy arrays [B of this process, ...]."""
+    ...
+
+  def get_state(self) -> dict[str, Any]:
+    """JSON from which `set_state` continues."""
+    ...
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Continues where `state` was taken."""
+    ...
+
+  def close(self) -> None:
+    """Ends threads and worker processes."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """Everything that the loop has to know of what it trains.
+
+  Attributes:
+    workdir: where everything is written.
+    config: resolved; its section `train` says how, the rest is kept and
+      compared when a run goes on.
+    stages: those that have steps.
+    optimizer: of all stages.
+    card: what the network is, kept with the checkpoints.
+    mesh: devices.
+    loader: opens the batches at the first one.
+    init: makes a fresh state; a pure function.
+    make_step: optimizer of a stage -> step.
+    initial: called with a fresh state on the mesh, returns the state to start
+      with: with parameters of a pretraining; None = the fresh one.
+    announce: says what is trained; gets logs and the state at the start.
+    evaluate: scores of a state by name; may log pictures. None = no scores.
+    score: name of the score by which checkpoints are compared.
+    eval_step: (state, batch) -> losses by name, as the network is used; a pure
+      function. None = no validation losses.
+    validation: opens the batches of `eval_step`, the same ones each time.
+    pictures: of a state and a batch on the host, by name, uint8 [H, W, 3].
+  """
+
+  workdir: pathlib.Path
+  config: ml_collections.ConfigDict
+  stages: tuple[Stage, ...]
+  optimizer: optim.OptimizerConfig
+  card: checkpoint.ModelCard
+  mesh: jax.sharding.Mesh
+  loader: Callable[[], Loader]
+  init: Callable[[], TrainState]
+  make_step: Callable[[optax.GradientTransformation], StepFn]
+  initial: Callable[[TrainState], TrainState] | None = None
+  announce: Callable[[Logs, TrainState], None] | None = None
+  evaluate: Callable[[TrainState, Logs], Mapping[str, float | None]] | None = (
+    None
+  )
+  score: str = "mAP"
+  eval_step: Callable[[TrainState, Any], Mapping[str, Any]] | None = None
+  validation: Callable[[], Iterable[Any]] | None = None
+  pictures: Callable[[TrainState, Any], Mapping[str, np.ndarray]] | None = None
+
+  @property
+  def rules(self) -> sharding.Rules:
+    """Where parameters lie, `train.sharding`."""
+    return tuple((p, where) for p, where in self.config.train.sharding)
+
+  def state_shapes(self) -> Any:
+    """Shapes and shardings of the state."""
+    return state_lib.state_shapes(self.init, self.mesh, self.rules)
+
+  def new_state(self) -> TrainState:
+    """A state to start with, on the mesh."""
+    state = state_lib.create_state(self.init, self.mesh, self.rules)
+    return state if self.initial is None else self.initial(state)
+
+  def checkpoints(self) -> checkpoint.Checkpoints:
+    """Those in the workdir."""
+    return checkpoint.Checkpoints(
+      self.workdir / "checkpoints",
+      self.config.train.keep_checkpoints,
+      self.score,
+    )
+
+  def batches(self) -> Iterator[Any]:
+    """The batches of `eval_step`; none where there is no validation."""
+    return iter(self.validation() if self.validation else ())

@@ -1,0 +1,221 @@
+"""Losses -> gradients -> optimizer -> new state: what every step shares.
+
+Pure functions; what is trained comes in as a function of parameters and batch.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from clu import metrics as clu_metrics
+
+from dwd_jax.stages import LOSSES, Stage
+from dwd_jax.structs import Array, Params
+from dwd_jax.train.state import TrainState
+
+# (params, batch_stats, batch) -> losses [len(LOSSES)], batch_stats, metrics.
+LossesFn = Callable[[Params, Any, Any], tuple[Array, Any, dict[str, Array]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateConfig:
+  """How gradients become an update; the fields are keys of `config.train`.
+
+  Attributes:
+    accumulate: parts that a batch is cut into; their gradients are averaged.
+      A part has its own batch norm statistics and its own loss normalisers.
+    ema_decay: of the running mean of the parameters; 0 = none is kept.
+    max_loss_ratio: a step is skipped where a trained loss exceeds its running
+      mean this many times; 0 = only where something is not finite.
+  """
+
+  accumulate: int = 1
+  ema_decay: float = 0.0
+  max_loss_ratio: float = 0.0
+
+
+class StepPlan(flax.struct.PyTreeNode):
+  """What changes from stage to stage: inputs of the one compiled step.
+
+  Attributes:
+    learning_rate: of this step.
+    factors: [len(LOSSES)] weights of the losses; 0 = not trained.
+    balance: divide each loss by its running mean.
+  """
+
+  learning_rate: Array
+  factors: Array
+  balance: Array
+
+
+def make_plan(stage: Stage, learning_rate: float) -> StepPlan:
+  """The plan of one step of a stage."""
+  weights = dict(zip(stage.losses, stage.factors, strict=True))
+  return StepPlan(
+    learning_rate=np.asarray(learning_rate, np.float32),
+    factors=np.asarray([weights.get(k, 0.0) for k in LOSSES], np.float32),
+    balance=np.asarray(stage.balance),
+  )
+
+
+@functools.cache
+def metrics_class(names: tuple[str, ...]) -> type[clu_metrics.Collection]:
+  """A clu collection of the mean of each named metric."""
+  return clu_metrics.Collection.create(
+    **{name: clu_metrics.Average.from_output(name) for name in names}
+  )
+
+
+def combine(
+  losses: Array, history: Array, plan: StepPlan
+) -> tuple[Array, Array]:
+  """The stage's loss, and the history with the new values in front.
+
+  Args:
+    losses: of this step, in the order of `stages.LOSSES`.
+    history: [len(LOSSES), window] values of the last steps, NaN = none.
+    plan: factors of the losses; with `balance` each loss is divided by the mean
+      of its last values, this step's included, which is no part of the
+      gradient.
+
+  Reference: section 4 (combined stage).
+  """
+  values = jax.lax.stop_gradient(losses)
+  history = jnp.concatenate([values[:, None], history[:, :-1]], axis=1)
+  means = jnp.maximum(jnp.nanmean(history, axis=1), 1e-8)
+  weights = jnp.where(plan.balance, plan.factors / means, plan.factors)
+  # A loss that is not trained may grow without limit: 0 times it may be NaN.
+  total = jnp.where(plan.factors > 0, weights * losses, 0.0).sum()
+  return total, history
+
+
+def _gradients(params, batch_stats, batch, history, plan, losses_fn):
+  """((loss, (batch_stats, losses, metrics)), gradients)."""
+
+  def loss_fn(params):
+    losses, stats, metrics = losses_fn(params, batch_stats, batch)
+    total, _ = combine(losses, history, plan)
+    return total, (stats, losses, metrics)
+
+  return jax.value_and_grad(loss_fn, has_aux=True)(params)
+
+
+def _accumulated(state, batch, plan, losses_fn, parts: int):
+  """As `_gradients`, averaged over parts of the batch, one after another."""
+
+  def cut(x):
+    # Part i has rows i, i + parts, ...: every device keeps its own rows.
+    if x.shape[0] % parts:
+      raise ValueError(f"a batch of {x.shape[0]} does not make {parts} parts")
+    rows = x.reshape(x.shape[0] // parts, parts, *x.shape[1:])
+    return jnp.moveaxis(rows, 1, 0)
+
+  def body(carry, part):
+    batch_stats, total = carry
+    (loss, (stats, losses, metrics)), grads = _gradients(
+      state.params, batch_stats, part, state.loss_history, plan, losses_fn
+    )
+    total = jax.tree.map(jnp.add, total, grads)
+    return (stats, total), (loss, losses, metrics)
+
+  start = state.batch_stats, jax.tree.map(jnp.zeros_like, state.params)
+  (stats, total), seen = jax.lax.scan(body, start, jax.tree.map(cut, batch))
+  loss, losses, metrics = jax.tree.map(lambda x: x.mean(0), seen)
+  grads = jax.tree.map(lambda x: x / parts, total)
+  return (loss, (stats, losses, metrics)), grads
+
+
+def _norm(tree: Any) -> Array:
+  return jnp.sqrt(sum(jnp.sum(x * x) for x in jax.tree.leaves(tree)))
+
+
+def _sane(losses, history, plan, ratio: float) -> Array:
+  """Whether no trained loss is far above its running mean.
+
+  The mean must be of a whole window: a stage begins without one.
+  """
+  if not ratio:
+    return jnp.asarray(True)
+  limit = ratio * history.mean(axis=1)  # NaN until the window is full
+  return ~jnp.any((plan.factors > 0) & (losses > limit))
+
+
+def _moving_average(average: Params, params: Params, step, decay: float):
+  """Running mean of the parameters, faster in the first steps."""
+  rate = 1 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  return jax.tree.map(lambda a, p: a + rate * (p - a), average, params)
+
+
+def update(
+  state: TrainState,
+  batch: Any,
+  plan: StepPlan,
+  *,
+  losses_fn: LossesFn,
+  tx: optax.GradientTransformation,
+  cfg: UpdateConfig,
+) -> tuple[TrainState, clu_metrics.Collection]:
+  """One step of training, whatever is trained.
+
+  A step whose loss, gradient or update is not finite, or whose loss explodes
+  (`UpdateConfig.max_loss_ratio`), changes nothing but the counters: it is
+  skipped, and so are its metrics.
+
+  Args:
+    state: before the step.
+    batch: pytree of arrays [B, ...].
+    plan: which losses are trained, how they are weighed, the learning rate.
+    losses_fn: the losses of parameters, batch statistics and batch.
+    tx: optimizer, without the learning rate.
+    cfg: accumulation, running mean of the parameters, what is skipped.
+
+  Returns:
+    The state after the step, and its metrics.
+  """
+  if cfg.accumulate > 1:
+    found = _accumulated(state, batch, plan, losses_fn, cfg.accumulate)
+  else:
+    found = _gradients(
+      state.params,
+      state.batch_stats,
+      batch,
+      state.loss_history,
+      plan,
+      losses_fn,
+    )
+  (loss, (batch_stats, losses, metrics)), grads = found
+  _, history = combine(losses, state.loss_history, plan)
+  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  updates = jax.tree.map(lambda u: -plan.learning_rate * u, updates)
+  sizes = {"gradient_norm": _norm(grads), "update_norm": _norm(updates)}
+  ok = jnp.isfinite(loss) & _sane(
+    losses, state.loss_history, plan, cfg.max_loss_ratio
+  )
+  for size in sizes.values():
+    ok &= jnp.isfinite(size)
+  params = optax.apply_updates(state.params, updates)
+  ema = state.ema_params
+  if cfg.ema_decay:
+    ema = _moving_average(ema, params, state.step, cfg.ema_decay)
+  after = state.replace(
+    params=params,
+    batch_stats=batch_stats,
+    opt_state=opt_state,
+    loss_history=history,
+    ema_params=ema,
+  )
+  after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state)
+  total, in_row = state.skipped
+  skipped = jnp.where(ok, jnp.stack([total, 0 * in_row]), state.skipped + 1)
+  after = after.replace(step=state.step + 1, skipped=skipped)
+  metrics = metrics | sizes | {"loss": loss}
+  collection = metrics_class(tuple(sorted(metrics)))
+  return after, collection.single_from_model_output(
+    mask=ok[None], **{k: jnp.reshape(v, (1,)) for k, v in metrics.items()}
+  )
