@@ -122,6 +122,7 @@ LAYERS = """
 
 3.0  dwd_jax.config dwd_jax.train.sharding dwd_jax.train.logs
 3.0  dwd_jax.train.preemption dwd_jax.train.progress
+3.0  dwd_jax.train.checksums
 3.1  dwd_jax.train.state
 3.2  dwd_jax.train.update dwd_jax.train.checkpoint
 3.3  dwd_jax.train.step dwd_jax.train.task dwd_jax.train.resume

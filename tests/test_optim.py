@@ -237,6 +237,8 @@ def test_stages_start_with_or_without_fresh_optimizer_state(name, reset):
     batch_stats={"mean": jnp.ones(2)},
     opt_state=used,
     loss_history=jnp.ones((3, 5)),
+    ema_params={},
+    skipped=jnp.zeros(2, jnp.int32),
   )
   after = state_lib.start_stage(before, tx, reset)
   jax.tree.map(

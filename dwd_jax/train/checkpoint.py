@@ -3,14 +3,16 @@
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
+from jax.experimental import multihost_utils
 
 from dwd_jax.errors import InputError
+from dwd_jax.train import checksums
 from dwd_jax.train.state import TrainState
 
 
@@ -48,6 +50,27 @@ class DamagedError(InputError):
 _CARD_KEYS = ("class_names", "group_of_class", "model")
 
 
+@dataclasses.dataclass(frozen=True)
+class _NewestAndBest:
+  """Which checkpoints stay: orbax asks after each save."""
+
+  keep: int
+  scores: Mapping[int, float]
+
+  def should_preserve(self, checkpoints, *, context) -> list[bool]:
+    """True for those that stay, in the order given (the oldest first)."""
+    del context
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    kept = {*steps[-self.keep :], best_of(self.scores, steps)}
+    return [step in kept for step in steps]
+
+
+def best_of(scores: Mapping[int, float], steps: Iterable[int]) -> int | None:
+  """The step with the highest score, the first of equals; None = no score."""
+  scored = sorted(step for step in steps if step in scores)
+  return max(scored, key=scores.__getitem__, default=None)
+
+
 class Checkpoints:
   """Numbered checkpoints of a run in WORKDIR/checkpoints.
 
@@ -55,24 +78,13 @@ class Checkpoints:
   a killed run never leaves half of one under its number.
   """
 
-  def __init__(self, folder: pathlib.Path, keep: int = 3, score: str = "mAP"):
-    """Opens or makes the folder.
-
-    Args:
-      folder: made if missing.
-      keep: the newest ones that stay, besides the best.
-      score: decides which is the best, of those saved with it.
-    """
+  def __init__(self, folder: pathlib.Path, keep: int = 3):
+    """Args: `folder` is made if missing; the last `keep` steps stay."""
     self._folder = pathlib.Path(folder).absolute()
-    self._score = score
-    best = policies.BestN(
-      get_metric_fn=self._value, n=1, keep_checkpoints_without_metrics=False
-    )
+    self._scores: dict[int, float] = {}
+    self._unsealed: list[int] = []
     options = ocp.CheckpointManagerOptions(
-      preservation_policy=policies.AnyPreservationPolicy(
-        [policies.LatestN(keep), best]
-      ),
-      best_fn=self._value,
+      preservation_policy=_NewestAndBest(keep, self._scores),
       create=True,
       # On CPUs the next step is given the buffers that are being written.
       enable_async_checkpointing=jax.default_backend() != "cpu",
@@ -80,16 +92,16 @@ class Checkpoints:
     _remove_rests(self._folder)
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-  def _value(self, metrics: Any) -> float:
-    return float((metrics or {}).get(self._score, float("-inf")))
-
   def all_steps(self) -> list[int]:
     """Steps that are saved, the newest first."""
     return sorted(self._manager.all_steps(), reverse=True)
 
   def best_step(self) -> int | None:
     """Step with the best score; None if none was saved with one."""
-    return self._manager.best_step()
+    steps = self.all_steps()
+    if not steps:
+      return None
+    return best_of(_scores(self._progress(steps[0])), steps)
 
   def folder(self, step: int) -> pathlib.Path:
     """Where a checkpoint lies; what is put there is removed with it."""
@@ -102,7 +114,7 @@ class Checkpoints:
     data: dict[str, Any],
     card: ModelCard,
     progress: dict[str, Any] | None = None,
-    scores: Mapping[str, float | None] | None = None,
+    score: float | None = None,
   ) -> None:
     """Saves, if this step is not saved yet; in the background if it can.
 
@@ -112,21 +124,27 @@ class Checkpoints:
       data: state of the input iterator.
       card: what the network is.
       progress: of the stages, see `progress.Progress.to_json`.
-      scores: of this state on validation pages, if they are known.
+      score: of this state on validation pages, if it is known: the checkpoint
+        with the highest one stays.
     """
     if step in self._manager.all_steps():
       return
-    score = (scores or {}).get(self._score)
+    self.wait()
+    if score is not None:
+      self._scores[step] = float(score)
+    scores = {str(key): value for key, value in self._scores.items()}
     self._manager.save(
       step,
       args=ocp.args.Composite(
         state=ocp.args.StandardSave(state),
         data=ocp.args.JsonSave(data),
         card=ocp.args.JsonSave(card.to_json()),
-        progress=ocp.args.JsonSave(progress or {}),
+        progress=ocp.args.JsonSave((progress or {}) | {"scores": scores}),
       ),
-      metrics=None if score is None else {self._score: float(score)},
     )
+    self._unsealed.append(step)
+    if jax.default_backend() == "cpu":
+      self.wait()
 
   def remove_damaged(self, step: int) -> pathlib.Path:
     """Moves a checkpoint out of the way, so that its step can be saved again.
@@ -168,14 +186,31 @@ class Checkpoints:
       InputError: the checkpoint belongs to another network, was made with
         another optimizer, or is not there.
     """
+    self._check_files(step)
     self._check(step, card)
     restored = self._read(
-      step,
-      state=ocp.args.StandardRestore(shapes),
-      data=ocp.args.JsonRestore(),
-      progress=ocp.args.JsonRestore(),
+      step, state=ocp.args.StandardRestore(shapes), data=ocp.args.JsonRestore()
     )
-    return restored.state, restored.data, restored.progress
+    progress = self._progress(step)
+    self._scores.update(_scores(progress))
+    return restored.state, restored.data, progress
+
+  def _progress(self, step: int) -> dict[str, Any]:
+    progress = self._read(step, progress=ocp.args.JsonRestore()).progress
+    if not isinstance(progress, dict):
+      raise self._unreadable(step, "its progress is no list of keys")
+    return progress
+
+  def _check_files(self, step: int) -> None:
+    """Stops where a file is not as it was written; in all processes alike."""
+    wrong = None
+    if jax.process_index() == 0:
+      wrong = checksums.first_wrong(self.folder(step))
+    if jax.process_count() > 1:
+      found = multihost_utils.broadcast_one_to_all(np.array(wrong is None))
+      wrong = wrong if found else wrong or "a file"
+    if wrong is not None:
+      raise self._unreadable(step, f"{wrong} is not as it was written")
 
   def _read(self, step: int, **items: Any) -> Any:
     if step not in self._manager.all_steps():
@@ -214,13 +249,22 @@ class Checkpoints:
         raise InputError(f"{where} model: its {key} differ; {remedy}")
 
   def wait(self) -> None:
-    """Waits until everything is written."""
+    """Waits until everything is written, and notes what was."""
     self._manager.wait_until_finished()
+    for step in self._unsealed:
+      if jax.process_index() == 0 and self.folder(step).is_dir():
+        checksums.write(self.folder(step))
+    self._unsealed.clear()
 
   def close(self) -> None:
     """Waits until everything is written."""
-    self._manager.wait_until_finished()
+    self.wait()
     self._manager.close()
+
+
+def _scores(progress: Mapping[str, Any]) -> dict[int, float]:
+  """Step -> score, of a checkpoint's progress."""
+  return {int(k): float(v) for k, v in progress.get("scores", {}).items()}
 
 
 def _remove_rests(folder: pathlib.Path) -> None:

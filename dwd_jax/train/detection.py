@@ -77,9 +77,9 @@ def _validation(run: setup_lib.Run) -> Iterable[Batch]:
 
 def _evaluate(
   run: setup_lib.Run, state: TrainState, logs: Logs
-) -> dict[str, float | None]:
+) -> float | None:
   result = evaluation.evaluate(run, state, run.config.data.eval_split, logs)
-  return {"mAP": result.metrics["mAP"]}
+  return result.metrics["mAP"]
 
 
 def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:

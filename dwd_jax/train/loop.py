@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Generator, Iterator
-from typing import Any
 
 import jax
 import jax.profiler
@@ -133,15 +132,18 @@ class _Loop:
       state, done, stage.name
     )
     last = done == self._progress.total
-    scores = None
-    if _due(done, train.eval_every) and not last and self._task.evaluate:
-      scores = self._task.evaluate(state, self._logs)
+    judged = _due(done, train.eval_every) and not last
+    score = None
+    if judged and self._task.evaluate is not None:
+      score = self._task.evaluate(state, self._logs)
       self._stepper.restart_clock()
-    if done % train.checkpoint_every == 0 or last or scores or ended:
-      self.save(state, done, scores)
+    if done % train.checkpoint_every == 0 or last or judged or ended:
+      self.save(state, done, score)
     return state
 
-  def save(self, state: TrainState, done: int, scores: Any = None) -> None:
+  def save(
+    self, state: TrainState, done: int, score: float | None = None
+  ) -> None:
     """Saves a checkpoint, if there is none of this step."""
     self._checkpoints.save(
       done,
@@ -149,7 +151,7 @@ class _Loop:
       self._loader.get_state(),
       self._task.card,
       self._progress.to_json(),
-      scores,
+      score,
     )
 
   def _log(self, state: TrainState, done: int, stage: str) -> None:

@@ -60,8 +60,8 @@ class Task:
     initial: called with a fresh state on the mesh, returns the state to start
       with: with parameters of a pretraining; None = the fresh one.
     announce: says what is trained; gets logs and the state at the start.
-    evaluate: scores of a state by name; may log pictures. None = no scores.
-    score: name of the score by which checkpoints are compared.
+    evaluate: score of a state on validation pages, by which checkpoints are
+      compared, the higher the better; may log more. None = no scores.
     eval_step: (state, batch) -> losses by name, as the network is used; a pure
       function. None = no validation losses.
     validation: opens the batches of `eval_step`, the same ones each time.
@@ -79,10 +79,7 @@ class Task:
   make_step: Callable[[optax.GradientTransformation], StepFn]
   initial: Callable[[TrainState], TrainState] | None = None
   announce: Callable[[Logs, TrainState], None] | None = None
-  evaluate: Callable[[TrainState, Logs], Mapping[str, float | None]] | None = (
-    None
-  )
-  score: str = "mAP"
+  evaluate: Callable[[TrainState, Logs], float | None] | None = None
   eval_step: Callable[[TrainState, Any], Mapping[str, Any]] | None = None
   validation: Callable[[], Iterable[Any]] | None = None
   pictures: Callable[[TrainState, Any], Mapping[str, np.ndarray]] | None = None
@@ -104,9 +101,7 @@ class Task:
   def checkpoints(self) -> checkpoint.Checkpoints:
     """Those in the workdir."""
     return checkpoint.Checkpoints(
-      self.workdir / "checkpoints",
-      self.config.train.keep_checkpoints,
-      self.score,
+      self.workdir / "checkpoints", self.config.train.keep_checkpoints
     )
 
   def batches(self) -> Iterator[Any]:

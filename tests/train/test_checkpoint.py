@@ -34,6 +34,8 @@ def _state(step=0):
     batch_stats={"stem_bn": {"mean": jnp.full(3, 0.25 * step)}},
     opt_state=jax.tree.map(lambda x: x + step, tx.init(params)),
     loss_history=jnp.full((3, 5), jnp.nan).at[0, 0].set(step),
+    ema_params={},
+    skipped=jnp.zeros(2, jnp.int32),
   )
 
 
@@ -59,25 +61,26 @@ def open_run(tmp_path):
 
 def _save(checkpoints, *steps):
   for step in steps:
-    checkpoints.save(step, _state(step), {"step": step}, CARD)
+    checkpoints.save(step, _state(step), {"step": step}, CARD, {"since": step})
   checkpoints.wait()
 
 
 def test_everything_comes_back_bit_by_bit(open_run):
   _save(open_run(), 7)
-  state, data = open_run().restore(7, SHAPES, CARD)
+  state, data, progress = open_run().restore(7, SHAPES, CARD)
   jax.tree.map(np.testing.assert_array_equal, state, _state(7))
   assert jax.tree.structure(state) == jax.tree.structure(_state(7))
   assert data == {"step": 7}
+  assert progress == {"since": 7, "scores": {}}
 
 
 def test_the_newest_is_found_and_old_ones_go(open_run):
   first = open_run(keep=2)
-  assert first.latest_step() is None
+  assert first.all_steps() == []
   _save(first, 2, 4, 6)
   again = open_run(keep=2)
-  assert again.latest_step() == 6
-  state, _ = again.restore(4, SHAPES, CARD)
+  assert again.all_steps() == [6, 4]
+  state, *_ = again.restore(4, SHAPES, CARD)
   assert int(state.step) == 4
   with pytest.raises(InputError, match=r"2: no such checkpoint"):
     again.restore(2, SHAPES, CARD)
@@ -89,8 +92,8 @@ def test_what_lies_beside_a_checkpoint_stays_and_goes_with_it(open_run):
   for step in (2, 4):
     (first.folder(step) / "calibration.json").write_text("{}")
   again = open_run(keep=2)
-  assert again.latest_step() == 4
-  state, data = again.restore(2, SHAPES, CARD)
+  assert again.all_steps() == [4, 2]
+  state, data, _ = again.restore(2, SHAPES, CARD)
   assert (int(state.step), data) == (2, {"step": 2})
   assert again.card(4)["class_names"] == ["clef", "rest"]
   _save(again, 6)
@@ -99,12 +102,29 @@ def test_what_lies_beside_a_checkpoint_stays_and_goes_with_it(open_run):
   assert not (again.folder(6) / "calibration.json").exists()
 
 
+def test_the_best_stays_whatever_is_kept(open_run):
+  scores = {2: 0.1, 4: 0.5, 6: None, 8: 0.5, 10: 0.2}
+  first = open_run(keep=1)
+  assert first.best_step() is None
+  for step, score in scores.items():
+    first.save(step, _state(step), {"step": step}, CARD, score=score)
+  assert first.all_steps() == [10, 4]
+  again = open_run(keep=1)
+  assert again.best_step() == 4
+  again.restore(10, SHAPES, CARD)
+  again.save(12, _state(12), {"step": 12}, CARD)
+  assert again.all_steps() == [12, 4]
+  again.save(14, _state(14), {"step": 14}, CARD, score=0.6)
+  assert again.all_steps() == [14]
+  assert again.best_step() == 14
+
+
 def test_a_step_is_saved_once(open_run):
   checkpoints = open_run()
   _save(checkpoints, 3)
   checkpoints.save(3, _state(9), {"step": 9}, CARD)
   checkpoints.wait()
-  state, _ = checkpoints.restore(3, SHAPES, CARD)
+  state, *_ = checkpoints.restore(3, SHAPES, CARD)
   assert int(state.step) == 3
 
 
@@ -115,10 +135,10 @@ def test_half_a_checkpoint_is_none(open_run, tmp_path):
   shutil.copytree(folder / "3", folder / "5.orbax-checkpoint-tmp")
   (folder / "5.orbax-checkpoint-tmp" / "_CHECKPOINT_METADATA").unlink()
   again = open_run()
-  assert again.latest_step() == 3
+  assert again.all_steps() == [3]
   _save(again, 5)
   assert not (folder / "5.orbax-checkpoint-tmp").exists()
-  state, _ = open_run().restore(5, SHAPES, CARD)
+  state, *_ = open_run().restore(5, SHAPES, CARD)
   assert int(state.step) == 5
 
 
@@ -164,12 +184,29 @@ def test_checkpoints_of_other_networks_are_refused(open_run, caption):
   assert "\n" not in str(e.value)
 
 
+def _flip(path):
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 1
+  path.write_bytes(data)
+
+
+def _largest(folder):
+  # Names of data files are made up anew each time.
+  files = [p for p in (folder / "state").rglob("*") if p.is_file()]
+  return max(files, key=lambda p: p.stat().st_size)
+
+
 # Caption: file of the checkpoint, what happens to it.
 DAMAGES = {
   "a lost part": ("state", shutil.rmtree),
   "a lost card": ("card", shutil.rmtree),
   "a cut card": ("card/metadata", lambda p: p.write_text('{"model"')),
   "a card of something else": ("card/metadata", lambda p: p.write_text("[]")),
+  "a lost file of the state": ("largest", lambda p: p.unlink()),
+  "an empty file of the state": ("largest", lambda p: p.write_bytes(b"")),
+  "one bit of the state": ("largest", _flip),
+  "one bit of the progress": ("progress/metadata", _flip),
+  "the checksums": ("checksums.json", lambda p: p.write_text("{")),
 }
 
 
@@ -177,12 +214,21 @@ DAMAGES = {
 def test_damaged_checkpoints_are_named(open_run, tmp_path, caption):
   name, damage = DAMAGES[caption]
   _save(open_run(), 1)
-  damage(tmp_path / "checkpoints" / "1" / name)
+  folder = tmp_path / "checkpoints" / "1"
+  damage(_largest(folder) if name == "largest" else folder / name)
   with pytest.raises(
     InputError, match=r"checkpoints/1: damaged .*; remove this"
   ) as e:
     open_run().restore(1, SHAPES, CARD)
   assert "\n" not in str(e.value)
+
+
+def test_a_checkpoint_without_checksums_is_read(open_run, tmp_path):
+  # The run was killed before it could write them.
+  _save(open_run(), 1)
+  (tmp_path / "checkpoints" / "1" / "checksums.json").unlink()
+  state, *_ = open_run().restore(1, SHAPES, CARD)
+  assert int(state.step) == 1
 
 
 def test_cards_are_json():

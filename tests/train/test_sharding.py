@@ -9,8 +9,10 @@ import sys
 import jax
 import numpy as np
 import pytest
+import train_helpers as helpers
 from jax.sharding import AbstractMesh
 
+from dwd_jax import optim
 from dwd_jax.errors import InputError
 from dwd_jax.train import sharding
 
@@ -63,23 +65,58 @@ def _shape(*shape):
   return jax.ShapeDtypeStruct(shape, np.float32)
 
 
-# Caption: shape of an array, axis that is sharded over 4 devices or None.
-RULES = {
+def _spec(shape, name="kernel", rules=sharding.RULES):
+  mesh = AbstractMesh((2, 4), ("data", "fsdp"))
+  tree = {"stem": {name: _shape(*shape)}}
+  return sharding.state_shardings(tree, mesh, rules)["stem"][name].spec
+
+
+# Caption: shape of a kernel, axis that is sharded over 4 devices or None.
+KERNELS = {
   "a large kernel": ((3, 3, 64, 64), 3),
   "a small kernel": ((3, 3, 8, 8), None),
-  "an odd number of channels": ((3, 3, 64, 63), None),
-  "a vector": ((64,), None),
-  "a number": ((), None),
+  "an odd number of outputs": ((3, 3, 64, 63), 2),
+  "odd numbers all over": ((3, 3, 65, 129), None),
 }
 
 
-@pytest.mark.parametrize("caption", RULES)
-def test_large_arrays_are_sharded_along_their_last_axis(caption):
-  shape, axis = RULES[caption]
+@pytest.mark.parametrize("caption", KERNELS)
+def test_large_kernels_are_sharded_along_an_axis_that_can_be(caption):
+  shape, axis = KERNELS[caption]
+  cut = [i for i, name in enumerate(_spec(shape)) if name]
+  assert cut == ([] if axis is None else [axis])
+
+
+def test_rules_say_what_is_sharded():
+  large = (2**10, 2**10)
+  assert "fsdp" in _spec(large)
+  assert "fsdp" not in _spec(large, "bias")
+  assert "fsdp" not in _spec(large, rules=[("stem", "replicate")])
+  first = [("stem/bias", "fsdp"), *sharding.RULES]
+  assert "fsdp" in _spec(large, "bias", first)
+
+
+def test_a_parameter_that_no_rule_covers_is_an_error():
+  with pytest.raises(
+    InputError, match=r"train\.sharding: no rule covers 'stem/embedding'; add"
+  ):
+    _spec((64,), "embedding")
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "sgd"])
+def test_rules_cover_every_array_of_a_state(name):
+  model = helpers.tiny_model()
+  tx = optim.make_optimizer(optim.OptimizerConfig(name))
+  state = helpers.tiny_state(model, tx, ema=True)
   mesh = AbstractMesh((2, 4), ("data", "fsdp"))
-  spec = sharding.state_shardings(_shape(*shape), mesh).spec
-  sharded = [i for i, name in enumerate(spec) if name]
-  assert sharded == ([] if axis is None else [axis])
+  found = sharding.state_shardings(state, mesh)
+  # The optimizer's copies and the running mean lie where their parameter does.
+  wanted = jax.tree.map(lambda s: s.spec, found.params)
+  assert wanted == jax.tree.map(lambda s: s.spec, found.ema_params)
+  specs = jax.tree.leaves(jax.tree.map(lambda s: s.spec, found.opt_state))
+  copies = {"rmsprop": 1, "adam": 2, "sgd": 1}[name]
+  cut = sum("fsdp" in s for s in jax.tree.leaves(wanted))
+  assert cut and sum("fsdp" in s for s in specs) == copies * cut
 
 
 def test_devices_must_divide(monkeypatch):
