@@ -86,6 +86,7 @@ def _why(error: Exception, argv: list[str]) -> str:
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
   from dwd_jax import transfer
+  from dwd_jax.pretraining import start
   from dwd_jax.train import calibrating, detection, evaluation, loop, setup
   from dwd_jax.train.logs import Logs
 
@@ -98,7 +99,8 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     "jax_compilation_cache_dir", str(workdir / "compilation_cache")
   )
   if mode != "eval":
-    state = loop.train(detection.make_task(run), profile=_PROFILE.value)
+    task = detection.make_task(run, start.initial_of(run))
+    state = loop.train(task, profile=_PROFILE.value)
   else:
     state = evaluation.restore(run)
   if mode == "train":
