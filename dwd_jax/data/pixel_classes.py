@@ -10,6 +10,8 @@ from 0 or from 1, indices of a palette, colours. What a value means is therefore
 counted: it is the class that ink of this value has most often by the boxes.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float, Int, Int32, UInt8
 
@@ -33,14 +35,21 @@ class PixelClasses:
     meaning: value of pixel labels -> class + 1.
   """
 
-  def __init__(self, source: PageSource):
-    """Args: `source` has one page or more."""
+  def __init__(
+    self, source: PageSource, meaning: Mapping[int, int] | None = None
+  ):
+    """Looks at the records.
+
+    Args:
+      source: has one page or more.
+      meaning: of another split of the same records; None = counted.
+    """
     self._source = source
-    self.meaning: dict[int, int] = {}
+    self.meaning: Mapping[int, int] = {}
     example = source.example(0)
     if example.get("pixel_labels"):
       self.kind = "pixel_labels"
-      self.meaning = self._meanings()
+      self.meaning = self._meanings() if meaning is None else meaning
     elif "mask_runs" in example:
       self.kind = "masks"
     else:

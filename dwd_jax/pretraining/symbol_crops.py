@@ -50,12 +50,12 @@ class SymbolCrops(grain.transforms.RandomMap):
     del number
     row = int(self._known[self._draw(rng)])
     scale = self._scales[int(rng.integers(len(self._scales)))]
-    hw, box = self._symbols.place(row)
-    window = symbol_window(rng, box, self._out_hw, scale)
-    top, left, height, width = window.on_page(hw)
-    region = self._symbols.region(row, top, left, height, width)
+    symbol = self._symbols[row]
+    window = symbol_window(rng, symbol.box_yxyx, self._out_hw, scale)
+    top, left, height, width = window.on_page(symbol.image_hw)
+    ink = symbol.read(top, left, height, width)
     return {
-      "image": transforms.fit(region, window, top, left),
+      "image": transforms.fit(ink, window, top, left),
       "labels": np.asarray(self._symbols.labels[row], np.int32),
     }
 

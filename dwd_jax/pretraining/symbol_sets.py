@@ -1,6 +1,9 @@
 """Symbols to classify: of pages, of symbol records, of folders of images."""
 
+import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +13,21 @@ from dwd_jax.data import images, symbols
 from dwd_jax.data.sources import PageSource
 from dwd_jax.errors import InputError
 from tfds_builders import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Symbol:
+  """A symbol and the image that it is in.
+
+  Attributes:
+    image_hw: height and width of the image, px.
+    box_yxyx: of the symbol in there.
+    read: (top, left, height, width) of a part of the image -> its ink.
+  """
+
+  image_hw: tuple[int, int]
+  box_yxyx: Float[np.ndarray, " 4"]
+  read: Callable[[int, int, int, int], UInt8[np.ndarray, "h w"]]
 
 
 class SymbolSet(Protocol):
@@ -23,14 +41,8 @@ class SymbolSet(Protocol):
   class_names: tuple[str, ...]
   labels: Int[np.ndarray, " n"]
 
-  def place(self, i: int) -> tuple[tuple[int, int], Float[np.ndarray, " 4"]]:
-    """(height, width) of the image of symbol `i`, and its box in there."""
-    ...
-
-  def region(
-    self, i: int, top: int, left: int, height: int, width: int
-  ) -> UInt8[np.ndarray, "height width"]:
-    """Ink of a part of that image, inside of it."""
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`."""
     ...
 
 
@@ -44,15 +56,15 @@ class SymbolsOfPages:
     self.class_names = source.class_names
     self.labels = self._index.labels
 
-  def place(self, i: int):
-    """See `SymbolSet`."""
-    hw = self._index.page_hw[self._index.page[i]]
-    return (int(hw[0]), int(hw[1])), self._index.boxes_yxyx[i]
-
-  def region(self, i: int, top: int, left: int, height: int, width: int):
-    """See `SymbolSet`."""
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`."""
     page = int(self._index.page[i])
-    return self._source.image_window(page, top, left, height, width)
+    height, width = self._index.page_hw[page].tolist()
+    return Symbol(
+      (height, width),
+      self._index.boxes_yxyx[i],
+      functools.partial(self._source.image_window, page),
+    )
 
 
 class SymbolsOfRecords:
@@ -64,14 +76,14 @@ class SymbolsOfRecords:
     self.class_names = self._bank.class_names
     self.labels = self._bank.labels
 
-  def place(self, i: int):
-    """See `SymbolSet`."""
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`."""
     height, width = self._bank.image_hw[i].tolist()
-    return (height, width), self._bank.boxes_yxyx[i]
-
-  def region(self, i: int, top: int, left: int, height: int, width: int):
-    """See `SymbolSet`."""
-    return self._bank.image_window(i, top, left, height, width)
+    return Symbol(
+      (height, width),
+      self._bank.boxes_yxyx[i],
+      functools.partial(self._bank.image_window, i),
+    )
 
 
 class SymbolsOfFolder:
@@ -105,19 +117,18 @@ class SymbolsOfFolder:
     self.labels = np.array([ids[name] for name, _ in found], np.int32)
     self._paths = [path for _, path in found]
 
-  def _image(self, i: int) -> UInt8[np.ndarray, "h w"]:
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`; the image is read."""
     path = self._paths[i]
     data = checks.read_bytes(path, checks.MAX_IMAGE_BYTES)
-    return images.decode_page(data, str(path))
+    ink = images.decode_page(data, str(path))
+    height, width = ink.shape
 
-  def place(self, i: int):
-    """See `SymbolSet`."""
-    height, width = self._image(i).shape
-    return (height, width), np.array([0, 0, height, width], np.float32)
+    def read(top: int, left: int, height: int, width: int) -> np.ndarray:
+      return ink[top : top + height, left : left + width]
 
-  def region(self, i: int, top: int, left: int, height: int, width: int):
-    """See `SymbolSet`."""
-    return self._image(i)[top : top + height, left : left + width]
+    whole = np.array([0, 0, height, width], np.float32)
+    return Symbol((height, width), whole, read)
 
 
 _LAYOUT = (

@@ -175,7 +175,8 @@ def _pixels(run: setup_lib.Run, config: Any) -> _Parts:
 
   def validation() -> Loader:
     shown = run.source(config.data.eval_split)
-    return loader(_VALIDATION_SEED, shown, PixelClasses(shown))
+    classes = PixelClasses(shown, pixels.meaning)
+    return loader(_VALIDATION_SEED, shown, classes)
 
   return _Parts(
     networks.PixelNet(run.model.cfg),
