@@ -41,6 +41,7 @@ def _data() -> ml_collections.ConfigDict:
   c.engrave.pages = 0
   c.engrave.seed = 0
   c.engrave.workers = 0  # 0 = one for every core
+  c.engrave.pixel_labels = False  # classes by pixel, too; for semseg
   c.options = _options()
   c.crop_hw = (480, 480)  # height, width in px after scaling
   c.scales = (0.5,)  # one is drawn for each training crop

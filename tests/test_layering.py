@@ -102,6 +102,7 @@ LAYERS = """
 1.5  dwd_jax.engrave.clefs
 1.5  dwd_jax.engrave.strokes
 1.6  dwd_jax.engrave.labels
+1.65 dwd_jax.engrave.pixel_labels
 1.7  dwd_jax.engrave.engraver
 1.8  dwd_jax.engrave.worker
 1.9  dwd_jax.engrave.pool
