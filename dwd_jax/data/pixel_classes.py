@@ -7,9 +7,12 @@ slurs and beams have much ink of others in them.
 
 The values of pixel labels mean different things in every edition: class ids
 from 0 or from 1, indices of a palette, colours. What a value means is therefore
-counted: it is the class that ink of this value has most often by the boxes.
+looked at: the value of most paper is background. Where class ids from 1 or from
+0 agree with the boxes, values are those; else a value means the class that ink
+of this value has most often by the boxes.
 """
 
+import collections
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,13 +28,15 @@ _LOOKED_AT = 8  # objects of each class that decide what the values mean
 _MARGIN_PX = 16  # around those
 _LARGEST_PX = 512  # of the part of those that is looked at
 _MIN_PIXELS = 8  # of a value, to say what it means
+_AGREED = 0.7  # share of ink, the mean over the values
 
 
 class PixelClasses:
   """Class + 1 of the pixels of a source's pages, 0 = background.
 
   Attributes:
-    kind: "pixel_labels", "masks" or "boxes": what the first page has.
+    kind: "pixel_labels", "masks" or "boxes": the best that there is. A page
+      without pixel labels, an object without a mask go by their boxes.
     meaning: value of pixel labels -> class + 1.
   """
 
@@ -45,15 +50,13 @@ class PixelClasses:
       meaning: of another split of the same records; None = counted.
     """
     self._source = source
-    self.meaning: Mapping[int, int] = {}
     example = source.example(0)
-    if example.get("pixel_labels"):
+    self.kind = "masks" if "mask_runs" in example else "boxes"
+    if meaning is None:
+      meaning = self._meanings() if "pixel_labels" in example else {}
+    self.meaning: Mapping[int, int] = meaning
+    if meaning:
       self.kind = "pixel_labels"
-      self.meaning = self._meanings() if meaning is None else meaning
-    elif "mask_runs" in example:
-      self.kind = "masks"
-    else:
-      self.kind = "boxes"
 
   def window(
     self, page: int, top: int, left: int, height: int, width: int
@@ -86,7 +89,7 @@ class PixelClasses:
     name = self._source.box_index().filenames[page]
     ink = tiles.read_window(example["image"], name, *area)
     if "mask_runs" in example:
-      classes = self._from_masks(example, name, area)
+      classes = self._from_masks(example, name, area, ink)
     else:
       labels, boxes = self._source.labels_and_boxes(page)
       moved = boxes - np.array([top, left, top, left], np.float32)
@@ -99,7 +102,9 @@ class PixelClasses:
       values = values.astype(np.int32)
     return ink, classes, values
 
-  def _from_masks(self, example, name: str, area) -> Int32[np.ndarray, "h w"]:
+  def _from_masks(
+    self, example, name: str, area, ink
+  ) -> Int32[np.ndarray, "h w"]:
     top, left, height, width = area
     boxes = example["boxes_yxyx"].reshape(-1, 4)
     labels = self._source.new_ids[example["labels"]]
@@ -111,43 +116,66 @@ class PixelClasses:
       moved = np.rint(boxes).astype(int) - [top, left, top, left]
       for i in _large_first(moved, (height, width)):
         y0, x0, y1, x1 = moved[i]
-        if labels[i] < 0 or not len(runs[i]):
+        if labels[i] < 0:
           continue
-        mask = masks.decode_runs(runs[i], (y1 - y0, x1 - x0))
         shown = np.s_[max(y0, 0) : y1, max(x0, 0) : x1]
         part = classes[shown]
-        hidden = max(-y0, 0), max(-x0, 0)
-        mask = mask[hidden[0] :, hidden[1] :][: part.shape[0], : part.shape[1]]
-        part[mask] = labels[i] + 1
+        mask = ink[shown] >= MIN_INK
+        if len(runs[i]):
+          mask = masks.decode_runs(runs[i], (y1 - y0, x1 - x0))
+          mask = mask[max(-y0, 0) :, max(-x0, 0) :]
+        part[mask[: part.shape[0], : part.shape[1]]] = labels[i] + 1
     except ValueError as e:
       raise InputError(f"{name}: {e}; prepare the records again") from None
     return classes
 
   def _meanings(self) -> dict[int, int]:
-    """What the values mean: the class that each has most often by the boxes."""
+    """What the values mean, see above."""
+    votes, background = self._votes()
+    if not votes:
+      return {}
+    ids = self._source.new_ids + 1
+    for first in (1, 0):  # value of the records' first class
+      meant = {i + first: int(c) for i, c in enumerate(ids)} | {background: 0}
+      shares = [
+        counts[meant[value]] / counts.sum() if value in meant else 0.0
+        for value, counts in votes.items()
+      ]
+      if np.mean(shares) >= _AGREED:
+        return meant
+    counted = {value: int(counts.argmax()) for value, counts in votes.items()}
+    return counted | {background: 0}
+
+  def _votes(self) -> tuple[dict[int, np.ndarray], int]:
+    """Classes that ink of each value has by the boxes; value of most paper."""
     index = self._source.box_index()
-    votes: dict[int, np.ndarray] = {}
+    size = len(self._source.class_names) + 1
+    ink_votes: collections.Counter[tuple[int, int]] = collections.Counter()
+    paper: collections.Counter[int] = collections.Counter()
     for row in _some_of_each_class(index):
       page = int(index.page[row])
       area = _around(index.boxes_yxyx[row], index.page_hw[page])
       ink, classes, values = self._read(page, *area)
       if values is None:
         continue
-      # The edges of boxes and of ink are not the same in both.
-      seen, where = np.unique(values[ink >= MIN_INK], return_inverse=True)
-      own = classes[ink >= MIN_INK]
-      for i, value in enumerate(seen.tolist()):
-        counts = np.bincount(own[where == i], minlength=len(self._names) + 1)
-        votes[value] = votes.get(value, 0) + counts
+      inked = ink >= MIN_INK
+      paper.update(_counted(values[~inked]))
+      codes = values[inked].astype(np.int64) * size + classes[inked]
+      for code, count in _counted(codes).items():
+        ink_votes[divmod(code, size)] += count
+    background = max(paper, key=paper.__getitem__, default=0)
+    votes: dict[int, np.ndarray] = {}
+    for (value, label), count in ink_votes.items():
+      votes.setdefault(value, np.zeros(size, np.int64))[label] = count
+    votes.pop(background, None)
     return {
-      value: int(np.argmax(counts))
-      for value, counts in votes.items()
-      if counts.sum() >= _MIN_PIXELS
-    }
+      v: c for v, c in votes.items() if c.sum() >= _MIN_PIXELS
+    }, background
 
-  @property
-  def _names(self) -> tuple[str, ...]:
-    return self._source.class_names
+
+def _counted(values: np.ndarray) -> dict[int, int]:
+  found, counts = np.unique(values, return_counts=True)
+  return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def _some_of_each_class(index: BoxIndex) -> list[int]:
