@@ -5,7 +5,15 @@ import engrave_helpers as helpers
 import numpy as np
 import pytest
 
-from dwd_jax.engrave import labels, pixel_labels, raster, verovio_svg, worker
+from dwd_jax import engrave
+from dwd_jax.engrave import (
+  labels,
+  layout,
+  pixel_labels,
+  raster,
+  verovio_svg,
+  worker,
+)
 from dwd_jax.engrave import vocabulary as vocabularies
 from dwd_jax.engrave.engraver import EngravedPage
 
@@ -76,3 +84,20 @@ def test_labels_travel_from_the_worker():
     EngravedPage("b", b"png2", b"xml2", {}),
   ]
   assert worker.unpack(*worker.pack(pages)) == pages
+
+
+def test_the_pages_are_the_same_with_and_without(tmp_path):
+  small = {"pages": 1, "workers": 1, "width": 400, "height": 400}
+  for name, wanted in (("without", False), ("with", True)):
+    engrave.generate(tmp_path / name, pixel_labels=wanted, **small)
+  without, with_ = (
+    {
+      path.relative_to(tmp_path / name): path.read_bytes()
+      for path in (tmp_path / name).rglob("*.*")
+      if path.is_file()
+    }
+    for name in ("without", "with")
+  )
+  more = with_.keys() - without.keys()
+  assert [path.parent for path in more] == [layout.PIXELS]
+  assert {k: v for k, v in with_.items() if k not in more} == without
