@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.targets = _targets()
   c.model = _model()
   c.losses = _losses()
+  c.pretraining = _pretraining()
   c.optimizer = _optimizer()
   c.stages = _stages()
   c.train = _train()
@@ -43,6 +44,7 @@ def _data() -> ml_collections.ConfigDict:
   c.engrave.pages = 0
   c.engrave.seed = 0
   c.engrave.workers = 0  # 0 = one for every core
+  c.engrave.pixel_labels = False  # classes by pixel, too; for semseg
   c.options = _options()
   c.crop_hw = (480, 480)  # height, width in px after scaling
   c.scales = (0.5,)  # one is drawn for each training crop
@@ -130,6 +132,22 @@ def _losses() -> ml_collections.ConfigDict:
   c.energy_weights = "none"  # none, balanced (foreground and background)
   c.class_weights = "none"  # none, by_class, by_object
   c.class_pixels = 4096  # budget of foreground pixels of the class loss
+  return c
+
+
+def _pretraining() -> ml_collections.ConfigDict:
+  # What a run starts with, if it has no checkpoint yet; done in W/pretraining
+  # (class, semseg). Parameters are matched by name and shape.
+  c = ml_collections.ConfigDict()
+  c.level = "none"  # none, class, semseg, imagenet, run
+  # class: symbol records or a folder of images for each class, "" = symbols of
+  # the training pages; imagenet: a .pth or .safetensors file of torchvision's
+  # ResNet; run: a workdir or WORKDIR/checkpoints/STEP.
+  c.path = ""
+  c.steps = 2000  # of class and semseg, as all that follows
+  c.batch_size = 16  # over all devices
+  c.learning_rate = 0.0  # 0 = the optimizer's
+  c.crop_hw = ()  # px; () = (64, 64) for class, data.crop_hw for semseg
   return c
 
 

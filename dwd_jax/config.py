@@ -17,6 +17,7 @@ from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
 from dwd_jax.pages.config import PredictConfig
+from dwd_jax.pretraining.config import PretrainingConfig
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Settings:
   stages: tuple[stages.Stage, ...]
   decode: DecodeConfig
   predict: PredictConfig
+  pretraining: PretrainingConfig
 
 
 def _build(cls: Callable[..., T], values: Mapping[str, Any], **more: Any) -> T:
@@ -202,7 +204,8 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
     config: of the run, overrides applied.
 
   Returns:
-    Settings of targets, losses, optimizer, stages, decode and prediction.
+    Settings of targets, losses, optimizer, stages, decode, prediction and
+    pretraining.
 
   Raises:
     InputError: an unknown key (with the nearest known one), a value that is
@@ -223,6 +226,7 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
       num_energy_levels=config.targets.num_energy_levels,
     ),
     predict=_build(PredictConfig, config.predict),
+    pretraining=_build(PretrainingConfig, config.pretraining),
   )
 
 

@@ -115,6 +115,7 @@ def _why(error: Exception, argv: list[str]) -> str:
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
   from dwd_jax import transfer
+  from dwd_jax.pretraining import start
   from dwd_jax.train import calibrating, detection, evaluation, loop, setup
   from dwd_jax.train.logs import Logs
 
@@ -132,7 +133,7 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   )
   if mode != "eval":
     watched = others if run.config.eval.on_during_training else ()
-    task = detection.make_task(run, others=watched)
+    task = detection.make_task(run, start.initial_of(run), watched)
     state = loop.train(task, profile=_PROFILE.value)
   else:
     state = evaluation.restore(run)

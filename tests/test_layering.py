@@ -78,6 +78,7 @@ LAYERS = """
 1.9  dwd_jax.data.builders
 2.0  dwd_jax.data.sources
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
+2.15 dwd_jax.data.train_crops
 2.2  dwd_jax.data.pipeline
 
 1.0  dwd_jax.data.checking dwd_jax.data.checking.findings
@@ -103,6 +104,7 @@ LAYERS = """
 1.5  dwd_jax.engrave.clefs
 1.5  dwd_jax.engrave.strokes
 1.6  dwd_jax.engrave.labels
+1.65 dwd_jax.engrave.pixel_labels
 1.7  dwd_jax.engrave.engraver
 1.8  dwd_jax.engrave.worker
 1.9  dwd_jax.engrave.pool
@@ -110,6 +112,15 @@ LAYERS = """
 2.1  dwd_jax.engrave
 2.1  dwd_jax.data.records
 2.2  dwd_jax.data.prepare
+
+1.0  dwd_jax.pretraining dwd_jax.pretraining.torch_pickle
+1.0  dwd_jax.pretraining.matching
+1.1  dwd_jax.pretraining.torch_files
+1.2  dwd_jax.pretraining.resnet_weights
+2.1  dwd_jax.data.pixel_classes dwd_jax.pretraining.config
+2.1  dwd_jax.pretraining.networks
+2.2  dwd_jax.pretraining.symbol_sets
+2.3  dwd_jax.pretraining.symbol_crops dwd_jax.pretraining.pixel_crops
 
 1.0  dwd_jax.metrics.pages dwd_jax.metrics.matching
 1.1  dwd_jax.metrics.coco dwd_jax.metrics.voc dwd_jax.metrics.report
@@ -125,6 +136,8 @@ LAYERS = """
 3.2  dwd_jax.train.update dwd_jax.train.checkpoint
 3.3  dwd_jax.train.step dwd_jax.train.task dwd_jax.train.resume
 3.4  dwd_jax.train.stepping dwd_jax.train.pictures
+3.1  dwd_jax.pretraining.other_run
+3.4  dwd_jax.pretraining.steps
 4.0  dwd_jax.predict dwd_jax.transfer
 4.0  dwd_jax.calibration
 4.0  dwd_jax.evaluating dwd_jax.evaluating.progress
@@ -135,6 +148,8 @@ LAYERS = """
 5.1  dwd_jax.train.evaluation
 5.2  dwd_jax.train.calibrating dwd_jax.train.detection
 5.2  dwd_jax.train.loop
+5.1  dwd_jax.pretraining.tasks
+5.3  dwd_jax.pretraining.start
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common

@@ -97,7 +97,10 @@ def _prepare(
 def _origin(data_cfg, workdir: pathlib.Path) -> dict:
   """What the records depend on; kept beside them."""
   engrave = {
-    k: v for k, v in sorted(data_cfg.engrave.items()) if k != "workers"
+    k: v
+    for k, v in sorted(data_cfg.engrave.items())
+    # Older records say nothing of pixel labels.
+    if k != "workers" and (k != "pixel_labels" or v)
   }
   manual_dir = data_cfg.manual_dir
   if not manual_dir and engrave["pages"] > 0:
