@@ -11,7 +11,7 @@ from typing import Any
 import grain
 import jax
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.train_crops import TrainCrops
