@@ -154,6 +154,7 @@ LAYERS = """
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common
 6.1  dwd_jax.data.check
+6.1  benchmarks.pretraining
 6.1  benchmarks.train_step benchmarks.data benchmarks.closure benchmarks.tiles
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network
