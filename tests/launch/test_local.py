@@ -81,6 +81,14 @@ def test_sigterm_and_ctrl_c_let_all_processes_save(tmp_path):
     assert {p.name for p in folder.glob("saved*")} == {"saved0", "saved1"}
 
 
+def test_without_the_launcher_all_processes_save_and_end(tmp_path):
+  launcher = _start(tmp_path, "wait")
+  _wait_until_up(tmp_path, launcher)
+  launcher.kill()
+  launcher.communicate(timeout=60)  # to the end of the last that writes there
+  assert {p.name for p in tmp_path.glob("saved*")} == {"saved0", "saved1"}
+
+
 def test_who_does_not_save_in_time_is_killed(tmp_path):
   launcher = _start(tmp_path, "deaf", "--grace-s=1")
   _wait_until_up(tmp_path, launcher)
