@@ -39,6 +39,7 @@ LAYERS = """
 2.1  dwd_jax.closure
 
 1.0  dwd_jax.models.pooling dwd_jax.models.compiling
+1.0  dwd_jax.models.pointwise
 1.1  dwd_jax.models.refinenet dwd_jax.models.resnet
 2.0  dwd_jax.models.dwd
 
