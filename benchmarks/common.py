@@ -7,7 +7,7 @@ import pathlib
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -54,6 +54,20 @@ def measure(fn: Callable, *args: Any, repeats: int = 7) -> dict[str, float]:
     "gflops": float(cost.get("flops", 0.0)) / 1e9,
     "temp_mib": getattr(memory, "temp_size_in_bytes", 0) / 2**20,
   }
+
+
+def in_turns(
+  parts: Mapping[str, Callable[[], Any]], repeats: int
+) -> dict[str, list[float]]:
+  """Seconds of each; all of them once in every round, the first not counted."""
+  taken = {name: [] for name in parts}
+  for i in range(repeats + 1):  # the first round compiles
+    for name, part in parts.items():
+      start = time.perf_counter()
+      part()
+      if i:
+        taken[name].append(time.perf_counter() - start)
+  return taken
 
 
 def made_up_batch(

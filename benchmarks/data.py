@@ -34,7 +34,7 @@ COMPLETE_PAGES = 255_385  # DeepScoresV2 (Tuggener et al. 2020)
 _SHAPES = ((160, 0.5), (480, 0.5), (480, 1.0))  # crop px after scaling, scale
 
 
-def _data_cfg(name: str, data_dir: str) -> Any:
+def data_cfg(name: str, data_dir: str) -> Any:
   """config.data for BUILDER:CONFIG:DIR."""
   builder, config, manual_dir = name.split(":", 2)
   cfg = default.get_config().data
@@ -76,7 +76,7 @@ def copies(manual_dir: pathlib.Path, count: int, out: pathlib.Path) -> None:
 
 def _build(name: str, data_dir: str) -> tuple[float, float, float, float]:
   """In a process of its own: seconds and peak memory of a build."""
-  cfg = _data_cfg(name, data_dir)
+  cfg = data_cfg(name, data_dir)
   before = _peak_mib()
   start, cpu = time.perf_counter(), time.process_time()
   prepare.prepare(cfg, data_dir, workers=1)
@@ -101,7 +101,7 @@ def build_row(name: str, data_dir: str) -> dict[str, Any]:
     wall_s, cpu_s, before_mib, peak_mib = pool.submit(
       _build, name, data_dir
     ).result()
-  cfg = _data_cfg(name, data_dir)
+  cfg = data_cfg(name, data_dir)
   made = builders.by_name(cfg.builder, data_dir, cfg.builder_config)
   splits = made.info.splits
   pages = sum(splits[s].num_examples for s in splits)
@@ -178,7 +178,7 @@ def _original_pages(cfg) -> list:
 def read_rows(name: str, data_dir: str, args) -> list[dict[str, Any]]:
   """Loader against plain loop for several crop sizes."""
   rows = []
-  cfg = _data_cfg(name, data_dir)
+  cfg = data_cfg(name, data_dir)
   pages = _original_pages(cfg)
   source = sources.open_split(cfg, data_dir, "train")
   for crop, scale in _SHAPES:
@@ -186,7 +186,7 @@ def read_rows(name: str, data_dir: str, args) -> list[dict[str, Any]]:
     plain = plain_loop(cfg, pages, crop, scale)
     timings = []
     for _ in range(args.repeats):
-      batches = _batches_per_second(source, cfg, 0, args)
+      batches = batches_per_second(source, cfg, 0, args)
       plain(0)
       timings.append((*batches, *_per_second(plain, args.batches * 2)))
     wall, cpu, plain_wall, plain_cpu = (
@@ -212,7 +212,7 @@ def read_rows(name: str, data_dir: str, args) -> list[dict[str, Any]]:
   return rows
 
 
-def _batches_per_second(source, cfg, workers: int, args) -> tuple[float, float]:
+def batches_per_second(source, cfg, workers: int, args) -> tuple[float, float]:
   """Batches a wall second and a CPU second of this process, once it runs."""
   cfg = cfg.copy_and_resolve_references()
   cfg.workers = workers
@@ -233,7 +233,7 @@ def _on_cores(source, cfg, cores: int, args) -> float:
   os.sched_setaffinity(0, every[:cores])  # the workers inherit it
   try:
     return args.batch_size * statistics.median(
-      _batches_per_second(source, cfg, cores, args)[0]
+      batches_per_second(source, cfg, cores, args)[0]
       for _ in range(args.repeats)
     )
   finally:

@@ -23,7 +23,6 @@ import functools
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -90,7 +89,7 @@ def measure_page(
     for name, other in peers.items():
       parts |= _peer_parts(name, other, page.png, image)
     names += peers
-  taken = _in_turns(parts, repeats)
+  taken = common.in_turns(parts, repeats)
   medians = {name: statistics.median(values) for name, values in taken.items()}
   least = {name: min(values) for name, values in taken.items()}
   for name in names:
@@ -144,18 +143,6 @@ def _ratio(seconds: dict[str, float], peers: Iterable[str], part: str) -> float:
   """Seconds of the fastest peer over ours."""
   best = min(seconds[f"{name}{part}"] for name in peers)
   return best / seconds[f"jax{part}"]
-
-
-def _in_turns(parts, repeats: int) -> dict[str, list[float]]:
-  """Seconds of each; all of them once in every round."""
-  taken = {name: [] for name in parts}
-  for i in range(repeats + 1):  # the first round compiles
-    for name, part in parts.items():
-      start = time.perf_counter()
-      part()
-      if i:
-        taken[name].append(time.perf_counter() - start)
-  return taken
 
 
 def _shares(seconds: dict[str, float], name: str) -> dict[str, float]:

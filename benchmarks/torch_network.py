@@ -208,6 +208,23 @@ def _to_torch(kernel: np.ndarray, wanted: torch.Size) -> torch.Tensor:
   return torch.tensor(value.reshape(wanted[1], wanted[0]).T.reshape(wanted))
 
 
+def to_state(net: Network, variables: Any) -> dict[str, Tensor]:
+  """JAX parameters, or their gradients, under PyTorch's names and layouts.
+
+  Args:
+    net: the network they belong to.
+    variables: {"params": .., "batch_stats": ..}; the latter may be missing.
+  """
+  state = {}
+  current = net.state_dict()
+  for collection, names in (("params", _NAMES), ("batch_stats", _STATISTICS)):
+    for layer, arrays in _layers(variables.get(collection, {})):
+      for name, value in arrays.items():
+        key = f"{layer}.{names[name]}"
+        state[key] = _to_torch(np.asarray(value), current[key].shape)
+  return state
+
+
 def from_variables(cfg: dwd.ModelConfig, variables: Any) -> Network:
   """The same network with the same weights.
 
@@ -219,14 +236,7 @@ def from_variables(cfg: dwd.ModelConfig, variables: Any) -> Network:
     The network, in training mode as PyTorch makes it.
   """
   net = Network(cfg)
-  state = {}
-  current = net.state_dict()
-  for collection, names in (("params", _NAMES), ("batch_stats", _STATISTICS)):
-    for layer, arrays in _layers(variables.get(collection, {})):
-      for name, value in arrays.items():
-        key = f"{layer}.{names[name]}"
-        state[key] = _to_torch(np.asarray(value), current[key].shape)
-  missing, _ = net.load_state_dict(state, strict=False)
+  missing, _ = net.load_state_dict(to_state(net, variables), strict=False)
   left = [key for key in missing if not key.endswith("num_batches_tracked")]
   if left:
     raise ValueError(f"no JAX parameter for {', '.join(left)}")

@@ -19,7 +19,10 @@ _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "File of the config, e.g. configs/engraved.py."
 )
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder of the run: checkpoints, metrics, results."
+  "workdir",
+  None,
+  "Folder of the run: checkpoints, metrics, results. Not given: a new one,"
+  " runs/<data set>/<pretraining>/<model>/run_N.",
 )
 _MODE = flags.DEFINE_enum(
   "mode", "train_and_eval", ["train", "eval", "train_and_eval"], "What to do."
@@ -72,10 +75,10 @@ def _parse(argv: list[str]) -> list[str]:
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
       _fail(f"unexpected argument '{rest[1]}'; options start with --")
-    for flag in ("config", "workdir"):
-      given = flags.FLAGS[flag]
-      if not given.present or given.value == "":
-        _fail(f"--{flag} is missing; give --{flag}=...")
+    if not flags.FLAGS["config"].present:
+      _fail("--config is missing; give --config=...")
+    if _WORKDIR.value == "" or (_MODE.value == "eval" and not _WORKDIR.value):
+      _fail("--workdir is missing; give the folder of a run")
     if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
       raise TypeError("get_config() does not return a ConfigDict")
     # The libraries tell much that nobody asked for; --verbosity=0 shows it.
@@ -174,18 +177,32 @@ def main(argv: list[str]) -> None:
   interrupted = False
   try:
     with distributed.running(_processes()):
-      interrupted = _run_or_say_why(
-        _MODE.value, pathlib.Path(str(_WORKDIR.value))
-      )
+      interrupted = _run_or_say_why(str(_MODE.value))
   except InputError as e:
     _fail(e)
   if interrupted:
     sys.exit(_PREEMPTED_CODE.value)
 
 
-def _run_or_say_why(mode: str, workdir: pathlib.Path) -> bool:
+def _workdir() -> pathlib.Path:
+  """The folder that was given, or a new one."""
+  if _WORKDIR.value:
+    return pathlib.Path(_WORKDIR.value)
+  from dwd_jax import config as config_lib  # only needed here
+  from dwd_jax.train import run_folders
+
+  config_lib.validate(_CONFIG.value)
+  workdir = run_folders.choose(_CONFIG.value)
+  if jax.process_index() == 0:
+    print(f"Run: {workdir} (--workdir={workdir} goes on with it)", flush=True)
+  return workdir
+
+
+def _run_or_say_why(mode: str) -> bool:
   """Whether the run was interrupted, having saved what it did."""
+  workdir = pathlib.Path()
   try:
+    workdir = _workdir()
     _run(mode, workdir)
   except InterruptedRun as e:
     if jax.process_index() == 0:

@@ -32,10 +32,6 @@ def load(file: str, overrides: Iterable[str] = ()) -> Any:
     raise InputError(
       f"--config={file}: no such file; see configs/ for those there are"
     )
-  for text in overrides:
-    problem = config_lib.unknown_key(text.partition("=")[0])
-    if problem:
-      raise InputError(problem)
   argv = ["sweep", f"--config={file}", *(f"--config.{o}" for o in overrides)]
   values = flags.FlagValues()
   config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
@@ -43,6 +39,10 @@ def load(file: str, overrides: Iterable[str] = ()) -> Any:
     values(argv)
     config = values["config"].value
   except Exception as e:  # configs are programs: anything may happen
+    for text in overrides:
+      problem = config_lib.unknown_key(text.partition("=")[0])
+      if problem:
+        raise InputError(problem) from None
     reason = (str(e).strip() or type(e).__name__).splitlines()[-1]
     raise InputError(f"{' '.join(argv[1:])}: {reason}") from None
   if not isinstance(config, ml_collections.ConfigDict):

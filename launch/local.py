@@ -5,6 +5,7 @@ python -m launch.local --processes=2 -- --config=... --workdir=...
 See launch/README.md.
 """
 
+import ctypes
 import os
 import shlex
 import signal
@@ -78,6 +79,7 @@ class Processes:
         stderr=None if i == 0 else subprocess.PIPE,
         # Ctrl-C is for us; we pass it on as SIGTERM.
         start_new_session=several,
+        preexec_fn=_save_without_launcher,
       )
       for i, (command, environment) in enumerate(
         zip(commands(program, len(environments)), environments, strict=True)
@@ -138,6 +140,16 @@ class Processes:
         self._kill_at = time.monotonic() + _FAREWELL_S
       return i
     return None
+
+
+_C = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _save_without_launcher() -> None:
+  """In a new process: SIGTERM, should the launcher be killed (Linux)."""
+  if hasattr(_C, "prctl"):
+    _C.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def commands(

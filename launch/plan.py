@@ -51,6 +51,9 @@ class Plan:
   scale: str
   split: str
   metric: str
+  _settings: dict[tuple[int, int], config_lib.Settings] = dataclasses.field(
+    default_factory=dict, compare=False, repr=False
+  )
   _starts: dict[tuple[int, int], int] = dataclasses.field(
     default_factory=dict, compare=False, repr=False
   )
@@ -104,8 +107,11 @@ class Plan:
     Raises:
       InputError: the config of this trial is wrong.
     """
-    config = budget.load(self.config, self.trial_overrides(index, rung))
-    return config_lib.validate(config)
+    key = (index, rung)
+    if key not in self._settings:
+      config = budget.load(self.config, self.trial_overrides(index, rung))
+      self._settings[key] = config_lib.validate(config)
+    return self._settings[key]
 
   def start(self, index: int, rung: int) -> int:
     """The rung whose run a trial goes on from; `rung` itself: starts anew."""

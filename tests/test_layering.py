@@ -39,6 +39,7 @@ LAYERS = """
 2.1  dwd_jax.closure
 
 1.0  dwd_jax.models.pooling dwd_jax.models.compiling
+1.0  dwd_jax.models.pointwise
 1.1  dwd_jax.models.refinenet dwd_jax.models.resnet
 2.0  dwd_jax.models.dwd
 
@@ -144,6 +145,7 @@ LAYERS = """
 4.0  dwd_jax.evaluating.diagrams dwd_jax.evaluating.files
 4.1  dwd_jax.evaluating.scores
 4.2  dwd_jax.evaluate
+3.0  dwd_jax.train.run_folders
 5.0  dwd_jax.train.setup dwd_jax.train.shares
 5.1  dwd_jax.train.evaluation
 5.2  dwd_jax.train.calibrating dwd_jax.train.detection

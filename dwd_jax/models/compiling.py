@@ -1,4 +1,4 @@
-"""How XLA is told to compile a network that predicts."""
+"""How XLA is told to compile a network."""
 
 import functools
 from typing import Any
@@ -29,6 +29,21 @@ def options(model: Any) -> dict[str, str]:
   if cfg is None or cfg.filters < _WIDE or jax.default_backend() != "cpu":
     return {}
   return dict(_WITHOUT_YNNPACK) if _known() else {}
+
+
+def training_options() -> dict[str, str]:
+  """Options for the compilation of a training step.
+
+  On CPUs, Eigen's convolutions make a whole step faster than YNNPACK's, narrow
+  or wide: gradients of the weights suit them better
+  (benchmarks/train_step.py).
+
+  Returns:
+    `compiler_options` of `jax.jit`; empty = XLA's defaults.
+  """
+  if jax.default_backend() != "cpu" or not _known():
+    return {}
+  return dict(_WITHOUT_YNNPACK)
 
 
 @functools.cache

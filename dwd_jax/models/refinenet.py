@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax.models import pooling
+from dwd_jax.models import pointwise, pooling
 from dwd_jax.structs import Array
 
 
@@ -91,6 +91,7 @@ class RefineNet(nn.Module):
       use_bias=self.norm is None,
       dtype=self.dtype,
       kernel_init=nn.initializers.he_normal(),
+      conv_general_dilated=pointwise.conv_general_dilated,
       name=name,
     )(x)
     return x if self.norm is None else self.norm(name=f"{name}_bn")(x)

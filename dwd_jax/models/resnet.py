@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax.models import pooling
+from dwd_jax.models import pointwise, pooling
 from dwd_jax.structs import Array
 
 STAGES = {  # depth: (blocks of each stage, bottleneck?)
@@ -35,6 +35,7 @@ def _conv(features: int, size: int, stride: int, dtype, name: str) -> nn.Conv:
     use_bias=False,
     dtype=dtype,
     kernel_init=nn.initializers.he_normal(),
+    conv_general_dilated=pointwise.conv_general_dilated,
     name=name,
   )
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dwd_jax import optim
+from dwd_jax.models import compiling
 from dwd_jax.stages import Stage
 from dwd_jax.train import sharding
 from dwd_jax.train import state as state_lib
@@ -96,7 +97,9 @@ class Stepper:
         donate_argnums=0,
       ).lower(*args)
       self._flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
-      self._compiled[stage.frozen] = lowered.compile()
+      self._compiled[stage.frozen] = lowered.compile(
+        compiler_options=compiling.training_options()
+      )
       dtype = self._task.config.model.dtype
       self._ceiling = self._ceiling or matmul_ceiling(dtype)
       self._paused_s += time.perf_counter() - began

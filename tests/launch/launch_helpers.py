@@ -30,10 +30,10 @@ def environment(devices: int = 1) -> dict[str, str]:
 
 def start(*command: object, devices: int = 1, **kwargs) -> subprocess.Popen:
   """Starts a Python program; stdout and stderr are pipes of text."""
+  kwargs.setdefault("env", environment(devices))
   return subprocess.Popen(
     [sys.executable, *map(str, command)],
     cwd=REPO,
-    env=environment(devices),
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,

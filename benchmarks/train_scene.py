@@ -1,0 +1,141 @@
+"""A training step to measure: network, state, batch and plan."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks import common
+from configs import default
+from dwd_jax import config as config_lib
+from dwd_jax import optim
+from dwd_jax.models import dwd
+from dwd_jax.structs import Batch
+from dwd_jax.train import state as state_lib
+from dwd_jax.train import step as step_lib
+from dwd_jax.train import update
+
+NUM_CLASSES = 124
+_WIDE = 256  # filters of the paper's decoder
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+  """What a step is made of.
+
+  Attributes:
+    model: the network.
+    settings: checked parts of the config.
+    cfg: targets, losses, groups.
+    step: the combined stage's step, a function of state, batch and plan.
+    plan: learning rate 1e-3 and factors of the combined stage.
+    batch_shape: (examples, side of the crops in px, padded boxes).
+    loss_window: steps of the running means.
+  """
+
+  model: dwd.DWDNet
+  settings: config_lib.Settings
+  cfg: step_lib.StepConfig
+  step: Callable[..., Any]
+  plan: update.StepPlan
+  batch_shape: tuple[int, int, int]
+  loss_window: int
+
+  def new_state(self) -> state_lib.TrainState:
+    """A fresh state; a pure function."""
+    return state_lib.new_state(
+      dwd.init_variables(self.model, 0, (64, 64)),
+      optim.make_optimizer(self.settings.optimizer),
+      self.loss_window,
+    )
+
+  def batch(self) -> Batch:
+    """Noise with as many boxes as a dense page has; always the same."""
+    size, crop, max_boxes = self.batch_shape
+    made = common.made_up_batch(size, (crop, crop), max_boxes, NUM_CLASSES)
+    return made.replace(image=(made.image * 255).astype(np.uint8))
+
+  def inputs(self) -> tuple[state_lib.TrainState, Batch, update.StepPlan]:
+    """Arguments of `step`."""
+    return jax.jit(self.new_state)(), self.batch(), self.plan
+
+  def shapes(self) -> tuple[Any, Any, Any]:
+    """Arguments of `step` as `jax.ShapeDtypeStruct`: nothing is allocated."""
+    size, crop, max_boxes = self.batch_shape
+    shape = jax.ShapeDtypeStruct
+    batch: Any = Batch(
+      image=shape((size, crop, crop, 1), np.uint8),
+      boxes_yxyx=shape((size, max_boxes, 4), np.float32),
+      labels=shape((size, max_boxes), np.int32),
+      box_mask=shape((size, max_boxes), np.bool_),
+    )
+    plan = jax.tree.map(lambda x: shape(x.shape, x.dtype), self.plan)
+    return jax.eval_shape(self.new_state), batch, plan
+
+
+def make_scene(
+  spec: str,
+  crop: int,
+  batch_size: int,
+  *,
+  max_boxes: int = 512,
+  dtype: str = "float32",
+  optimizer: str = "rmsprop",
+  **overrides: Any,
+) -> Scene:
+  """The combined stage of the default config with a network of some size.
+
+  Args:
+    spec: DEPTHxWIDTHxFILTERS; with 256 filters the paper's decoder, else the
+      default one of this project (batch norm, a hidden layer of 128 in the
+      class head).
+    crop: side of the crops in pixels.
+    batch_size: crops of a step.
+    max_boxes: padded boxes of a crop.
+    dtype: "float32" or "bfloat16", type of the network's computation.
+    optimizer: "rmsprop", "adam" or "sgd".
+    **overrides: "section.key" -> value of other keys of the config.
+  """
+  config = default.get_config()
+  depth, width, filters = map(int, spec.split("x"))
+  config.model.backbone_depth = depth
+  config.model.backbone_width = width
+  config.model.filters = filters
+  config.model.dtype = dtype
+  if filters != _WIDE:
+    config.model.decoder_norm = True
+    config.model.class_hidden = 128
+  config.optimizer.name = optimizer
+  config.data.crop_hw = (crop, crop)
+  config.update_from_flattened_dict(overrides)
+  settings = config_lib.validate(config)
+  model = dwd.make_model(config_lib.model_config(config, NUM_CLASSES, 1))
+  cfg = step_lib.StepConfig(
+    settings.targets,
+    settings.losses,
+    (0,) * NUM_CLASSES,
+    update.UpdateConfig(
+      config.train.accumulate,
+      config.train.ema_decay,
+      config.train.max_loss_ratio,
+    ),
+    config.train.remat,
+  )
+  step = functools.partial(
+    step_lib.train_step,
+    model=model,
+    tx=optim.make_optimizer(settings.optimizer),
+    cfg=cfg,
+  )
+  return Scene(
+    model=model,
+    settings=settings,
+    cfg=cfg,
+    step=step,
+    plan=update.make_plan(settings.stages[-1], 1e-3),
+    batch_shape=(batch_size, crop, max_boxes),
+    loss_window=config.train.loss_window,
+  )
