@@ -163,11 +163,8 @@ def evaluate(
     )
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
-  predicted = collect(
-    predict_all(
-      predict_fn, progress.show(pages, name, num_pages, log), cfg, overlays
-    )
-  )
+  pages = progress.show(pages, name, num_pages, log)
+  predicted = collect(predict_all(predict_fn, pages, cfg, overlays))
   truth = predicted.truth
   if callable(calibration):
     calibration = calibration(truth, predicted.detections)
