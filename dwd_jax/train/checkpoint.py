@@ -11,11 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
-from dwd_jax import files
+from dwd_jax import files, processes
 from dwd_jax.errors import InputError
 from dwd_jax.train import checksums
 from dwd_jax.train.card import CARD_KEYS, ModelCard
@@ -134,6 +132,7 @@ class Checkpoints:
       target.parent.mkdir(exist_ok=True)
       shutil.rmtree(target, ignore_errors=True)
       self.folder(step).rename(target)
+    processes.wait_for_all("damaged")
     self._manager.reload()
     return target
 
@@ -180,13 +179,11 @@ class Checkpoints:
 
   def _check_files(self, step: int) -> None:
     """Stops where a file is not as it was written; in all processes alike."""
-    wrong = None
-    if jax.process_index() == 0:
-      wrong = checksums.first_wrong(self.folder(step))
-    if jax.process_count() > 1:
-      found = multihost_utils.broadcast_one_to_all(np.array(wrong is None))
-      wrong = wrong if found else wrong or "a file"
-    if wrong is not None:
+    wrong = ""
+    if processes.is_first():
+      wrong = checksums.first_wrong(self.folder(step)) or ""
+    wrong = processes.from_first("checksums", wrong)
+    if wrong:
       raise self._unreadable(step, f"{wrong} is not as it was written")
 
   def _read(self, step: int, **items: Any) -> Any:

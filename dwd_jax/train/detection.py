@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 import jax
+import numpy as np
 from clu import parameter_overview
 
 from dwd_jax import transfer
@@ -14,6 +15,7 @@ from dwd_jax.data import pipeline
 from dwd_jax.structs import Batch
 from dwd_jax.train import evaluation, pictures, shares
 from dwd_jax.train import setup as setup_lib
+from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
 from dwd_jax.train.state import TrainState
 from dwd_jax.train.step import eval_step, train_step
@@ -54,7 +56,7 @@ def make_task(
     evaluate=functools.partial(_evaluate, run, others),
     eval_step=functools.partial(eval_step, model=model, cfg=cfg),
     validation=functools.partial(_validation, run),
-    pictures=functools.partial(pictures.of_batch, model, cfg.targets),
+    pictures=functools.partial(_pictures, run),
   )
 
 
@@ -87,6 +89,13 @@ def _evaluate(
 ) -> float | None:
   results = evaluation.evaluate_all(run, state, others, logs)
   return results[run.config.data.eval_split].metrics["mAP"]
+
+
+def _pictures(
+  run: setup_lib.Run, state: TrainState, batch: Batch
+) -> dict[str, np.ndarray]:
+  variables = shares.on_local_device(state_lib.eval_variables(state), run.mesh)
+  return pictures.of_batch(run.model, run.step_config.targets, variables, batch)
 
 
 def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:

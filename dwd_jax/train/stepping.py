@@ -98,7 +98,7 @@ class Stepper:
       ).lower(*args)
       self._flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
       self._compiled[stage.frozen] = lowered.compile(
-        compiler_options=compiling.training_options()
+        compiler_options={**compiling.training_options()}
       )
       dtype = self._task.config.model.dtype
       self._ceiling = self._ceiling or matmul_ceiling(dtype)

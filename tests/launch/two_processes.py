@@ -14,6 +14,7 @@ def get_config() -> ml_collections.ConfigDict:
   combined = c.stages[-1]
   combined.steps = 8
   c.stages = (combined,)
+  c.train.checkpoint_every = 3
   c.train.eval_every = 0
   c.train.fsdp = 2  # parameters are spread over the two processes
   c.model.decoder_norm = False
