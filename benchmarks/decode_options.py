@@ -78,7 +78,7 @@ def main() -> None:
     raise InputError(f"--split={args.split}: choose settings on other pages")
   config.data.max_pages = args.pages
   run = setup.setup(config, pathlib.Path(args.workdir))
-  state = evaluation.restore_latest(run)
+  state = evaluation.restore(run)
   pages = list(pipeline.eval_pages(run.source(args.split), config.data))
   rows = {}
   for caption, changes in OPTIONS.items():

@@ -162,7 +162,7 @@ def trained(config_name: str, workdir: str) -> Subject:
   """
   config = importlib.import_module(f"configs.{config_name}").get_config()
   run = setup.setup(config, pathlib.Path(workdir))
-  state = evaluation.restore_latest(run)
+  state = evaluation.restore(run)
   return Subject(
     run.model,
     _compiled(run.model),

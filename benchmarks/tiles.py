@@ -111,7 +111,7 @@ def main() -> None:
   args = parser.parse_args()
   config = importlib.import_module(f"configs.{args.config}").get_config()
   run = setup.setup(config, pathlib.Path(args.workdir))
-  predict_fn = evaluation.bound_predict_fn(run, evaluation.restore_latest(run))
+  predict_fn = evaluation.bound_predict_fn(run, evaluation.restore(run))
   pages = []
   for path in map(pathlib.Path, args.images):
     if not path.is_file():

@@ -4,6 +4,8 @@ Not meant to be run by itself: it names no data set. A key that is not in this
 file is unknown, and an unknown key is an error.
 """
 
+from typing import Any
+
 import ml_collections
 
 
@@ -16,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.targets = _targets()
   c.model = _model()
   c.losses = _losses()
+  c.pretraining = _pretraining()
   c.optimizer = _optimizer()
   c.stages = _stages()
   c.train = _train()
@@ -33,13 +36,15 @@ def _data() -> ml_collections.ConfigDict:
   c.data_dir = ""  # prepared records; "" = WORKDIR/data
   c.train_split = "train"
   c.eval_split = "val"  # watched during the training
-  c.test_split = "test"  # evaluated once at the end, never tuned on
+  # Evaluated once at the end, never tuned on; "" = not at all.
+  c.test_split = "test"
   # Generated pages: written to `manual_dir` ("" = WORKDIR/data/engraved) before
   # the records are built. pages = 0: no generation.
   c.engrave = ml_collections.ConfigDict()
   c.engrave.pages = 0
   c.engrave.seed = 0
   c.engrave.workers = 0  # 0 = one for every core
+  c.engrave.pixel_labels = False  # classes by pixel, too; for semseg
   c.options = _options()
   c.crop_hw = (480, 480)  # height, width in px after scaling
   c.scales = (0.5,)  # one is drawn for each training crop
@@ -130,6 +135,22 @@ def _losses() -> ml_collections.ConfigDict:
   return c
 
 
+def _pretraining() -> ml_collections.ConfigDict:
+  # What a run starts with, if it has no checkpoint yet; done in W/pretraining
+  # (class, semseg). Parameters are matched by name and shape.
+  c = ml_collections.ConfigDict()
+  c.level = "none"  # none, class, semseg, imagenet, run
+  # class: symbol records or a folder of images for each class, "" = symbols of
+  # the training pages; imagenet: a .pth or .safetensors file of torchvision's
+  # ResNet; run: a workdir or WORKDIR/checkpoints/STEP.
+  c.path = ""
+  c.steps = 2000  # of class and semseg, as all that follows
+  c.batch_size = 16  # over all devices
+  c.learning_rate = 0.0  # 0 = the optimizer's
+  c.crop_hw = ()  # px; () = (64, 64) for class, data.crop_hw for semseg
+  return c
+
+
 def _optimizer() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.name = "rmsprop"  # rmsprop, adam, sgd
@@ -184,6 +205,8 @@ def _train() -> ml_collections.ConfigDict:
   c.validate_every = 0  # steps; losses on crops of data.eval_split; 0 = never
   c.validate_batches = 8  # of each validation
   c.pictures_every = 0  # steps; input, targets, predictions; 0 = never
+  # Folder of compiled code, for runs to share; "" = WORKDIR/compilation_cache.
+  c.compilation_cache = ""
   c.loss_window = 5  # steps of the running means
   c.batch_norm_momentum = 0.99
   c.ema_decay = 0.0  # of a running mean of the parameters; 0 = none
@@ -241,19 +264,30 @@ def _eval() -> ml_collections.ConfigDict:
   c.checkpoint = "last"  # last, best (of those evaluated while training)
   c.min_score = 0.05  # detections below do not count
   c.overlays = 4  # pages drawn; 0 = none
-  c.on = _eval_on()
+  # Other data sets to judge the run on, besides its own; a config file may give
+  # more: c.eval.on = (default.other_set(builder=...), ...).
+  c.on = tuple(other_set() for _ in range(3))
+  c.on_during_training = False  # at every train.eval_every, too
   return c
 
 
-def _eval_on() -> ml_collections.ConfigDict:
-  # Another data set to judge the run on, besides its own; keys as in `data`.
-  # Classes are matched by their vocabularies, see dwd_jax/transfer.py.
+def other_set(**values: Any) -> ml_collections.ConfigDict:
+  """An entry of `eval.on`; keys as in `data`, the empty one does nothing.
+
+  Classes are matched by their vocabularies, see dwd_jax/transfer.py.
+
+  Args:
+    **values: keys that differ from the empty entry.
+  """
   c = ml_collections.ConfigDict()
   c.builder = ""  # "" = none
   c.builder_config = ""
   c.manual_dir = ""
-  c.data_dir = ""  # "" = WORKDIR/data/on
+  c.data_dir = ""  # "" = WORKDIR/data/on, with a name WORKDIR/data/on/NAME
   c.split = "test"
+  c.name = ""  # of the results, W/eval/NAME.json; "" = BUILDER-SPLIT
   c.eval_scale = 0.0  # 0 = the run's
+  c.max_pages = 0  # 0 = the run's
   c.options = _options()
+  c.update(values)
   return c

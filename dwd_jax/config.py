@@ -11,12 +11,13 @@ import jax
 import ml_collections
 
 from configs import default
-from dwd_jax import losses, optim, stages, targets
+from dwd_jax import losses, optim, other_sets, stages, targets
 from dwd_jax.data import vocabulary
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
 from dwd_jax.pages.config import PredictConfig
+from dwd_jax.pretraining.config import PretrainingConfig
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Settings:
   stages: tuple[stages.Stage, ...]
   decode: DecodeConfig
   predict: PredictConfig
+  pretraining: PretrainingConfig
 
 
 def _build(cls: Callable[..., T], values: Mapping[str, Any], **more: Any) -> T:
@@ -75,8 +77,15 @@ def unknown_key(path: str) -> str | None:
     path: keys from the top of the config on, joined by dots.
   """
   known: Any = default.get_config()
-  for part in re.sub(r"\[[^]]*\]", "", path).split("."):
+  keys = re.sub(r"\[[^]]*\]", "", path)
+  for part in keys.split("."):
     if isinstance(known, tuple) and known:
+      if keys == path:
+        start, _, end = path.partition(f".{part}")
+        return (
+          f"config: '{start}' is a list of sections; name one of them, such as"
+          f" {start}[0].{part}{end}"
+        )
       known = known[0]  # entries of a list are alike
     if not isinstance(known, ml_collections.ConfigDict) or part not in known:
       keys = list(known) if isinstance(known, ml_collections.ConfigDict) else []
@@ -101,10 +110,26 @@ def _check_keys(config: Any, reference: Any, prefix: str = "") -> None:
       raise InputError(
         f"config: unknown key '{path}'; {nearest(key, list(reference))}"
       )
-    if isinstance(reference[key], section):
+    if path == "eval.on":
+      _check_entries(value, reference[key][0], path)
+    elif isinstance(reference[key], section):
       if not isinstance(value, section):
         raise InputError(f"config: '{path}' is a section; set keys inside it")
       _check_keys(value, reference[key], f"{path}.")
+
+
+def _check_entries(entries: Any, reference: Any, path: str) -> None:
+  """Checks the keys of every section of a list."""
+  section = Mapping | ml_collections.ConfigDict
+  if not isinstance(entries, list | tuple) or not all(
+    isinstance(entry, section) for entry in entries
+  ):
+    raise InputError(
+      f"config: '{path}' is a list of sections; give a tuple of them, each as"
+      " configs/default.py shows"
+    )
+  for i, entry in enumerate(entries):
+    _check_keys(entry, reference, f"{path}[{i}].")
 
 
 def _check_values(config: Any) -> None:
@@ -179,14 +204,17 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
     config: of the run, overrides applied.
 
   Returns:
-    Settings of targets, losses, optimizer, stages, decode and prediction.
+    Settings of targets, losses, optimizer, stages, decode, prediction and
+    pretraining.
 
   Raises:
     InputError: an unknown key (with the nearest known one), a value that is
-      not one of the choices, or stages that make no sense.
+      not one of the choices, stages or entries of `eval.on` that make no
+      sense.
   """
   _check_keys(config, default.get_config())
   _check_values(config)
+  other_sets.of_config(config)
   return Settings(
     targets=_build(targets.TargetConfig, config.targets),
     losses=_build(losses.LossConfig, config.losses),
@@ -198,6 +226,7 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
       num_energy_levels=config.targets.num_energy_levels,
     ),
     predict=_build(PredictConfig, config.predict),
+    pretraining=_build(PretrainingConfig, config.pretraining),
   )
 
 

@@ -126,6 +126,7 @@ def evaluate(
   log: Callable[[str], None] | None = print,
   other: OtherSet | None = None,
   calibration: Calibration | MakeCalibration | None = None,
+  collect: Callable[["Predicted"], "Predicted"] = lambda part: part,
 ) -> EvalResult:
   """Predicts every page of a split, measures, and writes the files above.
 
@@ -148,6 +149,7 @@ def evaluate(
     other: the set that the pages are of, if it is not the run's.
     calibration: turns the scores into probabilities; a function makes it of
       the pages' truth and detections with raw scores. None: scores stay raw.
+    collect: adds what other processes have predicted, see `train.shares`.
 
   Returns:
     The summary and the pictures.
@@ -161,15 +163,12 @@ def evaluate(
     )
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
-  predicted = predict_all(
-    predict_fn, progress.show(pages, name, num_pages, log), cfg, overlays
-  )
+  shown = progress.show(pages, name, num_pages, log)
+  predicted = collect(predict_all(predict_fn, shown, cfg, overlays))
+  truth = predicted.truth
   if callable(calibration):
-    calibration = calibration(predicted.truth, predicted.detections)
-  truth, relabel = (
-    predicted.truth,
-    other.relabel if other else lambda page: page,
-  )
+    calibration = calibration(truth, predicted.detections)
+  relabel = other.relabel if other else lambda page: page
   scores = scores_lib.judge(truth, predicted.detections, relabel, calibration)
   of_run = [at_least(page, min_score) for page in scores.detections]
   detections = [relabel(page) for page in of_run]

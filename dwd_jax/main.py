@@ -12,17 +12,49 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dwd_jax import files
+from dwd_jax import distributed, files
 from dwd_jax.errors import InputError, InterruptedRun
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "File of the config, e.g. configs/engraved.py."
 )
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder of the run: checkpoints, metrics, results."
+  "workdir",
+  None,
+  "Folder of the run: checkpoints, metrics, results. Not given: a new one,"
+  " runs/<data set>/<pretraining>/<model>/run_N.",
 )
 _MODE = flags.DEFINE_enum(
   "mode", "train_and_eval", ["train", "eval", "train_and_eval"], "What to do."
+)
+_DISTRIBUTED = flags.DEFINE_enum(
+  "distributed",
+  "",
+  ["", "auto"],
+  "auto: the cluster says who belongs together.",
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", "", "Of several processes: HOST:PORT where process 0 listens."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "Processes of the run."
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Number of this process, from 0 on."
+)
+_LOCAL_DEVICES = flags.DEFINE_list(
+  "local_devices",
+  [],
+  "GPUs of this machine for this process; [] = all.",
+)
+_CONNECT_TIMEOUT_S = flags.DEFINE_integer(
+  "connect_timeout_s", 300, "How long processes wait for each other to start."
+)
+_LOST_AFTER_S = flags.DEFINE_integer(
+  "lost_after_s", 30, "A process without a sign of life for so long is lost."
+)
+_PREEMPTED_CODE = flags.DEFINE_integer(
+  "preempted_code", 0, "Exit code where SIGTERM has made the run save and end."
 )
 
 _PROFILE = flags.DEFINE_bool(
@@ -43,10 +75,10 @@ def _parse(argv: list[str]) -> list[str]:
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
       _fail(f"unexpected argument '{rest[1]}'; options start with --")
-    for flag in ("config", "workdir"):
-      given = flags.FLAGS[flag]
-      if not given.present or given.value == "":
-        _fail(f"--{flag} is missing; give --{flag}=...")
+    if not flags.FLAGS["config"].present:
+      _fail("--config is missing; give --config=...")
+    if _WORKDIR.value == "" or (_MODE.value == "eval" and not _WORKDIR.value):
+      _fail("--workdir is missing; give the folder of a run")
     if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
       raise TypeError("get_config() does not return a ConfigDict")
     # The libraries tell much that nobody asked for; --verbosity=0 shows it.
@@ -86,19 +118,26 @@ def _why(error: Exception, argv: list[str]) -> str:
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
   from dwd_jax import transfer
+  from dwd_jax.pretraining import start
   from dwd_jax.train import calibrating, detection, evaluation, loop, setup
   from dwd_jax.train.logs import Logs
 
   run = setup.setup(_CONFIG.value, workdir)
-  other = None
-  if mode != "train" and run.config.eval.on.builder:
+  others = ()
+  if mode != "train" or run.config.eval.on_during_training:
     # Before the training: what is wrong with it should not come up after it.
-    other = transfer.open_set(run.config, workdir, run.classes)
+    others = transfer.open_sets(run.config, workdir, run.classes)
+    if jax.process_index() == 0:
+      for other in others:
+        print(other.describe(), flush=True)
   jax.config.update(
-    "jax_compilation_cache_dir", str(workdir / "compilation_cache")
+    "jax_compilation_cache_dir",
+    run.config.train.compilation_cache or str(workdir / "compilation_cache"),
   )
   if mode != "eval":
-    state = loop.train(detection.make_task(run), profile=_PROFILE.value)
+    watched = others if run.config.eval.on_during_training else ()
+    task = detection.make_task(run, start.initial_of(run), watched)
+    state = loop.train(task, profile=_PROFILE.value)
   else:
     state = evaluation.restore(run)
   if mode == "train":
@@ -109,57 +148,74 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     data = run.config.data
     calibration = calibrating.for_checkpoint(run, state)
     # In this order: the first split makes the calibration if it is missing.
-    for split in dict.fromkeys((data.eval_split, data.test_split)):
-      result = evaluation.evaluate(run, state, split, logs, calibration)
-      calibration = result.calibration
-      logs.say(_summary(result.metrics, workdir, split))
-    if other is not None:
-      assert not callable(calibration)  # made by then
-      result = evaluation.evaluate_on(run, state, other, logs, calibration)
-      logs.say(_summary(result.metrics, workdir, other.name))
+    splits = [s for s in (data.eval_split, data.test_split) if s]
+    evaluation.evaluate_all(run, state, others, logs, splits, calibration)
     logs.close()
   if jax.process_index() == 0:
     print(f"Look at {workdir / 'eval'} (overlays, scores) and, for the curves,")
     print(f"  tensorboard --logdir={workdir / 'tensorboard'}")
 
 
-def _summary(metrics: dict, workdir: pathlib.Path, name: str) -> str:
-  """The scores in one line."""
-
-  def number(value):
-    return "-" if value is None else f"{value:.3f}"
-
-  at_threshold = ""
-  if metrics["calibrated"]:
-    at_threshold = (
-      f"; from score {metrics['threshold']:.3f} on precision"
-      f" {number(metrics['precision'])}, recall {number(metrics['recall'])}"
-    )
-  return (
-    f"{name}: mAP {number(metrics['mAP'])}, mAP_50 {number(metrics['mAP_50'])}"
-    f" (classes with {metrics['min_objects']} objects or more:"
-    f" {number(metrics['mAP_50_min10'])}), {metrics['num_objects']} objects,"
-    f" {metrics['num_detections']} detections on {metrics['num_pages']} pages"
-    f"{at_threshold};"
-    f" {workdir / 'eval' / name}.json"
+def _processes() -> distributed.Settings:
+  """How the processes of the run find each other; see the flags."""
+  if not all(i.strip().isdecimal() for i in _LOCAL_DEVICES.value):
+    raise InputError("--local_devices: needs numbers, e.g. 0,1")
+  return distributed.Settings(
+    coordinator=str(_COORDINATOR.value),
+    num_processes=_NUM_PROCESSES.value,
+    process_id=_PROCESS_ID.value,
+    auto=_DISTRIBUTED.value == "auto",
+    local_devices=tuple(map(int, _LOCAL_DEVICES.value)),
+    connect_timeout_s=int(_CONNECT_TIMEOUT_S.value or 0),
+    lost_after_s=int(_LOST_AFTER_S.value or 0),
   )
 
 
 def main(argv: list[str]) -> None:
   """Runs; bad input ends with one line and exit code 2."""
   del argv
+  interrupted = False
   try:
-    _run(_MODE.value, pathlib.Path(str(_WORKDIR.value)))
+    with distributed.running(_processes()):
+      interrupted = _run_or_say_why(str(_MODE.value))
   except InputError as e:
     _fail(e)
+  if interrupted:
+    sys.exit(_PREEMPTED_CODE.value)
+
+
+def _workdir() -> pathlib.Path:
+  """The folder that was given, or a new one."""
+  if _WORKDIR.value:
+    return pathlib.Path(_WORKDIR.value)
+  from dwd_jax import config as config_lib  # only needed here
+  from dwd_jax.train import run_folders
+
+  config_lib.validate(_CONFIG.value)
+  workdir = run_folders.choose(_CONFIG.value)
+  if jax.process_index() == 0:
+    print(f"Run: {workdir} (--workdir={workdir} goes on with it)", flush=True)
+  return workdir
+
+
+def _run_or_say_why(mode: str) -> bool:
+  """Whether the run was interrupted, having saved what it did."""
+  workdir = pathlib.Path()
+  try:
+    workdir = _workdir()
+    _run(mode, workdir)
   except InterruptedRun as e:
     if jax.process_index() == 0:
       print(e, flush=True)
+    return True
   except OSError as e:
     if e.errno not in files.UNWRITABLE:
       raise
-    where = e.filename or _WORKDIR.value
-    _fail(f"{where}: {e.strerror}; make room, or choose another --workdir")
+    where = e.filename or workdir
+    raise InputError(
+      f"{where}: {e.strerror}; make room, or choose another --workdir"
+    ) from e
+  return False
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A run judged on the pages of another data set: `config.eval.on`.
+"""A run judged on the pages of other data sets: `config.eval.on`.
 
 Truth and detections are given the finest classes that the run and the set can
 both express (`data.vocabulary`); what has none is left out and counted. Where
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dwd_jax import other_sets
 from dwd_jax.data import pipeline, prepare, sources, vocabulary
 from dwd_jax.errors import InputError
 from dwd_jax.structs import PageBoxes
@@ -65,7 +66,7 @@ def match(run: RunClasses, source: sources.PageSource) -> Matched:
   parts = vocabulary.components(_links(run, source))
   if not parts:
     raise InputError(
-      f"eval.on: {source.name} has no class in common with the run"
+      f"{source.name} has no class in common with the run"
       f" ({', '.join(run.names[:3])} ...); name another data set"
     )
   names = [s[0] if len(s) == 1 else "+".join(r) for r, s in parts]
@@ -110,7 +111,7 @@ class OtherSet:
     data_cfg: as `config.data`, for this set.
     source: its pages.
     class_names: the classes that are judged.
-    name: of the result's files, BUILDER-SPLIT.
+    name: of the result's files.
   """
 
   def __init__(
@@ -119,18 +120,19 @@ class OtherSet:
     source: sources.PageSource,
     run: RunClasses,
     matched: Matched,
+    name: str = "",
   ):
-    """Args: see `open_set`."""
+    """Args: see `open_sets`; `name` "" = BUILDER-SPLIT."""
     self.data_cfg = data_cfg
     self.source = source
     self.class_names = matched.names
-    self.name = f"{data_cfg.builder}-{source.split}"
+    self.name = name or f"{data_cfg.builder}-{source.split}"
     self._run = run
     self._matched = matched
 
-  def pages(self) -> Iterator[pipeline.EvalPage]:
-    """The pages with truth in `class_names`."""
-    for page in pipeline.eval_pages(self.source, self.data_cfg):
+  def pages(self, part: range | None = None) -> Iterator[pipeline.EvalPage]:
+    """The pages with truth in `class_names`; see `pipeline.eval_pages`."""
+    for page in pipeline.eval_pages(self.source, self.data_cfg, part):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)
 
@@ -182,10 +184,13 @@ def _relabelled(page: PageBoxes, new_id: np.ndarray) -> PageBoxes:
   )
 
 
-def open_set(config, workdir: pathlib.Path, run: RunClasses) -> OtherSet:
-  """Prepares and opens the set that `config.eval.on` names.
+def open_sets(
+  config, workdir: pathlib.Path, run: RunClasses
+) -> tuple[OtherSet, ...]:
+  """Prepares and opens the sets that `config.eval.on` names.
 
-  Its records are built into WORKDIR/data/on, unless `eval.on.data_dir` is set.
+  Their records are built into WORKDIR/data/on, those of a set with a name into
+  WORKDIR/data/on/NAME, unless `eval.on[i].data_dir` is set.
 
   Args:
     config: of the run.
@@ -193,15 +198,24 @@ def open_set(config, workdir: pathlib.Path, run: RunClasses) -> OtherSet:
     run: the run's classes.
 
   Raises:
-    InputError: the set cannot be built or opened, or has nothing in common
-      with the run.
+    InputError: a set cannot be built or opened, or has nothing in common with
+      the run.
   """
-  on = config.eval.on
+  return tuple(
+    _open_set(config, workdir, run, name, where, on)
+    for name, (where, on) in other_sets.of_config(config).items()
+  )
+
+
+def _open_set(
+  config, workdir: pathlib.Path, run: RunClasses, name: str, where: str, on
+) -> OtherSet:
   data_cfg = config.data.copy_and_resolve_references()
   for key in ("builder", "builder_config", "manual_dir", "options"):
     data_cfg[key] = on[key]
-  data_cfg.data_dir = on.data_dir or str(workdir / "data" / "on")
+  data_cfg.data_dir = on.data_dir or str(workdir / "data" / "on" / on.name)
   data_cfg.eval_scale = on.eval_scale or config.data.eval_scale
+  data_cfg.max_pages = on.max_pages or config.data.max_pages
   data_cfg.engrave.pages = 0
   data_cfg.leave_out, data_cfg.common_with = (), ""
   try:
@@ -210,9 +224,6 @@ def open_set(config, workdir: pathlib.Path, run: RunClasses) -> OtherSet:
     data_cfg.common_with = other_vocabulary(run, source.vocabulary)
     if data_cfg.common_with:
       source = sources.open_split(data_cfg, data_dir, on.split)
-    return OtherSet(data_cfg, source, run, match(run, source))
+    return OtherSet(data_cfg, source, run, match(run, source), name)
   except InputError as e:
-    text = str(e)
-    raise InputError(
-      text if text.startswith("eval.on") else f"eval.on: {text}"
-    ) from None
+    raise InputError(f"{where}: {e}") from None

@@ -10,7 +10,7 @@ import pytest
 
 from configs import default
 from dwd_jax import config as config_lib
-from dwd_jax import losses, optim, targets
+from dwd_jax import losses, optim, other_sets, targets
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 
@@ -63,6 +63,58 @@ def test_bad_values_are_named_with_the_remedy(caption):
   assert "\n" not in str(e.value)
 
 
+OTHER = {"builder": "boxes", "split": "val"}
+
+# Caption: entries of eval.on, what the message says.
+BAD_SETS = {
+  "unknown key": ([OTHER, {"bilder": ""}], r"'eval\.on\[1\]\.bilder'; did you"),
+  "unknown option": (
+    [{"options": {"mask": 1}}],
+    r"\[0\]\.options\.mask'; did",
+  ),
+  "no builder": ([{"split": "val"}], r"on\[0\]\.split is given, but no eval"),
+  "twice": (
+    [OTHER, {}, OTHER],
+    r"\[2\].*'boxes-val'.*\[0\]; set .*\.name",
+  ),
+  "twice by name": (
+    [OTHER, OTHER | {"split": "test", "name": "boxes-val"}],
+    r"on\[1\]: its results would have the name 'boxes-val'",
+  ),
+  "an own split": ([OTHER | {"name": "val"}], r"'val', as those of a split of"),
+  "a path": ([OTHER | {"name": "../x"}], r"'\.\./x' can not name a file; set"),
+  "a hidden file": ([OTHER | {"name": ".x"}], r"'\.x' can not name a file"),
+}
+
+
+@pytest.mark.parametrize("caption", BAD_SETS)
+def test_bad_other_sets_are_named_with_the_remedy(caption):
+  entries, remedy = BAD_SETS[caption]
+  config = default.get_config()
+  config.eval.on = tuple(default.other_set(**entry) for entry in entries)
+  with pytest.raises(InputError, match=remedy) as e:
+    config_lib.validate(config)
+  assert "\n" not in str(e.value)
+
+
+def test_other_sets_are_a_list_of_sections():
+  for wrong in (default.other_set(builder="boxes"), ("boxes",), "boxes"):
+    config = changed("eval.on", ())
+    with config.eval.ignore_type():
+      config.eval.on = wrong
+    with pytest.raises(InputError, match=r"'eval\.on' is a list of sections;"):
+      config_lib.validate(config)
+
+
+def test_empty_other_sets_do_nothing():
+  assert other_sets.of_config(default.get_config()) == {}
+  config = default.get_config()
+  config.eval.on[2].builder = "boxes"
+  found = other_sets.of_config(config)
+  assert found == {"boxes-test": ("eval.on[2]", config.eval.on[2])}
+  config_lib.validate(config)
+
+
 def test_missing_keys_and_sections_are_named():
   config = default.get_config()
   with config.unlocked():
@@ -92,6 +144,10 @@ OVERRIDES = {
   "misspelt": ("optimizer.nmae", r"unknown key 'optimizer\.nmae'; .*'name'"),
   "unknown section": ("foo.bar", r"unknown key 'foo\.bar'; known"),
   "misspelt in a stage": ("stages[4].stepz", "did you mean 'steps'"),
+  "of one other set": ("eval.on[1].options.masks", None),
+  "misspelt in an other set": ("eval.on[0].bilder", "did you mean 'builder'"),
+  "which other set": ("eval.on.builder", r"such as eval\.on\[0\]\.builder"),
+  "which stage": ("stages.frozen", r"such as stages\[0\]\.frozen"),
   "below a value": ("seed.x", r"unknown key 'seed\.x'"),
 }
 

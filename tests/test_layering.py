@@ -13,15 +13,17 @@ import pytest
 
 LAYERS = """
 0.0  dwd_jax dwd_jax.data dwd_jax.decode dwd_jax.metrics dwd_jax.models
-0.0  dwd_jax.train configs tfds_builders benchmarks
+0.0  dwd_jax.train configs tfds_builders benchmarks launch
 0.0  dwd_jax.errors dwd_jax.structs
 0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
+0.1  dwd_jax.processes dwd_jax.watchdog
+0.2  dwd_jax.distributed
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
 0.3  configs.deepscores_v2
 0.2  configs.boxes
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
-1.1  dwd_jax.visualize
+1.1  dwd_jax.visualize dwd_jax.other_sets
 1.1  dwd_jax.losses dwd_jax.optim
 
 1.0  dwd_jax.pages dwd_jax.pages.tiling dwd_jax.pages.fusion
@@ -77,6 +79,7 @@ LAYERS = """
 1.9  dwd_jax.data.builders
 2.0  dwd_jax.data.sources
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
+2.15 dwd_jax.data.train_crops
 2.2  dwd_jax.data.pipeline
 
 1.0  dwd_jax.data.checking dwd_jax.data.checking.findings
@@ -102,6 +105,7 @@ LAYERS = """
 1.5  dwd_jax.engrave.clefs
 1.5  dwd_jax.engrave.strokes
 1.6  dwd_jax.engrave.labels
+1.65 dwd_jax.engrave.pixel_labels
 1.7  dwd_jax.engrave.engraver
 1.8  dwd_jax.engrave.worker
 1.9  dwd_jax.engrave.pool
@@ -110,33 +114,49 @@ LAYERS = """
 2.1  dwd_jax.data.records
 2.2  dwd_jax.data.prepare
 
+1.0  dwd_jax.pretraining dwd_jax.pretraining.torch_pickle
+1.0  dwd_jax.pretraining.matching
+1.1  dwd_jax.pretraining.torch_files
+1.2  dwd_jax.pretraining.resnet_weights
+2.1  dwd_jax.data.pixel_classes dwd_jax.pretraining.config
+2.1  dwd_jax.pretraining.networks
+2.2  dwd_jax.pretraining.symbol_sets
+2.3  dwd_jax.pretraining.symbol_crops dwd_jax.pretraining.pixel_crops
+
 1.0  dwd_jax.metrics.pages dwd_jax.metrics.matching
 1.1  dwd_jax.metrics.coco dwd_jax.metrics.voc dwd_jax.metrics.report
 1.1  dwd_jax.metrics.reliability
 1.2  dwd_jax.metrics.score_map
 2.0  dwd_jax.metrics.protocols
 
+3.0  dwd_jax.train.curves
 3.0  dwd_jax.config dwd_jax.train.sharding dwd_jax.train.logs
 3.0  dwd_jax.train.preemption dwd_jax.train.progress
-3.0  dwd_jax.train.checksums
+3.0  dwd_jax.train.checksums dwd_jax.train.card
 3.1  dwd_jax.train.state
 3.2  dwd_jax.train.update dwd_jax.train.checkpoint
 3.3  dwd_jax.train.step dwd_jax.train.task dwd_jax.train.resume
 3.4  dwd_jax.train.stepping dwd_jax.train.pictures
+3.1  dwd_jax.pretraining.other_run
+3.4  dwd_jax.pretraining.steps
 4.0  dwd_jax.predict dwd_jax.transfer
 4.0  dwd_jax.calibration
 4.0  dwd_jax.evaluating dwd_jax.evaluating.progress
 4.0  dwd_jax.evaluating.diagrams dwd_jax.evaluating.files
 4.1  dwd_jax.evaluating.scores
 4.2  dwd_jax.evaluate
-5.0  dwd_jax.train.setup
+3.0  dwd_jax.train.run_folders
+5.0  dwd_jax.train.setup dwd_jax.train.shares
 5.1  dwd_jax.train.evaluation
 5.2  dwd_jax.train.calibrating dwd_jax.train.detection
 5.2  dwd_jax.train.loop
+5.1  dwd_jax.pretraining.tasks
+5.3  dwd_jax.pretraining.start
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common
 6.1  dwd_jax.data.check
+6.1  benchmarks.pretraining benchmarks.survival
 6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
 6.1  benchmarks.train_scene
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
@@ -146,9 +166,17 @@ LAYERS = """
 6.2  benchmarks.decode_options
 6.3  benchmarks.predict benchmarks.train_peer
 6.4  benchmarks.train_step
+
+6.0  launch.command_line launch.devices
+6.1  launch.local launch.slurm launch.jobset
+6.0  launch.search_space launch.budget
+6.1  launch.plan
+6.2  launch.results launch.sweep_flags launch.sweep_slurm
+6.3  launch.trial_pool launch.sweep_report
+6.4  launch.sweep
 """
 
-PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks")
+PACKAGES = ("dwd_jax", "configs", "tfds_builders", "benchmarks", "launch")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 

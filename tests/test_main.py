@@ -57,7 +57,7 @@ BROKEN = {
 BAD = {
   "no config": (["--workdir=w"], r"--config is missing; give --config="),
   "empty workdir": ([CONFIG, "--workdir="], r"--workdir is missing"),
-  "no workdir": ([CONFIG], r"--workdir is missing; give --workdir="),
+  "no workdir": ([CONFIG, "--mode=eval"], r"--workdir is missing; give the"),
   "missing config": (
     ["--config=configs/nothing.py", "--workdir=w"],
     r"--config=configs/nothing\.py: no such file; see configs/",

@@ -136,7 +136,7 @@ def test_by_name(caption):
 
 def test_nothing_in_common_is_bad_input():
   run = transfer.RunClasses(("cat", "dog"), "")
-  with pytest.raises(InputError, match=r"^eval\.on: made_up has no class in"):
+  with pytest.raises(InputError, match=r"^made_up has no class in"):
     _match(run, M1, "muscima_v1")
 
 
@@ -234,15 +234,19 @@ def config(repo_dir):
   c = default.get_config()
   c.data.eval_scale = 0.5
   c.data.leave_out = ("brace",)
-  c.eval.on.builder = "muscima_pp"
-  c.eval.on.builder_config = "v1.0"
-  c.eval.on.manual_dir = str(repo_dir / "tfds_builders/muscima_pp/dummy_data")
+  c.eval.on[0].builder = "muscima_pp"
+  c.eval.on[0].builder_config = "v1.0"
+  c.eval.on[0].manual_dir = str(
+    repo_dir / "tfds_builders/muscima_pp/dummy_data"
+  )
   return c
 
 
+RUN = transfer.RunClasses(V1, "deepscores_v1")
+
+
 def test_the_set_is_built_and_opened_below_the_workdir(config, tmp_path):
-  run = transfer.RunClasses(V1, "deepscores_v1")
-  other = transfer.open_set(config, tmp_path, run)
+  (other,) = transfer.open_sets(config, tmp_path, RUN)
   assert other.name == "muscima_pp-test"
   assert other.source.vocabulary == "muscima_v1"
   assert (tmp_path / "data" / "on" / "muscima_pp" / "v1.0").is_dir()
@@ -250,12 +254,32 @@ def test_the_set_is_built_and_opened_below_the_workdir(config, tmp_path):
   assert config.data.leave_out == ("brace",)  # the run's config is as it was
   (page, *_) = other.pages()
   assert {other.class_names[i] for i in page.truth.labels} == {"noteheadBlack"}
-  config.eval.on.eval_scale = 0.25
-  again = transfer.open_set(config, tmp_path, run)
-  assert again.data_cfg.eval_scale == 0.25
 
 
-# Caption: key of eval.on, value, what the line says.
+def test_several_sets_are_opened_in_their_order(config, tmp_path, repo_dir):
+  """Two splits of one set, and another set with settings of its own."""
+  config.eval.on[1].update(config.eval.on[0])
+  config.eval.on[1].split = "train"
+  config.eval.on = (
+    *config.eval.on,
+    default.other_set(
+      builder="deepscores",
+      manual_dir=str(repo_dir / "tfds_builders/deepscores/dummy_data"),
+      name="prints",
+      eval_scale=0.25,
+      max_pages=1,
+    ),
+  )
+  others = transfer.open_sets(config, tmp_path, RUN)
+  names = ["muscima_pp-test", "muscima_pp-train", "prints"]
+  assert [other.name for other in others] == names
+  assert [other.source.split for other in others] == ["test", "train", "test"]
+  assert [other.data_cfg.eval_scale for other in others] == [0.5, 0.5, 0.25]
+  assert [other.data_cfg.max_pages for other in others] == [0, 0, 1]
+  assert (tmp_path / "data" / "on" / "prints" / "deepscores").is_dir()
+
+
+# Caption: key of eval.on[1], value, what the line says.
 WRONG = {
   "no such builder": ("builder", "nothing", "data.builder: no builder"),
   "no such folder": ("manual_dir", "/nowhere", "/nowhere: no such folder"),
@@ -266,7 +290,7 @@ WRONG = {
 @pytest.mark.parametrize("caption", WRONG)
 def test_bad_input_names_the_section(config, tmp_path, caption):
   key, value, message = WRONG[caption]
-  config.eval.on[key] = value
-  run = transfer.RunClasses(V1, "deepscores_v1")
-  with pytest.raises(InputError, match=rf"^eval\.on: .*{message}"):
-    transfer.open_set(config, tmp_path, run)
+  config.eval.on = config.eval.on[::-1][1:]
+  config.eval.on[1][key] = value
+  with pytest.raises(InputError, match=rf"^eval\.on\[1\]: .*{message}"):
+    transfer.open_sets(config, tmp_path, RUN)

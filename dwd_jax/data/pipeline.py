@@ -5,7 +5,7 @@ worker processes, nor on how often the run was interrupted.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain
@@ -13,13 +13,13 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from dwd_jax.data import transforms
-from dwd_jax.data.sampling import CropSampler
 from dwd_jax.data.sources import PageSource
+from dwd_jax.data.train_crops import TrainCrops
 from dwd_jax.errors import InputError
 from dwd_jax.structs import Batch, PageBoxes, PageImage
 
 _ENDLESS = 1 << 40  # samples; grain datasets need a length
+_MAX_DEATHS = 3  # of worker processes, without a batch in between
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,61 +33,6 @@ class EvalPage:
 
   image: PageImage
   truth: PageBoxes
-
-
-class TrainCrops(grain.transforms.RandomMap):
-  """Page number -> one training crop with padded boxes."""
-
-  def __init__(self, source: PageSource, data_cfg):
-    """Args: `source` gives the pages; `data_cfg` is config.data."""
-    self._source = source
-    self._sampler = CropSampler(source.box_index(), data_cfg)
-    self._min_visible = float(data_cfg.min_visible)
-    self._max_boxes = int(data_cfg.max_boxes)
-    self._flip = bool(data_cfg.flip)
-    self._warned: set[int] = set()
-
-  def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draws a crop; `page` is where the shuffled epoch stands."""
-    page, window = self._sampler(int(page), rng)
-    page_hw = tuple(self._source.box_index().page_hw[page].tolist())
-    top, left, height, width = window.on_page(page_hw)
-    region = self._source.image_window(page, top, left, height, width)
-    image = transforms.fit(region, window, top, left)
-    labels, boxes = self._source.labels_and_boxes(page)
-    boxes, kept = transforms.visible_boxes(
-      window.to_output(boxes), window.out_hw, self._min_visible
-    )
-    boxes, labels = boxes[kept], labels[kept]
-    if self._flip and rng.random() < 0.5:
-      image, boxes = transforms.flip_horizontally(image, boxes)
-    if len(boxes) > self._max_boxes:
-      self._warn(page, len(boxes))
-      rows = transforms.nearest_to_centre(boxes, window.out_hw, self._max_boxes)
-      boxes, labels = boxes[rows], labels[rows]
-    return _arrays(image, boxes, labels, self._max_boxes)
-
-  def _warn(self, page: int, count: int) -> None:
-    if page in self._warned:  # once for each page
-      return
-    self._warned.add(page)
-    logging.warning(
-      "%s: a crop shows %d symbols, the %d nearest to its centre are kept;"
-      " raise data.max_boxes",
-      self._source.box_index().filenames[page],
-      count,
-      self._max_boxes,
-    )
-
-
-def _arrays(image, boxes, labels, count: int) -> dict[str, np.ndarray]:
-  padded, ids, mask = transforms.pad_boxes(boxes, labels, count)
-  return {
-    "image": image,
-    "boxes_yxyx": padded,
-    "labels": ids,
-    "box_mask": mask,
-  }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,22 +53,49 @@ class TrainLoader(grain.DatasetIterator):
   Call `close()` when done: worker processes end then.
   """
 
-  def __init__(self, dataset: grain.MapDataset, workers: int):
-    """Args: `dataset` gives batch n as element n; `workers` processes read."""
+  def __init__(
+    self,
+    dataset: grain.MapDataset,
+    workers: int,
+    make: Callable[..., Any] = Batch,
+  ):
+    """Batches of a dataset.
+
+    Args:
+      dataset: gives batch n as element n, sealed.
+      workers: processes that read; 0 = threads.
+      make: makes a batch of its arrays.
+    """
     super().__init__()
     self._dataset = dataset
     self._workers = workers
+    self._make = make
     self._step = 0
     self._inner: grain.DatasetIterator | None = None
 
-  def __next__(self) -> Batch:
+  def __next__(self) -> Any:
     """The next batch."""
-    inner = self._inner or self._start()
-    self._inner = inner
-    arrays = next(inner).arrays
+    arrays = self._arrays()
     self._step += 1
     # As bytes to the device, which makes them floats: a quarter of the traffic.
-    return Batch(**arrays | {"image": arrays["image"][..., None]})
+    return self._make(**arrays | {"image": arrays["image"][..., None]})
+
+  def _arrays(self) -> dict[str, np.ndarray]:
+    """The next arrays; where a worker process dies, others take its place."""
+    for _ in range(_MAX_DEATHS):
+      inner = self._inner or self._start()
+      self._inner = inner
+      try:
+        return next(inner).arrays
+      except RuntimeError as e:
+        if "terminated unexpectedly" not in str(e):  # grain has no type for it
+          raise
+        logging.warning("Batch %d: %s Starting anew.", self._step, e)
+        self.close()
+    raise InputError(
+      f"data.workers: worker processes died {_MAX_DEATHS} times at batch"
+      f" {self._step}, maybe for want of memory; use fewer of them"
+    )
 
   def _start(self) -> grain.DatasetIterator:
     # The state is kept here, as a number, and not in grain's iterator: that
@@ -186,28 +158,82 @@ def train_loader(
   Raises:
     InputError: a value of the config makes no sense, or no pages.
   """
+  check(source, data_cfg)
+  crops = shuffled_pages(source, seed).random_map(TrainCrops(source, data_cfg))
+  return loader(
+    crops,
+    int(data_cfg.workers),
+    batch_size=batch_size,
+    process_index=process_index,
+    process_count=process_count,
+  )
+
+
+def shuffled_pages(source: PageSource, seed: int) -> grain.MapDataset:
+  """Page numbers, every epoch in another order, without end.
+
+  Raises:
+    InputError: a seed out of range.
+  """
+  _check_seed(seed)
+  pages = grain.MapDataset.range(len(source)).seed(seed).shuffle()
+  return pages.repeat(_ENDLESS // len(source))
+
+
+def endless(seed: int) -> grain.MapDataset:
+  """The numbers 0, 1, ..., for crops that are drawn from everywhere.
+
+  Raises:
+    InputError: a seed out of range.
+  """
+  _check_seed(seed)
+  return grain.MapDataset.range(_ENDLESS).seed(seed)
+
+
+def _check_seed(seed: int) -> None:
+  if not 0 <= seed < 1 << 32:
+    raise InputError(f"seed: {seed} is not within 0..2**32 - 1")
+
+
+def loader(
+  crops: grain.MapDataset,
+  workers: int,
+  *,
+  batch_size: int,
+  make: Callable[..., Any] = Batch,
+  process_index: int | None = None,
+  process_count: int | None = None,
+) -> TrainLoader:
+  """Batches of crops; this process gets its share of each.
+
+  Args:
+    crops: endless; each a dict of arrays, with "image" uint8 [h, w] among them.
+    workers: processes that read; 0 = threads.
+    batch_size: crops of a step over all processes.
+    make: makes a batch of arrays by name.
+    process_index: which share this process gets; None = JAX's.
+    process_count: number of processes; None = JAX's.
+
+  Raises:
+    InputError: the processes cannot share the batch.
+  """
   index = jax.process_index() if process_index is None else process_index
   count = jax.process_count() if process_count is None else process_count
-  _check(source, data_cfg)
   if batch_size < 1 or batch_size % count:
     raise InputError(
       f"train.batch_size: {batch_size} is no positive multiple of the {count}"
       " processes; change it"
     )
-  if not 0 <= seed < 1 << 32:
-    raise InputError(f"seed: {seed} is not within 0..2**32 - 1")
-  crops = (
-    grain.MapDataset.range(len(source))
-    .seed(seed)
-    .shuffle()
-    .repeat(_ENDLESS // len(source))
-    .random_map(TrainCrops(source, data_cfg))
-  )
   share = crops[index::count].batch(batch_size // count).map(_Sealed)
-  return TrainLoader(share, int(data_cfg.workers))
+  return TrainLoader(share, workers, make)
 
 
-def _check(source: PageSource, data_cfg) -> None:
+def check(source: PageSource, data_cfg) -> None:
+  """Stops at values of `config.data` that make no sense.
+
+  Raises:
+    InputError: such a value, or no pages.
+  """
   if not len(source):
     raise InputError(f"{source.name}: split {source.split!r} has no pages")
   for key in ("rare_prob", "nonempty_prob", "min_visible", "rare_power"):
@@ -222,20 +248,29 @@ def _check(source: PageSource, data_cfg) -> None:
       raise InputError(f"data.{key}: {data_cfg[key]} is below {least}")
 
 
-def eval_pages(source: PageSource, data_cfg) -> Iterator[EvalPage]:
+def num_eval_pages(source: PageSource, data_cfg) -> int:
+  """Pages of a split that are evaluated: the first `max_pages`, 0 = all."""
+  return min(len(source), data_cfg.max_pages or len(source))
+
+
+def eval_pages(
+  source: PageSource, data_cfg, part: range | None = None
+) -> Iterator[EvalPage]:
   """Whole pages in the order of the records, read one ahead.
 
   Args:
     source: pages of the split.
     data_cfg: `config.data`.
+    part: numbers of the wanted pages; None = the first `max_pages` (0 = all).
 
   Returns:
-    Iterator over the first `max_pages` pages (0 = all).
+    Iterator over these pages.
   """
-  count = len(source)
-  if data_cfg.max_pages:
-    count = min(count, data_cfg.max_pages)
-  pages = grain.MapDataset.range(count).map(
+  if part is None:
+    part = range(num_eval_pages(source, data_cfg))
+  if not part:
+    return iter(())
+  pages = grain.MapDataset.range(part.start, part.stop).map(
     lambda i: _eval_page(source, int(i), float(data_cfg.eval_scale))
   )
   options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)

@@ -8,10 +8,7 @@ import pathlib
 import time
 from collections.abc import Sequence
 
-import jax
-from jax.experimental import multihost_utils
-
-from dwd_jax import files
+from dwd_jax import files, processes
 from dwd_jax.data import builders, records
 from dwd_jax.errors import InputError
 
@@ -50,11 +47,10 @@ def prepare(
   data_dir = data_dir.expanduser().absolute()
   if not data_cfg.builder:
     raise InputError("data.builder: not set; name a folder of tfds_builders/")
-  if jax.process_index() == 0:
+  if processes.is_first():
     with files.turn(data_dir / records.NAME):
       _prepare(data_cfg, workdir, data_dir, workers, beam_args)
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices("dwd_jax.data.prepare")
+  processes.wait_for_all("prepare")
   return data_dir
 
 
@@ -101,7 +97,10 @@ def _prepare(
 def _origin(data_cfg, workdir: pathlib.Path) -> dict:
   """What the records depend on; kept beside them."""
   engrave = {
-    k: v for k, v in sorted(data_cfg.engrave.items()) if k != "workers"
+    k: v
+    for k, v in sorted(data_cfg.engrave.items())
+    # Older records say nothing of pixel labels.
+    if k != "workers" and (k != "pixel_labels" or v)
   }
   manual_dir = data_cfg.manual_dir
   if not manual_dir and engrave["pages"] > 0:

@@ -1,17 +1,41 @@
 """Which page and which region a training crop shows."""
 
 import numpy as np
+from jaxtyping import Int
 
 from dwd_jax.data import transforms
 from dwd_jax.data.sources import BoxIndex
 
 
+class RareObjects:
+  """Draws objects by the rarity of their class.
+
+  A class is drawn with P ~ count ** (1 - rare_power), then one of its objects
+  (rare_power = 0: all objects are equally likely; 1: all classes are).
+  """
+
+  def __init__(self, labels: Int[np.ndarray, " n"], rare_power: float):
+    """Args: `labels` are the classes of all objects, 0 or more."""
+    self._by_class = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    self._class_stop = np.cumsum(counts)
+    weights = np.where(
+      counts > 0, np.maximum(counts, 1.0) ** (1 - rare_power), 0.0
+    )
+    self._class_cdf = np.cumsum(weights) / max(weights.sum(), 1e-30)
+
+  def __call__(self, rng: np.random.Generator) -> int:
+    """Row of the drawn object; there must be one."""
+    label = int(np.searchsorted(self._class_cdf, rng.random(), side="right"))
+    start = self._class_stop[label - 1] if label else 0
+    return int(self._by_class[rng.integers(start, self._class_stop[label])])
+
+
 class CropSampler:
   """Draws which page and which region a training crop shows.
 
-  With probability `rare_prob` a class is drawn with P ~ count ** (1 -
-  rare_power), then one of its objects in the whole split (rare_power = 0: all
-  objects are equally likely; 1: all classes are). Else the page is the one the
+  With probability `rare_prob` it shows an object of the whole split, drawn by
+  the rarity of its class (`RareObjects`). Else the page is the one the
   shuffled epoch gives, and with probability `nonempty_prob` the crop shows one
   of its objects; otherwise it lies anywhere.
   """
@@ -23,13 +47,7 @@ class CropSampler:
     self._scales = tuple(data_cfg.scales)
     self._rare_prob = float(data_cfg.rare_prob)
     self._nonempty_prob = float(data_cfg.nonempty_prob)
-    self._by_class = np.argsort(index.labels, kind="stable")
-    counts = np.bincount(index.labels)
-    self._class_stop = np.cumsum(counts)
-    weights = np.where(
-      counts > 0, np.maximum(counts, 1.0) ** (1 - data_cfg.rare_power), 0.0
-    )
-    self._class_cdf = np.cumsum(weights) / max(weights.sum(), 1e-30)
+    self._rare = RareObjects(index.labels, float(data_cfg.rare_power))
 
   def __call__(
     self, page: int, rng: np.random.Generator
@@ -37,7 +55,7 @@ class CropSampler:
     """Returns the page to use (`page`, or that of a rare object) and where."""
     row = None
     if rng.random() < self._rare_prob and len(self._index.labels):
-      row = self._rare_object(rng)
+      row = self._rare(rng)
       page = int(self._index.page[row])
     elif rng.random() < self._nonempty_prob:
       rows = self._index.of_page(page)
@@ -49,8 +67,3 @@ class CropSampler:
     return page, transforms.random_window(
       rng, (height, width), self._out_hw, scale, focus
     )
-
-  def _rare_object(self, rng: np.random.Generator) -> int:
-    label = int(np.searchsorted(self._class_cdf, rng.random(), side="right"))
-    start = self._class_stop[label - 1] if label else 0
-    return int(self._by_class[rng.integers(start, self._class_stop[label])])

@@ -106,6 +106,11 @@ class PageSource:
       raise builders.damaged(self._folder or self.name, f"record {i} is empty")
     return example
 
+  @property
+  def new_ids(self) -> np.ndarray:
+    """Class id of each of the records' own classes, int32; -1 = left out."""
+    return self._new_id
+
   def labels_and_boxes(self, i: int) -> tuple[np.ndarray, np.ndarray]:
     """(labels int32 [n], boxes_yxyx float32 [n, 4]) without decoding pixels."""
     index = self.box_index()

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, UInt8
 
 from dwd_jax.data import sources, vocabulary
 from dwd_jax.errors import InputError
@@ -18,6 +18,8 @@ class SymbolBank:
   Attributes:
     class_names: of that set.
     labels: class id of each symbol; -1 = that set has no such class.
+    boxes_yxyx: of each symbol, in pixels of its image.
+    image_hw: height and width of its image in pixels.
   """
 
   def __init__(
@@ -55,6 +57,8 @@ class SymbolBank:
     )
     self._source = source
     self.labels: Int[np.ndarray, " n"] = self._new_id[index.labels[first]]
+    self.boxes_yxyx: Float[np.ndarray, "n 4"] = index.boxes_yxyx[first]
+    self.image_hw: Int[np.ndarray, "n 2"] = index.page_hw
     if not np.any(self.labels >= 0):
       raise InputError(
         f"{source.name}: no symbol of a class such as {self.class_names[0]!r};"
@@ -72,6 +76,12 @@ class SymbolBank:
     """Number of symbols of each class."""
     known = self.labels[self.labels >= 0]
     return np.bincount(known, minlength=len(self.class_names))
+
+  def image_window(
+    self, i: int, top: int, left: int, height: int, width: int
+  ) -> UInt8[np.ndarray, "height width"]:
+    """Ink of a part of the image of symbol `i`; inside the image."""
+    return self._source.image_window(i, top, left, height, width)
 
   def __getitem__(self, i: int) -> Record:
     """Symbol `i`, whose class must be known: the first box is the symbol.

@@ -88,6 +88,17 @@ def read_pixels(
   return _pixels(data, filename, None)
 
 
+def read_pixels_window(
+  data: bytes, filename: str, top: int, left: int, height: int, width: int
+) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]:
+  """A part of what `read_pixels` gives; see `read_window`.
+
+  Raises:
+    InputError: damaged, or smaller than that.
+  """
+  return _pixels(data, filename, (left, top, width, height))
+
+
 def _ink(data: bytes, filename: str, area) -> UInt8[np.ndarray, "H W"]:
   pixels = _pixels(data, filename, area)
   if pixels.ndim != 2:

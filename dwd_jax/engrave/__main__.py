@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--height", type=int, default=1485, help="of a page, px")
   add("--staff-space", type=float, default=9.0, help="between lines, px")
   add("--jitter", type=float, default=0.05, help="of the staff space")
+  add("--pixel-labels", action="store_true", help="classes by pixel, too")
   add("--splits", default="", help="shares, as train=80,val=8,test=12")
   add("--weights", default="", help="NAME=VALUE,...; names below")
   return parser
@@ -91,6 +92,7 @@ def main(argv: list[str]) -> int:
       shares=_pairs("splits", flags.splits) or None,
       weights=_pairs("weights", flags.weights),
       input_folder=flags.input,
+      pixel_labels=flags.pixel_labels,
       progress=g.print_progress,
     )
   except (InputError, OSError) as e:

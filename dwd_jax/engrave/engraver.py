@@ -8,6 +8,7 @@ import verovio
 
 from dwd_jax.engrave import (
   labels,
+  pixel_labels,
   raster,
   verovio_svg,
   vocabulary,
@@ -44,6 +45,7 @@ class Task:
     jitter: relative range of the staff space.
     vocabulary: name of the classes.
     weights: changed rates and choices of the writer.
+    pixel_labels: draw the class of every pixel, too.
     index: number of the score; with the seed it decides all that is random.
     path: a music file; "" = a random score.
     stem: beginning of the page names.
@@ -57,6 +59,7 @@ class Task:
   jitter: float = 0.0
   vocabulary: str = "deepscores_v1"
   weights: dict[str, float] = dataclasses.field(default_factory=dict)
+  pixel_labels: bool = False
   index: int = 0
   path: str = ""
   stem: str = ""
@@ -64,12 +67,16 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class EngravedPage:
-  """A finished page: name without extension, files, objects per class."""
+  """A finished page: name without extension, files, objects per class.
+
+  `labels` is the PNG of the pixels' classes, b"" where none was asked for.
+  """
 
   name: str
   png: bytes
   xml: bytes
   counts: dict[str, int]
+  labels: bytes = b""
 
 
 def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
@@ -152,17 +159,24 @@ def _page(
   page = verovio_svg.read_page(svg, font)
   words = vocabulary.get(task.vocabulary)
   objects = labels.page_objects(page, words)
-  boxes = []
-  for label, (x0, y0, x1, y1), _ in objects:
+  boxes, shown = [], []
+  for item in objects:
+    label, (x0, y0, x1, y1), _ = item
     whole = (y1 - y0) * (x1 - x0) * px_per_unit**2
     x0, x1 = (min(max(x * px_per_unit, 0), task.width) for x in (x0, x1))
     y0, y1 = (min(max(y * px_per_unit, 0), task.height) for y in (y0, y1))
     # A symbol more than half outside of the page is not there.
     if (y1 - y0) * (x1 - x0) > 0.5 * whole:
       boxes.append((label, (y0, x0, y1, x1)))
+      shown.append(item)
   if not boxes:
     return None
   drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
   png = raster.to_png(raster.render(drawing))
-  xml = annotation_xml(f"{name}.png", (task.height, task.width), boxes)
-  return EngravedPage(name, png, xml, dict(Counter(b[0] for b in boxes)))
+  hw = (task.height, task.width)
+  xml = annotation_xml(f"{name}.png", hw, boxes)
+  pixels = b""
+  if task.pixel_labels:
+    pixels = pixel_labels.draw(page, shown, words.names, hw, px_per_unit)
+  counts = dict(Counter(b[0] for b in boxes))
+  return EngravedPage(name, png, xml, counts, pixels)

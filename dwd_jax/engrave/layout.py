@@ -1,6 +1,7 @@
 """The folder layout of DeepScores (2017), written in one go.
 
 images and boxes   segmentation_detection/{images_png,xml_annotations}/
+classes by pixel   segmentation_detection/pix_annotations_png/, if asked for
 splits             train_val_test/{train,val,test}.txt
 classes            DeepScores_classification/class_names.csv
 """
@@ -17,6 +18,7 @@ from dwd_jax.errors import InputError
 
 IMAGES = pathlib.PurePath("segmentation_detection", "images_png")
 ANNOTATIONS = pathlib.PurePath("segmentation_detection", "xml_annotations")
+PIXELS = pathlib.PurePath("segmentation_detection", "pix_annotations_png")
 SPLITS = pathlib.PurePath("train_val_test")
 CLASSES = pathlib.PurePath("DeepScores_classification", "class_names.csv")
 SUMMARY = pathlib.PurePath("engraved.json")
@@ -88,10 +90,19 @@ def new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
     raise
 
 
-def write_page(folder: pathlib.Path, name: str, png: bytes, xml: bytes) -> None:
-  """Writes image and annotation of one page."""
+def write_page(
+  folder: pathlib.Path,
+  name: str,
+  png: bytes,
+  xml: bytes,
+  labels: bytes = b"",
+) -> None:
+  """Writes image and annotation of one page, and its pixel labels if any."""
   (folder / IMAGES / f"{name}.png").write_bytes(png)
   (folder / ANNOTATIONS / f"{name}.xml").write_bytes(xml)
+  if labels:
+    (folder / PIXELS).mkdir(exist_ok=True)
+    (folder / PIXELS / f"{name}.png").write_bytes(labels)
 
 
 def write_lists(

@@ -39,16 +39,16 @@ def read_frame(stream: IO[bytes]) -> tuple[dict, list[bytes]] | None:
 def pack(pages: list[EngravedPage]) -> tuple[dict, list[bytes]]:
   """Pages as a frame."""
   meta = [{"name": p.name, "counts": p.counts} for p in pages]
-  blobs = [blob for p in pages for blob in (p.png, p.xml)]
+  blobs = [blob for p in pages for blob in (p.png, p.xml, p.labels)]
   return {"pages": meta}, blobs
 
 
 def unpack(header: dict, blobs: list[bytes]) -> list[EngravedPage]:
   """The pages of a frame."""
   return [
-    EngravedPage(meta["name"], png, xml, meta["counts"])
-    for meta, png, xml in zip(
-      header["pages"], blobs[0::2], blobs[1::2], strict=True
+    EngravedPage(meta["name"], png, xml, meta["counts"], labels)
+    for meta, png, xml, labels in zip(
+      header["pages"], blobs[0::3], blobs[1::3], blobs[2::3], strict=True
     )
   ]
 

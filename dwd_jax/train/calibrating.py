@@ -14,7 +14,7 @@ from dwd_jax.calibration import Calibration
 from dwd_jax.data import pipeline
 from dwd_jax.errors import InputError
 from dwd_jax.structs import PageBoxes
-from dwd_jax.train import evaluation
+from dwd_jax.train import evaluation, shares
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 
@@ -72,12 +72,16 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
   except InputError as e:
     _say(f"Scores are not calibrated: {e}")
     return
-  predicted = evaluate_lib.predict_all(
-    evaluation.bound_predict_fn(run, state),
-    pipeline.eval_pages(source, data),
-    run.settings.predict,
+  part = shares.part(pipeline.num_eval_pages(source, data))
+  predicted = shares.collect(
+    evaluate_lib.predict_all(
+      evaluation.bound_predict_fn(run, state),
+      pipeline.eval_pages(source, data, part),
+      run.settings.predict,
+    )
   )
-  make(predicted.truth, predicted.detections)
+  if jax.process_index() == 0:
+    make(predicted.truth, predicted.detections)
 
 
 def _make(

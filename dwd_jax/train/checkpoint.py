@@ -1,53 +1,27 @@
 """Checkpoints with orbax: state, input iterator and what the network is."""
 
+import contextlib
 import dataclasses
+import errno
+import os
 import pathlib
+import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
+from dwd_jax import files, processes
 from dwd_jax.errors import InputError
 from dwd_jax.train import checksums
+from dwd_jax.train.card import CARD_KEYS, ModelCard
 from dwd_jax.train.state import TrainState
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelCard:
-  """What a checkpoint must agree on with the run that reads it.
-
-  Attributes:
-    class_names: C names, in the order of the class head.
-    group_of_class: energy group of each class.
-    model: fields of `ModelConfig`.
-    training: what shapes the rest of the state: name of the optimizer, window
-      of the running means.
-  """
-
-  class_names: tuple[str, ...]
-  group_of_class: tuple[int, ...]
-  model: dict[str, Any]
-  training: dict[str, Any]
-
-  def to_json(self) -> dict[str, Any]:
-    """Plain lists and dicts."""
-    return {
-      "class_names": list(self.class_names),
-      "group_of_class": [int(group) for group in self.group_of_class],
-      "model": dict(self.model),
-      "training": dict(self.training),
-    }
 
 
 class DamagedError(InputError):
   """A checkpoint that cannot be read."""
-
-
-_CARD_KEYS = ("class_names", "group_of_class", "model")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,16 +107,17 @@ class Checkpoints:
     if score is not None:
       self._scores[step] = float(score)
     scores = {str(key): value for key, value in self._scores.items()}
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state),
-        data=ocp.args.JsonSave(data),
-        card=ocp.args.JsonSave(card.to_json()),
-        progress=ocp.args.JsonSave((progress or {}) | {"scores": scores}),
-      ),
-    )
     self._unsealed.append(step)
+    with self._writing():
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          data=ocp.args.JsonSave(data),
+          card=ocp.args.JsonSave(card.to_json()),
+          progress=ocp.args.JsonSave((progress or {}) | {"scores": scores}),
+        ),
+      )
     if jax.default_backend() == "cpu":
       self.wait()
 
@@ -157,13 +132,14 @@ class Checkpoints:
       target.parent.mkdir(exist_ok=True)
       shutil.rmtree(target, ignore_errors=True)
       self.folder(step).rename(target)
+    processes.wait_for_all("damaged")
     self._manager.reload()
     return target
 
   def card(self, step: int) -> dict[str, Any]:
     """What the network of a checkpoint is, see `ModelCard.to_json`."""
     card = self._read(step, card=ocp.args.JsonRestore()).card
-    if not isinstance(card, dict) or not set(card) >= set(_CARD_KEYS):
+    if not isinstance(card, dict) or not set(card) >= set(CARD_KEYS):
       raise self._unreadable(step, "its card lacks a key")
     return card
 
@@ -203,13 +179,11 @@ class Checkpoints:
 
   def _check_files(self, step: int) -> None:
     """Stops where a file is not as it was written; in all processes alike."""
-    wrong = None
-    if jax.process_index() == 0:
-      wrong = checksums.first_wrong(self.folder(step))
-    if jax.process_count() > 1:
-      found = multihost_utils.broadcast_one_to_all(np.array(wrong is None))
-      wrong = wrong if found else wrong or "a file"
-    if wrong is not None:
+    wrong = ""
+    if processes.is_first():
+      wrong = checksums.first_wrong(self.folder(step)) or ""
+    wrong = processes.from_first("checksums", wrong)
+    if wrong:
       raise self._unreadable(step, f"{wrong} is not as it was written")
 
   def _read(self, step: int, **items: Any) -> Any:
@@ -232,29 +206,40 @@ class Checkpoints:
 
   def _check(self, step: int, card: ModelCard) -> None:
     """Stops with one line where the networks differ."""
-    saved, wanted = self.card(step), card.to_json()
-    where = f"{self.folder(step)}: checkpoint of another"
-    remedy = "use another --workdir, or the config the checkpoint was made with"
-    for part in ("model", "training"):
-      # The first checkpoints said nothing of the training.
-      there = saved.get(part, wanted[part])
-      for key in sorted(set(there) | set(wanted[part])):
-        had, want = there.get(key), wanted[part].get(key)
-        if had != want:
-          raise InputError(
-            f"{where} {part}: {key} is {had} there and {want} here; {remedy}"
-          )
-    for key in ("class_names", "group_of_class"):
-      if saved[key] != wanted[key]:
-        raise InputError(f"{where} model: its {key} differ; {remedy}")
+    difference = card.difference(self.card(step))
+    if difference:
+      raise InputError(
+        f"{self.folder(step)}: checkpoint of another {difference}; use another"
+        " --workdir, or the config the checkpoint was made with"
+      )
 
   def wait(self) -> None:
     """Waits until everything is written, and notes what was."""
-    self._manager.wait_until_finished()
-    for step in self._unsealed:
-      if jax.process_index() == 0 and self.folder(step).is_dir():
-        checksums.write(self.folder(step))
+    with self._writing():
+      self._manager.wait_until_finished()
+      for step in self._unsealed:
+        if jax.process_index() == 0 and self.folder(step).is_dir():
+          checksums.write(self.folder(step))
     self._unsealed.clear()
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    """Tells a disk that takes nothing more from a fault of the program."""
+    try:
+      yield
+    except (ValueError, OSError) as e:
+      code = getattr(e, "errno", None)
+      found = re.search(r"os_error_code='(\d+)'", str(e))  # of tensorstore
+      code = int(found[1]) if found else code
+      if code not in (*files.UNWRITABLE, errno.EACCES, errno.EPERM):
+        raise
+      step, self._unsealed = self._unsealed[-1:], []
+      _remove_rests(self._folder)
+      raise InputError(
+        f"{self._folder}: cannot save step {step[0] if step else ''}:"
+        f" {os.strerror(code)}; the checkpoints before it are whole: make room"
+        " there and start the same command again"
+      ) from None
 
   def close(self) -> None:
     """Waits until everything is written."""

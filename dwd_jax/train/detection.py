@@ -2,17 +2,20 @@
 
 import functools
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
 import jax
+import numpy as np
 from clu import parameter_overview
 
+from dwd_jax import transfer
 from dwd_jax.data import pipeline
 from dwd_jax.structs import Batch
-from dwd_jax.train import evaluation, pictures
+from dwd_jax.train import evaluation, pictures, shares
 from dwd_jax.train import setup as setup_lib
+from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
 from dwd_jax.train.state import TrainState
 from dwd_jax.train.step import eval_step, train_step
@@ -24,12 +27,15 @@ _VALIDATION_SEED = 1  # crops of validations; any number
 def make_task(
   run: setup_lib.Run,
   initial: Callable[[TrainState], TrainState] | None = None,
+  others: Sequence[transfer.OtherSet] = (),
 ) -> Task:
   """What `loop.train` trains for a run.
 
   Args:
     run: see `setup.setup`.
     initial: see `Task.initial`.
+    others: data sets that are judged on during the training, too; checkpoints
+      are compared by the run's own pages alone.
   """
   config: Any = run.config
   model, cfg = run.model, run.step_config
@@ -47,10 +53,10 @@ def make_task(
     ),
     initial=initial,
     announce=functools.partial(_announce, run),
-    evaluate=functools.partial(_evaluate, run),
+    evaluate=functools.partial(_evaluate, run, others),
     eval_step=functools.partial(eval_step, model=model, cfg=cfg),
     validation=functools.partial(_validation, run),
-    pictures=functools.partial(pictures.of_batch, model, cfg.targets),
+    pictures=functools.partial(_pictures, run),
   )
 
 
@@ -76,16 +82,28 @@ def _validation(run: setup_lib.Run) -> Iterable[Batch]:
 
 
 def _evaluate(
-  run: setup_lib.Run, state: TrainState, logs: Logs
+  run: setup_lib.Run,
+  others: Sequence[transfer.OtherSet],
+  state: TrainState,
+  logs: Logs,
 ) -> float | None:
-  result = evaluation.evaluate(run, state, run.config.data.eval_split, logs)
-  return result.metrics["mAP"]
+  results = evaluation.evaluate_all(run, state, others, logs)
+  return results[run.config.data.eval_split].metrics["mAP"]
+
+
+def _pictures(
+  run: setup_lib.Run, state: TrainState, batch: Batch
+) -> dict[str, np.ndarray]:
+  variables = shares.on_local_device(state_lib.eval_variables(state), run.mesh)
+  return pictures.of_batch(run.model, run.step_config.targets, variables, batch)
 
 
 def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
   table = io.StringIO()
   with redirect_stdout(table):
-    overview = parameter_overview.get_parameter_overview(state.params)
+    overview = parameter_overview.get_parameter_overview(
+      shares.on_local_device(state.params, run.mesh)
+    )
   logs.say(overview.splitlines()[-1] if overview else "")
   logs.say(setup_lib.describe_groups(run))
   evaluation.say_unmapped(run.source(run.config.data.train_split))

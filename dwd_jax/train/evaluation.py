@@ -1,15 +1,19 @@
-"""A run's state -> scores on its own splits and on another data set."""
+"""A run's state -> scores on its own splits and on other data sets."""
 
 import functools
+import json
+import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
 from dwd_jax import evaluate as evaluate_lib
-from dwd_jax import predict, transfer
+from dwd_jax import predict, processes, transfer
 from dwd_jax.calibration import Calibration
 from dwd_jax.data import pipeline, sources, vocabulary
 from dwd_jax.errors import InputError
+from dwd_jax.train import curves, shares
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
@@ -23,6 +27,72 @@ def say_unmapped(source: sources.PageSource) -> None:
       source.split, source.unmapped_boxes, kept
     )
     print(line, flush=True)
+
+
+def evaluate_all(
+  run: setup_lib.Run,
+  state: state_lib.TrainState,
+  others: Sequence[transfer.OtherSet] = (),
+  logs: Logs | None = None,
+  splits: Sequence[str] = (),
+  calibration: Calibration | evaluate_lib.MakeCalibration | None = None,
+) -> dict[str, evaluate_lib.EvalResult]:
+  """Evaluates a state on the run's own pages, then on other data sets.
+
+  Args:
+    run: the run.
+    state: its parameters are used.
+    others: the sets, see `transfer.open_sets`.
+    logs: gets scores and pictures for TensorBoard, and a line for each set.
+    splits: of the run's records; none: `data.eval_split`.
+    calibration: see `calibrating.for_checkpoint`. Where it is a function, the
+      first split makes it, and all others use it. None: scores stay raw.
+
+  Returns:
+    {name: result}. W/eval/NAME.json and the other files are written, and
+    W/eval/curves.jsonl gets a line for each.
+  """
+  results = {}
+  for split in dict.fromkeys(splits or (run.config.data.eval_split,)):
+    results[split] = evaluate(run, state, split, logs, calibration)
+    _note(run, split, results[split], logs)
+    calibration = results[split].calibration
+  assert not callable(calibration)  # made by then
+  for other in others:
+    result = evaluate_on(run, state, other, logs, calibration)
+    results[other.name] = result
+    _note(run, other.name, result, logs)
+  return results
+
+
+def _note(run, name: str, result, logs: Logs | None) -> None:
+  """A point of the curves, a line for people."""
+  if jax.process_index() == 0:
+    curves.append(run.workdir / "eval" / curves.NAME, name, result.metrics)
+  if logs is not None:
+    logs.say(summary(result.metrics, run.workdir, name))
+
+
+def summary(metrics: dict, workdir: pathlib.Path, name: str) -> str:
+  """The scores of an evaluation in one line."""
+
+  def number(value):
+    return "-" if value is None else f"{value:.3f}"
+
+  at_threshold = ""
+  if metrics["calibrated"]:
+    at_threshold = (
+      f"; from score {metrics['threshold']:.3f} on precision"
+      f" {number(metrics['precision'])}, recall {number(metrics['recall'])}"
+    )
+  return (
+    f"{name}: mAP {number(metrics['mAP'])}, mAP_50 {number(metrics['mAP_50'])}"
+    f" (classes with {metrics['min_objects']} objects or more:"
+    f" {number(metrics['mAP_50_min10'])}), {metrics['num_objects']} objects,"
+    f" {metrics['num_detections']} detections on {metrics['num_pages']} pages"
+    f"{at_threshold};"
+    f" {workdir / 'eval' / name}.json"
+  )
 
 
 def evaluate(
@@ -42,12 +112,17 @@ def evaluate(
     calibration: see `calibrating.for_checkpoint`; None: scores stay raw.
 
   Returns:
-    The result; W/eval/<split>.json and the other files are written.
+    The result; W/eval/<split>.json and the other files are written. To be
+    called in all processes: each predicts a part of the pages, all get the
+    scores, and process 0 the pictures and the calibration.
   """
   source = run.source(split)
   say_unmapped(source)
-  pages = pipeline.eval_pages(source, run.config.data)
-  return _evaluate(run, state, source, pages, logs, calibration)
+  part = shares.part(
+    pipeline.num_eval_pages(source, run.config.data), run.config.eval.overlays
+  )
+  pages = pipeline.eval_pages(source, run.config.data, part)
+  return _evaluate(run, state, source, pages, part, logs, calibration)
 
 
 def evaluate_on(
@@ -62,39 +137,55 @@ def evaluate_on(
   Args:
     run: the run.
     state: its parameters are used.
-    other: the set, see `transfer.open_set`.
+    other: the set, see `transfer.open_sets`.
     logs: gets scores and pictures for TensorBoard.
     calibration: of the run, made on its own pages; None: scores stay raw.
 
   Returns:
-    The result; W/eval/<builder>-<split>.json and others are written.
+    The result; W/eval/NAME.json and others are written, NAME being that of
+    the set.
   """
-  if jax.process_index() == 0:
-    print(other.describe(), flush=True)
-  pages = other.pages()
-  return _evaluate(run, state, other.source, pages, logs, calibration, other)
+  part = shares.part(
+    pipeline.num_eval_pages(other.source, other.data_cfg),
+    run.config.eval.overlays,
+  )
+  pages = other.pages(part)
+  return _evaluate(
+    *(run, state, other.source, pages, part, logs, calibration, other)
+  )
 
 
 def _evaluate(
-  run, state, source, pages, logs, calibration, other=None
+  run, state, source, pages, part, logs, calibration, other=None
 ) -> evaluate_lib.EvalResult:
   config = run.config
+  data = other.data_cfg if other else config.data
+  predict_fn = bound_predict_fn(run, state)
+  if not processes.is_first():
+    shares.collect(
+      evaluate_lib.predict_all(predict_fn, pages, run.settings.predict)
+    )
+    metrics = json.loads(processes.from_first("scores", ""))
+    return evaluate_lib.EvalResult(metrics, {}, None)
   result = evaluate_lib.evaluate(
-    bound_predict_fn(run, state),
+    predict_fn,
     pages,
     other.class_names if other else run.class_names,
     run.settings.predict,
     out_dir=run.workdir / "eval",
-    dataset=(other.data_cfg if other else config.data).builder,
+    dataset=data.builder,
     split=source.split,
     protocol=config.eval.protocol,
     checkpoint_step=int(state.step),
     min_score=config.eval.min_score,
     overlays=config.eval.overlays,
-    num_pages=_num_pages(run, source),
+    num_pages=len(part),
     other=other,
     calibration=calibration,
+    collect=shares.collect,
   )
+  # Whoever goes by the scores does the same in all processes.
+  processes.from_first("scores", json.dumps(result.metrics))
   if logs is not None:
     name = other.name if other else source.split
     logs.evaluation(int(state.step), name, result.metrics, result.pictures)
@@ -110,14 +201,8 @@ def bound_predict_fn(
     run.settings.decode,
     np.asarray(run.group_of_class, np.int32),
   )
-  variables = jax.device_put(
-    state_lib.eval_variables(state), jax.local_devices()[0]
-  )
+  variables = shares.on_local_device(state_lib.eval_variables(state), run.mesh)
   return functools.partial(predict_fn, variables)
-
-
-def _num_pages(run, source) -> int:
-  return min(len(source), run.config.data.max_pages or len(source))
 
 
 def restore(run: setup_lib.Run) -> state_lib.TrainState:

@@ -11,8 +11,6 @@ import numpy as np
 from dwd_jax import targets as targets_lib
 from dwd_jax.models import dwd
 from dwd_jax.structs import Batch
-from dwd_jax.train import state as state_lib
-from dwd_jax.train.state import TrainState
 from dwd_jax.train.step import network_input
 
 _CROPS = 2  # one below the other
@@ -38,7 +36,7 @@ def _energies(variables, batch: Batch, *, model, cfg):
 def of_batch(
   model: dwd.DWDNet,
   cfg: targets_lib.TargetConfig,
-  state: TrainState,
+  variables: Any,
   batch: Batch,
 ) -> dict[str, np.ndarray]:
   """The first crops of a batch, each with its boxes and energies.
@@ -46,7 +44,7 @@ def of_batch(
   Args:
     model: the network.
     cfg: how boxes become maps.
-    state: its parameters are used.
+    variables: of the network, on a device of this process.
     batch: on the host.
 
   Returns:
@@ -54,7 +52,6 @@ def of_batch(
     target energy (all groups in one), the predicted energy.
   """
   batch = jax.tree.map(lambda x: x[:_CROPS], batch)
-  variables: Any = jax.device_get(state_lib.eval_variables(state))
   wanted, found = _energies(variables, batch, model=model, cfg=cfg)
   rows = []
   for i in range(len(batch.image)):

@@ -20,6 +20,7 @@ class Progress:
   def __init__(self, stages: tuple[Stage, ...]):
     """Args: `stages` as planned."""
     self._stages = list(stages)
+    self._planned = [stage.steps for stage in stages]
     self._lowest: float | None = None
     self._since = 0
 
@@ -66,6 +67,7 @@ class Progress:
     """What `restore` takes."""
     return {
       "stage_steps": [stage.steps for stage in self._stages],
+      "planned": self._planned,
       "lowest": self._lowest,
       "since": self._since,
     }
@@ -73,17 +75,19 @@ class Progress:
   def restore(self, saved: Mapping[str, Any], done: int) -> None:
     """Continues after `done` steps of a run.
 
-    Stages that ended early keep their length; the plan counts for the others.
+    Stages that are over keep their length; the plan counts for the others, and
+    for the last one if it did not end early: a finished run can get more steps.
 
     Args:
       saved: of `to_json`.
       done: steps done.
     """
     first = 0
-    for i, steps in enumerate(
-      saved.get("stage_steps", ())[: len(self._stages)]
-    ):
-      if first + steps > done:
+    had = saved.get("stage_steps", ())
+    planned = saved.get("planned", had)
+    for i, steps in enumerate(had[: len(self._stages)]):
+      last = i == len(self._stages) - 1
+      if first + steps > done or (last and steps == planned[i]):
         break
       self._stages[i] = dataclasses.replace(self._stages[i], steps=steps)
       first += steps

@@ -29,6 +29,7 @@ _FREE = (
   "eval",
   "pretraining",  # done when there is a checkpoint
   "train.accept_changes",
+  "train.compilation_cache",
   "train.log_every",
   "train.checkpoint_every",
   "train.keep_checkpoints",

@@ -156,7 +156,7 @@ def make_workdir(workdir: pathlib.Path) -> None:
   """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    probe = workdir / ".writable"
+    probe = workdir / f".writable-{jax.process_index()}"
     probe.touch()
     probe.unlink()
   except OSError as e:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -15,16 +15,14 @@ PLACEMENTS = ("fsdp", "replicate")
 # The other arrays of a state: counters and the history of the losses.
 _OF_THE_STATE = r"^(step|skipped|loss_history|opt_state/.*count)$"
 
-Rules = Sequence[tuple[str, str]]
+Rules: TypeAlias = Sequence[tuple[str, str]]
 RULES: Rules = (
   (r"(^|/)kernel$", "fsdp"),
   (r"(^|/)(bias|scale|mean|var)$", "replicate"),
 )
 
 
-def make_mesh(
-  fsdp: int = 1, devices: Sequence[jax.Device] | None = None
-) -> Mesh:
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
   """Devices as a mesh with the axes `data` and `fsdp`.
 
   Args:

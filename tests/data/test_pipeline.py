@@ -1,6 +1,7 @@
 """The loader: same batches whatever the workers, pages with their truth."""
 
 import logging
+import multiprocessing
 
 import grain
 import numpy as np
@@ -95,6 +96,50 @@ def test_worker_processes_change_nothing(
   # Going back discards what the workers have prepared.
   loader.set_state({"step": 2})
   assert _equal(next(loader), eight[2])
+  loader.close()
+
+
+def _kill_a_worker():
+  worker = next(
+    p for p in multiprocessing.active_children() if "grain" in p.name
+  )
+  worker.kill()
+  worker.join()
+
+
+def test_a_worker_that_dies_costs_no_batch(train_source, data_cfg, eight):
+  data_cfg.workers = 1
+  loader = _loader(train_source, data_cfg)
+  batches = [next(loader) for _ in range(2)]
+  _kill_a_worker()
+  batches += [next(loader) for _ in range(4)]
+  loader.close()
+  assert all(_equal(a, b) for a, b in zip(batches, eight[:6], strict=True))
+
+
+def test_workers_that_die_again_and_again_end_with_one_line(
+  train_source, data_cfg, monkeypatch
+):
+  data_cfg.workers = 1
+  loader = _loader(train_source, data_cfg)
+  start, starts = loader._start, []
+
+  class Doomed:
+    def __init__(self):
+      self._inner = start()
+      starts.append(self._inner)
+      self.close = self._inner.close
+
+    def __next__(self):
+      next(self._inner)  # the processes start with the first batch
+      _kill_a_worker()
+      while True:  # some batches may be ready
+        next(self._inner)
+
+  monkeypatch.setattr(loader, "_start", Doomed)
+  with pytest.raises(InputError, match=r"data\.workers: .* died 3 times at"):
+    next(loader)
+  assert len(starts) == 3
   loader.close()
 
 

@@ -47,9 +47,9 @@ def _shown(window, page) -> np.ndarray:
 def test_rare_classes_are_drawn_by_their_tempered_counts(
   power, expected, caption
 ):
-  sampler = sampling.CropSampler(_INDEX, _cfg(rare_power=power))
+  draw = sampling.RareObjects(_LABELS, power)
   rng = np.random.default_rng(0)
-  rows = np.array([sampler._rare_object(rng) for _ in range(4000)])
+  rows = np.array([draw(rng) for _ in range(4000)])
   share = np.mean(_LABELS[rows] == 2)
   assert abs(share - expected) < 0.025, caption
   # Within a class every object is drawn alike: 4 objects, a quarter each.

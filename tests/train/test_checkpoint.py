@@ -1,7 +1,11 @@
 """Checkpoints: what is kept, what comes back, what is refused."""
 
 import json
+import os
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -221,6 +225,46 @@ def test_damaged_checkpoints_are_named(open_run, tmp_path, caption):
   ) as e:
     open_run().restore(1, SHAPES, CARD)
   assert "\n" not in str(e.value)
+
+
+# The size of files is limited: a write then fails as on a full disk.
+_FULL_DISK = """
+import resource, signal
+import test_checkpoint as t
+from dwd_jax.errors import InputError
+from dwd_jax.train.checkpoint import Checkpoints
+checkpoints = Checkpoints(%r)
+t._save(checkpoints, 1)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+try:
+  t._save(checkpoints, 2)
+except InputError as e:
+  resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  print(e)
+t._save(checkpoints, 3)
+print(checkpoints.all_steps())
+"""
+
+
+def test_a_full_disk_costs_the_step_and_nothing_else(tmp_path, repo_dir):
+  here = str(pathlib.Path(__file__).parent)
+  folder = tmp_path / "checkpoints"
+  done = subprocess.run(
+    [sys.executable, "-c", _FULL_DISK % str(folder)],
+    cwd=repo_dir,
+    env={**os.environ, "PYTHONPATH": os.pathsep.join([str(repo_dir), here])},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  line, steps = done.stdout.splitlines()
+  assert line.startswith(f"{folder}: cannot save step 2: File too large; the")
+  assert "start the same command again" in line
+  assert steps == "[3, 1]"
+  assert sorted(p.name for p in folder.iterdir()) == ["1", "3"]
 
 
 def test_a_checkpoint_without_checksums_is_read(open_run, tmp_path):

@@ -1,9 +1,58 @@
-"""A finished run judged on another data set, by the program itself."""
+"""Runs judged on other data sets, by the program itself."""
 
 import json
 import shutil
 
 import run_helpers
+
+
+def _curves(workdir):
+  """{(name, step): mAP}, in the order of the file."""
+  lines = (workdir / "eval" / "curves.jsonl").read_text().splitlines()
+  points = [json.loads(line) for line in lines]
+  return {(p["name"], p["step"]): p["mAP"] for p in points}
+
+
+def test_other_sets_are_watched_during_the_training(
+  smoke_run, tmp_path, repo_dir
+):
+  """Trained on generated pages, watched on made-up ones of two other sets."""
+  builders = repo_dir / "tfds_builders"
+  shutil.copytree(smoke_run / "checkpoints" / "8", tmp_path / "checkpoints/8")
+  shutil.copytree(
+    smoke_run / "compilation_cache", tmp_path / "compilation_cache"
+  )
+  done = run_helpers.run(
+    tmp_path,
+    f"--config.data.data_dir={smoke_run / 'data'}",
+    "--config.data.test_split=",
+    "--config.data.max_pages=1",
+    "--config.train.eval_every=9",
+    "--config.eval.on_during_training=True",
+    "--config.eval.on[0].builder=muscima_pp",
+    "--config.eval.on[0].builder_config=v1.0",
+    f"--config.eval.on[0].manual_dir={builders / 'muscima_pp/dummy_data'}",
+    "--config.eval.on[2].builder=deepscores",
+    f"--config.eval.on[2].manual_dir={builders / 'deepscores/dummy_data'}",
+    "--config.eval.on[2].name=prints",
+    "--config.eval.on[2].eval_scale=0.1",
+  )
+  assert done.returncode == 0, done.stderr
+  names = ["val", "muscima_pp-test", "prints"]
+  # The test split is not looked at.
+  assert sorted(p.stem for p in (tmp_path / "eval").glob("*.json")) == sorted(
+    [*names, "predictions"]
+  )
+  curves = _curves(tmp_path)
+  assert list(curves) == [(name, step) for step in (9, 11) for name in names]
+  for name in names:
+    scores = json.loads((tmp_path / "eval" / f"{name}.json").read_text())
+    assert scores["checkpoint_step"] == 11
+    assert scores["mAP"] == curves[name, 11]
+    assert done.stdout.count(f"\n{name}: mAP ") == 2
+  board = b"".join(p.read_bytes() for p in (tmp_path / "tensorboard").iterdir())
+  for name in names:
+    assert board.count(f"{name}/mAP".encode()) >= 2
 
 
 def test_a_run_is_judged_on_another_data_set(smoke_run, tmp_path, repo_dir):
@@ -17,9 +66,9 @@ def test_a_run_is_judged_on_another_data_set(smoke_run, tmp_path, repo_dir):
     f"--config.data.data_dir={smoke_run / 'data'}",
     "--config.data.test_split=val",
     "--config.data.max_pages=1",
-    "--config.eval.on.builder=muscima_pp",
-    "--config.eval.on.builder_config=v1.0",
-    f"--config.eval.on.manual_dir={pages}",
+    "--config.eval.on[0].builder=muscima_pp",
+    "--config.eval.on[0].builder_config=v1.0",
+    f"--config.eval.on[0].manual_dir={pages}",
   )
   assert done.returncode == 0, done.stderr
   assert "muscima_pp-test: 48 classes in common" in done.stdout

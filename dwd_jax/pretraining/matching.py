@@ -1,0 +1,178 @@
+"""Parameters of one network as the start of another, by name and shape."""
+
+import collections
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+_CLASS_HEAD = "class_head"  # its last axis is the classes
+_LISTED = 12  # modules of a group in a printed report
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassNames:
+  """Names of the classes on both sides, in the order of the class heads."""
+
+  own: tuple[str, ...]
+  given: tuple[str, ...]
+
+  def rows(self) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the classes that both have, (own [n], given [n])."""
+    index = {name: i for i, name in enumerate(self.given)}
+    pairs = [(i, index[n]) for i, n in enumerate(self.own) if n in index]
+    both = np.array(pairs, np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What became of every array; names such as "params/backbone/stem/kernel".
+
+  Attributes:
+    loaded: taken as they are.
+    partly: rows of some classes were taken.
+    kept: not among the given, or of another shape: as they were initialised.
+    ignored: given, but not used.
+    classes: (classes whose rows were taken, classes); None = no class head was
+      matched by names.
+    numbers: (parameters loaded, parameters); batch statistics not counted.
+  """
+
+  loaded: tuple[str, ...]
+  partly: tuple[str, ...]
+  kept: tuple[str, ...]
+  ignored: tuple[str, ...]
+  classes: tuple[int, int] | None
+  numbers: tuple[int, int]
+
+  def lines(self) -> list[str]:
+    """For the terminal: counts, and the names in groups."""
+    found = [f"{self.numbers[0]:,} of {self.numbers[1]:,} parameters loaded"]
+    for text, names in (
+      ("loaded", self.loaded),
+      ("loaded for some classes", self.partly),
+      ("initialised anew", self.kept),
+      ("ignored", self.ignored),
+    ):
+      if names:
+        found.append(f"  {text}: {len(names)} arrays ({_grouped(names)})")
+    if self.classes is not None:
+      found.append(
+        f"  class head: {self.classes[0]} of {self.classes[1]} classes by name"
+      )
+    return found
+
+
+def _grouped(names: Sequence[str]) -> str:
+  """ "backbone/stage1 26, class_head 2": modules with their arrays' number."""
+  counts: collections.Counter[str] = collections.Counter()
+  for name in names:
+    _, *modules, _ = name.split("/")
+    group = "/".join(modules[:2] if modules[0] == "backbone" else modules[:1])
+    counts[re.sub(r"(_block\d+|(?<=stem)_bn)$", "", group)] += 1
+  shown = [f"{group} {count}" for group, count in counts.items()]
+  more = len(shown) - _LISTED
+  if more > 0:
+    shown[_LISTED:] = [f"{more} more modules"]
+  return ", ".join(shown)
+
+
+def _flat(tree: Any) -> dict[str, np.ndarray]:
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {"/".join(str(p.key) for p in path): leaf for path, leaf in leaves}
+
+
+def match(
+  own: Any, given: Any, classes: ClassNames | None = None
+) -> tuple[Any, Report]:
+  """Takes over what fits; a pure function.
+
+  Args:
+    own: {"params": .., "batch_stats": ..} as initialised.
+    given: such a tree of another network.
+    classes: of the two class heads; None = the same classes in the same order.
+      Where they differ, the head's rows of classes that both have are taken, if
+      its input is as wide; the others stay as they are.
+
+  Returns:
+    The tree of `own` with the values of `given`, and what was done. An array is
+    taken if its name and its shape are the same, in the type of the own one.
+  """
+  theirs = _flat(given)
+  renamed = classes is not None and classes.own != classes.given
+  rows = total = None
+  if classes is not None and renamed and _same_input(own, given, classes):
+    rows, total = classes.rows(), len(classes.own)
+  done: dict[str, list[str]] = collections.defaultdict(list)
+  taken = [0, 0]
+
+  def leaf(path, mine):
+    name = "/".join(str(p.key) for p in path)
+    size = int(np.prod(mine.shape)) if name.startswith("params/") else 0
+    taken[1] += size
+    value = theirs.get(name)
+    head = renamed and any(part.key == _CLASS_HEAD for part in path)
+    if head and rows is not None and value is not None:
+      of_own, of_given = rows
+      whole = len(of_own) == total
+      done["loaded" if whole else "partly" if len(of_own) else "kept"] += [name]
+      taken[0] += size * len(of_own) // mine.shape[-1]
+      made = np.array(mine)
+      made[..., of_own] = np.asarray(value)[..., of_given]
+      return made
+    if head or value is None or value.shape != mine.shape:
+      done["kept"].append(name)
+      return mine
+    done["loaded"].append(name)
+    taken[0] += size
+    return np.asarray(value, mine.dtype)
+
+  merged = jax.tree_util.tree_map_with_path(leaf, own)
+  used = {*done["loaded"], *done["partly"]}
+  report = Report(
+    loaded=tuple(done["loaded"]),
+    partly=tuple(done["partly"]),
+    kept=tuple(done["kept"]),
+    ignored=tuple(name for name in theirs if name not in used),
+    classes=None if rows is None else (len(rows[0]), total or 0),
+    numbers=(taken[0], taken[1]),
+  )
+  return merged, report
+
+
+def _same_input(own: Any, given: Any, classes: ClassNames) -> bool:
+  """Whether the class heads see features of the same width."""
+  mine, theirs = (
+    tree["params"].get(_CLASS_HEAD, {}).get("kernel") for tree in (own, given)
+  )
+  if mine is None or theirs is None:
+    return False
+  widths = mine.shape[0], len(classes.own), len(classes.given)
+  return widths == (theirs.shape[0], mine.shape[1], theirs.shape[1])
+
+
+def share_decoder(own: Mapping[str, Any], given: Any) -> Any:
+  """One decoder of `given` for each of the decoders that `own` may have.
+
+  Args:
+    own: variables of a network, maybe with one RefineNet for each head.
+    given: variables of another network, maybe with one for all heads.
+
+  Returns:
+    `given`, with "refinenet_HEAD" in place of "refinenet" where `own` has them.
+  """
+  heads = [k for k in own["params"] if k.startswith("refinenet_")]
+  if not heads or "refinenet" not in given["params"]:
+    return given
+  made = {}
+  for collection, tree in given.items():
+    tree = dict(tree)
+    decoder = tree.pop("refinenet", None)
+    if decoder is not None:
+      tree |= dict.fromkeys(heads, decoder)
+    made[collection] = tree
+  return made

@@ -1,0 +1,159 @@
+"""Symbols to classify: of pages, of symbol records, of folders of images."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from dwd_jax.data import images, symbols
+from dwd_jax.data.sources import PageSource
+from dwd_jax.errors import InputError
+from tfds_builders import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Symbol:
+  """A symbol and the image that it is in.
+
+  Attributes:
+    image_hw: height and width of the image, px.
+    box_yxyx: of the symbol in there.
+    read: (top, left, height, width) of a part of the image -> its ink.
+  """
+
+  image_hw: tuple[int, int]
+  box_yxyx: Float[np.ndarray, " 4"]
+  read: Callable[[int, int, int, int], UInt8[np.ndarray, "h w"]]
+
+
+class SymbolSet(Protocol):
+  """Symbols in images.
+
+  Attributes:
+    class_names: of the labels.
+    labels: class id of each symbol.
+  """
+
+  class_names: tuple[str, ...]
+  labels: Int[np.ndarray, " n"]
+
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`."""
+    ...
+
+
+class SymbolsOfPages:
+  """Every object of the pages is a symbol."""
+
+  def __init__(self, source: PageSource):
+    """Args: `source` has the pages."""
+    self._source = source
+    self._index = source.box_index()
+    self.class_names = source.class_names
+    self.labels = self._index.labels
+
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`."""
+    page = int(self._index.page[i])
+    height, width = self._index.page_hw[page].tolist()
+    return Symbol(
+      (height, width),
+      self._index.boxes_yxyx[i],
+      functools.partial(self._source.image_window, page),
+    )
+
+
+class SymbolsOfRecords:
+  """Prepared symbols, see tfds_builders/symbols."""
+
+  def __init__(self, folder: pathlib.Path):
+    """Args: `folder` holds dataset_info.json."""
+    self._bank = symbols.open_bank(folder)
+    self.class_names = self._bank.class_names
+    self.labels = self._bank.labels
+
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`."""
+    height, width = self._bank.image_hw[i].tolist()
+    return Symbol(
+      (height, width),
+      self._bank.boxes_yxyx[i],
+      functools.partial(self._bank.image_window, i),
+    )
+
+
+class SymbolsOfFolder:
+  """FOLDER/CLASS/IMAGE, as DeepScores_classification has them.
+
+  The whole image is the symbol: DeepScores (2017) has it in the middle of a
+  part of its page.
+  """
+
+  def __init__(self, folder: pathlib.Path):
+    """Args: `folder` has a folder for each class; files beside them are left.
+
+    Raises:
+      InputError: fewer than two classes.
+    """
+    found = []
+    for child in sorted(checks.require_dir(folder, _LAYOUT).iterdir()):
+      if child.is_dir():
+        files = sorted(
+          path
+          for path in child.iterdir()
+          if path.suffix.lower() in checks.IMAGE_SUFFIXES
+        )
+        found += [(child.name, path) for path in files]
+    self.class_names = tuple(dict.fromkeys(name for name, _ in found))
+    if len(self.class_names) < 2:
+      raise InputError(
+        f"{folder}: images of {len(self.class_names)} classes; {_LAYOUT}"
+      )
+    ids = {name: i for i, name in enumerate(self.class_names)}
+    self.labels = np.array([ids[name] for name, _ in found], np.int32)
+    self._paths = [path for _, path in found]
+
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`; the image is read."""
+    path = self._paths[i]
+    data = checks.read_bytes(path, checks.MAX_IMAGE_BYTES)
+    ink = images.decode_page(data, str(path))
+    height, width = ink.shape
+
+    def read(top: int, left: int, height: int, width: int) -> np.ndarray:
+      return ink[top : top + height, left : left + width]
+
+    whole = np.array([0, 0, height, width], np.float32)
+    return Symbol((height, width), whole, read)
+
+
+_LAYOUT = (
+  "pretraining.path wants symbol records (a folder with dataset_info.json), or"
+  " a folder of images for each class"
+)
+
+
+def open_symbols(path: str, source: PageSource) -> SymbolSet:
+  """The symbols that `config.pretraining.path` names.
+
+  Args:
+    path: a folder; "" = the objects of the source's pages.
+    source: training pages of the run.
+
+  Raises:
+    InputError: nothing of the kind there, or no symbol.
+  """
+  folder = pathlib.Path(path)
+  if not path:
+    found: SymbolSet = SymbolsOfPages(source)
+  elif (folder / "dataset_info.json").is_file():
+    found = SymbolsOfRecords(folder)
+  else:
+    found = SymbolsOfFolder(folder)
+  if not len(found.labels):
+    raise InputError(f"{path or source.name}: no symbol to classify")
+  return found

@@ -1,0 +1,103 @@
+"""What the processes of one run say to each other: waiting, short messages.
+
+Over the coordinator of `jax.distributed`, not over the devices, which a wait of
+hours would keep busy. With one process nothing happens.
+"""
+
+import collections
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax._src import distributed  # the key-value store has no public name
+
+# Somebody who works for hours may be waited for; somebody who is lost is seen
+# by the watchdog.
+_FOREVER_MS = 30 * 24 * 3600 * 1000
+_PIECE = 1 << 20  # bytes; a message of gRPC may have 4 MiB
+
+_times: collections.Counter[str] = collections.Counter()
+
+
+def client() -> Any:
+  """The client of the coordinator; None with one process."""
+  return distributed.global_state.client if jax.process_count() > 1 else None
+
+
+def is_first() -> bool:
+  """Whether this is process 0, the one that writes and prints."""
+  return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+  """Waits until every process is here.
+
+  Args:
+    name: of the place; all processes pass places of one name equally often.
+  """
+  if jax.process_count() > 1:
+    client().wait_at_barrier(_key(name), _FOREVER_MS)
+
+
+def from_first(name: str, text: str) -> str:
+  """What process 0 has, in all processes.
+
+  Args:
+    name: of the message, as in `wait_for_all`.
+    text: of process 0; that of the others is ignored.
+  """
+  if jax.process_count() == 1:
+    return text
+  key = _key(name)
+  if is_first():
+    client().key_value_set(key, text)
+    return text
+  return client().blocking_key_value_get(key, _FOREVER_MS)
+
+
+def to_first(
+  name: str, arrays: Mapping[str, np.ndarray]
+) -> list[dict[str, np.ndarray]]:
+  """What every process has, in process 0.
+
+  Args:
+    name: of the message, as in `wait_for_all`.
+    arrays: of this process; numbers and text only.
+
+  Returns:
+    In process 0, the arrays of each process; in the others an empty list.
+  """
+  key = _key(name)
+  if not is_first():
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+    data = buffer.getvalue()
+    prefix = f"{key}/{jax.process_index()}"
+    pieces = range(0, len(data), _PIECE)
+    for i, start in enumerate(pieces):
+      client().key_value_set_bytes(
+        f"{prefix}/{i}", data[start : start + _PIECE]
+      )
+    client().key_value_set(f"{prefix}/pieces", str(len(pieces)))
+    return []
+  return [dict(arrays)] + [
+    _received(f"{key}/{i}") for i in range(1, jax.process_count())
+  ]
+
+
+def _received(prefix: str) -> dict[str, np.ndarray]:
+  count = int(client().blocking_key_value_get(f"{prefix}/pieces", _FOREVER_MS))
+  data = b""
+  for i in range(count):
+    data += client().blocking_key_value_get_bytes(f"{prefix}/{i}", _FOREVER_MS)
+    client().key_value_delete(f"{prefix}/{i}")
+  with np.load(io.BytesIO(data), allow_pickle=False) as found:
+    return {name: found[name] for name in found.files}
+
+
+def _key(name: str) -> str:
+  """A name that was not used before."""
+  _times[name] += 1
+  return f"dwd_jax/{name}/{_times[name]}"

@@ -1,0 +1,69 @@
+"""A search with trials that take no time, in this process or another."""
+
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+import stand_in
+
+from launch import plan as plan_lib
+from launch import sweep
+
+CONFIG = "--config=configs/smoke.py"
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory) -> pathlib.Path:
+  """Prepared records of configs/smoke.py."""
+  from configs import smoke
+  from dwd_jax.data import prepare
+
+  return prepare.prepare(smoke.get_config().data, tmp_path_factory.mktemp("d"))
+
+
+@pytest.fixture
+def search(monkeypatch, repo_dir, records, tmp_path):
+  """Runs a search in tmp_path / "s"; its flags are given."""
+  monkeypatch.chdir(repo_dir)
+  monkeypatch.setattr(plan_lib.Plan, "command", stand_in.command)
+
+  def run(*flags):
+    sweep.run([*arguments(tmp_path, records), *flags])
+    return tmp_path / "s"
+
+  yield run
+  jax.config.update("jax_platforms", None)
+
+
+def arguments(tmp_path, records) -> list[str]:
+  out = f"--out={tmp_path / 's'}"
+  return [CONFIG, out, f"--config.data.data_dir={records}"]
+
+
+@pytest.fixture
+def start_search(repo_dir, records, tmp_path):
+  """Starts a search in another process, which ends with the test."""
+  processes = []
+
+  def start(*flags):
+    processes.append(
+      subprocess.Popen(
+        [
+          *(sys.executable, str(stand_in.STAND_IN), "sweep"),
+          *arguments(tmp_path, records),
+          *flags,
+        ],
+        cwd=repo_dir,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+      )
+    )
+    return processes[-1]
+
+  yield start
+  for process in processes:
+    process.kill()
+    process.communicate()

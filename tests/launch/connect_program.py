@@ -1,0 +1,19 @@
+"""Connects with settings given as JSON; run by test_distributed.py."""
+
+import json
+import sys
+
+from dwd_jax import distributed
+from dwd_jax.errors import InputError
+
+
+def main() -> None:
+  try:
+    with distributed.running(distributed.Settings(**json.loads(sys.argv[1]))):
+      print("connected")
+  except InputError as e:
+    sys.exit(f"refused: {e}")
+
+
+if __name__ == "__main__":
+  main()

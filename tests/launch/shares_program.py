@@ -1,0 +1,94 @@
+"""What one of two processes sends the other; run by test_distributed.py.
+
+Arguments: port of the coordinator, number of this process. Process 0 prints
+what it has got as JSON.
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from dwd_jax import distributed, processes
+from dwd_jax.evaluate import Predicted
+from dwd_jax.structs import PageBoxes
+from dwd_jax.train import shares
+
+PAGES = 5
+
+
+def _page(i: int, scores: bool) -> PageBoxes:
+  n = i % 3  # page 0 and page 3 are empty
+  boxes = np.arange(4 * n, dtype=np.float32).reshape(n, 4) + i
+  return PageBoxes(
+    filename=f"é{i}.png",
+    image_hw=(10 + i, 20 + i),
+    boxes_yxyx=boxes,
+    labels=np.arange(n, dtype=np.int32) + i,
+    scores=np.arange(n, dtype=np.float32) / 7 if scores else None,
+  )
+
+
+def _equal(a: PageBoxes, b: PageBoxes) -> bool:
+  pairs = zip(
+    (a.boxes_yxyx, a.labels, a.scores),
+    (b.boxes_yxyx, b.labels, b.scores),
+    strict=True,
+  )
+  return (a.filename, a.image_hw) == (b.filename, b.image_hw) and all(
+    (x is None and y is None) or (x.dtype == y.dtype and np.array_equal(x, y))
+    for x, y in pairs
+  )
+
+
+def _collected(pages: range) -> Predicted:
+  return shares.collect(
+    Predicted(
+      truth=[_page(i, False) for i in pages],
+      detections=[_page(i, True) for i in pages],
+      shown=[],
+      overflowing_pages=[f"é{i}.png" for i in pages if i in (1, 4)],
+      seconds_per_page=2.0 if 0 in pages else 4.0,
+    )
+  )
+
+
+def main() -> None:
+  port, process = int(sys.argv[1]), int(sys.argv[2])
+  settings = distributed.Settings(f"127.0.0.1:{port}", 2, process)
+  with distributed.running(settings):
+    mesh = jax.make_mesh((2,), ("fsdp",), axis_types=(AxisType.Auto,))
+    sharding = NamedSharding(mesh, PartitionSpec("fsdp"))
+    mine = np.array([process, process + 10])
+    spread = jax.make_array_from_process_local_data(sharding, mine)
+    whole = shares.on_local_device({"x": spread}, mesh)["x"]
+    assert whole.is_fully_addressable
+    assert np.asarray(whole).tolist() == [0, 10, 1, 11]
+    heard = processes.from_first("word", "from 0" if process == 0 else "no")
+    assert heard == "from 0"
+    part, drawn = shares.part(PAGES), shares.part(PAGES, overlays=5)
+    all_pages = _collected(part)
+    processes.to_first("large", {"x": np.random.default_rng(0).random(2**19)})
+    if process == 0:
+      order = [page.filename for page in all_pages.truth]
+      equal = [
+        _equal(all_pages.truth[i], _page(i, False))
+        and _equal(all_pages.detections[i], _page(i, True))
+        for i in range(len(order))
+      ]
+      found = {
+        "parts": [list(part), list(drawn)],
+        "order": order,
+        "equal": equal,
+        "overflowing": all_pages.overflowing_pages,
+        "seconds": all_pages.seconds_per_page,
+      }
+      print(json.dumps(found))
+    else:
+      assert list(drawn) == []
+
+
+if __name__ == "__main__":
+  main()

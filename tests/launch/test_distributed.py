@@ -1,0 +1,116 @@
+"""How processes find each other, what they say, and what flags are refused."""
+
+import json
+import socket
+
+import launch_helpers as helpers
+import pytest
+
+from dwd_jax.distributed import Settings
+from dwd_jax.errors import InputError
+
+# Caption: settings, what the line says.
+REFUSED = {
+  "a flag is missing": ({"coordinator": "a:1", "process_id": 0}, "num_proc"),
+  "only a number": ({"num_processes": 2}, "--coordinator is missing"),
+  "auto and a flag": ({"auto": True, "process_id": 0}, "--distributed=auto"),
+  "no port": (
+    {"coordinator": "node1", "num_processes": 2, "process_id": 0},
+    "HOST:PORT",
+  ),
+  "no such port": (
+    {"coordinator": "node1:70000", "num_processes": 2, "process_id": 0},
+    "HOST:PORT",
+  ),
+  "a number too large": (
+    {"coordinator": "a:1", "num_processes": 2, "process_id": 2},
+    "0 to --num_processes - 1 = 1",
+  ),
+  "no processes": (
+    {"coordinator": "a:1", "num_processes": 0, "process_id": 0},
+    "--num_processes=0",
+  ),
+  "no time": ({"lost_after_s": 1}, "--lost_after_s"),
+  "no time to connect": ({"connect_timeout_s": 0}, "--connect_timeout_s"),
+  "no such device": ({"local_devices": (-1,)}, "--local_devices"),
+}
+
+
+@pytest.mark.parametrize("caption", REFUSED)
+def test_contradictory_flags_are_refused(caption):
+  settings, message = REFUSED[caption]
+  with pytest.raises(InputError) as e:
+    Settings(**settings).check()
+  assert message in str(e.value)
+  assert "\n" not in str(e.value)
+
+
+def test_flags_that_agree_are_taken():
+  for settings in (
+    {},
+    {"auto": True},
+    {"coordinator": "[::1]:7123", "num_processes": 2, "process_id": 1},
+  ):
+    Settings(**settings).check()
+
+
+def test_the_program_refuses_them_in_a_line(tmp_path):
+  done = helpers.run(
+    *("-m", "dwd_jax.main", f"--config={helpers.CONFIG}"),
+    *(f"--workdir={tmp_path}", "--coordinator=a:1", "--process_id=0"),
+  )
+  assert done.returncode == 2
+  assert done.stderr == (
+    "dwd_jax: --num_processes is missing; --coordinator, --num_processes,"
+    " --process_id go together\n"
+  )
+
+
+def _connect(**settings):
+  program = helpers.PROGRAMS / "connect_program.py"
+  return helpers.start(program, json.dumps(settings))
+
+
+def test_what_keeps_processes_apart_is_a_line():
+  with socket.socket() as busy:
+    busy.bind(("127.0.0.1", 0))
+    busy.listen()
+    free, taken = helpers.free_port(), busy.getsockname()[1]
+    alone = {"num_processes": 2, "connect_timeout_s": 2}
+    started = [
+      _connect(coordinator=f"127.0.0.1:{free}", process_id=1, **alone),
+      _connect(
+        coordinator=f"127.0.0.1:{helpers.free_port()}", process_id=0, **alone
+      ),
+      _connect(coordinator=f"127.0.0.1:{taken}", process_id=0, **alone),
+      _connect(auto=True, connect_timeout_s=2),
+      _connect(coordinator=f"127.0.0.1:{free}", num_processes=1, process_id=0),
+    ]
+    unanswered, unjoined, in_use, unknown, single = helpers.finish(started)
+  assert unanswered[0] == 75
+  assert unanswered[2].startswith(
+    f"dwd_jax: 127.0.0.1:{free}: no coordinator answered within 2 s; look"
+  )
+  assert unjoined[0] == 75
+  assert ": not all 2 processes came within 2 s; look" in unjoined[2]
+  assert in_use[0] == 1  # of the test's program; 2 of ours
+  assert f"refused: 127.0.0.1:{taken}: process 0 cannot listen" in in_use[2]
+  assert "refused: --distributed=auto: the cluster does not say" in unknown[2]
+  for _, _, err in (unanswered, unjoined):
+    assert err.count("\n") == 1, err
+  assert single == (0, "connected\n", "")
+
+
+def test_what_processes_send_each_other_arrives():
+  ((code0, out, err0), (code1, _, err1)) = helpers.finish(
+    helpers.pair("shares_program.py")
+  )
+  assert (code0, code1) == (0, 0), err0 + err1
+  found = json.loads(out.splitlines()[-1])
+  assert found == {
+    "parts": [[0, 1, 2], [0, 1, 2, 3, 4]],
+    "order": [f"é{i}.png" for i in range(5)],
+    "equal": [True] * 5,
+    "overflowing": ["é1.png", "é4.png"],
+    "seconds": pytest.approx((3 * 2.0 + 2 * 4.0) / 5),
+  }

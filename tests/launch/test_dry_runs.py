@@ -1,0 +1,298 @@
+"""What the launchers print: parsed, and compared with the APIs it is for."""
+
+import shlex
+import subprocess
+
+import pytest
+import yaml
+
+from launch import devices, jobset, local, slurm
+
+CLASSES = "--config.data.leave_out=('a','b $(c)')"
+
+
+def _printed(capsys, launcher, *argv: str) -> str:
+  assert launcher.main(["--dry-run", *argv]) == 0
+  return capsys.readouterr().out
+
+
+# --- local
+
+
+def test_local_gives_every_process_its_number(capsys, monkeypatch):
+  monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+  monkeypatch.setenv("XLA_FLAGS", "--xla_abc=1")
+  text = _printed(
+    *(capsys, local, "--processes=3", "--devices-per-process=2", "--"),
+    *("--config=c.py", "--workdir=my runs/a"),
+  )
+  lines = [shlex.split(line) for line in text.splitlines()]
+  assert len(lines) == 3
+  for i, words in enumerate(lines):
+    assert words[0] == (
+      "XLA_FLAGS=--xla_abc=1 --xla_force_host_platform_device_count=2"
+    )
+    assert words[2:] == [
+      *("-m", "dwd_jax.main", "--config=c.py", "--workdir=my runs/a"),
+      *("--coordinator=127.0.0.1:7123", "--num_processes=3"),
+      f"--process_id={i}",
+    ]
+
+
+def test_one_local_process_is_an_ordinary_run(capsys, monkeypatch):
+  monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+  monkeypatch.delenv("XLA_FLAGS", raising=False)
+  text = _printed(
+    *(capsys, local, "--processes=1", "--", "--config=c", "--workdir=w")
+  )
+  assert shlex.split(text)[1:] == [
+    *("-m", "dwd_jax.main", "--config=c", "--workdir=w")
+  ]
+
+
+# Caption: processes, GPUs of each, GPUs there are, what each process sees.
+GPUS = {
+  "divided evenly": (2, None, "0123", ["0,1", "2,3"]),
+  "one each, one is left": (2, 1, "012", ["0", "1"]),
+  "all to one": (1, None, "0123", ["0,1,2,3"]),
+}
+
+
+@pytest.mark.parametrize("caption", GPUS)
+def test_gpus_are_divided(caption):
+  processes, each, gpus, wanted = GPUS[caption]
+  found = devices.shares(processes, each, list(gpus))
+  assert found == [{"CUDA_VISIBLE_DEVICES": w} for w in wanted]
+
+
+def test_gpus_are_those_that_are_visible():
+  assert devices.visible_gpus({"CUDA_VISIBLE_DEVICES": "2, 3"}) == ["2", "3"]
+  assert devices.visible_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
+  assert not devices.visible_gpus(
+    {"CUDA_VISIBLE_DEVICES": "0", "JAX_PLATFORMS": "cpu"}
+  )
+
+
+# --- SLURM
+
+
+def _directives(text: str) -> dict[str, str]:
+  found = {}
+  for line in text.splitlines():
+    if line.startswith("#SBATCH "):
+      (word,) = shlex.split(line.removeprefix("#SBATCH "))
+      key, _, value = word.removeprefix("--").partition("=")
+      assert key not in found
+      found[key] = value
+  return found
+
+
+def _is_bash(text: str) -> bool:
+  done = subprocess.run(
+    ["bash", "-n"], input=text, capture_output=True, text=True, check=False
+  )
+  return done.returncode == 0 and not done.stderr
+
+
+def test_slurm_asks_for_what_was_given(capsys):
+  text = _printed(
+    *(capsys, slurm, "--nodes=4", "--gpus-per-node=8", "--task=host"),
+    *("--name=dwd", "--partition=a100", "--account=lab", "--save-s=300"),
+    *("--time=2-00:00:00", "--cpus-per-task=16", "--sbatch=--mem=64G"),
+    *("--setup=module load 'a b'", "--", "--config=c.py", "--workdir=w"),
+  )
+  assert text.startswith("#!/bin/bash\n#SBATCH ")
+  assert _is_bash(text)
+  assert _directives(text) == {
+    "job-name": "dwd",
+    "nodes": "4",
+    "ntasks-per-node": "1",
+    "gpus-per-node": "8",
+    "cpus-per-task": "16",
+    "time": "2-00:00:00",
+    "partition": "a100",
+    "account": "lab",
+    "output": "w/slurm-%j.out",
+    "open-mode": "append",
+    "signal": "B:TERM@300",
+    "requeue": "",
+    "mem": "64G",
+  }
+  assert "\nmodule load 'a b'\n" in text
+  assert "srun --kill-on-bad-exit=1 --ntasks=4 " in text
+  assert "--local_devices" not in text
+
+
+def test_slurm_starts_a_task_for_every_gpu(capsys):
+  text = _printed(
+    *(capsys, slurm, "--nodes=2", "--gpus-per-node=4", "--task=gpu"),
+    *("--", "--config=c.py", "--workdir=w"),
+  )
+  assert _is_bash(text)
+  assert _directives(text)["ntasks-per-node"] == "4"
+  assert "--ntasks=8 " in text
+  assert '--local_devices="$SLURM_LOCALID"' in text
+
+
+def test_slurm_works_on_cpus(capsys):
+  text = _printed(
+    *(capsys, slurm, "--gpus-per-node=0", "--", "--config=c", "--workdir=w")
+  )
+  assert "gpus-per-node" not in _directives(text)
+
+
+# --- Kubernetes
+
+RUN = ("--", "--config=c.py", "--workdir=/data/my run", CLASSES)
+GPU = ("--name=dwd", "--image=lab/dwd:1", "--claim=runs", "--processes=4")
+TPU = ("--name=dwd", "--image=lab/dwd:1", "--claim=runs", "--platform=tpu")
+TPU += ("--accelerator=tpu-v5-lite-podslice", "--topology=4x4")
+
+
+def _job(text: str) -> tuple[dict, dict, dict]:
+  """JobSet, spec of its job, spec of the pods."""
+  (found,) = yaml.safe_load_all(text)
+  assert set(found) == {"apiVersion", "kind", "metadata", "spec"}
+  assert found["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
+  assert found["kind"] == "JobSet"
+  # Fields of JobSetSpec, FailurePolicy, Network, ReplicatedJob in v1alpha2.
+  spec = found["spec"]
+  assert set(spec) == {
+    *("network", "failurePolicy", "successPolicy", "replicatedJobs")
+  }
+  assert spec["network"] == {"enableDNSHostnames": True, "subdomain": "dwd"}
+  assert spec["successPolicy"] == {
+    "operator": "All",
+    "targetReplicatedJobs": ["worker"],
+  }
+  (rule,) = spec["failurePolicy"]["rules"]
+  assert rule == {
+    "name": "badInput",
+    "action": "FailJobSet",
+    "onJobFailureReasons": ["PodFailurePolicy"],
+  }
+  (replicated,) = spec["replicatedJobs"]
+  assert set(replicated) == {"name", "replicas", "template"}
+  assert replicated["name"] == "worker"
+  job = replicated["template"]["spec"]
+  assert job["completionMode"] == "Indexed"
+  assert job["backoffLimit"] == 0
+  assert job["parallelism"] == job["completions"]
+  pod = job["template"]["spec"]
+  # A podFailurePolicy asks for this.
+  assert pod["restartPolicy"] == "Never"
+  (rule,) = job["podFailurePolicy"]["rules"]
+  assert rule["action"] == "FailJob"
+  assert rule["onExitCodes"] == {
+    "containerName": pod["containers"][0]["name"],
+    "operator": "In",
+    "values": [2],
+  }
+  return found, job, pod
+
+
+def test_jobset_for_gpus(capsys):
+  text = _printed(
+    *(capsys, jobset, *GPU, "--gpus=8", "--restarts=7", "--grace-s=90"),
+    *("--namespace=lab", *RUN),
+  )
+  found, job, pod = _job(text)
+  assert found["metadata"] == {"name": "dwd", "namespace": "lab"}
+  assert found["spec"]["failurePolicy"]["maxRestarts"] == 7
+  assert found["spec"]["replicatedJobs"][0]["replicas"] == 1
+  assert job["parallelism"] == 4
+  assert pod["terminationGracePeriodSeconds"] == 90
+  assert "nodeSelector" not in pod
+  (container,) = pod["containers"]
+  assert container["image"] == "lab/dwd:1"
+  assert container["resources"]["limits"]["nvidia.com/gpu"] == 8
+  # <jobset>-<replicated job>-<job>-<pod>.<subdomain>; $$( is a plain $(.
+  assert container["command"] == [
+    *("python", "-m", "dwd_jax.main", "--config=c.py"),
+    *("--workdir=/data/my run", CLASSES.replace("$(", "$$(")),
+    *("--coordinator=dwd-worker-0-0.dwd:7123", "--num_processes=4"),
+    *("--process_id=$(JOB_COMPLETION_INDEX)", "--preempted_code=75"),
+  ]
+  volumes = {v["name"]: v for v in pod["volumes"]}
+  assert volumes["runs"]["persistentVolumeClaim"] == {"claimName": "runs"}
+  mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+  assert mounts == {"runs": "/data", "shared-memory": "/dev/shm"}
+
+
+def test_jobset_for_tpus(capsys):
+  text = _printed(capsys, jobset, *TPU, "--slices=2", *RUN)
+  found, job, pod = _job(text)
+  assert found["metadata"]["annotations"] == {
+    "alpha.jobset.sigs.k8s.io/exclusive-topology": (
+      "cloud.google.com/gke-nodepool"
+    )
+  }
+  assert found["spec"]["replicatedJobs"][0]["replicas"] == 2
+  assert job["parallelism"] == 4  # 4 x 4 chips, 4 to a host
+  assert pod["nodeSelector"] == {
+    "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
+    "cloud.google.com/gke-tpu-topology": "4x4",
+  }
+  (container,) = pod["containers"]
+  assert container["resources"]["limits"]["google.com/tpu"] == 4
+  assert container["command"][-2:] == [
+    *("--distributed=auto", "--preempted_code=75")
+  ]
+
+
+# --- mistakes
+
+W = ("--", "--config=c", "--workdir=/data/w")
+
+# Caption: launcher, command line, what the line says.
+WRONG = {
+  "no processes": (local, W, "--processes"),
+  "none at all": (local, ("--processes=0", *W), "from 1 on"),
+  "no workdir": (local, ("--processes=2", "--", "--config=c"), "--workdir="),
+  "no --": (local, ("--processes=2", "--config=c"), "--config"),
+  "a flag of ours": (
+    local,
+    ("--processes=2", *W, "--process_id=1"),
+    "--process_id: is set by the launcher",
+  ),
+  "restarts below 0": (local, ("--processes=2", "--restarts=-1", *W), "from 0"),
+  "no time": (slurm, ("--time=soon", *W), "--time=soon"),
+  "a line in a name": (slurm, ("--name=a\n#SBATCH -x", *W), "--name=a"),
+  "a word as an option": (slurm, ("--sbatch=mem 3", *W), "--sbatch=mem 3"),
+  "a second line": (slurm, ("--setup=a\nb", *W), "--setup"),
+  "a quote in the path": (slurm, ("--", "--config=c", '--workdir="'), "SLURM"),
+  "GPUs without GPUs": (
+    slurm,
+    ("--task=gpu", "--gpus-per-node=0", *W),
+    "--gpus-per-node=0",
+  ),
+  "no image": (jobset, ("--name=a", "--claim=b", *W), "--image"),
+  "a bad name": (jobset, (*GPU, "--name=A_b", *W), "--name=A_b"),
+  "no pods": (jobset, (*GPU[:3], *W), "--processes is missing"),
+  "workdir in the pod": (
+    jobset,
+    (*GPU, "--", "--config=c", "--workdir=/tmp/w"),
+    "is not below --mount=/data",
+  ),
+  "workdir that leaves": (
+    jobset,
+    (*GPU, "--", "--config=c", "--workdir=/data/../tmp"),
+    "absolute paths",
+  ),
+  "no topology": (jobset, (*TPU, "--topology=", *W), "--topology"),
+  "half a host": (jobset, (*TPU, "--topology=3x3", *W), "no multiple"),
+  "memory": (jobset, (*GPU, "--memory=much", *W), "--memory=much"),
+}
+
+
+@pytest.mark.parametrize("caption", WRONG)
+def test_mistakes_are_one_line_and_code_2(capsys, caption):
+  launcher, argv, message = WRONG[caption]
+  with pytest.raises(SystemExit) as e:
+    launcher.main(["--dry-run", *argv])
+  assert e.value.code == 2
+  out, err = capsys.readouterr()
+  assert out == ""
+  assert err.count("\n") == 1
+  assert err.startswith(f"{launcher.__name__}: ")
+  assert message in err

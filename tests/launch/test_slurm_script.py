@@ -1,0 +1,138 @@
+"""The script of launch.slurm, run by bash with a SLURM of a few lines."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+from launch import slurm
+
+# srun starts both tasks, as programs that note their words, wait for SIGTERM if
+# they are asked to, and end with a code.
+SRUN = r"""#!/bin/bash
+while [[ $1 == --* ]]; do echo "$1" >> "$NOTES/srun"; shift; done
+export SLURM_NTASKS=2
+for SLURM_PROCID in 0 1; do
+  export SLURM_PROCID SLURM_LOCALID=$SLURM_PROCID
+  "$@" &
+  tasks+=($!)
+done
+trap 'kill -TERM "${tasks[@]}"' TERM
+code=0
+for task in "${tasks[@]}"; do
+  while :; do
+    wait "$task"; one=$?
+    kill -0 "$task" 2>/dev/null || break
+  done
+  (( one > code && one < 128 )) && code=$one
+done
+exit $code
+"""
+TASK = r"""#!/bin/bash
+printf '%s\n' "$@" > "$NOTES/task$SLURM_PROCID"
+[[ $WAIT ]] || exit $CODE
+trap 'echo saved >> "$NOTES/saved"; exit $CODE' TERM
+touch "$NOTES/up$SLURM_PROCID"
+for _ in {1..300}; do sleep 0.1; done
+"""
+SCONTROL = r"""#!/bin/bash
+if [[ $1 == show ]]; then printf 'node7\nnode8\n'; exit; fi
+echo "$@" >> "$NOTES/scontrol"
+"""
+
+
+def _start(folder: pathlib.Path, capsys, code: int, **variables: str):
+  programs = folder / "programs"
+  programs.mkdir()
+  for name, text in {"srun": SRUN, "task": TASK, "scontrol": SCONTROL}.items():
+    path = programs / name
+    path.write_text(text)
+    path.chmod(0o755)
+  argv = ["--task=gpu", "--gpus-per-node=2", f"--python={programs / 'task'}"]
+  argv += ["--restarts=3", "--dry-run", "--"]
+  argv += ["--config=it's c.py", "--workdir=my $run"]
+  with pytest.raises(SystemExit):  # SLURM cannot take $
+    slurm.main(argv)
+  argv[-1] = "--workdir=my run"
+  capsys.readouterr()
+  assert slurm.main(argv) == 0
+  script = folder / "job"
+  script.write_text(capsys.readouterr().out)
+  return subprocess.Popen(
+    ["bash", str(script)],
+    env={
+      "PATH": f"{programs}:{os.environ['PATH']}",
+      "NOTES": str(folder),
+      "CODE": str(code),
+      "WAIT": "",
+      "SLURM_JOB_ID": "1000001",
+      "SLURM_JOB_NODELIST": "node[7-8]",
+    }
+    | variables,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+
+
+def _requeued(folder: pathlib.Path) -> bool:
+  path = folder / "scontrol"
+  if not path.exists():
+    return False
+  assert path.read_text() == "requeue 1000001\n"
+  return True
+
+
+def test_every_task_is_told_who_it_is(tmp_path, capsys):
+  job = _start(tmp_path, capsys, 0)
+  job.communicate(timeout=60)
+  assert job.returncode == 0
+  assert not _requeued(tmp_path)  # it is done
+  srun = (tmp_path / "srun").read_text().split("\n")
+  assert srun[:2] == ["--kill-on-bad-exit=1", "--ntasks=2"]
+  port = 49152 + 1000001 % 16384
+  for i in range(2):
+    assert (tmp_path / f"task{i}").read_text().split("\n") == [
+      *("-m", "dwd_jax.main", "--config=it's c.py", "--workdir=my run"),
+      *(f"--coordinator=node7:{port}", "--num_processes=2"),
+      *(f"--process_id={i}", f"--local_devices={i}", ""),
+    ]
+
+
+# Caption: exit code of the run, how often the job was in the queue again,
+# whether it goes there once more.
+ENDS = {
+  "a lost process": (75, "0", True),
+  "a lost process, too often": (75, "3", False),
+  "an error": (1, "2", True),
+  "bad input": (2, "0", False),
+}
+
+
+@pytest.mark.parametrize("caption", ENDS)
+def test_a_failed_run_goes_back_in_the_queue(tmp_path, capsys, caption):
+  code, count, again = ENDS[caption]
+  job = _start(tmp_path, capsys, code, SLURM_RESTART_COUNT=count)
+  job.communicate(timeout=60)
+  assert job.returncode == code
+  assert _requeued(tmp_path) is again
+
+
+def test_out_of_time_it_saves_and_goes_back(tmp_path, capsys):
+  job = _start(tmp_path, capsys, 0, WAIT="1", SLURM_RESTART_COUNT="9")
+  try:
+    deadline = time.monotonic() + 60
+    while not all((tmp_path / f"up{i}").exists() for i in range(2)):
+      assert time.monotonic() < deadline
+      time.sleep(0.02)
+    job.send_signal(signal.SIGTERM)  # to the shell alone, as B: has it
+    out, _ = job.communicate(timeout=60)
+  finally:
+    job.kill()
+    job.wait()
+  assert job.returncode == 0
+  assert (tmp_path / "saved").read_text() == "saved\n" * 2
+  assert _requeued(tmp_path)
+  assert "goes on from the newest checkpoint" in out

@@ -1,0 +1,151 @@
+"""Every level of pretraining on a tiny config; prints what came out as JSON.
+
+Run by test_pretraining_runs.py: in a process of its own, compilation takes half
+the time, and what is compiled once is used again.
+
+  python pretraining_program.py SMOKE_RUN WORKDIR
+"""
+
+import dataclasses
+import json
+import pathlib
+import signal
+import sys
+import zlib
+
+import jax
+import numpy as np
+
+from configs import smoke
+from dwd_jax.errors import InputError, InterruptedRun
+from dwd_jax.pretraining import start, tasks
+from dwd_jax.train import detection, loop, setup
+
+sys.path.append(str(pathlib.Path(__file__).parent.parent / "pretraining"))
+import torch_writer
+
+STEPS = 6
+
+
+def make_run(smoke_run, workdir, level, path="", **data):
+  """A run of configs/smoke.py on the records of another one."""
+  config = smoke.get_config()
+  config.data.data_dir = str(smoke_run / "data")
+  config.data.update(data)
+  config.pretraining.level, config.pretraining.path = level, str(path)
+  config.pretraining.steps, config.pretraining.batch_size = STEPS, 2
+  return setup.setup(config, workdir)
+
+
+def checksum(tree) -> int:
+  """Of all bytes of a tree of arrays."""
+  leaves = jax.tree.leaves(jax.device_get(tree))
+  return zlib.crc32(b"".join(np.asarray(x).tobytes() for x in leaves))
+
+
+def parts_of(state) -> dict[str, int]:
+  """Checksums of the modules of a state."""
+  found = {
+    f"{key}/{name}": checksum(module)
+    for key in ("params", "batch_stats")
+    for name, module in getattr(state, key).items()
+  }
+  return found | {"optimizer": checksum(state.opt_state)}
+
+
+def trained(run, stop_at=0):
+  """The state of a pretraining; None where SIGTERM came before."""
+  task = tasks.make_task(run)
+  setup.make_workdir(task.workdir)
+  if not stop_at:
+    return loop.train(task)
+
+  def loader():
+    opened = task.loader()
+
+    class Stopping:
+      """Batches; one of them comes with the signal."""
+
+      get_state, set_state = opened.get_state, opened.set_state
+      close = opened.close
+
+      def __next__(self):
+        if opened.get_state()["step"] == stop_at - 1:
+          signal.raise_signal(signal.SIGTERM)
+        return next(opened)
+
+    return Stopping()
+
+  try:
+    loop.train(dataclasses.replace(task, loader=loader))
+  except InterruptedRun as e:
+    return str(e)
+  raise AssertionError("the signal had no effect")
+
+
+def started(run, fresh):
+  """What the detection starts with, if it had no pretraining with `fresh`."""
+  initial = start.initial_of(run)
+  assert initial is not None
+  return initial(fresh)
+
+
+def made_up_state(run):
+  """A fresh state of the detector; compiling its initialisation takes long."""
+  shapes = detection.make_task(run).state_shapes()
+  return jax.tree.map(
+    lambda s: jax.device_put(np.full(s.shape, 0.25, s.dtype), s.sharding),
+    shapes,
+  )
+
+
+def levels(smoke_run, out):
+  """Facts by level."""
+  found = {}
+  plain = make_run(smoke_run, out / "none", "none")
+  assert start.initial_of(plain) is None
+  fresh = made_up_state(plain)
+  found["none"] = parts_of(fresh)
+
+  whole = trained(make_run(smoke_run, out / "whole", "semseg"))
+  parts = make_run(smoke_run, out / "semseg", "semseg")
+  found["interrupted"] = trained(parts, STEPS // 2)
+  found["semseg"] = parts_of(started(parts, fresh))  # does the other half
+  found["semseg again"] = parts_of(started(parts, fresh))
+  found["semseg whole"] = parts_of(whole)
+
+  symbols = make_run(smoke_run, out / "class", "class")
+  found["class"] = parts_of(started(symbols, fresh))
+
+  # The pretraining of one run as the start of another, with other classes.
+  names = tuple(sorted(parts.class_names)[:100])
+  path = out / "semseg" / "pretraining"
+  other = make_run(smoke_run, out / "other", "run", path, leave_out=names)
+  state = started(other, made_up_state(other))
+  found["run"] = parts_of(state)
+  rows = [parts.class_names.index(name) for name in other.class_names]
+  mine = np.asarray(state.params["class_head"]["kernel"])
+  theirs = np.asarray(whole.params["class_head"]["kernel"])
+  found["run rows"] = bool(np.array_equal(mine, theirs[:, rows]))
+  found["run classes"] = len(other.class_names)
+  try:
+    started(make_run(smoke_run, out / "other", "run", out / "semseg"), fresh)
+  except InputError as e:
+    found["no run there"] = str(e)
+
+  torch_writer.save(
+    out / "resnet18.pth", torch_writer.resnet((2, 2, 2, 2), False, 8)
+  )
+  image_net = make_run(
+    smoke_run, out / "imagenet", "imagenet", out / "resnet18.pth"
+  )
+  found["imagenet"] = parts_of(started(image_net, fresh))
+  return found
+
+
+if __name__ == "__main__":
+  workdir = pathlib.Path(sys.argv[2])
+  jax.config.update("jax_compilation_cache_dir", str(workdir / "cache"))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+  facts = levels(pathlib.Path(sys.argv[1]), workdir)
+  (workdir / "facts.json").write_text(json.dumps(facts))

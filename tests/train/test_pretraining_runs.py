@@ -1,0 +1,140 @@
+"""Runs that start with a pretraining, of every level."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import run_helpers
+
+PROGRAM = pathlib.Path(__file__).parent / "pretraining_program.py"
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def done(smoke_run, tmp_path_factory):
+  """(facts, output, folder of the runs)."""
+  out = tmp_path_factory.mktemp("pretraining")
+  ran = subprocess.run(
+    [sys.executable, str(PROGRAM), str(smoke_run), str(out)],
+    cwd=run_helpers.REPO,
+    env=run_helpers.environment() | {"PYTHONPATH": str(run_helpers.REPO)},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert ran.returncode == 0, ran.stdout + ran.stderr
+  return json.loads((out / "facts.json").read_text()), ran.stdout, out
+
+
+def _alike(a, b):
+  """Modules that are the same in both, without those of the optimizer."""
+  return {k for k in a if k != "optimizer" and a[k] == b.get(k)}
+
+
+BACKBONE = {"params/backbone", "batch_stats/backbone"}
+DECODER = {"params/refinenet", "batch_stats/refinenet"}
+HEAD = {"params/class_head"}
+OTHER_HEADS = {"params/energy_head", "params/size_head"}
+
+
+def test_an_interrupted_pretraining_goes_on_as_if_it_had_not_been(done):
+  facts, said, _ = done
+  shared = BACKBONE | DECODER | HEAD
+  assert _alike(facts["semseg"], facts["semseg whole"]) == shared
+  half = f"step {STEPS // 2} of {STEPS}"
+  assert f"pretraining: stopped and saved at {half}" in facts["interrupted"]
+  assert f"Continuing at {half}" in said
+
+
+def test_a_finished_one_is_used_again(done):
+  facts, said, out = done
+  assert facts["semseg again"] == facts["semseg"]
+  lines = (out / "semseg/pretraining/metrics.jsonl").read_text().splitlines()
+  steps = [json.loads(line)["step"] for line in lines]
+  assert steps == list(range(1, STEPS + 1))
+  assert f"Continuing at step {STEPS} of {STEPS}" in said
+
+
+def test_the_loss_falls(done):
+  lines = (done[2] / "semseg/pretraining/metrics.jsonl").read_text()
+  losses = [json.loads(line)["loss_class"] for line in lines.splitlines()]
+  assert sum(losses[-2:]) < sum(losses[:2])
+
+
+# Caption: level, what it replaces, what is left as initialised.
+TAKEN = {
+  "semseg": (BACKBONE | DECODER | HEAD, OTHER_HEADS),
+  "class": (BACKBONE, DECODER | HEAD | OTHER_HEADS),
+  "imagenet": (BACKBONE, DECODER | HEAD | OTHER_HEADS),
+}
+
+
+@pytest.mark.parametrize("level", TAKEN)
+def test_the_detector_starts_with_what_fits(done, level):
+  facts, _, _ = done
+  taken, left = TAKEN[level]
+  assert _alike(facts[level], facts["none"]) == left
+  assert taken | left == {k for k in facts[level] if k != "optimizer"}
+  assert facts[level]["optimizer"] == facts["none"]["optimizer"]
+
+
+def test_classes_of_another_run_go_by_name(done):
+  facts, said, _ = done
+  assert _alike(facts["run"], facts["semseg"]) >= BACKBONE | DECODER
+  assert facts["run rows"] is True
+  classes = facts["run classes"]
+  assert classes == 24
+  assert f"class head: {classes} of {classes} classes by name" in said
+
+
+def test_the_report_is_printed(done):
+  said = done[1]
+  assert "Pretraining, level semseg, 6 steps: classes of pixels from" in said
+  assert "Pretraining, level class, 6 steps: " in said
+  assert "initialised anew: 4 arrays (energy_head 2, size_head 2)" in said
+  assert "ignored: 2 arrays (background_head 2)" in said
+  assert "ignored: 2 arrays (symbol_head 2)" in said
+
+
+def test_a_run_without_a_checkpoint_is_named(done):
+  assert (
+    "semseg: no checkpoint there; pretraining.path wants"
+    in (done[0]["no run there"])
+  )
+
+
+def test_one_line_starts_a_run_with_another(smoke_run, tmp_path):
+  flags = [
+    "--mode=train",
+    f"--config.data.data_dir={smoke_run / 'data'}",
+    "--config.pretraining.level=run",
+    "--config.eval.calibrate=False",
+    "--config.train.eval_every=0",
+    *(f"--config.stages[{i}].steps=0" for i in range(1, 5)),
+    "--config.stages[0].steps=1",
+  ]
+  path = f"--config.pretraining.path={smoke_run}"
+  first = run_helpers.run(tmp_path, path, *flags)
+  assert first.returncode == 0, first.stderr
+  assert f"Parameters from {smoke_run / 'checkpoints' / '11'}:" in first.stdout
+  assert "initialised anew" not in first.stdout
+  assert "step 1/1 energy: " in first.stdout
+  # It has a checkpoint now: the pretraining is not looked for any more.
+  again = run_helpers.run(tmp_path, "--config.pretraining.path=/absent", *flags)
+  assert again.returncode == 0, again.stderr
+  assert "Parameters from" not in again.stdout
+
+
+def test_a_wrong_file_is_one_line(smoke_run, tmp_path):
+  (tmp_path / "x.pth").write_bytes(b"not a checkpoint")
+  ran = run_helpers.run(
+    tmp_path / "run",
+    f"--config.data.data_dir={smoke_run / 'data'}",
+    "--config.pretraining.level=imagenet",
+    f"--config.pretraining.path={tmp_path / 'x.pth'}",
+  )
+  assert ran.returncode == 2
+  (line,) = ran.stderr.splitlines()
+  assert line.startswith(f"dwd_jax: {tmp_path / 'x.pth'}: not a whole file of")

@@ -1,0 +1,42 @@
+"""A search with real runs: a trial goes on from its own checkpoint."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import run_helpers
+
+
+def test_a_trial_goes_on_from_its_checkpoint(smoke_run, tmp_path):
+  # Compiled already, as far as it is the same code.
+  shutil.copytree(
+    smoke_run / "compilation_cache", tmp_path / "compilation_cache"
+  )
+  done = subprocess.run(
+    [
+      *(sys.executable, "-m", "launch.sweep", "--config=configs/smoke.py"),
+      *(f"--out={tmp_path}", "--trials=1", "--method=halving", "--rungs=2"),
+      *("--eta=2", "--steps=16", "--scale=last"),
+      "--set=optimizer.learning_rate=log_uniform(1e-3,5e-3)",
+      f"--config.data.data_dir={smoke_run / 'data'}",
+      "--config.data.max_pages=1",
+    ],
+    cwd=run_helpers.REPO,
+    env=run_helpers.environment(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  log = (tmp_path / "trial_000/trial.log").read_text()
+  assert done.returncode == 0, done.stderr + log
+  assert log.count("Continuing at step 8 of 16") == 1
+  lines = (tmp_path / "trial_000/metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line)["step"] for line in lines] == list(range(1, 17))
+  content = json.loads((tmp_path / "sweep.json").read_text())
+  (trial,) = content["trials"]
+  assert [point["steps"] for point in trial["history"]] == [8, 16]
+  assert trial["score"] is not None
+  # The pages of the test are never looked at.
+  found = (tmp_path / "trial_000/eval").glob("*.json")
+  assert sorted(p.name for p in found) == ["predictions.json", "val.json"]
