@@ -13,6 +13,7 @@ sgd are the same.
 # PyTorch is an optional extra.
 # pyright: reportMissingImports=false
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -24,8 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import torch_network
-from benchmarks.train_peer import VARIANTS
-from benchmarks.train_scene import NUM_CLASSES, Scene, make_scene
+from benchmarks.train_scene import NUM_CLASSES, VARIANTS, Scene, make_scene
 from dwd_jax import losses as losses_lib
 from dwd_jax import targets as targets_lib
 from dwd_jax.models import dwd
@@ -34,7 +34,7 @@ from dwd_jax.structs import Batch
 
 _IGNORED = -100  # label of pixels that do not count
 _MAX_LOG_SIZE = 14.0
-_SPARSE = ("pixels", "labels")
+_CLASS_MAPS = {"dense": ("classes",), "stride4": ("pixels", "labels")}
 _COVERED = 0.08  # of a dense page's pixels lie on class discs
 
 
@@ -78,7 +78,7 @@ def host_maps(scene: Scene, batch: Batch) -> dict[str, np.ndarray]:
   }
 
 
-def own_step(variant: str, mode: str, **scene: Any) -> Callable[[], None]:
+def own_step(variant: str, mode: str, **scene: Any) -> Callable[[], Any]:
   """A step without any help of JAX, see `device.peak_memory`.
 
   Args:
@@ -100,13 +100,7 @@ def own_step(variant: str, mode: str, **scene: Any) -> Callable[[], None]:
     "labels": rng.integers(0, NUM_CLASSES, (size, pixels), np.int16),
   }
   trainer = Trainer(made, None, variant, mode)
-  image = made.batch().image
-
-  def step():
-    trainer.step(image, maps)
-    trainer.wait()
-
-  return step
+  return functools.partial(trainer.step_and_wait, made.batch().image, maps)
 
 
 class Trainer:
@@ -130,9 +124,8 @@ class Trainer:
       torch.backends.cudnn.benchmark = True
     self._scene, self._variant = scene, variant
     self._autocast = scene.model.cfg.dtype == "bfloat16"
-    if variables is None:
-      net = torch_network.Network(scene.model.cfg)
-    else:
+    net = torch_network.Network(scene.model.cfg)
+    if variables is not None:
       net = torch_network.from_variables(scene.model.cfg, variables)
     self.net = net.to(self.device, memory_format=torch.channels_last)  # pyright: ignore
     self._optimizer = _optimizer(scene, self.net)
@@ -154,8 +147,7 @@ class Trainer:
     Returns:
       The losses, in the order of `stages.LOSSES`, on the device.
     """
-    dense = self._variant == "dense"
-    names = ("energy", "sizes", *(("classes",) if dense else _SPARSE))
+    names = ("energy", "sizes", *_CLASS_MAPS[self._variant])
     sent = [self._send(maps[name]) for name in names]
     nchw = self._send(image).permute(0, 3, 1, 2).float() / 255
     total, losses, history = self._total(nchw, self._history, *sent)
@@ -168,10 +160,12 @@ class Trainer:
     self._update()
     return losses.detach()
 
-  def wait(self) -> None:
-    """Until the device is done."""
+  def step_and_wait(self, image, maps: dict[str, np.ndarray]) -> Tensor:
+    """`step`, and until the device is done."""
+    losses = self.step(image, maps)
     if self.device == "cuda":
       torch.cuda.synchronize()
+    return losses
 
   def _send(self, x: np.ndarray) -> Tensor:
     return torch.from_numpy(x).to(self.device, non_blocking=True)
@@ -196,9 +190,8 @@ class Trainer:
     )
     history = torch.cat([losses.detach()[:, None], history[:, :-1]], 1)
     means = history.nanmean(1).clamp(min=1e-8)
-    weights = self._factors
-    if self._scene.plan.balance:
-      weights = weights / means
+    balance = bool(self._scene.plan.balance)
+    weights = self._factors / means if balance else self._factors
     return (weights * losses).sum(), losses, history
 
   def _dense(self, features: Tensor, labels: Tensor) -> Tensor:
@@ -298,7 +291,7 @@ def _bilinear(maps: Tensor, pixels: Tensor) -> Tensor:
     taps.append((low, (low + 1).clamp(max=size - 1)))
     parts.append((place - low).flatten()[:, None])
   (y0, y1), (x0, x1) = taps
-  (ty, tx) = parts
+  ty, tx = parts
 
   def value(y, x):
     return rows.index_select(0, (page + y * w + x).flatten())

@@ -1,7 +1,6 @@
 """Our training step, and PyTorch's beside it: taking turns, memory apart."""
 
 import functools
-import importlib
 import importlib.metadata
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +9,10 @@ import jax
 import numpy as np
 
 from benchmarks import common, device
-from benchmarks.train_scene import Scene, make_scene
+from benchmarks.train_scene import VARIANTS, Scene, make_scene
 from dwd_jax.models import compiling
 from dwd_jax.stages import LOSSES
 
-VARIANTS = ("dense", "stride4")
 _CLOSE = {"float32": 1e-3, "bfloat16": 0.05}  # of the losses of the first step
 
 
@@ -57,7 +55,8 @@ def our_step(**scene: Any) -> Callable[[], None]:
 
 def _peers(scene: Scene, ours: Ours, mode: str) -> dict[str, Any]:
   """PyTorch's steps by name; each gives its losses."""
-  torch_train = importlib.import_module("benchmarks.torch_train")
+  from benchmarks import torch_train
+
   batch = scene.batch()
   maps = torch_train.host_maps(scene, batch)
   made = {}
@@ -65,14 +64,8 @@ def _peers(scene: Scene, ours: Ours, mode: str) -> dict[str, Any]:
     for name in ("", *((mode,) if mode else ())):
       trainer = torch_train.Trainer(scene, ours.variables, variant, name)
       key = f"torch_{variant}{'_compiled' if name else ''}"
-      made[key] = functools.partial(_peer_step, trainer, batch.image, maps)
+      made[key] = functools.partial(trainer.step_and_wait, batch.image, maps)
   return made
-
-
-def _peer_step(trainer: Any, image: np.ndarray, maps: Any) -> np.ndarray:
-  losses = trainer.step(image, maps)
-  trainer.wait()
-  return losses
 
 
 def check(name: str, ours: np.ndarray, theirs: np.ndarray, dtype: str) -> None:
@@ -152,7 +145,8 @@ def _add_memory(row: dict[str, Any], spec: dict[str, Any], mode: str) -> None:
   """Peak memory of every step of the row."""
   row["jax"]["memory"] = device.peak_memory(our_step, **spec)
   for name in [name for name in row if name.startswith("torch")]:
-    torch_train = importlib.import_module("benchmarks.torch_train")
+    from benchmarks import torch_train
+
     variant = name.split("_")[1]
     compiled = mode if name.endswith("_compiled") else ""
     row[name]["memory"] = device.peak_memory(

@@ -19,6 +19,7 @@ from dwd_jax.train import step as step_lib
 from dwd_jax.train import update
 
 NUM_CLASSES = 124
+VARIANTS = ("dense", "stride4")  # of the peer, see benchmarks/torch_train.py
 _WIDE = 256  # filters of the paper's decoder
 
 
@@ -99,7 +100,7 @@ def make_scene(
     optimizer: "rmsprop", "adam" or "sgd".
     **overrides: "section.key" -> value of other keys of the config.
   """
-  config = default.get_config()
+  config: Any = default.get_config()
   depth, width, filters = map(int, spec.split("x"))
   config.model.backbone_depth = depth
   config.model.backbone_width = width

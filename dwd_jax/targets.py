@@ -158,11 +158,9 @@ def _exact_discs(boxes_yxyx, cfg):
   offsets = np.argwhere(np.ones((size, size), bool)).astype(np.int32)
   # Distance of the middle of each pixel from the centre, by rows and columns.
   delta = jnp.abs(start[..., None] + np.arange(size) + 0.5 - center[..., None])
-  dy, dx = delta[:, 0, :, None], delta[:, 1, None, :]  # [N, 2, size]
-  if cfg.energy_shape == "square":
-    distance = jnp.maximum(dy, dx)
-  else:
-    distance = jnp.sqrt(dy**2 + dx**2)
+  dy, dx = delta[:, 0, :, None], delta[:, 1, None, :]  # [N, size, size]
+  square = cfg.energy_shape == "square"
+  distance = jnp.maximum(dy, dx) if square else jnp.sqrt(dy**2 + dx**2)
   distance = distance.reshape(len(boxes_yxyx), -1)  # [N, P]
   value = jnp.clip(1 - distance / ((cfg.energy_disc_px - 1) / 2), 0, 1)
   value = _profile(value, 1.0, cfg.energy_profile)

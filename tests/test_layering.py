@@ -156,14 +156,16 @@ LAYERS = """
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common
 6.1  dwd_jax.data.check
-6.1  benchmarks.pretraining
-6.1  benchmarks.train_step benchmarks.data benchmarks.closure benchmarks.tiles
+6.1  benchmarks.pretraining benchmarks.survival
+6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
+6.1  benchmarks.train_scene
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network
-6.1  benchmarks.survival
-6.2  benchmarks.targets benchmarks.decode benchmarks.torch_predict
+6.2  benchmarks.decode benchmarks.torch_predict benchmarks.torch_train
+6.2  benchmarks.losses benchmarks.memory benchmarks.scaling benchmarks.input
 6.2  benchmarks.decode_options
-6.3  benchmarks.predict
+6.3  benchmarks.predict benchmarks.train_peer
+6.4  benchmarks.train_step
 
 6.0  launch.command_line launch.devices
 6.1  launch.local launch.slurm launch.jobset

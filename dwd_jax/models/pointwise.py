@@ -11,12 +11,10 @@ from typing import Any
 import jax
 from jax import lax
 
-from dwd_jax.structs import Array
-
 
 def conv_general_dilated(
-  lhs: Array,
-  rhs: Array,
+  lhs: jax.Array,
+  rhs: jax.Array,
   window_strides: Any,
   padding: Any,
   **options: Any,
@@ -41,7 +39,9 @@ def conv_general_dilated(
   return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
-def _is_pointwise(rhs: Array, padding: Any, options: dict[str, Any]) -> bool:
+def _is_pointwise(
+  rhs: jax.Array, padding: Any, options: dict[str, Any]
+) -> bool:
   return (
     rhs.ndim == 4
     and rhs.shape[:2] == (1, 1)

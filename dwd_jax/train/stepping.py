@@ -95,6 +95,7 @@ class Stepper:
         in_shardings=(self._shardings, self._batch_sharding, None),
         out_shardings=(self._shardings, None),
         donate_argnums=0,
+        compiler_options=compiling.training_options(),
       ).lower(*args)
       self._flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
       self._compiled[stage.frozen] = lowered.compile(

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from benchmarks import device, train_peer
-from benchmarks.train_scene import make_scene
+from benchmarks.train_scene import VARIANTS, make_scene
 from dwd_jax.stages import LOSSES
 
 SPEC = {"crop": 96, "batch_size": 3, "max_boxes": 8, "optimizer": "sgd"}
@@ -65,7 +65,7 @@ def _calm(params):
   return jax.tree_util.tree_map_with_path(smaller, params)
 
 
-@pytest.mark.parametrize("variant", train_peer.VARIANTS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_the_peer_has_the_same_losses_and_gradients(first_step, variant):
   pytest.importorskip("torch")
   from benchmarks import torch_network, torch_train
@@ -90,7 +90,7 @@ def test_class_logits_may_come_before_the_upsampling():
   scene = make_scene("18x4x8", **SPEC, **{"model.class_hidden": 0})
   maps = torch_train.host_maps(scene, scene.batch())
   dense, sparse = (
-    torch_train.Trainer(scene, None, name, "") for name in train_peer.VARIANTS
+    torch_train.Trainer(scene, None, name, "") for name in VARIANTS
   )
   sparse.net.load_state_dict(dense.net.state_dict())
   image = scene.batch().image
