@@ -66,7 +66,7 @@ class Scene:
   def shapes(self) -> tuple[Any, Any, Any]:
     """Arguments of `step` as `jax.ShapeDtypeStruct`: nothing is allocated."""
     size, crop, max_boxes = self.batch_shape
-    shape = jax.ShapeDtypeStruct
+    shape: Any = jax.ShapeDtypeStruct
     batch: Any = Batch(
       image=shape((size, crop, crop, 1), np.uint8),
       boxes_yxyx=shape((size, max_boxes, 4), np.float32),
