@@ -43,6 +43,7 @@ def command(workdir: pathlib.Path, data_dir: pathlib.Path) -> list[str]:
     *(f"--workdir={workdir}", "--mode=train", "--config.eval.calibrate=False"),
     *(f"--config.data.data_dir={data_dir}", "--config.train.eval_every=0"),
     f"--config.train.checkpoint_every={_EVERY}",
+    f"--config.train.compilation_cache={data_dir.parent / 'compiled'}",
     *steps,
   ]
 
