@@ -89,6 +89,7 @@ def _resident(key: str) -> float:
 
 def _steps_in_process(make: Callable[..., Any], kwargs: Any, steps: int) -> Any:
   """Runs in a process of its own, see `peak_memory`."""
+  jax.device_count()  # starts JAX, which reads configs for both frameworks
   before = _resident("VmRSS")
   step = make(**kwargs)
   step()  # compiles
@@ -133,8 +134,8 @@ def peak_memory(
     **kwargs: of `make`.
 
   Returns:
-    MiB resident before anything was made (interpreter and imports) and at
-    most during the steps; on a GPU also the most that arrays took.
+    MiB resident before anything was made (interpreter, imports, JAX's client)
+    and at most during the steps; on a GPU also the most that arrays took.
   """
   context = multiprocessing.get_context("spawn")
   with concurrent.futures.ProcessPoolExecutor(1, context) as pool:

@@ -49,6 +49,13 @@ def residuals_mib(scene: Scene) -> float:
   return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(kept)) / 2**20
 
 
+def _part(spec: dict[str, Any]) -> dict[str, Any]:
+  """Of a batch that is cut into parts, one."""
+  parts = spec["train.accumulate"]
+  size = spec["batch_size"] // parts
+  return {**spec, "batch_size": size, "train.accumulate": 1}
+
+
 def measure(spec: dict[str, Any], limit_gib: float) -> dict[str, Any]:
   """Compiles one step.
 
@@ -78,7 +85,7 @@ def measure(spec: dict[str, Any], limit_gib: float) -> dict[str, Any]:
     "parameters": parameters,
     "compile_s": time.perf_counter() - started,
     "mib": found,
-    "residuals_mib": residuals_mib(scene),
+    "residuals_mib": residuals_mib(make_scene(**_part(spec))),
     "total_gib": found["total"] / 1024,
     "mib_per_example": found["temporaries"] / spec["batch_size"],
     "fits": found["total"] / 1024 < limit_gib,

@@ -111,6 +111,7 @@ def make_scene(
     config.model.class_hidden = 128
   config.optimizer.name = optimizer
   config.data.crop_hw = (crop, crop)
+  config.train.batch_size = batch_size * jax.device_count()  # one is used
   config.update_from_flattened_dict(overrides)
   settings = config_lib.validate(config)
   model = dwd.make_model(config_lib.model_config(config, NUM_CLASSES, 1))

@@ -57,6 +57,12 @@ def test_memory_of_shapes_is_that_of_the_arrays():
   assert "| yes |" in memory.table([row])
 
 
+def test_a_batch_may_be_cut_into_parts():
+  scene = make_scene(**SPEC, **{"train.accumulate": 2})
+  assert scene.cfg.update.accumulate == 2
+  assert scene.shapes()[1].image.shape == (2, 64, 64, 1)
+
+
 def test_rematerialisation_keeps_less():
   kept = [
     memory.residuals_mib(make_scene(**SPEC, **{"train.remat": remat}))
