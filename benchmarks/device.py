@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+
+from dwd_jax.train import stepping
 
 _MIB = 2**20
 
@@ -31,21 +32,13 @@ def _rate(multiply: Callable[[], Any], side: int, repeats: int) -> float:
   return 2 * side**3 / min(seconds)
 
 
-def jax_ceiling(dtype: str, repeats: int = 10) -> float:
-  """FLOP/s of a large matrix product in JAX, at XLA's default precision.
-
-  Args:
-    dtype: "float32" (on GPUs that have it: TensorFloat-32) or "bfloat16".
-    repeats: the fastest counts.
-  """
-  side = _side(jax.default_backend())
-  x = jnp.full((side, side), 0.5, dtype)
-  product = jax.jit(jnp.matmul)
-  return _rate(lambda: product(x, x).block_until_ready(), side, repeats)
+def jax_ceiling(dtype: str) -> float:
+  """FLOP/s of a large matrix product in JAX, see `stepping.matmul_ceiling`."""
+  return stepping.matmul_ceiling(dtype, _side(jax.default_backend()))
 
 
 def torch_ceiling(dtype: str, repeats: int = 10) -> float:
-  """The same in PyTorch."""
+  """The same in PyTorch; the fastest of `repeats` counts."""
   import torch  # pyright: ignore[reportMissingImports]
 
   on_gpu = torch.cuda.is_available()
