@@ -156,7 +156,9 @@ def _engrave(settings, manual_dir: pathlib.Path) -> None:
   from dwd_jax import engrave  # verovio and libvips, only when needed
 
   options = {
-    k: v for k, v in settings.items() if k not in ("pages", "seed", "workers")
+    k: v
+    for k, v in settings.items()
+    if k not in ("pages", "seed", "workers") and (k != "pixel_labels" or v)
   }
   known = set(inspect.signature(engrave.generate).parameters)
   unknown = sorted(set(options) - (known - {"out", "progress"}))

@@ -40,6 +40,7 @@ def _lines(workdir: pathlib.Path) -> list[dict]:
 
 def _values(line: dict) -> dict:
   clocks = {"examples_per_second", "step_s", "input_wait_share"}
+  clocks |= {"flops_share", "memory_gib"}
   return {k: v for k, v in line.items() if k not in clocks}
 
 
