@@ -83,6 +83,7 @@ class Watchdog:
     said = first["why"] == why and first["process"] != self._index
     if not said:  # of all that fail alike one speaks
       say(why)
+    _decided.append(code)
     self._part(range(self._count))
     end(code)
 
@@ -164,6 +165,7 @@ class Watchdog:
     process, why, code = (verdict[k] for k in ("process", "why", "code"))
     lost = code == LOST
     say(why if lost else f"process {process} of {self._count} ended: {why}")
+    _decided.append(code)
     self._part(i for i in range(self._count) if not lost or i != process)
     end(code)
 
@@ -203,6 +205,9 @@ def end(code: int) -> NoReturn:
 
 
 _hooks = []  # the C library keeps only an address
+# The exit code of a process that is ending: the coordinator may be gone a moment
+# earlier, and the runtime aborts then.
+_decided: list[int] = []
 
 
 def on_abort(why: Callable[[], str]) -> None:
@@ -219,6 +224,8 @@ def on_abort(why: Callable[[], str]) -> None:
 
   @ctypes.CFUNCTYPE(None, ctypes.c_int)
   def hook(_):
+    if _decided:
+      end(_decided[0])
     say(why())
     end(LOST)
 
