@@ -205,8 +205,8 @@ def end(code: int) -> NoReturn:
 
 
 _hooks = []  # the C library keeps only an address
-# The exit code of a process that is ending: the coordinator may be gone a moment
-# earlier, and the runtime aborts then.
+# The exit code of a process that is ending: the coordinator may be gone a
+# moment earlier, and the runtime aborts then.
 _decided: list[int] = []
 
 
