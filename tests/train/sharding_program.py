@@ -14,6 +14,7 @@ import numpy as np
 import train_helpers as helpers
 
 from dwd_jax import optim
+from dwd_jax.stages import LOSSES
 from dwd_jax.train import sharding, update
 
 # With sgd the change of a parameter is its gradient.
@@ -42,6 +43,13 @@ def _bytes_of_device(tree, device) -> int:
   )
 
 
+def _losses_apart(found, wanted) -> float:
+  """Largest relative difference of a loss before it is balanced."""
+  return max(
+    abs(float(found[f"loss_{k}"] / wanted[f"loss_{k}"]) - 1) for k in LOSSES
+  )
+
+
 def _run(shape, start, batch, plan, model, tx, wanted):
   """One step on a mesh of the first devices."""
   data, fsdp = map(int, shape.split("x"))
@@ -65,7 +73,7 @@ def _run(shape, start, batch, plan, model, tx, wanted):
     "averages": _distance(
       start.batch_stats, after.batch_stats, wanted[0].batch_stats
     ),
-    "loss": float(metrics.compute()["loss"] / wanted[1].compute()["loss"] - 1),
+    "losses": _losses_apart(metrics.compute(), wanted[1].compute()),
     "step": int(after.step),
   }
 
