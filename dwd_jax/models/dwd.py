@@ -282,11 +282,11 @@ def make_model(cfg: ModelConfig) -> DWDNet:
   return DWDNet(cfg)
 
 
-def init_variables(model: DWDNet, seed: int, hw: tuple[int, int]) -> Any:
+def init_variables(model: nn.Module, seed: int, hw: tuple[int, int]) -> Any:
   """Fresh parameters and batch statistics, {"params": .., "batch_stats": ..}.
 
   Args:
-    model: the network.
+    model: this network, or one of a pretraining: called with (image, train).
     seed: of the initialisation.
     hw: (height, width) of an image; the parameters do not depend on it.
   """

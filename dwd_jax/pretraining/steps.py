@@ -3,7 +3,6 @@
 from typing import Any, Protocol
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Float, Int
@@ -13,8 +12,8 @@ from dwd_jax.pretraining.symbol_crops import SymbolBatch
 from dwd_jax.stages import LOSSES
 from dwd_jax.structs import Array, Params
 from dwd_jax.train import update
-from dwd_jax.train.state import TrainState
-from dwd_jax.train.step import network_input
+from dwd_jax.train.state import TrainState, eval_variables
+from dwd_jax.train.step import apply
 
 LOSS = "class"  # both levels train what the loop knows as the class loss
 
@@ -80,14 +79,7 @@ def losses_of(model: nn.Module) -> PretrainingLoss:
 
   def losses_fn(params, batch_stats, batch, train=True):
     variables = {"params": params, "batch_stats": batch_stats}
-    image = network_input(batch.image)
-    if train:
-      logits, updates = model.apply(
-        variables, image, train=True, mutable=["batch_stats"]
-      )
-      batch_stats = updates["batch_stats"]
-    else:
-      logits = model.apply(variables, image, train=False)
+    logits, batch_stats = apply(model, variables, batch.image, train)
     loss, metrics = _loss(jnp.asarray(logits), batch)
     losses = jnp.stack([loss if k == LOSS else 0.0 * loss for k in LOSSES])
     return losses, batch_stats, metrics | {f"loss_{LOSS}": loss}
@@ -120,18 +112,5 @@ def eval_step(
   state: TrainState, batch: SymbolBatch | PixelBatch, *, model: nn.Module
 ) -> dict[str, Array]:
   """Loss and accuracy as the network is used: running averages."""
-  params = state.ema_params or state.params
   losses_fn = losses_of(model)
-  return losses_fn(params, state.batch_stats, batch, train=False)[2]
-
-
-def init_variables(model: nn.Module, seed: int, hw: tuple[int, int]) -> Any:
-  """Fresh parameters and batch statistics.
-
-  Args:
-    model: the network.
-    seed: of the initialisation.
-    hw: (height, width) of an image; the parameters do not depend on it.
-  """
-  image = jnp.zeros((1, *hw, 1), jnp.float32)
-  return model.init(jax.random.key(seed), image, train=False)
+  return losses_fn(**eval_variables(state), batch=batch, train=False)[2]

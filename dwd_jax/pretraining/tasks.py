@@ -12,6 +12,7 @@ from configs import default
 from dwd_jax import optim
 from dwd_jax.data import sources
 from dwd_jax.data.pixel_classes import PixelClasses
+from dwd_jax.models import dwd
 from dwd_jax.pretraining import networks, steps
 from dwd_jax.pretraining.config import PretrainingConfig
 from dwd_jax.pretraining.pixel_crops import pixel_loader
@@ -124,7 +125,7 @@ def _init(
 ) -> state.TrainState:
   hw = tuple(config.data.crop_hw)
   return state.new_state(
-    steps.init_variables(network, config.seed, hw),
+    dwd.init_variables(network, config.seed, hw),
     optim.make_optimizer(optimizer),
     config.train.loss_window,
     bool(config.train.ema_decay),

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from dwd_jax.models.refinenet import upsample
 from dwd_jax.stages import LOSSES
 from dwd_jax.structs import Array, Batch, Params, Predictions, Targets
 from dwd_jax.train import update as update_lib
-from dwd_jax.train.state import TrainState
+from dwd_jax.train.state import TrainState, eval_variables
 from dwd_jax.train.update import StepPlan
 
 
@@ -170,6 +171,26 @@ def network_input(image: Array) -> Array:
   return image.astype(jnp.float32) * np.float32(1 / 255)
 
 
+def apply(
+  model: nn.Module, variables: Any, image: Array, train: bool
+) -> tuple[Any, Any]:
+  """Outputs of a network on a batch, and its batch statistics after it.
+
+  Args:
+    model: called with (image, train).
+    variables: {"params": .., "batch_stats": ..}.
+    image: see `network_input`.
+    train: batch norm by the batch, which updates the averages; else by them.
+  """
+  ink = network_input(image)
+  if not train:
+    return model.apply(variables, ink, train=False), variables["batch_stats"]
+  outputs, updates = model.apply(
+    variables, ink, train=True, mutable=["batch_stats"]
+  )
+  return outputs, updates["batch_stats"]
+
+
 def detection_losses(
   params: Params,
   batch_stats: Any,
@@ -202,14 +223,7 @@ def detection_losses(
     cfg.targets,
   )
   variables = {"params": params, "batch_stats": batch_stats}
-  image = network_input(batch.image)
-  if train:
-    predictions, updates = model.apply(
-      variables, image, train=True, mutable=["batch_stats"]
-    )
-    batch_stats = updates["batch_stats"]
-  else:
-    predictions = model.apply(variables, image, train=False)
+  predictions, batch_stats = apply(model, variables, batch.image, train)
 
   def losses_fn(params, predictions):
     return compute_losses(
@@ -267,11 +281,6 @@ def eval_step(
     `loss_energy` and the others, and their metrics.
   """
   _, _, metrics = detection_losses(
-    state.ema_params or state.params,
-    state.batch_stats,
-    batch,
-    model=model,
-    cfg=cfg,
-    train=False,
+    **eval_variables(state), batch=batch, model=model, cfg=cfg, train=False
   )
   return metrics

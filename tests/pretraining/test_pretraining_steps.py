@@ -75,7 +75,7 @@ NETWORKS = {
 @pytest.mark.parametrize("caption", NETWORKS)
 def test_shared_modules_have_the_detectors_names_and_shapes(caption):
   network, shared, own = NETWORKS[caption]
-  mine = _shapes(lambda: steps.init_variables(network(CFG), 0, HW))
+  mine = _shapes(lambda: dwd.init_variables(network(CFG), 0, HW))
   detector = dwd.make_model(CFG)
   theirs = _shapes(lambda: dwd.init_variables(detector, 0, HW))
   only = {k for k in mine if mine[k] != theirs.get(k)}
@@ -109,7 +109,7 @@ def test_steps_learn():
   hurry = {"xla_backend_optimization_level": 0}
   step = jax.jit(step, compiler_options=hurry)
   init = jax.jit(
-    lambda: steps.init_variables(model, 0, HW), compiler_options=hurry
+    lambda: dwd.init_variables(model, 0, HW), compiler_options=hurry
   )
   state = state_lib.new_state(init(), tx, 5)
   batch, losses = _batch(), []
