@@ -15,6 +15,8 @@ import numpy as np
 
 from dwd_jax.structs import Batch
 
+_PAUSE_S = 0.3
+
 
 def parser(description: str) -> argparse.ArgumentParser:
   """Arguments that every benchmark has."""
@@ -59,14 +61,20 @@ def measure(fn: Callable, *args: Any, repeats: int = 7) -> dict[str, float]:
 def in_turns(
   parts: Mapping[str, Callable[[], Any]], repeats: int
 ) -> dict[str, list[float]]:
-  """Seconds of each; all of them once in every round, the first not counted."""
+  """Seconds of each; all of them have a turn in every round.
+
+  A turn is a pause, until the threads of the one before no longer spin, a call
+  that is not counted (in the first round it compiles; later it fills the caches
+  as in a training) and one that is.
+  """
   taken = {name: [] for name in parts}
-  for i in range(repeats + 1):  # the first round compiles
+  for _ in range(repeats):
     for name, part in parts.items():
+      time.sleep(_PAUSE_S)
+      part()
       start = time.perf_counter()
       part()
-      if i:
-        taken[name].append(time.perf_counter() - start)
+      taken[name].append(time.perf_counter() - start)
   return taken
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common, decode_scenes, numpy_decode
+from dwd_jax import huge_pages
 from dwd_jax.decode import config, levels, votes, watershed
 from dwd_jax.models import dwd, refinenet
 
@@ -279,4 +280,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+  huge_pages.restart()
   main(sys.argv[1:])

@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks import common, device
 from benchmarks.train_scene import NUM_CLASSES, Scene, make_scene
+from dwd_jax import huge_pages
 from dwd_jax import targets as targets_lib
 from dwd_jax.models import compiling
 from dwd_jax.train import step as step_lib
@@ -180,4 +181,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+  huge_pages.restart()
   main(sys.argv[1:])

@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks import common, predict_scene
-from dwd_jax import predict
+from dwd_jax import huge_pages, predict
 from dwd_jax.data import images, transforms
 from dwd_jax.pages.config import PredictConfig
 from dwd_jax.structs import PageImage, Predictions
@@ -197,4 +197,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+  huge_pages.restart()
   main(sys.argv[1:])

@@ -22,6 +22,7 @@ import os
 import sys
 
 from benchmarks import common, train_peer
+from dwd_jax import huge_pages
 
 
 def main(argv: list[str]) -> None:
@@ -66,4 +67,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+  huge_pages.restart()
   main(sys.argv[1:])

@@ -12,7 +12,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dwd_jax import distributed, files
+from dwd_jax import distributed, files, huge_pages
 from dwd_jax.errors import InputError, InterruptedRun
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -219,4 +219,5 @@ def _run_or_say_why(mode: str) -> bool:
 
 
 if __name__ == "__main__":
+  huge_pages.restart()
   app.run(main, flags_parser=_parse)

@@ -1,5 +1,6 @@
 """Shared setup: shapes are checked at run time, shared data is optional."""
 
+import os
 import pathlib
 
 import jaxtyping
@@ -19,6 +20,10 @@ jaxtyping.install_import_hook(
   ],
   "beartype.beartype",
 )
+
+# As `dwd_jax.huge_pages` for the processes that the tests start: pytest-xdist's
+# workers, programs. Those that run already keep the memory they have.
+os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
 _REPO = pathlib.Path(__file__).parent.parent
 

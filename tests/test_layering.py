@@ -14,7 +14,7 @@ import pytest
 LAYERS = """
 0.0  dwd_jax dwd_jax.data dwd_jax.decode dwd_jax.metrics dwd_jax.models
 0.0  dwd_jax.train configs tfds_builders benchmarks launch
-0.0  dwd_jax.errors dwd_jax.structs
+0.0  dwd_jax.errors dwd_jax.structs dwd_jax.huge_pages
 0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
 0.1  dwd_jax.processes dwd_jax.watchdog
 0.2  dwd_jax.distributed
