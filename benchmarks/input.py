@@ -31,6 +31,7 @@ import jax
 
 from benchmarks import common, data
 from benchmarks.train_scene import Scene, make_scene
+from dwd_jax import huge_pages
 from dwd_jax.data import pipeline, prepare, sources
 from dwd_jax.models import compiling
 
@@ -215,4 +216,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+  huge_pages.restart()
   main(sys.argv[1:])

@@ -25,13 +25,21 @@ def restart() -> None:
   help: another system, an old C library, a kernel that gives huge pages
   to everybody or to nobody, a debugger.
   """
-  if _VARIABLE in os.environ or sys.gettrace() or not _helps():
+  if _VARIABLE in os.environ or _debugged() or not _helps():
     return
   os.environ[_VARIABLE] = _WISH
   try:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
   except OSError:  # goes on as it is, only slower
     del os.environ[_VARIABLE]
+
+
+def _debugged() -> bool:
+  """Whether a debugger looks on, which would be lost."""
+  monitoring = getattr(sys, "monitoring", None)  # from Python 3.12 on
+  if monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID):
+    return True
+  return sys.gettrace() is not None
 
 
 def _helps() -> bool:
