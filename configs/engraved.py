@@ -2,9 +2,9 @@
 
 python -m dwd_jax.main --config=configs/engraved.py --workdir=runs/engraved
 
-Hardware: two CPU cores. Run time: 9.5 minutes (generation 24 s, training 8
-minutes, evaluation of 48 pages 1 minute). Score on the 28 test pages:
-mAP_50 0.786, COCO mAP 0.476, noteheadBlack AP_50 0.990 (2026-11-25,
+Hardware: two CPU cores. Run time: 4.5 minutes (generation 13 s, training 3.7
+minutes, evaluation of 48 pages 30 s). Score on the 28 test pages:
+mAP_50 0.777, COCO mAP 0.465, noteheadBlack AP_50 0.990 (2026-11-26,
 benchmarks/results/).
 """
 
