@@ -7,9 +7,16 @@ import jax
 
 _WIDE = 128  # filters
 # Convolutions by Eigen instead of YNNPACK: an experimental option.
-_WITHOUT_YNNPACK = {
-  "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"
-}
+_WITHOUT_YNNPACK = (
+  "xla_cpu_experimental_ynn_fusion_type",
+  "LIBRARY_FUSION_TYPE_REDUCE",
+)
+# In the order that needs the least memory, not the one with the most to do at
+# once.
+_LEAST_MEMORY = (
+  "xla_cpu_scheduler_type",
+  "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+)
 
 
 def options(model: Any) -> dict[str, str]:
@@ -26,31 +33,37 @@ def options(model: Any) -> dict[str, str]:
     `compiler_options` of `jax.jit`; empty = XLA's defaults.
   """
   cfg = getattr(model, "cfg", None)
-  if cfg is None or cfg.filters < _WIDE or jax.default_backend() != "cpu":
+  if cfg is None or cfg.filters < _WIDE:
     return {}
-  return dict(_WITHOUT_YNNPACK) if _known() else {}
+  return _on_cpus(_WITHOUT_YNNPACK)
 
 
 def training_options() -> dict[str, str]:
   """Options for the compilation of a training step.
 
   On CPUs, Eigen's convolutions make a whole step faster than YNNPACK's, narrow
-  or wide: gradients of the weights suit them better
+  or wide: gradients of the weights suit them better. Ordered for memory, a step
+  needs a quarter to a third less of it and takes as long, within 3 %
   (benchmarks/train_step.py).
 
   Returns:
     `compiler_options` of `jax.jit`; empty = XLA's defaults.
   """
-  if jax.default_backend() != "cpu" or not _known():
+  return _on_cpus(_WITHOUT_YNNPACK, _LEAST_MEMORY)
+
+
+def _on_cpus(*options: tuple[str, str]) -> dict[str, str]:
+  """Those that this version of XLA knows; on other devices none."""
+  if jax.default_backend() != "cpu":
     return {}
-  return dict(_WITHOUT_YNNPACK)
+  return {name: value for name, value in options if _known(name, value)}
 
 
 @functools.cache
-def _known() -> bool:
+def _known(name: str, value: str) -> bool:
   """Whether this version of XLA has the option."""
   try:
-    jax.jit(lambda x: x, compiler_options=_WITHOUT_YNNPACK).lower(0.0).compile()
+    jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
   except jax.errors.JaxRuntimeError:
     return False
   return True

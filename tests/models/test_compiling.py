@@ -29,12 +29,15 @@ def test_narrow_networks_and_other_models_have_xlas_defaults():
 def test_other_devices_have_xlas_defaults(monkeypatch):
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   assert not compiling.options(_net(256))
+  assert not compiling.training_options()
 
 
 def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
-  unknown = {"xla_cpu_no_such_option": "1"}
+  known = compiling.training_options()
+  unknown = ("xla_cpu_no_such_option", "1")
   monkeypatch.setattr(compiling, "_WITHOUT_YNNPACK", unknown)
   assert not compiling.options(_net(256))
+  assert len(compiling.training_options()) == len(known) - 1
 
 
 def test_a_wide_convolution_stays_the_same():
@@ -53,3 +56,22 @@ def test_a_wide_convolution_stays_the_same():
   found = jax.jit(convolve, compiler_options=options)(image, kernel)
   wanted = jax.jit(convolve)(image, kernel)
   np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_a_training_step_needs_less_memory():
+  if not compiling.training_options():
+    pytest.skip("the options are for CPUs")
+
+  def loss(w, x):
+    for _ in range(8):
+      x = jax.nn.relu(x @ w)
+    return x.sum()
+
+  shapes = [jax.ShapeDtypeStruct((256, 256), np.float32)] * 2
+  lowered = jax.jit(jax.grad(loss)).lower(*shapes)
+
+  def temporaries(options):
+    found = lowered.compile(compiler_options=options).memory_analysis()
+    return found.temp_size_in_bytes
+
+  assert temporaries(compiling.training_options()) <= temporaries({})
