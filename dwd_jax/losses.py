@@ -132,10 +132,11 @@ def energy_loss(
   )
   losses = []
   for stride in strides:
-    weights = jnp.ones_like(subsample(loss, stride))
+    values = subsample(loss, stride)
+    weights = jnp.ones_like(values)
     if cfg.energy_weights == "balanced":
       weights = _balanced(subsample(targets.energy, stride) > 0)
-    losses.append(weighted_mean(subsample(loss, stride), weights))
+    losses.append(weighted_mean(values, weights))
   found = (logits[..., 0] < logits.max(-1)) & (targets.energy > 0)
   recall = found.sum() / jnp.maximum((targets.energy > 0).sum(), 1)
   return _reduce(losses, reduction), {"energy_recall": recall}

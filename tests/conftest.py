@@ -1,10 +1,11 @@
 """Shared setup: shapes are checked at run time, shared data is optional."""
 
-import os
 import pathlib
 
 import jaxtyping
 import pytest
+
+from dwd_jax import huge_pages
 
 # Layers 0 to 2: array shapes and types are checked on every call in the tests
 # (not in structs: tree operations build those with leaves of any kind).
@@ -21,9 +22,7 @@ jaxtyping.install_import_hook(
   "beartype.beartype",
 )
 
-# As `dwd_jax.huge_pages` for the processes that the tests start: pytest-xdist's
-# workers, programs. Those that run already keep the memory they have.
-os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+huge_pages.wish()  # for pytest-xdist's workers and for programs
 
 _REPO = pathlib.Path(__file__).parent.parent
 

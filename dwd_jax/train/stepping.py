@@ -98,9 +98,7 @@ class Stepper:
         compiler_options=compiling.training_options(),
       ).lower(*args)
       self._flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
-      self._compiled[stage.frozen] = lowered.compile(
-        compiler_options={**compiling.training_options()}
-      )
+      self._compiled[stage.frozen] = lowered.compile()
       dtype = self._task.config.model.dtype
       self._ceiling = self._ceiling or matmul_ceiling(dtype)
       self._paused_s += time.perf_counter() - began
