@@ -61,7 +61,8 @@ class Scene:
 
   def inputs(self) -> tuple[state_lib.TrainState, Batch, update.StepPlan]:
     """Arguments of `step`."""
-    return jax.jit(self.new_state)(), self.batch(), self.plan
+    state = jax.device_put(state_lib.init_on_host(self.new_state))
+    return state, self.batch(), self.plan
 
   def shapes(self) -> tuple[Any, Any, Any]:
     """Arguments of `step` as `jax.ShapeDtypeStruct`: nothing is allocated."""
