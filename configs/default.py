@@ -38,13 +38,8 @@ def _data() -> ml_collections.ConfigDict:
   c.eval_split = "val"  # watched during the training
   # Evaluated once at the end, never tuned on; "" = not at all.
   c.test_split = "test"
-  # Generated pages: written to `manual_dir` ("" = WORKDIR/data/engraved) before
-  # the records are built. pages = 0: no generation.
-  c.engrave = ml_collections.ConfigDict()
-  c.engrave.pages = 0
-  c.engrave.seed = 0
-  c.engrave.workers = 0  # 0 = one for every core
-  c.engrave.pixel_labels = False  # classes by pixel, too; for semseg
+  c.engrave = _engrave()
+  c.synthetic = _synthetic()
   c.options = _options()
   c.crop_hw = (480, 480)  # height, width in px after scaling
   c.scales = (0.5,)  # one is drawn for each training crop
@@ -65,6 +60,30 @@ def _data() -> ml_collections.ConfigDict:
   # has in common with it; `python -m dwd_jax.data.vocabulary A B` shows which.
   c.common_with = ""
   c.max_pages = 0  # evaluate only the first pages; 0 = all
+  return c
+
+
+def _engrave() -> ml_collections.ConfigDict:
+  # Generated pages: written to `manual_dir` ("" = WORKDIR/data/engraved) before
+  # the records are built.
+  c = ml_collections.ConfigDict()
+  c.pages = 0  # 0 = no generation
+  c.seed = 0
+  c.workers = 0  # 0 = one for every core
+  c.pixel_labels = False  # classes by pixel, too; for semseg
+  return c
+
+
+def _synthetic() -> ml_collections.ConfigDict:
+  # Images of single symbols in training crops, for rare classes.
+  c = ml_collections.ConfigDict()
+  # no; up: a strip over the upper edge; full: a crop of nothing but symbols;
+  # paste: in free places, where there is a staff at the same height of it.
+  c.layout = "no"
+  c.prob = 0.5  # of the crops, how many get symbols
+  c.per_row = 12  # most symbols of a strip, of a row, of a crop (paste)
+  c.draw = "uniform"  # uniform: every class alike; inverse: by 1 / frequency
+  c.path = ""  # symbol records; "" = objects of the training pages
   return c
 
 

@@ -13,6 +13,7 @@ import ml_collections
 from configs import default
 from dwd_jax import losses, optim, other_sets, stages, targets
 from dwd_jax.data import vocabulary
+from dwd_jax.data.synthetic import SyntheticConfig
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
@@ -215,6 +216,7 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
   _check_keys(config, default.get_config())
   _check_values(config)
   other_sets.of_config(config)
+  _build(SyntheticConfig, config.data.synthetic)
   return Settings(
     targets=_build(targets.TargetConfig, config.targets),
     losses=_build(losses.LossConfig, config.losses),

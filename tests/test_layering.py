@@ -79,6 +79,10 @@ LAYERS = """
 1.9  dwd_jax.data.builders
 2.0  dwd_jax.data.sources
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
+2.11 dwd_jax.data.symbol_sets
+2.12 dwd_jax.data.synthetic
+2.13 dwd_jax.data.pasting
+2.14 dwd_jax.data.augment
 2.15 dwd_jax.data.train_crops
 2.2  dwd_jax.data.pipeline
 
@@ -120,7 +124,6 @@ LAYERS = """
 1.2  dwd_jax.pretraining.resnet_weights
 2.1  dwd_jax.data.pixel_classes dwd_jax.pretraining.config
 2.1  dwd_jax.pretraining.networks
-2.2  dwd_jax.pretraining.symbol_sets
 2.3  dwd_jax.pretraining.symbol_crops dwd_jax.pretraining.pixel_crops
 
 1.0  dwd_jax.metrics.pages dwd_jax.metrics.matching

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from absl import flags, logging
 
+from dwd_jax.data.augment import SyntheticSymbols
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.train_crops import TrainCrops
 from dwd_jax.errors import InputError
@@ -138,6 +139,7 @@ def train_loader(
   *,
   batch_size: int,
   seed: int,
+  synthetic: SyntheticSymbols | None = None,
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> TrainLoader:
@@ -148,6 +150,7 @@ def train_loader(
     data_cfg: `config.data`.
     batch_size: crops of a step over all processes.
     seed: with the step, decides every crop.
+    synthetic: adds symbols to the crops, see `augment.open_synthetic`.
     process_index: which share this process gets; None = JAX's.
     process_count: number of processes; None = JAX's.
 
@@ -159,7 +162,9 @@ def train_loader(
     InputError: a value of the config makes no sense, or no pages.
   """
   check(source, data_cfg)
-  crops = shuffled_pages(source, seed).random_map(TrainCrops(source, data_cfg))
+  crops = shuffled_pages(source, seed).random_map(
+    TrainCrops(source, data_cfg, synthetic)
+  )
   return loader(
     crops,
     int(data_cfg.workers),

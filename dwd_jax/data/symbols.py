@@ -83,6 +83,13 @@ class SymbolBank:
     """Ink of a part of the image of symbol `i`; inside the image."""
     return self._source.image_window(i, top, left, height, width)
 
+  def labels_and_boxes(
+    self, i: int
+  ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:
+    """The symbol and its neighbours; label -1 = of no known class."""
+    labels, boxes = self._source.labels_and_boxes(i)
+    return self._new_id[labels], boxes
+
   def __getitem__(self, i: int) -> Record:
     """Symbol `i`, whose class must be known: the first box is the symbol.
 

@@ -5,16 +5,24 @@ import numpy as np
 from absl import logging
 
 from dwd_jax.data import transforms
+from dwd_jax.data.augment import SyntheticSymbols
 from dwd_jax.data.sampling import CropSampler
 from dwd_jax.data.sources import PageSource
+from dwd_jax.data.synthetic import Scene
 
 
 class TrainCrops(grain.transforms.RandomMap):
   """Page number -> one training crop with padded boxes."""
 
-  def __init__(self, source: PageSource, data_cfg):
+  def __init__(
+    self,
+    source: PageSource,
+    data_cfg,
+    synthetic: SyntheticSymbols | None = None,
+  ):
     """Args: `source` gives the pages; `data_cfg` is config.data."""
     self._source = source
+    self._synthetic = synthetic
     self._sampler = CropSampler(source.box_index(), data_cfg)
     self._min_visible = float(data_cfg.min_visible)
     self._max_boxes = int(data_cfg.max_boxes)
@@ -27,8 +35,11 @@ class TrainCrops(grain.transforms.RandomMap):
     page_hw = tuple(self._source.box_index().page_hw[page].tolist())
     top, left, height, width = window.on_page(page_hw)
     region = self._source.image_window(page, top, left, height, width)
-    image = transforms.fit(region, window, top, left)
+    region = transforms.pad(region, window, top, left)
     labels, boxes = self._source.labels_and_boxes(page)
+    if self._synthetic:
+      region, boxes, labels = self._add(region, boxes, labels, window, rng)
+    image = transforms.resize(region, window.out_hw)
     boxes, kept = transforms.visible_boxes(
       window.to_output(boxes), window.out_hw, self._min_visible
     )
@@ -40,6 +51,15 @@ class TrainCrops(grain.transforms.RandomMap):
       rows = transforms.nearest_to_centre(boxes, window.out_hw, self._max_boxes)
       boxes, labels = boxes[rows], labels[rows]
     return _arrays(image, boxes, labels, self._max_boxes)
+
+  def _add(self, region, boxes, labels, window: transforms.Window, rng):
+    """Synthetic symbols; boxes are in pixels of the page."""
+    assert self._synthetic
+    corner = np.array([window.top, window.left] * 2, np.float32)
+    scene = self._synthetic(
+      Scene(region, boxes - corner, labels), rng, min(window.scale_hw)
+    )
+    return scene.ink, scene.boxes_yxyx + corner, scene.labels
 
   def _warn(self, page: int, count: int) -> None:
     if page in self._warned:  # once for each page

@@ -160,20 +160,33 @@ def fit(
     top: first row of the region on the page.
     left: first column of the region on the page.
   """
-  height, width = window.source_hw
-  if region.shape != window.source_hw:
-    padded = np.zeros(window.source_hw, np.uint8)
-    y, x = top - window.top, left - window.left
-    padded[y : y + region.shape[0], x : x + region.shape[1]] = region
-    region = padded
-  if region.shape == window.out_hw:
+  return resize(pad(region, window, top, left), window.out_hw)
+
+
+def pad(
+  region: UInt8[np.ndarray, "H W"], window: Window, top: int, left: int
+) -> UInt8[np.ndarray, "h w"]:
+  """The first half of `fit`: all of a window, in pixels of the page."""
+  if region.shape == window.source_hw:
+    return region
+  padded = np.zeros(window.source_hw, np.uint8)
+  y, x = top - window.top, left - window.left
+  padded[y : y + region.shape[0], x : x + region.shape[1]] = region
+  return padded
+
+
+def resize(
+  region: UInt8[np.ndarray, "H W"], out_hw: tuple[int, int]
+) -> UInt8[np.ndarray, "h w"]:
+  """The second half of `fit`: to a height and width in pixels."""
+  if region.shape == out_hw:
     return np.ascontiguousarray(region)
   # INTER_AREA averages all the pixels below an output pixel; only for
   # shrinking, where thin lines would else vanish.
-  shrinks = window.out_hw[0] <= height and window.out_hw[1] <= width
+  shrinks = out_hw[0] <= region.shape[0] and out_hw[1] <= region.shape[1]
   return cv2.resize(
     region,
-    (window.out_hw[1], window.out_hw[0]),
+    (out_hw[1], out_hw[0]),
     interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
   )
 

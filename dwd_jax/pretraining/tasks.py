@@ -12,12 +12,12 @@ from configs import default
 from dwd_jax import optim
 from dwd_jax.data import sources
 from dwd_jax.data.pixel_classes import PixelClasses
+from dwd_jax.data.symbol_sets import SymbolsOfPages, open_symbols
 from dwd_jax.models import dwd
 from dwd_jax.pretraining import networks, steps
 from dwd_jax.pretraining.config import PretrainingConfig
 from dwd_jax.pretraining.pixel_crops import pixel_loader
 from dwd_jax.pretraining.symbol_crops import symbol_loader
-from dwd_jax.pretraining.symbol_sets import SymbolsOfPages, open_symbols
 from dwd_jax.stages import Stage
 from dwd_jax.train import checkpoint, state
 from dwd_jax.train import setup as setup_lib

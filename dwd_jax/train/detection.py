@@ -11,7 +11,7 @@ import numpy as np
 from clu import parameter_overview
 
 from dwd_jax import transfer
-from dwd_jax.data import pipeline
+from dwd_jax.data import augment, pipeline
 from dwd_jax.structs import Batch
 from dwd_jax.train import evaluation, pictures, shares
 from dwd_jax.train import setup as setup_lib
@@ -46,7 +46,7 @@ def make_task(
     optimizer=run.settings.optimizer,
     card=run.card,
     mesh=run.mesh,
-    loader=functools.partial(_loader, run, config.data.train_split),
+    loader=functools.partial(_loader, run),
     init=run.init,
     make_step=lambda tx: functools.partial(
       train_step, model=model, tx=tx, cfg=cfg
@@ -60,20 +60,25 @@ def make_task(
   )
 
 
-def _loader(
-  run: setup_lib.Run, split: str, seed: int | None = None
-) -> pipeline.TrainLoader:
+def _loader(run: setup_lib.Run) -> pipeline.TrainLoader:
+  source = run.source(run.config.data.train_split)
   return pipeline.train_loader(
-    run.source(split),
+    source,
     run.config.data,
     batch_size=run.config.train.batch_size,
-    seed=run.config.seed if seed is None else seed,
+    seed=run.config.seed,
+    synthetic=augment.open_synthetic(source, run.config.data),
   )
 
 
 def _validation(run: setup_lib.Run) -> Iterable[Batch]:
-  """Crops of the validation pages, the same ones each time."""
-  loader = _loader(run, run.config.data.eval_split, _VALIDATION_SEED)
+  """Crops of the validation pages, the same ones each time; no augmentation."""
+  loader = pipeline.train_loader(
+    run.source(run.config.data.eval_split),
+    run.config.data,
+    batch_size=run.config.train.batch_size,
+    seed=_VALIDATION_SEED,
+  )
   try:
     for _ in range(run.config.train.validate_batches):
       yield next(loader)

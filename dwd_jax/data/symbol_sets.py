@@ -1,4 +1,4 @@
-"""Symbols to classify: of pages, of symbol records, of folders of images."""
+"""Symbols by class: of pages, of symbol records, of folders of images."""
 
 import dataclasses
 import functools
@@ -23,11 +23,15 @@ class Symbol:
     image_hw: height and width of the image, px.
     box_yxyx: of the symbol in there.
     read: (top, left, height, width) of a part of the image -> its ink.
+    boxes_yxyx: of all objects in the image, the symbol among them.
+    labels: class ids of these; -1 = of no class.
   """
 
   image_hw: tuple[int, int]
   box_yxyx: Float[np.ndarray, " 4"]
   read: Callable[[int, int, int, int], UInt8[np.ndarray, "h w"]]
+  boxes_yxyx: Float[np.ndarray, "n 4"]
+  labels: Int[np.ndarray, " n"]
 
 
 class SymbolSet(Protocol):
@@ -60,29 +64,35 @@ class SymbolsOfPages:
     """Symbol `i`."""
     page = int(self._index.page[i])
     height, width = self._index.page_hw[page].tolist()
+    rows = self._index.of_page(page)
     return Symbol(
       (height, width),
       self._index.boxes_yxyx[i],
       functools.partial(self._source.image_window, page),
+      self._index.boxes_yxyx[rows],
+      self._index.labels[rows],
     )
 
 
 class SymbolsOfRecords:
   """Prepared symbols, see tfds_builders/symbols."""
 
-  def __init__(self, folder: pathlib.Path):
-    """Args: `folder` holds dataset_info.json."""
-    self._bank = symbols.open_bank(folder)
+  def __init__(self, bank: symbols.SymbolBank):
+    """Args: `bank` has the symbols."""
+    self._bank = bank
     self.class_names = self._bank.class_names
     self.labels = self._bank.labels
 
   def __getitem__(self, i: int) -> Symbol:
     """Symbol `i`."""
     height, width = self._bank.image_hw[i].tolist()
+    labels, boxes = self._bank.labels_and_boxes(i)
     return Symbol(
       (height, width),
       self._bank.boxes_yxyx[i],
       functools.partial(self._bank.image_window, i),
+      boxes,
+      labels,
     )
 
 
@@ -128,7 +138,9 @@ class SymbolsOfFolder:
       return ink[top : top + height, left : left + width]
 
     whole = np.array([0, 0, height, width], np.float32)
-    return Symbol((height, width), whole, read)
+    return Symbol(
+      (height, width), whole, read, whole[None], self.labels[i : i + 1]
+    )
 
 
 _LAYOUT = (
@@ -151,7 +163,7 @@ def open_symbols(path: str, source: PageSource) -> SymbolSet:
   if not path:
     found: SymbolSet = SymbolsOfPages(source)
   elif (folder / "dataset_info.json").is_file():
-    found = SymbolsOfRecords(folder)
+    found = SymbolsOfRecords(symbols.open_bank(folder))
   else:
     found = SymbolsOfFolder(folder)
   if not len(found.labels):

@@ -1,0 +1,268 @@
+"""Synthetic symbols: images of single symbols as training content.
+
+The original's augmentations `up` and `full` (paper, section 4.2, "synthetic
+data"), and `paste`. Differs from the original, which trained pasted symbols as
+background: their boxes, and those of the neighbours that their images show,
+are boxes of the crop like all others.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from dwd_jax.data import sampling, transforms
+from dwd_jax.data.symbol_sets import SymbolSet
+from dwd_jax.errors import InputError
+
+LAYOUTS = ("no", "up", "full", "paste")
+DRAWS = {"uniform": 1.0, "inverse": 2.0}  # P(class) ~ count ** (1 - this)
+_ROWS = 8  # of `full`
+_TRIES = 4  # draws for a place before it stays empty
+MARGIN = 4  # px around a symbol, at the network's scale
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticConfig:
+  """Settings, `config.data.synthetic`.
+
+  Attributes:
+    layout: "no"; "up": a strip of symbols over the upper edge of a crop;
+      "full": a crop made of rows of symbols; "paste": symbols in free places
+      of the crop, see `pasting`.
+    prob: of the crops, how many get symbols.
+    per_row: most symbols of a strip or row, or that are pasted into a crop.
+    draw: "uniform": every class alike; "inverse": by 1 / frequency.
+    path: symbol records (tfds_builders/symbols); "" = objects of the training
+      pages themselves.
+  """
+
+  layout: str = "no"
+  prob: float = 0.5
+  per_row: int = 12
+  draw: str = "uniform"
+  path: str = ""
+
+  def __post_init__(self):
+    for key, known in (("layout", LAYOUTS), ("draw", tuple(DRAWS))):
+      if getattr(self, key) not in known:
+        raise InputError(
+          f"config: data.synthetic.{key}: '{getattr(self, key)}' is not one of"
+          f" {', '.join(known)}"
+        )
+    if not 0 <= self.prob <= 1:
+      raise InputError(
+        f"config: data.synthetic.prob: {self.prob} is not within 0..1"
+      )
+    if self.per_row < 1:
+      raise InputError(
+        f"config: data.synthetic.per_row: {self.per_row} is below 1"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+  """Pixels and their objects.
+
+  Attributes:
+    ink: 0 = paper, 255 = ink.
+    boxes_yxyx: in pixels of `ink`; they may reach over its edges.
+    labels: class ids.
+  """
+
+  ink: UInt8[np.ndarray, "h w"]
+  boxes_yxyx: Float[np.ndarray, "n 4"]
+  labels: Int[np.ndarray, " n"]
+
+
+class SymbolCutter:
+  """Draws symbols and cuts them out, with what is near them."""
+
+  def __init__(self, symbols: SymbolSet, draw: str, min_visible: float):
+    """A cutter.
+
+    Args:
+      symbols: to draw from.
+      draw: see `SyntheticConfig`.
+      min_visible: share of a neighbour's box that must be on the image for it
+        to count, as in a training crop.
+
+    Raises:
+      InputError: there is no symbol of any class.
+    """
+    self._symbols = symbols
+    self._min_visible = min_visible
+    self._known = np.flatnonzero(symbols.labels >= 0)
+    if not len(self._known):
+      raise InputError(
+        "data.synthetic: no symbol of any class of the training pages; name"
+        " other records in data.synthetic.path"
+      )
+    self._draw = sampling.RareObjects(symbols.labels[self._known], DRAWS[draw])
+
+  def missing(self) -> tuple[str, ...]:
+    """Classes without a symbol: they are never drawn."""
+    counts = np.bincount(
+      self._symbols.labels[self._known],
+      minlength=len(self._symbols.class_names),
+    )
+    return tuple(
+      name
+      for name, count in zip(self._symbols.class_names, counts, strict=True)
+      if not count
+    )
+
+  def __call__(
+    self, rng: np.random.Generator, margin: int, most_hw: tuple[int, int]
+  ) -> Scene | None:
+    """A symbol's image; None if, drawn `_TRIES` times, all were too large.
+
+    Args:
+      rng: source of randomness.
+      margin: px of its surroundings on every side, as far as there are any.
+      most_hw: largest height and width in px, margin included.
+    """
+    for _ in range(_TRIES):
+      symbol = self._symbols[int(self._known[self._draw(rng)])]
+      top, left = (int(np.floor(v)) - margin for v in symbol.box_yxyx[:2])
+      bottom, right = (int(np.ceil(v)) + margin for v in symbol.box_yxyx[2:])
+      top, left = max(top, 0), max(left, 0)
+      bottom = min(bottom, symbol.image_hw[0])
+      right = min(right, symbol.image_hw[1])
+      hw = (bottom - top, right - left)
+      if min(hw) < 1 or hw[0] > most_hw[0] or hw[1] > most_hw[1]:
+        continue
+      boxes, kept = transforms.visible_boxes(
+        (symbol.boxes_yxyx - np.array([top, left] * 2)).astype(np.float32),
+        hw,
+        self._min_visible,
+      )
+      kept &= symbol.labels >= 0
+      return Scene(
+        symbol.read(top, left, *hw), boxes[kept], symbol.labels[kept]
+      )
+    return None
+
+
+def row(
+  cutter: SymbolCutter,
+  rng: np.random.Generator,
+  most_hw: tuple[int, int],
+  margin: int,
+  per_row: int,
+) -> list[tuple[int, Scene]]:
+  """Symbols side by side, and where each begins, px from the left.
+
+  The room that they leave is divided among the gaps by chance.
+
+  Args:
+    cutter: gives the symbols.
+    rng: source of randomness.
+    most_hw: height and width of the row at most, px.
+    margin: see `SymbolCutter`.
+    per_row: most symbols.
+  """
+  found: list[Scene] = []
+  room = most_hw[1]
+  while len(found) < per_row and room > 0:
+    scene = cutter(rng, margin, (most_hw[0], room))
+    if scene is None:
+      break
+    found.append(scene)
+    room -= scene.ink.shape[1]
+  cuts = np.sort(rng.integers(0, room + 1, len(found)))
+  gaps = np.diff(cuts, prepend=0)
+  places, x = [], 0
+  for gap, scene in zip(gaps.tolist(), found, strict=True):
+    places.append((x + gap, scene))
+    x += gap + scene.ink.shape[1]
+  return places
+
+
+def join(hw: tuple[int, int], parts: list[tuple[int, int, Scene]]) -> Scene:
+  """Scenes at (top, left) of an empty page of height and width `hw`, px."""
+  ink = np.zeros(hw, np.uint8)
+  boxes, labels = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int32)]
+  for top, left, scene in parts:
+    height, width = scene.ink.shape
+    ink[top : top + height, left : left + width] = scene.ink
+    offset = np.array([top, left] * 2, np.float32)
+    boxes.append(scene.boxes_yxyx + offset)
+    labels.append(scene.labels.astype(np.int32))
+  return Scene(ink, np.concatenate(boxes), np.concatenate(labels))
+
+
+def full(
+  cutter: SymbolCutter,
+  rng: np.random.Generator,
+  hw: tuple[int, int],
+  margin: int,
+  per_row: int,
+) -> Scene:
+  """A page of rows of symbols, each as high as its highest symbol.
+
+  Args:
+    cutter: gives the symbols.
+    rng: source of randomness.
+    hw: height and width in px.
+    margin: see `SymbolCutter`.
+    per_row: most symbols of a row; at most 8 rows.
+  """
+  parts, top = [], 0
+  for _ in range(_ROWS):
+    placed = row(cutter, rng, (hw[0] - top, hw[1]), margin, per_row)
+    if not placed:
+      break
+    height = max(scene.ink.shape[0] for _, scene in placed)
+    for left, scene in placed:
+      spare = height - scene.ink.shape[0]
+      parts.append((top + int(rng.integers(spare + 1)), left, scene))
+    top += height
+  return join(hw, parts)
+
+
+def up(
+  cutter: SymbolCutter,
+  rng: np.random.Generator,
+  scene: Scene,
+  margin: int,
+  per_row: int,
+  min_visible: float,
+) -> Scene:
+  """A strip of symbols over the upper edge of a scene, at most a third high.
+
+  Differs from the original, which put the strip above the crop, so that the
+  image grew: ours keep their size, and what the strip hides is hidden.
+
+  Args:
+    cutter: gives the symbols.
+    rng: source of randomness.
+    scene: of a page.
+    margin: see `SymbolCutter`.
+    per_row: most symbols.
+    min_visible: share of its area that an object below the strip must keep.
+  """
+  height, width = scene.ink.shape
+  placed = row(cutter, rng, (height // 3, width), margin, per_row)
+  if not placed:
+    return scene
+  strip = max(part.ink.shape[0] for _, part in placed)
+  above = join((strip, width), [(0, left, part) for left, part in placed])
+  below = Scene(
+    scene.ink[strip:],
+    scene.boxes_yxyx - np.array([strip, 0] * 2, np.float32),
+    scene.labels,
+  )
+  # Only the strip cuts here: boxes may still reach over the other edges.
+  y0 = below.boxes_yxyx[:, 0]
+  y1 = below.boxes_yxyx[:, 2]
+  seen = np.clip(y1, 0, None) - np.clip(y0, 0, None)
+  kept = (seen > 0) & (seen >= (min_visible - 1e-5) * (y1 - y0))
+  boxes = below.boxes_yxyx[kept].copy()
+  boxes[:, 0] = np.clip(boxes[:, 0], 0, None)
+  boxes += np.array([strip, 0] * 2, np.float32)
+  return Scene(
+    np.concatenate([above.ink, below.ink]),
+    np.concatenate([above.boxes_yxyx, boxes]),
+    np.concatenate([above.labels, scene.labels[kept].astype(np.int32)]),
+  )
