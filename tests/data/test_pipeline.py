@@ -7,7 +7,7 @@ import grain
 import numpy as np
 import pytest
 
-from dwd_jax.data import pipeline, sources
+from dwd_jax.data import augment, pipeline, sources
 from dwd_jax.errors import InputError
 
 
@@ -48,6 +48,31 @@ def test_shapes_and_ranges(train_source, data_cfg):
   assert (boxes <= [32, 48, 32, 48]).all()
 
 
+def test_synthetic_symbols_get_into_crops(train_source, data_cfg):
+  data_cfg.synthetic.layout, data_cfg.synthetic.prob = "full", 1.0
+  made = augment.open_synthetic(train_source, data_cfg)
+  loaders = [
+    pipeline.train_loader(
+      train_source,
+      data_cfg,
+      batch_size=2,
+      seed=0,
+      synthetic=symbols,
+      process_index=0,
+      process_count=1,
+    )
+    for symbols in (made, made, None)
+  ]
+  first, again, without = (_take(loader, 3) for loader in loaders)
+  assert all(map(_equal, first, again))
+  assert not any(map(_equal, first, without))
+  for batch in first:
+    boxes = batch.boxes_yxyx[batch.box_mask]
+    assert len(boxes)
+    assert (boxes >= 0).all()
+    assert (boxes <= [32, 48, 32, 48]).all()
+
+
 @pytest.fixture
 def eight(train_source, data_cfg):
   return _take(_loader(train_source, data_cfg), 8)
@@ -62,7 +87,7 @@ def test_crops_differ_by_step_and_seed(train_source, data_cfg, eight):
 class _PageNumbers(grain.transforms.RandomMap):
   """In the place of TrainCrops: the image is the number of the page."""
 
-  def __init__(self, source, data_cfg):
+  def __init__(self, source, data_cfg, synthetic):
     pass
 
   def random_map(self, page, rng):

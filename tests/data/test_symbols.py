@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import default
-from dwd_jax.data import prepare, sources, symbols
+from dwd_jax.data import augment, prepare, sources, symbols, synthetic
 from dwd_jax.errors import InputError
 
 
@@ -55,6 +55,31 @@ def test_from_records_as_from_the_pages_themselves(pages, scores, tmp_path):
   page_facts = json.loads((pages / "metadata.json").read_text())
   for folder in (cropped, engraved):
     assert json.loads((folder / "metadata.json").read_text()) == page_facts
+
+
+def test_records_give_synthetic_symbols(pages, tmp_path):
+  folder = _build(tmp_path, pages, "cropped", per_class=2, context_px=7)
+  source = sources.open_records(pages, "train", leave_out=("noteheadBlack",))
+  cfg = default.get_config().data
+  cfg.leave_out = ("noteheadBlack",)
+  assert augment.open_synthetic(source, cfg) is None
+  cfg.synthetic.layout, cfg.synthetic.path = "full", str(folder)
+  cfg.synthetic.prob = 1.0
+  add = augment.open_synthetic(source, cfg)
+  assert add is not None
+  page = synthetic.Scene(
+    np.zeros((300, 300), np.uint8),
+    np.zeros((0, 4), np.float32),
+    np.zeros(0, np.int32),
+  )
+  scene = add(page, np.random.default_rng(0), 1.0)
+  assert len(scene.labels) > 4
+  # Ids are those of the pages: one class fewer than the records have.
+  bank = symbols.open_bank(folder, source.class_names)
+  assert set(scene.labels) <= set(bank.labels[bank.labels >= 0])
+  cfg.synthetic.path = str(pages)
+  with pytest.raises(InputError, match="not of symbols"):
+    augment.open_synthetic(source, cfg)
 
 
 @pytest.mark.parametrize("config", ["cropped", "folder"])
