@@ -69,7 +69,8 @@ class Task:
 class EngravedPage:
   """A finished page: name without extension, files, objects per class.
 
-  `labels` is the PNG of the pixels' classes, b"" where none was asked for.
+  `labels` is the PNG of the pixels' classes, b"" where none was asked for;
+  `staff_space` the distance of two staff lines, px.
   """
 
   name: str
@@ -77,6 +78,7 @@ class EngravedPage:
   xml: bytes
   counts: dict[str, int]
   labels: bytes = b""
+  staff_space: float = 0.0
 
 
 def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
@@ -179,4 +181,5 @@ def _page(
   if task.pixel_labels:
     pixels = pixel_labels.draw(page, shown, words.names, hw, px_per_unit)
   counts = dict(Counter(b[0] for b in boxes))
-  return EngravedPage(name, png, xml, counts, pixels)
+  space = px_per_unit * verovio_svg.UNITS_PER_SPACE
+  return EngravedPage(name, png, xml, counts, pixels, space)

@@ -109,6 +109,11 @@ def test_layout_is_that_of_deepscores(pages):
   assert total == sum(summary.objects.values()) > 1000
   written = json.loads((folder / "engraved.json").read_text())
   assert written["objects"] == summary.objects
+  # The generator's 9 px, and 5 % more or less from score to score.
+  spaces = written["staff_spaces_px"]
+  assert len(spaces) == 24
+  assert all(8.55 <= px <= 9.45 for px in spaces.values())
+  assert len(set(spaces.values())) > 10
 
 
 def test_pages_of_a_score_stay_in_one_split(pages):
