@@ -23,6 +23,7 @@ LAYERS = """
 0.2  configs.boxes
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
+1.0  dwd_jax.staff_space
 1.1  dwd_jax.visualize dwd_jax.other_sets
 1.1  dwd_jax.losses dwd_jax.optim
 
@@ -154,11 +155,11 @@ LAYERS = """
 5.3  dwd_jax.pretraining.start
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
-6.0  benchmarks.common
+6.0  benchmarks.common benchmarks.staff_space_pages
 6.1  dwd_jax.data.check
 6.1  benchmarks.pretraining benchmarks.survival
 6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
-6.1  benchmarks.train_scene
+6.1  benchmarks.train_scene benchmarks.staff_space
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network
 6.2  benchmarks.decode benchmarks.torch_predict benchmarks.torch_train
