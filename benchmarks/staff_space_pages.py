@@ -36,7 +36,7 @@ def read(path: pathlib.Path) -> np.ndarray:
 
 
 def engraved(folder: pathlib.Path) -> Iterator[Page]:
-  """Pages of `python -m dwd_jax.engrave`."""
+  """Pages of `python -m dwd_jax.engrave`; None where a staff is one line."""
   facts = folder / "engraved.json"
   spaces = json.loads(facts.read_text()).get("staff_spaces_px")
   if not spaces:
@@ -98,12 +98,11 @@ def _line(node: Any) -> tuple[int, np.ndarray]:
 
 def scan(page: Page, rng: np.random.Generator) -> Page:
   """Skewed by up to 3 degrees, blurred, specks, one bit a pixel."""
-  assert page.truth_px is not None
   height, width = page.ink.shape
   angle = rng.uniform(-3, 3)
   turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
   grey = cv2.warpAffine(page.ink, turn, (width, height), flags=cv2.INTER_AREA)
-  sigma = 0.1 + rng.uniform(0.02, 0.04) * page.truth_px
+  sigma = 0.1 + rng.uniform(0.02, 0.04) * (page.truth_px or 9.0)
   grey = cv2.GaussianBlur(grey, (0, 0), sigma)
   noisy = grey + rng.normal(0, 12, grey.shape)
   ink = (noisy > rng.uniform(50, 110)).astype(np.uint8) * 255
@@ -113,7 +112,6 @@ def scan(page: Page, rng: np.random.Generator) -> Page:
 
 def photo(page: Page, rng: np.random.Generator) -> Page:
   """Perspective, uneven light, blur, noise, JPEG."""
-  assert page.truth_px is not None
   height, width = page.ink.shape
   corners = np.array(
     [[0, 0], [width, 0], [width, height], [0, height]], np.float32
@@ -123,7 +121,7 @@ def photo(page: Page, rng: np.random.Generator) -> Page:
   grey = cv2.warpPerspective(
     page.ink, matrix, (width, height), flags=cv2.INTER_AREA
   )
-  sigma = 0.3 + rng.uniform(0.02, 0.08) * page.truth_px
+  sigma = 0.3 + rng.uniform(0.02, 0.08) * (page.truth_px or 9.0)
   grey = cv2.GaussianBlur(grey, (0, 0), sigma).astype(np.float32)
   y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
   slope = rng.uniform(-0.45, 0.45, 2)
@@ -133,13 +131,14 @@ def photo(page: Page, rng: np.random.Generator) -> Page:
   quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(50, 90))]
   _, data = cv2.imencode(".jpg", shown, quality)
   ink = images.decode_page(data.tobytes(), page.name)
-  return Page(page.name, ink, page.truth_px * _growth(matrix, height, width))
+  truth = page.truth_px and page.truth_px * _growth(matrix, page.ink)
+  return Page(page.name, ink, truth)
 
 
-def _growth(matrix: np.ndarray, height: int, width: int) -> float:
-  """Median factor by which a perspective stretches short upright lines."""
-  y, x = np.mgrid[0.1:0.9:9j, 0.1:0.9:9j]
-  points = np.stack([x.ravel() * width, y.ravel() * height], 1)[:, None]
+def _growth(matrix: np.ndarray, ink: np.ndarray) -> float:
+  """Median factor by which a perspective stretches upright lines at the ink."""
+  y, x = np.nonzero(ink > 127)
+  points = np.stack([x, y], 1)[:: max(1, len(x) // 1000), None].astype(float)
   ends = [
     cv2.perspectiveTransform(points + np.array([0.0, shift]), matrix)
     for shift in (-1.0, 1.0)

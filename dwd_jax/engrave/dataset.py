@@ -129,7 +129,7 @@ class _Writer:
     self.pages = 0
     self.scores: set[str] = set()
     self.objects: Counter[str] = Counter()
-    self.staff_spaces: dict[str, float] = {}
+    self.staff_spaces: dict[str, float | None] = {}
     self.skipped: dict[str, str] = {}
 
   def tasks(self, first: Task, files: list[pathlib.Path]) -> Iterator[Task]:
@@ -165,7 +165,7 @@ class _Writer:
       for page in pages:
         layout.write_page(folder, page.name, page.png, page.xml, page.labels)
         self.objects.update(page.counts)
-        self.staff_spaces[page.name] = round(page.staff_space, 4)
+        self.staff_spaces[page.name] = page.staff_space
       self.splitter.add(score, [page.name for page in pages])
       self.scores.add(score)
       self.pages += len(pages)
