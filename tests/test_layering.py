@@ -29,6 +29,7 @@ LAYERS = """
 
 1.0  dwd_jax.pages dwd_jax.pages.tiling dwd_jax.pages.fusion
 1.1  dwd_jax.pages.config dwd_jax.pages.assemble
+1.2  dwd_jax.pages.normalise
 
 1.0  dwd_jax.decode.config dwd_jax.decode.bits
 1.05 dwd_jax.decode.foreground
@@ -79,6 +80,7 @@ LAYERS = """
 1.4  tfds_builders.boxes.boxes_dataset_builder
 1.9  dwd_jax.data.builders
 2.0  dwd_jax.data.sources
+2.05 dwd_jax.data.staff_spaces
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
 2.15 dwd_jax.data.train_crops
 2.2  dwd_jax.data.pipeline
