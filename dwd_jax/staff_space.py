@@ -24,11 +24,14 @@ _MAX_SAMPLES = 1_400_000  # pixels looked at: columns x height
 _COLUMNS = (48, 512)  # of a page, fewest and most
 _WINDOWS = (15, 61)  # px, of the local mean that ink is compared with
 _LINES = 5
+_NO_GAP = 1e9  # px; between the runs of two columns
 _MIN_CHAINS = 12
-_MIN_CONFIDENCE = 0.05
+_THIN = 0.02  # thickness of a line in spaces; less: five single lines
+_MIN_CONFIDENCE = 0.025
+_MIN_CONFIDENCE_WIDE = 0.1  # of wide columns, in which text becomes bars
 _SURE = 0.3  # confidence from which nothing else is tried
-_WIDE_PX = 9  # of columns in which broken lines become whole
-_NEAR = 0.12  # relative difference of chains of one staff space
+_WIDE_PX = 17  # of columns in which broken lines become whole
+_NEAR = 0.2  # relative difference of chains of one page, in perspective
 
 
 class StaffSpace(NamedTuple):
@@ -74,17 +77,37 @@ def estimate(ink: UInt8[np.ndarray, "H W"]) -> StaffSpace | None:
   height, width = ink.shape
   if height < _LINES * MIN_PX or width < 16:
     return None
-  found = None
-  for columns_of in (_medians, _means):
-    for window in _WINDOWS:
-      at = _places(ink.shape)
-      chains = _chains(_binarise(columns_of(ink, at), window))
-      new = _choose(chains, len(at), width / len(at))
-      if new and (found is None or new.confidence > found.confidence):
-        found = new
-    if found and found.confidence >= _SURE:
-      break
+  at = _places(ink.shape)
+  found = _best(_medians(ink, at), width / len(at), 0.6, 0.0)
+  if found is None or found.confidence < _SURE:
+    wide = _best(_means(ink, at), width / len(at), 0.25, 1.8)
+    if wide and wide.confidence >= _MIN_CONFIDENCE_WIDE:
+      found = max(found or wide, wide, key=lambda x: x.confidence)
   return found if found and found.confidence >= _MIN_CONFIDENCE else None
+
+
+def _best(
+  columns: UInt8[np.ndarray, "n H"],
+  step: float,
+  thickness: float,
+  thickness_px: float,
+) -> StaffSpace | None:
+  """The most confident estimate of any window.
+
+  Args:
+    columns: as rows.
+    step: distance of two columns, px.
+    thickness: of lines, at most so many spaces and `thickness_px` more.
+    thickness_px: see `thickness`.
+  """
+  found = None
+  for window in _WINDOWS:
+    binary = _binarise(columns, window)
+    chains = _chains(binary, thickness, thickness_px)
+    new = _choose(chains, len(columns), step)
+    if new and (found is None or new.confidence > found.confidence):
+      found = new
+  return found
 
 
 def _places(hw: tuple[int, ...]) -> Int[np.ndarray, " n"]:
@@ -107,7 +130,7 @@ def _medians(
 def _means(
   ink: UInt8[np.ndarray, "H W"], at: Int[np.ndarray, " n"]
 ) -> UInt8[np.ndarray, "n H"]:
-  """Means of nine columns each: dashes become a line again."""
+  """Means of 17 columns each: dashes become a line again."""
   total = np.zeros((ink.shape[0], len(at)), np.uint16)
   for shift in range(-(_WIDE_PX // 2), _WIDE_PX // 2 + 1):
     total += ink[:, (at + shift).clip(0, ink.shape[1] - 1)]
@@ -128,7 +151,9 @@ def _binarise(
   return (above > least).astype(np.uint8)
 
 
-def _chains(binary: UInt8[np.ndarray, "n H"]) -> _Chains:
+def _chains(
+  binary: UInt8[np.ndarray, "n H"], thickness: float, thickness_px: float
+) -> _Chains:
   """All chains of five thin runs at equal distances."""
   n, height = binary.shape
   padded = np.zeros((n, height + 2), np.int8)
@@ -140,7 +165,7 @@ def _chains(binary: UInt8[np.ndarray, "n H"]) -> _Chains:
   # Centres in one row of numbers; the columns are far from each other in it.
   centre = (starts + stops) * 0.5
   gaps = np.diff(centre).astype(np.float32)
-  gaps[column[1:] != column[:-1]] = 1e9  # no distance of lines
+  gaps[column[1:] != column[:-1]] = _NO_GAP
   size = _LINES - 1
   if len(gaps) < size:
     nothing = centre[:0]
@@ -151,11 +176,12 @@ def _chains(binary: UInt8[np.ndarray, "n H"]) -> _Chains:
   heavy = np.maximum.reduce(lines)
   # Whole pixels: two centres may be half a pixel off each.
   regular = (high - low <= 1.0 + 0.12 * low) & (low >= MIN_PX - 1)
-  regular &= heavy <= 0.6 * low
+  regular &= (heavy <= thickness * low + thickness_px) & (high < _NO_GAP)
+  regular &= heavy >= _THIN * low
   first = np.flatnonzero(regular)
   space = (centre[first + size] - centre[first]) / size
   row = centre[first + size // 2] - column[first] * (height + 2)
-  around = np.concatenate([[1e9], gaps, [1e9]])
+  around = np.concatenate([[_NO_GAP], gaps, [_NO_GAP]])
   slack = 1.0 + 0.12 * space
   above = np.abs(around[first] - space) <= slack
   below = np.abs(around[first + size + 1] - space) <= slack
@@ -185,9 +211,9 @@ def _choose(
 
 
 def _centre_of(values: Float[np.ndarray, " n"]) -> float:
-  """Mean of those near the median: finer than whole and half pixels."""
-  median = np.median(values)
-  return float(values[np.abs(values - median) <= 0.05 * median].mean())
+  """Mean of the middle half: finer than the half pixels of a median."""
+  low, high = np.quantile(values, (0.25, 0.75))
+  return float(values[(values >= low) & (values <= high)].mean())
 
 
 def _judge(chains: _Chains, num_columns: int, step: float) -> StaffSpace | None:
