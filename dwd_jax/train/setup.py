@@ -231,6 +231,17 @@ def resolve_staff_space(data_cfg, source: sources.PageSource) -> float:
   )
 
 
+def describe_staff_space(run: Run) -> str:
+  """One line: the staff space, and what is made of it."""
+  px = run.config.data.staff_space_px
+  if not px:
+    return "Staff space unknown: no staves on the training pages"
+  kept = "pages stay as they are"
+  if run.settings.predict.normalise != "off":
+    kept = "pages that differ are scaled to it"
+  return f"Staff space {px:g} px as the network sees it; {kept}"
+
+
 def describe_groups(run: Run) -> str:
   """One line: the energy groups and a few classes of each."""
   members = collections.defaultdict(list)
