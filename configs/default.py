@@ -43,7 +43,12 @@ def _data() -> ml_collections.ConfigDict:
   c.options = _options()
   c.crop_hw = (480, 480)  # height, width in px after scaling
   c.scales = (0.5,)  # one is drawn for each training crop
+  c.scale_jitter = 0.0  # of each crop's scale, up or down, 0.1 = 10 %
+  c.normalise_staff_space = False  # training pages to data.staff_space_px
   c.eval_scale = 0.5
+  # Distance of two staff lines as the network sees it, px; 0 = that of the
+  # training pages, measured.
+  c.staff_space_px = 0.0
   c.flip = False  # horizontal; wrong for most music symbols
   c.min_visible = 0.4  # a box cut by the crop stays if this much area does
   c.max_boxes = 512  # padded boxes of a training crop
@@ -271,6 +276,8 @@ def _predict() -> ml_collections.ConfigDict:
   c.batch_size = 1  # pages of the same padded size, or tiles, of one call
   c.scales = (1.0,)  # times data.eval_scale; several are predicted and fused
   c.page_multiple = 64  # pages are padded to multiples of this, px
+  # To data.staff_space_px: auto, exact (no steps, no tolerance), off.
+  c.normalise = "auto"
   return c
 
 

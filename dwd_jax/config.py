@@ -227,7 +227,11 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
       config.decode,
       num_energy_levels=config.targets.num_energy_levels,
     ),
-    predict=_build(PredictConfig, config.predict),
+    predict=_build(
+      PredictConfig,
+      config.predict,
+      staff_space_px=float(config.data.staff_space_px),
+    ),
     pretraining=_build(PretrainingConfig, config.pretraining),
   )
 

@@ -20,7 +20,7 @@ from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
 from dwd_jax.models import compiling, dwd
 from dwd_jax.models.refinenet import upsample
-from dwd_jax.pages import assemble, fusion, tiling
+from dwd_jax.pages import assemble, fusion, normalise, tiling
 from dwd_jax.pages.assemble import PagePrediction
 from dwd_jax.pages.config import DEFAULT, PredictConfig
 from dwd_jax.structs import Array, Detections, PageImage
@@ -101,10 +101,11 @@ def predict_pages(
 ) -> Iterator[PagePrediction]:
   """Runs the network and the decode on pages of any size, in their order.
 
-  A page is scaled, padded to a size that few others differ from, and stays
-  whole up to `cfg.max_mpx`; a larger one is cut into overlapping tiles, each
-  with all the slots of the decode. Pages in a row that have the same padded
-  size go through the network together.
+  A page is scaled (by its staff space, see `pages.normalise`, or as it says),
+  padded to a size that few others differ from, and stays whole up to
+  `cfg.max_mpx`; a larger one is cut into overlapping tiles, each with all the
+  slots of the decode. Pages in a row that have the same padded size go through
+  the network together.
 
   Args:
     predict_fn: with its variables bound.
@@ -121,11 +122,13 @@ def predict_pages(
       no sense.
   """
   run, done = _Runner(predict_fn, cfg), 0
-  for group in _groups(pages, cfg):
+  normaliser = normalise.Normaliser(cfg)
+  for group in _groups(normaliser(pages), cfg):
     start = time.perf_counter()
     keep = [done + i < keep_levels for i in range(len(group))]
     predicted = _predict_group(run, group, keep)
-    seconds = (time.perf_counter() - start) / len(group)
+    seconds = time.perf_counter() - start + normaliser.seconds()
+    seconds /= len(group)
     seconds = math.nan if run.was_new() else seconds
     done += len(group)
     for prediction in predicted:

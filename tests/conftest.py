@@ -18,6 +18,7 @@ jaxtyping.install_import_hook(
     "dwd_jax.decode",
     "dwd_jax.models",
     "dwd_jax.data.transforms",
+    "dwd_jax.staff_space",
   ],
   "beartype.beartype",
 )

@@ -23,11 +23,13 @@ LAYERS = """
 0.2  configs.boxes
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
+1.0  dwd_jax.staff_space
 1.1  dwd_jax.visualize dwd_jax.other_sets
 1.1  dwd_jax.losses dwd_jax.optim
 
 1.0  dwd_jax.pages dwd_jax.pages.tiling dwd_jax.pages.fusion
 1.1  dwd_jax.pages.config dwd_jax.pages.assemble
+1.2  dwd_jax.pages.normalise
 
 1.0  dwd_jax.decode.config dwd_jax.decode.bits
 1.05 dwd_jax.decode.foreground
@@ -78,6 +80,7 @@ LAYERS = """
 1.4  tfds_builders.boxes.boxes_dataset_builder
 1.9  dwd_jax.data.builders
 2.0  dwd_jax.data.sources
+2.05 dwd_jax.data.staff_spaces
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
 2.11 dwd_jax.data.symbol_sets
 2.12 dwd_jax.data.synthetic
@@ -157,11 +160,11 @@ LAYERS = """
 5.3  dwd_jax.pretraining.start
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
-6.0  benchmarks.common
+6.0  benchmarks.common benchmarks.staff_space_pages
 6.1  dwd_jax.data.check
 6.1  benchmarks.pretraining benchmarks.survival
 6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
-6.1  benchmarks.train_scene
+6.1  benchmarks.train_scene benchmarks.staff_space
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network
 6.2  benchmarks.decode benchmarks.torch_predict benchmarks.torch_train

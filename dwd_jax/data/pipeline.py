@@ -246,6 +246,10 @@ def check(source: PageSource, data_cfg) -> None:
       raise InputError(f"data.{key}: {data_cfg[key]} is not within 0..1")
   if not data_cfg.scales or min(data_cfg.scales) <= 0:
     raise InputError("data.scales: needs at least one scale, all above 0")
+  if not 0 <= data_cfg.scale_jitter < 1:
+    raise InputError(
+      f"data.scale_jitter: {data_cfg.scale_jitter} is not 0 or more and below 1"
+    )
   if len(data_cfg.crop_hw) != 2 or min(data_cfg.crop_hw) < 1:
     raise InputError("data.crop_hw: needs a height and a width in pixels")
   for key, least in (("max_boxes", 1), ("workers", 0)):

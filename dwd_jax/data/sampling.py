@@ -1,7 +1,7 @@
 """Which page and which region a training crop shows."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from dwd_jax.data import transforms
 from dwd_jax.data.sources import BoxIndex
@@ -40,11 +40,24 @@ class CropSampler:
   of its objects; otherwise it lies anywhere.
   """
 
-  def __init__(self, index: BoxIndex, data_cfg):
-    """Args: `index` has all boxes of the split; `data_cfg` is config.data."""
+  def __init__(
+    self,
+    index: BoxIndex,
+    data_cfg,
+    factors: Float[np.ndarray, " p"] | None = None,
+  ):
+    """Where crops are drawn from.
+
+    Args:
+      index: all boxes of the split.
+      data_cfg: config.data.
+      factors: of the scale of every page, see `staff_spaces.factors`; None = 1.
+    """
     self._index = index
     self._out_hw = tuple(data_cfg.crop_hw)
     self._scales = tuple(data_cfg.scales)
+    self._jitter = float(data_cfg.scale_jitter)
+    self._factors = factors
     self._rare_prob = float(data_cfg.rare_prob)
     self._nonempty_prob = float(data_cfg.nonempty_prob)
     self._rare = RareObjects(index.labels, float(data_cfg.rare_power))
@@ -61,9 +74,18 @@ class CropSampler:
       rows = self._index.of_page(page)
       if rows.stop > rows.start:
         row = int(rng.integers(rows.start, rows.stop))
-    scale = self._scales[int(rng.integers(len(self._scales)))]
+    scale = self._scale(page, rng)
     focus = None if row is None else self._index.boxes_yxyx[row]
     height, width = self._index.page_hw[page].tolist()
     return page, transforms.random_window(
       rng, (height, width), self._out_hw, scale, focus
     )
+
+  def _scale(self, page: int, rng: np.random.Generator) -> float:
+    """One of the scales, for the page's staves, give or take the jitter."""
+    scale = self._scales[int(rng.integers(len(self._scales)))]
+    if self._factors is not None:
+      scale *= float(self._factors[page])
+    if self._jitter:  # without it, nothing is drawn: the same crops as ever
+      scale *= 1 + rng.uniform(-self._jitter, self._jitter)
+    return scale

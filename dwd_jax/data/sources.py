@@ -22,6 +22,7 @@ class PageSource:
   Attributes:
     name: of the records, as TFDS has it.
     split: of the records.
+    folder: of the records; "" = unknown.
     vocabulary: of the records' own class names, "" = unknown.
     class_names: C names, mapped if `common_with` asks for it.
     unmapped_boxes: boxes left out because the other vocabulary has no class for
@@ -56,7 +57,7 @@ class PageSource:
       self.class_names, renamed = vocabulary_lib.mapped_classes(
         class_names, leave_out, vocabulary, common_with, folder or name
       )
-    self._folder = folder
+    self.folder = folder
     self._records = records
     ids = {n: i for i, n in enumerate(self.class_names)}
     self._new_id = np.array(
@@ -101,9 +102,9 @@ class PageSource:
     try:
       example = self._records[i]
     except RuntimeError as e:  # what array_record raises, opening or reading
-      raise builders.damaged(self._folder or self.name, str(e)) from None
+      raise builders.damaged(self.folder or self.name, str(e)) from None
     if example["image"] is None:  # what it gives for some truncated files
-      raise builders.damaged(self._folder or self.name, f"record {i} is empty")
+      raise builders.damaged(self.folder or self.name, f"record {i} is empty")
     return example
 
   @property
@@ -125,8 +126,8 @@ class PageSource:
     """
     if self._index is None:
       index = None
-      if self.split.isidentifier() and self._folder:
-        folder = pathlib.Path(self._folder) / box_index.FOLDER
+      if self.split.isidentifier() and self.folder:
+        folder = pathlib.Path(self.folder) / box_index.FOLDER
         index = box_index.load(folder / self.split)
       if index is None or len(index.filenames) != len(self):
         index = box_index.build(map(self.example, range(len(self))))

@@ -4,7 +4,7 @@ import grain
 import numpy as np
 from absl import logging
 
-from dwd_jax.data import transforms
+from dwd_jax.data import staff_spaces, transforms
 from dwd_jax.data.augment import SyntheticSymbols
 from dwd_jax.data.sampling import CropSampler
 from dwd_jax.data.sources import PageSource
@@ -23,7 +23,8 @@ class TrainCrops(grain.transforms.RandomMap):
     """Args: `source` gives the pages; `data_cfg` is config.data."""
     self._source = source
     self._synthetic = synthetic
-    self._sampler = CropSampler(source.box_index(), data_cfg)
+    factors = staff_spaces.factors(source, data_cfg)
+    self._sampler = CropSampler(source.box_index(), data_cfg, factors)
     self._min_visible = float(data_cfg.min_visible)
     self._max_boxes = int(data_cfg.max_boxes)
     self._flip = bool(data_cfg.flip)

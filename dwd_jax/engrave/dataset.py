@@ -83,7 +83,8 @@ def generate(
     progress: called with (pages done, pages wanted).
 
   Returns:
-    A summary; also written to `out`/engraved.json.
+    A summary; also written to `out`/engraved.json, with the distance of two
+    staff lines of every page.
 
   Raises:
     InputError: for an argument out of range, an `out` that is not empty, or
@@ -128,6 +129,7 @@ class _Writer:
     self.pages = 0
     self.scores: set[str] = set()
     self.objects: Counter[str] = Counter()
+    self.staff_spaces: dict[str, float | None] = {}
     self.skipped: dict[str, str] = {}
 
   def tasks(self, first: Task, files: list[pathlib.Path]) -> Iterator[Task]:
@@ -163,6 +165,7 @@ class _Writer:
       for page in pages:
         layout.write_page(folder, page.name, page.png, page.xml, page.labels)
         self.objects.update(page.counts)
+        self.staff_spaces[page.name] = page.staff_space
       self.splitter.add(score, [page.name for page in pages])
       self.scores.add(score)
       self.pages += len(pages)
@@ -190,7 +193,11 @@ class _Writer:
       skipped=list(self.skipped.items()),
     )
     origin = {"seed": task.seed, "verovio": verovio.toolkit(False).getVersion()}
-    notes = {**origin, **dataclasses.asdict(summary)}
+    notes = {
+      **origin,
+      **dataclasses.asdict(summary),
+      "staff_spaces_px": self.staff_spaces,
+    }
     layout.write_lists(folder, self.splitter.pages, words, notes)
     return summary
 

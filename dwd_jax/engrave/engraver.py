@@ -15,6 +15,7 @@ from dwd_jax.engrave import (
 )
 from dwd_jax.engrave.layout import annotation_xml
 from dwd_jax.engrave.mei_score import ScoreWriter
+from dwd_jax.engrave.strokes import Strokes
 from dwd_jax.engrave.weights import Weights
 
 # Measures that fill a page of 1050 x 1485 px at 9 px a staff space, and a
@@ -69,7 +70,9 @@ class Task:
 class EngravedPage:
   """A finished page: name without extension, files, objects per class.
 
-  `labels` is the PNG of the pixels' classes, b"" where none was asked for.
+  `labels` is the PNG of the pixels' classes, b"" where none was asked for;
+  `staff_space` the distance of two staff lines, px, None where all staves have
+  a single line.
   """
 
   name: str
@@ -77,6 +80,7 @@ class EngravedPage:
   xml: bytes
   counts: dict[str, int]
   labels: bytes = b""
+  staff_space: float | None = None
 
 
 def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
@@ -179,4 +183,6 @@ def _page(
   if task.pixel_labels:
     pixels = pixel_labels.draw(page, shown, words.names, hw, px_per_unit)
   counts = dict(Counter(b[0] for b in boxes))
-  return EngravedPage(name, png, xml, counts, pixels)
+  space = px_per_unit * verovio_svg.UNITS_PER_SPACE
+  space = round(space, 4) if Strokes(page).has_spaces() else None
+  return EngravedPage(name, png, xml, counts, pixels, space)

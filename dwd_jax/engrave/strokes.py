@@ -72,6 +72,13 @@ class Strokes:
     for lines in found.values():
       yield "staff", lines
 
+  def has_spaces(self) -> bool:
+    """Whether a staff has more than the one line of percussion."""
+    return any(
+      group.cls == "staff" and len(self._lines(index)) > 1
+      for index, group in enumerate(self.page.groups)
+    )
+
   def is_on_line(self, mark: Mark) -> bool:
     """Whether a notehead is on a line of its staff, or on a leger line.
 

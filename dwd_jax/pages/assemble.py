@@ -25,6 +25,7 @@ class PagePrediction(NamedTuple):
     seconds: wall time of the page from the source image to its boxes (resizing,
       network, decode, merging), a share of its batch; NaN if a size of image
       was new, since that includes compiling.
+    scale: pixels of `ink` per pixel of the source image, as it was chosen.
   """
 
   detections: PageBoxes
@@ -32,6 +33,7 @@ class PagePrediction(NamedTuple):
   ink: UInt8[np.ndarray, "h w"]
   levels: Float[np.ndarray, "H W G"] | None
   seconds: float
+  scale: float
 
 
 def join(
@@ -99,6 +101,7 @@ def join(
     ink=ink[:height, :width],
     levels=maps,
     seconds=math.nan,
+    scale=page.scale,
   )
 
 

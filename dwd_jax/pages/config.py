@@ -6,6 +6,7 @@ import math
 from dwd_jax.errors import InputError
 from dwd_jax.pages import tiling
 
+NORMALISE = ("auto", "exact", "off")
 _MAX_SCALE = 8.0  # times the page's own scale; more is a mistake
 
 
@@ -21,6 +22,11 @@ class PredictConfig:
     batch_size: pages of the same padded size, or tiles, of one call.
     scales: a page is predicted at each of these times its scale.
     page_multiple: sides of padded pages are multiples of this, px.
+    normalise: "auto" gives a page the scale at which its staff space is that of
+      the model, in steps and unless it nearly is; "exact" always, without
+      steps; "off" never.
+    staff_space_px: of the model, as the network sees it; 0 = unknown, then
+      pages keep their scale. Not a key: it is `data.staff_space_px`.
   """
 
   max_mpx: float = 8.0
@@ -28,6 +34,8 @@ class PredictConfig:
   batch_size: int = 1
   scales: tuple[float, ...] = (1.0,)
   page_multiple: int = 64
+  normalise: str = "auto"
+  staff_space_px: float = 0.0
 
   def __post_init__(self):
     """Stops at values that make no sense."""
@@ -52,6 +60,16 @@ class PredictConfig:
       raise InputError(
         f"config: predict.page_multiple is {self.page_multiple}; use a multiple"
         f" of {tiling.ALIGN_PX}"
+      )
+    if self.normalise not in NORMALISE:
+      raise InputError(
+        f"config: predict.normalise is {self.normalise!r}; use one of"
+        f" {NORMALISE}"
+      )
+    if not 0 <= self.staff_space_px < 1e4:
+      raise InputError(
+        f"config: data.staff_space_px is {self.staff_space_px}; use pixels"
+        " above 0, or 0 to measure it"
       )
     tiling.check(math.isqrt(self.max_px), self.overlap_px)
 

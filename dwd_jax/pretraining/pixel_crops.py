@@ -6,7 +6,7 @@ import grain
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from dwd_jax.data import pipeline, transforms
+from dwd_jax.data import pipeline, staff_spaces, transforms
 from dwd_jax.data.pixel_classes import PixelClasses, at_stride
 from dwd_jax.data.sampling import CropSampler
 from dwd_jax.data.sources import PageSource
@@ -33,7 +33,8 @@ class PixelCrops(grain.transforms.RandomMap):
     """Args: `pixels` of the same source; `data_cfg` is config.data."""
     self._page_hw = source.box_index().page_hw
     self._pixels = pixels
-    self._sampler = CropSampler(source.box_index(), data_cfg)
+    factors = staff_spaces.factors(source, data_cfg)
+    self._sampler = CropSampler(source.box_index(), data_cfg, factors)
     self._flip = bool(data_cfg.flip)
 
   def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -102,12 +102,16 @@ def _make(
 def _made_with(run: setup_lib.Run) -> dict[str, Any]:
   """What the scores depend on besides the checkpoint, as JSON has it."""
   data: Any = run.config.data
-  return {
+  cfg = run.settings.predict
+  made_with = {
     "dataset": data.builder,
     "split": data.eval_split,
-    "scales": [data.eval_scale * s for s in run.settings.predict.scales],
+    "scales": [data.eval_scale * s for s in cfg.scales],
     "decode": dataclasses.asdict(run.settings.decode),
   }
+  if cfg.staff_space_px and cfg.normalise != "off":
+    made_with["staff_space"] = [cfg.normalise, cfg.staff_space_px]
+  return made_with
 
 
 def _folder(run: setup_lib.Run, step: int):

@@ -17,12 +17,15 @@ class ModelCard:
     model: fields of `ModelConfig`.
     training: what shapes the rest of the state: name of the optimizer, window
       of the running means.
+    staff_space_px: distance of two staff lines as the network sees it; 0 =
+      unknown. Older cards lack it; another one is no other network.
   """
 
   class_names: tuple[str, ...]
   group_of_class: tuple[int, ...]
   model: dict[str, Any]
   training: dict[str, Any]
+  staff_space_px: float = 0.0
 
   def to_json(self) -> dict[str, Any]:
     """Plain lists and dicts."""
@@ -31,6 +34,7 @@ class ModelCard:
       "group_of_class": [int(group) for group in self.group_of_class],
       "model": dict(self.model),
       "training": dict(self.training),
+      "staff_space_px": self.staff_space_px,
     }
 
   def difference(self, saved: Mapping[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from configs import default
 from dwd_jax import config as config_lib
 from dwd_jax import files
 from dwd_jax.errors import InputError
@@ -42,6 +43,9 @@ _FREE = (
   "train.sharding",
 )
 
+# Of the training pages, which are compared already; older configs lack it.
+_STAFF_SPACE = "data.staff_space_px"
+
 
 def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
   """Compares the config of a run with the one its checkpoints were made with.
@@ -66,10 +70,12 @@ def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
       f"{path}: damaged ({e}); remove it to go on without a comparison"
     ) from None
   now = json.loads(config_lib.to_json(config))
+  defaults = json.loads(config_lib.to_json(default.get_config()))
+  free = _FREE if config.data.normalise_staff_space else (*_FREE, _STAFF_SPACE)
   changes = [
     f"{key}: {_short(old)} -> {_short(new)}"
-    for key, old, new in _differences(saved, now, "")
-    if not any(key == free or key.startswith(f"{free}.") for free in _FREE)
+    for key, old, new in _differences(_filled(saved, defaults), now, "")
+    if not any(key == f or key.startswith(f"{f}.") for f in free)
   ]
   if changes and not accept:
     raise InputError(
@@ -83,6 +89,14 @@ def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
 def write_config(path: pathlib.Path, config: Any) -> None:
   """Keeps the config of a training run as W/config.json."""
   files.write_atomic(path, config_lib.to_json(config))
+
+
+def _filled(saved: Any, defaults: Any) -> Any:
+  """A config of an older version: what it lacks was as the default is."""
+  if not (isinstance(saved, dict) and isinstance(defaults, dict)):
+    return saved
+  filled = {key: _filled(saved[key], defaults.get(key)) for key in saved}
+  return {**{k: v for k, v in defaults.items() if k not in saved}, **filled}
 
 
 def _short(value: Any) -> str:

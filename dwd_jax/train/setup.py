@@ -11,7 +11,7 @@ import numpy as np
 
 from dwd_jax import config as config_lib
 from dwd_jax import energy_groups, optim, transfer
-from dwd_jax.data import prepare, sources
+from dwd_jax.data import prepare, sources, staff_spaces
 from dwd_jax.errors import InputError
 from dwd_jax.models import dwd
 from dwd_jax.train import checkpoint, sharding, state, step, update
@@ -22,7 +22,7 @@ class Run:
   """A run, ready to train or to evaluate.
 
   Attributes:
-    config: resolved; energy groups are filled in.
+    config: resolved; energy groups and staff space are filled in.
     settings: the checked parts of it.
     workdir: where everything is written.
     data_dir: prepared records.
@@ -72,7 +72,11 @@ class Run:
       "ema": bool(self.config.train.ema_decay),
     }
     return checkpoint.ModelCard(
-      self.class_names, self.group_of_class, model, training
+      self.class_names,
+      self.group_of_class,
+      model,
+      training,
+      float(self.config.data.staff_space_px),
     )
 
   @property
@@ -121,7 +125,7 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
   Raises:
     InputError: bad config, bad data, or a batch that does not fit the devices.
   """
-  settings = config_lib.validate(config)
+  config_lib.validate(config)
   mesh = sharding.make_mesh(config.train.fsdp)
   make_workdir(workdir)
   data_dir = prepare.prepare(config.data, workdir)
@@ -131,13 +135,14 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
   config.groups.by_class = tuple(
     zip(source.class_names, map(int, groups), strict=True)
   )
+  config.data.staff_space_px = resolve_staff_space(config.data, source)
   num_groups = int(groups.max()) + 1
   model = dwd.make_model(
     config_lib.model_config(config, len(source.class_names), num_groups)
   )
   return Run(
     config=config,
-    settings=settings,
+    settings=config_lib.validate(config),
     workdir=workdir,
     data_dir=data_dir,
     class_names=source.class_names,
@@ -207,6 +212,34 @@ def resolve_groups(
       )
     groups[index[name]] = group
   return groups
+
+
+def resolve_staff_space(data_cfg, source: sources.PageSource) -> float:
+  """Distance of two staff lines as the network sees it: given, or measured.
+
+  Args:
+    data_cfg: `config.data`.
+    source: training pages.
+
+  Returns:
+    Pixels at `data.eval_scale`; 0.0 where the pages have no staves.
+  """
+  given = float(data_cfg.staff_space_px)
+  # Rounded: measured anew it must be the same number in the config.
+  return given or round(
+    staff_spaces.usual(source) * float(data_cfg.eval_scale), 3
+  )
+
+
+def describe_staff_space(run: Run) -> str:
+  """One line: the staff space, and what is made of it."""
+  px = run.config.data.staff_space_px
+  if not px:
+    return "Staff space unknown: no staves on the training pages"
+  kept = "pages stay as they are"
+  if run.settings.predict.normalise != "off":
+    kept = "pages that differ are scaled to it"
+  return f"Staff space {px:g} px as the network sees it; {kept}"
 
 
 def describe_groups(run: Run) -> str:

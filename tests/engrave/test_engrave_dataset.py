@@ -13,9 +13,11 @@ import verovio
 from lxml import etree
 from PIL import Image
 
-from dwd_jax import engrave
+from dwd_jax import engrave, staff_space
+from dwd_jax.data import images
 from dwd_jax.engrave import dataset, engraver, pool, vocabulary
 from dwd_jax.engrave.splits import Splitter
+from dwd_jax.engrave.weights import CHOICES
 from dwd_jax.errors import InputError
 
 _SMALL = {"width": 700, "height": 700}
@@ -109,6 +111,23 @@ def test_layout_is_that_of_deepscores(pages):
   assert total == sum(summary.objects.values()) > 1000
   written = json.loads((folder / "engraved.json").read_text())
   assert written["objects"] == summary.objects
+  # The generator's 9 px, and 5 % more or less from score to score.
+  spaces = written["staff_spaces_px"]
+  assert len(spaces) == 24
+  known = [px for px in spaces.values() if px is not None]
+  assert all(8.55 <= px <= 9.45 for px in known)
+  assert len(known) > 15 and len(set(known)) > 10
+
+
+def test_one_line_of_percussion_has_no_staff_space(tmp_path):
+  others = {name: 0.0 for name in CHOICES["score"] if name != "percussion"}
+  engrave.generate(tmp_path / "p", 8, workers=1, weights=others, **_SMALL)
+  written = json.loads((tmp_path / "p" / "engraved.json").read_text())
+  for name, px in written["staff_spaces_px"].items():
+    path = tmp_path / "p" / "segmentation_detection/images_png" / f"{name}.png"
+    ink = images.decode_page(path.read_bytes(), name)
+    assert (staff_space.estimate(ink) is None) == (px is None)
+  assert None in written["staff_spaces_px"].values()
 
 
 def test_pages_of_a_score_stay_in_one_split(pages):

@@ -80,7 +80,7 @@ def test_the_8_below_a_clef_does_not_colour_the_clef():
 
 def test_labels_travel_from_the_worker():
   pages = [
-    EngravedPage("a", b"png", b"xml", {"brace": 1}, b"labels"),
+    EngravedPage("a", b"png", b"xml", {"brace": 1}, b"labels", 9.5),
     EngravedPage("b", b"png2", b"xml2", {}),
   ]
   assert worker.unpack(*worker.pack(pages)) == pages

@@ -1,0 +1,240 @@
+"""The staff space of a page: the distance of neighbouring staff lines.
+
+Along a column of pixels a staff is five thin runs of ink at equal distances,
+each distance being one black run and one white run. Such chains are looked for
+in some hundred columns of the page. What chance, text or hatching make of them
+is told from staves by two things: a chain of a staff goes on in the columns
+beside it, at the same height, and it ends after five lines (some more where
+notes have ledger lines).
+
+NumPy and OpenCV only. Reference: run lengths as in Cardoso and Rebelo, "Robust
+staffline thickness and distance estimation in binary and gray-level music
+scores" (ICPR 2010), where the sum of a black and a white run is counted, too;
+chains and their continuation are ours.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+MIN_PX = 3.5  # lines closer than this cannot be told from noise
+_MAX_SAMPLES = 1_400_000  # pixels looked at: columns x height
+_COLUMNS = (48, 512)  # of a page, fewest and most
+_WINDOWS = (15, 61)  # px, of the local mean that ink is compared with
+_LINES = 5
+_NO_GAP = 1e9  # px; between the runs of two columns
+_MIN_CHAINS = 12
+_THIN = 0.02  # thickness of a line in spaces; less: five single lines
+_MIN_CONFIDENCE = 0.025
+_MIN_CONFIDENCE_WIDE = 0.1  # of wide columns, in which text becomes bars
+_SURE = 0.3  # confidence from which nothing else is tried
+_WIDE_PX = 17  # of columns in which broken lines become whole
+_NEAR = 0.2  # relative difference of chains of one page, in perspective
+
+
+class StaffSpace(NamedTuple):
+  """What a page says of its staves.
+
+  Attributes:
+    px: distance of the centres of neighbouring staff lines, pixels.
+    confidence: 0..1; the share of the columns in which a staff of this size
+      was seen, times the share of these chains among all that are regular.
+  """
+
+  px: float
+  confidence: float
+
+
+class _Chains(NamedTuple):
+  """Five runs at equal distances in one column, n of them.
+
+  Attributes:
+    column: number of the column.
+    row: of the middle line.
+    space: mean distance, px.
+    ends: whether it ends above or below, as that of no hatching does.
+  """
+
+  column: Int[np.ndarray, " n"]
+  row: Float[np.ndarray, " n"]
+  space: Float[np.ndarray, " n"]
+  ends: Bool[np.ndarray, " n"]
+
+
+def estimate(ink: UInt8[np.ndarray, "H W"]) -> StaffSpace | None:
+  """The staff space of a page.
+
+  Args:
+    ink: 0 = paper, 255 = ink; grey, unevenly lit and noisy pages, too. Staves
+      lie across, within some 10 degrees. 3.5 px to a sixth of the height.
+
+  Returns:
+    The most frequent staff space, None where no staff of five lines was found.
+    Where staff spaces differ a little, as in perspective, their median.
+  """
+  height, width = ink.shape
+  if height < _LINES * MIN_PX or width < 16:
+    return None
+  at = _places(ink.shape)
+  found = _best(_medians(ink, at), width / len(at), 0.6, 0.0)
+  if found is None or found.confidence < _SURE:
+    wide = _best(_means(ink, at), width / len(at), 0.25, 1.8)
+    if wide and wide.confidence >= _MIN_CONFIDENCE_WIDE:
+      found = max(found or wide, wide, key=lambda x: x.confidence)
+  return found if found and found.confidence >= _MIN_CONFIDENCE else None
+
+
+def _best(
+  columns: UInt8[np.ndarray, "n H"],
+  step: float,
+  thickness: float,
+  thickness_px: float,
+) -> StaffSpace | None:
+  """The most confident estimate of any window.
+
+  Args:
+    columns: as rows.
+    step: distance of two columns, px.
+    thickness: of lines, at most so many spaces and `thickness_px` more.
+    thickness_px: see `thickness`.
+  """
+  found = None
+  for window in _WINDOWS:
+    binary = _binarise(columns, window)
+    chains = _chains(binary, thickness, thickness_px)
+    new = _choose(chains, len(columns), step)
+    if new and (found is None or new.confidence > found.confidence):
+      found = new
+  return found
+
+
+def _places(hw: tuple[int, ...]) -> Int[np.ndarray, " n"]:
+  """Columns spread over a page."""
+  height, width = hw
+  count = int(np.clip(_MAX_SAMPLES // height, *_COLUMNS))
+  count = min(count, (width - 2) // 2)
+  return np.linspace(1, width - 2, count).round().astype(np.int64)
+
+
+def _medians(
+  ink: UInt8[np.ndarray, "H W"], at: Int[np.ndarray, " n"]
+) -> UInt8[np.ndarray, "n H"]:
+  """Medians of three columns each: specks go, lines stay."""
+  a, b, c = (ink[:, at + i] for i in (-1, 0, 1))
+  median = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+  return np.ascontiguousarray(median.T)
+
+
+def _means(
+  ink: UInt8[np.ndarray, "H W"], at: Int[np.ndarray, " n"]
+) -> UInt8[np.ndarray, "n H"]:
+  """Means of 17 columns each: dashes become a line again."""
+  total = np.zeros((ink.shape[0], len(at)), np.uint16)
+  for shift in range(-(_WIDE_PX // 2), _WIDE_PX // 2 + 1):
+    total += ink[:, (at + shift).clip(0, ink.shape[1] - 1)]
+  return np.ascontiguousarray((total // _WIDE_PX).astype(np.uint8).T)
+
+
+def _binarise(
+  columns: UInt8[np.ndarray, "n H"], window: int
+) -> UInt8[np.ndarray, "n H"]:
+  """1 where a pixel is darker than the column around it, else 0."""
+  values = columns.astype(np.float32)
+  mean = cv2.blur(values, (window, 1), borderType=cv2.BORDER_REPLICATE)
+  above = values - mean
+  some = above[:: max(1, len(above) // 64)]
+  # By the page's own contrast and noise: faint pages have staves, too.
+  noise = 1.5 * np.median(np.abs(np.diff(some, axis=1)))
+  least = max(0.12 * float(np.quantile(some, 0.99)), 2 * float(noise), 1.0)
+  return (above > least).astype(np.uint8)
+
+
+def _chains(
+  binary: UInt8[np.ndarray, "n H"], thickness: float, thickness_px: float
+) -> _Chains:
+  """All chains of five thin runs at equal distances."""
+  n, height = binary.shape
+  padded = np.zeros((n, height + 2), np.int8)
+  padded[:, 1:-1] = binary
+  edges = np.flatnonzero(np.diff(padded.ravel()))
+  starts, stops = edges[0::2], edges[1::2]
+  column = starts // (height + 2)
+  thick = (stops - starts).astype(np.float32)
+  # Centres in one row of numbers; the columns are far from each other in it.
+  centre = (starts + stops) * 0.5
+  gaps = np.diff(centre).astype(np.float32)
+  gaps[column[1:] != column[:-1]] = _NO_GAP
+  size = _LINES - 1
+  if len(gaps) < size:
+    nothing = centre[:0]
+    return _Chains(column[:0], nothing, nothing, nothing.astype(bool))
+  of_chain = [gaps[i : len(gaps) - size + 1 + i] for i in range(size)]
+  low, high = np.minimum.reduce(of_chain), np.maximum.reduce(of_chain)
+  lines = [thick[i : len(thick) - size + i] for i in range(_LINES)]
+  heavy = np.maximum.reduce(lines)
+  # Whole pixels: two centres may be half a pixel off each.
+  regular = (high - low <= 1.0 + 0.12 * low) & (low >= MIN_PX - 1)
+  regular &= (heavy <= thickness * low + thickness_px) & (high < _NO_GAP)
+  regular &= heavy >= _THIN * low
+  first = np.flatnonzero(regular)
+  space = (centre[first + size] - centre[first]) / size
+  row = centre[first + size // 2] - column[first] * (height + 2)
+  around = np.concatenate([[_NO_GAP], gaps, [_NO_GAP]])
+  slack = 1.0 + 0.12 * space
+  above = np.abs(around[first] - space) <= slack
+  below = np.abs(around[first + size + 1] - space) <= slack
+  return _Chains(column[first], row, space, ~(above & below))
+
+
+def _choose(
+  chains: _Chains, num_columns: int, step: float
+) -> StaffSpace | None:
+  """The staff space that most chains agree on, if they are of staves."""
+  if len(chains.space) < _MIN_CHAINS:
+    return None
+  # A histogram of ratios, smoothed to some percent.
+  log = np.log(chains.space)
+  bins = np.bincount(((log - np.log(2.0)) / 0.02).astype(np.int64).clip(0))
+  smooth = np.convolve(bins, (1, 2, 3, 2, 1), "same")
+  best = None
+  for _ in range(2):  # chance may have the highest peak
+    peak = float(np.exp(np.log(2.0) + 0.02 * (smooth.argmax() + 0.5)))
+    near = np.abs(log - np.log(peak)) <= _NEAR
+    new = _judge(_Chains(*(x[near] for x in chains)), num_columns, step)
+    if new and (best is None or new.confidence > best.confidence):
+      best = new
+    lo, hi = (int((np.log(peak * f / 2.0)) / 0.02) for f in (0.85, 1.15))
+    smooth[max(lo, 0) : hi + 1] = 0
+  return best
+
+
+def _centre_of(values: Float[np.ndarray, " n"]) -> float:
+  """Mean of the middle half: finer than the half pixels of a median."""
+  low, high = np.quantile(values, (0.25, 0.75))
+  return float(values[(values >= low) & (values <= high)].mean())
+
+
+def _judge(chains: _Chains, num_columns: int, step: float) -> StaffSpace | None:
+  """The staff space of chains of about one size, if they go on sideways."""
+  if chains.ends.sum() < max(_MIN_CHAINS, 0.5 * len(chains.ends)):
+    return None
+  chains = _Chains(*(values[chains.ends] for values in chains))
+  px = float(np.median(chains.space))
+  tall = max(1.5, 0.4 * px + 0.2 * step)
+  row = (chains.row / tall).astype(np.int64)
+  grid = np.zeros((num_columns + 8, int(row.max()) + 3), np.uint8)
+  grid[chains.column + 4, row + 1] = 1
+  wide = cv2.dilate(grid, np.ones((1, 3), np.uint8))
+  beside = cv2.blur(
+    wide.astype(np.float32), (1, 9), borderType=cv2.BORDER_CONSTANT
+  )
+  # Six of the nine columns around, itself among them.
+  goes_on = beside[chains.column + 4, row + 1] * 9 >= 5.5
+  if goes_on.sum() < _MIN_CHAINS:
+    return None
+  px = _centre_of(chains.space[goes_on])
+  seen = len(np.unique(chains.column[goes_on])) / num_columns
+  share = float(goes_on.mean())
+  return StaffSpace(px, seen * share) if px >= MIN_PX else None
