@@ -96,6 +96,14 @@ LAYERS = """
 2.5  dwd_jax.data.checking.report
 2.6  dwd_jax.data.checking.run
 
+1.0  dwd_jax.degrade.warps dwd_jax.degrade.fields
+1.1  dwd_jax.degrade.camera
+1.1  dwd_jax.degrade.moved_boxes dwd_jax.degrade.bends dwd_jax.degrade.ink
+1.1  dwd_jax.degrade.paper dwd_jax.degrade.light
+1.2  dwd_jax.degrade.looks
+1.3  dwd_jax.degrade.plan
+1.4  dwd_jax.degrade
+
 1.0  dwd_jax.engrave.outlines dwd_jax.engrave.raster dwd_jax.engrave.splits
 1.0  dwd_jax.engrave.weights dwd_jax.engrave.vocabulary
 1.1  dwd_jax.engrave.text dwd_jax.engrave.layout dwd_jax.engrave.mei_rhythm
