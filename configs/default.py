@@ -57,6 +57,12 @@ def _data() -> ml_collections.ConfigDict:
   # P(class) ~ count ** (1 - rare_power): 0 = as frequent as its objects are,
   # 1 = every class alike.
   c.rare_power = 0.5
+  # Training crops as scans and photos show them, with boxes moved alike; the
+  # rest stays clean.
+  c.degrade = ml_collections.ConfigDict()
+  c.degrade.scan_prob = 0.0  # skew, worn ink, specks, paper, JPEG, thresholds
+  c.degrade.photo_prob = 0.0  # perspective, curl, light, blur, noise
+  c.degrade.strength = 1.0  # 0..2; 1 = as real ones, 2 = as the worst
   c.workers = 0  # worker processes of the loader; 0 = in the main process
   # Class names whose boxes are left out of training and truth alike, for
   # example objects that are larger than any crop (staffLine).

@@ -79,6 +79,7 @@ LAYERS = """
 1.9  dwd_jax.data.builders
 2.0  dwd_jax.data.sources
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
+2.1  dwd_jax.data.degraded
 2.15 dwd_jax.data.train_crops
 2.2  dwd_jax.data.pipeline
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from absl import flags, logging
 
+from dwd_jax.data import degraded
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.train_crops import TrainCrops
 from dwd_jax.errors import InputError
@@ -246,6 +247,7 @@ def check(source: PageSource, data_cfg) -> None:
   for key, least in (("max_boxes", 1), ("workers", 0)):
     if data_cfg[key] < least:
       raise InputError(f"data.{key}: {data_cfg[key]} is below {least}")
+  degraded.check(data_cfg.degrade)
 
 
 def num_eval_pages(source: PageSource, data_cfg) -> int:
