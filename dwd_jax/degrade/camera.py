@@ -6,6 +6,7 @@ from jaxtyping import Float, UInt8
 
 from dwd_jax.degrade import fields
 
+_LEAST_MEDIAN = 145.0  # grey value of a page; above the middle with some room
 _MAX_KERNEL_PX = 31  # a side; wider blurs are cut, nothing would be legible
 
 
@@ -65,20 +66,29 @@ def noise(
 
 def expose(
   grey: Float[np.ndarray, "h w"], white: float
-) -> UInt8[np.ndarray, "h w"]:
-  """Grey values with the paper at a wanted tone, as exposure metering does it.
+) -> Float[np.ndarray, "h w"]:
+  """Brings lit paper to a wanted tone, as metering does, in place.
 
-  It keeps most of a page light, by which a reader tells paper from ink.
+  Most of a page stays light even in shadows: by that a reader tells paper from
+  ink.
 
   Args:
-    grey: float32, 0..255.
-    white: wanted median, 0..1.
+    grey: 0..255.
+    white: wanted tone of the lit paper, 0..1.
   """
   step = max(1, min(grey.shape) // 128)
-  median = float(np.median(grey[::step, ::step]))
-  # Pages that are mostly ink, and blank ones, are left as they are.
-  gain = np.clip(255 * white / max(median, 1.0), 0.6, 1.8)
-  return cv2.convertScaleAbs(np.maximum(grey, 0), alpha=float(gain))
+  median, lit = np.percentile(grey[::step, ::step], (50, 90))
+  gain = max(255 * white / max(lit, 1.0), _LEAST_MEDIAN / max(median, 1.0))
+  # Blank, black and other pages without paper are left nearly as they are.
+  grey *= np.float32(np.clip(gain, 0.5, 2.0))
+  return grey
+
+
+def to_bytes(
+  grey: Float[np.ndarray, "h w"],
+) -> UInt8[np.ndarray, "h w"]:
+  """Grey values as a file has them; what is too bright or dark is clipped."""
+  return cv2.convertScaleAbs(np.maximum(grey, 0, out=grey))
 
 
 def jpeg(

@@ -43,7 +43,7 @@ def scan(
       length_px=bend.length_px / 2,
       depth=min(0.45 * bend.depth * s, 0.8),
     )
-  pixels = camera.expose(grey, white)
+  pixels = camera.to_bytes(camera.expose(grey, white))
   kernel = camera.point_spread(
     defocus_px=rng.uniform(0.02, 0.1) * s * space, motion_px=0.0, turn=0.0
   )
@@ -99,12 +99,14 @@ def photo(
     vignette=min(rng.uniform(0, 0.25) * s, 0.5),
     shadows=tuple(np.minimum(shadows * s, 0.65).tolist()),
   )
+  tone = 1 - rng.uniform(0.02, 0.3) * min(s, 1.3)
+  grey = camera.expose(grey, tone)
   if rng.random() < 0.3:
-    amount = min(rng.uniform(0.2, 0.7) * s, 0.85)
+    # After the exposure, or a faint symbol would be wiped out altogether.
+    amount = min(rng.uniform(0.2, 0.55) * s, 0.65)
     spot = light.glare(rng, ink.shape, staff_space_px=space, amount=amount)
     grey += (255 - grey) * spot
-  tone = 1 - rng.uniform(0.02, 0.3) * min(s, 1.3)
-  pixels = camera.blur(camera.expose(grey, tone), _shake(rng, s, space))
+  pixels = camera.blur(camera.to_bytes(grey), _shake(rng, s, space))
   pixels = camera.noise(
     pixels, rng, deviation=rng.uniform(0.5, 5) * s, soft=True
   )
