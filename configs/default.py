@@ -45,6 +45,8 @@ def _data() -> ml_collections.ConfigDict:
   c.engrave.seed = 0
   c.engrave.workers = 0  # 0 = one for every core
   c.engrave.pixel_labels = False  # classes by pixel, too; for semseg
+  c.engrave.degrade = ""  # scan, photo: all pages as these show them
+  c.engrave.strength = 1.0  # of that, 0..2; see `degrade` below
   c.options = _options()
   c.crop_hw = (480, 480)  # height, width in px after scaling
   c.scales = (0.5,)  # one is drawn for each training crop
@@ -57,8 +59,7 @@ def _data() -> ml_collections.ConfigDict:
   # P(class) ~ count ** (1 - rare_power): 0 = as frequent as its objects are,
   # 1 = every class alike.
   c.rare_power = 0.5
-  # Training crops as scans and photos show them, with boxes moved alike; the
-  # rest stays clean.
+  # Training crops as scans and photos show them; the rest stays clean.
   c.degrade = ml_collections.ConfigDict()
   c.degrade.scan_prob = 0.0  # skew, worn ink, specks, paper, JPEG, thresholds
   c.degrade.photo_prob = 0.0  # perspective, curl, light, blur, noise

@@ -100,7 +100,7 @@ LAYERS = """
 1.0  dwd_jax.degrade.warps dwd_jax.degrade.fields
 1.1  dwd_jax.degrade.camera
 1.1  dwd_jax.degrade.moved_boxes dwd_jax.degrade.bends dwd_jax.degrade.ink
-1.1  dwd_jax.degrade.paper dwd_jax.degrade.light
+1.1  dwd_jax.degrade.paper dwd_jax.degrade.light dwd_jax.degrade.colour
 1.2  dwd_jax.degrade.looks
 1.3  dwd_jax.degrade.plan
 1.4  dwd_jax.degrade
@@ -115,6 +115,7 @@ LAYERS = """
 1.5  dwd_jax.engrave.strokes
 1.6  dwd_jax.engrave.labels
 1.65 dwd_jax.engrave.pixel_labels
+1.65 dwd_jax.engrave.worn
 1.7  dwd_jax.engrave.engraver
 1.8  dwd_jax.engrave.worker
 1.9  dwd_jax.engrave.pool
@@ -168,6 +169,7 @@ LAYERS = """
 6.1  benchmarks.pretraining benchmarks.survival
 6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
 6.1  benchmarks.train_scene
+6.2  benchmarks.degrade
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network
 6.2  benchmarks.decode benchmarks.torch_predict benchmarks.torch_train

@@ -12,6 +12,7 @@ from dwd_jax.engrave import (
   raster,
   verovio_svg,
   vocabulary,
+  worn,
 )
 from dwd_jax.engrave.layout import annotation_xml
 from dwd_jax.engrave.mei_score import ScoreWriter
@@ -46,6 +47,8 @@ class Task:
     vocabulary: name of the classes.
     weights: changed rates and choices of the writer.
     pixel_labels: draw the class of every pixel, too.
+    degrade: `scan` or `photo`; "" = clean pages.
+    strength: of the degradation, 0..2.
     index: number of the score; with the seed it decides all that is random.
     path: a music file; "" = a random score.
     stem: beginning of the page names.
@@ -60,6 +63,8 @@ class Task:
   vocabulary: str = "deepscores_v1"
   weights: dict[str, float] = dataclasses.field(default_factory=dict)
   pixel_labels: bool = False
+  degrade: str = ""
+  strength: float = 1.0
   index: int = 0
   path: str = ""
   stem: str = ""
@@ -69,7 +74,8 @@ class Task:
 class EngravedPage:
   """A finished page: name without extension, files, objects per class.
 
-  `labels` is the PNG of the pixels' classes, b"" where none was asked for.
+  `labels` is the PNG of the pixels' classes, b"" where none was asked for;
+  `lost` counts symbols that a degradation moved off the page.
   """
 
   name: str
@@ -77,6 +83,7 @@ class EngravedPage:
   xml: bytes
   counts: dict[str, int]
   labels: bytes = b""
+  lost: int = 0
 
 
 def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
@@ -172,11 +179,25 @@ def _page(
   if not boxes:
     return None
   drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
-  png = raster.to_png(raster.render(drawing))
+  image = raster.render(drawing)
   hw = (task.height, task.width)
-  xml = annotation_xml(f"{name}.png", hw, boxes)
   pixels = b""
   if task.pixel_labels:
     pixels = pixel_labels.draw(page, shown, words.names, hw, px_per_unit)
-  counts = dict(Counter(b[0] for b in boxes))
-  return EngravedPage(name, png, xml, counts, pixels)
+  if not task.degrade:
+    xml = annotation_xml(f"{name}.png", hw, boxes)
+    counts = dict(Counter(b[0] for b in boxes))
+    return EngravedPage(name, raster.to_png(image), xml, counts, pixels)
+  wear = worn.Wear(
+    recipe=task.degrade,
+    strength=task.strength,
+    staff_space_px=px_per_unit * verovio_svg.UNITS_PER_SPACE,
+    key=f"{task.seed}/{name}",
+  )
+  done = worn.wear_page(wear, 255 - raster.to_array(image), boxes, pixels)
+  if not done.boxes:
+    return None
+  xml = annotation_xml(f"{name}.png", hw, done.boxes, done.depth)
+  counts = dict(Counter(b[0] for b in done.boxes))
+  lost = len(boxes) - len(done.boxes)
+  return EngravedPage(name, done.png, xml, counts, done.labels, lost)
