@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import common
 from dwd_jax import evaluate as evaluate_lib
-from dwd_jax.data import pipeline
+from dwd_jax.data import eval_pages
 from dwd_jax.errors import InputError
 from dwd_jax.metrics import protocols, report
 from dwd_jax.train import evaluation, setup
@@ -79,7 +79,7 @@ def main() -> None:
   config.data.max_pages = args.pages
   run = setup.setup(config, pathlib.Path(args.workdir))
   state = evaluation.restore(run)
-  pages = list(pipeline.eval_pages(run.source(args.split), config.data))
+  pages = list(eval_pages.eval_pages(run.source(args.split), config.data))
   rows = {}
   for caption, changes in OPTIONS.items():
     decode = dataclasses.replace(run.settings.decode, **changes)

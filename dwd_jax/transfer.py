@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dwd_jax import other_sets
-from dwd_jax.data import pipeline, prepare, sources, vocabulary
+from dwd_jax.data import eval_pages, prepare, sources, vocabulary
 from dwd_jax.errors import InputError
 from dwd_jax.structs import PageBoxes
 
@@ -130,9 +130,9 @@ class OtherSet:
     self._run = run
     self._matched = matched
 
-  def pages(self, part: range | None = None) -> Iterator[pipeline.EvalPage]:
-    """The pages with truth in `class_names`; see `pipeline.eval_pages`."""
-    for page in pipeline.eval_pages(self.source, self.data_cfg, part):
+  def pages(self, part: range | None = None) -> Iterator[eval_pages.EvalPage]:
+    """The pages with truth in `class_names`; see `eval_pages.eval_pages`."""
+    for page in eval_pages.eval_pages(self.source, self.data_cfg, part):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)
 

@@ -165,7 +165,7 @@ def test_overrides_are_checked(caption):
 
 def _shipped(repo_dir):
   for path in sorted((repo_dir / "configs").glob("[!_]*.py")):
-    if path.stem == "recipes":  # what configs share
+    if path.stem in ("recipes", "default_data"):  # what configs share
       continue
     module = importlib.import_module(f"configs.{path.stem}")
     yield path, module

@@ -15,6 +15,7 @@ LAYERS = """
 0.0  dwd_jax dwd_jax.data dwd_jax.decode dwd_jax.metrics dwd_jax.models
 0.0  dwd_jax.train configs tfds_builders benchmarks launch
 0.0  dwd_jax.errors dwd_jax.structs dwd_jax.huge_pages
+0.05 configs.default_data
 0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
 0.1  dwd_jax.processes dwd_jax.watchdog
 0.2  dwd_jax.distributed
@@ -84,7 +85,8 @@ LAYERS = """
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
 2.11 dwd_jax.data.symbol_sets
 2.12 dwd_jax.data.synthetic
-2.13 dwd_jax.data.pasting
+2.1  dwd_jax.data.eval_pages
+2.13 dwd_jax.data.pasting dwd_jax.data.degraded
 2.14 dwd_jax.data.augment
 2.15 dwd_jax.data.train_crops
 2.2  dwd_jax.data.pipeline
@@ -103,16 +105,26 @@ LAYERS = """
 2.5  dwd_jax.data.checking.report
 2.6  dwd_jax.data.checking.run
 
+1.0  dwd_jax.degrade.warps dwd_jax.degrade.fields
+1.1  dwd_jax.degrade.camera
+1.1  dwd_jax.degrade.moved_boxes dwd_jax.degrade.bends dwd_jax.degrade.ink
+1.1  dwd_jax.degrade.paper dwd_jax.degrade.light dwd_jax.degrade.colour
+1.2  dwd_jax.degrade.looks
+1.3  dwd_jax.degrade.plan
+1.4  dwd_jax.degrade
+
 1.0  dwd_jax.engrave.outlines dwd_jax.engrave.raster dwd_jax.engrave.splits
 1.0  dwd_jax.engrave.weights dwd_jax.engrave.vocabulary
 1.1  dwd_jax.engrave.text dwd_jax.engrave.layout dwd_jax.engrave.mei_rhythm
+1.1  dwd_jax.engrave.pens
 1.2  dwd_jax.engrave.svg_text dwd_jax.engrave.mei_layer
 1.3  dwd_jax.engrave.mei_marks dwd_jax.engrave.mei_ensembles
 1.4  dwd_jax.engrave.mei_score dwd_jax.engrave.verovio_svg
 1.5  dwd_jax.engrave.clefs
 1.5  dwd_jax.engrave.strokes
 1.6  dwd_jax.engrave.labels
-1.65 dwd_jax.engrave.pixel_labels
+1.65 dwd_jax.engrave.pixel_labels dwd_jax.engrave.handwriting
+1.65 dwd_jax.engrave.worn
 1.7  dwd_jax.engrave.engraver
 1.8  dwd_jax.engrave.worker
 1.9  dwd_jax.engrave.pool
@@ -165,6 +177,7 @@ LAYERS = """
 6.1  benchmarks.pretraining benchmarks.survival
 6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
 6.1  benchmarks.train_scene benchmarks.staff_space
+6.2  benchmarks.degrade benchmarks.ablation
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network
 6.2  benchmarks.decode benchmarks.torch_predict benchmarks.torch_train

@@ -12,6 +12,8 @@ from dwd_jax import files, processes
 from dwd_jax.data import builders, records
 from dwd_jax.errors import InputError
 
+_SWITCHES = ("pixel_labels", "handwriting", "degrade")
+
 
 def prepare(
   data_cfg,
@@ -99,8 +101,7 @@ def _origin(data_cfg, workdir: pathlib.Path) -> dict:
   engrave = {
     k: v
     for k, v in sorted(data_cfg.engrave.items())
-    # Older records say nothing of pixel labels.
-    if k != "workers" and (k != "pixel_labels" or v)
+    if k != "workers" and k not in _unused(data_cfg.engrave)
   }
   manual_dir = data_cfg.manual_dir
   if not manual_dir and engrave["pages"] > 0:
@@ -112,6 +113,12 @@ def _origin(data_cfg, workdir: pathlib.Path) -> dict:
     "engrave": engrave if engrave["pages"] > 0 else None,
     "options": {k: v for k, v in sorted(data_cfg.options.items()) if v},
   }
+
+
+def _unused(engrave) -> set[str]:
+  """Options of the generator that are off: older records do not name them."""
+  off = {k for k in _SWITCHES if not engrave.get(k)}
+  return off | {"strength"} if "degrade" in off else off
 
 
 def _check_origin(folder: pathlib.Path, origin: dict) -> None:
@@ -158,7 +165,7 @@ def _engrave(settings, manual_dir: pathlib.Path) -> None:
   options = {
     k: v
     for k, v in settings.items()
-    if k not in ("pages", "seed", "workers") and (k != "pixel_labels" or v)
+    if k not in {"pages", "seed", "workers"} | _unused(settings)
   }
   known = set(inspect.signature(engrave.generate).parameters)
   unknown = sorted(set(options) - (known - {"out", "progress"}))

@@ -1,14 +1,18 @@
 """One training crop: where it lies, its pixels, its boxes."""
 
+import dataclasses
+
 import grain
 import numpy as np
 from absl import logging
 
 from dwd_jax.data import staff_spaces, transforms
 from dwd_jax.data.augment import SyntheticSymbols
+from dwd_jax.data.degraded import DegradedCrops
 from dwd_jax.data.sampling import CropSampler
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.synthetic import Scene
+from dwd_jax.data.transforms import Window
 
 
 class TrainCrops(grain.transforms.RandomMap):
@@ -25,6 +29,7 @@ class TrainCrops(grain.transforms.RandomMap):
     self._synthetic = synthetic
     factors = staff_spaces.factors(source, data_cfg)
     self._sampler = CropSampler(source.box_index(), data_cfg, factors)
+    self._degraded = DegradedCrops(data_cfg.degrade)
     self._min_visible = float(data_cfg.min_visible)
     self._max_boxes = int(data_cfg.max_boxes)
     self._flip = bool(data_cfg.flip)
@@ -33,18 +38,18 @@ class TrainCrops(grain.transforms.RandomMap):
   def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draws a crop; `page` is where the shuffled epoch stands."""
     page, window = self._sampler(int(page), rng)
-    page_hw = tuple(self._source.box_index().page_hw[page].tolist())
-    top, left, height, width = window.on_page(page_hw)
-    region = self._source.image_window(page, top, left, height, width)
-    region = transforms.pad(region, window, top, left)
-    labels, boxes = self._source.labels_and_boxes(page)
-    if self._synthetic:
-      region, boxes, labels = self._add(region, boxes, labels, window, rng)
-    image = transforms.resize(region, window.out_hw)
+    # What a degradation needs of the page is more than what the crop shows.
+    wear = self._degraded(window, rng)
+    scene = self._scene(page, wear.shown if wear else window, rng)
+    if wear:
+      image, boxes = wear.apply(scene.ink, scene.boxes_yxyx)
+    else:
+      image = transforms.resize(scene.ink, window.out_hw)
+      boxes = _inside(window).to_output(scene.boxes_yxyx)
     boxes, kept = transforms.visible_boxes(
-      window.to_output(boxes), window.out_hw, self._min_visible
+      boxes, window.out_hw, self._min_visible
     )
-    boxes, labels = boxes[kept], labels[kept]
+    boxes, labels = boxes[kept], scene.labels[kept]
     if self._flip and rng.random() < 0.5:
       image, boxes = transforms.flip_horizontally(image, boxes)
     if len(boxes) > self._max_boxes:
@@ -53,14 +58,22 @@ class TrainCrops(grain.transforms.RandomMap):
       boxes, labels = boxes[rows], labels[rows]
     return _arrays(image, boxes, labels, self._max_boxes)
 
-  def _add(self, region, boxes, labels, window: transforms.Window, rng):
-    """Synthetic symbols; boxes are in pixels of the page."""
-    assert self._synthetic
-    corner = np.array([window.top, window.left] * 2, np.float32)
-    scene = self._synthetic(
-      Scene(region, boxes - corner, labels), rng, min(window.scale_hw)
+  def _scene(
+    self, page: int, window: Window, rng: np.random.Generator
+  ) -> Scene:
+    """A window of a page, and what is added to it, in pixels of the page."""
+    page_hw = tuple(self._source.box_index().page_hw[page].tolist())
+    top, left, height, width = window.on_page(page_hw)
+    region = self._source.image_window(page, top, left, height, width)
+    labels, boxes = self._source.labels_and_boxes(page)
+    scene = Scene(
+      transforms.pad(region, window, top, left),
+      boxes - np.array([window.top, window.left] * 2, np.float32),
+      labels,
     )
-    return scene.ink, scene.boxes_yxyx + corner, scene.labels
+    if self._synthetic is None:
+      return scene
+    return self._synthetic(scene, rng, min(window.scale_hw))
 
   def _warn(self, page: int, count: int) -> None:
     if page in self._warned:  # once for each page
@@ -73,6 +86,11 @@ class TrainCrops(grain.transforms.RandomMap):
       count,
       self._max_boxes,
     )
+
+
+def _inside(window: Window) -> Window:
+  """The same for boxes in pixels of the window instead of the page."""
+  return dataclasses.replace(window, top=0, left=0)
 
 
 def _arrays(image, boxes, labels, count: int) -> dict[str, np.ndarray]:

@@ -38,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
   add("--staff-space", type=float, default=9.0, help="between lines, px")
   add("--jitter", type=float, default=0.05, help="of the staff space")
   add("--pixel-labels", action="store_true", help="classes by pixel, too")
+  add("--handwriting", type=float, default=0.0, help="0 = engraved; 1, to 3")
+  add("--degrade", default="", help="scan or photo; default: clean pages")
+  add("--strength", type=float, default=1.0, help="of --degrade, 0 to 2")
   add("--splits", default="", help="shares, as train=80,val=8,test=12")
   add("--weights", default="", help="NAME=VALUE,...; names below")
   return parser
@@ -93,6 +96,9 @@ def main(argv: list[str]) -> int:
       weights=_pairs("weights", flags.weights),
       input_folder=flags.input,
       pixel_labels=flags.pixel_labels,
+      handwriting=flags.handwriting,
+      degrade=flags.degrade,
+      strength=flags.strength,
       progress=g.print_progress,
     )
   except (InputError, OSError) as e:
@@ -106,6 +112,8 @@ def main(argv: list[str]) -> int:
     f"{sum(summary.objects.values())} objects of {classes} classes, "
     f"{seconds:.1f} s ({summary.pages / seconds:.1f} pages/s): {flags.out}"
   )
+  if summary.lost:
+    print(f"{summary.lost} symbols were moved off their page: no boxes")
   for split, count in summary.splits.items():
     if not count:
       print(f"warning: no pages for {split}", file=sys.stderr)

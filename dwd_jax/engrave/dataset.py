@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import verovio
 
+from dwd_jax import degrade as degradations
 from dwd_jax.engrave import layout, pool
 from dwd_jax.engrave import vocabulary as vocabularies
 from dwd_jax.engrave.engraver import Task
+from dwd_jax.engrave.handwriting import MAX_STRENGTH
 from dwd_jax.engrave.pool import Outcome
 from dwd_jax.engrave.splits import Splitter
 from dwd_jax.engrave.weights import Weights
@@ -34,6 +36,7 @@ class Summary:
     splits: pages per split.
     objects: objects per class, all classes of the vocabulary, 0 included.
     skipped: (score, reason) of those left out.
+    lost: symbols that a degradation moved off their page; not in `objects`.
   """
 
   pages: int
@@ -41,6 +44,7 @@ class Summary:
   splits: dict[str, int]
   objects: dict[str, int]
   skipped: list[tuple[str, str]]
+  lost: int = 0
 
 
 def generate(
@@ -59,6 +63,9 @@ def generate(
   weights: Mapping[str, float] | None = None,
   input_folder: str | os.PathLike = "",
   pixel_labels: bool = False,
+  handwriting: float = 0.0,
+  degrade: str = "",
+  strength: float = 1.0,
   progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
   """Generates labelled pages in the folder layout of DeepScores.
@@ -80,6 +87,11 @@ def generate(
       scores; again and again in other fonts until there are enough pages.
     pixel_labels: write the class of every pixel, too, as DeepScores does in
       pix_annotations_png; a quarter more time.
+    handwriting: strength of the unsteady hand that draws everything, 1 = a tidy
+      one, 0..3; 0 = engraved. The font Petaluma suits it.
+    degrade: `scan` or `photo`: pages as these show them, photos in colour;
+      boxes and classes by pixel are moved alike. "" = clean pages.
+    strength: of the degradation: 1 = as real ones, 0..2.
     progress: called with (pages done, pages wanted).
 
   Returns:
@@ -100,6 +112,9 @@ def generate(
     vocabulary=vocabulary,
     weights=dict(weights or {}),
     pixel_labels=bool(pixel_labels),
+    handwriting=float(handwriting),
+    degrade=degrade,
+    strength=float(strength),
   )
   _check(pages, workers, task)
   files = _music_files(pathlib.Path(input_folder)) if input_folder else []
@@ -131,6 +146,7 @@ class _Writer:
     self.objects: Counter[str] = Counter()
     self.staff_spaces: dict[str, float | None] = {}
     self.skipped: dict[str, str] = {}
+    self.lost = 0
 
   def tasks(self, first: Task, files: list[pathlib.Path]) -> Iterator[Task]:
     """Scores until there are enough pages."""
@@ -166,6 +182,7 @@ class _Writer:
         layout.write_page(folder, page.name, page.png, page.xml, page.labels)
         self.objects.update(page.counts)
         self.staff_spaces[page.name] = page.staff_space
+        self.lost += page.lost
       self.splitter.add(score, [page.name for page in pages])
       self.scores.add(score)
       self.pages += len(pages)
@@ -191,8 +208,13 @@ class _Writer:
       splits={k: len(v) for k, v in self.splitter.pages.items()},
       objects={name: self.objects[name] for name in words.names},
       skipped=list(self.skipped.items()),
+      lost=self.lost,
     )
     origin = {"seed": task.seed, "verovio": verovio.toolkit(False).getVersion()}
+    if task.degrade:
+      origin |= {"degrade": task.degrade, "strength": task.strength}
+    if task.handwriting:
+      origin |= {"handwriting": task.handwriting}
     notes = {
       **origin,
       **dataclasses.asdict(summary),
@@ -210,6 +232,12 @@ def _check(pages: int, workers: int, task: Task) -> None:
     raise InputError(f"workers={workers} must be 0 (one per core) or more")
   Weights(task.weights)
   vocabularies.get(task.vocabulary)
+  if not 0 <= task.handwriting <= MAX_STRENGTH:
+    raise InputError(
+      f"handwriting={task.handwriting} must be 0 to {MAX_STRENGTH:g}"
+    )
+  if task.degrade:
+    degradations.check(task.degrade, task.strength)
   unknown = [font for font in task.fonts if font not in ALL_FONTS]
   if unknown or not task.fonts:
     raise InputError(

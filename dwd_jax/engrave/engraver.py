@@ -2,16 +2,20 @@
 
 import dataclasses
 import random
+import zlib
 from collections import Counter
 
+import numpy as np
 import verovio
 
 from dwd_jax.engrave import (
+  handwriting,
   labels,
   pixel_labels,
   raster,
   verovio_svg,
   vocabulary,
+  worn,
 )
 from dwd_jax.engrave.layout import annotation_xml
 from dwd_jax.engrave.mei_score import ScoreWriter
@@ -47,6 +51,9 @@ class Task:
     vocabulary: name of the classes.
     weights: changed rates and choices of the writer.
     pixel_labels: draw the class of every pixel, too.
+    handwriting: strength of the unsteady hand that draws the page; 0 = none.
+    degrade: `scan` or `photo`; "" = clean pages.
+    strength: of the degradation, 0..2.
     index: number of the score; with the seed it decides all that is random.
     path: a music file; "" = a random score.
     stem: beginning of the page names.
@@ -61,6 +68,9 @@ class Task:
   vocabulary: str = "deepscores_v1"
   weights: dict[str, float] = dataclasses.field(default_factory=dict)
   pixel_labels: bool = False
+  handwriting: float = 0.0
+  degrade: str = ""
+  strength: float = 1.0
   index: int = 0
   path: str = ""
   stem: str = ""
@@ -72,7 +82,7 @@ class EngravedPage:
 
   `labels` is the PNG of the pixels' classes, b"" where none was asked for;
   `staff_space` the distance of two staff lines, px, None where all staves have
-  a single line.
+  a single line; `lost` counts symbols that a degradation moved off the page.
   """
 
   name: str
@@ -81,6 +91,7 @@ class EngravedPage:
   counts: dict[str, int]
   labels: bytes = b""
   staff_space: float | None = None
+  lost: int = 0
 
 
 def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
@@ -163,6 +174,10 @@ def _page(
   page = verovio_svg.read_page(svg, font)
   words = vocabulary.get(task.vocabulary)
   objects = labels.page_objects(page, words)
+  spaces = Strokes(page).has_spaces()
+  if task.handwriting:
+    hand = np.random.default_rng(zlib.crc32(f"{task.seed}/{name}".encode()))
+    page, objects = handwriting.write(page, objects, hand, task.handwriting)
   boxes, shown = [], []
   for item in objects:
     label, (x0, y0, x1, y1), _ = item
@@ -176,13 +191,28 @@ def _page(
   if not boxes:
     return None
   drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
-  png = raster.to_png(raster.render(drawing))
+  image = raster.render(drawing)
   hw = (task.height, task.width)
-  xml = annotation_xml(f"{name}.png", hw, boxes)
   pixels = b""
   if task.pixel_labels:
     pixels = pixel_labels.draw(page, shown, words.names, hw, px_per_unit)
-  counts = dict(Counter(b[0] for b in boxes))
   space = px_per_unit * verovio_svg.UNITS_PER_SPACE
-  space = round(space, 4) if Strokes(page).has_spaces() else None
-  return EngravedPage(name, png, xml, counts, pixels, space)
+  space = round(space, 4) if spaces else None
+  lost, depth = 0, 1
+  if task.degrade:
+    wear = worn.Wear(
+      recipe=task.degrade,
+      strength=task.strength,
+      staff_space_px=px_per_unit * verovio_svg.UNITS_PER_SPACE,
+      key=f"{task.seed}/{name}",
+    )
+    done = worn.wear_page(wear, 255 - raster.to_array(image), boxes, pixels)
+    if not done.boxes:
+      return None
+    lost = len(boxes) - len(done.boxes)
+    png, boxes, pixels, depth = done.png, done.boxes, done.labels, done.depth
+  else:
+    png = raster.to_png(image)
+  xml = annotation_xml(f"{name}.png", hw, boxes, depth)
+  counts = dict(Counter(b[0] for b in boxes))
+  return EngravedPage(name, png, xml, counts, pixels, space, lost)

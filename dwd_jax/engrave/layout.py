@@ -28,6 +28,7 @@ def annotation_xml(
   filename: str,
   image_hw: tuple[int, int],
   boxes: Sequence[tuple[str, tuple[float, float, float, float]]],
+  depth: int = 1,
 ) -> bytes:
   """The annotation file of one page.
 
@@ -35,6 +36,7 @@ def annotation_xml(
     filename: of the image.
     image_hw: height and width of the image in px.
     boxes: (class name, yxyx in px); names need no escaping.
+    depth: bands of the image.
 
   Returns:
     XML with boxes relative to the page, in the tag order of DeepScores: xmin,
@@ -49,8 +51,8 @@ def annotation_xml(
   )
   return (
     f"<annotation><folder>Annotations</folder><filename>{filename}</filename>"
-    f"<size><width>{width}</width><height>{height}</height><depth>1</depth>"
-    f"</size><segmented>0</segmented>{objects}</annotation>"
+    f"<size><width>{width}</width><height>{height}</height><depth>"
+    f"{depth}</depth></size><segmented>0</segmented>{objects}</annotation>"
   ).encode()
 
 

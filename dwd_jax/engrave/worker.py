@@ -39,7 +39,12 @@ def read_frame(stream: IO[bytes]) -> tuple[dict, list[bytes]] | None:
 def pack(pages: list[EngravedPage]) -> tuple[dict, list[bytes]]:
   """Pages as a frame."""
   meta = [
-    {"name": p.name, "counts": p.counts, "staff_space": p.staff_space}
+    {
+      "name": p.name,
+      "counts": p.counts,
+      "staff_space": p.staff_space,
+      "lost": p.lost,
+    }
     for p in pages
   ]
   blobs = [blob for p in pages for blob in (p.png, p.xml, p.labels)]
@@ -50,7 +55,13 @@ def unpack(header: dict, blobs: list[bytes]) -> list[EngravedPage]:
   """The pages of a frame."""
   return [
     EngravedPage(
-      meta["name"], png, xml, meta["counts"], labels, meta["staff_space"]
+      meta["name"],
+      png,
+      xml,
+      meta["counts"],
+      labels,
+      meta["staff_space"],
+      meta["lost"],
     )
     for meta, png, xml, labels in zip(
       header["pages"], blobs[0::3], blobs[1::3], blobs[2::3], strict=True

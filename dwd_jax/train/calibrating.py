@@ -11,7 +11,7 @@ import jax
 from dwd_jax import calibration as calibration_lib
 from dwd_jax import evaluate as evaluate_lib
 from dwd_jax.calibration import Calibration
-from dwd_jax.data import pipeline
+from dwd_jax.data import eval_pages
 from dwd_jax.errors import InputError
 from dwd_jax.structs import PageBoxes
 from dwd_jax.train import evaluation, shares
@@ -72,11 +72,11 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
   except InputError as e:
     _say(f"Scores are not calibrated: {e}")
     return
-  part = shares.part(pipeline.num_eval_pages(source, data))
+  part = shares.part(eval_pages.num_eval_pages(source, data))
   predicted = shares.collect(
     evaluate_lib.predict_all(
       evaluation.bound_predict_fn(run, state),
-      pipeline.eval_pages(source, data, part),
+      eval_pages.eval_pages(source, data, part),
       run.settings.predict,
     )
   )

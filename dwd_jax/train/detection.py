@@ -73,9 +73,11 @@ def _loader(run: setup_lib.Run) -> pipeline.TrainLoader:
 
 def _validation(run: setup_lib.Run) -> Iterable[Batch]:
   """Crops of the validation pages, the same ones each time; no augmentation."""
+  data_cfg = run.config.data.copy_and_resolve_references()
+  data_cfg.degrade.scan_prob = data_cfg.degrade.photo_prob = 0.0
   loader = pipeline.train_loader(
     run.source(run.config.data.eval_split),
-    run.config.data,
+    data_cfg,
     batch_size=run.config.train.batch_size,
     seed=_VALIDATION_SEED,
   )

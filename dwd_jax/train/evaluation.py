@@ -11,7 +11,7 @@ import numpy as np
 from dwd_jax import evaluate as evaluate_lib
 from dwd_jax import predict, processes, transfer
 from dwd_jax.calibration import Calibration
-from dwd_jax.data import pipeline, sources, vocabulary
+from dwd_jax.data import eval_pages, sources, vocabulary
 from dwd_jax.errors import InputError
 from dwd_jax.train import curves, shares
 from dwd_jax.train import setup as setup_lib
@@ -119,9 +119,9 @@ def evaluate(
   source = run.source(split)
   say_unmapped(source)
   part = shares.part(
-    pipeline.num_eval_pages(source, run.config.data), run.config.eval.overlays
+    eval_pages.num_eval_pages(source, run.config.data), run.config.eval.overlays
   )
-  pages = pipeline.eval_pages(source, run.config.data, part)
+  pages = eval_pages.eval_pages(source, run.config.data, part)
   return _evaluate(run, state, source, pages, part, logs, calibration)
 
 
@@ -146,7 +146,7 @@ def evaluate_on(
     the set.
   """
   part = shares.part(
-    pipeline.num_eval_pages(other.source, other.data_cfg),
+    eval_pages.num_eval_pages(other.source, other.data_cfg),
     run.config.eval.overlays,
   )
   pages = other.pages(part)

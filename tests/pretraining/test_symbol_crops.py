@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dwd_jax.errors import InputError
 from dwd_jax.data import symbol_sets
+from dwd_jax.errors import InputError
 from dwd_jax.pretraining import symbol_crops
 
 

@@ -1,0 +1,23 @@
+"""Pages as scans and photos show them, their boxes moved by the same map."""
+
+from dwd_jax.degrade.plan import (
+  MAX_STRENGTH,
+  RECIPES,
+  Degraded,
+  Plan,
+  apply,
+  check,
+  on_image,
+  sample,
+)
+
+__all__ = [
+  "MAX_STRENGTH",
+  "RECIPES",
+  "Degraded",
+  "Plan",
+  "apply",
+  "check",
+  "on_image",
+  "sample",
+]
