@@ -50,7 +50,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from dwd_jax.calibration import Calibration
-from dwd_jax.data.pipeline import EvalPage
+from dwd_jax.data.eval_pages import EvalPage
 from dwd_jax.errors import InputError
 from dwd_jax.evaluating import files, progress
 from dwd_jax.evaluating import scores as scores_lib

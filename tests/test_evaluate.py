@@ -14,7 +14,7 @@ from dwd_jax import calibration as calibration_lib
 from dwd_jax import evaluate as evaluate_lib
 from dwd_jax import predict, visualize
 from dwd_jax.data import transforms
-from dwd_jax.data.pipeline import EvalPage
+from dwd_jax.data.eval_pages import EvalPage
 from dwd_jax.errors import InputError
 from dwd_jax.evaluating import progress
 from dwd_jax.metrics.reliability import OperatingPoint
