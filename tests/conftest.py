@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax
 import jaxtyping
 import pytest
 
@@ -22,6 +23,9 @@ jaxtyping.install_import_hook(
   ],
   "beartype.beartype",
 )
+
+# Golden values need float32 where a GPU's default is TensorFloat-32.
+jax.config.update("jax_default_matmul_precision", "highest")
 
 huge_pages.wish()  # for pytest-xdist's workers and for programs
 
