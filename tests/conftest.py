@@ -18,6 +18,8 @@ jaxtyping.install_import_hook(
     "dwd_jax.decode",
     "dwd_jax.models",
     "dwd_jax.data.transforms",
+    "dwd_jax.data.degraded",
+    "dwd_jax.degrade",
   ],
   "beartype.beartype",
 )

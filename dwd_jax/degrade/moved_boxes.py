@@ -48,6 +48,9 @@ def move(
     # Ink that touches an edge stays between the ends of what becomes of it.
     edges = np.clip(edges, low[loose], high[loose])
     moved[loose] = np.where(np.isnan(edges), moved[loose], edges)
+  # A box without an area has none afterwards.
+  empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+  moved[empty, 2:] = moved[empty, :2]
   return moved.astype(np.float32)
 
 
@@ -106,8 +109,8 @@ def _outer_ink(
 
   None where there is none.
   """
-  y0, x0 = np.maximum(np.floor(box[:2] + 0.3), 0).astype(int)
-  y1, x1 = np.minimum(np.ceil(box[2:] - 0.3), ink.shape).astype(int)
+  y0, x0 = np.maximum(np.floor(box[:2] + 0.3), 0).astype(int).tolist()
+  y1, x1 = np.minimum(np.ceil(box[2:] - 0.3), ink.shape).astype(int).tolist()
   if y1 <= y0 or x1 <= x0:
     return None
   own = _without_crossing(ink, y0, x0, y1, x1)
