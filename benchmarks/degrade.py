@@ -4,7 +4,8 @@ python -m benchmarks.degrade [--set=deepscores:dense_2017:DIR] [--crops=100] \
   [--strength=1] [--crop=480] [--scale=0.5] [--json=FILE]
 
 The pages of --set, or 8 generated ones with 18 px between staff lines, are
-built to records; then crops are drawn as in training, OpenCV with one thread:
+built to records; then crops are drawn as in training, OpenCV with one thread.
+Times are those of the CPU: what else a machine does is not in them.
 - clean, scan, photo: milliseconds of a whole crop (reading, cutting, resizing,
   boxes) without degradation and with one of each recipe: mean, 95th percentile
   and slowest;
@@ -41,10 +42,10 @@ def crop_row(source, cfg, recipe: str, args) -> dict[str, Any]:
   seconds = []
   for i in range(-5, args.crops):
     rng = np.random.default_rng(abs(i))
-    start = time.perf_counter()
+    start = time.process_time()
     crops.random_map(i % len(source), rng)
     if i >= 0:  # the first ones warm the caches
-      seconds.append(time.perf_counter() - start)
+      seconds.append(time.process_time() - start)
   return {"crops": recipe or "clean", **_ms(seconds)}
 
 
@@ -63,7 +64,7 @@ def alone_row(source, recipe: str, args) -> dict[str, Any]:
     )
     boxes = record.boxes_yxyx - np.array([top, left] * 2, np.float32)
     boxes, _ = degrade.on_image(boxes, ink.shape)
-    start = time.perf_counter()
+    start = time.process_time()
     plan = degrade.sample(
       rng,
       ink.shape,
@@ -72,9 +73,9 @@ def alone_row(source, recipe: str, args) -> dict[str, Any]:
       staff_space_px=NETWORK_STAFF_SPACE_PX / args.scale,
     )
     plan.image(ink)
-    between = time.perf_counter()
+    between = time.process_time()
     plan.boxes(boxes, ink)
-    boxes_s.append(time.perf_counter() - between)
+    boxes_s.append(time.process_time() - between)
     image_s.append(between - start)
     count.append(len(boxes))
   return {

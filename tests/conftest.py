@@ -20,6 +20,8 @@ jaxtyping.install_import_hook(
     "dwd_jax.models",
     "dwd_jax.data.transforms",
     "dwd_jax.staff_space",
+    "dwd_jax.data.degraded",
+    "dwd_jax.degrade",
   ],
   "beartype.beartype",
 )

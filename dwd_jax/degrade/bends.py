@@ -41,7 +41,7 @@ def scan(
     scale_yx=tuple(1 + s * rng.uniform(-0.004, 0.004, 2)),
   )
   book = rng.random() < 0.3
-  side, length = rng.integers(2), rng.uniform(4, 12) * space
+  side, length = rng.integers(2), rng.uniform(6, 14) * space
   depth, sign = rng.uniform(0.2, 1) * book, rng.choice((-1.0, 1.0))
   warp = warps.curl(
     hw,

@@ -13,8 +13,9 @@ from dwd_jax.degrade.warps import Warp
 _INK = (
   64  # of 255: what covers a quarter of a pixel is ink, as thin staff lines
 )
-_EXACT_PX = 0.25  # edges that stay this straight need no look at the ink
+_EXACT_PX = 0.5  # edges that stay this straight need no look at the ink
 _ALONG = 9  # points of an edge
+_LINE = 0.9  # of an edge is covered by a line along it
 _MAX_LINES = 48  # columns and rows looked at in a box
 # Sides in the order of a box: top, left, bottom, right.
 _AXIS = (0, 1, 0, 1)
@@ -48,6 +49,9 @@ def move(
     # Ink that touches an edge stays between the ends of what becomes of it.
     edges = np.clip(edges, low[loose], high[loose])
     moved[loose] = np.where(np.isnan(edges), moved[loose], edges)
+  # A box without an area has none afterwards.
+  empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+  moved[empty, 2:] = moved[empty, :2]
   return moved.astype(np.float32)
 
 
@@ -106,8 +110,8 @@ def _outer_ink(
 
   None where there is none.
   """
-  y0, x0 = np.maximum(np.floor(box[:2] + 0.3), 0).astype(int)
-  y1, x1 = np.minimum(np.ceil(box[2:] - 0.3), ink.shape).astype(int)
+  y0, x0 = np.maximum(np.floor(box[:2] + 0.3), 0).astype(int).tolist()
+  y1, x1 = np.minimum(np.ceil(box[2:] - 0.3), ink.shape).astype(int).tolist()
   if y1 <= y0 or x1 <= x0:
     return None
   own = _without_crossing(ink, y0, x0, y1, x1)
@@ -165,7 +169,11 @@ def _erase(
 ) -> None:
   """Erases runs at the left edge of the rows with ink beside it, in place."""
   rows = np.flatnonzero(own[:, 0] & beside)
-  at_end = (rows < 2) | (rows >= len(own) - 2)
-  rows = rows[~(at_end & (own[rows].mean(axis=1) > 0.9))]
+  if not len(rows):
+    return
+  ends = rows[(rows < 2) | (rows >= len(own) - 2)]
+  if len(ends):
+    along = ends[own[ends].mean(axis=1) > _LINE]
+    rows = rows[~np.isin(rows, along)]
   if len(rows):
     alone[rows] &= ~np.logical_and.accumulate(own[rows], axis=1)

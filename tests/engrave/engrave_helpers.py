@@ -1,15 +1,19 @@
 """A page of a few measures, engraved and measured."""
 
 import random
+import re
 
+import numpy as np
 import verovio
 
-from dwd_jax.engrave import labels, verovio_svg, vocabulary
+from dwd_jax.engrave import labels, raster, verovio_svg, vocabulary
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.weights import Weights
 
 V1, V2 = "deepscores_v1", "deepscores_v2"
 WIDTH, HEIGHT, PX = 1050, 1485, 0.05  # 9 px a staff space
+_MARGIN = 6  # px around a symbol drawn alone
+INK = 48  # of 255: an edge pixel counts when a fifth of it is covered
 
 _MEI = """<?xml version="1.0" encoding="UTF-8"?>
 <mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><meiHead>
@@ -75,3 +79,35 @@ def measure(
 def names(layer: str, **more: str | int) -> list[str]:
   """Classes found in one measure of one staff; see `measure`."""
   return [found.name for found in measure(layer, **more)]
+
+
+def draw_alone(page, found):
+  """Draws one symbol in its place; gives ink and the corner's (x, y)."""
+  px = PX
+  x0, y0, x1, y1 = (v * px for v in found.bounds)
+  left, top = int(np.floor(x0)) - _MARGIN, int(np.floor(y0)) - _MARGIN
+  width, height = (
+    int(np.ceil(x1)) + _MARGIN - left,
+    int(np.ceil(y1)) + _MARGIN - top,
+  )
+  body = "".join(
+    page.body[i] for mark in found.marks for i in range(*mark.drawn)
+  )
+  used = set(re.findall(r'#([\w-]+)"', body))
+  defs = "".join(page.defs[key] for key in sorted(used))
+  svg = (
+    '<svg xmlns="http://www.w3.org/2000/svg" '
+    'xmlns:xlink="http://www.w3.org/1999/xlink" '
+    f'width="{width}" height="{height}" viewBox="{left / px} {top / px} '
+    f'{width / px} {height / px}"><defs>{defs}</defs>'
+    f'<g stroke="#000" stroke-width="0">{body}</g></svg>'
+  )
+  return 255 - raster.to_array(raster.render(svg)).astype(int), left, top
+
+
+def has_own_drawing(found):
+  """A clef and its octave number are one glyph: not to be drawn alone."""
+  words = vocabulary.get(V1)
+  clef = "Clef" in found.name or found.name.startswith("clef")
+  known = words.glyphs.get(found.marks[0].code, "cClef")
+  return not clef or found.name.startswith(known)

@@ -7,42 +7,15 @@ import engrave_helpers as helpers
 import numpy as np
 import pytest
 
-from dwd_jax.engrave import raster, verovio_svg, vocabulary
+from dwd_jax.engrave import raster, verovio_svg
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.weights import Weights
-
-_MARGIN = 6  # px around a symbol drawn alone
-_INK = 48  # of 255: an edge pixel counts when a fifth of it is covered
-
-
-def _draw_alone(page, found):
-  """Draws one symbol in its place; gives ink and the corner's (x, y)."""
-  px = helpers.PX
-  x0, y0, x1, y1 = (v * px for v in found.bounds)
-  left, top = int(np.floor(x0)) - _MARGIN, int(np.floor(y0)) - _MARGIN
-  width, height = (
-    int(np.ceil(x1)) + _MARGIN - left,
-    int(np.ceil(y1)) + _MARGIN - top,
-  )
-  body = "".join(
-    page.body[i] for mark in found.marks for i in range(*mark.drawn)
-  )
-  used = set(re.findall(r'#([\w-]+)"', body))
-  defs = "".join(page.defs[key] for key in sorted(used))
-  svg = (
-    '<svg xmlns="http://www.w3.org/2000/svg" '
-    'xmlns:xlink="http://www.w3.org/1999/xlink" '
-    f'width="{width}" height="{height}" viewBox="{left / px} {top / px} '
-    f'{width / px} {height / px}"><defs>{defs}</defs>'
-    f'<g stroke="#000" stroke-width="0">{body}</g></svg>'
-  )
-  return 255 - raster.to_array(raster.render(svg)).astype(int), left, top
 
 
 def _edge_errors(page, found):
   """Distance in px of the four edges from the first and last inked pixel."""
-  ink, left, top = _draw_alone(page, found)
-  ys, xs = np.nonzero(ink >= _INK)
+  ink, left, top = helpers.draw_alone(page, found)
+  ys, xs = np.nonzero(ink >= helpers.INK)
   x0, y0, x1, y1 = (v * helpers.PX for v in found.bounds)
   return np.abs(
     [
@@ -52,14 +25,6 @@ def _edge_errors(page, found):
       top + ys.max() + 1 - y1,
     ]
   )
-
-
-def _has_own_drawing(found):
-  """A clef and its octave number are one glyph: not to be drawn alone."""
-  words = vocabulary.get(helpers.V1)
-  clef = "Clef" in found.name or found.name.startswith("clef")
-  known = words.glyphs.get(found.marks[0].code, "cClef")
-  return not clef or found.name.startswith(known)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +49,7 @@ def test_edges_are_within_a_pixel_of_the_ink(seed, font, words):
   errors = [
     _edge_errors(page, found)
     for found in helpers.objects(page, words)
-    if _has_own_drawing(found)
+    if helpers.has_own_drawing(found)
   ]
   assert len(errors) > 100
   assert np.mean(np.concatenate(errors) <= 1) >= 0.99
