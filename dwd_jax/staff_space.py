@@ -23,6 +23,7 @@ MIN_PX = 3.5  # lines closer than this cannot be told from noise
 _MAX_SAMPLES = 1_400_000  # pixels looked at: columns x height
 _COLUMNS = (48, 512)  # of a page, fewest and most
 _WINDOWS = (15, 61)  # px, of the local mean that ink is compared with
+_FAINT = 0.06  # contrast of a line, of that of the darkest symbols
 _LINES = 5
 _NO_GAP = 1e9  # px; between the runs of two columns
 _MIN_CHAINS = 12
@@ -78,6 +79,8 @@ def estimate(ink: UInt8[np.ndarray, "H W"]) -> StaffSpace | None:
   if height < _LINES * MIN_PX or width < 16:
     return None
   at = _places(ink.shape)
+  # Blurred lines may be as thick as the white between them; in wide columns,
+  # where a line of text becomes a bar, they must be thin.
   found = _best(_medians(ink, at), width / len(at), 0.6, 0.0)
   if found is None or found.confidence < _SURE:
     wide = _best(_means(ink, at), width / len(at), 0.25, 1.8)
@@ -147,7 +150,7 @@ def _binarise(
   some = above[:: max(1, len(above) // 64)]
   # By the page's own contrast and noise: faint pages have staves, too.
   noise = 1.5 * np.median(np.abs(np.diff(some, axis=1)))
-  least = max(0.12 * float(np.quantile(some, 0.99)), 2 * float(noise), 1.0)
+  least = max(_FAINT * float(np.quantile(some, 0.99)), 2 * float(noise), 1.0)
   return (above > least).astype(np.uint8)
 
 
