@@ -20,7 +20,7 @@ LAYERS = """
 0.1  dwd_jax.processes dwd_jax.watchdog
 0.2  dwd_jax.distributed
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
-0.3  configs.deepscores_v2
+0.3  configs.deepscores_v2 configs.detector
 0.2  configs.boxes
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
