@@ -115,41 +115,57 @@ def _outer_ink(
   if y1 <= y0 or x1 <= x0:
     return None
   own = _without_crossing(ink, y0, x0, y1, x1)
-  height, width = own.shape
-  step = -(-width // _MAX_LINES)
-  part = own[:, ::step]
-  x = np.flatnonzero(part.any(axis=0))
-  if not len(x):
+  if own is None:
     return None
-  part = part[:, x]
-  top, bottom = part.argmax(axis=0), height - part[::-1].argmax(axis=0)
-  x = x * step + (x0 + 0.5)
-  step = -(-height // _MAX_LINES)
-  part = own[::step]
-  y = np.flatnonzero(part.any(axis=1))
-  if not len(y):
-    return None
-  part = part[y]
-  left, right = part.argmax(axis=1), width - part[:, ::-1].argmax(axis=1)
-  y = y * step + (y0 + 0.5)
+  top, bottom, x = _outline(own)
+  left, right, y = _outline(own.T)
   return [
-    np.stack([top + y0, x], axis=1),
-    np.stack([y, left + x0], axis=1),
-    np.stack([bottom + y0, x], axis=1),
-    np.stack([y, right + x0], axis=1),
+    np.stack([top + y0, x + x0], axis=1),
+    np.stack([y + y0, left + x0], axis=1),
+    np.stack([bottom + y0, x + x0], axis=1),
+    np.stack([y + y0, right + x0], axis=1),
   ]
+
+
+def _outline(
+  own: Bool[np.ndarray, "h w"],
+) -> tuple[
+  Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]
+]:
+  """Where the ink of columns begins and ends, and which columns these are.
+
+  A symbol has ink in every column; where another's was erased with it, its
+  outline goes on between the neighbours. Where most of it is missing, the ends
+  of the box stand for it: nothing is known.
+  """
+  height, width = own.shape
+  count = min(width, _MAX_LINES)
+  columns = np.linspace(0, width - 1, count).round().astype(int)
+  part = own[:, columns]
+  seen = np.flatnonzero(part.any(axis=0))
+  x = columns + 0.5
+  if 2 * len(seen) < count:
+    return np.zeros(count), np.full(count, float(height)), x
+  part = part[:, seen]
+  begin = part.argmax(axis=0).astype(float)
+  end = height - part[::-1].argmax(axis=0).astype(float)
+  if len(seen) < count:
+    begin, end = np.interp(x, x[seen], begin), np.interp(x, x[seen], end)
+  return begin, end, x
 
 
 def _without_crossing(
   ink: Bool[np.ndarray, "H W"], y0: int, x0: int, y1: int, x1: int
-) -> Bool[np.ndarray, "h w"]:
+) -> Bool[np.ndarray, "h w"] | None:
   """The ink in a box without staff lines and stems that run through its edges.
 
   A symbol's own ink ends at the edge; what goes on for two pixels is another's,
   from the edge to the first gap. Lines along an edge stay: those of a staff end
-  at a barline and are its own.
+  at a barline and are its own. None: there is no ink.
   """
   own = ink[y0:y1, x0:x1]
+  if not own.any():
+    return None
   alone = own.copy()
   if x0 >= 2:
     _erase(alone, own, ink[y0:y1, x0 - 2])
@@ -169,8 +185,8 @@ def _erase(
 ) -> None:
   """Erases runs at the left edge of the rows with ink beside it, in place."""
   rows = np.flatnonzero(own[:, 0] & beside)
-  if not len(rows):
-    return
+  if not len(rows) or 2 * len(rows) > len(own):
+    return  # most of a stem's width goes on: that is the stem, in a notehead
   ends = rows[(rows < 2) | (rows >= len(own) - 2)]
   if len(ends):
     along = ends[own[ends].mean(axis=1) > _LINE]

@@ -95,6 +95,21 @@ def test_lines_that_run_through_a_box_do_not_hold_its_edges():
   assert np.abs(corners - alone).max() > 4
 
 
+def test_a_space_between_lines_keeps_its_corners():
+  # What has no ink of its own is not tightened to the notes in it.
+  turn = warps.flat_view(_HW, roll=np.radians(4))
+  warp = warps.curl(_HW, turn, staff_space_px=9.0)
+  ink = np.zeros(_HW, np.uint8)
+  ink[100:103], ink[119:122] = 255, 255
+  for x in (90, 150, 170):
+    cv2.ellipse(ink, (x, 111), (9, 7), 0, 0, 360, 255, -1)
+    ink[60:111, x + 8 : x + 10] = 255
+  box = np.array([[103, 40, 119, 280]], np.float32)
+  moved = moved_boxes.move(box, warp, ink)
+  corners = moved_boxes.move(box, warp, np.zeros_like(ink))
+  np.testing.assert_allclose(moved, corners, atol=2)
+
+
 def test_without_ink_the_edges_are_moved():
   warp = _warp("photo", 7, severity=2.0)
   box = np.array([[60, 50, 150, 260]], np.float32)
