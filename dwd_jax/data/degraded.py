@@ -14,9 +14,9 @@ from dwd_jax.data import transforms
 from dwd_jax.data.transforms import Window
 from dwd_jax.errors import InputError
 
-# The distance of two staff lines in the network's image, px: what the scales of
-# the configs are made for (0.5 for DeepScores and MUSCIMA++, 1.0 for generated
-# pages). Records do not say how far staff lines are apart.
+# The distance of two staff lines in the network's image, px, where it is not
+# known: what the scales of the configs are made for (0.5 for DeepScores and
+# MUSCIMA++, 1.0 for generated pages).
 NETWORK_STAFF_SPACE_PX = 9.0
 # Crops that show more of a page are shrunk before, which bounds the time.
 MAX_PIXELS = 1_500_000
@@ -96,8 +96,14 @@ class Wear:
 class DegradedCrops:
   """Draws how crops are degraded, as `config.data.degrade` says."""
 
-  def __init__(self, cfg):
-    """Args: `cfg` is config.data.degrade."""
+  def __init__(self, cfg, staff_space_px: float = 0.0):
+    """How crops are degraded.
+
+    Args:
+      cfg: config.data.degrade.
+      staff_space_px: distance of two staff lines in a crop; 0 = as usual.
+    """
+    self._space = staff_space_px or NETWORK_STAFF_SPACE_PX
     self._strength = float(cfg.strength)
     self._recipes = tuple(
       (name, float(cfg[f"{name}_prob"])) for name in degrade.RECIPES
@@ -115,7 +121,7 @@ class DegradedCrops:
     if not recipe:
       return None
     work = _bounded(window)
-    space = NETWORK_STAFF_SPACE_PX * work.out_hw[0] / window.out_hw[0]
+    space = self._space * work.out_hw[0] / window.out_hw[0]
     plan = degrade.sample(
       rng,
       work.out_hw,

@@ -29,7 +29,9 @@ class TrainCrops(grain.transforms.RandomMap):
     self._synthetic = synthetic
     factors = staff_spaces.factors(source, data_cfg)
     self._sampler = CropSampler(source.box_index(), data_cfg, factors)
-    self._degraded = DegradedCrops(data_cfg.degrade)
+    self._degraded = DegradedCrops(
+      data_cfg.degrade, float(data_cfg.staff_space_px)
+    )
     self._min_visible = float(data_cfg.min_visible)
     self._max_boxes = int(data_cfg.max_boxes)
     self._flip = bool(data_cfg.flip)

@@ -111,3 +111,18 @@ def has_own_drawing(found):
   clef = "Clef" in found.name or found.name.startswith("clef")
   known = words.glyphs.get(found.marks[0].code, "cClef")
   return not clef or found.name.startswith(known)
+
+
+def edge_errors(page, found):
+  """Distance in px of the four edges from the first and last inked pixel."""
+  ink, left, top = draw_alone(page, found)
+  ys, xs = np.nonzero(ink >= INK)
+  x0, y0, x1, y1 = (v * PX for v in found.bounds)
+  return np.abs(
+    [
+      left + xs.min() - x0,
+      top + ys.min() - y0,
+      left + xs.max() + 1 - x1,
+      top + ys.max() + 1 - y1,
+    ]
+  )

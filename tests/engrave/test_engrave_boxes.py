@@ -12,21 +12,6 @@ from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.weights import Weights
 
 
-def _edge_errors(page, found):
-  """Distance in px of the four edges from the first and last inked pixel."""
-  ink, left, top = helpers.draw_alone(page, found)
-  ys, xs = np.nonzero(ink >= helpers.INK)
-  x0, y0, x1, y1 = (v * helpers.PX for v in found.bounds)
-  return np.abs(
-    [
-      left + xs.min() - x0,
-      top + ys.min() - y0,
-      left + xs.max() + 1 - x1,
-      top + ys.max() + 1 - y1,
-    ]
-  )
-
-
 @pytest.mark.parametrize(
   ("seed", "font", "words"),
   [
@@ -47,7 +32,7 @@ def test_edges_are_within_a_pixel_of_the_ink(seed, font, words):
   """
   page = helpers.random_page(seed, font, words=words)
   errors = [
-    _edge_errors(page, found)
+    helpers.edge_errors(page, found)
     for found in helpers.objects(page, words)
     if helpers.has_own_drawing(found)
   ]
