@@ -20,7 +20,7 @@ LAYERS = """
 0.1  dwd_jax.processes dwd_jax.watchdog
 0.2  dwd_jax.distributed
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
-0.3  configs.deepscores_v2 configs.detector
+0.3  configs.deepscores_v2
 0.2  configs.boxes
 
 1.0  dwd_jax.targets dwd_jax.stages dwd_jax.energy_groups
@@ -173,7 +173,7 @@ LAYERS = """
 
 6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common benchmarks.staff_space_pages
-6.1  dwd_jax.data.check
+6.1  dwd_jax.data.check dwd_jax.data.gallery
 6.1  benchmarks.pretraining benchmarks.survival
 6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
 6.1  benchmarks.train_scene benchmarks.staff_space
