@@ -1,7 +1,7 @@
 """What helps on rare symbols and bad pages: equal steps, several seeds.
 
 python -m benchmarks.ablation --workdir=runs/ablation [--seeds=0,1,2] \
-  [--steps=600] [--jobs=1] [--variants=default,up,...] [--json=FILE]
+  [--steps=600] [--jobs=1] [--variants='default;up;...'] [--json=FILE]
 
 Each variant changes the default training (configs/engraved.py) in one thing.
 Every run is judged on the validation pages as they are, as scans and as photos
@@ -45,6 +45,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "staff space": {
     "data.normalise_staff_space": True,
     "data.scale_jitter": 0.1,
+  },
+  "half full": {"data.synthetic.layout": "full", "data.synthetic.prob": 0.5},
+  "full, degraded": {
+    "data.synthetic.layout": "full",
+    "data.synthetic.prob": 0.25,
+    "data.degrade.scan_prob": 0.2,
+    "data.degrade.photo_prob": 0.2,
   },
   "degraded": {"data.degrade.scan_prob": 0.3, "data.degrade.photo_prob": 0.3},
 }
@@ -100,7 +107,7 @@ def run(args: Any, variant: str, seed: int) -> dict[str, dict[str, float]]:
     RuntimeError: the run failed; the end of what it said.
   """
   root = pathlib.Path(args.workdir).absolute()
-  workdir = root / variant.replace(" ", "_") / str(seed)
+  workdir = root / variant.replace(",", "").replace(" ", "_") / str(seed)
   files = {name: workdir / "eval" / f"{name}.json" for name in ("val", *_SETS)}
   if not all(path.is_file() for path in files.values()):
     done = subprocess.run(
@@ -151,7 +158,7 @@ def main(argv: list[str]) -> None:
   parser = common.parser("What helps on rare symbols and bad pages")
   add = parser.add_argument
   add("--workdir", required=True, help="folder of the runs")
-  add("--variants", default=",".join(VARIANTS))
+  add("--variants", default=";".join(VARIANTS))
   add("--seeds", default="0,1,2")
   add("--steps", type=int, default=600, help="of a training")
   add("--pages", type=int, default=240)
@@ -159,7 +166,7 @@ def main(argv: list[str]) -> None:
   add("--jobs", type=int, default=1, help="runs at the same time")
   add("--tiny", action="store_true", help="configs/smoke.py, few steps")
   args = parser.parse_args(argv)
-  variants = args.variants.split(",")
+  variants = args.variants.split(";")
   if unknown := [v for v in variants if v not in VARIANTS]:
     parser.error(f"--variants: {unknown[0]!r}; known: {', '.join(VARIANTS)}")
   make_pages(args, pathlib.Path(args.workdir) / "pages")

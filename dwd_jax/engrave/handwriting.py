@@ -161,6 +161,9 @@ class _Hand:
     element = pens.read(drawn, self._page.defs)
     if element is None or not element.lines:
       return drawn
+    if all(len(points) == 2 for points in element.lines):
+      # No longer straight, a line would be filled.
+      element.attributes["fill"] = "none"
     lines = [
       pens.subdivide(points, closed, _STEP)
       for points, closed in zip(element.lines, element.closed, strict=True)
@@ -174,8 +177,6 @@ class _Hand:
       element.stroke *= 1 + self._strength * _PEN * self._rng.uniform(-0.5, 1)
       element.attributes.setdefault("stroke-linecap", "round")
     element.attributes.setdefault("stroke-linejoin", "round")
-    if not any(element.closed) and element.stroke:
-      element.attributes.setdefault("fill", "none")
     self._before[index], self._after[index] = before, after
     self._width[index] = element.stroke
     return element.to_svg()

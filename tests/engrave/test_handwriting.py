@@ -67,6 +67,23 @@ def test_pieces_of_a_staff_line_meet():
   assert np.mean(inner < 1) > 0.5  # all but the ends of the systems
 
 
+def test_slurs_stay_filled_and_lines_are_not():
+  before, _, page, _ = _written(0, words=helpers.V2, measures=20)
+  slurs = [
+    mark
+    for mark in before.marks
+    if before.groups[mark.group].cls == "slur" and mark.tag == "path"
+  ]
+  stems = [
+    mark
+    for mark in before.marks
+    if before.groups[mark.group].cls == "stem" and mark.tag == "path"
+  ]
+  assert slurs and stems
+  assert all('fill="none"' not in page.body[m.drawn[0]] for m in slurs)
+  assert all('fill="none"' in page.body[m.drawn[0]] for m in stems)
+
+
 def test_without_strength_everything_stays():
   _, engraved, _, written = _written(0, strength=1e-9)
   for a, b in zip(engraved, written, strict=True):
