@@ -1,9 +1,11 @@
 """What helps on rare symbols and bad pages: equal steps, several seeds.
 
 python -m benchmarks.ablation --workdir=runs/ablation [--seeds=0,1,2] \
-  [--steps=600] [--jobs=1] [--variants='default;up;...'] [--json=FILE]
+  [--steps=600] [--jobs=1] [--variants='baseline;up;...'] [--json=FILE]
 
-Each variant changes the default training (configs/engraved.py) in one thing.
+The baseline is configs/engraved.py without augmentations, with crops by rare
+content and a class-balanced loss; each variant changes one thing, the last ones
+several.
 Every run is judged on the validation pages as they are, as scans and as photos
 (the same scores, degraded by the generator), and on the same pages drawn in
 other sizes; test pages are not looked at. The table has the mean over the seeds
@@ -30,30 +32,37 @@ _SETS = {
   "photo": {"degrade": "photo"},
   "sizes": {"jitter": 0.3},
 }
+_BASELINE = {
+  "data.synthetic.layout": "no",
+  "data.degrade.scan_prob": 0.0,
+  "data.degrade.photo_prob": 0.0,
+  "data.scale_jitter": 0.0,
+  "data.normalise_staff_space": False,
+  "losses.class_focal_gamma": 0.0,
+}
+_FULL = {"data.synthetic.layout": "full", "data.synthetic.prob": 0.25}
+_FOCAL = {"losses.class_focal_gamma": 2.0}
+_STAFF_SPACE = {"data.normalise_staff_space": True, "data.scale_jitter": 0.1}
 VARIANTS: dict[str, dict[str, Any]] = {
-  "default": {},
+  "baseline": {},
   "uniform crops": {"data.rare_prob": 0.0},
   "up": {"data.synthetic.layout": "up"},
-  "full": {"data.synthetic.layout": "full", "data.synthetic.prob": 0.25},
+  "full": _FULL,
   "paste": {"data.synthetic.layout": "paste"},
   "inverse paste": {
     "data.synthetic.layout": "paste",
     "data.synthetic.draw": "inverse",
   },
   "plain class loss": {"losses.class_weights": "none"},
-  "focal": {"losses.class_focal_gamma": 2.0},
-  "staff space": {
-    "data.normalise_staff_space": True,
-    "data.scale_jitter": 0.1,
-  },
+  "focal": _FOCAL,
+  "staff space": _STAFF_SPACE,
   "half full": {"data.synthetic.layout": "full", "data.synthetic.prob": 0.5},
-  "full, degraded": {
-    "data.synthetic.layout": "full",
-    "data.synthetic.prob": 0.25,
-    "data.degrade.scan_prob": 0.2,
-    "data.degrade.photo_prob": 0.2,
-  },
   "degraded": {"data.degrade.scan_prob": 0.3, "data.degrade.photo_prob": 0.3},
+  "full, focal, staff space": _FULL | _FOCAL | _STAFF_SPACE,
+  "all": _FULL
+  | _FOCAL
+  | _STAFF_SPACE
+  | {"data.degrade.scan_prob": 0.15, "data.degrade.photo_prob": 0.15},
 }
 
 
@@ -81,6 +90,7 @@ def command(args: Any, variant: str, seed: int, workdir: pathlib.Path) -> list:
     "train.compilation_cache": str(root / "compiled"),
     "eval.overlays": 0,
     "eval.calibrate": False,
+    **_BASELINE,
     **VARIANTS[variant],
   }
   for i, name in enumerate(_SETS):
