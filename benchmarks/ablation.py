@@ -43,6 +43,10 @@ _BASELINE = {
 _FULL = {"data.synthetic.layout": "full", "data.synthetic.prob": 0.25}
 _FOCAL = {"losses.class_focal_gamma": 2.0}
 _STAFF_SPACE = {"data.normalise_staff_space": True, "data.scale_jitter": 0.1}
+_LIGHTLY_DEGRADED = {
+  "data.degrade.scan_prob": 0.15,
+  "data.degrade.photo_prob": 0.15,
+}
 VARIANTS: dict[str, dict[str, Any]] = {
   "baseline": {},
   "uniform crops": {"data.rare_prob": 0.0},
@@ -58,11 +62,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "staff space": _STAFF_SPACE,
   "half full": {"data.synthetic.layout": "full", "data.synthetic.prob": 0.5},
   "degraded": {"data.degrade.scan_prob": 0.3, "data.degrade.photo_prob": 0.3},
+  "full, staff space": _FULL | _STAFF_SPACE,
   "full, focal, staff space": _FULL | _FOCAL | _STAFF_SPACE,
-  "all": _FULL
-  | _FOCAL
-  | _STAFF_SPACE
-  | {"data.degrade.scan_prob": 0.15, "data.degrade.photo_prob": 0.15},
+  "all": _FULL | _FOCAL | _STAFF_SPACE | _LIGHTLY_DEGRADED,
+  "all but focal": _FULL | _STAFF_SPACE | _LIGHTLY_DEGRADED,
 }
 
 
