@@ -206,7 +206,7 @@ def test_scores_that_crash_verovio_are_skipped(monkeypatch, tmp_path, workers):
 
 
 def test_a_score_that_takes_too_long_is_skipped(monkeypatch, tmp_path):
-  _sick_run(monkeypatch, hang=0, timeout_s=4.0)
+  _sick_run(monkeypatch, hang=0, timeout_s=8.0)
   summary = engrave.generate(tmp_path / "out", 2, workers=1, **_SMALL)
   assert dict(summary.skipped) == {"engraved-0-00000": "took too long"}
   assert summary.pages == 2
