@@ -25,5 +25,13 @@ def get_config() -> ml_collections.ConfigDict:
   recipes.two_cores(c, combined_steps=1000)
   c.data.rare_prob = 0.9
   c.data.rare_power = 0.8
+  # What helped in `python -m benchmarks.ablation`, see the README.
+  c.data.synthetic.layout = "full"
+  c.data.synthetic.prob = 0.5
+  c.data.degrade.scan_prob = 0.15
+  c.data.degrade.photo_prob = 0.15
+  c.data.normalise_staff_space = True
+  c.data.scale_jitter = 0.1
+  c.losses.class_focal_gamma = 2.0
   c.train.checkpoint_every = 250
   return c
