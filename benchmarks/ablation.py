@@ -41,6 +41,7 @@ _BASELINE = {
   "losses.class_focal_gamma": 0.0,
 }
 _FULL = {"data.synthetic.layout": "full", "data.synthetic.prob": 0.25}
+_HALF_FULL = {"data.synthetic.layout": "full", "data.synthetic.prob": 0.5}
 _FOCAL = {"losses.class_focal_gamma": 2.0}
 _STAFF_SPACE = {"data.normalise_staff_space": True, "data.scale_jitter": 0.1}
 _LIGHTLY_DEGRADED = {
@@ -60,12 +61,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "plain class loss": {"losses.class_weights": "none"},
   "focal": _FOCAL,
   "staff space": _STAFF_SPACE,
-  "half full": {"data.synthetic.layout": "full", "data.synthetic.prob": 0.5},
+  "half full": _HALF_FULL,
   "degraded": {"data.degrade.scan_prob": 0.3, "data.degrade.photo_prob": 0.3},
   "full, staff space": _FULL | _STAFF_SPACE,
   "full, focal, staff space": _FULL | _FOCAL | _STAFF_SPACE,
   "all": _FULL | _FOCAL | _STAFF_SPACE | _LIGHTLY_DEGRADED,
   "all but focal": _FULL | _STAFF_SPACE | _LIGHTLY_DEGRADED,
+  "half full, degraded": _HALF_FULL | _LIGHTLY_DEGRADED,
+  "half full, staff space, degraded": _HALF_FULL
+  | _STAFF_SPACE
+  | _LIGHTLY_DEGRADED,
 }
 
 

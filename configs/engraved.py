@@ -32,6 +32,5 @@ def get_config() -> ml_collections.ConfigDict:
   c.data.degrade.photo_prob = 0.15
   c.data.normalise_staff_space = True
   c.data.scale_jitter = 0.1
-  c.losses.class_focal_gamma = 2.0
   c.train.checkpoint_every = 250
   return c
