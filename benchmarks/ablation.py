@@ -196,11 +196,12 @@ def main(argv: list[str]) -> None:
     for future in concurrent.futures.as_completed(waiting):
       variant, seed = waiting[future]
       try:
-        runs.setdefault(variant, []).append(future.result())
+        found = future.result()
       except RuntimeError as e:
         print(e, file=sys.stderr, flush=True)
         continue
-      print(variant, seed, runs[variant][-1], file=sys.stderr, flush=True)
+      runs.setdefault(variant, []).append(found)
+      print(variant, seed, found, file=sys.stderr, flush=True)
   common.report(
     {
       "benchmark": "ablation",
