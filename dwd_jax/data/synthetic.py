@@ -7,11 +7,12 @@ are boxes of the crop like all others.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dwd_jax.data import sampling, transforms
+from dwd_jax.data import transforms
 from dwd_jax.data.symbol_sets import SymbolSet
 from dwd_jax.errors import InputError
 
@@ -19,6 +20,8 @@ LAYOUTS = ("no", "up", "full", "paste")
 DRAWS = {"uniform": 1.0, "inverse": 2.0}  # P(class) ~ count ** (1 - this)
 _ROWS = 8  # of `full`
 _TRIES = 4  # draws for a place before it stays empty
+PER_CLASS = 64  # symbols that are used
+_KEPT = 8192  # cut symbols in memory; most have less than a KiB
 MARGIN = 4  # px around a symbol, at the network's scale
 
 
@@ -76,7 +79,11 @@ class Scene:
 
 
 class SymbolCutter:
-  """Draws symbols and cuts them out, with what is near them."""
+  """Draws symbols and cuts them out, with what is near them.
+
+  Of each class `PER_CLASS` symbols are used, spread over the pages: they are
+  drawn again and again, and stay in memory.
+  """
 
   def __init__(self, symbols: SymbolSet, draw: str, min_visible: float):
     """A cutter.
@@ -92,25 +99,32 @@ class SymbolCutter:
     """
     self._symbols = symbols
     self._min_visible = min_visible
-    self._known = np.flatnonzero(symbols.labels >= 0)
-    if not len(self._known):
+    known = np.flatnonzero(symbols.labels >= 0)
+    if not len(known):
       raise InputError(
         "data.synthetic: no symbol of any class of the training pages; name"
         " other records in data.synthetic.path"
       )
-    self._draw = sampling.RareObjects(symbols.labels[self._known], DRAWS[draw])
+    labels = symbols.labels[known]
+    self._counts = np.bincount(labels, minlength=len(symbols.class_names))
+    present = np.flatnonzero(self._counts)
+    self._rows = [_spread(known[labels == i]) for i in present]
+    weights = self._counts[present] ** (1.0 - DRAWS[draw])
+    self._cdf = np.cumsum(weights) / weights.sum()
+    self._cut = functools.lru_cache(maxsize=_KEPT)(self._cut)
+
+  def __getstate__(self):
+    # For worker processes: each keeps symbols of its own.
+    return {k: v for k, v in self.__dict__.items() if k != "_cut"}
+
+  def __setstate__(self, state):
+    self.__dict__.update(state)
+    self._cut = functools.lru_cache(maxsize=_KEPT)(self._cut)
 
   def missing(self) -> tuple[str, ...]:
     """Classes without a symbol: they are never drawn."""
-    counts = np.bincount(
-      self._symbols.labels[self._known],
-      minlength=len(self._symbols.class_names),
-    )
-    return tuple(
-      name
-      for name, count in zip(self._symbols.class_names, counts, strict=True)
-      if not count
-    )
+    names = zip(self._symbols.class_names, self._counts, strict=True)
+    return tuple(name for name, count in names if not count)
 
   def __call__(
     self, rng: np.random.Generator, margin: int, most_hw: tuple[int, int]
@@ -123,25 +137,36 @@ class SymbolCutter:
       most_hw: largest height and width in px, margin included.
     """
     for _ in range(_TRIES):
-      symbol = self._symbols[int(self._known[self._draw(rng)])]
-      top, left = (int(np.floor(v)) - margin for v in symbol.box_yxyx[:2])
-      bottom, right = (int(np.ceil(v)) + margin for v in symbol.box_yxyx[2:])
-      top, left = max(top, 0), max(left, 0)
-      bottom = min(bottom, symbol.image_hw[0])
-      right = min(right, symbol.image_hw[1])
-      hw = (bottom - top, right - left)
-      if min(hw) < 1 or hw[0] > most_hw[0] or hw[1] > most_hw[1]:
-        continue
-      boxes, kept = transforms.visible_boxes(
-        (symbol.boxes_yxyx - np.array([top, left] * 2)).astype(np.float32),
-        hw,
-        self._min_visible,
-      )
-      kept &= symbol.labels >= 0
-      return Scene(
-        symbol.read(top, left, *hw), boxes[kept], symbol.labels[kept]
-      )
+      at = int(np.searchsorted(self._cdf, rng.random(), side="right"))
+      rows = self._rows[min(at, len(self._rows) - 1)]
+      scene = self._cut(int(rows[rng.integers(len(rows))]), margin)
+      height, width = scene.ink.shape
+      if 0 < height <= most_hw[0] and 0 < width <= most_hw[1]:
+        return scene
     return None
+
+  def _cut(self, i: int, margin: int) -> Scene:
+    """Symbol `i` with its surroundings; not to be changed."""
+    symbol = self._symbols[i]
+    top, left = (int(np.floor(v)) - margin for v in symbol.box_yxyx[:2])
+    bottom, right = (int(np.ceil(v)) + margin for v in symbol.box_yxyx[2:])
+    top, left = max(top, 0), max(left, 0)
+    bottom = min(bottom, symbol.image_hw[0])
+    right = min(right, symbol.image_hw[1])
+    hw = (bottom - top, right - left)
+    boxes, kept = transforms.visible_boxes(
+      (symbol.boxes_yxyx - np.array([top, left] * 2)).astype(np.float32),
+      hw,
+      self._min_visible,
+    )
+    kept &= symbol.labels >= 0
+    return Scene(symbol.read(top, left, *hw), boxes[kept], symbol.labels[kept])
+
+
+def _spread(rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+  """At most `PER_CLASS` of the rows, from beginning to end."""
+  count = min(len(rows), PER_CLASS)
+  return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
 def row(
