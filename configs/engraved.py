@@ -30,7 +30,5 @@ def get_config() -> ml_collections.ConfigDict:
   c.data.synthetic.prob = 0.5
   c.data.degrade.scan_prob = 0.15
   c.data.degrade.photo_prob = 0.15
-  c.data.normalise_staff_space = True
-  c.data.scale_jitter = 0.1
   c.train.checkpoint_every = 250
   return c
