@@ -79,7 +79,7 @@ def main() -> None:
   config.data.max_pages = args.pages
   run = setup.setup(config, pathlib.Path(args.workdir))
   state = evaluation.restore(run)
-  pages = list(eval_pages.eval_pages(run.source(args.split), config.data))
+  pages = list(eval_pages.read(run.source(args.split), config.data))
   rows = {}
   for caption, changes in OPTIONS.items():
     decode = dataclasses.replace(run.settings.decode, **changes)

@@ -131,8 +131,8 @@ class OtherSet:
     self._matched = matched
 
   def pages(self, part: range | None = None) -> Iterator[eval_pages.EvalPage]:
-    """The pages with truth in `class_names`; see `eval_pages.eval_pages`."""
-    for page in eval_pages.eval_pages(self.source, self.data_cfg, part):
+    """The pages with truth in `class_names`; see `eval_pages.read`."""
+    for page in eval_pages.read(self.source, self.data_cfg, part):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)
 

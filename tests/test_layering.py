@@ -83,7 +83,6 @@ LAYERS = """
 2.0  dwd_jax.data.sources
 2.05 dwd_jax.data.staff_spaces
 2.1  dwd_jax.data.sampling dwd_jax.data.symbols
-2.11 dwd_jax.data.symbol_sets
 2.12 dwd_jax.data.synthetic
 2.1  dwd_jax.data.eval_pages
 2.13 dwd_jax.data.pasting dwd_jax.data.degraded

@@ -32,7 +32,7 @@ for name in ("deepscores", "muscima_pp"):
   loader = pipeline.train_loader(source, cfg, batch_size=2, seed=0)
   next(loader)
   loader.close()
-  next(eval_pages.eval_pages(source, cfg))
+  next(eval_pages.read(source, cfg))
 assert "tensorflow" not in sys.modules
 print("modules", sum(m.startswith("dwd_jax.") for m in sys.modules))
 """

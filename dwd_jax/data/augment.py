@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 from absl import logging
 
-from dwd_jax.data import pasting, symbol_sets, symbols, synthetic
+from dwd_jax.data import pasting, symbols, synthetic
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.synthetic import Scene, SyntheticConfig
 
@@ -15,7 +15,7 @@ class SyntheticSymbols:
 
   def __init__(
     self,
-    found: symbol_sets.SymbolSet,
+    found: symbols.SymbolSet,
     cfg: SyntheticConfig,
     min_visible: float,
   ):
@@ -67,14 +67,12 @@ def open_synthetic(source: PageSource, data_cfg) -> SyntheticSymbols | None:
   if cfg.layout == "no":
     return None
   if cfg.path:
-    found: symbol_sets.SymbolSet = symbol_sets.SymbolsOfRecords(
-      symbols.open_bank(
-        pathlib.Path(cfg.path).expanduser(),
-        source.class_names,
-        leave_out=tuple(data_cfg.leave_out),
-        common_with=data_cfg.common_with,
-      )
+    found: symbols.SymbolSet = symbols.open_records(
+      pathlib.Path(cfg.path).expanduser(),
+      source.class_names,
+      leave_out=tuple(data_cfg.leave_out),
+      common_with=data_cfg.common_with,
     )
   else:
-    found = symbol_sets.SymbolsOfPages(source)
+    found = symbols.SymbolsOfPages(source)
   return SyntheticSymbols(found, cfg, float(data_cfg.min_visible))

@@ -20,7 +20,6 @@ from dwd_jax.errors import InputError
 NETWORK_STAFF_SPACE_PX = 9.0
 # Crops that show more of a page are shrunk before, which bounds the time.
 MAX_PIXELS = 1_500_000
-_STAFF_SPACES_PX = (1.0, 1000.0)  # what `degrade.sample` takes
 
 
 def check(cfg) -> None:
@@ -83,7 +82,7 @@ class Wear:
     ink = transforms.resize(ink, self.wide.out_hw)
     image = self.plan.image(ink, self.origin_yx)
     resized = Window(0, 0, self.work.out_hw, self.out.out_hw)
-    inside = dataclasses.replace(self.wide, top=0, left=0).to_output(boxes_yxyx)
+    inside = self.wide.at_origin.to_output(boxes_yxyx)
     rows = _touching(inside, self.wide.out_hw)
     shift = np.array(self.origin_yx * 2, np.float32)
     moved = np.zeros_like(inside)
@@ -127,7 +126,7 @@ class DegradedCrops:
       work.out_hw,
       recipe=recipe,
       strength=self._strength,
-      staff_space_px=float(np.clip(space, *_STAFF_SPACES_PX)),
+      staff_space_px=float(np.clip(space, *degrade.STAFF_SPACES_PX)),
     )
     wide, origin_yx = _widened(work, plan.source_extent())
     return Wear(plan, window, work, wide, origin_yx)

@@ -22,12 +22,12 @@ class EvalPage:
   truth: PageBoxes
 
 
-def num_eval_pages(source: PageSource, data_cfg) -> int:
+def count(source: PageSource, data_cfg) -> int:
   """Pages of a split that are evaluated: the first `max_pages`, 0 = all."""
   return min(len(source), data_cfg.max_pages or len(source))
 
 
-def eval_pages(
+def read(
   source: PageSource, data_cfg, part: range | None = None
 ) -> Iterator[EvalPage]:
   """Whole pages in the order of the records, read one ahead.
@@ -41,7 +41,7 @@ def eval_pages(
     Iterator over these pages.
   """
   if part is None:
-    part = range(num_eval_pages(source, data_cfg))
+    part = range(count(source, data_cfg))
   if not part:
     return iter(())
   pages = grain.MapDataset.range(part.start, part.stop).map(

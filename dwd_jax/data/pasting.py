@@ -11,7 +11,7 @@ import dataclasses
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from dwd_jax.data.synthetic import Scene, SymbolCutter
 
@@ -30,6 +30,12 @@ def lines(ink: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, " h"]:
   return (ink >= _INK).mean(axis=1) >= _LINE
 
 
+def _with_edges(is_line: Bool[np.ndarray, " h"]) -> Bool[np.ndarray, " h"]:
+  """Lines with the row above and the row below: their edges are grey."""
+  rows = is_line.astype(np.uint8)[:, None]
+  return cv2.dilate(rows, np.ones((3, 1)))[:, 0] > 0
+
+
 def sides(scene: Scene, margin: int) -> UInt8[np.ndarray, "h m"]:
   """What is left and right of the symbol: its image's outer columns."""
   margin = min(margin, scene.ink.shape[1] // 2)
@@ -41,19 +47,15 @@ def sides(scene: Scene, margin: int) -> UInt8[np.ndarray, "h m"]:
 def stray(
   ink: UInt8[np.ndarray, "h w"], is_line: Bool[np.ndarray, " h"], margin: int
 ) -> float:
-  """Share of an image's outer pixels that are ink, staff lines left out.
-
-  The row above and the row below a line belong to it: its edge is grey.
-  """
-  near = cv2.dilate(is_line.astype(np.uint8)[:, None], np.ones((3, 1)))[:, 0]
-  outer = (ink >= _INK) & (near[:, None] == 0)
+  """Share of an image's outer pixels that are ink, staff lines left out."""
+  outer = (ink >= _INK) & ~_with_edges(is_line)[:, None]
   outer[margin:-margin, margin:-margin] = False
   return float(outer.sum() / max(ink.size, 1))
 
 
 def rows_that_fit(
   band: UInt8[np.ndarray, "H w"], is_line: Bool[np.ndarray, " h"]
-) -> Float[np.ndarray, " k"]:
+) -> Int[np.ndarray, " k"]:
   """Rows of a band of the page at which an image may lie, best ones only.
 
   Args:
@@ -62,10 +64,9 @@ def rows_that_fit(
   """
   height = len(is_line)
   if band.shape[0] < height:
-    return np.zeros(0)
+    return np.zeros(0, np.int64)
   on_page = lines(band)
-  near = cv2.dilate(on_page.astype(np.uint8)[:, None], np.ones((3, 1)))[:, 0]
-  other = np.where(near, 0.0, (band >= _INK).mean(axis=1))
+  other = np.where(_with_edges(on_page), 0.0, (band >= _INK).mean(axis=1))
   window = np.ones(height)
   disorder = np.correlate(other, window, "valid")
   # Rows that are a line in one of them only.
@@ -76,7 +77,7 @@ def rows_that_fit(
   )
   good = (disorder <= _CLEAN * height) & (apart <= _AWAY * is_line.sum())
   if not good.any():
-    return np.zeros(0)
+    return np.zeros(0, np.int64)
   return np.flatnonzero(good & (apart <= apart[good].min() + 1e-6))
 
 

@@ -11,24 +11,44 @@ class RareObjects:
   """Draws objects by the rarity of their class.
 
   A class is drawn with P ~ count ** (1 - rare_power), then one of its objects
-  (rare_power = 0: all objects are equally likely; 1: all classes are).
+  (rare_power = 0: all objects are equally likely; 1: all classes are; 2: by 1 /
+  frequency).
   """
 
-  def __init__(self, labels: Int[np.ndarray, " n"], rare_power: float):
-    """Args: `labels` are the classes of all objects, 0 or more."""
-    self._by_class = np.argsort(labels, kind="stable")
+  def __init__(
+    self, labels: Int[np.ndarray, " n"], rare_power: float, per_class: int = 0
+  ):
+    """What is drawn from.
+
+    Args:
+      labels: classes of all objects, 0 or more.
+      rare_power: see above.
+      per_class: most objects of a class that are drawn, spread over all; 0 =
+        all of them. Classes are drawn by all of their objects.
+    """
+    by_class = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
-    self._class_stop = np.cumsum(counts)
     weights = np.where(
       counts > 0, np.maximum(counts, 1.0) ** (1 - rare_power), 0.0
     )
     self._class_cdf = np.cumsum(weights) / max(weights.sum(), 1e-30)
+    parts = np.split(by_class, np.cumsum(counts)[:-1])
+    if per_class:
+      parts = [_spread(rows, per_class) for rows in parts]
+    self._by_class = np.concatenate(parts)
+    self._class_stop = np.cumsum([len(rows) for rows in parts])
 
   def __call__(self, rng: np.random.Generator) -> int:
     """Row of the drawn object; there must be one."""
     label = int(np.searchsorted(self._class_cdf, rng.random(), side="right"))
     start = self._class_stop[label - 1] if label else 0
     return int(self._by_class[rng.integers(start, self._class_stop[label])])
+
+
+def _spread(rows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " m"]:
+  """At most `count` of the rows, from beginning to end."""
+  at = np.linspace(0, len(rows) - 1, min(len(rows), count))
+  return rows[at.round().astype(int)]
 
 
 class CropSampler:

@@ -1,25 +1,85 @@
-"""Symbol records by class, for pasting and for classification."""
+"""Symbols by class: of pages, of symbol records, of folders of images."""
 
+import dataclasses
+import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dwd_jax.data import sources, vocabulary
+from dwd_jax.data import images, sources, vocabulary
 from dwd_jax.errors import InputError
-from dwd_jax.structs import Record
+from tfds_builders import checks
 from tfds_builders.symbols import symbols_parsing
 
 
-class SymbolBank:
-  """Symbols by class, in the class ids of the set they are used with.
+@dataclasses.dataclass(frozen=True)
+class Symbol:
+  """A symbol and the image that it is in.
 
   Attributes:
-    class_names: of that set.
+    image_hw: height and width of the image, px.
+    box_yxyx: of the symbol in there.
+    read: (top, left, height, width) of a part of the image -> its ink.
+    boxes_yxyx: of all objects in the image, the symbol among them.
+    labels: class ids of these; -1 = of no class.
+  """
+
+  image_hw: tuple[int, int]
+  box_yxyx: Float[np.ndarray, " 4"]
+  read: Callable[[int, int, int, int], UInt8[np.ndarray, "h w"]]
+  boxes_yxyx: Float[np.ndarray, "n 4"]
+  labels: Int[np.ndarray, " n"]
+
+
+class SymbolSet(Protocol):
+  """Symbols in images.
+
+  Attributes:
+    class_names: of the labels.
+    labels: class id of each symbol.
+  """
+
+  class_names: tuple[str, ...]
+  labels: Int[np.ndarray, " n"]
+
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`."""
+    ...
+
+
+class SymbolsOfPages:
+  """Every object of the pages is a symbol."""
+
+  def __init__(self, source: sources.PageSource):
+    """Args: `source` has the pages."""
+    self._source = source
+    self._index = source.box_index()
+    self.class_names = source.class_names
+    self.labels = self._index.labels
+
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`."""
+    page = int(self._index.page[i])
+    height, width = self._index.page_hw[page].tolist()
+    rows = self._index.of_page(page)
+    return Symbol(
+      (height, width),
+      self._index.boxes_yxyx[i],
+      functools.partial(self._source.image_window, page),
+      self._index.boxes_yxyx[rows],
+      self._index.labels[rows],
+    )
+
+
+class SymbolsOfRecords:
+  """Prepared symbols (tfds_builders/symbols), in the class ids of a set.
+
+  Attributes:
+    class_names: of the set they are used with.
     labels: class id of each symbol; -1 = that set has no such class.
-    boxes_yxyx: of each symbol, in pixels of its image.
-    image_hw: height and width of its image in pixels.
   """
 
   def __init__(
@@ -28,7 +88,7 @@ class SymbolBank:
     class_names: Sequence[str] = (),
     renamed: Mapping[str, str] | None = None,
   ):
-    """A bank of all symbols of a source.
+    """All symbols of a source.
 
     Args:
       source: symbol records, opened without `leave_out` and `common_with`.
@@ -57,61 +117,79 @@ class SymbolBank:
     )
     self._source = source
     self.labels: Int[np.ndarray, " n"] = self._new_id[index.labels[first]]
-    self.boxes_yxyx: Float[np.ndarray, "n 4"] = index.boxes_yxyx[first]
-    self.image_hw: Int[np.ndarray, "n 2"] = index.page_hw
     if not np.any(self.labels >= 0):
       raise InputError(
         f"{source.name}: no symbol of a class such as {self.class_names[0]!r};"
         " name symbols of the same data set"
       )
 
-  def __len__(self) -> int:
-    return len(self._source)
-
-  def of_class(self, label: int) -> Int[np.ndarray, " k"]:
-    """Which symbols are of a class; may be none."""
-    return np.flatnonzero(self.labels == label)
-
-  def counts(self) -> Int[np.ndarray, " C"]:
-    """Number of symbols of each class."""
-    known = self.labels[self.labels >= 0]
-    return np.bincount(known, minlength=len(self.class_names))
-
-  def image_window(
-    self, i: int, top: int, left: int, height: int, width: int
-  ) -> UInt8[np.ndarray, "height width"]:
-    """Ink of a part of the image of symbol `i`; inside the image."""
-    return self._source.image_window(i, top, left, height, width)
-
-  def labels_and_boxes(
-    self, i: int
-  ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:
-    """The symbol and its neighbours; label -1 = of no known class."""
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`, with its neighbours."""
+    height, width = self._source.box_index().page_hw[i].tolist()
     labels, boxes = self._source.labels_and_boxes(i)
-    return self._new_id[labels], boxes
-
-  def __getitem__(self, i: int) -> Record:
-    """Symbol `i`, whose class must be known: the first box is the symbol.
-
-    Neighbours of classes that `class_names` lacks are dropped.
-    """
-    if self.labels[i] < 0:
-      raise ValueError(f"symbol {i} is of no known class")
-    record = self._source[i]
-    labels = self._new_id[record.labels]
-    kept = labels >= 0
-    return Record(
-      record.image, record.boxes_yxyx[kept], labels[kept], record.filename
+    return Symbol(
+      (height, width),
+      boxes[0],
+      functools.partial(self._source.image_window, i),
+      boxes,
+      self._new_id[labels],
     )
 
 
-def open_bank(
+class SymbolsOfFolder:
+  """FOLDER/CLASS/IMAGE, as DeepScores_classification has them.
+
+  The whole image is the symbol: DeepScores (2017) has it in the middle of a
+  part of its page.
+  """
+
+  def __init__(self, folder: pathlib.Path):
+    """Args: `folder` has a folder for each class; files beside them are left.
+
+    Raises:
+      InputError: fewer than two classes.
+    """
+    found = []
+    for child in sorted(checks.require_dir(folder, _LAYOUT).iterdir()):
+      if child.is_dir():
+        files = sorted(
+          path
+          for path in child.iterdir()
+          if path.suffix.lower() in checks.IMAGE_SUFFIXES
+        )
+        found += [(child.name, path) for path in files]
+    self.class_names = tuple(dict.fromkeys(name for name, _ in found))
+    if len(self.class_names) < 2:
+      raise InputError(
+        f"{folder}: images of {len(self.class_names)} classes; {_LAYOUT}"
+      )
+    ids = {name: i for i, name in enumerate(self.class_names)}
+    self.labels = np.array([ids[name] for name, _ in found], np.int32)
+    self._paths = [path for _, path in found]
+
+  def __getitem__(self, i: int) -> Symbol:
+    """Symbol `i`; the image is read."""
+    path = self._paths[i]
+    data = checks.read_bytes(path, checks.MAX_IMAGE_BYTES)
+    ink = images.decode_page(data, str(path))
+    height, width = ink.shape
+
+    def read(top: int, left: int, height: int, width: int) -> np.ndarray:
+      return ink[top : top + height, left : left + width]
+
+    whole = np.array([0, 0, height, width], np.float32)
+    return Symbol(
+      (height, width), whole, read, whole[None], self.labels[i : i + 1]
+    )
+
+
+def open_records(
   folder: str | pathlib.Path,
   class_names: Sequence[str] = (),
   *,
   leave_out: Sequence[str] = (),
   common_with: str = "",
-) -> SymbolBank:
+) -> SymbolsOfRecords:
   """The symbols of the records in `folder`, to use with a set of pages.
 
   Args:
@@ -121,7 +199,7 @@ def open_bank(
     common_with: see `sources.open_source`; as the pages' source was opened.
 
   Raises:
-    InputError: see `SymbolBank` and `sources.open_records`.
+    InputError: see `SymbolsOfRecords` and `sources.open_records`.
   """
   source = sources.open_records(folder, symbols_parsing.SPLIT)
   if not source.name.startswith("symbols/"):
@@ -139,4 +217,32 @@ def open_bank(
       str(folder),
     )
     class_names = class_names or made
-  return SymbolBank(source, class_names, renamed)
+  return SymbolsOfRecords(source, class_names, renamed)
+
+
+_LAYOUT = (
+  "pretraining.path wants symbol records (a folder with dataset_info.json), or"
+  " a folder of images for each class"
+)
+
+
+def open_symbols(path: str, source: sources.PageSource) -> SymbolSet:
+  """The symbols that `config.pretraining.path` names.
+
+  Args:
+    path: a folder; "" = the objects of the source's pages.
+    source: training pages of the run.
+
+  Raises:
+    InputError: nothing of the kind there, or no symbol.
+  """
+  folder = pathlib.Path(path)
+  if not path:
+    found: SymbolSet = SymbolsOfPages(source)
+  elif (folder / "dataset_info.json").is_file():
+    found = open_records(folder)
+  else:
+    found = SymbolsOfFolder(folder)
+  if not len(found.labels):
+    raise InputError(f"{path or source.name}: no symbol to classify")
+  return found

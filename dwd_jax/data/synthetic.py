@@ -7,13 +7,12 @@ are boxes of the crop like all others.
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dwd_jax.data import transforms
-from dwd_jax.data.symbol_sets import SymbolSet
+from dwd_jax.data import sampling, transforms
+from dwd_jax.data.symbols import Symbol, SymbolSet
 from dwd_jax.errors import InputError
 
 LAYOUTS = ("no", "up", "full", "paste")
@@ -21,7 +20,6 @@ DRAWS = {"uniform": 1.0, "inverse": 2.0}  # P(class) ~ count ** (1 - this)
 _ROWS = 8  # of `full`
 _TRIES = 4  # draws for a place before it stays empty
 PER_CLASS = 64  # symbols that are used
-_KEPT = 8192  # cut symbols in memory; most have less than a KiB
 MARGIN = 4  # px around a symbol, at the network's scale
 
 
@@ -85,11 +83,11 @@ class SymbolCutter:
   drawn again and again, and stay in memory.
   """
 
-  def __init__(self, symbols: SymbolSet, draw: str, min_visible: float):
+  def __init__(self, found: SymbolSet, draw: str, min_visible: float):
     """A cutter.
 
     Args:
-      symbols: to draw from.
+      found: symbols to draw from.
       draw: see `SyntheticConfig`.
       min_visible: share of a neighbour's box that must be on the image for it
         to count, as in a training crop.
@@ -97,39 +95,30 @@ class SymbolCutter:
     Raises:
       InputError: there is no symbol of any class.
     """
-    self._symbols = symbols
+    self._symbols = found
     self._min_visible = min_visible
-    known = np.flatnonzero(symbols.labels >= 0)
-    if not len(known):
+    self._known = np.flatnonzero(found.labels >= 0)
+    if not len(self._known):
       raise InputError(
         "data.synthetic: no symbol of any class of the training pages; name"
         " other records in data.synthetic.path"
       )
-    labels = symbols.labels[known]
-    self._counts = np.bincount(labels, minlength=len(symbols.class_names))
-    present = np.flatnonzero(self._counts)
-    self._rows = [_spread(known[labels == i]) for i in present]
-    weights = self._counts[present] ** (1.0 - DRAWS[draw])
-    self._cdf = np.cumsum(weights) / weights.sum()
-    self._cut = functools.lru_cache(maxsize=_KEPT)(self._cut)
-
-  def __getstate__(self):
-    # For worker processes: each keeps symbols of its own.
-    return {k: v for k, v in self.__dict__.items() if k != "_cut"}
-
-  def __setstate__(self, state):
-    self.__dict__.update(state)
-    self._cut = functools.lru_cache(maxsize=_KEPT)(self._cut)
+    self._draw = sampling.RareObjects(
+      found.labels[self._known], DRAWS[draw], PER_CLASS
+    )
+    self._kept: dict[tuple[int, int], Scene] = {}
 
   def missing(self) -> tuple[str, ...]:
     """Classes without a symbol: they are never drawn."""
-    names = zip(self._symbols.class_names, self._counts, strict=True)
-    return tuple(name for name, count in names if not count)
+    present = set(self._symbols.labels[self._known].tolist())
+    names = enumerate(self._symbols.class_names)
+    return tuple(name for i, name in names if i not in present)
 
   def __call__(
     self, rng: np.random.Generator, margin: int, most_hw: tuple[int, int]
   ) -> Scene | None:
-    """A symbol's image; None if, drawn `_TRIES` times, all were too large.
+    """A symbol's image, not to be changed; None if all that were drawn,
+    `_TRIES` of them, were too large.
 
     Args:
       rng: source of randomness.
@@ -137,36 +126,30 @@ class SymbolCutter:
       most_hw: largest height and width in px, margin included.
     """
     for _ in range(_TRIES):
-      at = int(np.searchsorted(self._cdf, rng.random(), side="right"))
-      rows = self._rows[min(at, len(self._rows) - 1)]
-      scene = self._cut(int(rows[rng.integers(len(rows))]), margin)
-      height, width = scene.ink.shape
-      if 0 < height <= most_hw[0] and 0 < width <= most_hw[1]:
-        return scene
+      i = int(self._known[self._draw(rng)])
+      symbol = self._symbols[i]
+      low = np.maximum(np.floor(symbol.box_yxyx[:2]).astype(int) - margin, 0)
+      high = np.ceil(symbol.box_yxyx[2:]).astype(int) + margin
+      hw = np.minimum(high, symbol.image_hw) - low
+      if np.all((hw > 0) & (hw <= most_hw)):
+        if (i, margin) not in self._kept:
+          self._kept[i, margin] = self._cut(symbol, *low.tolist(), *hw.tolist())
+        return self._kept[i, margin]
     return None
 
-  def _cut(self, i: int, margin: int) -> Scene:
-    """Symbol `i` with its surroundings; not to be changed."""
-    symbol = self._symbols[i]
-    top, left = (int(np.floor(v)) - margin for v in symbol.box_yxyx[:2])
-    bottom, right = (int(np.ceil(v)) + margin for v in symbol.box_yxyx[2:])
-    top, left = max(top, 0), max(left, 0)
-    bottom = min(bottom, symbol.image_hw[0])
-    right = min(right, symbol.image_hw[1])
-    hw = (bottom - top, right - left)
+  def _cut(
+    self, symbol: Symbol, top: int, left: int, height: int, width: int
+  ) -> Scene:
+    corner = np.array([top, left] * 2)
     boxes, kept = transforms.visible_boxes(
-      (symbol.boxes_yxyx - np.array([top, left] * 2)).astype(np.float32),
-      hw,
+      (symbol.boxes_yxyx - corner).astype(np.float32),
+      (height, width),
       self._min_visible,
     )
     kept &= symbol.labels >= 0
-    return Scene(symbol.read(top, left, *hw), boxes[kept], symbol.labels[kept])
-
-
-def _spread(rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-  """At most `PER_CLASS` of the rows, from beginning to end."""
-  count = min(len(rows), PER_CLASS)
-  return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+    return Scene(
+      symbol.read(top, left, height, width), boxes[kept], symbol.labels[kept]
+    )
 
 
 def row(

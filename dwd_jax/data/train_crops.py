@@ -1,7 +1,5 @@
 """One training crop: where it lies, its pixels, its boxes."""
 
-import dataclasses
-
 import grain
 import numpy as np
 from absl import logging
@@ -47,7 +45,7 @@ class TrainCrops(grain.transforms.RandomMap):
       image, boxes = wear.apply(scene.ink, scene.boxes_yxyx)
     else:
       image = transforms.resize(scene.ink, window.out_hw)
-      boxes = _inside(window).to_output(scene.boxes_yxyx)
+      boxes = window.at_origin.to_output(scene.boxes_yxyx)
     boxes, kept = transforms.visible_boxes(
       boxes, window.out_hw, self._min_visible
     )
@@ -88,11 +86,6 @@ class TrainCrops(grain.transforms.RandomMap):
       count,
       self._max_boxes,
     )
-
-
-def _inside(window: Window) -> Window:
-  """The same for boxes in pixels of the window instead of the page."""
-  return dataclasses.replace(window, top=0, left=0)
 
 
 def _arrays(image, boxes, labels, count: int) -> dict[str, np.ndarray]:

@@ -41,6 +41,11 @@ class Window:
       self.out_hw[1] / self.source_hw[1],
     )
 
+  @property
+  def at_origin(self) -> "Window":
+    """The same for boxes in pixels of the window instead of the page."""
+    return dataclasses.replace(self, top=0, left=0)
+
   def to_output(
     self, boxes_yxyx: Float[np.ndarray, "n 4"]
   ) -> Float[np.ndarray, "n 4"]:

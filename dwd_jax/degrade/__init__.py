@@ -3,6 +3,7 @@
 from dwd_jax.degrade.plan import (
   MAX_STRENGTH,
   RECIPES,
+  STAFF_SPACES_PX,
   Degraded,
   Plan,
   apply,
@@ -14,6 +15,7 @@ from dwd_jax.degrade.plan import (
 __all__ = [
   "MAX_STRENGTH",
   "RECIPES",
+  "STAFF_SPACES_PX",
   "Degraded",
   "Plan",
   "apply",

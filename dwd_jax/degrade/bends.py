@@ -40,14 +40,12 @@ def scan(
     roll=np.radians(_normal(rng, 0.7 * s, 2.0 * s)),
     scale_yx=tuple(1 + s * rng.uniform(-0.004, 0.004, 2)),
   )
-  book = rng.random() < 0.3
-  side, length = rng.integers(2), rng.uniform(6, 14) * space
-  depth, sign = rng.uniform(0.2, 1) * book, rng.choice((-1.0, 1.0))
+  spine_x, length, depth, sign = _spine(rng, hw[1], space, 0.3, (6.0, 14.0))
   warp = warps.curl(
     hw,
     view,
     staff_space_px=space,
-    spine_x=float(hw[1] * side),
+    spine_x=spine_x,
     length_px=length,
     rise_px=0.8 * sign * depth * s * space,
     compress=0.12 * depth * s,
@@ -55,7 +53,7 @@ def scan(
     wave_length_px=rng.uniform(60, 200) * space,
     phase=rng.uniform(0, 2 * np.pi),
   )
-  return Bend(warp, float(hw[1] * side), length, depth)
+  return Bend(warp, spine_x, length, depth)
 
 
 def photo(
@@ -73,14 +71,12 @@ def photo(
     yaw=np.radians(_normal(rng, 5 * s, 12 * s)),
     distance_px=rng.uniform(250, 500) * space,
   )
-  curled = rng.random() < 0.6
-  side, length = rng.integers(2), rng.uniform(12, 35) * space
-  depth, sign = rng.uniform(0.2, 1) * curled, rng.choice((-1.0, 1.0))
+  spine_x, length, depth, sign = _spine(rng, hw[1], space, 0.6, (12.0, 35.0))
   warp = warps.curl(
     hw,
     view,
     staff_space_px=space,
-    spine_x=float(hw[1] * side),
+    spine_x=spine_x,
     length_px=length,
     rise_px=2.2 * sign * depth * s * space,
     compress=0.16 * depth * s,
@@ -89,7 +85,30 @@ def photo(
     wave_length_px=rng.uniform(60, 160) * space,
     phase=rng.uniform(0, 2 * np.pi),
   )
-  return Bend(warp, float(hw[1] * side), length, depth)
+  return Bend(warp, spine_x, length, depth)
+
+
+def _spine(
+  rng: np.random.Generator,
+  width: int,
+  space: float,
+  likely: float,
+  lengths: tuple[float, float],
+) -> tuple[float, float, float, float]:
+  """Column of the spine, length of the bend, its depth (0 = flat) and sign.
+
+  Args:
+    rng: source of randomness.
+    width: of the image, px.
+    space: distance of two staff lines, px.
+    likely: probability of a bend.
+    lengths: shortest and longest, staff spaces.
+  """
+  bent = rng.random() < likely
+  spine_x = float(width * rng.integers(2))
+  length = rng.uniform(*lengths) * space
+  depth = rng.uniform(0.2, 1) * bent
+  return spine_x, length, depth, rng.choice((-1.0, 1.0))
 
 
 def _normal(rng: np.random.Generator, deviation: float, most: float) -> float:

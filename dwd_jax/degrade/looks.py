@@ -6,7 +6,7 @@ staff spaces; `severity` is 1 for what is common.
 """
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from dwd_jax.degrade import camera, light, paper
 from dwd_jax.degrade import ink as ink_lib
@@ -33,16 +33,11 @@ def scan(
     uneven=rng.uniform(0, 0.03) * s,
   )
   if rng.random() < 0.4:
+    amount = rng.uniform(0.05, 0.22) * s
     grey = paper.bleed_through(
-      grey, ink, rng, staff_space_px=space, amount=rng.uniform(0.05, 0.22) * s
+      grey, ink, rng, staff_space_px=space, amount=amount
     )
-  if bend.depth:
-    grey = paper.edge_shade(
-      grey,
-      spine_x=bend.spine_x,
-      length_px=bend.length_px / 2,
-      depth=min(0.45 * bend.depth * s, 0.8),
-    )
+  grey = _shade_spine(grey, bend, 0.45, s)
   pixels = camera.to_bytes(camera.expose(grey, white))
   kernel = camera.point_spread(
     defocus_px=rng.uniform(0.02, 0.1) * s * space, motion_px=0.0, turn=0.0
@@ -80,16 +75,11 @@ def photo(
     uneven=rng.uniform(0, 0.02) * s,
   )
   if rng.random() < 0.2:
+    amount = rng.uniform(0.03, 0.1) * s
     grey = paper.bleed_through(
-      grey, ink, rng, staff_space_px=space, amount=rng.uniform(0.03, 0.1) * s
+      grey, ink, rng, staff_space_px=space, amount=amount
     )
-  if bend.depth:
-    grey = paper.edge_shade(
-      grey,
-      spine_x=bend.spine_x,
-      length_px=bend.length_px / 2,
-      depth=min(0.5 * bend.depth * s, 0.8),
-    )
+  grey = _shade_spine(grey, bend, 0.5, s)
   shadows = rng.uniform(0.1, 0.45, 2)[: rng.choice(3, p=(0.4, 0.45, 0.15))]
   grey *= light.illumination(
     rng,
@@ -111,6 +101,20 @@ def photo(
     pixels, rng, deviation=rng.uniform(0.5, 5) * s, soft=True
   )
   return 255 - camera.jpeg(pixels, round(95 - rng.uniform(0, 40) * s))
+
+
+def _shade_spine(
+  grey: Float[np.ndarray, "h w"], bend: Bend, most: float, severity: float
+) -> Float[np.ndarray, "h w"]:
+  """Darker where the page bends, by `most` at the spine of a thick book."""
+  if not bend.depth:
+    return grey
+  return paper.edge_shade(
+    grey,
+    spine_x=bend.spine_x,
+    length_px=bend.length_px / 2,
+    depth=min(most * bend.depth * severity, 0.8),
+  )
 
 
 def _shake(rng: np.random.Generator, s: float, space: float) -> np.ndarray:

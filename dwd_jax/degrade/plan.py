@@ -16,7 +16,7 @@ RECIPES = {
 MAX_STRENGTH = 2.0
 MIN_VISIBLE = 0.5  # share of a box's area that must stay on the image
 _MAX_SIDE_PX = 32766  # of what cv2.remap takes
-_STAFF_SPACES_PX = (1.0, 1000.0)
+STAFF_SPACES_PX = (1.0, 1000.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ def sample(
     InputError: an argument out of range.
   """
   check(recipe, strength)
-  least, most = _STAFF_SPACES_PX
+  least, most = STAFF_SPACES_PX
   if not least <= staff_space_px <= most:
     raise InputError(
       f"degrade: a staff space of {staff_space_px} px is not within"

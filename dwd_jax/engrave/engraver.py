@@ -197,13 +197,12 @@ def _page(
   if task.pixel_labels:
     pixels = pixel_labels.draw(page, shown, words.names, hw, px_per_unit)
   space = px_per_unit * verovio_svg.UNITS_PER_SPACE
-  space = round(space, 4) if spaces else None
   lost, depth = 0, 1
   if task.degrade:
     wear = worn.Wear(
       recipe=task.degrade,
       strength=task.strength,
-      staff_space_px=px_per_unit * verovio_svg.UNITS_PER_SPACE,
+      staff_space_px=space,
       key=f"{task.seed}/{name}",
     )
     done = worn.wear_page(wear, 255 - raster.to_array(image), boxes, pixels)
@@ -215,4 +214,5 @@ def _page(
     png = raster.to_png(image)
   xml = annotation_xml(f"{name}.png", hw, boxes, depth)
   counts = dict(Counter(b[0] for b in boxes))
-  return EngravedPage(name, png, xml, counts, pixels, space, lost)
+  seen = round(space, 4) if spaces else None
+  return EngravedPage(name, png, xml, counts, pixels, seen, lost)

@@ -75,14 +75,16 @@ def wear_page(
   page = np.array([box for _, box in boxes], np.float32).reshape(-1, 4)
   moved, kept = degrade.on_image(plan.boxes(page, ink), hw)
   names = [boxes[i][0] for i in np.flatnonzero(kept).tolist()]
-  image = 255 - plan.image(ink)
+  image = plan.image(ink)
   if wear.recipe == "photo":
     image = colour.cast(
-      255 - image,
+      image,
       rng,
       severity=plan.severity,
       staff_space_px=plan.staff_space_px,
     )[..., ::-1]
+  else:
+    image = 255 - image
   if labels:
     values = cv2.imdecode(np.frombuffer(labels, np.uint8), cv2.IMREAD_UNCHANGED)
     assert values is not None  # we have just written them

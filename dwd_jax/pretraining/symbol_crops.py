@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dwd_jax.data import pipeline, sampling, transforms
-from dwd_jax.data.symbol_sets import SymbolSet
+from dwd_jax.data.symbols import SymbolSet
 from dwd_jax.structs import Array
 
 FILL = 0.75  # most of a side of the crop that a symbol takes

@@ -12,7 +12,7 @@ from configs import default
 from dwd_jax import optim
 from dwd_jax.data import sources
 from dwd_jax.data.pixel_classes import PixelClasses
-from dwd_jax.data.symbol_sets import SymbolsOfPages, open_symbols
+from dwd_jax.data.symbols import SymbolsOfPages, open_symbols
 from dwd_jax.models import dwd
 from dwd_jax.pretraining import networks, steps
 from dwd_jax.pretraining.config import PretrainingConfig

@@ -72,11 +72,11 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
   except InputError as e:
     _say(f"Scores are not calibrated: {e}")
     return
-  part = shares.part(eval_pages.num_eval_pages(source, data))
+  part = shares.part(eval_pages.count(source, data))
   predicted = shares.collect(
     evaluate_lib.predict_all(
       evaluation.bound_predict_fn(run, state),
-      eval_pages.eval_pages(source, data, part),
+      eval_pages.read(source, data, part),
       run.settings.predict,
     )
   )

@@ -119,9 +119,9 @@ def evaluate(
   source = run.source(split)
   say_unmapped(source)
   part = shares.part(
-    eval_pages.num_eval_pages(source, run.config.data), run.config.eval.overlays
+    eval_pages.count(source, run.config.data), run.config.eval.overlays
   )
-  pages = eval_pages.eval_pages(source, run.config.data, part)
+  pages = eval_pages.read(source, run.config.data, part)
   return _evaluate(run, state, source, pages, part, logs, calibration)
 
 
@@ -146,7 +146,7 @@ def evaluate_on(
     the set.
   """
   part = shares.part(
-    eval_pages.num_eval_pages(other.source, other.data_cfg),
+    eval_pages.count(other.source, other.data_cfg),
     run.config.eval.overlays,
   )
   pages = other.pages(part)

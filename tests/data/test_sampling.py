@@ -36,6 +36,15 @@ def _shown(window, page) -> np.ndarray:
   return np.flatnonzero(inside & (_INDEX.page == page))
 
 
+def test_few_objects_of_a_class_stand_for_all():
+  draw = sampling.RareObjects(_LABELS, 0.0, per_class=3)
+  rng = np.random.default_rng(0)
+  rows = np.array([draw(rng) for _ in range(2000)])
+  # From beginning to end; the classes are as frequent as with all of them.
+  assert set(rows.tolist()) == {0, 48, 95, 96, 98, 99}
+  assert np.mean(_LABELS[rows] == 2) == pytest.approx(0.04, abs=0.015)
+
+
 @pytest.mark.parametrize(
   "power, expected, caption",
   [

@@ -75,8 +75,8 @@ def test_records_give_synthetic_symbols(pages, tmp_path):
   scene = add(page, np.random.default_rng(0), 1.0)
   assert len(scene.labels) > 4
   # Ids are those of the pages: one class fewer than the records have.
-  bank = symbols.open_bank(folder, source.class_names)
-  assert set(scene.labels) <= set(bank.labels[bank.labels >= 0])
+  found = symbols.open_records(folder, source.class_names)
+  assert set(scene.labels) <= set(found.labels[found.labels >= 0])
   cfg.synthetic.path = str(pages)
   with pytest.raises(InputError, match="not of symbols"):
     augment.open_synthetic(source, cfg)
@@ -145,62 +145,65 @@ def test_the_symbol_is_the_first_box_and_has_ink(pages, tmp_path):
     assert np.all(np.abs(middle - np.array(record.image.shape) / 2) < 0.51)
 
 
-def test_pairs_of_a_class(pages, tmp_path):
-  names = sources.open_records(pages, "train").class_names
-  bank = symbols.open_bank(_build(tmp_path, pages, "cropped"), names)
-  counts = bank.counts()
-  assert counts.sum() == len(bank)
-  assert counts.tolist() == [len(bank.of_class(c)) for c in range(len(names))]
-  paired = 0
-  for label in np.flatnonzero(counts >= 2):
-    a, b = (bank[int(i)] for i in bank.of_class(int(label))[:2])
-    assert a.filename != b.filename
-    assert a.labels[0] == b.labels[0] == label
-    paired += 1
-  assert paired >= 3
+def _of(found, label: int) -> np.ndarray:
+  return np.flatnonzero(found.labels == label)
+
+
+def test_symbols_have_their_image_and_neighbours(pages, tmp_path):
+  folder = _build(tmp_path, pages, "cropped")
+  found = symbols.open_records(folder)
+  source = sources.open_records(folder, "train")
+  assert len(found.labels) == len(source)
+  for i, record in enumerate(_all(source)):
+    symbol = found[i]
+    assert symbol.image_hw == record.image.shape
+    np.testing.assert_array_equal(
+      symbol.read(0, 0, *symbol.image_hw), record.image
+    )
+    np.testing.assert_array_equal(symbol.box_yxyx, record.boxes_yxyx[0])
+    np.testing.assert_array_equal(symbol.boxes_yxyx, record.boxes_yxyx)
+    np.testing.assert_array_equal(symbol.labels, record.labels)
+    assert symbol.labels[0] == found.labels[i]
 
 
 def test_classes_have_the_ids_of_the_pages(pages, tmp_path):
   folder = _build(tmp_path, pages, "cropped")
-  own = symbols.open_bank(folder)
+  own = symbols.open_records(folder)
   # Numbered anew, one left out, as data.leave_out does.
   names = own.class_names[:0:-1]
-  bank = symbols.open_bank(folder, names)
-  assert (bank.labels < 0).sum() == len(own.of_class(0)) > 0
-  for i in np.flatnonzero(bank.labels >= 0):
-    theirs, mine = own[int(i)], bank[int(i)]
-    assert [names[c] for c in mine.labels] == [
-      own.class_names[c] for c in theirs.labels if c
-    ]
-  with pytest.raises(ValueError, match="no known class"):
-    bank[int(np.flatnonzero(bank.labels < 0)[0])]
+  found = symbols.open_records(folder, names)
+  assert (found.labels < 0).sum() == len(_of(own, 0)) > 0
+  for i in range(len(own.labels)):
+    theirs, mine = own[i], found[i]
+    assert [
+      names[c] if c >= 0 else own.class_names[0] for c in mine.labels
+    ] == [own.class_names[c] for c in theirs.labels]
 
 
 def test_classes_of_another_vocabulary(pages, tmp_path):
   given = {"leave_out": ("gClef",), "common_with": "muscima_v2"}
   source = sources.open_records(pages, "train", **given)
   folder = _build(tmp_path, pages, "cropped")
-  own = symbols.open_bank(folder)
-  bank = symbols.open_bank(folder, source.class_names, **given)
-  assert bank.class_names == source.class_names
-  assert symbols.open_bank(folder, **given).class_names == source.class_names
+  own = symbols.open_records(folder)
+  found = symbols.open_records(folder, source.class_names, **given)
+  assert found.class_names == source.class_names
+  assert symbols.open_records(folder, **given).class_names == source.class_names
   # As many as there are boxes: the dummy pages have fewer than per_class.
   labels = source.box_index().labels
-  np.testing.assert_array_equal(
-    bank.counts(), np.bincount(labels, minlength=len(source.class_names))
-  )
-  left_out = own.of_class(own.class_names.index("gClef"))
+  known = found.labels[found.labels >= 0]
+  np.testing.assert_array_equal(np.bincount(known), np.bincount(labels))
+  left_out = _of(own, own.class_names.index("gClef"))
   assert len(left_out) > 0
-  assert np.all(bank.labels[left_out] == -1)
-  assert 0 < bank.counts().sum() < len(own)
+  assert np.all(found.labels[left_out] == -1)
+  assert 0 < len(known) < len(own.labels)
 
 
-def test_banks_of_nothing_are_errors(pages, tmp_path):
+def test_symbols_of_nothing_are_errors(pages, tmp_path):
   folder = _build(tmp_path, pages, "cropped")
   with pytest.raises(InputError, match="no symbol of a class such as 'house'"):
-    symbols.open_bank(folder, ["house"])
+    symbols.open_records(folder, ["house"])
   with pytest.raises(InputError, match="not of symbols; build symbols from"):
-    symbols.open_bank(pages)
+    symbols.open_records(pages)
   left = sources.open_records(folder, "train", leave_out=("noteheadBlack",))
   with pytest.raises(InputError, match=r"without data\.leave_out"):
-    symbols.SymbolBank(left)
+    symbols.SymbolsOfRecords(left)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from configs import default
 from dwd_jax import config as config_lib
-from dwd_jax.data import augment, pasting, symbol_sets, synthetic
+from dwd_jax.data import augment, pasting, symbols, synthetic
 from dwd_jax.data.synthetic import Scene, SymbolCutter, SyntheticConfig
 from dwd_jax.errors import InputError
 
@@ -41,7 +41,7 @@ class FakeSymbols:
     def read(top, left, height, width):
       return ink[top : top + height, left : left + width]
 
-    return symbol_sets.Symbol(
+    return symbols.Symbol(
       ink.shape, box, read, box[None], np.array([label], np.int32)
     )
 

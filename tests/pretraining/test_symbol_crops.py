@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dwd_jax.data import symbol_sets
+from dwd_jax.data.symbols import open_symbols
 from dwd_jax.errors import InputError
 from dwd_jax.pretraining import symbol_crops
 
@@ -39,7 +39,7 @@ def image_folder(tmp_path):
 @pytest.fixture(params=["pages", "records", "folder"])
 def symbols(request, page_source, symbol_records, image_folder):
   path = {"pages": "", "records": symbol_records, "folder": image_folder}
-  return symbol_sets.open_symbols(str(path[request.param]), page_source)
+  return open_symbols(str(path[request.param]), page_source)
 
 
 def test_batches_have_crops_and_classes(symbols, data_cfg):
@@ -72,7 +72,7 @@ def test_crops_depend_on_seed_and_step_alone(symbols, data_cfg):
 
 
 def test_processes_share_a_batch(page_source, data_cfg):
-  symbols = symbol_sets.open_symbols("", page_source)
+  symbols = open_symbols("", page_source)
   (whole,) = _take(_loader(symbols, data_cfg), 1)
   parts = [
     _take(_loader(symbols, data_cfg, process_index=i, process_count=2), 1)[0]
@@ -85,7 +85,7 @@ def test_processes_share_a_batch(page_source, data_cfg):
 
 
 def test_symbols_of_pages_are_their_objects(page_source):
-  symbols = symbol_sets.open_symbols("", page_source)
+  symbols = open_symbols("", page_source)
   index = page_source.box_index()
   assert symbols.class_names == page_source.class_names
   np.testing.assert_array_equal(symbols.labels, index.labels)
@@ -97,7 +97,7 @@ def test_symbols_of_pages_are_their_objects(page_source):
 
 
 def test_images_of_a_folder_are_ink_on_paper(image_folder, page_source):
-  symbols = symbol_sets.open_symbols(str(image_folder), page_source)
+  symbols = open_symbols(str(image_folder), page_source)
   assert symbols.class_names == ("bar", "dot")
   assert symbols.labels.tolist() == [0, 0, 0, 1, 1, 1]
   assert symbols[4].image_hw == (41, 30)
@@ -109,7 +109,7 @@ def test_images_of_a_folder_are_ink_on_paper(image_folder, page_source):
 def test_rare_classes_are_drawn_more_often(image_folder, page_source, data_cfg):
   for name in ("0.png", "1.png"):
     (image_folder / "dot" / name).unlink()
-  symbols = symbol_sets.open_symbols(str(image_folder), page_source)
+  symbols = open_symbols(str(image_folder), page_source)
   data_cfg.rare_power = 1.0
   (batch,) = _take(_loader(symbols, data_cfg, batch_size=400), 1)
   assert abs(batch.labels.mean() - 0.5) < 0.1
@@ -165,18 +165,18 @@ def test_folders_that_are_none(image_folder, page_source, caption):
   change, line = BAD[caption]
   change(image_folder)
   with pytest.raises(InputError, match=line):
-    symbol_sets.open_symbols(str(image_folder), page_source)
+    open_symbols(str(image_folder), page_source)
 
 
 def test_a_folder_that_is_not_there(tmp_path, page_source):
   with pytest.raises(InputError, match=r"absent: no such folder; pretraining"):
-    symbol_sets.open_symbols(str(tmp_path / "absent"), page_source)
+    open_symbols(str(tmp_path / "absent"), page_source)
 
 
 def test_a_broken_image_is_named(image_folder, page_source):
   path = image_folder / "dot" / "1.png"
   path.write_bytes(path.read_bytes()[:60])
-  symbols = symbol_sets.open_symbols(str(image_folder), page_source)
+  symbols = open_symbols(str(image_folder), page_source)
   with pytest.raises(InputError, match=r"dot/1\.png: not a readable PNG"):
     symbols[4]
 
@@ -184,4 +184,4 @@ def test_a_broken_image_is_named(image_folder, page_source):
 def test_records_of_pages_are_no_symbols(page_records, page_source):
   folder = next(page_records.glob("deepscores/dense_2017/*"))
   with pytest.raises(InputError, match="not of symbols"):
-    symbol_sets.open_symbols(str(folder), page_source)
+    open_symbols(str(folder), page_source)
