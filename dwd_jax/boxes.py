@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dwd_jax.structs import Array
 
@@ -69,6 +69,29 @@ def clip(
   xp = _np_of(boxes_yxyx)
   high = xp.asarray([height, width, height, width], boxes_yxyx.dtype)
   return xp.clip(boxes_yxyx, 0, high)
+
+
+def visible(
+  boxes_yxyx: Float[np.ndarray, "n 4"],
+  hw: tuple[int, int],
+  min_visible: float,
+) -> tuple[Float[np.ndarray, "n 4"], Bool[np.ndarray, " n"]]:
+  """Boxes cut to a crop, and which of them to keep.
+
+  A box that the crop cuts becomes its visible part: its centre, and so its
+  disc, is the centre of what can be seen. (The maps in the tests' golden values
+  were made from boxes cut in this way.)
+
+  Args:
+    boxes_yxyx: in pixels of the crop, not clipped.
+    hw: height and width of the crop.
+    min_visible: share of the box's area that must be inside.
+  """
+  clipped = np.asarray(clip(boxes_yxyx, float(hw[0]), float(hw[1])))
+  area = np.asarray(areas(clipped))
+  whole = np.asarray(areas(boxes_yxyx))
+  # The slack keeps boxes that lie inside but lost a rounding error.
+  return clipped, (area > 0) & (area >= (min_visible - 1e-5) * whole)
 
 
 def pairwise_iou(

@@ -5,6 +5,7 @@ All functions take and return plain NumPy arrays; pictures are uint8 RGB.
 
 import colorsys
 import os
+import pathlib
 from collections.abc import Sequence
 
 import cv2
@@ -149,9 +150,16 @@ def energy_picture(
   return np.rint(page * (1 - alpha) + colors * alpha).astype(np.uint8)
 
 
-def save_png(path: str | os.PathLike, picture: Picture) -> None:
-  """Writes an RGB picture as PNG, whole or not at all."""
-  ok, data = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+def save(path: str | os.PathLike, picture: Picture) -> None:
+  """Writes an RGB picture, whole or not at all.
+
+  Args:
+    path: ends in .png, or in .jpg where noise would make that large.
+    picture: to write.
+  """
+  pixels = np.ascontiguousarray(picture[..., ::-1])
+  suffix = pathlib.Path(path).suffix
+  ok, data = cv2.imencode(suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, 80])
   if not ok:
     raise ValueError(f"{path}: the picture could not be encoded")
   files.write_atomic(path, data.tobytes())

@@ -87,10 +87,10 @@ def test_energy_is_hot_at_the_peak_and_paper_elsewhere():
   np.testing.assert_array_equal(picture[15, 25], [0, 0, 0])
 
 
-def test_save_png_keeps_the_colours(tmp_path):
+def test_png_keeps_the_colours(tmp_path):
   picture = np.zeros((4, 5, 3), np.uint8)
   picture[..., 0] = 200  # red
-  visualize.save_png(tmp_path / "new" / "a.png", picture)
+  visualize.save(tmp_path / "new" / "a.png", picture)
   read = cv2.imread(str(tmp_path / "new" / "a.png"))
   assert read is not None
   np.testing.assert_array_equal(read[0, 0], [0, 0, 200])  # OpenCV reads BGR

@@ -25,7 +25,6 @@ from dwd_jax.structs import PageBoxes
 _PAGES = 6  # that are generated where no records are given
 _PART_HW = (420, 640)  # of a generated page, px
 _GAP = 8  # px between crops
-_QUALITY = 80  # of JPEG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,21 +187,12 @@ def pictures(
       yield kind, page(kind, work / kind.name)
 
 
-def _save(path: pathlib.Path, picture: visualize.Picture) -> None:
-  """As JPEG: noise makes PNG files large."""
-  options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-  ok, data = cv2.imencode(".jpg", picture[..., ::-1], options)
-  if not ok:
-    raise ValueError(f"{path}: the picture could not be encoded")
-  files.write_atomic(path, data.tobytes())
-
-
 def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
   """Writes the pictures and a page that shows them."""
   out.mkdir(parents=True, exist_ok=True)
   parts = []
   for kind, picture in found:
-    _save(out / f"{kind.name}.jpg", picture)
+    visualize.save(out / f"{kind.name}.jpg", picture)
     where = "data." if kind in CROPS else "data.engrave."
     settings = ", ".join(f"{where}{k}={v}" for k, v in kind.settings.items())
     parts.append(

@@ -11,7 +11,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dwd_jax.data import sampling, transforms
+from dwd_jax import boxes as boxes_lib
+from dwd_jax.data import sampling
 from dwd_jax.data.symbols import Symbol, SymbolSet
 from dwd_jax.errors import InputError
 
@@ -141,7 +142,7 @@ class SymbolCutter:
     self, symbol: Symbol, top: int, left: int, height: int, width: int
   ) -> Scene:
     corner = np.array([top, left] * 2)
-    boxes, kept = transforms.visible_boxes(
+    boxes, kept = boxes_lib.visible(
       (symbol.boxes_yxyx - corner).astype(np.float32),
       (height, width),
       self._min_visible,

@@ -4,6 +4,7 @@ import grain
 import numpy as np
 from absl import logging
 
+from dwd_jax import boxes as boxes_lib
 from dwd_jax.data import staff_spaces, transforms
 from dwd_jax.data.augment import SyntheticSymbols
 from dwd_jax.data.degraded import DegradedCrops
@@ -46,9 +47,7 @@ class TrainCrops(grain.transforms.RandomMap):
     else:
       image = transforms.resize(scene.ink, window.out_hw)
       boxes = window.at_origin.to_output(scene.boxes_yxyx)
-    boxes, kept = transforms.visible_boxes(
-      boxes, window.out_hw, self._min_visible
-    )
+    boxes, kept = boxes_lib.visible(boxes, window.out_hw, self._min_visible)
     boxes, labels = boxes[kept], scene.labels[kept]
     if self._flip and rng.random() < 0.5:
       image, boxes = transforms.flip_horizontally(image, boxes)

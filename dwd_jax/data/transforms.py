@@ -196,29 +196,6 @@ def resize(
   )
 
 
-def visible_boxes(
-  boxes_yxyx: Float[np.ndarray, "n 4"],
-  hw: tuple[int, int],
-  min_visible: float,
-) -> tuple[Float[np.ndarray, "n 4"], Bool[np.ndarray, " n"]]:
-  """Boxes cut to a crop, and which of them to keep.
-
-  A box that the crop cuts becomes its visible part: its centre, and so its
-  disc, is the centre of what can be seen. (The maps in the tests' golden values
-  were made from boxes cut in this way.)
-
-  Args:
-    boxes_yxyx: in pixels of the crop, not clipped.
-    hw: height and width of the crop.
-    min_visible: share of the box's area that must be inside.
-  """
-  clipped = np.asarray(boxes_lib.clip(boxes_yxyx, float(hw[0]), float(hw[1])))
-  area = np.asarray(boxes_lib.areas(clipped))
-  whole = np.asarray(boxes_lib.areas(boxes_yxyx))
-  # The slack keeps boxes that lie inside but lost a rounding error.
-  return clipped, (area > 0) & (area >= (min_visible - 1e-5) * whole)
-
-
 def flip_horizontally(
   image: UInt8[np.ndarray, "h w"], boxes_yxyx: Float[np.ndarray, "n 4"]
 ) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "n 4"]]:

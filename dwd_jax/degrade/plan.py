@@ -206,8 +206,5 @@ def on_image(
 
   Boxes without any area are not kept.
   """
-  clipped = np.asarray(boxes_lib.clip(boxes_yxyx, float(hw[0]), float(hw[1])))
-  area = np.asarray(boxes_lib.areas(clipped))
-  whole = np.asarray(boxes_lib.areas(boxes_yxyx))
-  kept = (area > 0) & (area >= MIN_VISIBLE * whole)
+  clipped, kept = boxes_lib.visible(boxes_yxyx, hw, MIN_VISIBLE)
   return clipped[kept], kept

@@ -68,7 +68,7 @@ def write(
     pictures: by name.
   """
   for picture_name, picture in pictures.items():
-    visualize.save_png(out_dir / name / f"{picture_name}.png", picture)
+    visualize.save(out_dir / name / f"{picture_name}.png", picture)
   image_ids = {page.filename: i for i, page in enumerate(truth, start=1)}
   texts = report.ap_lists(table, class_names)
   texts["predictions.json"] = json.dumps(

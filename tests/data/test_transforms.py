@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dwd_jax import boxes as boxes_lib
 from dwd_jax.data import transforms
 
 _quick = settings(max_examples=100, deadline=None, derandomize=True)
@@ -142,9 +143,7 @@ def test_outside_of_the_page_is_paper():
   ],
 )
 def test_boxes_cut_by_the_crop(box, kept, clipped, caption):
-  boxes, keep = transforms.visible_boxes(
-    np.array([box], np.float32), (8, 8), 0.4
-  )
+  boxes, keep = boxes_lib.visible(np.array([box], np.float32), (8, 8), 0.4)
   assert keep.tolist() == [kept], caption
   np.testing.assert_array_equal(boxes[0], clipped)
 

@@ -102,5 +102,5 @@ def strip(tiles: Sequence[np.ndarray], places: int) -> np.ndarray:
 
 def save(folder: pathlib.Path, name: str, picture: np.ndarray) -> str:
   """Writes a PNG and returns its name, for a link."""
-  visualize.save_png(folder / name, picture)
+  visualize.save(folder / name, picture)
   return name
