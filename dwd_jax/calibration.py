@@ -109,9 +109,18 @@ def write(
   folder: pathlib.Path, calibration: Calibration, class_names: Sequence[str]
 ) -> None:
   """Writes `calibration.json` into the folder of a checkpoint."""
+  content = to_json(calibration, class_names)
+  text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+  files.write_atomic(folder / NAME, text)
+
+
+def to_json(
+  calibration: Calibration, class_names: Sequence[str]
+) -> dict[str, Any]:
+  """The content of `calibration.json`, see the text of the module."""
   to_probability = calibration.score_map
   offsets = zip(class_names, to_probability.offsets.tolist(), strict=True)
-  content = {
+  return {
     "score_map": {
       "a": to_probability.a,
       "b": to_probability.b,
@@ -126,8 +135,6 @@ def write(
     "num_detections": calibration.num_detections,
     "made_with": calibration.made_with,
   }
-  text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-  files.write_atomic(folder / NAME, text)
 
 
 def read(
@@ -148,7 +155,7 @@ def read(
   path = folder / NAME
   try:
     content = json.loads(path.read_text(encoding="utf8"))
-    return _from_json(content, class_names)
+    return from_json(content, class_names)
   except FileNotFoundError:
     return None
   except (ValueError, KeyError, TypeError, AttributeError, OSError) as e:
@@ -158,7 +165,12 @@ def read(
     ) from e
 
 
-def _from_json(content: Any, class_names: Sequence[str]) -> Calibration:
+def from_json(content: Any, class_names: Sequence[str]) -> Calibration:
+  """The calibration of the content of `calibration.json`.
+
+  Raises:
+    ValueError, KeyError, TypeError, AttributeError: it is damaged.
+  """
   saved = content["score_map"]
   offsets = {name: _number(value) for name, value in saved["offsets"].items()}
   unknown = set(offsets) - set(class_names)

@@ -150,14 +150,16 @@ LAYERS = """
 3.0  dwd_jax.config dwd_jax.train.sharding dwd_jax.train.logs
 3.0  dwd_jax.train.preemption dwd_jax.train.progress
 3.0  dwd_jax.train.checksums dwd_jax.train.card
+3.1  dwd_jax.train.finished
 3.1  dwd_jax.train.state
 3.2  dwd_jax.train.update dwd_jax.train.checkpoint
 3.3  dwd_jax.train.step dwd_jax.train.task dwd_jax.train.resume
 3.4  dwd_jax.train.stepping dwd_jax.train.pictures
-3.1  dwd_jax.pretraining.other_run
 3.4  dwd_jax.pretraining.steps
 4.0  dwd_jax.predict dwd_jax.transfer
 4.0  dwd_jax.calibration
+4.1  dwd_jax.weights
+4.2  dwd_jax.train.as_weights
 4.0  dwd_jax.evaluating dwd_jax.evaluating.progress
 4.0  dwd_jax.evaluating.diagrams dwd_jax.evaluating.files
 4.1  dwd_jax.evaluating.scores

@@ -12,13 +12,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dwd_jax.errors import InputError
 from dwd_jax.pretraining import (
   matching,
-  other_run,
   resnet_weights,
   tasks,
   torch_files,
 )
 from dwd_jax.pretraining.config import TRAINED
-from dwd_jax.train import loop
+from dwd_jax.train import finished, loop
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train.state import TrainState, eval_variables
 
@@ -104,7 +103,7 @@ def _imagenet(run: setup_lib.Run, own: Any) -> _Given:
 
 def _of_run(run: setup_lib.Run) -> _Given:
   path = pathlib.Path(run.settings.pretraining.path)
-  found = other_run.read(path, run.mesh)
+  found = finished.read(path, run.mesh, "pretraining.path")
   return _Given(
     _to_host(found.variables, run.mesh), found.class_names, str(found.folder)
   )

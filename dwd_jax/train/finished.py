@@ -1,4 +1,4 @@
-"""Parameters of a finished run, or of a pretraining, to start another with."""
+"""What a finished run, or a pretraining, has learned."""
 
 import json
 import pathlib
@@ -13,28 +13,36 @@ from dwd_jax.errors import InputError
 from dwd_jax.train import checksums
 
 _CARD_BYTES = 16 << 20
-_REMEDY = (
-  "pretraining.path wants the workdir of a run, or WORKDIR/checkpoints/STEP"
-)
 
 
-class OtherRun(NamedTuple):
-  """What another run has learned.
+class FinishedRun(NamedTuple):
+  """The network of a run.
 
   Attributes:
     variables: {"params": .., "batch_stats": ..} on all devices; the running
       mean of the parameters, where one was kept.
-    class_names: of its class head.
+    card: what the network is, see `ModelCard.to_json`.
     folder: of the checkpoint.
   """
 
   variables: Any
-  class_names: tuple[str, ...]
+  card: dict[str, Any]
   folder: pathlib.Path
 
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """C names, of its class head."""
+    return tuple(self.card["class_names"])
 
-def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
+
+def find_checkpoint(
+  path: pathlib.Path, wanted_by: str = "--checkpoint"
+) -> pathlib.Path:
   """The checkpoint at a path: itself, or the newest one of a workdir.
+
+  Args:
+    path: workdir of a run, or WORKDIR/checkpoints/STEP.
+    wanted_by: flag or key that names the path; for the error.
 
   Raises:
     InputError: there is none.
@@ -50,24 +58,30 @@ def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
       ]
       if steps:
         return max(steps, key=lambda child: int(child.name))
-  raise InputError(f"{path}: no checkpoint there; {_REMEDY}")
+  raise InputError(
+    f"{path}: no checkpoint there; {wanted_by} wants the workdir of a run, or"
+    " WORKDIR/checkpoints/STEP"
+  )
 
 
-def read(path: pathlib.Path, mesh: Mesh) -> OtherRun:
+def read(
+  path: pathlib.Path, mesh: Mesh, wanted_by: str = "--checkpoint"
+) -> FinishedRun:
   """Reads the parameters of a checkpoint; nothing in its folder is changed.
 
   Args:
     path: see `find_checkpoint`.
     mesh: every device gets all of them.
+    wanted_by: flag or key that names the path; for the error.
 
   Raises:
     InputError: no checkpoint, or a damaged one.
   """
-  folder = find_checkpoint(path).absolute()
+  folder = find_checkpoint(path, wanted_by).absolute()
   wrong = checksums.first_wrong(folder)
   if wrong is not None:
     raise _damaged(folder, f"{wrong} is not as it was written")
-  names = _class_names(folder)
+  card = _card(folder)
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)  # it misses files that it never wrote
   try:
@@ -76,7 +90,7 @@ def read(path: pathlib.Path, mesh: Mesh) -> OtherRun:
     raise _damaged(folder, str(e)) from e
   finally:
     logging.set_verbosity(verbosity)
-  return OtherRun(variables, names, folder)
+  return FinishedRun(variables, card, folder)
 
 
 def _restore(folder: pathlib.Path, mesh: Mesh) -> Any:
@@ -101,17 +115,17 @@ def _restore(folder: pathlib.Path, mesh: Mesh) -> Any:
   return {"params": found[params], "batch_stats": found["batch_stats"]}
 
 
-def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
+def _card(folder: pathlib.Path) -> dict[str, Any]:
   path = folder / "card" / "metadata"
   try:
     if path.stat().st_size > _CARD_BYTES:
       raise ValueError("too large")
-    names = json.loads(path.read_text(encoding="utf8"))["class_names"]
-    if not all(isinstance(name, str) for name in names):
+    card = json.loads(path.read_text(encoding="utf8"))
+    if not all(isinstance(name, str) for name in card["class_names"]):
       raise ValueError("class names that are no text")
   except (OSError, ValueError, KeyError, TypeError) as e:
     raise _damaged(folder, f"its card: {e}") from e
-  return tuple(names)
+  return card
 
 
 def _damaged(folder: pathlib.Path, reason: str) -> InputError:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from dwd_jax.errors import InputError
-from dwd_jax.pretraining import other_run
-from dwd_jax.train import checkpoint, sharding, state
+from dwd_jax.train import checkpoint, finished, sharding, state
 
 CARD = checkpoint.ModelCard(("a", "b"), (0, 0), {}, {})
 
@@ -61,7 +60,7 @@ def _value(found):
 )
 def test_the_newest_or_the_named_checkpoint_is_read(workdir, path, step):
   before = _hashes(workdir)
-  found = other_run.read(workdir / path, sharding.make_mesh())
+  found = finished.read(workdir / path, sharding.make_mesh())
   assert found.folder == workdir / "checkpoints" / str(step)
   assert found.class_names == ("a", "b")
   assert _value(found) == step
@@ -71,16 +70,14 @@ def test_the_newest_or_the_named_checkpoint_is_read(workdir, path, step):
 
 
 def test_the_running_mean_is_taken_where_there_is_one(tmp_path):
-  found = other_run.read(_saved(tmp_path, 2, ema=True), sharding.make_mesh())
+  found = finished.read(_saved(tmp_path, 2, ema=True), sharding.make_mesh())
   assert _value(found) == 20
 
 
 @pytest.mark.parametrize("path", ["absent", "."])
 def test_no_checkpoint_is_one_line(tmp_path, path):
-  with pytest.raises(
-    InputError, match=r"no checkpoint there; pretraining\.path"
-  ):
-    other_run.read(tmp_path / path, sharding.make_mesh())
+  with pytest.raises(InputError, match="there; --checkpoint wants the workdir"):
+    finished.read(tmp_path / path, sharding.make_mesh())
 
 
 def _cut_card(folder):
@@ -117,4 +114,4 @@ def test_damage_is_one_line(workdir, tmp_path, caption):
     (folder / "checksums.json").unlink()
   damage(folder)
   with pytest.raises(InputError, match=r"10: a damaged checkpoint \(.*another"):
-    other_run.read(folder, sharding.make_mesh())
+    finished.read(folder, sharding.make_mesh())
