@@ -159,7 +159,9 @@ def save(path: str | os.PathLike, picture: Picture) -> None:
   """
   pixels = np.ascontiguousarray(picture[..., ::-1])
   suffix = pathlib.Path(path).suffix
-  ok, data = cv2.imencode(suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, 80])
+  jpeg = suffix == ".jpg"
+  options = [cv2.IMWRITE_JPEG_QUALITY, 80] if jpeg else []
+  ok, data = cv2.imencode(suffix, pixels, options)
   if not ok:
     raise ValueError(f"{path}: the picture could not be encoded")
   files.write_atomic(path, data.tobytes())
