@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import common, decode_scenes, numpy_decode
 from dwd_jax import huge_pages
 from dwd_jax.decode import config, levels, votes, watershed
-from dwd_jax.models import dwd, refinenet
+from dwd_jax.models import at_pixels, refinenet
 
 _HW = (1344, 960)
 _COUNT = 1500
@@ -161,14 +161,14 @@ def _decode_outputs(cfg, outputs, head):
 
   def class_fn(page, y, x, group):
     del group  # one
-    at = dwd.gather_bilinear(outputs.class_features, page, y, x)
+    at = at_pixels.gather_bilinear(outputs.class_features, page, y, x)
     logits = jnp.asarray(at @ head)
     if cfg.class_vote == "majority":
       return votes.Likeliest(votes.first_max(logits)[0], _C)
     return jax.nn.softmax(logits)
 
   def size_fn(page, y, x, group):
-    return jnp.asarray(dwd.sizes_at(outputs.log_sizes, page, y, x, group))
+    return jnp.asarray(at_pixels.boxes_at(outputs, page, y, x, group))
 
   energy = levels.from_logits(outputs.energy_logits, cfg)
   energy = jnp.asarray(refinenet.upsample(energy, decode_scenes.STRIDE))

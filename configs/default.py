@@ -62,6 +62,9 @@ def _model() -> ml_collections.ConfigDict:
   c.class_hidden = 0  # units of a hidden layer in the class head
   c.decoder_norm = False  # batch norm in RefineNet; faster from scratch
   c.separate_decoders = False  # one RefineNet for each head
+  # A head for the way to the box's centre; False = centres come from the energy
+  # alone, as the paper.
+  c.center_offsets = False
   c.dtype = "auto"  # auto: bfloat16 on GPU and TPU, float32 on CPU
   return c
 

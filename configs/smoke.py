@@ -30,6 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.model.backbone_width = 8
   c.model.filters = 8
   c.model.decoder_norm = True
+  c.model.center_offsets = True
   c.losses.size_loss = "log_l1"
   c.losses.class_pixels = 256
   c.optimizer.name = "adam"

@@ -1,4 +1,4 @@
-"""Energy, class and size losses with their pixel weights.
+"""Energy and class losses with their pixel weights.
 
 Every loss returns (loss, metrics), a weighted mean: the sum of weight x loss
 over pixels divided by the sum of the weights, 0 where no pixel counts. Padded
@@ -15,11 +15,9 @@ from jaxtyping import Array as AnyArray
 from jaxtyping import Bool, Float, Int
 
 from dwd_jax.structs import Array, Targets
-from dwd_jax.targets import subsample
 
 Metrics = dict[str, Array]
 MAX_CLASS_PIXELS = 65535
-_MAX_LOG_SIZE = 14.0  # 1.2 million px: squares stay finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +89,12 @@ def weighted_mean(
   return (values * weights).sum() / jnp.maximum(weights.sum(), 1e-6)
 
 
-def _reduce(
+def subsample(maps: Array, stride: int) -> Array:
+  """Every stride-th pixel of maps [B, H, W, ...], as the original resized."""
+  return maps[:, ::stride, ::stride]
+
+
+def reduce_strides(
   losses: list[Array], how: str, used: list[Array] | None = None
 ) -> Array:
   """Mean or minimum of the strides' losses, of those in use; 0 if none is."""
@@ -139,7 +142,7 @@ def energy_loss(
     losses.append(weighted_mean(values, weights))
   found = (logits[..., 0] < logits.max(-1)) & (targets.energy > 0)
   recall = found.sum() / jnp.maximum((targets.energy > 0).sum(), 1)
-  return _reduce(losses, reduction), {"energy_recall": recall}
+  return reduce_strides(losses, reduction), {"energy_recall": recall}
 
 
 def _balanced(foreground: Bool[Array, "*n"]) -> Float[Array, "*n"]:
@@ -216,56 +219,3 @@ def _counts(ids, valid, size):
   ids = jnp.where(valid, ids, size)
   count = jnp.zeros(size, jnp.float32).at[ids].add(1.0, mode="drop")
   return jnp.maximum(count[jnp.minimum(ids, size - 1)], 1.0)
-
-
-def size_loss(
-  log_sizes: Float[Array, "B H W G 2"],
-  targets: Targets,
-  cfg: LossConfig,
-  strides: tuple[int, ...] = (1,),
-  reduction: str = "mean",
-) -> tuple[Float[Array, ""], Metrics]:
-  """Regression of the box size on the pixels of the size discs.
-
-  Args:
-    log_sizes: predicted log (height, width) at stride 1, pixels.
-    targets: at stride 1.
-    cfg: options; "mse" and "smooth_l1" compare pixels, "log_l1" log-sizes.
-    strides: as in `energy_loss`; those that meet no disc do not count.
-    reduction: as in `energy_loss`.
-
-  Returns:
-    The loss, divided by the number of disc pixels, and metrics.
-  """
-  disc = targets.sizes_px[..., 0] > 0
-  # Outside the discs both are constants: no NaN reaches gradients.
-  wanted = jnp.where(disc[..., None], targets.sizes_px, 1.0)
-  predicted = jnp.where(disc[..., None], log_sizes, 0.0)
-  loss = _of_both_sides(_size_error(predicted, wanted, cfg.size_loss))
-  losses, used = [], []
-  for stride in strides:
-    weights = subsample(disc, stride).astype(jnp.float32)
-    losses.append(weighted_mean(subsample(loss, stride), weights))
-    used.append(weights.any())
-  error = _of_both_sides(jnp.abs(_size_px(predicted) - wanted)) / 2
-  metrics = {"size_error_px": weighted_mean(error, disc.astype(jnp.float32))}
-  return _reduce(losses, reduction, used), metrics
-
-
-def _of_both_sides(error: Float[Array, "*n 2"]) -> Float[Array, "*n"]:
-  """Sum over height and width; as a reduction four times as slow on CPUs."""
-  return error[..., 0] + error[..., 1]
-
-
-def _size_px(log_sizes):
-  """Sizes in pixels, limited so that a stage without this loss can run wild."""
-  return jnp.exp(jnp.minimum(log_sizes, _MAX_LOG_SIZE))
-
-
-def _size_error(log_sizes, sizes_px, kind: str):
-  if kind == "log_l1":
-    return jnp.abs(log_sizes - jnp.log(sizes_px))
-  error = _size_px(log_sizes) - sizes_px
-  if kind == "mse":
-    return error**2
-  return jnp.where(jnp.abs(error) < 1, 0.5 * error**2, jnp.abs(error) - 0.5)

@@ -18,7 +18,7 @@ from dwd_jax.decode import levels as levels_lib
 from dwd_jax.decode import watershed
 from dwd_jax.decode.config import DecodeConfig
 from dwd_jax.errors import InputError
-from dwd_jax.models import compiling, dwd
+from dwd_jax.models import at_pixels, compiling, dwd
 from dwd_jax.models.refinenet import upsample
 from dwd_jax.pages import assemble, fusion, normalise, tiling
 from dwd_jax.pages.assemble import PagePrediction
@@ -61,7 +61,7 @@ def _predict_fn(
     predictions: Any = model.apply(variables, image, train=False)
 
     def class_fn(page, y, x, group):
-      probs = dwd.class_probs_at(
+      probs = at_pixels.class_probs_at(
         variables["params"],
         predictions.class_features,
         groups,
@@ -73,7 +73,7 @@ def _predict_fn(
       return jnp.asarray(probs)
 
     def size_fn(page, y, x, group):
-      return jnp.asarray(dwd.sizes_at(predictions.log_sizes, page, y, x, group))
+      return jnp.asarray(at_pixels.boxes_at(predictions, page, y, x, group))
 
     levels = levels_lib.from_logits(predictions.energy_logits, decode_cfg)
     levels = jnp.asarray(upsample(levels, dwd.STRIDE))  # [B, H, W, G]

@@ -75,12 +75,15 @@ class Targets(flax.struct.PyTreeNode):
     classes: label + 1 of the class disc; 0 = background.
     sizes_px: (height, width) of the box in image pixels; 0 outside size discs.
     owner: index of the box that owns the class disc's pixel; -1 = background.
+    offsets_px: (y, x) from the middle of a pixel to the centre of its box, in
+      image pixels; 0 outside size discs. None = not wanted.
   """
 
   energy: Int[Array, "B h w G"]
   classes: Int[Array, "B h w G"]
   sizes_px: Float[Array, "B h w G 2"]
   owner: Int[Array, "B h w G"]
+  offsets_px: Float[Array, "B h w G 2"] | None = None
 
 
 class Predictions(flax.struct.PyTreeNode):
@@ -90,11 +93,13 @@ class Predictions(flax.struct.PyTreeNode):
     energy_logits: per group, a softmax over E levels.
     log_sizes: log of (height, width) in image pixels.
     class_features: input of the class head (see `models.dwd.class_logits`).
+    offsets: as `Targets.offsets_px`; None = the network has no such head.
   """
 
   energy_logits: Float[Array, "B h w G E"]
   log_sizes: Float[Array, "B h w G 2"]
   class_features: Float[Array, "B h w F"]
+  offsets: Float[Array, "B h w G 2"] | None = None
 
 
 class Detections(flax.struct.PyTreeNode):

@@ -263,8 +263,12 @@ def _render_one(boxes_yxyx, labels, box_mask, group_of_class, hw, cfg):
     *common, cfg.size_disc_px, "nearest", cfg.disc_center
   )
   box_hw = boxes_yxyx[:, 2:] - boxes_yxyx[:, :2]
-  sizes = jnp.where((size_owner < 0)[..., None], 0.0, box_hw[size_owner])
-  return Targets(energy=energy, classes=classes, sizes_px=sizes, owner=owner)
+  centers = boxes_yxyx[:, :2] + box_hw / 2
+  middles = jnp.stack(jnp.indices(hw), -1)[:, :, None] + 0.5  # [H, W, 1, 2]
+  known = (size_owner >= 0)[..., None]
+  sizes = jnp.where(known, box_hw[size_owner], 0.0)
+  offsets = jnp.where(known, centers[size_owner] - middles, 0.0)
+  return Targets(energy, classes, sizes, owner, offsets)
 
 
 def render(
@@ -286,15 +290,10 @@ def render(
     cfg: see `TargetConfig`.
 
   Returns:
-    Targets at stride 1; the maps of stride s are `subsample(targets, s)`.
+    Targets at stride 1; the maps of stride s are `losses.subsample` of them.
   """
 
   def one(boxes, ids, mask):
     return _render_one(boxes, ids, mask, group_of_class, hw, cfg)
 
   return jax.vmap(one)(boxes_yxyx, labels, box_mask)
-
-
-def subsample(maps: Array, stride: int) -> Array:
-  """Every stride-th pixel of maps [B, H, W, ...], as the original resized."""
-  return maps[:, ::stride, ::stride]

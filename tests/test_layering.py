@@ -27,6 +27,7 @@ LAYERS = """
 1.0  dwd_jax.staff_space
 1.1  dwd_jax.visualize dwd_jax.other_sets
 1.1  dwd_jax.losses dwd_jax.optim
+1.15 dwd_jax.box_losses
 
 1.0  dwd_jax.pages dwd_jax.pages.tiling dwd_jax.pages.fusion
 1.1  dwd_jax.pages.config dwd_jax.pages.assemble
@@ -45,6 +46,7 @@ LAYERS = """
 1.0  dwd_jax.models.pointwise
 1.1  dwd_jax.models.refinenet dwd_jax.models.resnet
 2.0  dwd_jax.models.dwd
+2.05 dwd_jax.models.at_pixels
 
 1.0  dwd_jax.data.images dwd_jax.data.transforms dwd_jax.data.vocabulary
 1.1  tfds_builders.checks dwd_jax.data.tiles dwd_jax.data.box_index

@@ -13,7 +13,7 @@ import scipy.special
 import scipy.stats
 from hypothesis import strategies as st
 
-from dwd_jax import losses, targets
+from dwd_jax import box_losses, losses, targets
 from dwd_jax.structs import Predictions, Targets
 from dwd_jax.train import step
 
@@ -204,11 +204,26 @@ def test_size_loss_by_hand(kind):
   predicted[0, 1, 1, 0] = (10, 4.5)
   predicted[0, 1, 2, 0] = (8, 4)  # this one is right
   cfg = dataclasses.replace(CFG, size_loss=kind)
-  loss, metrics = losses.size_loss(
+  loss, metrics = box_losses.size_loss(
     np.log(predicted).astype(np.float32), _maps(sizes=sizes), cfg
   )
   np.testing.assert_allclose(loss, SIZE_LOSSES[kind] / 2, rtol=1e-4)
   np.testing.assert_allclose(metrics["size_error_px"], 2.5 / 4, rtol=1e-4)
+
+
+def test_offset_loss_by_hand():
+  sizes = np.zeros((1, 4, 4, 1, 2), np.float32)
+  sizes[0, 1, 1:3, 0] = (8, 4)
+  offsets = np.zeros_like(sizes)
+  offsets[0, 1, 1, 0] = (1.5, -0.5)
+  maps = _maps(sizes=sizes).replace(offsets_px=offsets)
+  predicted = np.full_like(sizes, 99.0)  # what is said elsewhere is no matter
+  predicted[0, 1, 1, 0] = (-0.5, 0.5)
+  predicted[0, 1, 2, 0] = 0
+  loss, metrics = box_losses.offset_loss(predicted, maps)
+  # Errors of 2 px in a height of 8 and 1 px in a width of 4; two pixels.
+  np.testing.assert_allclose(loss, (2 / 8 + 1 / 4) / 2, rtol=1e-6)
+  np.testing.assert_allclose(metrics["offset_error_px"], 3 / 4, rtol=1e-6)
 
 
 @pytest.mark.parametrize("how", REDUCTIONS)
@@ -216,8 +231,10 @@ def test_strides_without_a_disc_do_not_count(how):
   sizes = np.zeros((1, 8, 8, 1, 2), np.float32)
   sizes[0, 1, 1, 0] = (8, 4)  # stride 8 sees the pixel (0, 0) only
   predicted = np.full((1, 8, 8, 1, 2), np.log(5), np.float32)
-  both, _ = losses.size_loss(predicted, _maps(sizes=sizes), CFG, (1, 8), how)
-  fine, _ = losses.size_loss(predicted, _maps(sizes=sizes), CFG)
+  both, _ = box_losses.size_loss(
+    predicted, _maps(sizes=sizes), CFG, (1, 8), how
+  )
+  fine, _ = box_losses.size_loss(predicted, _maps(sizes=sizes), CFG)
   assert fine > 1
   np.testing.assert_allclose(both, fine)
 
@@ -231,7 +248,7 @@ def test_wild_sizes_elsewhere_do_not_matter(kind):
   cfg = dataclasses.replace(CFG, size_loss=kind)
 
   def loss_fn(log_sizes):
-    return losses.size_loss(log_sizes, _maps(sizes=sizes), cfg)
+    return box_losses.size_loss(log_sizes, _maps(sizes=sizes), cfg)
 
   (loss, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
     jnp.asarray(predicted)

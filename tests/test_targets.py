@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dwd_jax import boxes as boxes_lib
-from dwd_jax import targets
+from dwd_jax import losses, targets
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_fixed_discs_equal_the_original(golden, crop):
   assert edge17.mean() < 0.02
   for stride in (1, 8, 16):
     want = golden[f"crop{crop}_energy_17px_oval_stride{stride}"]
-    got = targets.subsample(maps.energy[None], stride)[0, ..., 0]
+    got = losses.subsample(maps.energy[None], stride)[0, ..., 0]
     keep = ~edge17[::stride, ::stride]
     np.testing.assert_array_equal(got[keep], want[keep])
   # The recorded map holds the label itself, so class 0 looks like background.
@@ -112,6 +112,22 @@ def test_overlap_last_and_nearest():
   assert near.classes[y, x0 + 1, 0] == 6  # the nearer centre
   assert near.owner[y, x0 + 3, 0] == 1
   assert near.sizes_px[y, x0, 0].tolist() == [10, 10]
+
+
+def test_offsets_lead_to_the_center():
+  boxes = np.array([[10, 10, 13, 14], [9, 18.5, 21, 30], [-2, 0, 3, 5]])
+  boxes = boxes.astype(np.float32)
+  got = _render(boxes, [0, 1, 2], (40, 40), targets.TargetConfig())
+  known = got.sizes_px[..., 0, 0] > 0
+  assert 100 < known.sum() < 3 * 81
+  assert not got.offsets_px[~known].any()
+  y, x = np.nonzero(known)
+  reached = np.stack([y, x], 1) + 0.5 + got.offsets_px[y, x, 0]
+  hw = got.sizes_px[y, x, 0]
+  found = np.concatenate([reached - hw / 2, reached + hw / 2], 1)
+  np.testing.assert_allclose(
+    np.unique(found.round(3), axis=0), boxes[np.lexsort(boxes.T[::-1])]
+  )
 
 
 def test_groups_paint_their_own_planes_and_padding_paints_nothing():

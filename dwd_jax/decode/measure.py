@@ -9,7 +9,8 @@ from jaxtyping import Float
 from dwd_jax.decode import config as config_lib
 from dwd_jax.decode import foreground, objects, segments
 
-# (y int32 [P], x int32 [P]) -> (height, width) in pixels, float32 [P, 2]
+# (y int32 [P], x int32 [P]) -> (height, width) in pixels, float32 [P, 2]; or
+# [P, 4], then (y, x) from the middle of the pixel to the centre of the box.
 PlaneSizeFn = Callable[[jax.Array, jax.Array], jax.Array]
 # Sums over a page-sized object must neither overflow int32 nor pass the
 # integers that float32 holds:
@@ -103,7 +104,7 @@ def _sum_components(components, slot_of, levels, size_fn, cfg):
     slot = foreground.drop_unless(live, slot_of[row], k)
     y, x = at // w, at % w
     places = _add(places, slot, (y // _LOW, y % _LOW, x // _LOW, x % _LOW))
-    hw = size_fn(y, x)
+    hw = size_fn(y, x)[:, :2]
     if cfg.size == "max":
       return places, sums, _raise(highest, slot, hw.T)
     known = (hw > 0).all(1).astype(hw.dtype)
@@ -162,7 +163,8 @@ def measure_basins(
   Where two discs touch, the common part of their basins is lopsided; the cap
   above the pass is not. Pixels weigh as much as they rise above the pass (or
   the cutoff), and one whose mirror image about the peak is off the page does
-  not count, so that a disc cut by the page's edge keeps its centre.
+  not count, so that a disc cut by the page's edge keeps its centre. Where the
+  pixels say how far they are from the centre, it is the mean of what they say.
 
   Args:
     basins: of one energy plane.
@@ -201,7 +203,8 @@ def measure_basins(
   centers = jnp.stack([seeds // w, seeds % w], 1) + 0.5 + shift
   known = sums[:, 3:4]
   mean = sums[:, 4:] / jnp.maximum(known, 1e-6)
-  mean = jnp.where(known > 0, mean, size_fn(seeds // w, seeds % w))
+  of_seeds = size_fn(seeds // w, seeds % w)[:, :2]
+  mean = jnp.where(known > 0, mean, of_seeds)
   return objects.Objects(
     rows=rows,
     slot_of=slot_of,
@@ -231,8 +234,11 @@ def _sum_basins(basins, slot_of, passes, levels, size_fn, cfg):
     offset, on_page = _offset(at, basins.seeds[row], levels.shape)
     base = jnp.maximum(passes[row], cfg.energy_cutoff)
     weight = jnp.where(on_page, jnp.maximum(level[at] - base, 0), 0)
-    hw = size_fn(at // levels.shape[1], at % levels.shape[1])
+    said = size_fn(at // levels.shape[1], at % levels.shape[1])
+    hw, to_center = said[:, :2], said[:, 2:]
     known = (hw > 0).all(1).astype(hw.dtype)
+    if to_center.shape[1]:
+      weight, offset = weight * known, offset + to_center.T
     if cfg.size == "weighted":
       known *= weight
     if cfg.size == "max":

@@ -33,7 +33,8 @@ from dwd_jax.decode import levels as levels_lib
 ClassFn = Callable[
   [jax.Array, jax.Array, jax.Array, jax.Array], jax.Array | votes.Likeliest
 ]
-# The same -> (height, width) in pixels of the map, float32 [P, 2]
+# The same -> (height, width) in pixels of the map, float32 [P, 2]; or [P, 4],
+# then (y, x) from the middle of the pixel to the centre of the box
 SizeFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
 # The usual page has fewer pixels above the cutoff than 1 in this many, and
@@ -45,7 +46,7 @@ _SMALL_PAGE = 2**17  # pixels; on smaller ones the difference is not worth it
 
 def decode(
   energy_logits: Float[structs.Array, "B h w G E"],
-  sizes: Float[structs.Array, "B h w G 2"] | SizeFn,
+  sizes: Float[structs.Array, "B h w G n"] | SizeFn,
   class_fn: ClassFn,
   cfg: config_lib.DecodeConfig,
 ) -> structs.Detections:
@@ -69,7 +70,7 @@ def decode(
 
 def decode_levels(
   energy_levels: Float[structs.Array, "B h w G"],
-  sizes: Float[structs.Array, "B h w G 2"] | SizeFn,
+  sizes: Float[structs.Array, "B h w G n"] | SizeFn,
   class_fn: ClassFn,
   cfg: config_lib.DecodeConfig,
 ) -> structs.Detections:

@@ -39,6 +39,8 @@ class ModelConfig:
       at single pixels only; 0 = none, as the paper.
     decoder_norm: batch norm in RefineNet, too (the paper: none).
     separate_decoders: one RefineNet for each head instead of one for all.
+    center_offsets: a fourth head says how far each pixel is from the centre of
+      its box (the paper: none, centres come from the energy).
     dtype: "float32" or "bfloat16", type of the computation.
     bn_momentum: share of the running averages kept at each step.
     remat: compute blocks again in the backward pass instead of keeping what is
@@ -54,6 +56,7 @@ class ModelConfig:
   class_hidden: int = 0
   decoder_norm: bool = False
   separate_decoders: bool = False
+  center_offsets: bool = False
   dtype: str = "float32"
   bn_momentum: float = 0.99
   remat: bool = False
@@ -149,7 +152,19 @@ class DWDNet(nn.Module):
       energy_logits=energy,  # [B, h, w, G, E]
       log_sizes=sizes,  # [B, h, w, G, 2]
       class_features=decoded["class"],  # [B, h, w, F]
+      offsets=self._offsets(decoded["size"]),  # [B, h, w, G, 2]
     )
+
+  def _offsets(self, features: Array) -> Array | None:
+    """The head that not every network has."""
+    if not self.cfg.center_offsets:
+      return None
+    head = nn.DenseGeneral(
+      (self.cfg.num_groups, 2),
+      kernel_init=nn.initializers.normal(0.01),
+      name="offset_head",
+    )
+    return head(features)
 
   def _class_head(self, features: Array) -> None:
     """Creates the parameters that `class_logits` uses; nothing is computed."""
@@ -188,79 +203,6 @@ def mask_other_groups(
   """Each group has its own softmax: other groups' logits become -1e9."""
   own = jnp.asarray(group_of_class) == groups[..., None]
   return jnp.where(own, logits, -1e9)
-
-
-def gather_bilinear(
-  features: Float[Array, "B h w F"],
-  page: Int[Array, " P"],
-  y: Int[Array, " P"],
-  x: Int[Array, " P"],
-  stride: int = STRIDE,
-) -> Float[Array, "P F"]:
-  """Features of image pixels, interpolated as `upsample` would.
-
-  Args:
-    features: at `stride`.
-    page: index into the batch.
-    y: row of the pixel in the image.
-    x: column of the pixel in the image.
-    stride: of the features.
-
-  Returns:
-    One feature vector for each pixel.
-  """
-  _, h, w, _ = features.shape
-
-  def taps(pos, size):
-    center = jnp.clip((pos + 0.5) / stride - 0.5, 0, size - 1)
-    low = jnp.floor(center).astype(jnp.int32)
-    return low, jnp.minimum(low + 1, size - 1), center - low
-
-  y0, y1, ty = taps(y, h)
-  x0, x1, tx = taps(x, w)
-  ty, tx = ty[:, None], tx[:, None]
-  top = features[page, y0, x0] * (1 - tx) + features[page, y0, x1] * tx
-  bottom = features[page, y1, x0] * (1 - tx) + features[page, y1, x1] * tx
-  return top * (1 - ty) + bottom * ty
-
-
-def class_probs_at(
-  params: Params,
-  features: Float[Array, "B h w F"],
-  group_of_class: Int[np.ndarray, " C"],
-  page: Int[Array, " P"],
-  y: Int[Array, " P"],
-  x: Int[Array, " P"],
-  group: Int[Array, " P"],
-) -> Float[Array, "P C"]:
-  """Class probabilities at single image pixels: `class_fn` of the decode.
-
-  Args:
-    params: parameters of `DWDNet`.
-    features: `Predictions.class_features`.
-    group_of_class: energy group of each class.
-    page: index into the batch.
-    y: rows of the pixels.
-    x: columns of the pixels.
-    group: energy group of each pixel; classes of other groups get 0.
-  """
-  logits = class_logits(params, gather_bilinear(features, page, y, x))
-  return jax.nn.softmax(mask_other_groups(logits, group, group_of_class))
-
-
-def sizes_at(
-  log_sizes: Float[Array, "B h w G 2"],
-  page: Int[Array, " P"],
-  y: Int[Array, " P"],
-  x: Int[Array, " P"],
-  group: Int[Array, " P"],
-) -> Float[Array, "P 2"]:
-  """Box sizes (height, width) of single image pixels, as `sizes_px`."""
-  num_groups = log_sizes.shape[3]
-  flat = log_sizes.reshape(*log_sizes.shape[:3], 2 * num_groups)
-  both = gather_bilinear(flat, page, y, x).reshape(-1, num_groups, 2)
-  own = jnp.arange(num_groups) == group[:, None]
-  return jnp.exp(jnp.where(own[..., None], both, 0).sum(1))
 
 
 def energy_logits_full(

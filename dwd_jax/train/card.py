@@ -49,7 +49,8 @@ class ModelCard:
       there = saved.get(part, wanted[part])
       for key in sorted(set(there) | set(wanted[part])):
         had, want = there.get(key), wanted[part].get(key)
-        if had != want:
+        # What older cards do not name was not there, and is off by default.
+        if had != want and (key in there or want):
           return f"{part}: {key} is {had} there and {want} here"
     for key in ("class_names", "group_of_class"):
       if saved[key] != wanted[key]:

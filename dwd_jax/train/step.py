@@ -14,9 +14,10 @@ import numpy as np
 import optax
 from clu import metrics as clu_metrics
 
+from dwd_jax import box_losses
 from dwd_jax import losses as losses_lib
 from dwd_jax import targets as targets_lib
-from dwd_jax.models import dwd
+from dwd_jax.models import at_pixels, dwd
 from dwd_jax.models.refinenet import upsample
 from dwd_jax.stages import LOSSES
 from dwd_jax.structs import Array, Batch, Params, Predictions, Targets
@@ -77,7 +78,7 @@ def sparse_class_loss(
   index = jnp.minimum(index, classes.shape[1] - 1)
   page = jnp.broadcast_to(jnp.arange(batch)[:, None], index.shape)
   group = index % groups
-  features = dwd.gather_bilinear(
+  features = at_pixels.gather_bilinear(
     predictions.class_features,
     page.reshape(-1),
     (index // groups // width).reshape(-1),
@@ -151,13 +152,21 @@ def compute_losses(
   classes, class_metrics = sparse_class_loss(
     params, predictions, targets, cfg, num_boxes
   )
-  box, box_metrics = losses_lib.size_loss(
+  box, box_metrics = box_losses.size_loss(
     upsample(predictions.log_sizes, dwd.STRIDE),
     targets,
     cfg.losses,
     cfg.targets.size_strides,
     cfg.targets.stride_reduction,
   )
+  if predictions.offsets is not None:
+    offset, offset_metrics = box_losses.offset_loss(
+      upsample(predictions.offsets, dwd.STRIDE),
+      targets,
+      cfg.targets.size_strides,
+      cfg.targets.stride_reduction,
+    )
+    box, box_metrics = box + offset, box_metrics | offset_metrics
   losses = jnp.stack([energy, classes, box])
   metrics = energy_metrics | class_metrics | box_metrics
   names = [f"loss_{name}" for name in LOSSES]

@@ -116,6 +116,27 @@ def test_centers_are_finer_than_pixels():
     np.testing.assert_allclose(box, expected, atol=0.1)
 
 
+def test_offsets_say_where_the_center_is():
+  # The disc of a dot beside a notehead is lopsided, so is what the energy says.
+  truth = [(20.3, 20.8, 10, 12, 0, 0), (18.6, 29.9, 3, 3, 1, 0)]
+  levels, sizes, classes = _scene(truth)
+  middles = np.stack(np.indices(_HW), -1)[:, :, None] + 0.5
+  centers = np.array([t[:2] for t in truth], np.float32)
+  known = classes >= 0
+  offsets = np.where(known[..., None], centers[classes] - middles, 0)
+  said = np.concatenate([sizes, offsets], -1).astype(np.float32)
+  # The energy spreads to one side, where no size is known.
+  levels[14:24, 31:36] = np.maximum(levels[14:24, 31:36], 15.0)
+  (page,), _ = _run([(levels, said, classes)], _WATERSHED)
+  (without,), _ = _run([(levels, sizes, classes)], _WATERSHED)
+  expected = [
+    (i, y - h / 2, x - w / 2, y + h / 2, x + w / 2)
+    for i, (y, x, h, w, _, _) in enumerate(truth)
+  ]
+  np.testing.assert_allclose(page, expected, atol=2e-3)
+  assert abs(without[1][2] - expected[1][2]) > 0.5
+
+
 def test_groups_share_a_center_and_pages_do_not_mix():
   shared = [(30.5, 30.5, 4, 4, 0, 0), (30.5, 30.5, 20, 2, 1, 1)]
   other = [(10.5, 60.5, 8, 8, 2, 1)]

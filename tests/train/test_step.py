@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import train_helpers as helpers
 
-from dwd_jax import losses, optim, stages
+from dwd_jax import box_losses, losses, optim, stages
 from dwd_jax.structs import Targets
 from dwd_jax.train import update
 
@@ -212,7 +212,7 @@ def test_a_size_head_that_runs_wild_untrained_does_no_harm(kind):
   cfg = dataclasses.replace(losses.LossConfig(), size_loss=kind)
 
   def total(log_sizes):
-    size_loss, _ = losses.size_loss(log_sizes, maps, cfg)
+    size_loss, _ = box_losses.size_loss(log_sizes, maps, cfg)
     values = jnp.stack([1.0, 1.0, size_loss])
     return update.combine(values, jnp.full((3, 5), NONE), _plan(1, 1, 0))[0]
 
