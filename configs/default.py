@@ -33,7 +33,9 @@ def get_config() -> ml_collections.ConfigDict:
 def _groups() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.num = 1  # energy groups; 1 = the paper
-  c.by_class = ()  # ((class name, group), ...) overrides the automatic
+  # By which classes lie on each other; False: all in group 0.
+  c.automatic = True
+  c.by_class = ()  # ((class name, group), ...) overrides that
   return c
 
 

@@ -27,6 +27,7 @@ from dwd_jax.structs import Array, Detections, PageImage
 
 # Images [B, H, W, 1] -> detections, energy levels [B, H, W, G].
 PredictFn: TypeAlias = Callable[[Array], tuple[Detections, Array]]
+OnBad: TypeAlias = Callable[[PageImage, InputError], None]
 
 
 def make_predict_fn(
@@ -98,6 +99,7 @@ def predict_pages(
   pages: Iterable[PageImage],
   cfg: PredictConfig = DEFAULT,
   keep_levels: int = 0,
+  on_bad: OnBad | None = None,
 ) -> Iterator[PagePrediction]:
   """Runs the network and the decode on pages of any size, in their order.
 
@@ -112,6 +114,8 @@ def predict_pages(
     pages: read as the results are taken, a batch at a time.
     cfg: settings.
     keep_levels: of how many of the first pages the energy levels are kept.
+    on_bad: is told of a page that cannot be predicted, and why; the page is
+      left out. None: it raises.
 
   Yields:
     The prediction of each page. A warning names the page if it (or a tile of
@@ -123,7 +127,7 @@ def predict_pages(
   """
   run, done = _Runner(predict_fn, cfg), 0
   normaliser = normalise.Normaliser(cfg)
-  for group in _groups(normaliser(pages), cfg):
+  for group in _groups(normaliser(pages), cfg, on_bad):
     start = time.perf_counter()
     keep = [done + i < keep_levels for i in range(len(group))]
     predicted = _predict_group(run, group, keep)
@@ -177,12 +181,18 @@ class _Runner:
 
 
 def _groups(
-  pages: Iterable[PageImage], cfg: PredictConfig
+  pages: Iterable[PageImage], cfg: PredictConfig, on_bad: OnBad | None
 ) -> Iterator[list[_Job]]:
   """Pages in a row that fit into one call of the network."""
   group: list[_Job] = []
   for page in pages:
-    job = _Job(page, _windows(page, cfg))
+    try:
+      job = _Job(page, _windows(page, cfg))
+    except InputError as e:
+      if on_bad is None:
+        raise
+      on_bad(page, e)
+      continue
     sizes = [window.out_hw for window in job.windows]
     room = cfg.max_px // max(height * width for height, width in sizes)
     if group and sizes != [w.out_hw for w in group[0].windows]:

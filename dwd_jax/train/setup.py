@@ -173,7 +173,7 @@ def make_workdir(workdir: pathlib.Path) -> None:
 def resolve_groups(
   config: ml_collections.ConfigDict, source: sources.PageSource
 ) -> np.ndarray:
-  """Energy group of each class: automatic, overridden by `groups.by_class`.
+  """Energy group of each class: automatic or 0; `groups.by_class` overrides.
 
   Args:
     config: of the run.
@@ -189,7 +189,7 @@ def resolve_groups(
   if num < 1:
     raise InputError(f"config: groups.num is {num}; use 1 or more")
   groups = np.zeros(len(source.class_names), np.int32)
-  if num > 1:
+  if num > 1 and config.groups.automatic:
     pages = map(source.labels_and_boxes, range(len(source)))
     groups = energy_groups.assign_groups(
       ((boxes, labels) for labels, boxes in pages),
