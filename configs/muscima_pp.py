@@ -31,7 +31,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   c.data.leave_out = STAFF_WIDE
   c.data.rare_prob = 0.5
   # Three groups lift what the decode can reach from 0.92 to 0.997 recall, but
-  # have to earn it: after 550 steps on two cores one group was better (README).
+  # have to earn it: after 550 steps one group was better (docs/results.md).
   c.groups.num = 1
   recipes.adamw(c)
   if arg == "runlocal":
