@@ -26,7 +26,7 @@ _FOLDERS = "|".join([*_CODE, "docs", "tests"])
 # Named in README, not merged yet; to be emptied when they are.
 _PLANNED = {"dwd_jax.detect", "dwd_jax.export"}
 _PLANNED_FLAGS = {"--min-score", "--classes", "--checkpoint"}
-# Flags of other programs: ruff, pdoc, Beam, SLURM, TensorBoard; and of argparse.
+# Of ruff, pdoc, Beam, SLURM, TensorBoard; and of argparse.
 _FOREIGN_FLAGS = {
   "--help",
   "--check",
@@ -73,7 +73,9 @@ def _dead_links(page: pathlib.Path, text: str) -> Iterator[str]:
 
 
 def _unknown_modules(text: str) -> Iterator[str]:
-  for name in re.findall(r"python -m ((?:dwd_jax|benchmarks|launch)[\w.]*)", text):
+  for name in re.findall(
+    r"python -m ((?:dwd_jax|benchmarks|launch)[\w.]*)", text
+  ):
     name = name.rstrip(".")
     if name in _PLANNED or name == "benchmarks.NAME":
       continue
