@@ -1,6 +1,6 @@
 """Generated pages: the embedded default, no download.
 
-python -m dwd_jax.main --config=configs/engraved.py --workdir=runs/engraved
+    python -m dwd_jax.main --config=configs/engraved.py --workdir=runs/engraved
 
 Hardware: two CPU cores. Run time: 5 minutes (generation 13 s, training 4
 minutes, evaluation of 48 pages 30 s). Score on the 28 test pages: mAP_50 0.818,

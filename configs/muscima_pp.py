@@ -1,7 +1,7 @@
-"""MUSCIMA++ v2.0 (handwritten): symbols that fit into a crop.
+r"""MUSCIMA++ v2.0 (handwritten): symbols that fit into a crop.
 
-python -m dwd_jax.main --config=configs/muscima_pp.py \
-  --workdir=runs/muscima_pp --config.data.manual_dir=PATH/TO/MUSCIMA++/v2.0
+    python -m dwd_jax.main --config=configs/muscima_pp.py \
+      --workdir=runs/muscima_pp --config.data.manual_dir=PATH/TO/MUSCIMA++/v2.0
 
 Hardware: made for a GPU; run time and score of the whole recipe are not
 measured by us. `--config=configs/muscima_pp.py:runlocal` shrinks it to two CPU
