@@ -1,7 +1,7 @@
-"""One's own pages with boxes: COCO, Pascal VOC, DOTA or YOLO folders.
+r"""One's own pages with boxes: COCO, Pascal VOC, DOTA or YOLO folders.
 
-python -m dwd_jax.main --config=configs/boxes.py --workdir=runs/mine \
-  --config.data.manual_dir=MY_DATA
+    python -m dwd_jax.main --config=configs/boxes.py --workdir=runs/mine \
+      --config.data.manual_dir=MY_DATA
 
 Hardware: made for a GPU; run time and score of the whole recipe are not
 measured by us. `--config=configs/boxes.py:runlocal` shrinks it to two CPU cores
@@ -14,15 +14,15 @@ tfds_builders/boxes/README.md shows the layouts that are found. The images
 become grey, with the tone of most pixels as paper. Set these first, for your
 images, as --config.data.scales=(0.5,) and so on:
 
-data.scales, data.eval_scale: such that most objects are 9 to 40 px high and
+- data.scales, data.eval_scale: such that most objects are 9 to 40 px high and
   wide after scaling. Smaller ones are missed, larger ones need a larger
   crop. Many sizes: several scales, such as (0.5, 0.7, 1.0).
-data.crop_hw: at least three times the largest object, after scaling, in
+- data.crop_hw: at least three times the largest object, after scaling, in
   multiples of 32. Objects cut by every crop are not learned:
   data.leave_out=("name",) takes a class out of training and truth alike.
-data.max_boxes, decode.max_detections: more than a crop and a page hold.
-data.flip: True where a mirrored object is still one of its class.
-groups.num: 1; 2 or 3 where objects of different classes share a centre (one
+- data.max_boxes, decode.max_detections: more than a crop and a page hold.
+- data.flip: True where a mirrored object is still one of its class.
+- groups.num: 1; 2 or 3 where objects of different classes share a centre (one
   inside the other), which one energy plane can not keep apart.
 """
 

@@ -1,7 +1,7 @@
-"""DeepScores (2017), the paper's values: ResNet-101, 480 px crops, scale 0.5.
+r"""DeepScores (2017), the paper's values: ResNet-101, 480 px crops, scale 0.5.
 
-python -m dwd_jax.main --config=configs/deepscores.py \
-  --workdir=runs/deepscores --config.data.manual_dir=PATH/TO/DeepScores_2017
+    python -m dwd_jax.main --config=configs/deepscores.py \
+      --workdir=runs/deepscores --config.data.manual_dir=PATH/TO/DeepScores_2017
 
 Hardware: made for a GPU (the paper: one Titan Xp, batch 1). Run time: 100,000
 steps; not measured by us. Score: not measured by us; the paper reports AP at

@@ -1,7 +1,7 @@
-"""DeepScoresV2 (dense): 135 classes that fit into a crop.
+r"""DeepScoresV2 (dense): 135 classes that fit into a crop.
 
-python -m dwd_jax.main --config=configs/deepscores_v2.py \
-  --workdir=runs/deepscores_v2 --config.data.manual_dir=PATH/TO/ds2_dense
+    python -m dwd_jax.main --config=configs/deepscores_v2.py \
+      --workdir=runs/deepscores_v2 --config.data.manual_dir=PATH/TO/ds2_dense
 
 Hardware: made for a GPU; run time and score are not measured by us.
 `--config=configs/deepscores_v2.py:runlocal` is the same path in minutes, on a

@@ -1,6 +1,6 @@
 """Generated pages: the embedded default, no download.
 
-python -m dwd_jax.main --config=configs/engraved.py --workdir=runs/engraved
+    python -m dwd_jax.main --config=configs/engraved.py --workdir=runs/engraved
 
 Hardware: two CPU cores. Run time: 5 minutes (generation 13 s, training 4
 minutes, evaluation of 48 pages 30 s). Score on the 28 test pages: mAP_50 0.818,
@@ -25,7 +25,7 @@ def get_config() -> ml_collections.ConfigDict:
   recipes.two_cores(c, combined_steps=1000)
   c.data.rare_prob = 0.9
   c.data.rare_power = 0.8
-  # What helped in `python -m benchmarks.ablation`, see the README.
+  # What helped in `python -m benchmarks.ablation`: docs/results.md.
   c.data.synthetic.layout = "full"
   c.data.synthetic.prob = 0.5
   c.data.degrade.scan_prob = 0.15

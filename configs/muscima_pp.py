@@ -1,7 +1,7 @@
-"""MUSCIMA++ v2.0 (handwritten): symbols that fit into a crop.
+r"""MUSCIMA++ v2.0 (handwritten): symbols that fit into a crop.
 
-python -m dwd_jax.main --config=configs/muscima_pp.py \
-  --workdir=runs/muscima_pp --config.data.manual_dir=PATH/TO/MUSCIMA++/v2.0
+    python -m dwd_jax.main --config=configs/muscima_pp.py \
+      --workdir=runs/muscima_pp --config.data.manual_dir=PATH/TO/MUSCIMA++/v2.0
 
 Hardware: made for a GPU; run time and score of the whole recipe are not
 measured by us. `--config=configs/muscima_pp.py:runlocal` shrinks it to two CPU
@@ -31,7 +31,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   c.data.leave_out = STAFF_WIDE
   c.data.rare_prob = 0.5
   # Three groups lift what the decode can reach from 0.92 to 0.997 recall, but
-  # have to earn it: after 550 steps on two cores one group was better (README).
+  # have to earn it: after 550 steps one group was better (docs/results.md).
   c.groups.num = 1
   recipes.adamw(c)
   if arg == "runlocal":

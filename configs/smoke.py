@@ -1,6 +1,6 @@
 """Generated pages, everything as small as can be: does the whole path run?
 
-python -m dwd_jax.main --config=configs/smoke.py --workdir=runs/smoke
+    python -m dwd_jax.main --config=configs/smoke.py --workdir=runs/smoke
 
 Hardware: two CPU cores. Run time: 58 s beside other work (2026-11-22), most of
 it compilation; a second run of the same workdir takes 6 s. Score: mAP_50 0.000,

@@ -3,6 +3,7 @@
 Kept as `calibration.json` in the checkpoint's own folder, so that it is copied
 and removed with it. It holds
 
+```
   score_map     a, b, c and the classes' offsets, see `metrics.score_map`
   threshold     the probability from which a detection counts by default: the
                 best F1
@@ -11,6 +12,7 @@ and removed with it. It holds
   num_pages, num_objects, num_detections  what it was made from
   made_with     what the scores depend on besides the checkpoint: data set,
                 split, scale, settings of the decode
+```
 
 All figures but `ece_raw` are cross-validated by page: each page is judged by a
 map that was fitted on others. null stands for what is not defined.

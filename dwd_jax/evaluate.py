@@ -2,6 +2,7 @@
 
 `evaluate` writes into `out_dir` (WORKDIR/eval of a run):
 
+```
   <split>.json            the summary; the fields are a contract, see below
   <split>/res-0.5.txt     AP of every class at IoU 0.5 ... 0.95, one file each
   <split>/predictions.json  COCO results: image_id, category_id, bbox, score
@@ -12,6 +13,7 @@
   <split>/reliability.png what scores are worth, raw and calibrated
   res-0.5.txt ... and predictions.json       copies, of the split that was
                           evaluated last
+```
 
 Boxes are in pixels of the source image. `<split>.json` holds dataset, split,
 num_pages, num_objects, num_detections, protocol, mAP (mean of IoU 0.50 to
@@ -21,15 +23,17 @@ mAP_50_min10 (mean over the classes with at least `min_objects` = 10 objects),
 min_objects, min_score, overflowing_pages (names of pages with more objects
 than the decode has slots). Of the scores it says
 
+```
   calibrated  whether they are probabilities, see `calibration`
   ece_raw, ece  expected calibration error of the raw scores, of those in use
   threshold   the default one, stored with the checkpoint
   precision, recall, f1  at the threshold: all classes, IoU 0.5
+```
 
 The last four are null where scores are not calibrated; all are of all
 detections, whatever `min_score` is. A number that is not defined is null: the
 AP of a class without truth, any mean over no class. For another data set than
-the run's the files are called <dataset>-<split>, and the summary ends with
+the run's the files are called `<dataset>-<split>`, and the summary ends with
 `OtherSet.facts` of `transfer`.
 
 `seconds_per_page` is the mean wall time from the page on the host to boxes on

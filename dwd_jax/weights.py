@@ -4,12 +4,14 @@ Files are safetensors (arrays and text, no code): parameters and running
 averages under their paths in the tree, and in the text "dwd_jax" a card in
 JSON with
 
+```
   format        1
   class_names, group_of_class, model   what the network is
   decode        settings of the decode
   scale, staff_space_px   how large pages were in the training
   calibration   see `dwd_jax.calibration`; null: scores are raw
   about         what people want to know: name, data, steps, seed, command
+```
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Staff spaces of the pages of a split: measured once, kept beside the records.
 
-W/.../staff_spaces/<split>.npy has a number for each page, px of the page: NaN
+`W/.../staff_spaces/<split>.npy` has a number for each page, px of the page: NaN
 where no staff was found, -1 where nobody has looked yet.
 """
 

@@ -1,9 +1,11 @@
 """The folder layout of DeepScores (2017), written in one go.
 
+```
 images and boxes   segmentation_detection/{images_png,xml_annotations}/
 classes by pixel   segmentation_detection/pix_annotations_png/, if asked for
 splits             train_val_test/{train,val,test}.txt
 classes            DeepScores_classification/class_names.csv
+```
 """
 
 import json

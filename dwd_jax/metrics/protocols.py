@@ -12,6 +12,7 @@
   * a class without truth counts as AP 0 and lowers the mean;
   * MUSCIMA++ objects of 400 px or more on a side are left out of the truth
     (what finds them is then wrong).
+
 It differs from the original in that scores are confidences (the original
 wrote the class id as the score, so that the sort order decided the AP), that
 scores are not rounded to three digits and coordinates not to one, and that no

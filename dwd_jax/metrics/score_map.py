@@ -3,7 +3,9 @@
 Beta calibration (Kull, Silva Filho and Flach 2017) with an offset for each
 class:
 
+```
   logit(p) = a * log(s) - b * log(1 - s) + c + offset[class],   a, b > 0
+```
 
 It rises with the score within a class, so no AP changes (but for ties). A
 Gaussian prior around the identity (a = b = 1, no offsets) holds what few

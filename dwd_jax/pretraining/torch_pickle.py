@@ -3,7 +3,7 @@
 Unpickling may run whatever the file names. Here the opcodes are walked over
 (`pickletools.genops` splits them, and runs nothing) by a machine that knows
 dicts, lists, tuples, strings and numbers. A name such as
-"torch._utils._rebuild_tensor_v2" stays a name; calling one is only possible
+`torch._utils._rebuild_tensor_v2` stays a name; calling one is only possible
 for those in `_CALLS`, which describe a tensor. Any other opcode or call stops.
 
 Differs from a `pickle.Unpickler` with an own `find_class`: that one imports

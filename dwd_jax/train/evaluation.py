@@ -112,7 +112,7 @@ def evaluate(
     calibration: see `calibrating.for_checkpoint`; None: scores stay raw.
 
   Returns:
-    The result; W/eval/<split>.json and the other files are written. To be
+    The result; `W/eval/<split>.json` and the other files are written. To be
     called in all processes: each predicts a part of the pages, all get the
     scores, and process 0 the pictures and the calibration.
   """

@@ -12,7 +12,7 @@ _MANY = 1_000_000
 
 
 def choose(config: Any, root: pathlib.Path = ROOT) -> pathlib.Path:
-  """Makes ROOT/<data set>/<pretraining>/<model>/run_N, N the next free number.
+  """Makes `ROOT/<data set>/<pretraining>/<model>/run_N`, N the next free one.
 
   The same folder in all processes of a run. Runs that start at the same time
   get different ones.
@@ -27,7 +27,8 @@ def choose(config: Any, root: pathlib.Path = ROOT) -> pathlib.Path:
   Raises:
     InputError: it cannot be made.
 
-  Reference: the original's experiments/<model>/<data set>/<pretraining>/run_N.
+  Reference: the original's
+  `experiments/<model>/<data set>/<pretraining>/run_N`.
   """
   if not processes.is_first():
     return pathlib.Path(processes.from_first("workdir", ""))

@@ -13,7 +13,7 @@ from dwd_jax.engrave import verovio_svg, vocabulary
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_parsing
 
-# Classes that no generated page has. None; the README lists them.
+# Classes that no generated page has. None; docs/generated_pages.md says so.
 _NEVER: frozenset[str] = frozenset()
 _SPACE = verovio_svg.UNITS_PER_SPACE
 

@@ -3,7 +3,7 @@
 Two conventions hide behind the same tags. The devkit counts pixels from 1 and
 includes the last one: a box over the first pixel is (1, 1, 1, 1). LabelImg,
 CVAT and most later tools write edges counted from 0: (0, 0, 1, 1). Files whose
-<source><database> names VOC are taken for the former, all others for the
+`<source><database>` names VOC are taken for the former, all others for the
 latter; `Options.voc_pixels` decides for all files.
 """
 
@@ -123,7 +123,7 @@ def _as_listed(
 def read_objects(path: pathlib.Path, voc_pixels: str) -> tuple[Objects, bool]:
   """The objects of an XML file, and whether its pixels count from 1.
 
-  <part>, <truncated>, <filename> and <path> are not used: the image is the one
+  `part`, `truncated`, `filename` and `path` are not used: the image is the one
   with the name of the XML file.
   """
   root = checks.read_xml(path, "annotation")
