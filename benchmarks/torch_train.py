@@ -58,10 +58,8 @@ def host_maps(scene: Scene, batch: Batch) -> dict[str, np.ndarray]:
     )
     classes = maps.classes.reshape(len(boxes), -1)
     budget = min(scene.cfg.losses.class_pixels, classes.shape[1])
-    chosen = jax.vmap(lambda x: losses_lib.select_pixels(x, budget))(
-      classes > 0
-    )
-    return maps, *chosen
+    select = jax.vmap(lambda x: losses_lib.select_pixels(x, budget))
+    return maps, *select(classes > 0)
 
   maps, pixels, valid = jax.device_get(
     jax.jit(render)(batch.boxes_yxyx, batch.labels, batch.box_mask)

@@ -34,14 +34,15 @@ def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
     temporary.unlink(missing_ok=True)
 
 
-def make_dir(path: pathlib.Path) -> None:
+def make_dir(
+  path: pathlib.Path, remedy: str = "choose another workdir or data.data_dir"
+) -> None:
   """Makes a folder; an `InputError` where that is not possible."""
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as e:
     raise InputError(
-      f"{path}: cannot make the folder ({e.strerror}); choose another workdir"
-      " or data.data_dir"
+      f"{path}: cannot make the folder ({e.strerror}); {remedy}"
     ) from None
 
 

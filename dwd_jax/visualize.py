@@ -157,14 +157,17 @@ def save(path: str | os.PathLike, picture: Picture) -> None:
     path: ends in .png, or in .jpg where noise would make that large.
     picture: to write.
   """
+  files.write_atomic(path, encoded(picture, pathlib.Path(path).suffix))
+
+
+def encoded(picture: Picture, suffix: str = ".png") -> bytes:
+  """The bytes of a .png or .jpg file of an RGB picture."""
   pixels = np.ascontiguousarray(picture[..., ::-1])
-  suffix = pathlib.Path(path).suffix
-  jpeg = suffix == ".jpg"
-  options = [cv2.IMWRITE_JPEG_QUALITY, 80] if jpeg else []
+  options = [cv2.IMWRITE_JPEG_QUALITY, 80] if suffix == ".jpg" else []
   ok, data = cv2.imencode(suffix, pixels, options)
   if not ok:
-    raise ValueError(f"{path}: the picture could not be encoded")
-  files.write_atomic(path, data.tobytes())
+    raise ValueError(f"the picture could not be encoded as {suffix}")
+  return data.tobytes()
 
 
 def _canvas(ink, image_hw, min_width_px):

@@ -163,6 +163,12 @@ LAYERS = """
 4.0  dwd_jax.calibration
 4.1  dwd_jax.weights
 4.2  dwd_jax.train.as_weights
+1.0  dwd_jax.detecting
+1.1  dwd_jax.detecting.pdf dwd_jax.detecting.mung_files
+1.2  dwd_jax.detecting.inputs dwd_jax.detecting.detections
+4.2  dwd_jax.detecting.detector
+4.3  dwd_jax.detecting.packaged dwd_jax.detecting.outputs
+4.4  dwd_jax.detecting.api dwd_jax.detecting.run
 4.0  dwd_jax.evaluating dwd_jax.evaluating.progress
 4.0  dwd_jax.evaluating.diagrams dwd_jax.evaluating.files
 4.1  dwd_jax.evaluating.scores
@@ -175,12 +181,12 @@ LAYERS = """
 5.1  dwd_jax.pretraining.tasks
 5.3  dwd_jax.pretraining.start
 
-6.0  dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
+6.0  dwd_jax.detect dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  benchmarks.common benchmarks.staff_space_pages
 6.1  dwd_jax.data.check dwd_jax.data.gallery
 6.1  benchmarks.pretraining benchmarks.survival
 6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
-6.1  benchmarks.train_scene benchmarks.staff_space
+6.1  benchmarks.train_scene benchmarks.staff_space benchmarks.detect
 6.2  benchmarks.degrade benchmarks.ablation
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network

@@ -90,6 +90,10 @@ class Detections:
       scores=self.scores[kept],
     )
 
+  def at_resolution(self, dpi: float) -> "Detections":
+    """The same, of a page of a PDF that was drawn at this resolution."""
+    return dataclasses.replace(self, dpi=dpi)
+
   def symbols(self) -> list[dict[str, Any]]:
     """Plain values: name, score, bbox (x, y, width, height) in pixels."""
     rows = report.coco_results([self._boxes()], {self.page: 1})
@@ -130,7 +134,7 @@ class Detections:
     """
     from dwd_jax.detecting import mung_files  # mung takes a second to import
 
-    nodes = mung_files.nodes(self)
+    nodes = mung_files.nodes(self._boxes(), self.class_names, self.ink)
     if path is not None:
       mung_files.write(pathlib.Path(path), nodes, self.page)
     return nodes
@@ -170,7 +174,7 @@ class Detections:
 
   def _repr_png_(self) -> bytes:
     """The picture, in notebooks."""
-    return visualize.png_bytes(self.plot())
+    return visualize.encoded(self.plot())
 
   def _boxes(self) -> PageBoxes:
     return PageBoxes(

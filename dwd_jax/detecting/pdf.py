@@ -4,7 +4,7 @@ import contextlib
 import math
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pypdfium2
@@ -120,7 +120,8 @@ def _draw(page: pypdfium2.PdfPage, dpi: float, name: str) -> Drawn:
   most = _POINTS * math.sqrt(_MAX_PIXELS / (width * height))
   dpi = min(dpi, most)
   try:
-    bitmap = page.render(scale=dpi / _POINTS, grayscale=True)
+    scale: Any = dpi / _POINTS  # the package's hint says int
+    bitmap = page.render(scale=scale, grayscale=True)
   except (pypdfium2.PdfiumError, ValueError, RuntimeError, MemoryError):
     raise InputError(
       f"{name} cannot be drawn; print the file to a new one"

@@ -16,6 +16,7 @@ def show(
   split: str,
   total: int | None,
   log: Callable[[str], None] | None,
+  doing: str = "evaluate",
 ) -> Iterator[T]:
   """The pages, with a bar on a terminal or lines to `log`.
 
@@ -24,12 +25,13 @@ def show(
     split: its name, for people.
     total: number of pages, if it is known.
     log: takes the lines; None: neither bar nor lines.
+    doing: what is done with them.
   """
   if log is None:
     yield from pages
     return
   if sys.stderr.isatty():
-    yield from tqdm.tqdm(pages, f"evaluate {split}", total, unit="page")
+    yield from tqdm.tqdm(pages, f"{doing} {split}", total, unit="page")
     return
   of_total = "" if total is None else f" of {total}"
   done, last = 0, time.monotonic()
@@ -37,5 +39,5 @@ def show(
     yield page
     if time.monotonic() - last >= _LOG_EVERY_S:
       last = time.monotonic()
-      log(f"evaluate {split}: {done}{of_total} pages")
-  log(f"evaluate {split}: {done} pages done")
+      log(f"{doing} {split}: {done}{of_total} pages")
+  log(f"{doing} {split}: {done} pages done")

@@ -46,7 +46,7 @@ class Normaliser:
     if self.without:
       logging.warning(
         "No staff space could be measured on %d of %d pages (%s%s): they were"
-        " predicted at data.eval_scale",
+        " taken as they are",
         len(self.without),
         self.pages,
         ", ".join(self.without[:3]),

@@ -1,0 +1,159 @@
+"""Finds symbols on pages: python -m dwd_jax.detect INPUT... --out=DIR.
+
+Flags, and the same from Python; the module is itself a function:
+
+```python
+found = dwd_jax.detect("page.png")  # or an array, or a PIL image
+for found in dwd_jax.detect.pages("score.pdf"):
+  print(found)
+```
+
+See `dwd_jax.detecting.api.detect` and `dwd_jax.detecting.api.pages`.
+"""
+
+import argparse
+import pathlib
+import sys
+import types
+from typing import Any, NoReturn
+
+from dwd_jax import files, huge_pages
+from dwd_jax.errors import InputError
+
+_DESCRIPTION = """Find symbols on pages of music.
+
+INPUT is an image (PNG, JPEG, TIFF, BMP), a PDF or a folder of them. DIR gets,
+for each page, NAME.json and NAME-overlay.png, and for all: index.html (open it
+in a browser), predictions.json (COCO), detections.csv and mung/NAME.xml. Start
+the same command again after an interruption, and it goes on. Exit code: 0, 1
+where some pages failed, 2 where nothing could be done."""
+_CACHE = "~/.cache/dwd_jax/compiled"
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m dwd_jax.detect",
+    description=_DESCRIPTION,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add("inputs", nargs="+", metavar="INPUT", help="image, PDF or folder")
+  add("--out", required=True, metavar="DIR", help="folder of the results")
+  add(
+    "--checkpoint",
+    default="",
+    metavar="W",
+    help="workdir of a run, W/checkpoints/STEP, or a file of weights; default:"
+    " the detector of printed music in the package",
+  )
+  add(
+    "--min-score",
+    type=float,
+    help="0..1, what is less likely is left out; default: the best of both"
+    " precision and recall, which the detector brings with it",
+  )
+  add(
+    "--classes",
+    default="",
+    metavar="NAME,...",
+    help="only these; default: all that the detector knows",
+  )
+  add(
+    "--dpi",
+    type=float,
+    default=0.0,
+    help="of PDF pages; default: that at which staves are as large as the"
+    " detector knows them",
+  )
+  add("--batch-size", type=int, default=1, help="pages of a size at a time")
+  add(
+    "--overwrite",
+    action="store_true",
+    help="remove results of other settings from DIR first",
+  )
+  add(
+    "--compilation-cache",
+    default=_CACHE,
+    metavar="DIR",
+    help=f"compiled code for the next start; '' = none; default: {_CACHE}",
+  )
+  return parser
+
+
+def _fail(message: object) -> NoReturn:
+  print(f"dwd_jax: {' '.join(str(message).split())}", file=sys.stderr)
+  sys.exit(2)
+
+
+def _run(flags: argparse.Namespace) -> int:
+  # Imported late: --help and a typing error should not wait for it.
+  from dwd_jax.detecting import run
+
+  if not 0 <= flags.dpi <= 2400:
+    raise InputError(f"--dpi: {flags.dpi:g}; use up to 2400, or 0")
+  if not 1 <= flags.batch_size <= 1024:
+    raise InputError(f"--batch-size: {flags.batch_size}; use 1 to 1024")
+  cache = flags.compilation_cache
+  run.use_compilation_cache(pathlib.Path(cache).expanduser() if cache else None)
+  out = pathlib.Path(flags.out)
+  settings = run.Settings(
+    checkpoint=flags.checkpoint,
+    min_score=flags.min_score,
+    classes=tuple(filter(None, flags.classes.split(","))),
+    dpi=flags.dpi,
+    batch_size=flags.batch_size,
+    overwrite=flags.overwrite,
+  )
+  done = run.run([pathlib.Path(i) for i in flags.inputs], out, settings)
+  for failure in done.failed:
+    print(f"dwd_jax: {' '.join(failure.reason.split())}", file=sys.stderr)
+  if not done.pages:
+    print("dwd_jax: nothing could be detected on", file=sys.stderr)
+    return 2
+  kept = f" ({done.skipped} done before)" if done.skipped else ""
+  failed = f", {len(done.failed)} failed" if done.failed else ""
+  print(
+    f"{done.symbols} symbols on {done.pages} pages{kept}{failed}; look at"
+    f" {out / 'index.html'}"
+  )
+  return 1 if done.failed else 0
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Runs; bad input ends with one line and exit code 2."""
+  flags = _parser().parse_args(argv)
+  try:
+    code = _run(flags)
+  except InputError as e:
+    _fail(e)
+  except OSError as e:
+    if e.errno not in files.UNWRITABLE:
+      raise
+    where = e.filename or flags.out
+    _fail(f"{where}: {e.strerror}; make room, or choose another --out")
+  sys.exit(code)
+
+
+def __getattr__(name: str) -> Any:
+  """`pages`, without its import, which takes seconds, before need."""
+  if name != "pages":
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+  from dwd_jax.detecting import api
+
+  return api.pages
+
+
+class _Callable(types.ModuleType):
+  """`dwd_jax.detect` as a module and as a function."""
+
+  def __call__(self, *args, **kwargs):
+    from dwd_jax.detecting import api
+
+    return api.detect(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+if __name__ == "__main__":
+  huge_pages.restart()
+  main()
