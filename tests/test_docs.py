@@ -24,7 +24,7 @@ PAGES.remove(REPO / "CHANGELOG.md")
 _CODE = ("dwd_jax", "benchmarks", "launch", "configs", "tfds_builders")
 _FOLDERS = "|".join([*_CODE, "docs", "tests"])
 # Named in README, not merged yet; to be emptied when they are.
-_PLANNED = {"dwd_jax.detect", "dwd_jax.export"}
+_PLANNED = {"dwd_jax.export"}
 _PLANNED_FLAGS = {"--min-score", "--classes", "--checkpoint"}
 # Of ruff, pdoc, Beam, SLURM, TensorBoard; and of argparse.
 _FOREIGN_FLAGS = {
