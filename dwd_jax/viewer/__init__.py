@@ -1,0 +1,1 @@
+"""One HTML file to look at pages with boxes in a browser (`write.write`)."""

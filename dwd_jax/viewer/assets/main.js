@@ -1,0 +1,194 @@
+// Starts the viewer, turns pages, and ties the controls to what they do.
+
+const picture = element("picture");
+const pageOfName = new Map(DATA.pages.map((page, i) => [page.name, i]));
+
+/** The page that the address names; 0 where it names none. */
+function pageOfHash() {
+  const match = /^#page=(.*)$/s.exec(location.hash);
+  if (!match) return 0;
+  let name = match[1];
+  try {
+    name = decodeURIComponent(name);
+  } catch {
+    // A stray % that somebody typed: as it is.
+  }
+  if (pageOfName.has(name)) return pageOfName.get(name);
+  announce(`There is no page ${name}`);
+  return 0;
+}
+
+function goToPage(index) {
+  if (index < 0 || index >= DATA.pages.length) return;
+  if (index === state.page) return;
+  location.hash = pageHash(index);
+}
+
+function turnPage(by) {
+  goToPage(state.page + by);
+}
+
+function showPage(index) {
+  if (index === state.page) return;
+  const inList = pageLinks.includes(document.activeElement);
+  pageLinks[state.page]?.removeAttribute("aria-current");
+  const page = DATA.pages[index];
+  state.page = index;
+  state.pinned = state.hovered = -1;
+  current = loadBoxes(index);
+  shown = findShown();
+  paper.style.width = `${current.width}px`;
+  paper.style.height = `${current.height}px`;
+  pictureFailed = false;
+  picture.hidden = false;
+  picture.src = page.image;
+  element("page-name").textContent = page.name;
+  element("page-name").title = page.name;
+  const position = `${number(index + 1)} of ${number(DATA.pages.length)}`;
+  element("page-position").textContent = position;
+  element("previous").disabled = index === 0;
+  element("next").disabled = index === DATA.pages.length - 1;
+  const link = pageLinks[index];
+  link.setAttribute("aria-current", "page");
+  link.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (inList) link.focus({ preventScroll: true });
+  fitPage();
+  applyFilters();
+  announce(`Page ${page.name}, ${position}, ${shown.order.length} boxes shown`);
+}
+
+function viewChanged() {
+  element("zoom").textContent = `${Math.round(100 * view.scale)} %`;
+  requestDraw();
+}
+
+function setMode(mode) {
+  state.mode = HAS_TRUTH ? mode : "class";
+  applyFilters();
+}
+
+function setScore(score) {
+  state.minScore = Math.min(Math.max(Number(score.toFixed(4)), 0), 1);
+  applyFilters();
+}
+
+function hideBoxes(hidden) {
+  state.hidden = hidden;
+  element("hide").setAttribute("aria-pressed", hidden);
+  if (hidden) pin(-1);
+  applyFilters();
+}
+
+function chooseAll() {
+  state.classes.fill(1);
+  applyFilters();
+}
+
+function focusSearch() {
+  document.body.classList.add("panel-open");
+  element("search").focus();
+  element("search").select();
+}
+
+function toggleHelp() {
+  const help = element("help");
+  if (help.open) help.close();
+  else help.showModal();
+}
+
+function downloadCsv() {
+  if (!current) return;
+  const blob = new Blob([shownAsCsv()], { type: "text/csv;charset=utf-8" });
+  const link = make("a", { href: URL.createObjectURL(blob) });
+  const name = DATA.pages[state.page].name.replace(/[^\p{L}\p{N}.-]+/gu, "_");
+  link.download = `${name || "page"}.csv`;
+  link.click();
+  // Revoked at once, the download would not begin in every browser.
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function onClick(id, action) {
+  element(id).addEventListener("click", action);
+}
+
+function listenToControls() {
+  onClick("previous", () => turnPage(-1));
+  onClick("next", () => turnPage(1));
+  onClick("zoom-in", () => zoomTo(view.scale * 1.25));
+  onClick("zoom-out", () => zoomTo(view.scale / 1.25));
+  onClick("fit", fitPage);
+  onClick("actual", () => zoomTo(1));
+  onClick("hide", () => hideBoxes(!state.hidden));
+  onClick("csv", downloadCsv);
+  onClick("open-help", toggleHelp);
+  onClick("close-help", toggleHelp);
+  onClick("all", () => chooseListed(true));
+  onClick("none", () => chooseListed(false));
+  onClick("toggle-panel", () => document.body.classList.toggle("panel-open"));
+  element("search").addEventListener("input", searchClasses);
+  element("score").addEventListener("input", (event) =>
+    setScore(Number(Number(event.target.value).toFixed(2))),
+  );
+  element("score-number").addEventListener("input", (event) => {
+    if (event.target.value !== "") setScore(event.target.valueAsNumber);
+  });
+  for (const input of document.getElementsByName("mode")) {
+    input.addEventListener("change", () => setMode(input.value));
+  }
+}
+
+function listenToStage() {
+  stage.addEventListener("pointerdown", pointerDown);
+  stage.addEventListener("pointermove", pointerMove);
+  stage.addEventListener("pointerup", pointerUp);
+  stage.addEventListener("pointercancel", pointerUp);
+  stage.addEventListener("pointerleave", () => hover(-1));
+  stage.addEventListener("wheel", wheel, { passive: false });
+  stage.addEventListener("dblclick", (event) =>
+    zoomTo(view.scale * 2, ...at(event)),
+  );
+  stage.addEventListener("focus", () => (tabLeaves = false));
+  document.addEventListener("keydown", keyDown);
+  window.addEventListener("hashchange", () => {
+    if (DATA.pages.length) showPage(pageOfHash());
+  });
+  picture.addEventListener("error", () => {
+    pictureFailed = true;
+    picture.hidden = true;
+    updateNotice();
+  });
+}
+
+/** Follows the stage's size; a page that was fitted stays so. */
+function followSize() {
+  new ResizeObserver(([entry]) => {
+    const { width, height } = entry.contentRect;
+    const fitted = current && Math.abs(view.scale / fitScale() - 1) < 1e-3;
+    resizeCanvas(width, height);
+    if (fitted) fitPage();
+    else if (current) keepInside();
+    requestDraw();
+  }).observe(stage);
+  resizeCanvas(stage.clientWidth, stage.clientHeight);
+}
+
+function start() {
+  element("title").textContent = DATA.title;
+  element("modes").hidden = !HAS_TRUTH;
+  element("iou").textContent = String(DATA.minIou);
+  fillPageList();
+  fillClassList();
+  fillLegend();
+  listenToControls();
+  listenToStage();
+  followSize();
+  if (DATA.pages.length) {
+    showPage(pageOfHash());
+  } else {
+    document.body.classList.add("empty");
+    updateNotice();
+  }
+  document.documentElement.dataset.readyMs = performance.now().toFixed(0);
+}
+
+start();
