@@ -12,7 +12,7 @@ WRONG_CLASS_RGB = (230, 159, 0)
 _FIRST_RGB = (0, 114, 178)  # blue
 # Lines are drawn on white paper beside black ink.
 _MIN_CONTRAST = 2.4  # with white, as WCAG defines it
-_MIN_LUMINANCE = 0.035  # 0..1; darker lines would be taken for ink
+_MIN_LUMINANCE = 0.07  # 0..1; darker lines would be taken for ink
 
 # Linear RGB -> linear RGB as people without one kind of cone see it. Machado,
 # Oliveira and Fernandes (2009), table of severity 1.0: protanopia,

@@ -21,7 +21,7 @@ const SUMMARIES = DATA.pages.map((page) => ({
 
 const HAS_TRUTH = DATA.pages.some((page) => page.truth);
 
-/** Which boxes a page has, what they are, and where: found first, then truth. */
+/** The boxes of a page: those found, then the true ones. */
 function loadBoxes(index) {
   const page = DATA.pages[index];
   const { labels, scores, trueLabels } = SUMMARIES[index];

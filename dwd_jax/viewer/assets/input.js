@@ -11,6 +11,7 @@ function pin(i) {
   fillTip();
   requestDraw();
   if (i < 0) return;
+  tabLeaves = false;
   const text = describe(i);
   const parts = [text.name, text.outcome, text.score, text.size];
   announce(parts.filter(Boolean).join(", "));
@@ -177,6 +178,7 @@ function keyDown(event) {
   if (element("help").open && event.key !== "?") return;
   if (event.key === "Tab") {
     if (event.target !== stage || tabLeaves) return;
+    if (event.shiftKey && state.pinned < 0) return;
     if (step(event.shiftKey ? -1 : 1)) event.preventDefault();
     return;
   }

@@ -36,11 +36,12 @@ function showPage(index) {
   state.page = index;
   state.pinned = state.hovered = -1;
   current = loadBoxes(index);
-  shown = findShown();
   paper.style.width = `${current.width}px`;
   paper.style.height = `${current.height}px`;
   pictureFailed = false;
   picture.hidden = false;
+  // Else the old picture stays until the new one is loaded.
+  picture.removeAttribute("src");
   picture.src = page.image;
   element("page-name").textContent = page.name;
   element("page-name").title = page.name;

@@ -129,6 +129,7 @@ function searchClasses() {
 function updateClassList() {
   const { counts } = shown;
   const mode = modeOf();
+  element("class-list").classList.toggle("comparing", mode === "compare");
   for (const { label, row, box, count } of classRows) {
     const found = counts.found[label];
     const truth = counts.truth[label];
