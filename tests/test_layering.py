@@ -173,6 +173,9 @@ LAYERS = """
 4.0  dwd_jax.evaluating.diagrams dwd_jax.evaluating.files
 4.1  dwd_jax.evaluating.scores
 4.2  dwd_jax.evaluate
+4.0  dwd_jax.viewer dwd_jax.viewer.palette dwd_jax.viewer.pictures
+4.0  dwd_jax.viewer.payload
+4.05 dwd_jax.viewer.write
 3.0  dwd_jax.train.run_folders
 5.0  dwd_jax.train.setup dwd_jax.train.shares
 5.1  dwd_jax.train.evaluation
@@ -182,11 +185,13 @@ LAYERS = """
 5.3  dwd_jax.pretraining.start
 
 6.0  dwd_jax.detect dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
+6.0  dwd_jax.viewer.screenshot
 6.0  benchmarks.common benchmarks.staff_space_pages
 6.1  dwd_jax.data.check dwd_jax.data.gallery
 6.1  benchmarks.pretraining benchmarks.survival
 6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
 6.1  benchmarks.train_scene benchmarks.staff_space benchmarks.detect
+6.1  benchmarks.viewer
 6.2  benchmarks.degrade benchmarks.ablation
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
 6.1  benchmarks.predict_scene benchmarks.torch_network

@@ -13,6 +13,9 @@ _FIRST_RGB = (0, 114, 178)  # blue
 # Lines are drawn on white paper beside black ink.
 _MIN_CONTRAST = 2.4  # with white, as WCAG defines it
 _MIN_LUMINANCE = 0.07  # 0..1; darker lines would be taken for ink
+# Distances of normal vision count so much: for those with other visions the
+# colours come 2 % closer to each other, for most people a third farther apart.
+_NORMAL_SHARE = 0.6
 
 # Linear RGB -> linear RGB as people without one kind of cone see it. Machado,
 # Oliveira and Fernandes (2009), table of severity 1.0: protanopia,
@@ -60,8 +63,8 @@ def class_colours(count: int) -> tuple[str, ...]:
   """Colours as "#rrggbb"; colour i is the same whatever `count` is.
 
   Each next colour is the one farthest from those before it, from white and
-  from black, for the worst of four kinds of colour vision. So the first ones
-  differ most.
+  from black, for the worst of four kinds of colour vision (and a bit farther
+  for normal vision). So the first ones differ most.
 
   Args:
     count: number of classes; beyond some hundreds the colours repeat.
@@ -69,14 +72,14 @@ def class_colours(count: int) -> tuple[str, ...]:
   rgb = _candidates()
   seen = _seen(rgb)  # [V, n, 3]
   first = int(np.abs(rgb - _FIRST_RGB).sum(axis=1).argmin())
-  near = _distances(seen, _seen(np.array([[0, 0, 0], [255, 255, 255]])))
-  nearest = near.min(axis=1)
+  ink_and_paper = _seen(np.array([[0, 0, 0], [255, 255, 255]]))
+  nearest = _apart(_gaps(seen, ink_and_paper)).min(axis=1)
   chosen = []
   following = first
   for _ in range(min(count, len(rgb))):
     chosen.append(following)
-    here = _distances(seen, seen[:, following : following + 1])[:, 0]
-    nearest = np.minimum(nearest, here)
+    here = _gaps(seen, seen[:, following : following + 1])
+    nearest = np.minimum(nearest, _apart(here)[:, 0])
     following = int(nearest.argmax())
   colours = ["#{:02x}{:02x}{:02x}".format(*rgb[i]) for i in chosen]
   return tuple(colours[i % len(colours)] for i in range(count))
@@ -85,8 +88,7 @@ def class_colours(count: int) -> tuple[str, ...]:
 def least_distance(colours: tuple[str, ...]) -> float:
   """OKLab distance of the two closest colours, worst kind of vision."""
   rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours])
-  seen = _seen(rgb)
-  distances = _distances(seen, seen)
+  distances = _gaps(_seen(rgb), _seen(rgb)).min(axis=0)
   np.fill_diagonal(distances, np.inf)
   return float(distances.min())
 
@@ -116,8 +118,12 @@ def _seen(rgb: np.ndarray) -> Float[np.ndarray, "V n 3"]:
   return cones @ _TO_LAB.T
 
 
-def _distances(
+def _gaps(
   a: Float[np.ndarray, "V n 3"], b: Float[np.ndarray, "V m 3"]
-) -> Float[np.ndarray, "n m"]:
-  gaps = np.linalg.norm(a[:, :, None] - b[:, None], axis=-1)
-  return gaps.min(axis=0)
+) -> Float[np.ndarray, "V n m"]:
+  return np.linalg.norm(a[:, :, None] - b[:, None], axis=-1)
+
+
+def _apart(gaps: Float[np.ndarray, "V n m"]) -> Float[np.ndarray, "n m"]:
+  """How well two colours can be told apart; the first vision is the normal."""
+  return np.minimum(gaps.min(axis=0), _NORMAL_SHARE * gaps[0])

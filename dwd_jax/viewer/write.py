@@ -79,7 +79,7 @@ def write(
 
   Args:
     path: the index.html to write; the pictures lie relative to its folder.
-    pages: in the order to show; names are unique.
+    pages: in the order to show. A name that occurs again gets a number.
     class_names: C names.
     title: shown above the pages.
     min_score: where the score slider begins, 0..1; all boxes are in the file.
@@ -87,17 +87,14 @@ def write(
 
   Raises:
     InputError: a picture's path is not relative.
-    ValueError: a name occurs twice, a label or a number is out of its range, or
-      `found` has no scores.
+    ValueError: a label or a number is out of its range, or `found` has no
+      scores.
   """
   if not 0 < min_iou <= 1 or not 0 <= min_score <= 1:
     raise ValueError(f"min_iou {min_iou} or min_score {min_score} is not 0..1")
   if len(class_names) > _MAX_CLASSES:
     raise ValueError(f"{len(class_names)} classes, at most {_MAX_CLASSES}")
   path, pages = pathlib.Path(path), list(pages)
-  names = [_text(page.name) for page in pages]
-  if len(set(names)) != len(names):
-    raise ValueError("a name of a page occurs twice")
   embed = _total_bytes(path.parent, pages) < MAX_EMBEDDED_BYTES
   data = {
     "title": _text(title),
@@ -107,7 +104,8 @@ def write(
     "colours": palette.class_colours(len(class_names)),
     "outcomes": _outcome_colours(),
     "pages": [
-      _page(path.parent, page, len(class_names), embed) for page in pages
+      {"name": name, **_page(path.parent, page, len(class_names), embed)}
+      for name, page in zip(_unique_names(pages), pages, strict=True)
     ],
   }
   unread = [page["file"] for page in data["pages"] if not page["thumbnail"]]
@@ -130,6 +128,17 @@ def _text(text: str) -> str:
   return str(text).encode("utf8", "replace").decode()
 
 
+def _unique_names(pages: Sequence[ViewerPage]) -> list[str]:
+  names: dict[str, None] = {}
+  for page in pages:
+    name, number = _text(page.name), 2
+    while name in names:
+      name = f"{_text(page.name)} ({number})"
+      number += 1
+    names[name] = None
+  return list(names)
+
+
 def _outcome_colours() -> dict[str, str]:
   return {
     name: "#{:02x}{:02x}{:02x}".format(*rgb)
@@ -144,7 +153,7 @@ def _outcome_colours() -> dict[str, str]:
 
 
 def _total_bytes(folder: pathlib.Path, pages: Sequence[ViewerPage]) -> int:
-  paths = {_picture_path(folder, page) for page in pages}
+  paths = [_picture_path(folder, page) for page in pages]
   return sum(path.stat().st_size for path in paths if path.is_file())
 
 
@@ -167,7 +176,6 @@ def _page(
   small = pictures.thumbnail(picture.data) if picture.kind else b""
   link = urllib.parse.quote(os.fsencode(page.image))
   result = {
-    "name": _text(page.name),
     "file": _text(page.image),
     # "./" keeps a name with a colon from being taken for a scheme.
     "image": pictures.data_uri(*picture) if embed and small else "./" + link,

@@ -102,7 +102,6 @@ function markedBox() {
 
 function placeTip() {
   const i = markedBox();
-  tip.hidden = i < 0;
   if (i < 0) return;
   const [x, y, width, height] = outline(i);
   const gap = 8;
@@ -117,6 +116,7 @@ function placeTip() {
 
 function fillTip() {
   const i = markedBox();
+  tip.hidden = i < 0;
   if (i < 0) return;
   const text = describe(i);
   tip.querySelector("i").style.background = colourOf(i);
