@@ -9,8 +9,7 @@ from dwd_jax.viewer import write
 from dwd_jax.viewer.write import ViewerPage
 
 
-def python_counts(found, truth, min_score, min_iou):
-  matches = match(truth, at_least(found, min_score), min_iou)
+def python_counts(matches):
   wrong = ~matches.hit & (matches.confused_with >= 0)
   return {
     "hit": int(matches.hit.sum()),
@@ -38,6 +37,7 @@ def random_pages(boxes, picture, seed):
     truth = np.concatenate(
       [top_left, top_left + rng.integers(1, 60, (m, 2))], axis=1
     )
+    truth[: m // 3] = truth[m // 3 : 2 * (m // 3)]  # equal overlaps
     near = np.zeros((n, 4))
     if m:
       moved = rng.integers(-4, 5, (n, 4)) / 2 * (rng.random((n, 1)) < 0.8)
@@ -54,7 +54,10 @@ def random_pages(boxes, picture, seed):
         boxes(np.concatenate([labels[1], truth], axis=1), name=name),
       )
     )
-  return pages
+  # Equal overlaps with a box above that comes later.
+  found = boxes([(0, 10, 10, 30, 30)], [1.0], name="tie")
+  truth = boxes([(0, 12, 10, 32, 30), (0, 8, 10, 28, 30)], name="tie")
+  return [*pages, ViewerPage("tie", picture("tie.jpg"), found, truth)]
 
 
 @pytest.mark.parametrize("min_iou", [0.5, 0.3, 0.85, 1.0])
@@ -70,9 +73,18 @@ def test_counts_are_those_of_python(page_in, tmp_path, boxes, picture, min_iou):
     # 0.7 as float32 is below 0.7: the threshold must be rounded alike.
     for min_score in (0.0, 0.35, 0.7, 0.95, 1.0):
       page.locator("#score-number").fill(str(min_score))
-      expected = python_counts(viewed.found, viewed.truth, min_score, min_iou)
-      assert shown_counts(page) == expected, (i, min_score)
-      seen.append(list(expected.values()))
+      found = at_least(viewed.found, min_score)
+      matches = match(viewed.truth, found, min_iou)
+      counts = python_counts(matches)
+      assert shown_counts(page) == counts, (i, min_score)
+      seen.append(list(counts.values()))
+      # Not by chance: the same boxes, in the order of the scores.
+      confused, taken = page.evaluate(
+        "[[...shown.matches.confusedWith], [...shown.matches.found]]"
+      )
+      order = np.argsort(-found.scores, kind="stable")
+      assert confused == matches.confused_with[order].tolist()
+      assert taken == matches.found.astype(int).tolist()
   # The comparison is worth something: every outcome occurs.
   assert np.sum(seen, axis=0).min() > 0
 
