@@ -57,16 +57,23 @@ function keepInside() {
 function bringIntoView(i) {
   const [top, left, bottom, right] = current.boxes.subarray(4 * i, 4 * i + 4);
   const size = Math.max(bottom - top, right - left, 1);
-  const wanted = Math.min(24 / size, 4);
+  const wanted = Math.min(20 / size, 2.5);
   if (view.scale < wanted) {
     zoomTo(wanted, ...toStage((left + right) / 2, (top + bottom) / 2));
   }
   const [x0, y0] = toStage(left, top);
   const [x1, y1] = toStage(right, bottom);
-  panBy(
-    shiftInto(x0, x1, stageSize.width),
-    shiftInto(y0, y1, stageSize.height),
-  );
+  view.x += shiftInto(x0, x1, stageSize.width);
+  view.y += shiftInto(y0, y1, stageSize.height);
+  view.x = filling(view.x, view.scale * current.width, stageSize.width);
+  view.y = filling(view.y, view.scale * current.height, stageSize.height);
+  panBy(0, 0);
+}
+
+/** Where a page that is larger than the stage leaves none of it empty. */
+function filling(at, size, stage) {
+  if (size < stage) return at;
+  return Math.min(Math.max(at, stage - size - MARGIN_PX), MARGIN_PX);
 }
 
 function shiftInto(low, high, stage) {
