@@ -220,7 +220,7 @@ let pictureFailed = false;
 function updateNotice() {
   const lines = [];
   if (!DATA.pages.length) {
-    lines.push("There are no pages: nothing was found, or nothing was given.");
+    lines.push("There are no pages to show.");
   } else {
     const { file } = DATA.pages[state.page];
     if (pictureFailed) {
