@@ -26,6 +26,17 @@ _INTRO = """# The packaged detector: printed music
 `python -m benchmarks.model_card`; the files it was made from are in
 [benchmarks/results/](../../benchmarks/results/).
 """
+_REPRODUCE = """## Make it again
+
+```
+python -m dwd_jax.main --config=configs/detector.py --workdir=runs/detector
+python -m dwd_jax.export --checkpoint=runs/detector --format=safetensors \\
+  --out=dwd_jax/pretrained/printed.safetensors
+```
+
+On one machine with the same versions, equal bits; elsewhere, equal up to what
+float32 sums in another order change over thousands of steps.
+"""
 _LIMITS = """## Limits
 
 - Trained on generated pages only, engraved by verovio in four fonts (Leipzig,
@@ -63,7 +74,7 @@ def card(
   parts = [
     _INTRO,
     _facts(trained, config, hardware, train_s),
-    _reproduce(config),
+    _REPRODUCE,
     _scores(results),
     _LIMITS.format(space=trained.staff_space_px),
     _per_class(results),
@@ -105,21 +116,6 @@ def _facts(
   return f"| what | value |\n| --- | --- |\n{rows}\n"
 
 
-def _reproduce(config: dict[str, Any]) -> str:
-  del config
-  return """## Make it again
-
-```
-python -m dwd_jax.main --config=configs/detector.py --workdir=runs/detector
-python -m dwd_jax.export --checkpoint=runs/detector --format=safetensors \\
-  --out=dwd_jax/pretrained/printed.safetensors
-```
-
-On one machine with the same versions, equal bits; elsewhere, equal up to what
-float32 sums in another order change over thousands of steps.
-"""
-
-
 def _number(value: float | None) -> str:
   return "-" if value is None else f"{value:.3f}"
 
@@ -158,11 +154,9 @@ def _per_class(results: dict[str, dict[str, Any]]) -> str:
   for class_name in first:
     cells = []
     for name in names:
-      found = results[name]["per_class"].get(class_name)
-      seen = found is not None and found["num_objects"]
-      cells.append(
-        f"{_number(found['AP_50'])} ({found['num_objects']})" if seen else ""
-      )
+      found = results[name]["per_class"].get(class_name, {"num_objects": 0})
+      count = found["num_objects"]
+      cells.append(f"{_number(found['AP_50'])} ({count})" if count else "")
     lines.append(f"| {class_name} | " + " | ".join(cells) + " |")
   return "\n".join(lines) + "\n"
 

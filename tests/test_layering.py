@@ -191,6 +191,7 @@ LAYERS = """
 6.1  benchmarks.pretraining benchmarks.survival
 6.1  benchmarks.data benchmarks.closure benchmarks.tiles benchmarks.device
 6.1  benchmarks.train_scene benchmarks.staff_space benchmarks.detect
+6.1  benchmarks.model_card
 6.1  benchmarks.viewer
 6.2  benchmarks.degrade benchmarks.ablation
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
