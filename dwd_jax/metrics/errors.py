@@ -15,6 +15,7 @@ Detection Errors (ECCV 2020), section 2.3. Differs from it where a class has
 nothing but missed boxes: once they are gone its AP is taken for 1.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -115,8 +116,6 @@ def _ap(outcomes: Outcomes, labels, right, keep, objects):
   return np.array(
     [
       average_precision(scores[rows], right[rows], int(objects[c]))
-      for c, rows in enumerate(
-        order[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)
-      )
+      for c, rows in enumerate(order[a:b] for a, b in itertools.pairwise(edges))
     ]
   )

@@ -80,7 +80,8 @@ def coco_truth(
   """COCO annotations: file names by image id, categories, true boxes.
 
   Image ids count the pages from 1 in the order given; category ids are class
-  ids + 1 (in COCO files 0 is not used).
+  ids + 1 (in COCO files 0 is not used). Boxes keep all their digits, here and
+  in the results: whoever measures the files gets the evaluation's numbers.
   """
   annotations = []
   for image_id, page in enumerate(truth, start=1):
@@ -123,7 +124,7 @@ def coco_results(
     rows = _rows(image_ids[page.filename], page)
     for row, score in zip(rows, scores.tolist(), strict=True):
       if math.isfinite(score) and all(map(math.isfinite, row["bbox"])):
-        results.append(row | {"score": round(score, 8)})
+        results.append(row | {"score": score})
   return results
 
 
@@ -135,7 +136,7 @@ def _rows(image_id: int, page: PageBoxes) -> list[dict[str, Any]]:
     {
       "image_id": image_id,
       "category_id": label + 1,
-      "bbox": [round(v, 2) for v in box],
+      "bbox": box,
     }
     for label, box in zip(
       page.labels.tolist(), boxes_xywh.tolist(), strict=True
