@@ -218,8 +218,8 @@ class Predicted(NamedTuple):
     shown: the first pages, with their energy levels.
     overflowing_pages: names of pages with more objects than slots.
     seconds_per_page: mean time, see the text of the module.
-    staff_spaces: of each page, px; within the 8 % by which `pages.normalise`
-      lets pages differ, NaN where it is off.
+    staff_spaces: of each page, px, as `pages.normalise` has measured it; NaN
+      where it is off, or has found no staves.
   """
 
   truth: list[PageBoxes]
@@ -248,7 +248,6 @@ def predict_all(
   """
   truth, detections, overflowing, shown = [], [], [], []
   seconds, last, staff_spaces = [], [], []
-  staff_space = cfg.staff_space_px if cfg.normalise != "off" else 0.0
   with_truth, of_images = itertools.tee(pages)
   predictions = predict_pages(
     predict_fn, (page.image for page in of_images), cfg, overlays
@@ -256,7 +255,7 @@ def predict_all(
   for page, prediction in zip(with_truth, predictions, strict=True):
     last = [page.image]
     seconds.append(prediction.seconds)
-    staff_spaces.append(staff_space / prediction.scale or math.nan)
+    staff_spaces.append(prediction.staff_space_px or math.nan)
     truth.append(page.truth)
     detections.append(finite(prediction.detections))
     if prediction.overflow:

@@ -115,7 +115,11 @@ def reliability_bins(
 
   def bins(judged: reliability.Judged) -> dict[str, Any]:
     found = reliability.reliability(judged.scores, judged.correct)
-    return {key: _list(value) for key, value in found._asdict().items()}
+    return {
+      "count": found.count.tolist(),
+      "mean_score": _list(found.mean_score),
+      "precision": _list(found.precision),
+    }
 
   return {"raw": bins(raw), "final": None if final is None else bins(final)}
 

@@ -75,7 +75,7 @@ def _matrix(cells, rows, chosen, names) -> str:
   body = []
   for true in chosen:
     row = [cells.get((true, found), 0) for found in chosen]
-    missed, whole = cells.get((true, None), 0), objects[true]
+    missed, whole = cells.get((true, None), 0), objects.get(true, 0)
     other = whole - sum(row) - missed
     body.append(
       [

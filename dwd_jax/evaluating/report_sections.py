@@ -51,7 +51,7 @@ def classes(data: dict[str, Any], metrics: dict[str, Any]) -> str:
 
 
 def curves(data: dict[str, Any], metrics: dict[str, Any]) -> str:
-  """Precision over recall: all, the most frequent, the worst."""
+  """Precision over recall of some classes, and mAP over IoU."""
   point, parts = data["point"], []
   for sort, title in (
     ("all", "All classes together"),
@@ -77,6 +77,14 @@ def curves(data: dict[str, Any], metrics: dict[str, Any]) -> str:
     parts.append(
       f'<figure><h3>{title}</h3>{chart}<ul class="key">{key}</ul></figure>'
     )
+  by_iou = metrics["AP_by_iou"]
+  line = charts.Line("mAP", [float(iou) for iou in by_iou], [*by_iou.values()])
+  chart = charts.lines("mAP by IoU", [line], "IoU", "mAP", first=1)
+  parts.append(
+    f"<figure><h3>How exact the boxes are</h3>{chart}"
+    '<ul class="key"><li class="c1"><i></i>mAP, by the IoU that a right'
+    " detection needs</li></ul></figure>"
+  )
   return (
     "<p>Precision and recall at IoU 0.5. The ring is the threshold"
     f" {number(point['threshold'])}. The worst classes are chosen among those"

@@ -93,7 +93,7 @@ class _Bins(msgspec.Struct):
   precision: list[float | None]
 
 
-class _Reliability(msgspec.Struct, omit_defaults=True):
+class _Reliability(msgspec.Struct):
   raw: _Bins | None = None
   final: _Bins | None = None
 
@@ -151,7 +151,8 @@ def read(out_dir: pathlib.Path, name: str) -> Saved:
   if path.exists():  # there is none of an older version
     report = _decode(path, _Report)
     least, count = report.saved.min_score, report.saved.num_detections
-    reliability = msgspec.to_builtins(report.reliability)
+    if report.reliability.raw is not None:
+      reliability = msgspec.to_builtins(report.reliability)
     known = {page.name: page.staff_space_px for page in report.pages}
     spaces = [known.get(page.filename) or math.nan for page in pages]
   if count != len(results) or metrics.num_pages != len(pages):
