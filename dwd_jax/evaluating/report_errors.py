@@ -160,7 +160,7 @@ def _errors_by_class(found: Sequence[dict[str, Any]]):
       row["name"],
       share(row["AP_50"]),
       *(count(row["counts"][k]) for k in _KINDS),
-      *(tables.gain(row["AP_50_gained"][k], 0.5) for k in _KINDS),
+      *(tables.gain(row["AP_50_gained"][k], 0.5, 3) for k in _KINDS),
     ]
     for row in order
   ]

@@ -59,12 +59,12 @@ def share(
   )
 
 
-def gain(value: float | None, most: float) -> Cell:
-  """A difference of AP; `most` gets the full heat. Nothing for nothing."""
-  if value is None or abs(value) < 5e-5:
+def gain(value: float | None, most: float, digits: int = 4) -> Cell:
+  """A difference of AP; `most` gets the full heat. A dot for 0, rounded."""
+  if value is None or abs(value) < 0.5 * 10**-digits:
     return Cell("·", 0.0)
   heat = min(max(value, 0.0) / most, 1.0) if most > 0 else 0.0
-  return Cell(f"{value:+.4f}", value, heat, bad=True)
+  return Cell(f"{value:+.{digits}f}", value, heat, bad=True)
 
 
 def table(
