@@ -30,7 +30,8 @@ class Cell(NamedTuple):
 
 def text(value: object) -> str:
   """Escapes a text, for content and for attributes in double quotes."""
-  return html.escape(str(value))
+  # Names of files that are no Unicode hold halves of surrogate pairs.
+  return html.escape(str(value).encode("utf8", "replace").decode())
 
 
 def number(value: float | None) -> str:

@@ -175,6 +175,14 @@ def test_nothing_comes_from_outside_and_names_stay_text(tmp_path):
   assert "default-src 'none'" in text
 
 
+def test_names_that_are_no_unicode_are_shown_and_linked(tmp_path):
+  known = eval_helpers.pages(names=["a\udcff.png", "b.png", "c.png", "d.png"])
+  eval_helpers.evaluate(tmp_path, known)
+  page = Page((tmp_path / "val" / "report.html").read_text())
+  assert "a?.png" in {row[0] for row in page.rows}
+  assert "index.html#page=a%3F.png" in page.links
+
+
 def test_the_worst_pages_lead_into_the_viewer(folder, tmp_path):
   _, report = _summary_and_report(folder)
   page = Page((folder / "val" / "report.html").read_text())
