@@ -71,7 +71,7 @@ def write(
   truth, detections = judged.truth, judged.detections
   image_ids = {page.filename: i for i, page in enumerate(truth, start=1)}
   found = json.dumps(
-    report.coco_results(detections, image_ids), allow_nan=False
+    report.coco_results(detections, image_ids, exact=True), allow_nan=False
   )
   true = json.dumps(
     report.coco_truth(truth, judged.class_names), allow_nan=False
