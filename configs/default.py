@@ -214,6 +214,10 @@ def _eval() -> ml_collections.ConfigDict:
   c.checkpoint = "last"  # last, best (of those evaluated while training)
   c.min_score = 0.05  # detections below do not count
   c.overlays = 4  # pages drawn; 0 = none
+  c.viewer_pages = 50  # first pages in the viewer; -1 = all, 0 = no viewer
+  # With --mode=eval: measure what W/eval has of the last evaluation, by another
+  # protocol or min_score, without the network.
+  c.from_saved = False
   # Other data sets to judge the run on, besides its own; a config file may give
   # more: c.eval.on = (default.other_set(builder=...), ...).
   c.on = tuple(other_set() for _ in range(3))

@@ -142,6 +142,11 @@ def _check_values(config: Any) -> None:
         f"config: {path} is {config[section][key]!r}; use one of {choices}"
       )
   _check_train(config.train)
+  if config.eval.viewer_pages < -1:
+    raise InputError(
+      f"config: eval.viewer_pages is {config.eval.viewer_pages}; use a number"
+      " of pages, -1 for all, 0 for none"
+    )
   if not 1 <= config.losses.class_pixels <= losses.MAX_CLASS_PIXELS:
     raise InputError(
       f"config: losses.class_pixels is {config.losses.class_pixels}; use 1 to"

@@ -11,6 +11,10 @@
   <split>/NAME-overlay.png, NAME-energy.png  the first pages, drawn; overlays
                           show the detections from the default threshold on
   <split>/reliability.png what scores are worth, raw and calibrated
+  <split>/report.html     the report, for people; see docs/report.md
+  <split>/report.json     all its numbers, see `evaluating.report_data`
+  <split>/index.html      the first pages with truth and detections, to look
+                          at; their pictures are <split>/pages/NAME.jpg
   res-0.5.txt ... and predictions.json       copies, of the split that was
                           evaluated last
 ```
@@ -41,7 +45,8 @@ the host (scaling, transfer, network, decode), without reading the page, the
 metrics, the pictures, and without compilation: the first pages of each padded
 size are not counted. If no page is left, the last one runs once more.
 
-Protocols: see `metrics.protocols`.
+Protocols: see `metrics.protocols`. `reevaluate` measures what was saved by
+another one.
 """
 
 import itertools
@@ -56,8 +61,10 @@ import numpy as np
 from dwd_jax.calibration import Calibration
 from dwd_jax.data.eval_pages import EvalPage
 from dwd_jax.errors import InputError
-from dwd_jax.evaluating import files, progress
+from dwd_jax.evaluating import files, page_pictures, progress
 from dwd_jax.evaluating import scores as scores_lib
+from dwd_jax.evaluating import summary as summary_lib
+from dwd_jax.evaluating.report_data import Judged
 from dwd_jax.metrics import report
 from dwd_jax.metrics.pages import at_least, finite
 from dwd_jax.metrics.protocols import PROTOCOLS, Protocol, measure
@@ -70,33 +77,8 @@ from dwd_jax.transfer import OtherSet
 MakeCalibration: TypeAlias = Callable[
   [Sequence[PageBoxes], Sequence[PageBoxes]], Calibration
 ]
-MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
-SUMMARY_KEYS = (
-  "dataset",
-  "split",
-  "num_pages",
-  "num_objects",
-  "num_detections",
-  "protocol",
-  "mAP",
-  "mAP_50",
-  "AP_by_iou",
-  "per_class",
-  "seconds_per_page",
-  "checkpoint_step",
-  "AP_50_weighted",
-  "mAP_50_min10",
-  "min_objects",
-  "min_score",
-  "overflowing_pages",
-  "calibrated",
-  "ece_raw",
-  "ece",
-  "threshold",
-  "precision",
-  "recall",
-  "f1",
-)
+MIN_OBJECTS = summary_lib.MIN_OBJECTS
+SUMMARY_KEYS = summary_lib.KEYS
 
 
 class EvalResult(NamedTuple):
@@ -126,6 +108,7 @@ def evaluate(
   checkpoint_step: int = 0,
   min_score: float = 0.05,
   overlays: int = 4,
+  viewer_pages: int = 0,
   num_pages: int | None = None,
   log: Callable[[str], None] | None = print,
   other: OtherSet | None = None,
@@ -147,6 +130,7 @@ def evaluate(
     checkpoint_step: training step of the variables, for the summary.
     min_score: detections below this score do not count, 0..1.
     overlays: pages to draw.
+    viewer_pages: so many of the first pages are in the viewer; -1 = all.
     num_pages: how many pages there are, for the progress only.
     log: takes lines of progress when stderr is no terminal (there it is a
       bar); None: neither.
@@ -168,38 +152,61 @@ def evaluate(
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
   shown = progress.show(pages, name, num_pages, log)
-  predicted = collect(predict_all(predict_fn, shown, cfg, overlays))
+  pictured = page_pictures.Pictures(out_dir / name, viewer_pages)
+  predicted = collect(predict_all(predict_fn, shown, cfg, overlays, pictured))
   truth = predicted.truth
   if callable(calibration):
     calibration = calibration(truth, predicted.detections)
   relabel = other.relabel if other else lambda page: page
   scores = scores_lib.judge(truth, predicted.detections, relabel, calibration)
-  of_run = [at_least(page, min_score) for page in scores.detections]
-  detections = [relabel(page) for page in of_run]
-  table = measure(truth, detections, len(class_names), protocol, dataset)
-  metrics = _summary(
+  facts = {
+    "dataset": dataset,
+    "split": split,
+    "protocol": protocol,
+    "checkpoint_step": int(checkpoint_step),
+    "min_score": float(min_score),
+  }
+  judged = _measure(name, predicted, scores, class_names, facts, other)
+  pictures = {"reliability": scores.diagram(f"{dataset}, {split}")}
+  pictures |= files.draw(
+    *(truth, judged.detections, predicted.shown, class_names),
+    max(min_score, scores.threshold or 0.0),
+  )
+  files.write(out_dir, judged, pictures, viewer_pages)
+  return EvalResult(judged.metrics, pictures, calibration)
+
+
+def _measure(
+  name: str,
+  predicted: "Predicted",
+  scores: scores_lib.Scores,
+  class_names: Sequence[str],
+  facts: dict[str, Any],
+  other: OtherSet | None,
+) -> Judged:
+  """Everything that the files say; `facts` are fields of the summary."""
+  least, truth = facts["min_score"], predicted.truth
+  of_run = [at_least(page, least) for page in scores.detections]
+  detections = [other.relabel(p) for p in of_run] if other else of_run
+  table = measure(
+    truth, detections, len(class_names), facts["protocol"], facts["dataset"]
+  )
+  metrics = summary_lib.make(
     report.averages(table, class_names, MIN_OBJECTS) | scores.facts(),
-    dataset=dataset,
-    split=split,
+    **facts,
     num_pages=len(truth),
     num_objects=int(table.num_objects.sum()),
     num_detections=sum(len(p.labels) for p in detections),
-    protocol=protocol,
     seconds_per_page=report.or_null(predicted.seconds_per_page),
-    checkpoint_step=int(checkpoint_step),
-    min_score=float(min_score),
     overflowing_pages=predicted.overflowing_pages,
   )
   metrics |= other.facts(of_run) if other else {}
-  pictures = {"reliability": scores.diagram(f"{dataset}, {split}")}
-  pictures |= files.draw(
-    *(truth, detections, predicted.shown, class_names),
-    max(min_score, scores.threshold or 0.0),
+  return Judged(
+    *(name, metrics, table, truth, detections, class_names),
+    staff_spaces=predicted.staff_spaces,
+    reliability=scores.bins(),
+    saved={"min_score": least, "num_detections": metrics["num_detections"]},
   )
-  files.write(
-    *(out_dir, name, metrics, table, truth, detections, class_names, pictures)
-  )
-  return EvalResult(metrics, pictures, calibration)
 
 
 class Predicted(NamedTuple):
@@ -211,6 +218,8 @@ class Predicted(NamedTuple):
     shown: the first pages, with their energy levels.
     overflowing_pages: names of pages with more objects than slots.
     seconds_per_page: mean time, see the text of the module.
+    staff_spaces: of each page, px, as `pages.normalise` has measured it; NaN
+      where it is off, or has found no staves.
   """
 
   truth: list[PageBoxes]
@@ -218,6 +227,7 @@ class Predicted(NamedTuple):
   shown: list[PagePrediction]
   overflowing_pages: list[str]
   seconds_per_page: float
+  staff_spaces: list[float]
 
 
 def predict_all(
@@ -225,6 +235,7 @@ def predict_all(
   pages: Iterable[EvalPage],
   cfg: PredictConfig = DEFAULT,
   overlays: int = 0,
+  each: Callable[[EvalPage], None] | None = None,
 ) -> Predicted:
   """Predicts the pages of a split.
 
@@ -233,9 +244,10 @@ def predict_all(
     pages: the split's pages.
     cfg: how pages go through the network.
     overlays: of so many pages the energy levels are kept, to be drawn.
+    each: is given every page, once it is predicted; no page is kept.
   """
   truth, detections, overflowing, shown = [], [], [], []
-  seconds, last = [], []
+  seconds, last, staff_spaces = [], [], []
   with_truth, of_images = itertools.tee(pages)
   predictions = predict_pages(
     predict_fn, (page.image for page in of_images), cfg, overlays
@@ -243,18 +255,22 @@ def predict_all(
   for page, prediction in zip(with_truth, predictions, strict=True):
     last = [page.image]
     seconds.append(prediction.seconds)
+    staff_spaces.append(prediction.staff_space_px or math.nan)
     truth.append(page.truth)
     detections.append(finite(prediction.detections))
     if prediction.overflow:
       overflowing.append(page.truth.filename)
     if len(truth) <= overlays:
       shown.append(prediction)
+    if each is not None:
+      each(page)
   return Predicted(
     truth,
     detections,
     shown,
     overflowing,
     _mean_seconds(seconds, lambda: list(predict_pages(predict_fn, last, cfg))),
+    staff_spaces,
   )
 
 
@@ -269,11 +285,3 @@ def _mean_seconds(seconds: list[float], again: Callable[[], object]) -> float:
     again()
     compiled = [time.perf_counter() - start]
   return float(np.mean(compiled)) if compiled else math.nan
-
-
-def _summary(averages: dict[str, Any], **facts: Any) -> dict[str, Any]:
-  """The content of `<split>.json`, in the order of the contract."""
-  values = averages | facts
-  values[f"mAP_50_min{MIN_OBJECTS}"] = values.pop("mAP_50_min")
-  values["min_objects"] = MIN_OBJECTS
-  return {key: values[key] for key in SUMMARY_KEYS}

@@ -119,9 +119,21 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
   from dwd_jax import transfer
   from dwd_jax.pretraining import start
-  from dwd_jax.train import calibrating, detection, evaluation, loop, setup
+  from dwd_jax.train import (
+    calibrating,
+    detection,
+    evaluation,
+    loop,
+    reevaluation,
+    setup,
+  )
   from dwd_jax.train.logs import Logs
 
+  if _CONFIG.value.get("eval", {}).get("from_saved"):
+    if mode != "eval":
+      raise InputError("config: eval.from_saved is for --mode=eval only")
+    reevaluation.reevaluate_all(_CONFIG.value, workdir)
+    return
   run = setup.setup(_CONFIG.value, workdir)
   others = ()
   if mode != "train" or run.config.eval.on_during_training:

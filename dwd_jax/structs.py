@@ -44,11 +44,14 @@ class PageImage:
     filename: name of the image file; named in warnings and errors.
     ink: ink in 0..255 (0 = paper, 255 = ink).
     scale: pixels of the network's image per pixel of `ink`.
+    staff_space_px: distance of its staff lines, px of `ink`; None where nobody
+      has measured it, or found no staves.
   """
 
   filename: str
   ink: UInt8[np.ndarray, "H W"]
   scale: float
+  staff_space_px: float | None = None
 
 
 class Batch(flax.struct.PyTreeNode):

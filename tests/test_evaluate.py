@@ -154,7 +154,8 @@ def test_summary_keeps_the_contract(tmp_path):
 
 
 def test_files_lie_beside_the_summary_and_in_the_split(tmp_path):
-  run(tmp_path, [(p, perfect(p)) for p in two_pages()], overlays=1)
+  answers = [(p, perfect(p)) for p in two_pages()]
+  run(tmp_path, answers, overlays=1, viewer_pages=1)
   lists = {f"res-{i / 100:g}.txt" for i in range(50, 100, 5)}
   assert {p.name for p in tmp_path.iterdir()} == (
     lists | {"val.json", "predictions.json", "val"}
@@ -165,7 +166,12 @@ def test_files_lie_beside_the_summary_and_in_the_split(tmp_path):
     "a-overlay.png",
     "a-energy.png",
     "reliability.png",
+    "report.html",
+    "report.json",
+    "index.html",
+    "pages",
   }
+  assert [p.name for p in (tmp_path / "val/pages").iterdir()] == ["a.jpg"]
   assert "Mean AP = 1.0000" in (tmp_path / "res-0.5.txt").read_text()
 
 

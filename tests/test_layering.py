@@ -145,8 +145,10 @@ LAYERS = """
 
 1.0  dwd_jax.metrics.pages dwd_jax.metrics.matching
 1.1  dwd_jax.metrics.coco dwd_jax.metrics.voc dwd_jax.metrics.report
-1.1  dwd_jax.metrics.reliability
-1.2  dwd_jax.metrics.score_map
+1.1  dwd_jax.metrics.reliability dwd_jax.metrics.outcomes
+1.0  dwd_jax.metrics.precision_recall
+1.2  dwd_jax.metrics.score_map dwd_jax.metrics.errors dwd_jax.metrics.confusion
+1.2  dwd_jax.metrics.sizes dwd_jax.metrics.by_page
 2.0  dwd_jax.metrics.protocols
 
 3.0  dwd_jax.train.curves
@@ -170,16 +172,22 @@ LAYERS = """
 4.3  dwd_jax.detecting.packaged dwd_jax.detecting.outputs
 4.4  dwd_jax.detecting.api dwd_jax.detecting.run
 4.0  dwd_jax.evaluating dwd_jax.evaluating.progress
-4.0  dwd_jax.evaluating.diagrams dwd_jax.evaluating.files
-4.1  dwd_jax.evaluating.scores
-4.2  dwd_jax.evaluate
+4.0  dwd_jax.evaluating.diagrams dwd_jax.evaluating.summary
+4.0  dwd_jax.evaluating.charts dwd_jax.evaluating.tables
 4.0  dwd_jax.viewer dwd_jax.viewer.palette dwd_jax.viewer.pictures
 4.0  dwd_jax.viewer.payload
 4.05 dwd_jax.viewer.write
+4.1  dwd_jax.evaluating.report_data dwd_jax.evaluating.page_pictures
+4.1  dwd_jax.evaluating.report_sections dwd_jax.evaluating.report_errors
+4.12 dwd_jax.evaluating.scores dwd_jax.evaluating.report_page
+4.13 dwd_jax.evaluating.files
+4.14 dwd_jax.evaluating.saved
+4.2  dwd_jax.evaluate dwd_jax.reevaluate
 3.0  dwd_jax.train.run_folders
 5.0  dwd_jax.train.setup dwd_jax.train.shares
 5.1  dwd_jax.train.evaluation
 5.2  dwd_jax.train.calibrating dwd_jax.train.detection
+5.2  dwd_jax.train.reevaluation
 5.2  dwd_jax.train.loop
 5.1  dwd_jax.pretraining.tasks
 5.3  dwd_jax.pretraining.start

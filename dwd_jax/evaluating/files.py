@@ -1,18 +1,24 @@
-"""The files of an evaluation: lists, COCO files, pictures, the summary."""
+"""The files of an evaluation: lists, COCO files, pictures, report, summary."""
 
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from dwd_jax import files, visualize
+from dwd_jax.evaluating import page_pictures, report_data, report_page
+from dwd_jax.evaluating.report_data import Judged
 from dwd_jax.metrics import report
-from dwd_jax.metrics.pages import APTable
 from dwd_jax.pages.assemble import PagePrediction
 from dwd_jax.structs import PageBoxes
+from dwd_jax.viewer import write as viewer
 from dwd_jax.visualize import Picture
+
+PREDICTIONS = "predictions.json"
+TRUTH = "truth.json"
+REPORT = "report.json"
+VIEWER = "index.html"
 
 
 def draw(
@@ -47,41 +53,85 @@ def draw(
 
 def write(
   out_dir: pathlib.Path,
-  name: str,
-  metrics: dict[str, Any],
-  table: APTable,
-  truth: Sequence[PageBoxes],
-  detections: Sequence[PageBoxes],
-  class_names: Sequence[str],
+  judged: Judged,
   pictures: dict[str, np.ndarray],
+  viewer_pages: int,
 ) -> None:
   """Writes everything; the summary last, when all the others are there.
 
   Args:
     out_dir: WORKDIR/eval.
-    name: of the split's files.
-    metrics: the summary.
-    table: APs of C classes.
-    truth: of the pages.
-    detections: of the same pages, with scores.
-    class_names: C names.
+    judged: the split, measured.
     pictures: by name.
+    viewer_pages: so many of the first pages are in the viewer; -1 = all.
   """
+  folder = out_dir / judged.name
   for picture_name, picture in pictures.items():
-    visualize.save(out_dir / name / f"{picture_name}.png", picture)
+    visualize.save(folder / f"{picture_name}.png", picture)
+  truth, detections = judged.truth, judged.detections
   image_ids = {page.filename: i for i, page in enumerate(truth, start=1)}
-  texts = report.ap_lists(table, class_names)
-  texts["predictions.json"] = json.dumps(
-    report.coco_results(detections, image_ids), allow_nan=False
+  found = json.dumps(
+    report.coco_results(detections, image_ids, exact=True), allow_nan=False
   )
-  for file, text in texts.items():
-    files.write_atomic(out_dir / name / file, text)
+  true = json.dumps(
+    report.coco_truth(truth, judged.class_names), allow_nan=False
+  )
+  files.write_atomic(folder / PREDICTIONS, found)
+  files.write_atomic(folder / TRUTH, true)
+  write_scores(out_dir, judged, viewer_pages)
+
+
+def write_scores(
+  out_dir: pathlib.Path, judged: Judged, viewer_pages: int
+) -> None:
+  """Writes what depends on protocol and least score; the summary last.
+
+  Args:
+    out_dir: WORKDIR/eval.
+    judged: the split, measured; predictions.json is there.
+    viewer_pages: see `write`. Only pages with a picture are in the viewer.
+  """
+  folder = out_dir / judged.name
+  found = (folder / PREDICTIONS).read_bytes()
+  files.write_atomic(out_dir / PREDICTIONS, found)
+  for file, text in report.ap_lists(judged.table, judged.class_names).items():
+    files.write_atomic(folder / file, text)
     files.write_atomic(out_dir / file, text)
+  content = report_data.content(judged)
   files.write_atomic(
-    out_dir / name / "truth.json",
-    json.dumps(report.coco_truth(truth, class_names), allow_nan=False),
+    folder / REPORT, json.dumps(content, allow_nan=False) + "\n"
   )
+  shown = _write_viewer(folder, judged, viewer_pages)
+  page = report_page.render(judged.metrics, content, judged.class_names, shown)
+  files.write_atomic(folder / "report.html", page)
   files.write_atomic(
-    out_dir / f"{name}.json",
-    json.dumps(metrics, indent=2, allow_nan=False) + "\n",
+    out_dir / f"{judged.name}.json",
+    json.dumps(judged.metrics, indent=2, allow_nan=False) + "\n",
   )
+
+
+def _write_viewer(
+  folder: pathlib.Path, judged: Judged, viewer_pages: int
+) -> set[str]:
+  """Writes index.html; the names of the pages in it."""
+  if not viewer_pages:
+    (folder / VIEWER).unlink(missing_ok=True)  # of an evaluation before
+    return set()
+  many = len(judged.truth) if viewer_pages < 0 else viewer_pages
+  pages = [
+    viewer.ViewerPage(
+      true.filename, page_pictures.name_of(true.filename), found, true
+    )
+    for true, found in zip(
+      judged.truth[:many], judged.detections[:many], strict=True
+    )
+  ]
+  pages = [page for page in pages if (folder / page.image).is_file()]
+  viewer.write(
+    folder / VIEWER,
+    pages,
+    judged.class_names,
+    title=f"{judged.metrics['dataset']}, {judged.name}",
+    min_score=float(judged.metrics["min_score"]),
+  )
+  return {page.name for page in pages}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from dwd_jax.calibration import Calibration
-from dwd_jax.evaluating import diagrams
+from dwd_jax.evaluating import diagrams, report_data
 from dwd_jax.metrics import reliability
 from dwd_jax.metrics.report import or_null
 from dwd_jax.structs import PageBoxes
@@ -39,6 +39,11 @@ class Scores(NamedTuple):
       "ece": or_null(ece(self.final.scores, self.final.correct)),
       **point,
     }
+
+  def bins(self) -> dict[str, Any]:
+    """The diagram's numbers, see `report_data`."""
+    final = None if self.threshold is None else self.final
+    return report_data.reliability_bins(self.raw, final)
 
   def diagram(self, title: str) -> Picture:
     """The picture `reliability`."""

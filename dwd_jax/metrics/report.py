@@ -80,11 +80,11 @@ def coco_truth(
   """COCO annotations: file names by image id, categories, true boxes.
 
   Image ids count the pages from 1 in the order given; category ids are class
-  ids + 1 (in COCO files 0 is not used).
+  ids + 1 (in COCO files 0 is not used). Boxes keep all their digits.
   """
   annotations = []
   for image_id, page in enumerate(truth, start=1):
-    for row in _rows(image_id, page):
+    for row in _rows(image_id, page, exact=True):
       width, height = row["bbox"][2:]
       row |= {"area": width * height, "iscrowd": 0, "id": len(annotations) + 1}
       annotations.append(row)
@@ -106,13 +106,18 @@ def coco_truth(
 
 
 def coco_results(
-  detections: Sequence[PageBoxes], image_ids: Mapping[str, int]
+  detections: Sequence[PageBoxes],
+  image_ids: Mapping[str, int],
+  *,
+  exact: bool = False,
 ) -> list[dict[str, Any]]:
   """COCO results: a list of image_id, category_id, bbox (xywh, px), score.
 
   Args:
     detections: pages with scores, in source-image pixels.
     image_ids: file name -> image id of `coco_truth`.
+    exact: boxes and scores keep all their digits, so that whoever measures
+      them gets the evaluation's numbers; else a box has hundredths of a pixel.
 
   Returns:
     One entry for each detection whose score and box are finite.
@@ -120,14 +125,14 @@ def coco_results(
   results = []
   for page in detections:
     scores = np.zeros(0) if page.scores is None else page.scores
-    rows = _rows(image_ids[page.filename], page)
+    rows = _rows(image_ids[page.filename], page, exact)
     for row, score in zip(rows, scores.tolist(), strict=True):
       if math.isfinite(score) and all(map(math.isfinite, row["bbox"])):
-        results.append(row | {"score": round(score, 8)})
+        results.append(row | {"score": score if exact else round(score, 8)})
   return results
 
 
-def _rows(image_id: int, page: PageBoxes) -> list[dict[str, Any]]:
+def _rows(image_id: int, page: PageBoxes, exact: bool) -> list[dict[str, Any]]:
   boxes_xywh = np.asarray(
     box_lib.yxyx_to_xywh(page.boxes_yxyx.astype(np.float64))
   )
@@ -135,7 +140,7 @@ def _rows(image_id: int, page: PageBoxes) -> list[dict[str, Any]]:
     {
       "image_id": image_id,
       "category_id": label + 1,
-      "bbox": [round(v, 2) for v in box],
+      "bbox": box if exact else [round(v, 2) for v in box],
     }
     for label, box in zip(
       page.labels.tolist(), boxes_xywh.tolist(), strict=True

@@ -26,6 +26,7 @@ class PagePrediction(NamedTuple):
       network, decode, merging), a share of its batch; NaN if a size of image
       was new, since that includes compiling.
     scale: pixels of `ink` per pixel of the source image, as it was chosen.
+    staff_space_px: px of the source image; None = unknown.
   """
 
   detections: PageBoxes
@@ -34,6 +35,7 @@ class PagePrediction(NamedTuple):
   levels: Float[np.ndarray, "H W G"] | None
   seconds: float
   scale: float
+  staff_space_px: float | None
 
 
 def join(
@@ -102,6 +104,7 @@ def join(
     levels=maps,
     seconds=math.nan,
     scale=page.scale,
+    staff_space_px=page.staff_space_px,
   )
 
 

@@ -73,7 +73,8 @@ class Normaliser:
     ):
       self.without.append(page.filename)
       return page
-    return dataclasses.replace(page, scale=scale)
+    assert found is not None
+    return dataclasses.replace(page, scale=scale, staff_space_px=found.px)
 
   def seconds(self) -> float:
     """Time of the estimates since the last question."""

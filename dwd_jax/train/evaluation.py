@@ -13,6 +13,7 @@ from dwd_jax import predict, processes, transfer
 from dwd_jax.calibration import Calibration
 from dwd_jax.data import eval_pages, sources, vocabulary
 from dwd_jax.errors import InputError
+from dwd_jax.evaluating import page_pictures
 from dwd_jax.train import curves, shares
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
@@ -161,9 +162,15 @@ def _evaluate(
   config = run.config
   data = other.data_cfg if other else config.data
   predict_fn = bound_predict_fn(run, state)
+  name = other.name if other else source.split
   if not processes.is_first():
+    pictures = page_pictures.Pictures(
+      run.workdir / "eval" / name, config.eval.viewer_pages, part.start
+    )
     shares.collect(
-      evaluate_lib.predict_all(predict_fn, pages, run.settings.predict)
+      evaluate_lib.predict_all(
+        predict_fn, pages, run.settings.predict, each=pictures
+      )
     )
     metrics = json.loads(processes.from_first("scores", ""))
     return evaluate_lib.EvalResult(metrics, {}, None)
@@ -179,6 +186,7 @@ def _evaluate(
     checkpoint_step=int(state.step),
     min_score=config.eval.min_score,
     overlays=config.eval.overlays,
+    viewer_pages=config.eval.viewer_pages,
     num_pages=len(part),
     other=other,
     calibration=calibration,
@@ -187,7 +195,6 @@ def _evaluate(
   # Whoever goes by the scores does the same in all processes.
   processes.from_first("scores", json.dumps(result.metrics))
   if logs is not None:
-    name = other.name if other else source.split
     logs.evaluation(int(state.step), name, result.metrics, result.pictures)
   return result
 

@@ -76,6 +76,7 @@ def collect(predicted: Predicted) -> Predicted:
     seconds_per_page=float(np.average(seconds[timed], weights=weights[timed]))
     if timed.any()
     else float("nan"),
+    staff_spaces=np.concatenate([p["staff_spaces"] for p in parts]).tolist(),
   )
 
 
@@ -85,6 +86,7 @@ def _arrays(predicted: Predicted) -> dict[str, np.ndarray]:
     "hw": np.array([p.image_hw for p in predicted.truth], int).reshape(-1, 2),
     "overflowing": np.array(predicted.overflowing_pages, np.str_),
     "seconds": np.array(predicted.seconds_per_page),
+    "staff_spaces": np.array(predicted.staff_spaces, float),
     **_joined("truth", predicted.truth),
     **_joined("found", predicted.detections),
   }

@@ -51,6 +51,7 @@ def _collected(pages: range) -> Predicted:
       shown=[],
       overflowing_pages=[f"é{i}.png" for i in pages if i in (1, 4)],
       seconds_per_page=2.0 if 0 in pages else 4.0,
+      staff_spaces=[i + 0.5 if i else np.nan for i in pages],
     )
   )
 
@@ -84,6 +85,7 @@ def main() -> None:
         "equal": equal,
         "overflowing": all_pages.overflowing_pages,
         "seconds": all_pages.seconds_per_page,
+        "staff_spaces": [str(s) for s in all_pages.staff_spaces],
       }
       print(json.dumps(found))
     else:

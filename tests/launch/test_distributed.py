@@ -113,4 +113,5 @@ def test_what_processes_send_each_other_arrives():
     "equal": [True] * 5,
     "overflowing": ["é1.png", "é4.png"],
     "seconds": pytest.approx((3 * 2.0 + 2 * 4.0) / 5),
+    "staff_spaces": ["nan", "1.5", "2.5", "3.5", "4.5"],
   }

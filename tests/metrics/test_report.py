@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCO
 
+from dwd_jax import boxes as box_lib
 from dwd_jax.metrics import report
 from dwd_jax.metrics.pages import APTable
 from dwd_jax.structs import PageBoxes
@@ -95,3 +96,19 @@ def test_coco_files_are_read_by_a_coco_tool(tmp_path):
   (true,) = coco.loadAnns(coco.getAnnIds())
   assert true["bbox"] == row["bbox"]
   assert true["area"] == 18
+
+
+def test_exact_results_give_back_the_boxes_to_the_last_bit():
+  rng = np.random.default_rng(0)
+  corners = rng.uniform(0, 3000, (200, 2))
+  boxes = np.concatenate([corners, corners + rng.uniform(1, 400, (200, 2))], 1)
+  page = _page("a.png", boxes, np.zeros(200, int), rng.random(200))
+  exact = report.coco_results([page], {"a.png": 1}, exact=True)
+  read = json.loads(json.dumps(exact))
+  xywh = np.array([row["bbox"] for row in read])
+  back = np.asarray(box_lib.xywh_to_yxyx(xywh)).astype(np.float32)
+  np.testing.assert_array_equal(back, page.boxes_yxyx)
+  scores = np.array([row["score"] for row in read], np.float32)
+  np.testing.assert_array_equal(scores, page.scores)
+  rounded = report.coco_results([page], {"a.png": 1})
+  assert all(round(v, 2) == v for row in rounded for v in row["bbox"])
