@@ -165,7 +165,7 @@ LAYERS = """
 4.0  dwd_jax.calibration
 4.1  dwd_jax.weights
 4.2  dwd_jax.train.as_weights
-1.0  dwd_jax.detecting
+1.0  dwd_jax.detecting dwd_jax.pretrained
 1.1  dwd_jax.detecting.pdf dwd_jax.detecting.mung_files
 1.2  dwd_jax.detecting.inputs dwd_jax.detecting.detections
 4.2  dwd_jax.detecting.detector

@@ -31,8 +31,8 @@ class Detections:
     scores: 0..1 [n]; probabilities where the detector is calibrated.
     class_names: C names.
     ink: uint8 [H, W], 0 = paper, 255 = ink; None = not kept.
-    staff_space_px: distance of two staff lines on the page, as it was taken to
-      be; 0 = no staff was found.
+    staff_space_px: distance of two staff lines on the page, as it was measured;
+      0 = no staff was found.
     dpi: resolution at which a page of a PDF was drawn; 0 = a picture.
   """
 

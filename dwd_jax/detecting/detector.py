@@ -108,7 +108,6 @@ class Detector:
     boxes = at_least(boxes, self.min_score)
     assert boxes.scores is not None
     order = np.argsort(-boxes.scores, kind="stable")
-    space = trained.staff_space_px / found.scale
     result = Detections(
       page=boxes.filename,
       image_hw=boxes.image_hw,
@@ -117,7 +116,7 @@ class Detector:
       scores=boxes.scores[order],
       class_names=trained.class_names,
       ink=ink,
-      staff_space_px=space,
+      staff_space_px=found.staff_space_px or 0.0,
     )
     return result.keep(classes=self._classes) if self._classes else result
 
