@@ -37,6 +37,13 @@ python -m dwd_jax.export --checkpoint=runs/detector --format=safetensors \\
 On one machine with the same versions, equal bits; elsewhere, equal up to what
 float32 sums in another order change over thousands of steps.
 """
+_SETS = """
+`test`: pages generated with those of the training, of other scores. `scan` and
+`photo`: 30 pages each of `python -m dwd_jax.engrave --pages=30 --seed=11
+--splits=train=100 --degrade=scan` (`photo`). `deepscores_pages`: three real
+pages of DeepScores (2017), never trained on; their scale was measured. All by
+`--mode=eval`, with the last three as `eval.on`.
+"""
 _LIMITS = """## Limits
 
 - Trained on generated pages only, engraved by verovio in four fonts (Leipzig,
@@ -137,7 +144,7 @@ def _scores(results: dict[str, dict[str, Any]]) -> str:
       f" {present} | {numbers} | {_number(found['precision'])},"
       f" {_number(found['recall'])} |"
     )
-  return "\n".join(lines) + "\n"
+  return "\n".join(lines) + "\n" + _SETS
 
 
 def _per_class(results: dict[str, dict[str, Any]]) -> str:
