@@ -40,7 +40,7 @@ LAYERS = """
 1.1  dwd_jax.decode.segments dwd_jax.decode.levels
 1.2  dwd_jax.decode.basins dwd_jax.decode.components dwd_jax.decode.objects
 1.3  dwd_jax.decode.measure dwd_jax.decode.votes
-2.0  dwd_jax.decode.watershed
+2.0  dwd_jax.decode.watershed dwd_jax.decode.inside
 2.1  dwd_jax.closure
 
 1.0  dwd_jax.models.pooling dwd_jax.models.compiling

@@ -1,0 +1,87 @@
+"""Which pixels became one object, against SciPy and against the decode."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from dwd_jax import targets
+from dwd_jax.decode import watershed
+from dwd_jax.decode.config import DecodeConfig
+from dwd_jax.decode.inside import look_inside
+
+_HW = (40, 72)
+# Three discs of 17 px: the first two touch, the third stands alone.
+_CENTERS = [(12, 14), (14, 26), (24, 56)]
+_THRESHOLD = DecodeConfig(method="threshold", energy_cutoff=1.0)
+
+
+@pytest.fixture(scope="module")
+def levels():
+  boxes = np.array([(y - 4, x - 4, y + 5, x + 5) for y, x in _CENTERS])
+  count = len(boxes)
+  return np.asarray(
+    targets.render_energy(
+      boxes.astype(np.float32),
+      np.zeros(count, np.int32),
+      np.ones(count, bool),
+      _HW,
+      1,
+      targets.TargetConfig(),
+    )[..., 0],
+    np.float32,
+  )
+
+
+def test_touching_discs_are_two_basins_and_one_component(levels):
+  basins = look_inside(levels, DecodeConfig())
+  parts = look_inside(levels, _THRESHOLD)
+  np.testing.assert_array_equal(basins.peaks_yx, _CENTERS)
+  np.testing.assert_array_equal(parts.peaks_yx, [_CENTERS[0], _CENTERS[2]])
+  touching = parts.object_ids == 0
+  assert set(np.unique(basins.object_ids[touching])) == {-1, 0, 1}
+  np.testing.assert_array_equal(
+    basins.object_ids >= 0, basins.levels > DecodeConfig().energy_cutoff
+  )
+
+
+def test_components_are_those_of_scipy(levels):
+  rng = np.random.default_rng(0)
+  noisy = levels * (rng.random(_HW) < 0.6)
+  found = look_inside(noisy, _THRESHOLD)
+  wanted, count = scipy.ndimage.label(noisy > 1, np.ones((3, 3)))
+  assert count == len(found.peaks_yx) > 3
+  pairs = np.unique(
+    np.stack([wanted - 1, found.object_ids]).reshape(2, -1), axis=1
+  )
+  assert pairs.shape[1] == count + 1  # the background too: one to one
+  highest = scipy.ndimage.maximum(noisy, found.object_ids, range(count))
+  np.testing.assert_array_equal(noisy[tuple(found.peaks_yx.T)], highest)
+
+
+@pytest.mark.parametrize(
+  "cfg",
+  [
+    pytest.param(DecodeConfig(min_area_px=0), id="watershed"),
+    pytest.param(
+      DecodeConfig(method="threshold", energy_cutoff=1.0, min_area_px=0),
+      id="threshold",
+    ),
+  ],
+)
+def test_there_are_as_many_as_the_decode_counts(levels, cfg):
+  sizes = jnp.full((1, *_HW, 1, 2), 9.0)
+
+  def class_fn(page, y, x, group):
+    return jnp.ones((len(y), 1))
+
+  found = jax.jit(lambda x: watershed.decode_levels(x, sizes, class_fn, cfg))(
+    levels[None, ..., None]
+  )
+  assert int(found.count[0]) == len(look_inside(levels, cfg).peaks_yx)
+
+
+def test_a_plane_without_energy_has_no_objects():
+  found = look_inside(np.zeros(_HW, np.float32), DecodeConfig())
+  assert (found.object_ids == -1).all() and found.peaks_yx.shape == (0, 2)
