@@ -16,6 +16,7 @@ import warnings
 warnings.simplefilter("error")
 # ipykernel and its friends, when they tidy up.
 warnings.filterwarnings("ignore", category=ResourceWarning)
+warnings.filterwarnings("ignore", module="ipykernel")
 # tensorflow-datasets, see pyproject.toml.
 warnings.filterwarnings("ignore", "label\\\\(\\\\) is deprecated")
 """
@@ -89,7 +90,7 @@ def _num_pictures(notebook: nbformat.NotebookNode) -> int:
 
 
 def test_quickstart(execute):
-  folder, notebook = execute("quickstart", PAGE_WIDTH=384, PAGE_HEIGHT=384)
+  folder, notebook = execute("quickstart", PAGE_WIDTH=376, PAGE_HEIGHT=376)
   written = {path.name for path in (folder / "quickstart").iterdir()}
   assert {"coco.json", "mung.xml", "overlay.png", "symbols.csv"} <= written
   by_default = re.search(r"(\d+) symbols by", _printed(notebook, "low"))
@@ -108,7 +109,7 @@ def test_look_inside(execute):
   counts = {
     method: int(number)
     for method, number in re.findall(
-      r"(\w+): (\d+) objects", _printed(notebook, "both")
+      r"'(\w+)': (\d+)", _printed(notebook, "both")
     )
   }
   assert counts["threshold"] < counts["watershed"]
