@@ -138,6 +138,8 @@ def test_train_on_your_data_then_evaluate_the_run(execute):
     "evaluate_a_run", CONFIG="boxes.py:runlocal", FLAGS=flags
   )
   assert "'mAP_50'" in _printed(notebook, "summary")
+  of_all = re.search(r"^(\d+) true objects", _printed(notebook, "confusion"))
+  assert of_all and int(of_all[1]) > 0
   assert (folder / "evaluate_a_run/eval/test/report.html").is_file()
   assert _num_pictures(notebook) == 4
 
