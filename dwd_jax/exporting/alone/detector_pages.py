@@ -12,11 +12,12 @@ import numpy as np
 def to_ink(page):
   """float32 [H, W], 0 = paper, 1 = ink; paper is what most pixels are."""
   page = np.asarray(page)
-  grey = page if page.ndim == 2 else page[..., :3].mean(-1)
   top = 255 if page.dtype == np.uint8 else 1
-  grey = grey.astype(np.float32) * np.float32(1 / top)
-  bright = np.count_nonzero(grey > 0.5)
-  return 1 - grey if 2 * bright >= grey.size else grey
+  grey = page if page.ndim == 2 else page[..., :3].mean(-1)
+  grey = grey.astype(np.float32)
+  if 2 * np.count_nonzero(grey > top / 2) >= grey.size:
+    grey = top - grey
+  return grey * np.float32(1 / top)
 
 
 def pad(ink, multiple):
