@@ -23,9 +23,6 @@ PAGES.remove(REPO / "CHANGELOG.md")
 
 _CODE = ("dwd_jax", "benchmarks", "launch", "configs", "tfds_builders")
 _FOLDERS = "|".join([*_CODE, "docs", "tests"])
-# Named in README, not merged yet; to be emptied when they are.
-_PLANNED = {"dwd_jax.export"}
-_PLANNED_FLAGS = {"--min-score", "--classes", "--checkpoint"}
 # Of ruff, pdoc, Beam, SLURM, TensorBoard; and of argparse.
 _FOREIGN_FLAGS = {
   "--help",
@@ -77,7 +74,7 @@ def _unknown_modules(text: str) -> Iterator[str]:
     r"python -m ((?:dwd_jax|benchmarks|launch)[\w.]*)", text
   ):
     name = name.rstrip(".")
-    if name in _PLANNED or name == "benchmarks.NAME":
+    if name == "benchmarks.NAME":
       continue
     path = REPO / name.replace(".", "/")
     files = [path.with_suffix(".py"), path / "__main__.py"]
@@ -122,7 +119,7 @@ def _sources() -> str:
 def _unknown_flags(text: str) -> Iterator[str]:
   sources = _sources()
   for flag in set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)):
-    if flag in _FOREIGN_FLAGS | _PLANNED_FLAGS | {"--config"}:
+    if flag in _FOREIGN_FLAGS | {"--config"}:
       continue
     # As argparse and absl define them.
     if f'"{flag}"' not in sources and f'"{flag[2:]}"' not in sources:
