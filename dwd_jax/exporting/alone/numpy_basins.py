@@ -202,6 +202,6 @@ def vote(basins, kept, stride, probs_at, cfg):
     likeliest = probs.argmax(1)[:, None] == np.arange(probs.shape[1])
     probs = likeliest * (probs.max(1, keepdims=True) > 0)
   votes = (probs.reshape(*ok.shape, -1) * ok[..., None]).sum(1)
-  votes /= np.maximum(ok.sum(1), 1)[:, None]
+  votes = votes / np.maximum(ok.sum(1), 1)[:, None]
   labels = votes.argmax(1)
   return labels, votes[np.arange(len(kept)), labels]
