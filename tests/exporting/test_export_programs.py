@@ -57,9 +57,27 @@ def _check(found, case):
 def test_stablehlo_needs_jax_only(case):
   _, folder, _ = case
   out = folder / "stablehlo"
-  run.export(str(folder / "w.safetensors"), out, "stablehlo", (100, 200))
+  run.export(str(folder / "w.safetensors"), out, "stablehlo", (90, 120))
   found = helpers.run_alone(out, _JAX, _OURS, folder / "page.npy")
   _check(found, case)
+
+
+def test_stablehlo_takes_smaller_pages_and_refuses_larger_ones(tmp_path):
+  made = helpers.tiny(**helpers.WITH_OFFSETS)
+  weights.write(tmp_path / "w.safetensors", made)
+  np.save(tmp_path / "page.npy", helpers.page())
+  run.export(str(tmp_path / "w.safetensors"), tmp_path, "stablehlo", (150, 190))
+  code = _JAX + "find(numpy.zeros((193, 100)))"
+  with pytest.raises(AssertionError, match="this file takes up to 192 x 192"):
+    helpers.run_alone(tmp_path, code, _OURS, tmp_path / "page.npy")
+  found, *_ = helpers.run_alone(tmp_path, _JAX, _OURS, tmp_path / "page.npy")
+
+  # The page becomes 128 x 128; beyond that this file's decode sees paper.
+  def inside(detections):
+    return [d for d in detections if d[2][2] < 105 and d[2][3] < 105]
+
+  expected = helpers.wanted(made, helpers.page(), 0.0)
+  helpers.check_same(inside(found), inside(expected))
 
 
 def test_onnx_needs_numpy_and_onnxruntime_only(case):
