@@ -88,8 +88,10 @@ def _unknown_keys(text: str) -> Iterator[str]:
   sections = "|".join(config)
   pattern = rf"(?:--config\.|`)((?:{sections})(?:\.\w+|\[\w\])+)"
   for key in re.findall(pattern, text):
-    # Options are the builder's; data.yaml is a file.
-    if key.startswith("data.options.") or key.endswith((".json", ".yaml")):
+    # Options are the builder's; data.yaml and model.onnx are files.
+    if key.startswith("data.options.") or key.endswith(
+      (".json", ".onnx", ".yaml")
+    ):
       continue
     node = config
     for part in re.findall(r"\w+", key):
