@@ -23,9 +23,6 @@ PAGES.remove(REPO / "CHANGELOG.md")
 
 _CODE = ("dwd_jax", "benchmarks", "launch", "configs", "tfds_builders")
 _FOLDERS = "|".join([*_CODE, "docs", "tests"])
-# Named in README, not merged yet; to be emptied when they are.
-_PLANNED = {"dwd_jax.export"}
-_PLANNED_FLAGS = {"--min-score", "--classes", "--checkpoint"}
 # Of ruff, pdoc, Beam, SLURM, TensorBoard; and of argparse.
 _FOREIGN_FLAGS = {
   "--help",
@@ -77,7 +74,7 @@ def _unknown_modules(text: str) -> Iterator[str]:
     r"python -m ((?:dwd_jax|benchmarks|launch)[\w.]*)", text
   ):
     name = name.rstrip(".")
-    if name in _PLANNED or name == "benchmarks.NAME":
+    if name == "benchmarks.NAME":
       continue
     path = REPO / name.replace(".", "/")
     files = [path.with_suffix(".py"), path / "__main__.py"]
@@ -91,8 +88,10 @@ def _unknown_keys(text: str) -> Iterator[str]:
   sections = "|".join(config)
   pattern = rf"(?:--config\.|`)((?:{sections})(?:\.\w+|\[\w\])+)"
   for key in re.findall(pattern, text):
-    # Options are the builder's; data.yaml is a file.
-    if key.startswith("data.options.") or key.endswith((".json", ".yaml")):
+    # Options are the builder's; data.yaml and model.onnx are files.
+    if key.startswith("data.options.") or key.endswith(
+      (".json", ".onnx", ".yaml")
+    ):
       continue
     node = config
     for part in re.findall(r"\w+", key):
@@ -122,7 +121,7 @@ def _sources() -> str:
 def _unknown_flags(text: str) -> Iterator[str]:
   sources = _sources()
   for flag in set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)):
-    if flag in _FOREIGN_FLAGS | _PLANNED_FLAGS | {"--config"}:
+    if flag in _FOREIGN_FLAGS | {"--config"}:
       continue
     # As argparse and absl define them.
     if f'"{flag}"' not in sources and f'"{flag[2:]}"' not in sources:

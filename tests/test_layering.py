@@ -192,6 +192,16 @@ LAYERS = """
 5.1  dwd_jax.pretraining.tasks
 5.3  dwd_jax.pretraining.start
 
+1.0  dwd_jax.exporting dwd_jax.exporting.alone
+1.0  dwd_jax.exporting.alone.detector_pages dwd_jax.exporting.onnx_graph
+1.0  dwd_jax.exporting.alone.numpy_basins
+1.1  dwd_jax.exporting.alone.numpy_decode dwd_jax.exporting.alone.detector
+2.1  dwd_jax.exporting.onnx_network
+4.2  dwd_jax.exporting.card
+4.3  dwd_jax.exporting.stablehlo
+4.4  dwd_jax.exporting.run
+
+6.0  dwd_jax.export
 6.0  dwd_jax.detect dwd_jax.main dwd_jax.engrave.__main__ dwd_jax.data.build
 6.0  dwd_jax.viewer.screenshot
 6.0  benchmarks.common benchmarks.staff_space_pages
@@ -203,6 +213,7 @@ LAYERS = """
 6.1  benchmarks.viewer
 6.2  benchmarks.degrade benchmarks.ablation
 6.1  benchmarks.decode_scenes benchmarks.numpy_decode
+6.1  benchmarks.export
 6.1  benchmarks.predict_scene benchmarks.torch_network
 6.2  benchmarks.decode benchmarks.torch_predict benchmarks.torch_train
 6.2  benchmarks.losses benchmarks.memory benchmarks.scaling benchmarks.input

@@ -1,0 +1,91 @@
+"""Writes a trained detector for other programs: python -m dwd_jax.export.
+
+Flags only; see `dwd_jax.exporting.run`.
+"""
+
+import argparse
+import pathlib
+import sys
+from typing import NoReturn
+
+from dwd_jax import files
+from dwd_jax.errors import InputError
+
+_DESCRIPTION = """Write a trained detector for other programs.
+
+safetensors: one file that --checkpoint of all programs here takes.
+stablehlo: network and decode, for users who have nothing but jax.
+onnx: the network, with a decode in NumPy, for users of onnxruntime.
+
+DIR also gets the scripts that run the detector, and a README."""
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m dwd_jax.export",
+    description=_DESCRIPTION,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add(
+    "--checkpoint",
+    default="",
+    metavar="W",
+    help="workdir of a run, W/checkpoints/STEP, or a file of weights; default:"
+    " the detector of printed music in the package",
+  )
+  add(
+    "--out",
+    required=True,
+    metavar="DIR",
+    help="folder of the files; of safetensors also FILE.safetensors",
+  )
+  add(
+    "--format",
+    default="safetensors",
+    choices=("safetensors", "stablehlo", "onnx"),
+    help="default: safetensors",
+  )
+  add("--height", type=int, help="stablehlo: of the largest page, px")
+  add("--width", type=int, help="stablehlo: of the largest page, px")
+  return parser
+
+
+def _fail(message: object) -> NoReturn:
+  print(f"dwd_jax: {' '.join(str(message).split())}", file=sys.stderr)
+  sys.exit(2)
+
+
+def _run(flags: argparse.Namespace) -> None:
+  sizes = (flags.height, flags.width)
+  if flags.format != "stablehlo" and sizes != (None, None):
+    raise InputError(
+      "--height, --width: only of --format=stablehlo; the others take all sizes"
+    )
+  # Imported late: --help and a typing error should not wait for it.
+  from dwd_jax.exporting import run
+
+  height, width = (
+    default if side is None else side
+    for side, default in zip(sizes, run.MOST_HW, strict=True)
+  )
+  out = pathlib.Path(flags.out)
+  print(run.export(flags.checkpoint, out, flags.format, (height, width)))
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Runs; bad input ends with one line and exit code 2."""
+  flags = _parser().parse_args(argv)
+  try:
+    _run(flags)
+  except InputError as e:
+    _fail(e)
+  except OSError as e:
+    if e.errno not in files.UNWRITABLE:
+      raise
+    where = e.filename or flags.out
+    _fail(f"{where}: {e.strerror}; make room, or choose another --out")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,98 @@
+"""Pages in, boxes out: what exported detectors of all formats share.
+
+Needs numpy only.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+
+
+def to_ink(page):
+  """float32 [H, W], 0 = paper, 1 = ink; paper is what most pixels are."""
+  page = np.asarray(page)
+  top = 255 if page.dtype == np.uint8 else 1
+  grey = page if page.ndim == 2 else page[..., :3].mean(-1)
+  grey = grey.astype(np.float32)
+  if 2 * np.count_nonzero(grey > top / 2) >= grey.size:
+    grey = top - grey
+  return grey * np.float32(1 / top)
+
+
+def pad(ink, multiple):
+  """[1, H, W, 1]: paper below and to the right, up to multiples."""
+  widths = [(0, -length % multiple) for length in ink.shape]
+  return np.pad(ink, widths)[None, :, :, None]
+
+
+def finish(found, page_hw, card, min_score=None):
+  """Boxes on the page with scores that are probabilities, best first.
+
+  Args:
+    found: boxes_yxyx [n, 4] in pixels, labels [n], raw scores [n].
+    page_hw: height and width of the page without padding.
+    card: content of classes.json.
+    min_score: lower ones are dropped; None = the card's threshold.
+
+  Returns:
+    A list of (class name, score, (ymin, xmin, ymax, xmax)).
+  """
+  boxes, labels, scores = (np.asarray(f) for f in found)
+  fit = card["calibration"]
+  if fit:
+    s = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
+    logit = fit["a"] * np.log(s) - fit["b"] * np.log1p(-s) + fit["c"]
+    scores = 1 / (1 + np.exp(-logit - np.array(fit["offsets"])[labels]))
+  centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+  least = card["threshold"] if min_score is None else min_score
+  keep = (centers < page_hw).all(1) & (centers >= 0).all(1) & (scores >= least)
+  keep = np.flatnonzero(keep)
+  keep = keep[np.argsort(-scores[keep], kind="stable")]
+  boxes = np.clip(boxes[keep], 0, np.array([*page_hw, *page_hw]))
+  names = [card["class_names"][label] for label in labels[keep]]
+  rows = map(tuple, boxes.tolist())
+  return list(zip(names, scores[keep].tolist(), rows))  # noqa: B905
+
+
+def read(path):
+  """The page in a .npy file; other images need pillow.
+
+  Raises:
+    ValueError: no page, or no array of pixels.
+  """
+  if pathlib.Path(path).suffix != ".npy":
+    try:
+      from PIL import Image
+    except ImportError:
+      raise ValueError(f"{path}: give a .npy file, or install pillow") from None
+    with Image.open(path) as image:
+      return np.asarray(image.convert("L"))
+  return np.load(path, allow_pickle=False)
+
+
+def main(argv, num_args, load):
+  """Prints what is found on a page: NAME SCORE YMIN XMIN YMAX XMAX, tabs.
+
+  Args:
+    argv: the program, what `load` takes, the page, maybe the least score.
+    num_args: of the program with the page, without the least score.
+    load: makes the detector.
+
+  Returns:
+    The exit code.
+  """
+  if len(argv) - 1 not in (num_args, num_args + 1):
+    usage = "MODEL PAGE [MIN_SCORE]" if num_args > 1 else "PAGE [MIN_SCORE]"
+    print(f"usage: python {argv[0]} {usage}", file=sys.stderr)
+    return 2
+  *model, page = argv[1 : num_args + 1]
+  try:
+    least = float(argv[num_args + 1]) if len(argv) > num_args + 1 else None
+    found = load(model)(read(page), least)
+  except (OSError, ValueError) as e:
+    print(f"error: {e}", file=sys.stderr)
+    return 2
+  for name, score, box in found:
+    print(name, f"{score:.3f}", *(f"{side:.1f}" for side in box), sep="\t")
+  return 0
