@@ -28,6 +28,7 @@ RESUME = (
 
 _BEAT_S = 2.0  # or five times within the time after which one is lost
 _PARTING_S = 5.0  # for all to hear why the run ends
+_LEAVING_S = 1.0  # that process 0 gives the others to leave before it
 _PREFIX = "dwd_jax/watchdog"
 
 
@@ -172,12 +173,15 @@ class Watchdog:
   def _part(self, processes: Iterable[int]) -> None:
     """Waits a little until the others have heard it, too.
 
-    With the coordinator the reason would be gone.
+    With the coordinator the reason would be gone. Process 0, which holds it,
+    leaves last: the runtime of the others would complain.
     """
     with contextlib.suppress(jax.errors.JaxRuntimeError):
       self._client.wait_at_barrier(
         f"{_PREFIX}/parting", int(_PARTING_S * 1000), list(processes)
       )
+      if self._index == 0:
+        time.sleep(_LEAVING_S)
 
 
 def _reachable(address: str) -> bool:

@@ -36,7 +36,11 @@ def _alike(a, b):
 BACKBONE = {"params/backbone", "batch_stats/backbone"}
 DECODER = {"params/refinenet", "batch_stats/refinenet"}
 HEAD = {"params/class_head"}
-OTHER_HEADS = {"params/energy_head", "params/size_head"}
+OTHER_HEADS = {
+  "params/energy_head",
+  "params/offset_head",
+  "params/size_head",
+}
 
 
 def test_an_interrupted_pretraining_goes_on_as_if_it_had_not_been(done):
@@ -93,7 +97,8 @@ def test_the_report_is_printed(done):
   said = done[1]
   assert "Pretraining, level semseg, 6 steps: classes of pixels from" in said
   assert "Pretraining, level class, 6 steps: " in said
-  assert "initialised anew: 4 arrays (energy_head 2, size_head 2)" in said
+  heads = "energy_head 2, offset_head 2, size_head 2"
+  assert f"initialised anew: 6 arrays ({heads})" in said
   assert "ignored: 2 arrays (background_head 2)" in said
   assert "ignored: 2 arrays (symbol_head 2)" in said
 
