@@ -6,6 +6,7 @@ python -m dwd_jax.viewer.screenshot INDEX.html --out=viewer.png --mode=compare
 import argparse
 import contextlib
 import importlib.util
+import os
 import pathlib
 import re
 import shutil
@@ -19,7 +20,6 @@ from dwd_jax.viewer.write import page_anchor
 
 # Nothing leaves the machine, and no graphics card is needed.
 _FLAGS = (
-  "--no-sandbox",
   "--disable-gpu",
   "--disable-quic",
   "--no-first-run",
@@ -54,8 +54,10 @@ def chromium() -> Iterator[Any]:
   from playwright import sync_api  # a package of the tests
 
   with sync_api.sync_playwright() as playwright:
+    # Root has to go without the sandbox: Chromium does not start else.
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
     browser = playwright.chromium.launch(
-      executable_path=path, args=list(_FLAGS)
+      executable_path=path, args=list(_FLAGS), chromium_sandbox=not root
     )
     try:
       yield browser
