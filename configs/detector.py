@@ -6,8 +6,8 @@ The network of configs/engraved.py, trained on more pages and for longer, two
 fifths of its crops as scans and photos show them. `python -m dwd_jax.export
 --checkpoint=runs/detector --format=safetensors --out=FILE` makes a file of it.
 
-Hardware: two CPU cores. Run time: 77 minutes beside other work, some 45 minutes
-alone (0.27 s a step). Score on the 120 test pages: mAP_50 0.965, COCO mAP
+Hardware: two CPU cores. Run time: 77 minutes beside other work (0.27 s a
+step while it was alone). Score on the 120 test pages: mAP_50 0.965, COCO mAP
 0.742; on three real DeepScores pages 0.977 and 0.683 (2026-11-26,
 dwd_jax/pretrained/README.md).
 """

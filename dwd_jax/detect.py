@@ -15,9 +15,9 @@ import argparse
 import pathlib
 import sys
 import types
-from typing import Any, NoReturn
+from typing import Any
 
-from dwd_jax import files, huge_pages
+from dwd_jax import huge_pages, programs
 from dwd_jax.errors import InputError
 
 _DESCRIPTION = """Find symbols on pages of music.
@@ -80,11 +80,6 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _fail(message: object) -> NoReturn:
-  print(f"dwd_jax: {' '.join(str(message).split())}", file=sys.stderr)
-  sys.exit(2)
-
-
 def _run(flags: argparse.Namespace) -> int:
   # Imported late: --help and a typing error should not wait for it.
   from dwd_jax.detecting import run
@@ -122,16 +117,8 @@ def _run(flags: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> None:
   """Runs; bad input ends with one line and exit code 2."""
   flags = _parser().parse_args(argv)
-  try:
-    code = _run(flags)
-  except InputError as e:
-    _fail(e)
-  except OSError as e:
-    if e.errno not in files.UNWRITABLE:
-      raise
-    where = e.filename or flags.out
-    _fail(f"{where}: {e.strerror}; make room, or choose another --out")
-  sys.exit(code)
+  with programs.ending_in_one_line(flags.out):
+    sys.exit(_run(flags))
 
 
 def __getattr__(name: str) -> Any:

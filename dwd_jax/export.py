@@ -5,10 +5,8 @@ Flags only; see `dwd_jax.exporting.run`.
 
 import argparse
 import pathlib
-import sys
-from typing import NoReturn
 
-from dwd_jax import files
+from dwd_jax import programs
 from dwd_jax.errors import InputError
 
 _DESCRIPTION = """Write a trained detector for other programs.
@@ -51,11 +49,6 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _fail(message: object) -> NoReturn:
-  print(f"dwd_jax: {' '.join(str(message).split())}", file=sys.stderr)
-  sys.exit(2)
-
-
 def _run(flags: argparse.Namespace) -> None:
   sizes = (flags.height, flags.width)
   if flags.format != "stablehlo" and sizes != (None, None):
@@ -76,15 +69,8 @@ def _run(flags: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> None:
   """Runs; bad input ends with one line and exit code 2."""
   flags = _parser().parse_args(argv)
-  try:
+  with programs.ending_in_one_line(flags.out):
     _run(flags)
-  except InputError as e:
-    _fail(e)
-  except OSError as e:
-    if e.errno not in files.UNWRITABLE:
-      raise
-    where = e.filename or flags.out
-    _fail(f"{where}: {e.strerror}; make room, or choose another --out")
 
 
 if __name__ == "__main__":

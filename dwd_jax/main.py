@@ -12,7 +12,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dwd_jax import distributed, files, huge_pages
+from dwd_jax import distributed, files, huge_pages, programs
 from dwd_jax.errors import InputError, InterruptedRun
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -62,23 +62,16 @@ _PROFILE = flags.DEFINE_bool(
 )
 
 
-def _fail(message: object) -> None:
-  """One line on stderr, exit code 2."""
-  line = " ".join(str(message).split())
-  print(f"dwd_jax: {line}", file=sys.stderr)
-  sys.exit(2)
-
-
 def _parse(argv: list[str]) -> list[str]:
   """Reads flags and config; any mistake is one line and exit code 2."""
   try:
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
-      _fail(f"unexpected argument '{rest[1]}'; options start with --")
+      programs.fail(f"unexpected argument '{rest[1]}'; options start with --")
     if not flags.FLAGS["config"].present:
-      _fail("--config is missing; give --config=...")
+      programs.fail("--config is missing; give --config=...")
     if _WORKDIR.value == "" or (_MODE.value == "eval" and not _WORKDIR.value):
-      _fail("--workdir is missing; give the folder of a run")
+      programs.fail("--workdir is missing; give the folder of a run")
     if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
       raise TypeError("get_config() does not return a ConfigDict")
     # The libraries tell much that nobody asked for; --verbosity=0 shows it.
@@ -86,9 +79,9 @@ def _parse(argv: list[str]) -> list[str]:
       logging.set_verbosity(logging.WARNING)
     return rest
   except flags.UnrecognizedFlagError as e:
-    _fail(f"{e}; --help lists the flags")
+    programs.fail(f"{e}; --help lists the flags")
   except Exception as e:  # configs are programs: anything may happen
-    _fail(_why(e, argv))
+    programs.fail(_why(e, argv))
   raise AssertionError("not reached")
 
 
@@ -191,7 +184,7 @@ def main(argv: list[str]) -> None:
     with distributed.running(_processes()):
       interrupted = _run_or_say_why(str(_MODE.value))
   except InputError as e:
-    _fail(e)
+    programs.fail(e)
   if interrupted:
     sys.exit(_PREEMPTED_CODE.value)
 

@@ -18,7 +18,7 @@ LAYERS = """
 0.05 configs.default_data
 0.1  dwd_jax.boxes dwd_jax.files dwd_jax.threads configs.default configs.recipes
 0.1  dwd_jax.processes dwd_jax.watchdog
-0.2  dwd_jax.distributed
+0.2  dwd_jax.distributed dwd_jax.programs
 0.25 configs.detector
 0.2  configs.deepscores configs.engraved configs.muscima_pp configs.smoke
 0.3  configs.deepscores_v2
