@@ -52,6 +52,10 @@ def _engrave() -> ml_collections.ConfigDict:
   c.pages = 0  # 0 = no generation
   c.seed = 0
   c.workers = 0  # 0 = one for every core
+  c.vocabulary = ""  # "" = deepscores_v1; deepscores_v2 has more classes
+  c.width = 0  # of a page, px; 0 = 1050
+  c.height = 0  # px; 0 = 1485
+  c.staff_space = 0.0  # distance of two staff lines, px; 0 = 9
   c.pixel_labels = False  # classes by pixel, too; for semseg
   c.handwriting = 0.0  # drawn by an unsteady hand: 1, up to 3
   c.degrade = ""  # scan, photo: all pages as these show them

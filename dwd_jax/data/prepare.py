@@ -12,7 +12,11 @@ from dwd_jax import files, processes
 from dwd_jax.data import builders, records
 from dwd_jax.errors import InputError
 
-_SWITCHES = ("pixel_labels", "handwriting", "degrade")
+# Options of the generator: "" or 0 leaves each as the generator has it.
+_SWITCHES = (
+  *("vocabulary", "width", "height", "staff_space"),
+  *("pixel_labels", "handwriting", "degrade"),
+)
 
 
 def prepare(
@@ -116,7 +120,7 @@ def _origin(data_cfg, workdir: pathlib.Path) -> dict:
 
 
 def _unused(engrave) -> set[str]:
-  """Options of the generator that are off: older records do not name them."""
+  """Options of the generator that are off: records do not name them."""
   off = {k for k in _SWITCHES if not engrave.get(k)}
   return off | {"strength"} if "degrade" in off else off
 

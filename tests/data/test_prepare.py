@@ -1,6 +1,7 @@
 """Preparing records: once, whole or not at all, in turns."""
 
 import errno
+import inspect
 import json
 import multiprocessing
 import os
@@ -189,6 +190,7 @@ def generated(data_cfg, monkeypatch, repo_dir):
     calls.append((pages, seed, workers, options))
     shutil.copytree(dummy, out)
 
+  generate.__signature__ = inspect.signature(engrave.generate)
   monkeypatch.setattr(engrave, "generate", generate)
   data_cfg.manual_dir = ""
   data_cfg.engrave.pages = 5
@@ -214,6 +216,16 @@ def test_another_seed_is_noticed(data_cfg, generated, tmp_path):
   prepare.prepare(data_cfg, tmp_path)
   data_cfg.engrave.seed = 1
   with pytest.raises(InputError, match=r"'seed': 0.*'seed': 1"):
+    prepare.prepare(data_cfg, tmp_path)
+
+
+def test_options_of_the_generator_are_recorded(data_cfg, generated, tmp_path):
+  data_cfg.engrave.vocabulary = "deepscores_v2"
+  data_cfg.engrave.width = 900
+  prepare.prepare(data_cfg, tmp_path)
+  assert generated[0][-1] == {"vocabulary": "deepscores_v2", "width": 900}
+  data_cfg.engrave.width = 0  # as the generator has it
+  with pytest.raises(InputError, match=r"'width': 900.* not .*_v2'}; remove"):
     prepare.prepare(data_cfg, tmp_path)
 
 
