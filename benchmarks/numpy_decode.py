@@ -1,8 +1,9 @@
 """The decode in NumPy and OpenCV: what a careful user would write for a CPU.
 
 One page and one energy plane at a time; work follows the pixels above the
-cutoff, sums are bincounts. Gives the same boxes, labels and scores as
-`dwd_jax.decode`; a test and the benchmark itself compare them.
+cutoff, sums are bincounts; basins are found as in exported files. Gives the
+same boxes, labels and scores as `dwd_jax.decode`; a test and the benchmark
+itself compare them.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,7 @@ import scipy.spatial
 from jaxtyping import Float
 
 from dwd_jax.decode import config as config_lib
-
-_AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # raster order
-_AHEAD = ((0, 1), (1, -1), (1, 0), (1, 1))  # each pair of neighbours once
+from dwd_jax.exporting.alone import numpy_basins
 
 # Raster indices int [P] -> (heights, widths) float [P].
 SizeFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -120,11 +119,8 @@ def _watershed(levels, size_fn, class_fn, num_classes, cfg):
   )
   flat = framed.reshape(-1)
   at = np.flatnonzero(cv2.compare(framed, cfg.energy_cutoff, cv2.CMP_GT))
-  rows, peaks = _climb(flat, at, stride)
-  seed_level = flat[peaks]
-  owner, passes = _merge(flat, at, rows, seed_level, stride, cfg)
-  row = owner[rows[at]]
-  count = len(peaks)
+  rows, peaks, passes = numpy_basins.find_basins(framed, at, cfg)
+  seed_level, row, count = flat[peaks], rows[at], len(peaks)
   peak = peaks[row]
   y, x = np.divmod(at, stride)
   py, px = np.divmod(peak, stride)
@@ -152,72 +148,10 @@ def _watershed(levels, size_fn, class_fn, num_classes, cfg):
     total() >= max(cfg.min_area_px, 1)
   )
   kept = np.flatnonzero(keep)
-  rows[at] = row
   labels, share = _vote(rows, kept, peaks, stride, class_fn, num_classes, cfg)
   confidence = np.clip(seed_level[kept] / (cfg.num_energy_levels - 1), 0, 1)
   scores = np.sqrt(confidence) * share
   return centers[kept], hw[kept], labels, scores
-
-
-def _climb(flat, at, stride):
-  """Basin of each pixel (-1: background) and the peak of each basin."""
-  best = np.full(len(at), -np.inf, np.float32)
-  target = at
-  for dy, dx in _AROUND:
-    to = at + (dy * stride + dx)
-    level = flat[to]
-    higher = level > best
-    best = np.where(higher, level, best)
-    target = np.where(higher, to, target)
-  place = np.zeros(len(flat), np.int32)
-  place[at] = np.arange(len(at), dtype=np.int32)
-  up = place[target]
-  while True:
-    further = up[up]
-    if np.array_equal(further, up):
-      break
-    up = further
-  is_peak = up == np.arange(len(at))
-  number = np.cumsum(is_peak) - 1
-  rows = np.full(len(flat), -1, np.int32)
-  rows[at] = number[up]
-  return rows, at[is_peak]
-
-
-def _merge(flat, at, rows, peak, stride, cfg):
-  """Owner of each basin after the merging, and its highest pass."""
-  one, two, height = [], [], []
-  own = rows[at]
-  for dy, dx in _AHEAD:
-    to = at + (dy * stride + dx)
-    other = rows[to]
-    touch = (other >= 0) & (other != own)
-    one.append(own[touch])
-    two.append(other[touch])
-    height.append(np.minimum(flat[at[touch]], flat[to[touch]]))
-  one, two = (np.concatenate((*a, *b)) for a, b in ((one, two), (two, one)))
-  height = np.concatenate(height * 2)
-  owner = np.arange(len(peak))
-  while True:
-    low, high = owner[one], owner[two]
-    apart = low != high
-    low, high, top = low[apart], high[apart], height[apart]
-    passes = np.full(len(peak), -np.inf, np.float32)
-    np.maximum.at(passes, low, top)
-    depth = peak[low] - top
-    higher = (peak[high] > peak[low]) | (
-      (peak[high] == peak[low]) & (high < low)
-    )
-    join = (top == passes[low]) & higher
-    join &= (depth < cfg.min_saddle_depth) | (depth <= 0)
-    if not join.any():
-      return owner, passes
-    partner = np.full(len(peak), -1)
-    np.maximum.at(partner, low[join], high[join])
-    joined = np.where(partner >= 0, partner, owner)
-    while not np.array_equal(joined[joined], joined):
-      joined = joined[joined]
-    owner = joined
 
 
 def _vote(rows, kept, peaks, stride, class_fn, num_classes, cfg):
