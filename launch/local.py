@@ -111,14 +111,16 @@ class Processes:
     """
     failed = None
     while any(process.poll() is None for process in self._running):
-      failed = failed or self._first_failure()
+      if failed is None:
+        failed = self._first_failure()
       if time.monotonic() > self._kill_at:
         for process in self._running:
           process.kill()
       time.sleep(_POLL_S)
     for relay in self._relays:
       relay.join()
-    failed = failed or self._first_failure()
+    if failed is None:
+      failed = self._first_failure()
     if failed is None:
       return 0
     code = self._running[failed].returncode

@@ -4,9 +4,11 @@ import signal
 import time
 
 import launch_helpers as helpers
+import pytest
 
 # The launcher with another program to start: it says what it is, then waits,
-# saves on SIGTERM, or ends with a code that its number decides.
+# saves on SIGTERM, or ends with a code; one process after the launcher took
+# note of the end of the other.
 LAUNCHER = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -15,7 +17,7 @@ command_line.PROGRAM = "small_program"
 sys.exit(local.main())
 """
 PROGRAM = """
-import pathlib, signal, sys, time
+import os, pathlib, signal, sys, time
 notes, task = (
   next(w.split("=")[1] for w in sys.argv if w.startswith(f"--{{key}}="))
   for key in ("workdir", "config")
@@ -34,14 +36,25 @@ if task == "deaf":
 print("out", number, flush=True)
 print("err", number, file=sys.stderr, flush=True)
 (notes / f"up{{number}}").touch()
-if task in ("code2", "code75") and number == 1:
-  sys.exit(int(task[4:]))
+if task in ("wait", "deaf"):
+  time.sleep(60)
 if task == "twice" and starts:
   sys.exit(0)
-if task == "twice" and number == 1:
-  sys.exit(75)
-time.sleep(0.2 if task in ("code2", "code75", "twice") else 60)
-sys.exit(2 if task == "code2" else 75)
+code = {{"code2": 2}}.get(task, 75)
+ends = notes / f"ends-{{starts}}"
+if number == (0 if task == "only0" else 1):
+  part = notes / "part"
+  part.write_text(str(os.getpid()))
+  part.rename(ends)
+  sys.exit(code)
+while not ends.exists():
+  time.sleep(0.01)
+try:
+  while True:
+    os.kill(int(ends.read_text()), 0)
+    time.sleep(0.01)
+except ProcessLookupError:
+  sys.exit(0 if task.startswith("only") else code)
 """
 
 
@@ -107,6 +120,15 @@ def test_process_0_is_shown_and_the_errors_of_the_others(tmp_path):
   assert "err 0" in err.splitlines()
   assert "[1] err 1" in err.splitlines()
   assert "launch.local: process 1 of 2 ended with code 2" in err
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_one_that_failed_is_named_once(tmp_path, number):
+  code, _, told = _ended(_start(tmp_path, f"only{number}", "--restarts=0"))
+  assert code == 75
+  assert told[:-1] == [
+    f"launch.local: process {number} of 2 ended with code 75"
+  ]
 
 
 def test_it_starts_again_as_often_as_it_may(tmp_path):
