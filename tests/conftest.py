@@ -1,12 +1,19 @@
 """Shared setup: shapes are checked at run time, shared data is optional."""
 
+import os
 import pathlib
+import shutil
 
 import jax
 import jaxtyping
 import pytest
 
 from dwd_jax import huge_pages
+
+# Most of the time of the tests goes into compiling for CPUs; without LLVM's
+# optimisations it takes half of that. Programs that the tests start inherit it.
+if not shutil.which("nvidia-smi"):
+  os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # Layers 0 to 2: array shapes and types are checked on every call in the tests
 # (not in structs: tree operations build those with leaves of any kind).

@@ -18,10 +18,6 @@ from dwd_jax.structs import Predictions, Targets
 from dwd_jax.train import step
 
 CFG = losses.LossConfig()
-# Compiling takes longer than running what is compiled.
-_jit = functools.partial(
-  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 
 
 def _logits(shape, seed=0, spread=3.0):
@@ -386,7 +382,7 @@ def test_sparse_class_loss_equals_the_dense_one(groups, caption):
     tuple(map(int, group_of_class)),
   )
 
-  @functools.partial(_jit, static_argnums=0)
+  @functools.partial(jax.jit, static_argnums=0)
   def both(loss, params, features):
     def value(params, features):
       # Neither energy nor sizes enter the class loss.
@@ -418,7 +414,7 @@ def test_a_small_budget_is_an_unbiased_looking_sample():
     class_features=jnp.asarray(features),
   )
 
-  @functools.partial(_jit, static_argnums=0)
+  @functools.partial(jax.jit, static_argnums=0)
   def loss(budget):
     cfg = step.StepConfig(
       targets.TargetConfig(),
@@ -432,7 +428,7 @@ def test_a_small_budget_is_an_unbiased_looking_sample():
   np.testing.assert_allclose(some, all_, rtol=0.25)
 
 
-@_jit
+@jax.jit
 def _step_losses(boxes_yxyx, labels, mask):
   """All losses and their gradients for made-up outputs of the three heads."""
   group_of_class = np.array([0, 0, 1], np.int32)

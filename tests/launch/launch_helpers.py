@@ -15,9 +15,9 @@ CONFIG = "tests/launch/two_processes.py"
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-  """CPUs, code that compiles twice as fast, no cache but the run's own."""
+  """CPUs, no cache but the run's own."""
   kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-  flags = "--xla_backend_optimization_level=0"
+  flags = os.environ.get("XLA_FLAGS", "")
   if devices > 1:
     flags += f" --xla_force_host_platform_device_count={devices}"
   return kept | {

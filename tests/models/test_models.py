@@ -15,12 +15,6 @@ from dwd_jax.models.refinenet import RefineNet, upsample
 from dwd_jax.models.resnet import STAGES, Block, ResNet
 from dwd_jax.structs import Predictions
 
-# Compiling takes most of the time of these tests, and the speed of what is
-# compiled none.
-_jit = functools.partial(
-  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
-
 # Caption: height, width.
 SIZES = {
   "even": (8, 12),
@@ -62,7 +56,7 @@ def test_pooling_equals_flax(pool, size):
   np.testing.assert_array_equal(ours(x), wanted)
   weights = np.random.default_rng(1).normal(size=wanted.shape)
   gradients = [
-    _jit(jax.grad(lambda x, pool=pool: (pool(x) * weights).sum()))(x)
+    jax.jit(jax.grad(lambda x, pool=pool: (pool(x) * weights).sum()))(x)
     for pool in (ours, flax_pool)
   ]
   np.testing.assert_allclose(*gradients, atol=1e-5)
@@ -171,10 +165,10 @@ def net():
   """(variables, apply for inference, apply for training), 32 x 64 px."""
   model = _model()
   variables = _made_up(_shapes(model))
-  train = _jit(
+  train = jax.jit(
     lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"])
   )
-  return variables, _jit(lambda v, x: model.apply(v, x, train=False)), train
+  return variables, jax.jit(lambda v, x: model.apply(v, x, train=False)), train
 
 
 @pytest.fixture(scope="module")

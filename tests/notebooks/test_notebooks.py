@@ -46,8 +46,7 @@ def execute(tmp_path_factory):
     "JAX_PLATFORMS": "cpu",
     "JAX_COMPILATION_CACHE_DIR": str(cache),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    # Compiles twice as fast; found in the cache by every program.
-    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    # Found in the cache by every program.
     "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
   }
 

@@ -106,11 +106,8 @@ def test_steps_learn():
   step = functools.partial(
     steps.train_step, model=model, tx=tx, cfg=update.UpdateConfig()
   )
-  hurry = {"xla_backend_optimization_level": 0}
-  step = jax.jit(step, compiler_options=hurry)
-  init = jax.jit(
-    lambda: dwd.init_variables(model, 0, HW), compiler_options=hurry
-  )
+  step = jax.jit(step)
+  init = jax.jit(lambda: dwd.init_variables(model, 0, HW))
   state = state_lib.new_state(init(), tx, 5)
   batch, losses = _batch(), []
   for _ in range(8):

@@ -28,8 +28,8 @@ MESHES = {
 def meshes(repo_dir):
   """What sharding_program.py found."""
   here = pathlib.Path(__file__).parent
-  flags = "--xla_force_host_platform_device_count=8"
-  flags += " --xla_backend_optimization_level=0"  # compiles twice as fast
+  flags = os.environ.get("XLA_FLAGS", "")
+  flags += " --xla_force_host_platform_device_count=8"
   path = os.pathsep.join([str(repo_dir), str(here)])
   done = subprocess.run(
     [sys.executable, str(here / "sharding_program.py"), *MESHES.values()],

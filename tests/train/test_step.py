@@ -27,10 +27,7 @@ def tiny():
   """(state, batch, compiled step); the state is not donated."""
   model = helpers.tiny_model()
   tx = optim.make_optimizer(helpers.OPTIMIZER)
-  run = jax.jit(
-    helpers.step_fn(model, tx),
-    compiler_options={"xla_backend_optimization_level": 0},
-  )
+  run = jax.jit(helpers.step_fn(model, tx))
   return helpers.tiny_state(model, tx), helpers.tiny_batch(), run
 
 
@@ -243,10 +240,7 @@ def test_rematerialisation_changes_no_result(tiny):
   model = helpers.tiny_model(remat=True)
   cfg = dataclasses.replace(helpers.STEP_CONFIG, remat=True)
   tx = optim.make_optimizer(helpers.OPTIMIZER)
-  step = jax.jit(
-    helpers.step_fn(model, tx, cfg),
-    compiler_options={"xla_backend_optimization_level": 0},
-  )
+  step = jax.jit(helpers.step_fn(model, tx, cfg))
   lowered = step.lower(state, batch, plan)
   # What is computed again is kept apart from the first time.
   assert "optimization_barrier" in lowered.as_text()
@@ -272,11 +266,7 @@ def test_bfloat16_learns_as_float32():
   means = {}
   for dtype in ("float32", "bfloat16"):
     model = helpers.tiny_model(dtype=dtype)
-    run = jax.jit(
-      helpers.step_fn(model, tx),
-      donate_argnums=0,
-      compiler_options={"xla_backend_optimization_level": 0},
-    )
+    run = jax.jit(helpers.step_fn(model, tx), donate_argnums=0)
     state, losses = helpers.tiny_state(model, tx), []
     for i in range(200):
       state, metrics = run(state, batches[i % len(batches)], plan)
