@@ -268,10 +268,10 @@ def test_bfloat16_learns_as_float32():
     model = helpers.tiny_model(dtype=dtype)
     run = jax.jit(helpers.step_fn(model, tx), donate_argnums=0)
     state, losses = helpers.tiny_state(model, tx), []
-    for i in range(200):
+    for i in range(100):
       state, metrics = run(state, batches[i % len(batches)], plan)
       losses.append(float(metrics.compute()["loss"]))
     assert all(x.dtype == np.float32 for x in jax.tree.leaves(state.params))
-    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:20])
+    assert np.mean(losses[-20:]) < 0.85 * np.mean(losses[:20])
     means[dtype] = np.mean(losses)
   assert abs(means["bfloat16"] / means["float32"] - 1) < 0.01, means
