@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks import common, decode_scenes, numpy_decode
 from dwd_jax import huge_pages
 from dwd_jax.decode import config, levels, votes, watershed
+from dwd_jax.exporting.alone import numpy_basins
 from dwd_jax.models import at_pixels, refinenet
 
 _HW = (1344, 960)
@@ -76,7 +77,7 @@ def peer_of_maps(cfg, host, page: int) -> numpy_decode.Found:
   labels = ids[page, :, :, 0].reshape(-1)
   return numpy_decode.decode(
     energy[page, :, :, 0],
-    lambda at: (hw[at, 0], hw[at, 1]),
+    functools.partial(hw.take, axis=0),
     lambda at: labels[at],
     _C,
     cfg,
@@ -208,10 +209,10 @@ def peer_of_outputs(cfg, outputs, head, dense=None) -> numpy_decode.Found:
   else:
 
     def class_fn(at):
-      return numpy_decode.softmax(class_logits[at])
+      return numpy_basins.softmax(class_logits[at])
 
   return numpy_decode.decode(
-    energy, lambda at: (hw[at, 0], hw[at, 1]), class_fn, head.shape[-1], cfg
+    energy, functools.partial(hw.take, axis=0), class_fn, head.shape[-1], cfg
   )
 
 

@@ -16,6 +16,7 @@ from benchmarks import common
 from dwd_jax import evaluate as evaluate_lib
 from dwd_jax.data import eval_pages
 from dwd_jax.errors import InputError
+from dwd_jax.evaluating import summary
 from dwd_jax.metrics import protocols, report
 from dwd_jax.train import evaluation, setup
 
@@ -57,7 +58,7 @@ def _measure(run, state, pages) -> dict[str, Any]:
   table = protocols.measure(
     predicted.truth, predicted.detections, len(run.class_names), "coco"
   )
-  means = report.averages(table, run.class_names, evaluate_lib.MIN_OBJECTS)
+  means = report.averages(table, run.class_names, summary.MIN_OBJECTS)
   return {
     **{key: means[key] for key in ("mAP", "mAP_50", "AP_50_weighted")},
     "num_detections": sum(len(page.labels) for page in predicted.detections),

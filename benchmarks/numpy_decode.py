@@ -1,9 +1,9 @@
 """The decode in NumPy and OpenCV: what a careful user would write for a CPU.
 
 One page and one energy plane at a time; work follows the pixels above the
-cutoff, sums are bincounts; basins are found as in exported files. Gives the
-same boxes, labels and scores as `dwd_jax.decode`; a test and the benchmark
-itself compare them.
+cutoff, sums are bincounts; basins are found and measured as in exported files.
+Gives the same boxes, labels and scores as `dwd_jax.decode`; a test and the
+benchmark itself compare them.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from jaxtyping import Float
 from dwd_jax.decode import config as config_lib
 from dwd_jax.exporting.alone import numpy_basins
 
-# Raster indices int [P] -> (heights, widths) float [P].
-SizeFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Raster indices int [P] -> heights and widths float [P, 2].
+SizeFn = Callable[[np.ndarray], np.ndarray]
 # Raster indices int [P] -> class ids int [P] or probabilities float [P, C].
 ClassFn = Callable[[np.ndarray], np.ndarray]
 # Best first: boxes_yxyx [n, 4], labels [n], scores [n].
@@ -66,12 +66,6 @@ def expected_levels(
   return (both[:, 0] / both[:, 1]).reshape(logits.shape[:-1])
 
 
-def softmax(logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-  """Probabilities of the classes."""
-  weight = np.exp(logits - logits.max(1, keepdims=True))
-  return weight / weight.sum(1, keepdims=True)
-
-
 def _threshold(levels, size_fn, class_fn, num_classes, cfg):
   """Connected components; every pixel counts the same."""
   mask = cv2.compare(levels, cfg.energy_cutoff, cv2.CMP_GT)
@@ -83,7 +77,7 @@ def _threshold(levels, size_fn, class_fn, num_classes, cfg):
   def total(weights=None):
     return np.bincount(row, weights, count)
 
-  height, width = size_fn(at)
+  height, width = size_fn(at).T
   known = (height > 0) & (width > 0)
   divisor = np.maximum(total(known), 1)
   area = total()
@@ -111,73 +105,31 @@ def _watershed(levels, size_fn, class_fn, num_classes, cfg):
     levels = cv2.sepFilter2D(
       levels, -1, binomial, binomial, borderType=cv2.BORDER_REPLICATE
     )
-  h, w = levels.shape
-  # A frame of background: neighbours need no test for the page's edge.
-  stride = w + 2
   framed = cv2.copyMakeBorder(
     levels, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=-np.inf
   )
-  flat = framed.reshape(-1)
   at = np.flatnonzero(cv2.compare(framed, cfg.energy_cutoff, cv2.CMP_GT))
-  rows, peaks, passes = numpy_basins.find_basins(framed, at, cfg)
-  seed_level, row, count = flat[peaks], rows[at], len(peaks)
-  peak = peaks[row]
-  y, x = np.divmod(at, stride)
-  py, px = np.divmod(peak, stride)
-  dy, dx = y - py, x - px
-  mirror_y, mirror_x = py - dy, px - dx
-  seen = (mirror_y > 0) & (mirror_y <= h) & (mirror_x > 0) & (mirror_x <= w)
-  base = np.maximum(passes[row], cfg.energy_cutoff)
-  weight = np.maximum(flat[at] - base, 0) * seen
-
-  def total(weights=None):
-    return np.bincount(row, weights, count)
-
-  whole = np.maximum(total(weight), 1e-6)
-  shift = np.stack((total(weight * dy), total(weight * dx)), 1)
-  height, width = size_fn((y - 1) * w + x - 1)
-  known = weight * ((height > 0) & (width > 0))
-  weights = total(known)
-  hw = np.stack((total(known * height), total(known * width)), 1)
-  hw = hw / np.maximum(weights, 1e-6)[:, None]
-  py, px = np.divmod(peaks, stride)
-  at_peak = np.stack(size_fn((py - 1) * w + px - 1), 1)
-  hw = np.where(weights[:, None] > 0, hw, at_peak)
-  centers = np.stack((py, px), 1) - 0.5 + shift / whole[:, None]
-  keep = (seed_level >= cfg.min_seed_level) & (
-    total() >= max(cfg.min_area_px, 1)
-  )
-  kept = np.flatnonzero(keep)
-  labels, share = _vote(rows, kept, peaks, stride, class_fn, num_classes, cfg)
-  confidence = np.clip(seed_level[kept] / (cfg.num_energy_levels - 1), 0, 1)
-  scores = np.sqrt(confidence) * share
-  return centers[kept], hw[kept], labels, scores
+  basins = numpy_basins.find_basins(framed, at, cfg)
+  centers, hw = numpy_basins.measure(framed, at, basins, size_fn, cfg)
+  kept, confidence = numpy_basins.choose(framed, at, basins, cfg)
+  asked, ok = numpy_basins.around(basins, kept, framed.shape[1], cfg)
+  labels, share = _vote(class_fn(asked.reshape(-1)), ok, num_classes)
+  return centers[kept], hw[kept], labels, confidence * share
 
 
-def _vote(rows, kept, peaks, stride, class_fn, num_classes, cfg):
-  """Class asked most often around the peak, and its share."""
-  reach = round(cfg.class_pixels**0.5) // 2
-  offset = 2 * np.arange(-reach, reach + 1)
-  height, width = len(rows) // stride, stride
-  y, x = np.divmod(peaks[kept], stride)
-  y = y[:, None] + np.repeat(offset, len(offset))
-  x = x[:, None] + np.tile(offset, len(offset))
-  ok = (y > 0) & (y < height - 1) & (x > 0) & (x < width - 1)
-  y, x = np.clip(y, 1, height - 2), np.clip(x, 1, width - 2)
-  ok &= rows[y * stride + x] == kept[:, None]
-  asked = class_fn(((y - 1) * (stride - 2) + x - 1).reshape(-1))
-  total = np.maximum(ok.sum(1), 1)
-  if asked.ndim == 2:
-    votes = (asked.reshape(*ok.shape, -1) * ok[..., None]).sum(1)
+def _vote(said, ok, num_classes):
+  """Class that most of the pixels [n, P] of an object say, and its share."""
+  if said.ndim == 2:
+    votes = (said.reshape(*ok.shape, -1) * ok[..., None]).sum(1)
   else:
-    voted = ok.reshape(-1) & (asked >= 0)
-    slot = np.repeat(np.arange(len(kept)), ok.shape[1])
+    voted = ok.reshape(-1) & (said >= 0)
+    slot = np.repeat(np.arange(len(ok)), ok.shape[1])
     votes = np.bincount(
-      slot[voted] * num_classes + asked[voted],
-      minlength=len(kept) * num_classes,
-    ).reshape(len(kept), num_classes)
+      slot[voted] * num_classes + said[voted], minlength=len(ok) * num_classes
+    ).reshape(len(ok), num_classes)
   labels = votes.argmax(1)
-  return labels, votes[np.arange(len(kept)), labels] / total
+  total = np.maximum(ok.sum(1), 1)
+  return labels, votes[np.arange(len(ok)), labels] / total
 
 
 def check_equal(

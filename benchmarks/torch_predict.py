@@ -58,8 +58,7 @@ class Peer:
     sizes, features = sizes[0].permute(1, 2, 0), features[0].permute(1, 2, 0)
 
     def size_fn(at):
-      found = _bilinear(sizes, at, width).exp().numpy()
-      return found[:, 0], found[:, 1]
+      return _bilinear(sizes, at, width).exp().numpy()
 
     def class_fn(at):
       logits = self._net.class_logits(_bilinear(features, at, width))

@@ -31,21 +31,10 @@ _CACHE = "~/.cache/dwd_jax/compiled"
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.detect",
-    description=_DESCRIPTION,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = programs.parser("dwd_jax.detect", _DESCRIPTION)
   add = parser.add_argument
   add("inputs", nargs="+", metavar="INPUT", help="image, PDF or folder")
   add("--out", required=True, metavar="DIR", help="folder of the results")
-  add(
-    "--checkpoint",
-    default="",
-    metavar="W",
-    help="workdir of a run, W/checkpoints/STEP, or a file of weights; default:"
-    " the detector of printed music in the package",
-  )
   add(
     "--min-score",
     type=float,
@@ -101,9 +90,9 @@ def _run(flags: argparse.Namespace) -> int:
   )
   done = run.run([pathlib.Path(i) for i in flags.inputs], out, settings)
   for failure in done.failed:
-    print(f"dwd_jax: {' '.join(failure.reason.split())}", file=sys.stderr)
+    programs.say(failure.reason)
   if not done.pages:
-    print("dwd_jax: nothing could be detected on", file=sys.stderr)
+    programs.say("nothing could be detected on")
     return 2
   kept = f" ({done.skipped} done before)" if done.skipped else ""
   failed = f", {len(done.failed)} failed" if done.failed else ""

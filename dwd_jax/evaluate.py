@@ -60,14 +60,13 @@ import numpy as np
 
 from dwd_jax.calibration import Calibration
 from dwd_jax.data.eval_pages import EvalPage
-from dwd_jax.errors import InputError
 from dwd_jax.evaluating import files, page_pictures, progress
 from dwd_jax.evaluating import scores as scores_lib
 from dwd_jax.evaluating import summary as summary_lib
-from dwd_jax.evaluating.report_data import Judged
-from dwd_jax.metrics import report
+from dwd_jax.evaluating.report_data import Measured
+from dwd_jax.metrics import protocols, report
 from dwd_jax.metrics.pages import at_least, finite
-from dwd_jax.metrics.protocols import PROTOCOLS, Protocol, measure
+from dwd_jax.metrics.protocols import Protocol
 from dwd_jax.pages.assemble import PagePrediction
 from dwd_jax.pages.config import DEFAULT, PredictConfig
 from dwd_jax.predict import PredictFn, predict_pages
@@ -77,8 +76,6 @@ from dwd_jax.transfer import OtherSet
 MakeCalibration: TypeAlias = Callable[
   [Sequence[PageBoxes], Sequence[PageBoxes]], Calibration
 ]
-MIN_OBJECTS = summary_lib.MIN_OBJECTS
-SUMMARY_KEYS = summary_lib.KEYS
 
 
 class EvalResult(NamedTuple):
@@ -126,7 +123,7 @@ def evaluate(
     out_dir: folder of the results; made if missing.
     dataset: name of the data set, for the summary and the legacy protocol.
     split: name of the split and of its files.
-    protocol: one of `PROTOCOLS`.
+    protocol: one of `protocols.PROTOCOLS`.
     checkpoint_step: training step of the variables, for the summary.
     min_score: detections below this score do not count, 0..1.
     overlays: pages to draw.
@@ -145,10 +142,7 @@ def evaluate(
   Raises:
     InputError: unknown protocol.
   """
-  if protocol not in PROTOCOLS:
-    raise InputError(
-      f"eval.protocol: {protocol!r} is unknown; use one of {PROTOCOLS}"
-    )
+  protocols.check(protocol)
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
   shown = progress.show(pages, name, num_pages, log)
@@ -183,25 +177,26 @@ def _measure(
   class_names: Sequence[str],
   facts: dict[str, Any],
   other: OtherSet | None,
-) -> Judged:
+) -> Measured:
   """Everything that the files say; `facts` are fields of the summary."""
   least, truth = facts["min_score"], predicted.truth
   of_run = [at_least(page, least) for page in scores.detections]
   detections = [other.relabel(p) for p in of_run] if other else of_run
-  table = measure(
+  table = protocols.measure(
     truth, detections, len(class_names), facts["protocol"], facts["dataset"]
   )
   metrics = summary_lib.make(
-    report.averages(table, class_names, MIN_OBJECTS) | scores.facts(),
+    table,
+    detections,
+    class_names,
     **facts,
+    **scores.facts(),
     num_pages=len(truth),
-    num_objects=int(table.num_objects.sum()),
-    num_detections=sum(len(p.labels) for p in detections),
     seconds_per_page=report.or_null(predicted.seconds_per_page),
     overflowing_pages=predicted.overflowing_pages,
   )
   metrics |= other.facts(of_run) if other else {}
-  return Judged(
+  return Measured(
     *(name, metrics, table, truth, detections, class_names),
     staff_spaces=predicted.staff_spaces,
     reliability=scores.bins(),

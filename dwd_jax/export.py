@@ -19,19 +19,8 @@ DIR also gets the scripts that run the detector, and a README."""
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.export",
-    description=_DESCRIPTION,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = programs.parser("dwd_jax.export", _DESCRIPTION)
   add = parser.add_argument
-  add(
-    "--checkpoint",
-    default="",
-    metavar="W",
-    help="workdir of a run, W/checkpoints/STEP, or a file of weights; default:"
-    " the detector of printed music in the package",
-  )
   add(
     "--out",
     required=True,

@@ -1,5 +1,9 @@
-"""How programs end where the input is bad: one line, exit code 2."""
+"""What the programs have in common: a flag, and how they end.
 
+Where the input is bad they end with one line and exit code 2.
+"""
+
+import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
@@ -9,9 +13,31 @@ from dwd_jax import files
 from dwd_jax.errors import InputError
 
 
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+  """Of a program that takes a trained detector: with --checkpoint."""
+  made = argparse.ArgumentParser(
+    prog=f"python -m {name}",
+    description=description,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  made.add_argument(
+    "--checkpoint",
+    default="",
+    metavar="W",
+    help="workdir of a run, W/checkpoints/STEP, or a file of weights; default:"
+    " the detector of printed music in the package",
+  )
+  return made
+
+
+def say(message: object) -> None:
+  """What is wrong, as one line on stderr."""
+  print(f"dwd_jax: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def fail(message: object) -> NoReturn:
   """One line on stderr, exit code 2."""
-  print(f"dwd_jax: {' '.join(str(message).split())}", file=sys.stderr)
+  say(message)
   sys.exit(2)
 
 

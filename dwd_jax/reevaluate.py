@@ -23,10 +23,10 @@ from typing import Any
 from dwd_jax.errors import InputError
 from dwd_jax.evaluating import files, saved
 from dwd_jax.evaluating import summary as summary_lib
-from dwd_jax.evaluating.report_data import Judged
-from dwd_jax.metrics import report
+from dwd_jax.evaluating.report_data import Measured
+from dwd_jax.metrics import protocols
 from dwd_jax.metrics.pages import at_least
-from dwd_jax.metrics.protocols import PROTOCOLS, Protocol, measure
+from dwd_jax.metrics.protocols import Protocol
 
 # Of another data set than the run's; behind the keys of the contract.
 _OTHER_KEYS = ("vocabularies", "unmapped_detections")
@@ -45,7 +45,7 @@ def reevaluate(
   Args:
     out_dir: WORKDIR/eval.
     name: of the split's files.
-    protocol: one of `PROTOCOLS`.
+    protocol: one of `protocols.PROTOCOLS`.
     min_score: detections below this score do not count; not below that of the
       evaluation that saved them.
     viewer_pages: so many of the first pages are in the viewer, if there are
@@ -58,10 +58,7 @@ def reevaluate(
     InputError: unknown protocol, a score that is too low, a file that is
       missing or damaged.
   """
-  if protocol not in PROTOCOLS:
-    raise InputError(
-      f"eval.protocol: {protocol!r} is unknown; use one of {PROTOCOLS}"
-    )
+  protocols.check(protocol)
   out_dir = pathlib.Path(out_dir)
   found = saved.read(out_dir, name)
   if not found.min_score <= min_score <= 1:
@@ -72,26 +69,19 @@ def reevaluate(
       " without eval.from_saved"
     )
   detections = [at_least(page, min_score) for page in found.detections]
-  table = measure(
+  table = protocols.measure(
     found.truth,
     detections,
     len(found.class_names),
     protocol,
     found.metrics["dataset"],
   )
-  averages = report.averages(table, found.class_names, summary_lib.MIN_OBJECTS)
+  changed = {"protocol": protocol, "min_score": float(min_score)}
   metrics = summary_lib.make(
-    found.metrics
-    | averages
-    | {
-      "num_objects": int(table.num_objects.sum()),
-      "num_detections": sum(len(page.labels) for page in detections),
-      "protocol": protocol,
-      "min_score": float(min_score),
-    }
+    table, detections, found.class_names, **(found.metrics | changed)
   )
   metrics |= {k: found.metrics[k] for k in _OTHER_KEYS if k in found.metrics}
-  judged = Judged(
+  judged = Measured(
     *(name, metrics, table, found.truth, detections, found.class_names),
     staff_spaces=found.staff_spaces,
     reliability=found.reliability,

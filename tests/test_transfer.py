@@ -11,6 +11,7 @@ from dwd_jax import transfer
 from dwd_jax.data import sources, tiles
 from dwd_jax.data.vocabulary import common_classes
 from dwd_jax.errors import InputError
+from dwd_jax.evaluating import summary
 from dwd_jax.structs import Detections
 
 V1 = ("noteheadBlack", "keySharp", "accidentalSharp", "restHBar", "gClef")
@@ -193,9 +194,7 @@ def test_a_detector_that_finds_all_is_right_in_common_classes(tmp_path):
   )
   metrics = json.loads((tmp_path / "made_up-test.json").read_text())
   assert metrics == result.metrics
-  assert list(metrics)[: len(evaluate_lib.SUMMARY_KEYS)] == list(
-    evaluate_lib.SUMMARY_KEYS
-  )
+  assert list(metrics)[: len(summary.KEYS)] == list(summary.KEYS)
   assert (metrics["dataset"], metrics["split"]) == ("made_up", "test")
   assert metrics["vocabularies"] == ["deepscores_v1", "muscima_v1"]
   assert metrics["unmapped_detections"] == {"restHBar": 2}

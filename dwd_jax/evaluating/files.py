@@ -8,7 +8,7 @@ import numpy as np
 
 from dwd_jax import files, visualize
 from dwd_jax.evaluating import page_pictures, report_data, report_page
-from dwd_jax.evaluating.report_data import Judged
+from dwd_jax.evaluating.report_data import Measured
 from dwd_jax.metrics import report
 from dwd_jax.pages.assemble import PagePrediction
 from dwd_jax.structs import PageBoxes
@@ -53,7 +53,7 @@ def draw(
 
 def write(
   out_dir: pathlib.Path,
-  judged: Judged,
+  judged: Measured,
   pictures: dict[str, np.ndarray],
   viewer_pages: int,
 ) -> None:
@@ -82,7 +82,7 @@ def write(
 
 
 def write_scores(
-  out_dir: pathlib.Path, judged: Judged, viewer_pages: int
+  out_dir: pathlib.Path, judged: Measured, viewer_pages: int
 ) -> None:
   """Writes what depends on protocol and least score; the summary last.
 
@@ -111,7 +111,7 @@ def write_scores(
 
 
 def _write_viewer(
-  folder: pathlib.Path, judged: Judged, viewer_pages: int
+  folder: pathlib.Path, judged: Measured, viewer_pages: int
 ) -> set[str]:
   """Writes index.html; the names of the pages in it."""
   if not viewer_pages:

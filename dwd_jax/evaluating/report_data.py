@@ -48,7 +48,7 @@ _POINTS = 200  # of a curve
 _WORST = 15  # pages
 
 
-class Judged(NamedTuple):
+class Measured(NamedTuple):
   """A split that is measured.
 
   Attributes:
@@ -74,7 +74,7 @@ class Judged(NamedTuple):
   saved: dict[str, Any]
 
 
-def content(judged: Judged) -> dict[str, Any]:
+def content(judged: Measured) -> dict[str, Any]:
   """The content of report.json, see the text of the module."""
   found = outcomes.judge(judged.truth, judged.detections)
   point, source = _point(judged.metrics, found)
@@ -146,7 +146,7 @@ def _point(
   return reliability.operating_point(judged, threshold), "calibration"
 
 
-def _classes(judged: Judged, kept: Outcomes) -> list[dict[str, Any]]:
+def _classes(judged: Measured, kept: Outcomes) -> list[dict[str, Any]]:
   num_classes = len(judged.class_names)
   objects, detections, right = (
     np.bincount(labels, minlength=num_classes)
@@ -173,7 +173,7 @@ def _share(part, whole) -> float | None:
   return float(part / whole) if whole else None
 
 
-def _curves(judged: Judged, found: Outcomes, ap_50) -> list[dict[str, Any]]:
+def _curves(judged: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
   counts = np.bincount(found.true_labels, minlength=len(ap_50))
   frequent = [c for c in np.argsort(-counts, kind="stable") if counts[c]]
   enough = np.flatnonzero(counts >= MIN_OBJECTS)
@@ -214,7 +214,7 @@ def _confusion(matrix) -> list[list[int | None]]:
 
 
 def _errors(
-  judged: Judged, kept: Outcomes, gains: errors.Gains
+  judged: Measured, kept: Outcomes, gains: errors.Gains
 ) -> dict[str, Any]:
   counts = errors.counts(kept, len(judged.class_names))
   total = sum(int(count.sum()) for count in counts.values())
@@ -243,7 +243,9 @@ def _errors(
   }
 
 
-def _sizes(judged: Judged, found: Outcomes, threshold: float) -> dict[str, Any]:
+def _sizes(
+  judged: Measured, found: Outcomes, threshold: float
+) -> dict[str, Any]:
   result: dict[str, Any] = {"staff_spaces": None}
   tables = {"px": sizes.by_size(found, threshold)}
   spaces = np.array(judged.staff_spaces, float)
@@ -263,7 +265,7 @@ def _sizes(judged: Judged, found: Outcomes, threshold: float) -> dict[str, Any]:
   return result
 
 
-def _pages(judged: Judged, kept: Outcomes):
+def _pages(judged: Measured, kept: Outcomes):
   """Every page, and the numbers of the worst."""
   figures = by_page(kept, len(judged.truth))
   pages = [

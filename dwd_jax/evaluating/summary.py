@@ -1,6 +1,11 @@
 """The content of `<split>.json`, in the order of the contract."""
 
+from collections.abc import Sequence
 from typing import Any
+
+from dwd_jax.metrics import report
+from dwd_jax.metrics.pages import APTable
+from dwd_jax.structs import PageBoxes
 
 MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
 KEYS = (
@@ -31,14 +36,23 @@ KEYS = (
 )
 
 
-def make(averages: dict[str, Any], **facts: Any) -> dict[str, Any]:
+def make(
+  table: APTable,
+  detections: Sequence[PageBoxes],
+  class_names: Sequence[str],
+  **facts: Any,
+) -> dict[str, Any]:
   """The summary, see `dwd_jax.evaluate`.
 
   Args:
-    averages: of `metrics.report.averages`, with `MIN_OBJECTS`.
-    **facts: all the other fields.
+    table: APs of C classes.
+    detections: that the table is about.
+    class_names: C names.
+    **facts: all fields that do not follow from these.
   """
-  values = averages | facts
+  values = facts | report.averages(table, class_names, MIN_OBJECTS)
+  values["num_objects"] = int(table.num_objects.sum())
+  values["num_detections"] = sum(len(page.labels) for page in detections)
   values[f"mAP_50_min{MIN_OBJECTS}"] = values.pop("mAP_50_min")
   values["min_objects"] = MIN_OBJECTS
   return {key: values[key] for key in KEYS}

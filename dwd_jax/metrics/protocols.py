@@ -27,6 +27,7 @@ from typing import Literal
 import numpy as np
 
 from dwd_jax import boxes as box_lib
+from dwd_jax.errors import InputError
 from dwd_jax.metrics import coco, voc
 from dwd_jax.metrics.pages import APTable
 from dwd_jax.structs import PageBoxes
@@ -35,6 +36,14 @@ Protocol = Literal["coco", "voc", "legacy"]
 PROTOCOLS = ("coco", "voc", "legacy")
 # The original's evaluation kept true objects below this size.
 _LEGACY_MAX_SIDE_PX = {"muscima_pp": 400}
+
+
+def check(protocol: str) -> None:
+  """Raises InputError where there is no such protocol."""
+  if protocol not in PROTOCOLS:
+    raise InputError(
+      f"eval.protocol: {protocol!r} is unknown; use one of {PROTOCOLS}"
+    )
 
 
 def measure(

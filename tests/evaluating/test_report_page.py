@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from eval_helpers import HOSTILE
 
-from dwd_jax import evaluate as evaluate_lib
-from dwd_jax.evaluating import page_pictures
+from dwd_jax.evaluating import page_pictures, summary
 
 
 class Page(html.parser.HTMLParser):
@@ -139,7 +138,7 @@ def test_curves_show_the_frequent_and_the_worst_by_the_rule(folder):
   )
   worst = [c for c in report["curves"] if c["sort"] == "worst"]
   assert worst
-  assert all(c["num_objects"] >= evaluate_lib.MIN_OBJECTS for c in worst)
+  assert all(c["num_objects"] >= summary.MIN_OBJECTS for c in worst)
   assert [c["AP_50"] for c in worst] == sorted(c["AP_50"] for c in worst)
 
 

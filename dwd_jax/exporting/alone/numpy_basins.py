@@ -142,7 +142,7 @@ def measure(framed, at, basins, boxes_at, cfg):
   flat, stride, row = framed.reshape(-1), framed.shape[1], rows[at]
   (y, x), (peak_y, peak_x) = np.divmod(at, stride), np.divmod(peaks, stride)
   py, px = peak_y[row], peak_x[row]
-  shift = np.stack((y - py, x - px), 1).astype(np.float32)
+  shift = y - py, x - px
   mirror_y, mirror_x = 2 * py - y, 2 * px - x
   seen = (mirror_y > 0) & (mirror_y <= h) & (mirror_x > 0) & (mirror_x <= w)
   base = np.maximum(passes[row], cfg.energy_cutoff)
@@ -151,21 +151,22 @@ def measure(framed, at, basins, boxes_at, cfg):
   def total(values):
     return np.bincount(row, values, len(peaks))
 
-  said = boxes_at((y - 1) * w + x - 1)
-  hw, to_center = said[:, :2], said[:, 2:]
-  known = (hw > 0).all(1)
-  if to_center.shape[1]:
-    weight, shift = weight * known, shift + to_center
+  height, width, *to_center = boxes_at((y - 1) * w + x - 1).T
+  known = (height > 0) & (width > 0)
+  if to_center:
+    weight = weight * known
+    shift = [s + t for s, t in zip(shift, to_center, strict=True)]
   whole = np.maximum(total(weight), 1e-6)
-  shift = np.stack([total(weight * s) for s in shift.T], 1) / whole[:, None]
+  shift = np.stack([total(weight * s) for s in shift], 1) / whole[:, None]
   centers = np.stack((peak_y, peak_x), 1) - 0.5 + shift
   if cfg.size == "max":
-    sizes = np.zeros((len(peaks), 2), np.float32)
-    np.maximum.at(sizes, row, hw)
-    return centers, sizes
+    sizes = np.zeros((2, len(peaks)), np.float32)
+    for most, side in zip(sizes, (height, width), strict=True):
+      np.maximum.at(most, row, side)
+    return centers, sizes.T
   weight = known * weight if cfg.size == "weighted" else known * 1.0
   whole = total(weight)
-  sizes = np.stack([total(weight * s) for s in hw.T], 1)
+  sizes = np.stack([total(weight * s) for s in (height, width)], 1)
   sizes /= np.maximum(whole, 1e-6)[:, None]
   at_peaks = boxes_at((peak_y - 1) * w + peak_x - 1)[:, :2]
   return centers, np.where(whole[:, None] > 0, sizes, at_peaks)
@@ -185,8 +186,12 @@ def choose(framed, at, basins, cfg):
   return kept, confidence[kept]
 
 
-def vote(basins, kept, stride, probs_at, cfg):
-  """Class with the largest mean probability around each peak, and its share."""
+def around(basins, kept, stride, cfg):
+  """Pixels [n, P] around the peaks that are asked for the class.
+
+  Returns:
+    Their raster indices on the page, and which of them the object owns.
+  """
   rows, peaks, _ = basins
   reach = round(cfg.class_pixels**0.5) // 2
   steps = 2 * np.arange(-reach, reach + 1)
@@ -197,7 +202,13 @@ def vote(basins, kept, stride, probs_at, cfg):
   ok = (y > 0) & (y < height - 1) & (x > 0) & (x < width - 1)
   y, x = np.clip(y, 1, height - 2), np.clip(x, 1, width - 2)
   ok &= rows[y * stride + x] == kept[:, None]
-  probs = probs_at(((y - 1) * (stride - 2) + x - 1).reshape(-1))
+  return (y - 1) * (stride - 2) + x - 1, ok
+
+
+def vote(basins, kept, stride, probs_at, cfg):
+  """Class with the largest mean probability around each peak, and its share."""
+  asked, ok = around(basins, kept, stride, cfg)
+  probs = probs_at(asked.reshape(-1))
   if cfg.class_vote == "majority":
     likeliest = probs.argmax(1)[:, None] == np.arange(probs.shape[1])
     probs = likeliest * (probs.max(1, keepdims=True) > 0)
