@@ -56,7 +56,27 @@ def make_predict_fn(
 def _predict_fn(
   model: nn.Module, decode_cfg: DecodeConfig, group_of_class: tuple[int, ...]
 ):
-  groups = np.array(group_of_class, np.int32)
+  predict = network_and_decode(
+    model, decode_cfg, np.array(group_of_class, np.int32)
+  )
+  return jax.jit(predict, compiler_options=compiling.options(model))
+
+
+def network_and_decode(
+  model: nn.Module,
+  decode_cfg: DecodeConfig,
+  group_of_class: Int[np.ndarray, " C"],
+  levels_hw: tuple[int, int] | None = None,
+) -> Callable[[Any, Array], tuple[Detections, jax.Array]]:
+  """What `make_predict_fn` compiles.
+
+  Args:
+    model: a `DWDNet`.
+    decode_cfg: settings of the decode.
+    group_of_class: energy group of each class.
+    levels_hw: height, width that the energy is padded to, px, for images whose
+      size is not known yet; None = as the image.
+  """
 
   def predict(variables, image):
     predictions: Any = model.apply(variables, image, train=False)
@@ -65,7 +85,7 @@ def _predict_fn(
       probs = at_pixels.class_probs_at(
         variables["params"],
         predictions.class_features,
-        groups,
+        group_of_class,
         page,
         y,
         x,
@@ -78,10 +98,13 @@ def _predict_fn(
 
     levels = levels_lib.from_logits(predictions.energy_logits, decode_cfg)
     levels = jnp.asarray(upsample(levels, dwd.STRIDE))  # [B, H, W, G]
+    if levels_hw:
+      room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
+      levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))
     found = watershed.decode_levels(levels, size_fn, class_fn, decode_cfg)
     return found, levels
 
-  return jax.jit(predict, compiler_options=compiling.options(model))
+  return predict
 
 
 def predict_page(

@@ -8,11 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from dwd_jax.decode import levels as levels_lib
-from dwd_jax.decode import watershed
+from dwd_jax import predict
 from dwd_jax.exporting.card import MULTIPLE
-from dwd_jax.models import at_pixels, dwd
-from dwd_jax.models.refinenet import upsample
+from dwd_jax.models import dwd
 from dwd_jax.weights import Weights
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -43,33 +41,13 @@ def make(weights: Weights, most_hw: tuple[int, int]) -> bytes:
 
 
 def _detector(weights: Weights, most_hw: tuple[int, int]):
-  """As `predict.make_predict_fn`, for sizes that are not known yet."""
+  """Image -> dictionary, for sizes that are not known yet."""
   model = dwd.make_model(dataclasses.replace(weights.model, dtype="float32"))
-  variables: Any = weights.variables
   groups = np.asarray(weights.group_of_class, np.int32)
+  both = predict.network_and_decode(model, weights.decode, groups, most_hw)
 
   def detect(image):
-    predictions: Any = model.apply(variables, image, train=False)
-
-    def class_fn(page, y, x, group):
-      probs = at_pixels.class_probs_at(
-        variables["params"],
-        predictions.class_features,
-        groups,
-        *(page, y, x, group),
-      )
-      return jnp.asarray(probs)
-
-    def size_fn(page, y, x, group):
-      return jnp.asarray(at_pixels.boxes_at(predictions, page, y, x, group))
-
-    levels = levels_lib.from_logits(predictions.energy_logits, weights.decode)
-    levels = upsample(levels, dwd.STRIDE)  # [B, H, W, G]
-    room = [(0, most_hw[i] - levels.shape[i + 1]) for i in range(2)]
-    levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))
-    found: Any = watershed.decode_levels(
-      levels, size_fn, class_fn, weights.decode
-    )
+    found: Any = both(weights.variables, image)[0]
     return {
       "boxes_yxyx": found.boxes_yxyx,
       "labels": found.labels,
