@@ -32,11 +32,11 @@ import numpy as np
 
 from benchmarks import common
 from configs import default
-from dwd_jax import closure, energy_groups, targets
-from dwd_jax import config as config_lib
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
-from dwd_jax.decode import watershed
-from dwd_jax.errors import InputError
+from dwd_jax.decode import closure, watershed
+from dwd_jax.objectives import energy_groups, targets
+from dwd_jax.train import settings as config_lib
 
 _VOCABULARIES = {"engraved": "deepscores_v1", "engraved_v2": "deepscores_v2"}
 _PAGE_PX = 1050, 1485  # width and height of a page with 9 px staff space

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dwd_jax.structs import Batch
+from dwd_jax.core.structs import Batch
 
 _PAUSE_S = 0.3
 

@@ -17,22 +17,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common, decode_scenes, numpy_decode
-from dwd_jax import huge_pages
-from dwd_jax.decode import config, levels, votes, watershed
-from dwd_jax.exporting.alone import numpy_basins
-from dwd_jax.models import at_pixels, refinenet
+from dwd_jax.apps.export.standalone import numpy_basins
+from dwd_jax.cluster import huge_pages
+from dwd_jax.decode import decode_config, levels, votes, watershed
+from dwd_jax.models import pixel_sampling, refinenet
 
 _HW = (1344, 960)
 _COUNT = 1500
 _C = decode_scenes.NUM_CLASSES
 CFGS = {
-  "threshold": config.DecodeConfig(
+  "threshold": decode_config.DecodeConfig(
     method="threshold",
     energy_cutoff=10.0,
     size="mean",
     class_vote="majority",
   ),
-  "watershed": config.DecodeConfig(),
+  "watershed": decode_config.DecodeConfig(),
 }
 
 
@@ -162,14 +162,14 @@ def _decode_outputs(cfg, outputs, head):
 
   def class_fn(page, y, x, group):
     del group  # one
-    at = at_pixels.gather_bilinear(outputs.class_features, page, y, x)
+    at = pixel_sampling.gather_bilinear(outputs.class_features, page, y, x)
     logits = jnp.asarray(at @ head)
     if cfg.class_vote == "majority":
       return votes.Likeliest(votes.first_max(logits)[0], _C)
     return jax.nn.softmax(logits)
 
   def size_fn(page, y, x, group):
-    return jnp.asarray(at_pixels.boxes_at(outputs, page, y, x, group))
+    return jnp.asarray(pixel_sampling.boxes_at(outputs, page, y, x, group))
 
   energy = levels.from_logits(outputs.energy_logits, cfg)
   energy = jnp.asarray(refinenet.upsample(energy, decode_scenes.STRIDE))

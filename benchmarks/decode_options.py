@@ -13,12 +13,11 @@ import sys
 from typing import Any
 
 from benchmarks import common
-from dwd_jax import evaluate as evaluate_lib
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import eval_pages
-from dwd_jax.errors import InputError
-from dwd_jax.evaluating import summary
-from dwd_jax.metrics import protocols, report
-from dwd_jax.train import evaluation, setup
+from dwd_jax.evaluate import evaluate_split as evaluate_lib
+from dwd_jax.metrics import json_results, protocols, summary
+from dwd_jax.train import run_evaluation, setup
 
 
 def _cut(level: float) -> dict[str, float]:
@@ -53,16 +52,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def _measure(run, state, pages) -> dict[str, Any]:
   """Scores of one decode; raw scores, and none is too low to count."""
   predicted = evaluate_lib.predict_all(
-    evaluation.bound_predict_fn(run, state), pages, run.settings.predict
+    run_evaluation.bound_predict_fn(run, state), pages, run.settings.predict
   )
   table = protocols.measure(
     predicted.truth, predicted.detections, len(run.class_names), "coco"
   )
-  means = report.averages(table, run.class_names, summary.MIN_OBJECTS)
+  means = json_results.averages(table, run.class_names, summary.MIN_OBJECTS)
   return {
     **{key: means[key] for key in ("mAP", "mAP_50", "AP_50_weighted")},
     "num_detections": sum(len(page.labels) for page in predicted.detections),
-    "seconds_per_page": report.or_null(predicted.seconds_per_page),
+    "seconds_per_page": json_results.or_null(predicted.seconds_per_page),
   }
 
 
@@ -79,7 +78,7 @@ def main() -> None:
     raise InputError(f"--split={args.split}: choose settings on other pages")
   config.data.max_pages = args.pages
   run = setup.setup(config, pathlib.Path(args.workdir))
-  state = evaluation.restore(run)
+  state = run_evaluation.restore(run)
   pages = list(eval_pages.read(run.source(args.split), config.data))
   rows = {}
   for caption, changes in OPTIONS.items():

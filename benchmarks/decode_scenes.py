@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 
-from dwd_jax import structs, targets
+from dwd_jax.core import structs
+from dwd_jax.objectives import targets
 
 NUM_CLASSES = 124
 STRIDE = 4  # of the network's heads

@@ -24,10 +24,10 @@ import numpy as np
 
 from benchmarks import common, data
 from configs import default
-from dwd_jax import degrade
 from dwd_jax.data import prepare, sources
-from dwd_jax.data.degraded import NETWORK_STAFF_SPACE_PX
-from dwd_jax.data.train_crops import TrainCrops
+from dwd_jax.data.crops import TrainCrops
+from dwd_jax.data.degraded_crops import NETWORK_STAFF_SPACE_PX
+from dwd_jax.imaging import degrade
 
 _PAGE = {"pages": 8, "width": 2100, "height": 2970, "staff_space": 18.0}
 

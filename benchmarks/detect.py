@@ -28,10 +28,10 @@ from PIL import Image
 
 from benchmarks import common
 from dwd_jax import engrave
-from dwd_jax.data import images
-from dwd_jax.detecting import packaged
-from dwd_jax.detecting.detector import Detector
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import images
+from dwd_jax.predict import packaged
+from dwd_jax.predict.detector import Detector
 
 _WIDTH, _HEIGHT, _STAFF_SPACE = 2000, 2800, 17.0
 _SHARES = (0.1, 0.5, 1.0)  # of a PDF's pages, at which memory is looked at

@@ -22,14 +22,16 @@ import jax
 import numpy as np
 
 from benchmarks import common
-from dwd_jax import closure, huge_pages, predict, weights
-from dwd_jax.data import images
-from dwd_jax.detecting import packaged
-from dwd_jax.exporting import run
+from dwd_jax.apps.export import export_files
+from dwd_jax.checkpoints import weights
+from dwd_jax.checkpoints.weights import Weights
+from dwd_jax.cluster import huge_pages
+from dwd_jax.core.structs import PageImage
+from dwd_jax.decode import closure
+from dwd_jax.imaging import images
 from dwd_jax.models import dwd
-from dwd_jax.pages.config import PredictConfig
-from dwd_jax.structs import PageImage
-from dwd_jax.weights import Weights
+from dwd_jax.predict import packaged, predict_pages
+from dwd_jax.predict.predict_config import PredictConfig
 
 _IOU = 0.9
 # Array of a page -> (name, score, box) of all detections.
@@ -38,7 +40,7 @@ Detect = Callable[[np.ndarray], list[tuple[str, float, tuple[float, ...]]]]
 
 def ours(trained: Weights) -> Detect:
   """The detector in dwd_jax; pages keep their size."""
-  fn = predict.make_predict_fn(
+  fn = predict_pages.make_predict_fn(
     dwd.make_model(weights.of_this_machine(trained.model)),
     trained.decode,
     np.asarray(trained.group_of_class, np.int32),
@@ -49,7 +51,7 @@ def ours(trained: Weights) -> Detect:
     ink = images.normalize_polarity(page)
     image = PageImage("page", ink, 1.0)
     cfg = PredictConfig(normalise="off")
-    found = predict.predict_page(bound, image, cfg).detections
+    found = predict_pages.predict_page(bound, image, cfg).detections
     assert found.scores is not None
     names = [trained.class_names[label] for label in found.labels]
     boxes = map(tuple, found.boxes_yxyx.tolist())
@@ -103,9 +105,9 @@ def main() -> None:
   parts: dict[str, Detect] = {"dwd_jax": ours(trained)}
   sizes = {}
   with tempfile.TemporaryDirectory() as folder:
-    for wanted in run.FORMATS:
+    for wanted in export_files.FORMATS:
       out = pathlib.Path(folder) / wanted
-      written = run.export(flags.checkpoint, out, wanted)
+      written = export_files.export(flags.checkpoint, out, wanted)
       sizes[wanted] = sum(path.stat().st_size for path in written.paths)
       if wanted != "safetensors":
         parts[wanted] = exported(out, wanted)

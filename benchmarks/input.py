@@ -31,7 +31,7 @@ import jax
 
 from benchmarks import common, data
 from benchmarks.train_scene import Scene, make_scene
-from dwd_jax import huge_pages
+from dwd_jax.cluster import huge_pages
 from dwd_jax.data import pipeline, prepare, sources
 from dwd_jax.models import compiling
 

@@ -22,9 +22,9 @@ import numpy as np
 
 from benchmarks import common, device
 from benchmarks.train_scene import NUM_CLASSES, Scene, make_scene
-from dwd_jax import huge_pages
-from dwd_jax import targets as targets_lib
+from dwd_jax.cluster import huge_pages
 from dwd_jax.models import compiling
+from dwd_jax.objectives import targets as targets_lib
 from dwd_jax.train import step as step_lib
 
 Parts = dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]

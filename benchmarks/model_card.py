@@ -1,7 +1,7 @@
 """The model card of a run, from the files that its evaluation has written.
 
 python -m benchmarks.model_card --workdir=RUN [--sets=test,NAME,...] \
-  [--train_s=SECONDS --hardware=TEXT] --out=dwd_jax/pretrained/README.md
+  [--train_s=SECONDS --hardware=TEXT] --out=dwd_jax/predict/pretrained/README.md
 
 Every figure is read from RUN/eval/NAME.json, RUN/config.json and
 RUN/checkpoints; nothing is typed in but the hardware and the time.
@@ -15,9 +15,9 @@ from typing import Any
 
 import jax
 
-from dwd_jax import files, weights
-from dwd_jax.train import as_weights
-from dwd_jax.weights import Weights
+from dwd_jax.checkpoints import as_weights, weights
+from dwd_jax.checkpoints.weights import Weights
+from dwd_jax.core import files
 
 _INTRO = """# The packaged detector: printed music
 
@@ -31,7 +31,7 @@ _REPRODUCE = """## Make it again
 ```
 python -m dwd_jax.main --config=configs/detector.py --workdir=runs/detector
 python -m dwd_jax.export --checkpoint=runs/detector --format=safetensors \\
-  --out=dwd_jax/pretrained/printed.safetensors
+  --out=dwd_jax/predict/pretrained/printed.safetensors
 ```
 
 On one machine with the same versions, equal bits; elsewhere, equal up to what

@@ -14,8 +14,8 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Float
 
-from dwd_jax.decode import config as config_lib
-from dwd_jax.exporting.alone import numpy_basins
+from dwd_jax.apps.export.standalone import numpy_basins
+from dwd_jax.decode import decode_config as config_lib
 
 # Raster indices int [P] -> heights and widths float [P, 2].
 SizeFn = Callable[[np.ndarray], np.ndarray]

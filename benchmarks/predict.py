@@ -31,10 +31,11 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks import common, predict_scene
-from dwd_jax import huge_pages, predict
-from dwd_jax.data import images, transforms
-from dwd_jax.pages.config import PredictConfig
-from dwd_jax.structs import PageImage, Predictions
+from dwd_jax.cluster import huge_pages
+from dwd_jax.core.structs import PageImage, Predictions
+from dwd_jax.imaging import images, page_windows
+from dwd_jax.predict import predict_pages
+from dwd_jax.predict.predict_config import PredictConfig
 
 
 def read(png: bytes) -> PageImage:
@@ -45,8 +46,8 @@ def read(png: bytes) -> PageImage:
 def network_image(page: PageImage) -> Float[np.ndarray, "1 H W 1"]:
   """The padded page as `predict_page` gives it to the network."""
   multiple = PredictConfig().page_multiple
-  window = transforms.page_window(page.ink.shape, page.scale, multiple)
-  return transforms.to_network(transforms.cut(page.ink, window))[None]
+  window = page_windows.page_window(page.ink.shape, page.scale, multiple)
+  return page_windows.to_network(page_windows.cut(page.ink, window))[None]
 
 
 def measure_page(
@@ -109,7 +110,7 @@ def _our_parts(
 
   def bound(model: Any, variables: dict[str, Any]) -> Any:
     groups = subject.group_of_class
-    fn: Any = predict.make_predict_fn(model, subject.decode, groups)
+    fn: Any = predict_pages.make_predict_fn(model, subject.decode, groups)
     return functools.partial(fn, variables)
 
   weights = subject.weights
@@ -118,7 +119,7 @@ def _our_parts(
   decode = bound(predict_scene.Given(), {**weights, "maps": maps})
   parts = {
     "reading": lambda: network_image(read(png)),
-    "jax": lambda: predict.predict_page(whole, read(png)).detections,
+    "jax": lambda: predict_pages.predict_page(whole, read(png)).detections,
     "jax_network": lambda: jax.block_until_ready(
       subject.network(weights, image)
     ),

@@ -11,12 +11,12 @@ import numpy as np
 import verovio
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
-from dwd_jax import targets
-from dwd_jax.decode.config import DecodeConfig
+from dwd_jax.core.structs import Array, Params, Predictions
+from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.engrave import dataset, engraver
 from dwd_jax.models import compiling, dwd
-from dwd_jax.structs import Array, Params, Predictions
-from dwd_jax.train import evaluation, setup
+from dwd_jax.objectives import targets
+from dwd_jax.train import run_evaluation, setup
 
 NUM_CLASSES = 124
 # Standard deviations of what an untrained network adds to the page's own maps,
@@ -162,7 +162,7 @@ def trained(config_name: str, workdir: str) -> Subject:
   """
   config = importlib.import_module(f"configs.{config_name}").get_config()
   run = setup.setup(config, pathlib.Path(workdir))
-  state = evaluation.restore(run)
+  state = run_evaluation.restore(run)
   return Subject(
     run.model,
     _compiled(run.model),

@@ -16,8 +16,8 @@ from typing import Any
 
 from benchmarks import common
 from configs import engraved, smoke
-from dwd_jax.pretraining import start, tasks
-from dwd_jax.train import detection, evaluation, loop, setup
+from dwd_jax.train import detector_task, loop, run_evaluation, setup
+from dwd_jax.train.pretraining import initial_state, tasks
 
 _FIRST_STAGES = 50  # steps of engraved.py before its combined stage
 
@@ -81,9 +81,11 @@ def detect(
   workdir = pathlib.Path(args.workdir) / f"{level}_{steps}"
   run = setup.setup(config, workdir)
   began = time.monotonic()
-  state = loop.train(detection.make_task(run, start.initial_of(run)))
+  state = loop.train(
+    detector_task.make_task(run, initial_state.initial_of(run))
+  )
   seconds = time.monotonic() - began
-  metrics = evaluation.evaluate(run, state, config.data.eval_split).metrics
+  metrics = run_evaluation.evaluate(run, state, config.data.eval_split).metrics
   keys = ("mAP", "mAP_50", "mAP_50_min10", "num_pages", "num_objects")
   return {
     "level": level,

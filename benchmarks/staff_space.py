@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks import common
 from benchmarks import staff_space_pages as pages_lib
 from benchmarks.staff_space_pages import Page
-from dwd_jax import staff_space
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import staff_space
 
 _CLOSE = 0.05  # relative error
 

@@ -14,8 +14,8 @@ import numpy as np
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from PIL import Image, ImageDraw, ImageFont
 
-from dwd_jax.data import images
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import images
 
 # Measured on rows that are mostly ink: (last line - first line) / 4, mean of
 # all staves. The pages of both DeepScores are engraved alike.

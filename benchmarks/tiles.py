@@ -22,14 +22,13 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from benchmarks import common
-from dwd_jax import boxes as boxes_lib
-from dwd_jax import predict
-from dwd_jax.data import images, transforms
-from dwd_jax.errors import InputError
-from dwd_jax.pages import tiling
-from dwd_jax.pages.config import DEFAULT, PredictConfig
-from dwd_jax.structs import PageBoxes, PageImage
-from dwd_jax.train import evaluation, setup
+from dwd_jax.core import boxes as boxes_lib
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes, PageImage
+from dwd_jax.imaging import images, page_windows
+from dwd_jax.predict import predict_pages, tiling
+from dwd_jax.predict.predict_config import DEFAULT, PredictConfig
+from dwd_jax.train import run_evaluation, setup
 
 _SAME_PX = 2.0
 
@@ -61,7 +60,9 @@ def differences(whole: PageBoxes, tiled: PageBoxes) -> dict[str, Any]:
 
 def num_tiles(page: PageImage, cfg: PredictConfig) -> dict[str, Any]:
   """How many tiles a page becomes, and their size."""
-  window = transforms.page_window(page.ink.shape, page.scale, cfg.page_multiple)
+  window = page_windows.page_window(
+    page.ink.shape, page.scale, cfg.page_multiple
+  )
   tiles = tiling.plan(window.out_hw, cfg.max_px, cfg.overlap_px)
   return {"tiles": len(tiles), "tile_hw": tiles[0].hw}
 
@@ -82,7 +83,7 @@ def measure_big(predict_fn, page: PageImage) -> dict[str, Any]:
   seconds = []
   for _ in range(2):  # the first compiles
     start, cpu = time.perf_counter(), time.process_time()
-    found = predict.predict_page(predict_fn, page)
+    found = predict_pages.predict_page(predict_fn, page)
     seconds.append((time.perf_counter() - start, time.process_time() - cpu))
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
   return {
@@ -111,7 +112,7 @@ def main() -> None:
   args = parser.parse_args()
   config = importlib.import_module(f"configs.{args.config}").get_config()
   run = setup.setup(config, pathlib.Path(args.workdir))
-  predict_fn = evaluation.bound_predict_fn(run, evaluation.restore(run))
+  predict_fn = run_evaluation.bound_predict_fn(run, run_evaluation.restore(run))
   pages = []
   for path in map(pathlib.Path, args.images):
     if not path.is_file():
@@ -131,10 +132,12 @@ def main() -> None:
     print(results["big"], file=sys.stderr, flush=True)
   results["tiles"] = rows = []
   for page in pages:
-    whole = predict.predict_page(predict_fn, page, PredictConfig(max_mpx=60.0))
+    whole = predict_pages.predict_page(
+      predict_fn, page, PredictConfig(max_mpx=60.0)
+    )
     for overlap in args.overlaps:
       cfg = PredictConfig(max_mpx=args.tile_mpx, overlap_px=overlap)
-      tiled = predict.predict_page(predict_fn, page, cfg)
+      tiled = predict_pages.predict_page(predict_fn, page, cfg)
       rows.append(
         {
           "page": page.filename,

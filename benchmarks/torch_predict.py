@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks import numpy_decode, torch_network
-from dwd_jax import boxes as box_lib
-from dwd_jax.decode.config import DecodeConfig
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.core.structs import PageBoxes, Predictions
+from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.models import dwd
-from dwd_jax.structs import PageBoxes, Predictions
 
 _MAPS_CLOSE = 1e-3  # of the largest absolute value of a map
 _AGREE = 0.99  # of the detections, with the same class

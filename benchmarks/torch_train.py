@@ -26,11 +26,11 @@ from torch.nn import functional
 
 from benchmarks import torch_network
 from benchmarks.train_scene import NUM_CLASSES, VARIANTS, Scene, make_scene
-from dwd_jax import losses as losses_lib
-from dwd_jax import targets as targets_lib
+from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
-from dwd_jax.stages import LOSSES
-from dwd_jax.structs import Batch
+from dwd_jax.objectives import losses as losses_lib
+from dwd_jax.objectives import targets as targets_lib
+from dwd_jax.train.stages import LOSSES
 
 _IGNORED = -100  # label of pixels that do not count
 _MAX_LOG_SIZE = 14.0

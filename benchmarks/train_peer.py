@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import common, device
 from benchmarks.train_scene import VARIANTS, Scene, make_scene
 from dwd_jax.models import compiling
-from dwd_jax.stages import LOSSES
+from dwd_jax.train.stages import LOSSES
 
 _CLOSE = {"float32": 1e-3, "bfloat16": 0.05}  # of the losses of the first step
 

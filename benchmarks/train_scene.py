@@ -10,13 +10,12 @@ import numpy as np
 
 from benchmarks import common
 from configs import default
-from dwd_jax import config as config_lib
-from dwd_jax import optim
+from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
-from dwd_jax.structs import Batch
+from dwd_jax.train import optim, update
+from dwd_jax.train import settings as config_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
-from dwd_jax.train import update
 
 NUM_CLASSES = 124
 VARIANTS = ("dense", "stride4")  # of the peer, see benchmarks/torch_train.py

@@ -22,7 +22,7 @@ import os
 import sys
 
 from benchmarks import common, train_peer
-from dwd_jax import huge_pages
+from dwd_jax.cluster import huge_pages
 
 
 def main(argv: list[str]) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import common
-from dwd_jax.structs import PageBoxes
-from dwd_jax.viewer import screenshot, write
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.show.viewer import screenshot, write
 
 _HW = (2970, 2100)
 _NUM_CLASSES = 124

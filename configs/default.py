@@ -228,7 +228,8 @@ def _eval() -> ml_collections.ConfigDict:
 def other_set(**values: Any) -> ml_collections.ConfigDict:
   """An entry of `eval.on`; keys as in `data`, the empty one does nothing.
 
-  Classes are matched by their vocabularies, see dwd_jax/transfer.py.
+  Classes are matched by their vocabularies, see
+  dwd_jax/evaluate/other_data_sets.py.
 
   Args:
     **values: keys that differ from the empty entry.

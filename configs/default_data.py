@@ -39,7 +39,7 @@ def get_data() -> ml_collections.ConfigDict:
   # example objects that are larger than any crop (staffLine).
   c.leave_out = ()
   # A vocabulary (muscima_v2 ...): the classes are then those that the data set
-  # has in common with it; `python -m dwd_jax.data.vocabulary A B` shows which.
+  # has in common with it; `python -m dwd_jax.core.vocabulary A B` shows which.
   c.common_with = ""
   c.max_pages = 0  # evaluate only the first pages; 0 = all
   return c

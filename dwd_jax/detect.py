@@ -8,7 +8,7 @@ for found in dwd_jax.detect.pages("score.pdf"):
   print(found)
 ```
 
-See `dwd_jax.detecting.api.detect` and `dwd_jax.detecting.api.pages`.
+See `dwd_jax.apps.detect.api.detect` and `dwd_jax.apps.detect.api.pages`.
 """
 
 import argparse
@@ -17,8 +17,9 @@ import sys
 import types
 from typing import Any
 
-from dwd_jax import huge_pages, programs
-from dwd_jax.errors import InputError
+from dwd_jax.apps import cli
+from dwd_jax.cluster import huge_pages
+from dwd_jax.core.errors import InputError
 
 _DESCRIPTION = """Find symbols on pages of music.
 
@@ -31,7 +32,7 @@ _CACHE = "~/.cache/dwd_jax/compiled"
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = programs.parser("dwd_jax.detect", _DESCRIPTION)
+  parser = cli.parser("dwd_jax.detect", _DESCRIPTION)
   add = parser.add_argument
   add("inputs", nargs="+", metavar="INPUT", help="image, PDF or folder")
   add("--out", required=True, metavar="DIR", help="folder of the results")
@@ -71,16 +72,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(flags: argparse.Namespace) -> int:
   # Imported late: --help and a typing error should not wait for it.
-  from dwd_jax.detecting import run
+  from dwd_jax.apps.detect import detect_files
 
   if not 0 <= flags.dpi <= 2400:
     raise InputError(f"--dpi: {flags.dpi:g}; use up to 2400, or 0")
   if not 1 <= flags.batch_size <= 1024:
     raise InputError(f"--batch-size: {flags.batch_size}; use 1 to 1024")
   cache = flags.compilation_cache
-  run.use_compilation_cache(pathlib.Path(cache).expanduser() if cache else None)
+  detect_files.use_compilation_cache(
+    pathlib.Path(cache).expanduser() if cache else None
+  )
   out = pathlib.Path(flags.out)
-  settings = run.Settings(
+  settings = detect_files.Settings(
     checkpoint=flags.checkpoint,
     min_score=flags.min_score,
     classes=tuple(filter(None, flags.classes.split(","))),
@@ -88,11 +91,13 @@ def _run(flags: argparse.Namespace) -> int:
     batch_size=flags.batch_size,
     overwrite=flags.overwrite,
   )
-  done = run.run([pathlib.Path(i) for i in flags.inputs], out, settings)
+  done = detect_files.run(
+    [pathlib.Path(i) for i in flags.inputs], out, settings
+  )
   for failure in done.failed:
-    programs.say(failure.reason)
+    cli.say(failure.reason)
   if not done.pages:
-    programs.say("nothing could be detected on")
+    cli.say("nothing could be detected on")
     return 2
   kept = f" ({done.skipped} done before)" if done.skipped else ""
   failed = f", {len(done.failed)} failed" if done.failed else ""
@@ -106,7 +111,7 @@ def _run(flags: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> None:
   """Runs; bad input ends with one line and exit code 2."""
   flags = _parser().parse_args(argv)
-  with programs.ending_in_one_line(flags.out):
+  with cli.ending_in_one_line(flags.out):
     sys.exit(_run(flags))
 
 
@@ -114,7 +119,7 @@ def __getattr__(name: str) -> Any:
   """`pages`, without its import, which takes seconds, before need."""
   if name != "pages":
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-  from dwd_jax.detecting import api
+  from dwd_jax.apps.detect import api
 
   return api.pages
 
@@ -123,7 +128,7 @@ class _Callable(types.ModuleType):
   """`dwd_jax.detect` as a module and as a function."""
 
   def __call__(self, *args, **kwargs):
-    from dwd_jax.detecting import api
+    from dwd_jax.apps.detect import api
 
     return api.detect(*args, **kwargs)
 

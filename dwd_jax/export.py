@@ -1,13 +1,13 @@
 """Writes a trained detector for other programs: python -m dwd_jax.export.
 
-Flags only; see `dwd_jax.exporting.run`.
+Flags only; see `dwd_jax.apps.export.export_files`.
 """
 
 import argparse
 import pathlib
 
-from dwd_jax import programs
-from dwd_jax.errors import InputError
+from dwd_jax.apps import cli
+from dwd_jax.core.errors import InputError
 
 _DESCRIPTION = """Write a trained detector for other programs.
 
@@ -19,7 +19,7 @@ DIR also gets the scripts that run the detector, and a README."""
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = programs.parser("dwd_jax.export", _DESCRIPTION)
+  parser = cli.parser("dwd_jax.export", _DESCRIPTION)
   add = parser.add_argument
   add(
     "--out",
@@ -45,20 +45,22 @@ def _run(flags: argparse.Namespace) -> None:
       "--height, --width: only of --format=stablehlo; the others take all sizes"
     )
   # Imported late: --help and a typing error should not wait for it.
-  from dwd_jax.exporting import run
+  from dwd_jax.apps.export import export_files
 
   height, width = (
     default if side is None else side
-    for side, default in zip(sizes, run.MOST_HW, strict=True)
+    for side, default in zip(sizes, export_files.MOST_HW, strict=True)
   )
   out = pathlib.Path(flags.out)
-  print(run.export(flags.checkpoint, out, flags.format, (height, width)))
+  print(
+    export_files.export(flags.checkpoint, out, flags.format, (height, width))
+  )
 
 
 def main(argv: list[str] | None = None) -> None:
   """Runs; bad input ends with one line and exit code 2."""
   flags = _parser().parse_args(argv)
-  with programs.ending_in_one_line(flags.out):
+  with cli.ending_in_one_line(flags.out):
     _run(flags)
 
 

@@ -12,8 +12,10 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dwd_jax import distributed, files, huge_pages, programs
-from dwd_jax.errors import InputError, InterruptedRun
+from dwd_jax.apps import cli
+from dwd_jax.cluster import distributed, huge_pages
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError, InterruptedRun
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "File of the config, e.g. configs/engraved.py."
@@ -67,11 +69,11 @@ def _parse(argv: list[str]) -> list[str]:
   try:
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
-      programs.fail(f"unexpected argument '{rest[1]}'; options start with --")
+      cli.fail(f"unexpected argument '{rest[1]}'; options start with --")
     if not flags.FLAGS["config"].present:
-      programs.fail("--config is missing; give --config=...")
+      cli.fail("--config is missing; give --config=...")
     if _WORKDIR.value == "" or (_MODE.value == "eval" and not _WORKDIR.value):
-      programs.fail("--workdir is missing; give the folder of a run")
+      cli.fail("--workdir is missing; give the folder of a run")
     if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
       raise TypeError("get_config() does not return a ConfigDict")
     # The libraries tell much that nobody asked for; --verbosity=0 shows it.
@@ -79,15 +81,15 @@ def _parse(argv: list[str]) -> list[str]:
       logging.set_verbosity(logging.WARNING)
     return rest
   except flags.UnrecognizedFlagError as e:
-    programs.fail(f"{e}; --help lists the flags")
+    cli.fail(f"{e}; --help lists the flags")
   except Exception as e:  # configs are programs: anything may happen
-    programs.fail(_why(e, argv))
+    cli.fail(_why(e, argv))
   raise AssertionError("not reached")
 
 
 def _why(error: Exception, argv: list[str]) -> str:
   """Names the flag or the key that is wrong, and the remedy."""
-  from dwd_jax import config as config_lib  # only needed where it fails
+  from dwd_jax.train import settings as config_lib  # only needed where it fails
 
   text = " ".join(argv[1:])
   file = re.search(r"(?<!\S)--?config[= ]([^ :]*)", text)
@@ -110,17 +112,17 @@ def _why(error: Exception, argv: list[str]) -> str:
 
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
-  from dwd_jax import transfer
-  from dwd_jax.pretraining import start
+  from dwd_jax.evaluate import other_data_sets
   from dwd_jax.train import (
     calibrating,
-    detection,
-    evaluation,
+    detector_task,
     loop,
     reevaluation,
+    run_evaluation,
     setup,
   )
   from dwd_jax.train.logs import Logs
+  from dwd_jax.train.pretraining import initial_state
 
   if _CONFIG.value.get("eval", {}).get("from_saved"):
     if mode != "eval":
@@ -131,7 +133,7 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   others = ()
   if mode != "train" or run.config.eval.on_during_training:
     # Before the training: what is wrong with it should not come up after it.
-    others = transfer.open_sets(run.config, workdir, run.classes)
+    others = other_data_sets.open_sets(run.config, workdir, run.classes)
     if jax.process_index() == 0:
       for other in others:
         print(other.describe(), flush=True)
@@ -141,10 +143,10 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   )
   if mode != "eval":
     watched = others if run.config.eval.on_during_training else ()
-    task = detection.make_task(run, start.initial_of(run), watched)
+    task = detector_task.make_task(run, initial_state.initial_of(run), watched)
     state = loop.train(task, profile=_PROFILE.value)
   else:
-    state = evaluation.restore(run)
+    state = run_evaluation.restore(run)
   if mode == "train":
     calibrating.calibrate(run, state)
   else:
@@ -154,7 +156,7 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     calibration = calibrating.for_checkpoint(run, state)
     # In this order: the first split makes the calibration if it is missing.
     splits = [s for s in (data.eval_split, data.test_split) if s]
-    evaluation.evaluate_all(run, state, others, logs, splits, calibration)
+    run_evaluation.evaluate_all(run, state, others, logs, splits, calibration)
     logs.close()
   if jax.process_index() == 0:
     print(f"Look at {workdir / 'eval'} (overlays, scores) and, for the curves,")
@@ -184,7 +186,7 @@ def main(argv: list[str]) -> None:
     with distributed.running(_processes()):
       interrupted = _run_or_say_why(str(_MODE.value))
   except InputError as e:
-    programs.fail(e)
+    cli.fail(e)
   if interrupted:
     sys.exit(_PREEMPTED_CODE.value)
 
@@ -193,8 +195,8 @@ def _workdir() -> pathlib.Path:
   """The folder that was given, or a new one."""
   if _WORKDIR.value:
     return pathlib.Path(_WORKDIR.value)
-  from dwd_jax import config as config_lib  # only needed here
   from dwd_jax.train import run_folders
+  from dwd_jax.train import settings as config_lib  # only needed here
 
   config_lib.validate(_CONFIG.value)
   workdir = run_folders.choose(_CONFIG.value)

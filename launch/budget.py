@@ -9,9 +9,9 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from dwd_jax import config as config_lib
-from dwd_jax import optim, stages
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import optim, stages
+from dwd_jax.train import settings as config_lib
 
 
 def load(file: str, overrides: Iterable[str] = ()) -> Any:

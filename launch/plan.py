@@ -13,9 +13,10 @@ import pathlib
 import sys
 from typing import Any
 
-from dwd_jax import config as config_lib
-from dwd_jax import files, other_sets
-from dwd_jax.errors import InputError
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
+from dwd_jax.evaluate import other_sets
+from dwd_jax.train import settings as config_lib
 from launch import budget, search_space
 
 

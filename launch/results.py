@@ -11,7 +11,7 @@ import math
 import pathlib
 from typing import Any
 
-from dwd_jax import files
+from dwd_jax.core import files
 from launch.plan import Plan
 
 _SCORES = ("mAP", "mAP_50", "mAP_50_min10", "AP_50_weighted")

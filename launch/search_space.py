@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dwd_jax import config as config_lib
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import settings as config_lib
 
 _MAX_BYTES = 2**20
 _MAX_ENTRIES = 1000

@@ -11,8 +11,8 @@ from typing import Any
 
 import jax
 
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare
-from dwd_jax.errors import InputError
 from launch import sweep_flags, sweep_report, sweep_slurm, trial_pool
 from launch.plan import Plan
 from launch.results import Results

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from launch import budget, search_space
 from launch.plan import Plan
 

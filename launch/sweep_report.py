@@ -6,7 +6,7 @@ import shlex
 import sys
 from typing import Any
 
-from dwd_jax import files
+from dwd_jax.core import files
 from launch import search_space
 from launch.results import Results
 

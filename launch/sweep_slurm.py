@@ -12,8 +12,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from dwd_jax import files
-from dwd_jax.errors import InputError
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
 from launch.plan import Plan
 
 _SCRIPT = """#!/bin/bash

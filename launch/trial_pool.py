@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dwd_jax import files
+from dwd_jax.core import files
 from launch.results import Results
 
 _POLL_S = 0.2

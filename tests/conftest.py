@@ -8,7 +8,7 @@ import jax
 import jaxtyping
 import pytest
 
-from dwd_jax import huge_pages
+from dwd_jax.cluster import huge_pages
 
 # Most of the time of the tests goes into compiling for CPUs; without LLVM's
 # optimisations it takes half of that. Programs that the tests start inherit it.
@@ -19,16 +19,16 @@ if not shutil.which("nvidia-smi"):
 # (not in structs: tree operations build those with leaves of any kind).
 jaxtyping.install_import_hook(
   [
-    "dwd_jax.boxes",
-    "dwd_jax.targets",
-    "dwd_jax.losses",
-    "dwd_jax.energy_groups",
+    "dwd_jax.core.boxes",
+    "dwd_jax.objectives.targets",
+    "dwd_jax.objectives.losses",
+    "dwd_jax.objectives.energy_groups",
     "dwd_jax.decode",
     "dwd_jax.models",
-    "dwd_jax.data.transforms",
-    "dwd_jax.staff_space",
-    "dwd_jax.data.degraded",
-    "dwd_jax.degrade",
+    "dwd_jax.imaging.page_windows",
+    "dwd_jax.imaging.staff_space",
+    "dwd_jax.data.degraded_crops",
+    "dwd_jax.imaging.degrade",
   ],
   "beartype.beartype",
 )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from dwd_jax.structs import Detections
+from dwd_jax.core.structs import Detections
 
 
 class BlobFinder:

@@ -142,7 +142,7 @@ MISTAKES = [
   ("no such page", _dead_links, "[a](docs/gone.md)"),
   ("no such heading", _dead_links, "[a](docs/training.md#gone)"),
   ("no such module", _unknown_modules, "python -m dwd_jax.gone"),
-  ("not a program", _unknown_modules, "python -m dwd_jax.boxes"),
+  ("not a program", _unknown_modules, "python -m dwd_jax.core.boxes"),
   ("no such key", _unknown_keys, "--config.train.gone=1"),
   ("no such key in prose", _unknown_keys, "`data.gone`"),
   ("no such key of an entry", _unknown_keys, "'--config.eval.on[0].gone=1'"),

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from dwd_jax import threads
-from dwd_jax.errors import InputError
+from dwd_jax.core import threads
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks, examples
 
 REPORT_NAME = "build_report.json"
@@ -31,7 +31,7 @@ EXTRA_FEATURES = {
   "mask_runs": tfds.features.Tensor(
     shape=(None,),
     dtype=np.int32,
-    doc="run lengths of all masks, see dwd_jax.data.masks",
+    doc="run lengths of all masks, see dwd_jax.imaging.masks",
   ),
   "mask_stops": tfds.features.Tensor(
     shape=(None,),
@@ -112,7 +112,10 @@ def make_options(parser: Any, given: Mapping[str, Any], name: str) -> Any:
   return parser.Options(**chosen)
 
 
-class PageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class PageBuilder(  # pyright: ignore
+  tfds.core.GeneratorBasedBuilder,
+  skip_registration=True,  # pyright: ignore
+):
   """Pages with boxes as array_record files; no TensorFlow needed.
 
   A data set derives from it and names its parsing module (`PARSER`).

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
-from dwd_jax.data import images
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import images
 
 MAX_XML_BYTES = 64 << 20
 MAX_IMAGE_BYTES = 256 << 20
@@ -54,7 +54,7 @@ class DataSet:
   Attributes:
     class_names: C names; the index is the class id.
     splits: the pages of each split; a split without pages is absent.
-    vocabulary: a column of dwd_jax/data/vocabularies.csv that has all the
+    vocabulary: a column of dwd_jax/core/vocabularies.csv that has all the
       names; "" = names of one's own.
   """
 

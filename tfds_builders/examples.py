@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from dwd_jax.data import tiles
+from dwd_jax.imaging import tiled_tiff
 from tfds_builders import checks
 
 
@@ -36,7 +36,7 @@ def _example(
 ) -> dict[str, Any]:
   height, width = parsed.ink.shape
   return {
-    "image": tiles.encode_page(parsed.ink),
+    "image": tiled_tiff.encode_page(parsed.ink),
     "image/filename": filename,
     "image/height": height,
     "image/width": width,

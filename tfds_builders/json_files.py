@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Int64
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
 MAX_BYTES = 4 << 30

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import PIL.Image
 from jaxtyping import UInt8
 
-from dwd_jax.data import images, tiles
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import images, tiled_tiff
 from tfds_builders import checks
 
 _GREY, _PALETTE = 0, 3  # colour types of PNG
@@ -50,7 +50,7 @@ def read(path: pathlib.Path, page_hw: tuple[int, int]) -> bytes:
     raise InputError(
       f"{path}: not a readable PNG{fault and ', ' + fault}; copy it again"
     )
-  return tiles.encode(pixels)
+  return tiled_tiff.encode(pixels)
 
 
 def decode(

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import grain
 
+from dwd_jax.core.structs import PageBoxes, PageImage
 from dwd_jax.data.sources import PageSource
-from dwd_jax.structs import PageBoxes, PageImage
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,12 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from dwd_jax.data import degraded
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import Batch
+from dwd_jax.data import degraded_crops
 from dwd_jax.data.augment import SyntheticSymbols
+from dwd_jax.data.crops import TrainCrops
 from dwd_jax.data.sources import PageSource
-from dwd_jax.data.train_crops import TrainCrops
-from dwd_jax.errors import InputError
-from dwd_jax.structs import Batch
 
 _ENDLESS = 1 << 40  # samples; grain datasets need a length
 _MAX_DEATHS = 3  # of worker processes, without a batch in between
@@ -243,4 +243,4 @@ def check(source: PageSource, data_cfg) -> None:
   for key, least in (("max_boxes", 1), ("workers", 0)):
     if data_cfg[key] < least:
       raise InputError(f"data.{key}: {data_cfg[key]} is below {least}")
-  degraded.check(data_cfg.degrade)
+  degraded_crops.check(data_cfg.degrade)

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int, Int32, UInt8
 
-from dwd_jax.data import masks, tiles
-from dwd_jax.data.box_index import BoxIndex
+from dwd_jax.core.box_index import BoxIndex
+from dwd_jax.core.errors import InputError
 from dwd_jax.data.sources import PageSource
-from dwd_jax.errors import InputError
+from dwd_jax.imaging import masks, tiled_tiff
 
 MIN_INK = 64  # of 255; less is paper
 _LOOKED_AT = 8  # objects of each class that decide what the values mean
@@ -87,7 +87,7 @@ class PixelClasses:
     area = (top, left, height, width)
     example = self._source.example(page)
     name = self._source.box_index().filenames[page]
-    ink = tiles.read_window(example["image"], name, *area)
+    ink = tiled_tiff.read_window(example["image"], name, *area)
     if "mask_runs" in example:
       classes = self._from_masks(example, name, area, ink)
     else:
@@ -96,7 +96,9 @@ class PixelClasses:
       classes = paint(ink, moved, labels)
     values = None
     if example.get("pixel_labels"):
-      values = tiles.read_pixels_window(example["pixel_labels"], name, *area)
+      values = tiled_tiff.read_pixels_window(
+        example["pixel_labels"], name, *area
+      )
       if values.ndim == 3:
         values = values.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
       values = values.astype(np.int32)

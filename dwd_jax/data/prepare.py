@@ -8,9 +8,10 @@ import pathlib
 import time
 from collections.abc import Sequence
 
-from dwd_jax import files, processes
+from dwd_jax.cluster import processes
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import builders, records
-from dwd_jax.errors import InputError
 
 # Options of the generator: "" or 0 leaves each as the generator has it.
 _SWITCHES = (

@@ -12,9 +12,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from dwd_jax import files
-from dwd_jax.data import box_index, builders, sources
-from dwd_jax.errors import InputError
+from dwd_jax.core import box_index, files
+from dwd_jax.core.errors import InputError
+from dwd_jax.data import builders, sources
 from tfds_builders import base
 
 NAME = "records"  # what turns and staging folders beside them are called after

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from dwd_jax.data import transforms
 from dwd_jax.data.sources import BoxIndex
+from dwd_jax.imaging import page_windows
 
 
 class RareObjects:
@@ -84,7 +84,7 @@ class CropSampler:
 
   def __call__(
     self, page: int, rng: np.random.Generator
-  ) -> tuple[int, transforms.Window]:
+  ) -> tuple[int, page_windows.Window]:
     """Returns the page to use (`page`, or that of a rare object) and where."""
     row = None
     if rng.random() < self._rare_prob and len(self._index.labels):
@@ -97,7 +97,7 @@ class CropSampler:
     scale = self._scale(page, rng)
     focus = None if row is None else self._index.boxes_yxyx[row]
     height, width = self._index.page_hw[page].tolist()
-    return page, transforms.random_window(
+    return page, page_windows.random_window(
       rng, (height, width), self._out_hw, scale, focus
     )
 

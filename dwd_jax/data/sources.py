@@ -6,11 +6,13 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from dwd_jax.data import box_index, builders, tiles
-from dwd_jax.data import vocabulary as vocabulary_lib
-from dwd_jax.data.box_index import BoxIndex, filename_of
-from dwd_jax.errors import InputError
-from dwd_jax.structs import Record
+from dwd_jax.core import box_index
+from dwd_jax.core import vocabulary as vocabulary_lib
+from dwd_jax.core.box_index import BoxIndex, filename_of
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import Record
+from dwd_jax.data import builders
+from dwd_jax.imaging import tiled_tiff
 
 
 class PageSource:
@@ -86,14 +88,14 @@ class PageSource:
   def image(self, i: int) -> np.ndarray:
     """Ink of page `i`, uint8 [H, W]."""
     example = self.example(i)
-    return tiles.read_page(example["image"], filename_of(example))
+    return tiled_tiff.read_page(example["image"], filename_of(example))
 
   def image_window(
     self, i: int, top: int, left: int, height: int, width: int
   ) -> np.ndarray:
     """Ink of a part of page `i`, uint8 [height, width]; inside the page."""
     example = self.example(i)
-    return tiles.read_window(
+    return tiled_tiff.read_window(
       example["image"], filename_of(example), top, left, height, width
     )
 
@@ -191,7 +193,7 @@ def open_records(
   if not metadata.is_file():
     raise InputError(
       f"{folder}: no prepared records; build them first with"
-      " python -m dwd_jax.data.build (the training does) or name another"
+      " python -m dwd_jax.build (the training does) or name another"
       " data.data_dir"
     )
   facts = json.loads(metadata.read_text())

@@ -9,8 +9,10 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dwd_jax.data import images, sources, vocabulary
-from dwd_jax.errors import InputError
+from dwd_jax.core import vocabulary
+from dwd_jax.core.errors import InputError
+from dwd_jax.data import sources
+from dwd_jax.imaging import images
 from tfds_builders import checks
 from tfds_builders.symbols import symbols_parsing
 

@@ -11,10 +11,10 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dwd_jax import boxes as boxes_lib
+from dwd_jax.core import boxes as boxes_lib
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import sampling
 from dwd_jax.data.symbols import Symbol, SymbolSet
-from dwd_jax.errors import InputError
 
 LAYOUTS = ("no", "up", "full", "paste")
 DRAWS = {"uniform": 1.0, "inverse": 2.0}  # P(class) ~ count ** (1 - this)

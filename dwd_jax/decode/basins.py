@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax.decode import bits, foreground, segments
+from dwd_jax.decode import bits, pixel_lists, segments
 
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # raster order
 # Rounds of merging; usually two or three. Only passes that rise in a long row
@@ -53,7 +53,7 @@ def _blur(x, axis):
 def find_basins(
   levels: Float[jax.Array, "h w"],
   mask: bits.Packed,
-  pixels: foreground.PixelList,
+  pixels: pixel_lists.PixelList,
   min_depth: float,
   most: int,
 ) -> tuple[segments.Segments, Float[jax.Array, " T"]]:
@@ -72,14 +72,14 @@ def find_basins(
       have no pixels.
     passes: level of the highest pass to another basin; -inf where none is.
   """
-  places = foreground.first_numbers(pixels.count, pixels.room)
+  places = pixel_lists.first_numbers(pixels.count, pixels.room)
   uphill = _steepest(levels, mask, pixels)
-  peaks = foreground.jump_pointers(uphill, places)
-  roots = foreground.mark(places, lambda at, peak: peak == at, peaks)
-  rows = foreground.map_chunks(
+  peaks = pixel_lists.jump_pointers(uphill, places)
+  roots = pixel_lists.mark(places, lambda at, peak: peak == at, peaks)
+  rows = pixel_lists.map_chunks(
     places, lambda _, peak: bits.rank(roots, peak), peaks
   )
-  seeds = pixels.indices[foreground.compact(roots, most).indices]
+  seeds = pixels.indices[pixel_lists.compact(roots, most).indices]
   basins = segments.Segments(rows, seeds, roots.count, pixels, mask)
   return _merge(basins, levels, min_depth)
 
@@ -106,7 +106,7 @@ def _steepest(levels, mask, pixels):
     place = bits.look_up(mask, highest // w, highest % w)[1]
     return jnp.minimum(place, last)
 
-  return foreground.map_chunks(pixels, climb)
+  return pixel_lists.map_chunks(pixels, climb)
 
 
 class _Graph(NamedTuple):
@@ -120,7 +120,7 @@ class _Graph(NamedTuple):
   """
 
   basins: segments.Segments
-  border: foreground.PixelList
+  border: pixel_lists.PixelList
   level: Float[jax.Array, " n"]
   peak: Float[jax.Array, " T"]
 
@@ -160,12 +160,12 @@ def _find_passes(graph, owner):
   def step(passes, place, live):
     highest = jnp.full(place.shape, low)
     for ok, two, height in _edges(graph, owner, place, live):
-      to = foreground.drop_unless(ok, two, size)
+      to = pixel_lists.drop_unless(ok, two, size)
       passes = passes.at[to].max(height, mode="drop")
       highest = jnp.maximum(highest, jnp.where(ok, height, low))
     return passes.at[owner[graph.basins.rows[place]]].max(highest)
 
-  return foreground.for_chunks(graph.border, step, jnp.full(size, low))
+  return pixel_lists.for_chunks(graph.border, step, jnp.full(size, low))
 
 
 def _ways_out(graph, passes, min_depth):
@@ -186,26 +186,26 @@ def _join_higher(graph, owner, way_out):
       up = (peak[two] > peak[one]) | tie
       low, high = jnp.where(up, one, two), jnp.where(up, two, one)
       # Several may qualify; any will do, the largest is reproducible.
-      to = foreground.drop_unless(ok & (height == way_out[low]), low, size)
+      to = pixel_lists.drop_unless(ok & (height == way_out[low]), low, size)
       partner = partner.at[to].max(high, mode="drop")
     return partner
 
   nobody = jnp.full(size, -1, jnp.int32)
-  partner = foreground.for_chunks(graph.border, step, nobody)
+  partner = pixel_lists.for_chunks(graph.border, step, nobody)
   return jnp.where(partner >= 0, partner, owner)
 
 
 def _merge(basins, levels, min_depth):
   """Joins shallow basins to higher ones; see `find_basins`."""
   size, level = basins.seeds.shape[0], levels.reshape(-1)
-  places = foreground.first_numbers(basins.pixels.count, basins.rows.shape[0])
+  places = pixel_lists.first_numbers(basins.pixels.count, basins.rows.shape[0])
 
   def on_border(place, at, row):
     ahead = _ahead(basins, place, at)
     return jnp.stack([ok & (other != row) for _, other, ok in ahead]).any(0)
 
-  border = foreground.compact(
-    foreground.mark(places, on_border, basins.pixels.indices, basins.rows)
+  border = pixel_lists.compact(
+    pixel_lists.mark(places, on_border, basins.pixels.indices, basins.rows)
   )
   graph = _Graph(basins, border, level, level[basins.seeds])
 
@@ -213,7 +213,7 @@ def _merge(basins, levels, min_depth):
     owner, passes, way_out, _, i = state
     joined = _join_higher(graph, owner, way_out)
     changed = jnp.any(joined != owner)
-    joined = foreground.jump_pointers(joined, basins.numbers())
+    joined = pixel_lists.jump_pointers(joined, basins.numbers())
     passes = jax.lax.cond(
       changed, lambda: _find_passes(graph, joined), lambda: passes
     )
@@ -228,7 +228,7 @@ def _merge(basins, levels, min_depth):
   way_out = _ways_out(graph, passes, min_depth)
   start = (owner, passes, way_out, jnp.array(True), jnp.int32(0))
   owner, passes, *_ = jax.lax.while_loop(unfinished, round_, start)
-  rows = foreground.map_chunks(
+  rows = pixel_lists.map_chunks(
     places, lambda _, row: owner[row], basins.rows, after=owner[0]
   )
   return basins._replace(rows=rows), passes

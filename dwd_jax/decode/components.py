@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Int
 
-from dwd_jax.decode import bits, foreground, segments
+from dwd_jax.decode import bits, pixel_lists, segments
 
 
 class _Runs(NamedTuple):
@@ -28,18 +28,18 @@ class _Runs(NamedTuple):
   """
 
   starts: bits.Packed
-  first: foreground.PixelList
+  first: pixel_lists.PixelList
   parent: jax.Array
   below: jax.Array
-  edges: foreground.PixelList
+  edges: pixel_lists.PixelList
 
-  def numbers(self) -> foreground.Numbers:
+  def numbers(self) -> pixel_lists.Numbers:
     """All runs, to walk over."""
-    return foreground.first_numbers(self.first.count, self.parent.shape[0])
+    return pixel_lists.first_numbers(self.first.count, self.parent.shape[0])
 
 
 def find_components(
-  mask: bits.Packed, pixels: foreground.PixelList, most: int
+  mask: bits.Packed, pixels: pixel_lists.PixelList, most: int
 ) -> segments.Segments:
   """Finds the 8-connected components, as `scipy.ndimage.label` does.
 
@@ -54,16 +54,16 @@ def find_components(
   h, w = mask.shape
   runs = _find_runs(mask, min(pixels.indices.shape[0], h * ((w + 1) // 2)))
   parent = _union(runs)
-  roots = foreground.mark(
+  roots = pixel_lists.mark(
     runs.numbers(), lambda run, parent: parent == run, parent
   )
-  row = foreground.map_chunks(
+  row = pixel_lists.map_chunks(
     runs.numbers(), lambda _, parent: bits.rank(roots, parent), parent
   )
-  rows = foreground.map_chunks(
+  rows = pixel_lists.map_chunks(
     pixels, lambda at: row[_run_at(runs.starts, at // w, at % w)]
   )
-  seeds = runs.first.indices[foreground.compact(roots, most).indices]
+  seeds = runs.first.indices[pixel_lists.compact(roots, most).indices]
   return segments.Segments(rows, seeds, roots.count, pixels, mask)
 
 
@@ -83,14 +83,14 @@ def label_components(
   if not mask.size:
     return jnp.zeros(mask.shape, jnp.int32), jnp.int32(0)
   packed = bits.pack(mask)
-  pixels = foreground.compact(packed)
+  pixels = pixel_lists.compact(packed)
   found = find_components(packed, pixels, segments.most_objects(mask.shape))
 
   def paint(ids, at, live, row):
-    place = foreground.drop_unless(live, at, mask.size)
+    place = pixel_lists.drop_unless(live, at, mask.size)
     return ids.at[place].set(row + 1, mode="drop")
 
-  ids = foreground.for_chunks(
+  ids = pixel_lists.for_chunks(
     pixels, paint, jnp.zeros(mask.size, jnp.int32), beside=(found.rows,)
   )
   return ids.reshape(mask.shape), found.count
@@ -106,9 +106,9 @@ def _find_runs(mask, room):
   """Numbers the runs in raster order and lists how they touch."""
   h, w = mask.shape
   starts = bits.starts_of_runs(mask)
-  first = foreground.compact(starts, room)
+  first = pixel_lists.compact(starts, room)
   none = first.indices.shape[0]
-  numbers = foreground.first_numbers(first.count, none)
+  numbers = pixel_lists.first_numbers(first.count, none)
 
   def touched(y, x):
     ok = (y >= 0) & (y < h) & (x >= 0)
@@ -126,20 +126,20 @@ def _find_runs(mask, room):
     y, x = at // w + 1, at % w
     return jnp.minimum(touched(y, x), touched(y, x - 1))
 
-  parent = foreground.map_chunks(numbers, above_corner, first.indices)
-  below = foreground.map_chunks(first, below_start)
+  parent = pixel_lists.map_chunks(numbers, above_corner, first.indices)
+  below = pixel_lists.map_chunks(first, below_start)
 
   def hang(parent, run, live, below):
     # A run above the left corner has a smaller number than these.
-    place = foreground.drop_unless(live, below, none)
+    place = pixel_lists.drop_unless(live, below, none)
     return parent.at[place].min(run, mode="drop")
 
-  parent = foreground.for_chunks(numbers, hang, parent, beside=(below,))
+  parent = pixel_lists.for_chunks(numbers, hang, parent, beside=(below,))
 
   def is_edge(run, to):
     return (to < none) & (parent[jnp.minimum(to, none - 1)] != run)
 
-  edges = foreground.compact(foreground.mark(numbers, is_edge, below))
+  edges = pixel_lists.compact(pixel_lists.mark(numbers, is_edge, below))
   return _Runs(starts, first, parent, below, edges)
 
 
@@ -151,15 +151,15 @@ def _union(runs):
     parent, new_parent, changed = state
     one, two = parent[run], parent[jnp.minimum(runs.below[run], size - 1)]
     ok = live & (one != two)
-    high = foreground.drop_unless(ok, jnp.maximum(one, two), size)
+    high = pixel_lists.drop_unless(ok, jnp.maximum(one, two), size)
     low = jnp.minimum(one, two)
     new_parent = new_parent.at[high].min(low, mode="drop")
     return parent, new_parent, changed | jnp.any(ok)
 
   def round_(state):
-    parent = foreground.jump_pointers(state[0], numbers)
+    parent = pixel_lists.jump_pointers(state[0], numbers)
     start = (parent, parent, jnp.array(False))
-    _, parent, changed = foreground.for_chunks(runs.edges, hook, start)
+    _, parent, changed = pixel_lists.for_chunks(runs.edges, hook, start)
     return parent, changed
 
   return jax.lax.while_loop(

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax import structs
-from dwd_jax.decode import config as config_lib
+from dwd_jax.core import structs
+from dwd_jax.decode import decode_config as config_lib
 
 
 def from_logits(

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax.decode import config as config_lib
-from dwd_jax.decode import foreground, objects, segments
+from dwd_jax.decode import decode_config as config_lib
+from dwd_jax.decode import objects, pixel_lists, segments
 
 # (y int32 [P], x int32 [P]) -> (height, width) in pixels, float32 [P, 2]; or
 # [P, 4], then (y, x) from the middle of the pixel to the centre of the box.
@@ -75,11 +75,11 @@ def _weigh(components, levels):
   num_rows = components.seeds.shape[0]
 
   def step(state, at, live, row):
-    row = foreground.drop_unless(live, row, num_rows)
+    row = pixel_lists.drop_unless(live, row, num_rows)
     energy = jnp.round(level[at] * _STEPS).astype(jnp.int32)
     return _add(state, row, (jnp.ones_like(at), energy))
 
-  return foreground.for_chunks(
+  return pixel_lists.for_chunks(
     components.pixels,
     step,
     _tables(2, num_rows, jnp.int32),
@@ -101,7 +101,7 @@ def _sum_components(components, slot_of, levels, size_fn, cfg):
 
   def step(state, at, live, row):
     places, sums, highest = state
-    slot = foreground.drop_unless(live, slot_of[row], k)
+    slot = pixel_lists.drop_unless(live, slot_of[row], k)
     y, x = at // w, at % w
     places = _add(places, slot, (y // _LOW, y % _LOW, x // _LOW, x % _LOW))
     hw = size_fn(y, x)[:, :2]
@@ -117,7 +117,7 @@ def _sum_components(components, slot_of, levels, size_fn, cfg):
     _tables(3, k, jnp.float32),
     _tables(2, k, jnp.float32),
   )
-  return foreground.for_chunks(
+  return pixel_lists.for_chunks(
     components.pixels, step, start, beside=(components.rows,)
   )
 
@@ -180,10 +180,10 @@ def measure_basins(
   """
   w = levels.shape[1]
   level = levels.reshape(-1)
-  (area,) = foreground.for_chunks(
+  (area,) = pixel_lists.for_chunks(
     basins.pixels,
     lambda area, at, live, row: _add(area, row, (live.astype(jnp.int32),)),
-    (foreground.zeros(basins.seeds.shape[0], basins.rows[0]),),
+    (pixel_lists.zeros(basins.seeds.shape[0], basins.rows[0]),),
     beside=(basins.rows,),
   )
 
@@ -230,7 +230,7 @@ def _sum_basins(basins, slot_of, passes, levels, size_fn, cfg):
 
   def step(state, at, live, row):
     sums, highest = state
-    slot = foreground.drop_unless(live, slot_of[row], k)
+    slot = pixel_lists.drop_unless(live, slot_of[row], k)
     offset, on_page = _offset(at, basins.seeds[row], levels.shape)
     base = jnp.maximum(passes[row], cfg.energy_cutoff)
     weight = jnp.where(on_page, jnp.maximum(level[at] - base, 0), 0)
@@ -247,7 +247,7 @@ def _sum_basins(basins, slot_of, passes, levels, size_fn, cfg):
     return _add(sums, slot, parts), highest
 
   start = (_tables(6, k, jnp.float32), _tables(2, k, jnp.float32))
-  return foreground.for_chunks(
+  return pixel_lists.for_chunks(
     basins.pixels, step, start, beside=(basins.rows,)
   )
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from dwd_jax.decode import config as config_lib
-from dwd_jax.decode import foreground, segments
+from dwd_jax.decode import decode_config as config_lib
+from dwd_jax.decode import pixel_lists, segments
 
 
 class Objects(NamedTuple):
@@ -57,7 +57,7 @@ def choose_rows(
     count: objects that count.
   """
   k = cfg.max_detections
-  kept = foreground.compact(foreground.mark(parts.numbers(), keep))
+  kept = pixel_lists.compact(pixel_lists.mark(parts.numbers(), keep))
   room = kept.indices.shape[0]
 
   def all_of_them():
@@ -85,6 +85,6 @@ def slots(
     num_rows: T.
   """
   (k,) = rows.shape
-  place = foreground.drop_unless(valid, rows, num_rows + 1)
-  slot_of = k + foreground.zeros(num_rows + 1, rows[0])
+  place = pixel_lists.drop_unless(valid, rows, num_rows + 1)
+  slot_of = k + pixel_lists.zeros(num_rows + 1, rows[0])
   return slot_of.at[place].set(jnp.arange(k, dtype=jnp.int32), mode="drop")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from dwd_jax.decode import bits, foreground
+from dwd_jax.decode import bits, pixel_lists
 
 
 class Segments(NamedTuple):
@@ -24,13 +24,13 @@ class Segments(NamedTuple):
   rows: Int[jax.Array, " room"]
   seeds: Int[jax.Array, " T"]
   count: Int[jax.Array, ""]
-  pixels: foreground.PixelList
+  pixels: pixel_lists.PixelList
   mask: bits.Packed
 
-  def numbers(self) -> foreground.Numbers:
+  def numbers(self) -> pixel_lists.Numbers:
     """The rows in use, to walk over."""
     size = self.seeds.shape[0]
-    return foreground.first_numbers(jnp.minimum(self.count, size), size)
+    return pixel_lists.first_numbers(jnp.minimum(self.count, size), size)
 
 
 def most_objects(shape: tuple[int, ...]) -> int:

@@ -7,7 +7,7 @@ energy groups that saw the same object, or from two peaks of a large one.
 import jax
 import jax.numpy as jnp
 
-from dwd_jax import boxes, structs
+from dwd_jax.core import boxes, structs
 
 _BLOCK = 256  # detections compared with all others at a time
 

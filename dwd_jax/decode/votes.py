@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from dwd_jax.decode import bits, foreground, segments
-from dwd_jax.decode import config as config_lib
+from dwd_jax.decode import bits, pixel_lists, segments
+from dwd_jax.decode import decode_config as config_lib
 from dwd_jax.decode import objects as objects_lib
 
 
@@ -30,7 +30,7 @@ class Likeliest(NamedTuple):
 
 # (y int32 [P], x int32 [P]) -> probabilities float32 [P, C] or the classes
 PlaneClassFn = Callable[[jax.Array, jax.Array], jax.Array | Likeliest]
-_PIXELS = foreground.CHUNK  # asked at once for all classes
+_PIXELS = pixel_lists.CHUNK  # asked at once for all classes
 _SLOTS = 128  # objects per step of the loop over peaks, on CPUs
 _STEP_PX = 2  # between the pixels asked: class features are coarser than pixels
 
@@ -99,12 +99,12 @@ def vote_all_pixels(
     slot = objects.slot_of[row]
     ok = live & (slot < k)
     place = slot * num_classes + label
-    place = foreground.drop_unless(ok & (label >= 0), place, k * num_classes)
+    place = pixel_lists.drop_unless(ok & (label >= 0), place, k * num_classes)
     return votes.at[place].add(1, mode="drop")
 
   def add(votes, at, live, row):
     probs = _probabilities(class_fn, at // width, at % width)
-    slot = foreground.drop_unless(live, objects.slot_of[row], k)
+    slot = pixel_lists.drop_unless(live, objects.slot_of[row], k)
     return votes.at[slot].add(probs, mode="drop")
 
   # Certain classes need no sum over all of them.
@@ -115,7 +115,7 @@ def vote_all_pixels(
   else:
     votes = jnp.zeros((k, num_classes), jnp.float32)
     step = add
-  votes = foreground.for_chunks(
+  votes = pixel_lists.for_chunks(
     parts.pixels, step, votes, beside=(parts.rows,), most=_PIXELS
   )
   votes = votes.reshape(k, num_classes)
@@ -155,7 +155,7 @@ def vote_near_peaks(
   dy = jnp.repeat(offset, 2 * reach + 1)
   dx = jnp.tile(offset, 2 * reach + 1)
 
-  slots = min(k, _SLOTS * foreground.most_at_once(k) // foreground.CHUNK)
+  slots = min(k, _SLOTS * pixel_lists.most_at_once(k) // pixel_lists.CHUNK)
 
   def body(i, state):
     labels, shares = state

@@ -14,18 +14,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax import boxes, structs
+from dwd_jax.core import boxes, structs
 from dwd_jax.decode import basins as basins_lib
 from dwd_jax.decode import (
   bits,
   components,
-  foreground,
   measure,
+  pixel_lists,
   segments,
   suppression,
   votes,
 )
-from dwd_jax.decode import config as config_lib
+from dwd_jax.decode import decode_config as config_lib
 from dwd_jax.decode import levels as levels_lib
 
 # (page int32 [P], y int32 [P], x int32 [P], group int32 [P]) -> [P, C]
@@ -170,7 +170,7 @@ def _decode_plane(levels, size_fn, class_fn, cfg):
 def _decode_in(room, most, levels, mask, size_fn, class_fn, cfg):
   """Detections of one plane; whether there were `most` objects at most."""
   w = levels.shape[1]
-  pixels = foreground.compact(mask, room)
+  pixels = pixel_lists.compact(mask, room)
   if cfg.method == "threshold":
     parts = components.find_components(mask, pixels, most)
     found = measure.measure_components(parts, levels, size_fn, cfg)

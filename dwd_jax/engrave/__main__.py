@@ -5,9 +5,9 @@ import sys
 import textwrap
 import time
 
+from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import dataset as g
-from dwd_jax.engrave.weights import CHOICES, RATES
-from dwd_jax.errors import InputError
+from dwd_jax.engrave.rarities import CHOICES, RATES
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import verovio
 
-from dwd_jax import degrade as degradations
-from dwd_jax.engrave import layout, pool
-from dwd_jax.engrave import vocabulary as vocabularies
+from dwd_jax.core.errors import InputError
+from dwd_jax.engrave import deepscores_folder, pool
+from dwd_jax.engrave import smufl_classes as vocabularies
 from dwd_jax.engrave.engraver import Task
 from dwd_jax.engrave.handwriting import MAX_STRENGTH
 from dwd_jax.engrave.pool import Outcome
+from dwd_jax.engrave.rarities import Weights
 from dwd_jax.engrave.splits import Splitter
-from dwd_jax.engrave.weights import Weights
-from dwd_jax.errors import InputError
+from dwd_jax.imaging import degrade as degradations
 
 ALL_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville", "Petaluma")
 DEFAULT_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville")
@@ -119,7 +119,7 @@ def generate(
   _check(pages, workers, task)
   files = _music_files(pathlib.Path(input_folder)) if input_folder else []
   writer = _Writer(pages, Splitter(shares), progress)
-  with layout.new_folder(pathlib.Path(out)) as folder:
+  with deepscores_folder.new_folder(pathlib.Path(out)) as folder:
     for outcome in pool.run(
       writer.tasks(task, files), workers or os.cpu_count() or 1
     ):
@@ -179,7 +179,9 @@ class _Writer:
       if not pages:
         continue
       for page in pages:
-        layout.write_page(folder, page.name, page.png, page.xml, page.labels)
+        deepscores_folder.write_page(
+          folder, page.name, page.png, page.xml, page.labels
+        )
         self.objects.update(page.counts)
         self.staff_spaces[page.name] = page.staff_space
         self.lost += page.lost
@@ -220,7 +222,7 @@ class _Writer:
       **dataclasses.asdict(summary),
       "staff_spaces_px": self.staff_spaces,
     }
-    layout.write_lists(folder, self.splitter.pages, words, notes)
+    deepscores_folder.write_lists(folder, self.splitter.pages, words, notes)
     return summary
 
 

@@ -11,16 +11,16 @@ import verovio
 from dwd_jax.engrave import (
   handwriting,
   labels,
+  page_degradation,
   pixel_labels,
   raster,
+  smufl_classes,
   verovio_svg,
-  vocabulary,
-  worn,
 )
-from dwd_jax.engrave.layout import annotation_xml
+from dwd_jax.engrave.deepscores_folder import annotation_xml
 from dwd_jax.engrave.mei_score import ScoreWriter
+from dwd_jax.engrave.rarities import Weights
 from dwd_jax.engrave.strokes import Strokes
-from dwd_jax.engrave.weights import Weights
 
 # Measures that fill a page of 1050 x 1485 px at 9 px a staff space, and a
 # little more: what does not fit on the pages asked for is not drawn.
@@ -112,7 +112,7 @@ def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
   space = task.staff_space * (1 + task.jitter * rng.uniform(-1, 1))
   px_per_unit = space / verovio_svg.UNITS_PER_SPACE
   toolkit.resetOptions()
-  words = vocabulary.get(task.vocabulary)
+  words = smufl_classes.get(task.vocabulary)
   options = _options(rng, task, font, px_per_unit)
   toolkit.setOptions({**options, **words.options})
   if task.path:
@@ -172,7 +172,7 @@ def _page(
 ) -> EngravedPage | None:
   """Boxes and raster of one page; None without any symbol."""
   page = verovio_svg.read_page(svg, font)
-  words = vocabulary.get(task.vocabulary)
+  words = smufl_classes.get(task.vocabulary)
   objects = labels.page_objects(page, words)
   spaces = Strokes(page).has_spaces()
   if task.handwriting:
@@ -199,13 +199,15 @@ def _page(
   space = px_per_unit * verovio_svg.UNITS_PER_SPACE
   lost, depth = 0, 1
   if task.degrade:
-    wear = worn.Wear(
+    wear = page_degradation.Wear(
       recipe=task.degrade,
       strength=task.strength,
       staff_space_px=space,
       key=f"{task.seed}/{name}",
     )
-    done = worn.wear_page(wear, 255 - raster.to_array(image), boxes, pixels)
+    done = page_degradation.wear_page(
+      wear, 255 - raster.to_array(image), boxes, pixels
+    )
     if not done.boxes:
       return None
     lost = len(boxes) - len(done.boxes)

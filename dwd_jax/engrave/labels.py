@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from dwd_jax.engrave import clefs, outlines
 from dwd_jax.engrave.outlines import Bounds
+from dwd_jax.engrave.smufl_classes import Vocabulary
 from dwd_jax.engrave.strokes import Strokes
 from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Group, Mark, Page
-from dwd_jax.engrave.vocabulary import Vocabulary
 
 
 class Found(NamedTuple):

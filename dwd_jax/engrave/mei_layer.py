@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 from dwd_jax.engrave.mei_rhythm import WHOLE, Bundle, Node, Slot
-from dwd_jax.engrave.weights import Weights
+from dwd_jax.engrave.rarities import Weights
 
 _LETTERS = "cdefgab"
 # Clef -> (MEI attributes, diatonic number of the lowest line; 28 = C4).

@@ -4,7 +4,7 @@ import itertools
 import random
 
 from dwd_jax.engrave.mei_layer import Event, Staff, tstamp
-from dwd_jax.engrave.weights import Weights
+from dwd_jax.engrave.rarities import Weights
 
 _DYNAMICS = {
   "dynamicPiano": "p",

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import random
 
-from dwd_jax.engrave.weights import Weights
+from dwd_jax.engrave.rarities import Weights
 
 WHOLE = 128
 

@@ -6,7 +6,7 @@ from dwd_jax.engrave.mei_ensembles import ensemble, staff_group
 from dwd_jax.engrave.mei_layer import LayerWriter, Staff
 from dwd_jax.engrave.mei_marks import measure_marks, staff_marks
 from dwd_jax.engrave.mei_rhythm import fill_measure, measure_ticks
-from dwd_jax.engrave.weights import Weights
+from dwd_jax.engrave.rarities import Weights
 
 _HEAD = (
   '<?xml version="1.0" encoding="UTF-8"?>'

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 
 NAMES = ("train", "val", "test")
 DEFAULT_SHARES = {"train": 0.80, "val": 0.08, "test": 0.12}

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from dwd_jax import boxes as box_lib
-from dwd_jax.metrics.pages import IOUS, APTable, FlatBoxes, join
-from dwd_jax.structs import PageBoxes
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics.flat_boxes import IOUS, APTable, FlatBoxes, join
 
 
 def average_precision(

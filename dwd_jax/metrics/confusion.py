@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int
 
-from dwd_jax import boxes as box_lib
+from dwd_jax.core import boxes as box_lib
 from dwd_jax.metrics.matching import sane
 from dwd_jax.metrics.outcomes import MIN_IOU, Outcomes
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dwd_jax import boxes as box_lib
-from dwd_jax.structs import PageBoxes
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.core.structs import PageBoxes
 
 
 class Matches(NamedTuple):

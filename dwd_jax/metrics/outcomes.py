@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics.flat_boxes import finite
 from dwd_jax.metrics.matching import match, overlaps
-from dwd_jax.metrics.pages import finite
-from dwd_jax.structs import PageBoxes
 
 MIN_IOU = 0.5  # of a detection that is right
 BACKGROUND_IOU = 0.1  # below: on nothing

@@ -26,11 +26,11 @@ from typing import Literal
 
 import numpy as np
 
-from dwd_jax import boxes as box_lib
-from dwd_jax.errors import InputError
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import coco, voc
-from dwd_jax.metrics.pages import APTable
-from dwd_jax.structs import PageBoxes
+from dwd_jax.metrics.flat_boxes import APTable
 
 Protocol = Literal["coco", "voc", "legacy"]
 PROTOCOLS = ("coco", "voc", "legacy")

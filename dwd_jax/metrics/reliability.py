@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics.flat_boxes import finite
 from dwd_jax.metrics.matching import match
-from dwd_jax.metrics.pages import finite
-from dwd_jax.structs import PageBoxes
 
 NUM_BINS = 15
 DEFAULT_THRESHOLD = 0.5  # where nothing is right, so that F1 decides nothing

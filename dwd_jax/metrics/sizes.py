@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from dwd_jax import boxes as box_lib
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.metrics.flat_boxes import mean_or_nan
 from dwd_jax.metrics.outcomes import Outcomes
-from dwd_jax.metrics.pages import mean_or_nan
 from dwd_jax.metrics.precision_recall import average_precision
 
 PX_EDGES = (0, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, np.inf)

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from dwd_jax import boxes as box_lib
-from dwd_jax.metrics.pages import IOUS, APTable, FlatBoxes, join
-from dwd_jax.structs import PageBoxes
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics.flat_boxes import IOUS, APTable, FlatBoxes, join
 
 Protocol = Literal["clean", "legacy"]
 

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from dwd_jax.core.structs import Array, Params, Predictions
 from dwd_jax.models.refinenet import RefineNet, upsample
 from dwd_jax.models.resnet import STAGES, ResNet, make_norm
-from dwd_jax.structs import Array, Params, Predictions
 
 STRIDE = 4  # of the heads
 SIZE_MULTIPLE = 32  # images are padded to multiples of this, in pixels

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax.structs import Array
+from dwd_jax.core.structs import Array
 
 
 def _pad(x: Array, axis: int, before: int, after: int) -> Array:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from dwd_jax.core.structs import Array
 from dwd_jax.models import pointwise, pooling
-from dwd_jax.structs import Array
 
 
 def _lerp_axis(x: Array, factor: int, axis: int) -> Array:

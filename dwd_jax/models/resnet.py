@@ -12,8 +12,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from dwd_jax.core.structs import Array
 from dwd_jax.models import pointwise, pooling
-from dwd_jax.structs import Array
 
 STAGES = {  # depth: (blocks of each stage, bottleneck?)
   18: ((2, 2, 2, 2), False),

@@ -8,13 +8,14 @@ from typing import Any
 
 import jax
 
-from dwd_jax import calibration as calibration_lib
-from dwd_jax import evaluate as evaluate_lib
-from dwd_jax.calibration import Calibration
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data import eval_pages
-from dwd_jax.errors import InputError
-from dwd_jax.structs import PageBoxes
-from dwd_jax.train import evaluation, shares
+from dwd_jax.evaluate import among_processes
+from dwd_jax.evaluate import evaluate_split as evaluate_lib
+from dwd_jax.metrics import calibration as calibration_lib
+from dwd_jax.metrics.calibration import Calibration
+from dwd_jax.train import run_evaluation
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 
@@ -72,10 +73,10 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
   except InputError as e:
     _say(f"Scores are not calibrated: {e}")
     return
-  part = shares.part(eval_pages.count(source, data))
-  predicted = shares.collect(
+  part = among_processes.part(eval_pages.count(source, data))
+  predicted = among_processes.collect(
     evaluate_lib.predict_all(
-      evaluation.bound_predict_fn(run, state),
+      run_evaluation.bound_predict_fn(run, state),
       eval_pages.read(source, data, part),
       run.settings.predict,
     )

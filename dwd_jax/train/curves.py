@@ -8,7 +8,7 @@ import json
 import pathlib
 from typing import Any
 
-from dwd_jax import files
+from dwd_jax.core import files
 
 NAME = "curves.jsonl"
 KEYS = ("mAP", "mAP_50", "mAP_50_min10", "AP_50_weighted", "num_detections")
@@ -23,7 +23,7 @@ def append(path: pathlib.Path, name: str, metrics: dict[str, Any]) -> None:
   Args:
     path: the file; made if missing, never half written.
     name: what was judged: a split, or another data set.
-    metrics: see `dwd_jax.evaluate`.
+    metrics: see `dwd_jax.evaluate.evaluate_split`.
   """
   step = metrics["checkpoint_step"]
   kept = [

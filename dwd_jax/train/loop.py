@@ -7,14 +7,13 @@ import jax
 import jax.profiler
 import numpy as np
 
-from dwd_jax import optim
-from dwd_jax.errors import InputError, InterruptedRun
-from dwd_jax.train import resume
+from dwd_jax.cluster.preemption import Preemption
+from dwd_jax.core.errors import InputError, InterruptedRun
+from dwd_jax.train import optim, resume
+from dwd_jax.train.compiled_step import Stepper
 from dwd_jax.train.logs import Logs
-from dwd_jax.train.preemption import Preemption
 from dwd_jax.train.progress import Progress
 from dwd_jax.train.state import TrainState
-from dwd_jax.train.stepping import Stepper
 from dwd_jax.train.task import Task
 
 _PROFILED = 5  # steps of a trace, after as many that warm up

@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from dwd_jax import stages as stages_lib
-from dwd_jax.stages import Stage
+from dwd_jax.train import stages as stages_lib
+from dwd_jax.train.stages import Stage
 
 
 class Progress:

@@ -5,9 +5,10 @@ from typing import Any
 
 import ml_collections
 
-from dwd_jax import config as config_lib
-from dwd_jax import other_sets, processes, reevaluate
-from dwd_jax.train import evaluation
+from dwd_jax.cluster import processes
+from dwd_jax.evaluate import other_sets, reevaluate
+from dwd_jax.train import run_evaluation
+from dwd_jax.train import settings as config_lib
 
 
 def reevaluate_all(
@@ -43,5 +44,5 @@ def reevaluate_all(
       min_score=float(judged.min_score),
       viewer_pages=int(judged.viewer_pages),
     )
-    print(evaluation.summary(results[name], workdir, name), flush=True)
+    print(run_evaluation.summary(results[name], workdir, name), flush=True)
   return results

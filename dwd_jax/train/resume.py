@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from configs import default
-from dwd_jax import config as config_lib
-from dwd_jax import files
-from dwd_jax.errors import InputError
-from dwd_jax.train import checkpoint
+from dwd_jax.checkpoints import checkpointer
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import settings as config_lib
 from dwd_jax.train.state import TrainState
 
 # What may differ from the config that a checkpoint was made with: it changes
@@ -126,9 +126,9 @@ def _differences(
 
 
 def restore_newest(
-  checkpoints: checkpoint.Checkpoints,
+  checkpoints: checkpointer.Checkpoints,
   shapes: Any,
-  card: checkpoint.ModelCard,
+  card: checkpointer.ModelCard,
   say: Callable[[str], None],
 ) -> tuple[TrainState, dict[str, Any], dict[str, Any]] | None:
   """The newest checkpoint that can be read.
@@ -151,7 +151,7 @@ def restore_newest(
   for step in checkpoints.all_steps():
     try:
       return checkpoints.restore(step, shapes, card)
-    except checkpoint.DamagedError as e:
+    except checkpointer.DamagedError as e:
       damaged = e
       moved = checkpoints.remove_damaged(step)
       say(f"{e}; moved to {moved}, going on from the checkpoint before")

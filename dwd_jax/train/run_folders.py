@@ -4,8 +4,8 @@ import pathlib
 import re
 from typing import Any
 
-from dwd_jax import processes
-from dwd_jax.errors import InputError
+from dwd_jax.cluster import processes
+from dwd_jax.core.errors import InputError
 
 ROOT = pathlib.Path("runs")
 _MANY = 1_000_000

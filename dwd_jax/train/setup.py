@@ -9,12 +9,15 @@ import jax
 import ml_collections
 import numpy as np
 
-from dwd_jax import config as config_lib
-from dwd_jax import energy_groups, optim, transfer
-from dwd_jax.data import prepare, sources, staff_spaces
-from dwd_jax.errors import InputError
+from dwd_jax.checkpoints import checkpointer
+from dwd_jax.cluster import sharding
+from dwd_jax.core.errors import InputError
+from dwd_jax.data import prepare, sources, split_staff_spaces
+from dwd_jax.evaluate import other_data_sets
 from dwd_jax.models import dwd
-from dwd_jax.train import checkpoint, sharding, state, step, update
+from dwd_jax.objectives import energy_groups
+from dwd_jax.train import optim, state, step, update
+from dwd_jax.train import settings as config_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Run:
     )
 
   @property
-  def card(self) -> checkpoint.ModelCard:
+  def card(self) -> checkpointer.ModelCard:
     """What checkpoints of this run say of it."""
     model = dataclasses.asdict(self.model.cfg)
     # How it is computed may change between machines.
@@ -71,7 +74,7 @@ class Run:
       "loss_window": self.config.train.loss_window,
       "ema": bool(self.config.train.ema_decay),
     }
-    return checkpoint.ModelCard(
+    return checkpointer.ModelCard(
       self.class_names,
       self.group_of_class,
       model,
@@ -80,9 +83,9 @@ class Run:
     )
 
   @property
-  def classes(self) -> transfer.RunClasses:
+  def classes(self) -> other_data_sets.RunClasses:
     """What another data set is matched with."""
-    return transfer.RunClasses(
+    return other_data_sets.RunClasses(
       self.class_names, self.vocabulary, self.config.data.common_with
     )
 
@@ -90,9 +93,9 @@ class Run:
     """Opens a split of the run's records."""
     return sources.open_split(self.config.data, self.data_dir, split)
 
-  def checkpoints(self) -> checkpoint.Checkpoints:
+  def checkpoints(self) -> checkpointer.Checkpoints:
     """The run's checkpoints."""
-    return checkpoint.Checkpoints(
+    return checkpointer.Checkpoints(
       self.workdir / "checkpoints", self.config.train.keep_checkpoints
     )
 
@@ -227,7 +230,7 @@ def resolve_staff_space(data_cfg, source: sources.PageSource) -> float:
   given = float(data_cfg.staff_space_px)
   # Rounded: measured anew it must be the same number in the config.
   return given or round(
-    staff_spaces.usual(source) * float(data_cfg.eval_scale), 3
+    split_staff_spaces.usual(source) * float(data_cfg.eval_scale), 3
   )
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from dwd_jax.stages import LOSSES
-from dwd_jax.structs import Array, Params
-from dwd_jax.train import sharding
+from dwd_jax.cluster import sharding
+from dwd_jax.core.structs import Array, Params
+from dwd_jax.train.stages import LOSSES
 
 
 class TrainState(flax.struct.PyTreeNode):

@@ -14,14 +14,14 @@ import numpy as np
 import optax
 from clu import metrics as clu_metrics
 
-from dwd_jax import box_losses
-from dwd_jax import losses as losses_lib
-from dwd_jax import targets as targets_lib
-from dwd_jax.models import at_pixels, dwd
+from dwd_jax.core.structs import Array, Batch, Params, Predictions, Targets
+from dwd_jax.models import dwd, pixel_sampling
 from dwd_jax.models.refinenet import upsample
-from dwd_jax.stages import LOSSES
-from dwd_jax.structs import Array, Batch, Params, Predictions, Targets
+from dwd_jax.objectives import box_losses
+from dwd_jax.objectives import losses as losses_lib
+from dwd_jax.objectives import targets as targets_lib
 from dwd_jax.train import update as update_lib
+from dwd_jax.train.stages import LOSSES
 from dwd_jax.train.state import TrainState, eval_variables
 from dwd_jax.train.update import StepPlan
 
@@ -78,7 +78,7 @@ def sparse_class_loss(
   index = jnp.minimum(index, classes.shape[1] - 1)
   page = jnp.broadcast_to(jnp.arange(batch)[:, None], index.shape)
   group = index % groups
-  features = at_pixels.gather_bilinear(
+  features = pixel_sampling.gather_bilinear(
     predictions.class_features,
     page.reshape(-1),
     (index // groups // width).reshape(-1),

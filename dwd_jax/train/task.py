@@ -10,11 +10,12 @@ import ml_collections
 import numpy as np
 import optax
 
-from dwd_jax import optim
-from dwd_jax.stages import Stage
-from dwd_jax.train import checkpoint, sharding
+from dwd_jax.checkpoints import checkpointer
+from dwd_jax.cluster import sharding
+from dwd_jax.train import optim
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
+from dwd_jax.train.stages import Stage
 from dwd_jax.train.state import TrainState
 from dwd_jax.train.update import StepPlan
 
@@ -72,7 +73,7 @@ class Task:
   config: ml_collections.ConfigDict
   stages: tuple[Stage, ...]
   optimizer: optim.OptimizerConfig
-  card: checkpoint.ModelCard
+  card: checkpointer.ModelCard
   mesh: jax.sharding.Mesh
   loader: Callable[[], Loader]
   init: Callable[[], TrainState]
@@ -98,9 +99,9 @@ class Task:
     state = state_lib.create_state(self.init, self.mesh, self.rules)
     return state if self.initial is None else self.initial(state)
 
-  def checkpoints(self) -> checkpoint.Checkpoints:
+  def checkpoints(self) -> checkpointer.Checkpoints:
     """Those in the workdir."""
-    return checkpoint.Checkpoints(
+    return checkpointer.Checkpoints(
       self.workdir / "checkpoints", self.config.train.keep_checkpoints
     )
 

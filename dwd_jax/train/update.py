@@ -15,8 +15,8 @@ import numpy as np
 import optax
 from clu import metrics as clu_metrics
 
-from dwd_jax.stages import LOSSES, Stage
-from dwd_jax.structs import Array, Params
+from dwd_jax.core.structs import Array, Params
+from dwd_jax.train.stages import LOSSES, Stage
 from dwd_jax.train.state import TrainState
 
 # (params, batch_stats, batch) -> losses [len(LOSSES)], batch_stats, metrics.

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import ablation
 from configs import default
-from dwd_jax import config as config_lib
+from dwd_jax.train import settings as config_lib
 
 
 def _args(tmp_path):

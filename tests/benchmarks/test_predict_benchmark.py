@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import predict, predict_scene
-from dwd_jax import structs
+from dwd_jax.core import structs
 from dwd_jax.models import dwd
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import device, train_peer
 from benchmarks.train_scene import VARIANTS, make_scene
-from dwd_jax.stages import LOSSES
+from dwd_jax.train.stages import LOSSES
 
 SPEC = {"crop": 96, "batch_size": 3, "max_boxes": 8, "optimizer": "sgd"}
 

@@ -10,8 +10,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from configs import default
-from dwd_jax.data import build, sources
-from dwd_jax.errors import InputError
+from dwd_jax import build
+from dwd_jax.core.errors import InputError
+from dwd_jax.data import sources
+from dwd_jax.train import settings
 
 _XML = "segmentation_detection/xml_annotations/dummy-rgba-page-1.xml"
 
@@ -86,14 +88,14 @@ def test_bad_flags_are_one_line(caption, scores, tmp_path, capsys):
 
 def test_options_keep_their_types():
   options = default.get_config().data.options
-  build.parse_option("merge_val_test=true", options)
-  build.parse_option("class_names=a,b", options)
-  build.parse_option("official_split=dependent", options)
+  settings.parse_option("merge_val_test=true", options)
+  settings.parse_option("class_names=a,b", options)
+  settings.parse_option("official_split=dependent", options)
   assert options.merge_val_test is True
   assert options.class_names == ("a", "b")
   assert options.official_split == "dependent"
   with pytest.raises(InputError, match="merge_val_test=VALUE"):
-    build.parse_option("merge_val_test=perhaps", options)
+    settings.parse_option("merge_val_test=perhaps", options)
 
 
 # Apache Beam is an extra; CI installs it after the other tests.
@@ -142,7 +144,7 @@ def test_an_unknown_runner_is_one_line(scores, tmp_path, capsys):
 _ON_A_FULL_DISK = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-from dwd_jax.data import build
+from dwd_jax import build
 sys.exit(build.main(sys.argv[1:]))
 """
 

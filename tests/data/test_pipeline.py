@@ -7,8 +7,8 @@ import grain
 import numpy as np
 import pytest
 
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import augment, eval_pages, pipeline, sources
-from dwd_jax.errors import InputError
 
 
 def _loader(source, cfg, batch_size=2, seed=0, index=0, count=1):

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs import default
-from dwd_jax.data import masks, pixel_classes, prepare, sources, tiles
-from dwd_jax.data.box_index import BoxIndex
+from dwd_jax.core.box_index import BoxIndex
+from dwd_jax.data import pixel_classes, prepare, sources
+from dwd_jax.imaging import masks, tiled_tiff
 
 
 class _Source:
@@ -21,7 +22,7 @@ class _Source:
   def example(self, i):
     ink, boxes, labels, extra = self._pages[i]
     return {
-      "image": tiles.encode_page(ink),
+      "image": tiled_tiff.encode_page(ink),
       "boxes_yxyx": np.array(boxes, np.float32),
       "labels": np.array(labels),
     } | extra
@@ -140,7 +141,7 @@ def _labelled(values, background=0):
     table = np.array([background, *values])
     drawn = table[truth].astype(np.uint8)
     boxes = [[4, 10 + i, 36, 40 + i], [10, 14 + i, 14, 20 + i]]
-    extra = {"pixel_labels": tiles.encode(drawn)}
+    extra = {"pixel_labels": tiled_tiff.encode(drawn)}
     pages.append(((ink, boxes, [1, 0], extra), truth))
   return pages
 
@@ -200,7 +201,7 @@ def test_generated_pages_have_exact_labels(tmp_path):
   assert pixels.meaning[0] == 0
   assert all(pixels.meaning[i] == i for i in range(1, 137))
   example = source.example(0)
-  written = tiles.read_pixels(example["pixel_labels"], "page")
+  written = tiled_tiff.read_pixels(example["pixel_labels"], "page")
   _, classes = pixels.window(0, 10, 20, 400, 450)
   np.testing.assert_array_equal(classes, written[10:410, 20:470])
   assert len(np.unique(classes)) > 10

@@ -13,9 +13,10 @@ import sys
 import pytest
 
 from configs import default
-from dwd_jax import engrave, files
+from dwd_jax import engrave
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
-from dwd_jax.errors import InputError
 
 
 def _files(folder: pathlib.Path) -> list[str]:

@@ -8,8 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from dwd_jax.data import sources, vocabulary
-from dwd_jax.errors import InputError
+from dwd_jax.core import vocabulary
+from dwd_jax.core.errors import InputError
+from dwd_jax.data import sources
 
 
 def test_a_page_is_what_was_drawn(train_source):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from configs import default
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import augment, prepare, sources, symbols, synthetic
-from dwd_jax.errors import InputError
 
 
 def _build(out, manual_dir, config, workers=1, beam_args=None, **options):

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs import default
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare
-from dwd_jax.errors import InputError
 from tfds_builders import checks
 from tfds_builders.symbols import symbols_parsing
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs import default
-from dwd_jax import config as config_lib
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import augment, pasting, symbols, synthetic
 from dwd_jax.data.synthetic import Scene, SymbolCutter, SyntheticConfig
-from dwd_jax.errors import InputError
+from dwd_jax.train import settings as config_lib
 
 MARGIN = 3
 # Height, width, row of a staff line through the image (-1 = none).

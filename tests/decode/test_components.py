@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dwd_jax.decode import bits, components, foreground
+from dwd_jax.decode import bits, components, pixel_lists
 
 
 @jax.jit  # one compilation for each shape: shapes below are few
 def _find(mask):
   ids, count = components.label_components(mask)
   packed = bits.pack(mask)
-  pixels = foreground.compact(packed)
+  pixels = pixel_lists.compact(packed)
   found = components.find_components(packed, pixels, mask.size)
   return ids, found.seeds, count
 

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from dwd_jax import errors
-from dwd_jax.decode import config, watershed
+from dwd_jax.core import errors
+from dwd_jax.decode import decode_config, watershed
 from dwd_jax.decode import levels as levels_lib
 
 _HW = (48, 64)
@@ -69,7 +69,7 @@ def _check(found, count):
 def test_spoilt_maps(method, spoil, count):
   levels, sizes, probs = _maps()
   spoil(levels, sizes, probs)
-  cfg = config.DecodeConfig(method=method, max_detections=8)
+  cfg = decode_config.DecodeConfig(method=method, max_detections=8)
   _check(_decode(levels, sizes, probs, cfg), count)
 
 
@@ -77,7 +77,7 @@ def test_spoilt_maps(method, spoil, count):
 def test_one_slot_keeps_the_best(method):
   levels, sizes, probs = _maps()
   levels[:, :24] *= 0.9
-  cfg = config.DecodeConfig(method=method, max_detections=1)
+  cfg = decode_config.DecodeConfig(method=method, max_detections=1)
   found = _check(_decode(levels, sizes, probs, cfg), 2)
   np.testing.assert_allclose(
     found.boxes_yxyx[0, 0], [27.5, 46.5, 33.5, 54.5], atol=0.01
@@ -88,7 +88,7 @@ def test_one_slot_keeps_the_best(method):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("method", _METHODS)
 def test_logits_that_are_not_finite_are_background(method, value):
-  cfg = config.DecodeConfig(method=method, max_detections=4)
+  cfg = decode_config.DecodeConfig(method=method, max_detections=4)
   logits = np.zeros((1, *_HW, 1, 20), np.float32)
   logits[..., 0] = 9
   logits[:, :24, :24, :, 3] = value
@@ -110,7 +110,7 @@ def test_logits_that_are_not_finite_are_background(method, value):
   ],
 )
 def test_maps_without_pixels_have_no_objects(method, shape):
-  cfg = config.DecodeConfig(method=method, max_detections=4)
+  cfg = decode_config.DecodeConfig(method=method, max_detections=4)
   found = _decode(
     np.zeros((*shape, 1), np.float32),
     np.zeros((*shape, 1, 2), np.float32),
@@ -125,4 +125,4 @@ def test_maps_without_pixels_have_no_objects(method, shape):
 @pytest.mark.parametrize("cutoff", [-1.0, 19.0, 25.0, float("nan")])
 def test_cutoffs_beyond_the_levels_name_the_key(cutoff):
   with pytest.raises(errors.InputError, match=r"decode\.energy_cutoff"):
-    config.DecodeConfig(energy_cutoff=cutoff)
+    decode_config.DecodeConfig(energy_cutoff=cutoff)

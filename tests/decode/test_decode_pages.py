@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from benchmarks import decode as decode_benchmark
 from benchmarks import decode_scenes, numpy_decode
-from dwd_jax.decode import config, foreground, votes, watershed
+from dwd_jax.decode import decode_config, pixel_lists, votes, watershed
 
 _HW = (384, 512)  # larger than what is decoded with one set of tables
 
@@ -49,7 +49,7 @@ def _decoder(cfg):
 
 @pytest.mark.parametrize("method", ["threshold", "watershed"])
 def test_batches_equal_single_pages_and_compile_once(method):
-  cfg = config.DecodeConfig(method=method, energy_cutoff=10.0, smooth=0)
+  cfg = decode_config.DecodeConfig(method=method, energy_cutoff=10.0, smooth=0)
   decode, traced = _decoder(cfg)
   # Usual pages, and one with far more pixels and objects than the tables of
   # usual pages hold.
@@ -74,11 +74,11 @@ def test_batches_equal_single_pages_and_compile_once(method):
 def test_lists_in_one_step_as_on_accelerators_give_the_same(
   monkeypatch, method
 ):
-  cfg = config.DecodeConfig(method=method, energy_cutoff=10.0)
+  cfg = decode_config.DecodeConfig(method=method, energy_cutoff=10.0)
   # The last one needs the large tables, which take several steps even then.
   pages = np.stack([_discs(0), _noise(0.3)])[..., None]
   usual = _decoder(cfg)[0](pages)
-  monkeypatch.setattr(foreground, "most_at_once", lambda room: 65_536)
+  monkeypatch.setattr(pixel_lists, "most_at_once", lambda room: 65_536)
   for ours, theirs in zip(
     jax.tree.leaves(usual),
     jax.tree.leaves(_decoder(cfg)[0](pages)),

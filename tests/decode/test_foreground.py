@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dwd_jax.decode import bits, foreground
+from dwd_jax.decode import bits, pixel_lists
 
 
 @pytest.mark.parametrize("n", [1, 32, 33, 1025, 70_000])
@@ -44,9 +44,9 @@ def test_look_up_and_starts_of_runs(width):
 @pytest.mark.parametrize("density", [0.0, 0.001, 0.03, 0.5, 1.0])
 def test_compact_lists_the_true_entries_in_order(density):
   mask = np.random.default_rng(0).random(30_011) < density
-  listed = foreground.compact(bits.pack(jnp.asarray(mask)[None]))
+  listed = pixel_lists.compact(bits.pack(jnp.asarray(mask)[None]))
   assert listed.count == mask.sum()
-  assert listed.indices.shape[0] % foreground.CHUNK == 0
+  assert listed.indices.shape[0] % pixel_lists.CHUNK == 0
   np.testing.assert_array_equal(
     listed.indices[: listed.count], np.flatnonzero(mask)
   )
@@ -55,14 +55,14 @@ def test_compact_lists_the_true_entries_in_order(density):
 @pytest.mark.parametrize("count", [0, 1, 8192, 30_000])
 def test_marked_numbers_are_ranked_and_listed(count):
   column = np.random.default_rng(0).integers(0, 3, 32_768).astype(np.int32)
-  marked = foreground.mark(
-    foreground.first_numbers(count, 30_000),
+  marked = pixel_lists.mark(
+    pixel_lists.first_numbers(count, 30_000),
     lambda at, value: (at % 5 > 0) & (value > 0),
     jnp.asarray(column),
   )
   number = np.arange(count)
   wanted = (number % 5 > 0) & (column[:count] > 0)
-  listed = foreground.compact(marked)
+  listed = pixel_lists.compact(marked)
   assert marked.count == listed.count == wanted.sum()
   np.testing.assert_array_equal(
     listed.indices[: listed.count], np.flatnonzero(wanted)
@@ -78,8 +78,8 @@ def test_for_chunks_visits_each_entry_once():
   def step(visits, at, live):
     return visits.at[at].add(live)
 
-  visits = foreground.for_chunks(
-    foreground.compact(bits.pack(mask[None])),
+  visits = pixel_lists.for_chunks(
+    pixel_lists.compact(bits.pack(mask[None])),
     step,
     jnp.zeros(30_000, jnp.int32),
   )
@@ -92,8 +92,8 @@ def test_jump_pointers_ends_at_roots_of_long_chains():
   parent = np.roll(np.arange(room, dtype=np.int32), 1)  # a cycle after n
   parent[order[1:]] = order[:-1]  # two chains of 30,000 and 20,000 pixels
   parent[order[0]], parent[order[30_000]] = order[0], order[30_000]
-  roots = foreground.jump_pointers(
-    jnp.asarray(parent), foreground.first_numbers(n, room)
+  roots = pixel_lists.jump_pointers(
+    jnp.asarray(parent), pixel_lists.first_numbers(n, room)
   )
   expected = np.empty(n, np.int32)
   expected[order[:30_000]] = order[0]

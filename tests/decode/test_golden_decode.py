@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dwd_jax.decode import config, watershed
+from dwd_jax.decode import decode_config, watershed
 
 _NUM_CLASSES = 124  # DeepScores 2017; class 0 is also the background
 
@@ -25,7 +25,7 @@ def maps(golden_dir):
   ],
 )
 def test_legacy_gives_the_original_boxes(maps, cutoff, min_area_px):
-  cfg = config.DecodeConfig(
+  cfg = decode_config.DecodeConfig(
     method="threshold",
     size="max",
     class_vote="majority",

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from dwd_jax import targets
 from dwd_jax.decode import watershed
-from dwd_jax.decode.config import DecodeConfig
-from dwd_jax.decode.inside import look_inside
+from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.decode.look_inside import look_inside
+from dwd_jax.objectives import targets
 
 _HW = (40, 72)
 # Three discs of 17 px: the first two touch, the third stands alone.

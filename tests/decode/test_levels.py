@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from dwd_jax.decode import config, levels
+from dwd_jax.decode import decode_config, levels
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from dwd_jax.decode import config, levels
 @pytest.mark.parametrize("shift", [0.0, 500.0, -500.0])
 def test_levels_by_hand(settings, expected, shift):
   logits = np.log([[1.0, 2.0, 5.0]]).astype(np.float32) + np.float32(shift)
-  cfg = config.DecodeConfig(
+  cfg = decode_config.DecodeConfig(
     num_energy_levels=3, energy_cutoff=1.0, min_seed_level=1.0, **settings
   )
   np.testing.assert_allclose(
@@ -34,5 +34,5 @@ def test_levels_by_hand(settings, expected, shift):
 def test_the_mean_is_that_of_the_softmax():
   logits = np.random.default_rng(0).normal(0, 3, (2, 5, 4, 3, 20))
   expected = jax.nn.softmax(logits.astype(np.float32)) @ np.arange(20.0)
-  found = levels.from_logits(logits, config.DecodeConfig())
+  found = levels.from_logits(logits, decode_config.DecodeConfig())
   np.testing.assert_allclose(found, expected, rtol=1e-4)

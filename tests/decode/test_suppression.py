@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwd_jax import boxes, errors, structs
-from dwd_jax.decode import config, suppression, watershed
+from dwd_jax.core import boxes, errors, structs
+from dwd_jax.decode import decode_config, suppression, watershed
 
 _suppress = jax.jit(suppression.suppress, static_argnums=1)
 
@@ -85,7 +85,7 @@ def _two_groups_see_one_object(suppress_iou):
   disc = np.maximum(19 - 2 * np.hypot(y - 20.5, x - 20.5), 0)
   levels = np.stack((disc, 0.9 * disc), -1)[None].astype(np.float32)
   sizes = np.full((*levels.shape, 2), 8, np.float32)
-  cfg = config.DecodeConfig(max_detections=4, suppress_iou=suppress_iou)
+  cfg = decode_config.DecodeConfig(max_detections=4, suppress_iou=suppress_iou)
 
   def class_fn(page, y, x, group):
     del page, y, x
@@ -113,4 +113,4 @@ def test_the_decode_suppresses_across_groups(suppress_iou, labels):
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
 def test_bad_overlaps_name_the_key(value):
   with pytest.raises(errors.InputError, match=r"decode\.suppress_iou"):
-    config.DecodeConfig(suppress_iou=value)
+    decode_config.DecodeConfig(suppress_iou=value)

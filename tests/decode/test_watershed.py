@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dwd_jax import errors
-from dwd_jax.decode import config, watershed
+from dwd_jax.core import errors
+from dwd_jax.decode import decode_config, watershed
 
 _HW = (64, 96)
 _CLASSES = 3
@@ -57,8 +57,8 @@ def _run(scenes, cfg):
   return pages, found
 
 
-_WATERSHED = config.DecodeConfig(max_detections=8)
-_THRESHOLD = config.DecodeConfig(
+_WATERSHED = decode_config.DecodeConfig(max_detections=8)
+_THRESHOLD = decode_config.DecodeConfig(
   method="threshold", energy_cutoff=10.0, max_detections=8
 )
 _TWO_FAR = [(20.5, 20.5, 6, 8, 0, 0), (40.5, 70.5, 3, 3, 2, 0)]
@@ -201,7 +201,7 @@ def test_share_and_majority_differ(method, class_vote, label):
     del page, y, group
     return jnp.where(x[:, None] <= 20, unsure, sure)
 
-  cfg = config.DecodeConfig(
+  cfg = decode_config.DecodeConfig(
     method=method, class_vote=class_vote, max_detections=8
   )
   found = watershed.decode_levels(levels[None], sizes[None], class_fn, cfg)
@@ -220,7 +220,7 @@ def test_share_and_majority_differ(method, class_vote, label):
 def test_sizes_of_an_object_with_a_wrong_rim(method, size, least, most):
   levels, sizes, classes = _scene([(20.5, 20.5, 6, 6, 0, 0)])
   sizes[(levels > 10) & (levels < 11.4)] = 12
-  cfg = config.DecodeConfig(
+  cfg = decode_config.DecodeConfig(
     method=method, size=size, energy_cutoff=10.0, max_detections=8
   )
   (page,), _ = _run([(levels, sizes, classes)], cfg)
@@ -305,4 +305,4 @@ def test_center_of_a_page_sized_component_is_exact():
 )
 def test_bad_settings_name_the_key(settings, key):
   with pytest.raises(errors.InputError, match=key):
-    config.DecodeConfig(**settings)
+    decode_config.DecodeConfig(**settings)

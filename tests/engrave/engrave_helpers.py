@@ -6,9 +6,9 @@ import re
 import numpy as np
 import verovio
 
-from dwd_jax.engrave import labels, raster, verovio_svg, vocabulary
+from dwd_jax.engrave import labels, raster, smufl_classes, verovio_svg
 from dwd_jax.engrave.mei_score import ScoreWriter
-from dwd_jax.engrave.weights import Weights
+from dwd_jax.engrave.rarities import Weights
 
 V1, V2 = "deepscores_v1", "deepscores_v2"
 WIDTH, HEIGHT, PX = 1050, 1485, 0.05  # 9 px a staff space
@@ -36,7 +36,7 @@ def svg_of(
       "smuflTextFont": "none",
       "svgFormatRaw": True,
       "svgAdditionalAttribute": list(verovio_svg.ATTRIBUTES),
-      **vocabulary.get(words).options,
+      **smufl_classes.get(words).options,
       **more,
     }
   )
@@ -48,14 +48,14 @@ def random_page(
   seed: int, font: str, measures: int = 12, words: str = V1
 ) -> verovio_svg.Page:
   """A page of random music."""
-  weights = Weights(vocabulary.get(words).rates)
+  weights = Weights(smufl_classes.get(words).rates)
   mei = ScoreWriter(random.Random(seed), weights).write(measures)
   return verovio_svg.read_page(svg_of(mei, font, words), font)
 
 
 def objects(page: verovio_svg.Page, words: str = V1) -> list[labels.Found]:
   """Its symbols."""
-  return labels.page_objects(page, vocabulary.get(words))
+  return labels.page_objects(page, smufl_classes.get(words))
 
 
 def measure(
@@ -107,7 +107,7 @@ def draw_alone(page, found):
 
 def has_own_drawing(found):
   """A clef and its octave number are one glyph: not to be drawn alone."""
-  words = vocabulary.get(V1)
+  words = smufl_classes.get(V1)
   clef = "Clef" in found.name or found.name.startswith("clef")
   known = words.glyphs.get(found.marks[0].code, "cClef")
   return not clef or found.name.startswith(known)

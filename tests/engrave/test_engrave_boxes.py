@@ -9,7 +9,7 @@ import pytest
 
 from dwd_jax.engrave import raster, verovio_svg
 from dwd_jax.engrave.mei_score import ScoreWriter
-from dwd_jax.engrave.weights import Weights
+from dwd_jax.engrave.rarities import Weights
 
 
 @pytest.mark.parametrize(

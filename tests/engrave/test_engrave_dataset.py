@@ -13,12 +13,12 @@ import verovio
 from lxml import etree
 from PIL import Image
 
-from dwd_jax import engrave, staff_space
-from dwd_jax.data import images
-from dwd_jax.engrave import dataset, engraver, pool, vocabulary
+from dwd_jax import engrave
+from dwd_jax.core.errors import InputError
+from dwd_jax.engrave import dataset, engraver, pool, smufl_classes
+from dwd_jax.engrave.rarities import CHOICES
 from dwd_jax.engrave.splits import Splitter
-from dwd_jax.engrave.weights import CHOICES
-from dwd_jax.errors import InputError
+from dwd_jax.imaging import images, staff_space
 
 _SMALL = {"width": 700, "height": 700}
 _KERN = "**kern\n*clefG2\n*M2/4\n=1\n4c\n8d\n8e\n=2\n2f#\n==\n*-\n"
@@ -87,7 +87,7 @@ def test_layout_is_that_of_deepscores(pages):
     assert len(lines) == summary.splits[split] > 0
     listed += lines
   assert sorted(listed) == sorted(names)
-  known = vocabulary.get("deepscores_v1")
+  known = smufl_classes.get("deepscores_v1")
   rows = (folder / "DeepScores_classification/class_names.csv").read_text()
   assert rows.split() == [f"{i},{n}" for i, n in enumerate(known.names)]
   total = 0
@@ -159,7 +159,7 @@ def test_nearly_all_names_occur():
     page = helpers.random_page(seed, fonts[seed % 4], 14)
     found |= {item.name for item in helpers.objects(page)}
   assert len(found) >= 105, sorted(
-    vocabulary.get("deepscores_v1").known - found
+    smufl_classes.get("deepscores_v1").known - found
   )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dwd_jax import engrave
-from dwd_jax.data import vocabulary as tables
-from dwd_jax.engrave import verovio_svg, vocabulary
+from dwd_jax.core import vocabulary as tables
+from dwd_jax.engrave import smufl_classes, verovio_svg
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_parsing
 
@@ -221,7 +221,7 @@ def test_every_other_name_occurs_in_40_pages():
   for seed in range(40):
     page = helpers.random_page(seed, fonts[seed % 4], 14, helpers.V2)
     found |= {item.name for item in helpers.objects(page, helpers.V2)}
-  assert vocabulary.get(helpers.V2).known - found == _NEVER
+  assert smufl_classes.get(helpers.V2).known - found == _NEVER
 
 
 def test_pages_have_what_is_written_for_this_vocabulary(pages):
@@ -245,7 +245,7 @@ def test_builder_knows_the_vocabulary(pages):
     out, "dense_2017", deepscores_parsing.Options(), checks.BuildReport()
   )
   assert data_set.vocabulary == helpers.V2
-  assert data_set.class_names == vocabulary.get(helpers.V2).names
+  assert data_set.class_names == smufl_classes.get(helpers.V2).names
   page = data_set.splits["train"][0]
   parsed = deepscores_parsing.read_page(
     page,
@@ -265,11 +265,11 @@ def test_names_are_those_of_the_data_set(shared_data):
     for _, row in sorted(categories.items(), key=lambda item: int(item[0]))
     if row["annotation_set"] == "deepscores"
   ]
-  assert list(vocabulary.get(helpers.V2).names) == expected
+  assert list(smufl_classes.get(helpers.V2).names) == expected
 
 
 def test_names_are_those_of_the_mapping():
-  words = vocabulary.get(helpers.V2)
+  words = smufl_classes.get(helpers.V2)
   assert words.known == set(tables.names_of(helpers.V2))
   assert len(words.names) == len(words.known) == 136
   assert set(words.renamed.values()) <= words.known

@@ -5,8 +5,8 @@ import collections
 import engrave_helpers as helpers
 import pytest
 
-from dwd_jax.engrave import vocabulary
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.engrave import smufl_classes
 
 _NOTE = '<note xml:id="a" dur="4" pname="b" oct="4"/>'
 _AT = 'staff="1" startid="#a"'
@@ -135,16 +135,16 @@ def test_vocabulary_is_that_of_deepscores(shared_data):
     .read_text()
     .split()
   )
-  names = vocabulary.get("deepscores_v1").names
+  names = smufl_classes.get("deepscores_v1").names
   assert [f"{i},{name}" for i, name in enumerate(names)] == rows
 
 
 def test_every_symbol_has_a_name_of_the_vocabulary():
-  words = vocabulary.get("deepscores_v1")
+  words = smufl_classes.get("deepscores_v1")
   assert len(words.names) == len(words.known) == 124
   assert set(words.glyphs.values()) <= words.known
 
 
 def test_unknown_vocabulary():
   with pytest.raises(InputError, match="deepscores_v1 or deepscores_v2"):
-    vocabulary.get("klingon")
+    smufl_classes.get("klingon")

@@ -7,14 +7,14 @@ import pytest
 
 from dwd_jax import engrave
 from dwd_jax.engrave import (
+  deepscores_folder,
   labels,
-  layout,
   pixel_labels,
   raster,
   verovio_svg,
   worker,
 )
-from dwd_jax.engrave import vocabulary as vocabularies
+from dwd_jax.engrave import smufl_classes as vocabularies
 from dwd_jax.engrave.engraver import EngravedPage
 
 
@@ -99,5 +99,5 @@ def test_the_pages_are_the_same_with_and_without(tmp_path):
     for name in ("without", "with")
   )
   more = with_.keys() - without.keys()
-  assert [path.parent for path in more] == [layout.PIXELS]
+  assert [path.parent for path in more] == [deepscores_folder.PIXELS]
   assert {k: v for k, v in with_.items() if k not in more} == without

@@ -9,11 +9,17 @@ import pytest
 from lxml import etree
 
 from configs import default
-from dwd_jax import degrade, engrave
+from dwd_jax import engrave
 from dwd_jax.data import prepare, sources
-from dwd_jax.degrade import bends, moved_boxes
-from dwd_jax.engrave import layout, raster, verovio_svg, worn
+from dwd_jax.engrave import (
+  deepscores_folder,
+  page_degradation,
+  raster,
+  verovio_svg,
+)
 from dwd_jax.engrave.__main__ import main
+from dwd_jax.imaging import degrade
+from dwd_jax.imaging.degrade import bends, moved_boxes
 
 _SMALL = {"workers": 1, "width": 500, "height": 500}
 
@@ -94,7 +100,7 @@ def test_the_layout_is_that_of_clean_pages(photos, tmp_path):
   assert photos[1].lost == sum(summary.objects.values()) - sum(
     photos[1].objects.values()
   )
-  for path in (photos[0] / layout.ANNOTATIONS).iterdir():
+  for path in (photos[0] / deepscores_folder.ANNOTATIONS).iterdir():
     root = etree.parse(path).getroot()
     assert root.findtext("size/depth") == "3"
     boxes = [
@@ -107,19 +113,19 @@ def test_the_layout_is_that_of_clean_pages(photos, tmp_path):
 
 
 def test_photos_are_coloured_and_scans_grey(photos, tmp_path):
-  image = next((photos[0] / layout.IMAGES).iterdir())
+  image = next((photos[0] / deepscores_folder.IMAGES).iterdir())
   pixels = cv2.imread(str(image), cv2.IMREAD_UNCHANGED)
   assert pixels.shape == (500, 500, 3)
   assert np.ptp(pixels.astype(int), axis=2).mean() > 1
   engrave.generate(tmp_path / "scan", 1, 3, degrade="scan", **_SMALL)
-  scan = next((tmp_path / "scan" / layout.IMAGES).iterdir())
+  scan = next((tmp_path / "scan" / deepscores_folder.IMAGES).iterdir())
   assert cv2.imread(str(scan), cv2.IMREAD_UNCHANGED).shape == (500, 500)
 
 
 def test_classes_by_pixel_lie_on_the_dark_pixels(photos):
-  for path in (photos[0] / layout.PIXELS).iterdir():
+  for path in (photos[0] / deepscores_folder.PIXELS).iterdir():
     values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    page = photos[0] / layout.IMAGES / path.name
+    page = photos[0] / deepscores_folder.IMAGES / path.name
     grey = cv2.imread(str(page), cv2.IMREAD_GRAYSCALE).astype(float)
     assert values.shape == grey.shape and values.max() < 125
     near = cv2.blur(grey, (61, 61))  # the light differs from place to place
@@ -165,16 +171,18 @@ def test_bad_flags_are_one_line(caption, flags, message, tmp_path, capsys):
 
 
 def test_a_page_without_symbols_is_worn_all_the_same():
-  wear = worn.Wear("photo", 1.0, 9.0, "key")
-  page = worn.wear_page(wear, np.zeros((60, 80), np.uint8), [])
+  wear = page_degradation.Wear("photo", 1.0, 9.0, "key")
+  page = page_degradation.wear_page(wear, np.zeros((60, 80), np.uint8), [])
   assert page.boxes == [] and page.labels == b"" and page.png
-  again = worn.wear_page(wear, np.zeros((60, 80), np.uint8), [])
+  again = page_degradation.wear_page(wear, np.zeros((60, 80), np.uint8), [])
   assert page == again
 
 
 def test_strength_0_leaves_the_ink(tmp_path):
   ink = np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)
-  page = worn.wear_page(worn.Wear("scan", 0.0, 9.0, "key"), ink, [])
+  page = page_degradation.wear_page(
+    page_degradation.Wear("scan", 0.0, 9.0, "key"), ink, []
+  )
   pixels = cv2.imdecode(np.frombuffer(page.png, np.uint8), -1)
   np.testing.assert_array_equal(255 - pixels, ink)
   assert degrade.MAX_STRENGTH == 2

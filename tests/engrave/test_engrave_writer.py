@@ -6,10 +6,10 @@ import random
 import pytest
 from lxml import etree
 
+from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import mei_rhythm
 from dwd_jax.engrave.mei_score import ScoreWriter
-from dwd_jax.engrave.weights import CHOICES, Weights
-from dwd_jax.errors import InputError
+from dwd_jax.engrave.rarities import CHOICES, Weights
 
 _METERS = [m for m in CHOICES["meter"] if "/" in m]
 

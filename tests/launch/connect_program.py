@@ -3,8 +3,8 @@
 import json
 import sys
 
-from dwd_jax import distributed
-from dwd_jax.errors import InputError
+from dwd_jax.cluster import distributed
+from dwd_jax.core.errors import InputError
 
 
 def main() -> None:

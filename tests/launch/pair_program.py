@@ -16,8 +16,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from dwd_jax import distributed, processes
-from dwd_jax.errors import InputError
+from dwd_jax.cluster import distributed, processes
+from dwd_jax.core.errors import InputError
 
 
 def _count() -> None:

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from dwd_jax import distributed, processes
-from dwd_jax.evaluate import Predicted
-from dwd_jax.structs import PageBoxes
-from dwd_jax.train import shares
+from dwd_jax.cluster import distributed, processes
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.evaluate import among_processes
+from dwd_jax.evaluate.evaluate_split import Predicted
 
 PAGES = 5
 
@@ -44,7 +44,7 @@ def _equal(a: PageBoxes, b: PageBoxes) -> bool:
 
 
 def _collected(pages: range) -> Predicted:
-  return shares.collect(
+  return among_processes.collect(
     Predicted(
       truth=[_page(i, False) for i in pages],
       detections=[_page(i, True) for i in pages],
@@ -64,12 +64,15 @@ def main() -> None:
     sharding = NamedSharding(mesh, PartitionSpec("fsdp"))
     mine = np.array([process, process + 10])
     spread = jax.make_array_from_process_local_data(sharding, mine)
-    whole = shares.on_local_device({"x": spread}, mesh)["x"]
+    whole = among_processes.on_local_device({"x": spread}, mesh)["x"]
     assert whole.is_fully_addressable
     assert np.asarray(whole).tolist() == [0, 10, 1, 11]
     heard = processes.from_first("word", "from 0" if process == 0 else "no")
     assert heard == "from 0"
-    part, drawn = shares.part(PAGES), shares.part(PAGES, overlays=5)
+    part, drawn = (
+      among_processes.part(PAGES),
+      among_processes.part(PAGES, overlays=5),
+    )
     all_pages = _collected(part)
     processes.to_first("large", {"x": np.random.default_rng(0).random(2**19)})
     if process == 0:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dwd_jax import config as config_lib
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import settings as config_lib
 from launch import budget
 
 # ml_collections loads config files so.

@@ -6,8 +6,8 @@ import socket
 import launch_helpers as helpers
 import pytest
 
-from dwd_jax.distributed import Settings
-from dwd_jax.errors import InputError
+from dwd_jax.cluster.distributed import Settings
+from dwd_jax.core.errors import InputError
 
 # Caption: settings, what the line says.
 REFUSED = {

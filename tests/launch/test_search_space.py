@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from launch import search_space
 
 RATE = "optimizer.learning_rate"

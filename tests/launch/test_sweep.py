@@ -10,7 +10,7 @@ import time
 import pytest
 import stand_in
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from launch import sweep, sweep_flags
 from launch.plan import Plan
 from launch.results import Results

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dwd_jax.structs import PageBoxes
+from dwd_jax.core.structs import PageBoxes
 
 CLASSES = 4
 _PITCH_PX = 60

@@ -7,9 +7,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import coco, voc
-from dwd_jax.metrics.pages import IOUS
-from dwd_jax.structs import PageBoxes
+from dwd_jax.metrics.flat_boxes import IOUS
 
 A, B, C = (0, 0, 10, 10), (0, 20, 10, 30), (50, 50, 60, 60)
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene_helpers import CLASSES, page, scene
 
-from dwd_jax import boxes as box_lib
+from dwd_jax.core import boxes as box_lib
 from dwd_jax.metrics import confusion, matching, outcomes
 
 A, B, C = (0, 0, 10, 10), (50, 50, 60, 60), (90, 90, 99, 99)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import matching
-from dwd_jax.structs import PageBoxes
 
 A, B, FAR = (20, 20, 40, 40), (20, 80, 40, 100), (70, 20, 90, 40)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import reliability
 from dwd_jax.metrics.reliability import Judged
-from dwd_jax.structs import PageBoxes
 
 
 def judged(scores, correct, num_objects=None):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCO
 
-from dwd_jax import boxes as box_lib
-from dwd_jax.metrics import report
-from dwd_jax.metrics.pages import APTable
-from dwd_jax.structs import PageBoxes
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import json_results
+from dwd_jax.metrics.flat_boxes import APTable
 
 NAMES = ("notehead", "clef", "absent", "slash/name")
 TABLE = APTable(
@@ -21,7 +21,7 @@ NOTHING = APTable((0.5,), np.full((1, 4), np.nan), np.zeros(4, int))
 
 
 def test_averages_by_hand():
-  numbers = report.averages(TABLE, NAMES, min_objects=50)
+  numbers = json_results.averages(TABLE, NAMES, min_objects=50)
   per_class = numbers.pop("per_class")
   assert numbers == {
     "mAP": pytest.approx((0.75 + 0.25 + 0) / 3),
@@ -39,7 +39,7 @@ def test_averages_by_hand():
 
 
 def test_no_truth_gives_nulls_that_json_accepts():
-  numbers = report.averages(NOTHING, NAMES, min_objects=1)
+  numbers = json_results.averages(NOTHING, NAMES, min_objects=1)
   text = json.dumps(numbers, allow_nan=False)
   assert numbers["mAP"] is None
   assert numbers["AP_by_iou"] == {"0.50": None}
@@ -48,7 +48,7 @@ def test_no_truth_gives_nulls_that_json_accepts():
 
 
 def test_ap_lists_have_the_original_lines():
-  texts = report.ap_lists(TABLE, NAMES)
+  texts = json_results.ap_lists(TABLE, NAMES)
   assert list(texts) == ["res-0.5.txt", "res-0.75.txt"]
   assert texts["res-0.5.txt"].splitlines() == [
     "AP for notehead = 1.0000",
@@ -80,8 +80,8 @@ def test_coco_files_are_read_by_a_coco_tool(tmp_path):
       [0.25, 0.75],
     ),
   ]
-  annotations = report.coco_truth(truth, NAMES)
-  results = report.coco_results(found, {"b.png": 1, "a.png": 2})
+  annotations = json_results.coco_truth(truth, NAMES)
+  results = json_results.coco_results(found, {"b.png": 1, "a.png": 2})
   paths = tmp_path / "truth.json", tmp_path / "predictions.json"
   for path, content in zip(paths, (annotations, results), strict=True):
     path.write_text(json.dumps(content, allow_nan=False))
@@ -103,12 +103,12 @@ def test_exact_results_give_back_the_boxes_to_the_last_bit():
   corners = rng.uniform(0, 3000, (200, 2))
   boxes = np.concatenate([corners, corners + rng.uniform(1, 400, (200, 2))], 1)
   page = _page("a.png", boxes, np.zeros(200, int), rng.random(200))
-  exact = report.coco_results([page], {"a.png": 1}, exact=True)
+  exact = json_results.coco_results([page], {"a.png": 1}, exact=True)
   read = json.loads(json.dumps(exact))
   xywh = np.array([row["bbox"] for row in read])
   back = np.asarray(box_lib.xywh_to_yxyx(xywh)).astype(np.float32)
   np.testing.assert_array_equal(back, page.boxes_yxyx)
   scores = np.array([row["score"] for row in read], np.float32)
   np.testing.assert_array_equal(scores, page.scores)
-  rounded = report.coco_results([page], {"a.png": 1})
+  rounded = json_results.coco_results([page], {"a.png": 1})
   assert all(round(v, 2) == v for row in rounded for v in row["bbox"])

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import coco, reliability, score_map
 from dwd_jax.metrics.reliability import Judged
-from dwd_jax.structs import PageBoxes
 
 LABELS = 3
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scene_helpers import CLASSES, page, scene
 
 from dwd_jax.metrics import coco, outcomes, sizes
-from dwd_jax.metrics.pages import mean_or_nan
+from dwd_jax.metrics.flat_boxes import mean_or_nan
 
 SMALL, LARGE = (0, 0, 4, 9), (50, 50, 70, 70)  # 6 px and 20 px
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import voc
-from dwd_jax.structs import PageBoxes
 
 
 @pytest.fixture(scope="module")

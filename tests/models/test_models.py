@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dwd_jax.core.structs import Predictions
 from dwd_jax.decode import levels
-from dwd_jax.decode.config import DecodeConfig
-from dwd_jax.models import at_pixels, dwd, pooling
+from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.models import dwd, pixel_sampling, pooling
 from dwd_jax.models.refinenet import RefineNet, upsample
 from dwd_jax.models.resnet import STAGES, Block, ResNet
-from dwd_jax.structs import Predictions
 
 # Caption: height, width.
 SIZES = {
@@ -329,7 +329,7 @@ def test_gathering_equals_upsampling_at_every_pixel():
   features = _distinct((2, 3, 5, 2))
   fine = upsample(features, 4)
   page, y, x = (a.reshape(-1) for a in np.indices((2, 12, 20)))
-  found = at_pixels.gather_bilinear(features, page, y, x)
+  found = pixel_sampling.gather_bilinear(features, page, y, x)
   np.testing.assert_allclose(found, fine.reshape(-1, 2), atol=1e-4)
 
 
@@ -340,7 +340,7 @@ def test_class_probabilities_are_those_of_the_own_group(net, images):
   page, y, x = (rng.integers(0, n, 50) for n in (2, 32, 64))
   group = rng.integers(0, 2, 50)
   probs = np.asarray(
-    at_pixels.class_probs_at(
+    pixel_sampling.class_probs_at(
       variables["params"], features, GROUPS, page, y, x, group
     )
   )

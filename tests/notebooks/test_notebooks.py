@@ -8,7 +8,7 @@ import nbformat
 import notebook_helpers
 import pytest
 
-from dwd_jax import weights
+from dwd_jax.checkpoints import weights
 
 # Warnings are errors in the cells, too.
 _STRICT = """

@@ -3,7 +3,7 @@
 import pathlib
 import shutil
 
-from dwd_jax.data import masks
+from dwd_jax.imaging import masks
 from tfds_builders import checks
 from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
 from tfds_builders.muscima_pp import muscima_pp_parsing as parsing

@@ -10,7 +10,7 @@ import boxes_helpers
 import pytest
 import pyvips
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks, json_files
 from tfds_builders.boxes import boxes_parsing, boxes_yolo
 

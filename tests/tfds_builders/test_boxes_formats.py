@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from configs import default
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
-from dwd_jax.errors import InputError
 from tfds_builders import checks
 from tfds_builders.boxes import boxes_parsing, boxes_splits, boxes_voc
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from configs import default
-from dwd_jax.data import prepare, sources, tiles
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.data import prepare, sources
+from dwd_jax.imaging import tiled_tiff
 from tfds_builders import checks
 from tfds_builders.deepscores_v2 import deepscores_v2_parsing
 
@@ -34,7 +35,7 @@ def test_pixel_labels_come_back(repo_dir, tmp_path, builder):
     example, page = source.example(i), source[i]
     found[page.filename] = example["pixel_labels"]
     if example["pixel_labels"]:
-      values = tiles.read_pixels(example["pixel_labels"], page.filename)
+      values = tiled_tiff.read_pixels(example["pixel_labels"], page.filename)
       assert values.shape == page.image.shape
       assert (page.image[values > 0] == 255).all()
       assert len(np.unique(values)) == 5

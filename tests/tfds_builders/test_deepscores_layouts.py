@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwd_jax.data import tiles
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import tiled_tiff
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_names, deepscores_parsing
 
@@ -158,7 +158,7 @@ def test_kinds_of_images(root, caption):
 def test_pixel_labels_lie_under_the_boxes(root):
   _, pages, _ = _parse(root)
   page = pages[_PAGE]
-  values = tiles.read_pixels(page.extras["pixel_labels"], _PAGE)
+  values = tiled_tiff.read_pixels(page.extras["pixel_labels"], _PAGE)
   boxes = page.boxes_yxyx.round().astype(int)
   for (top, left, bottom, right), label in zip(boxes, page.labels, strict=True):
     assert (values[top:bottom, left:right] == label + 1).any()

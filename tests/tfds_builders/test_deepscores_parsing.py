@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_parsing
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from deepscores_v2_helpers import FIRST, PAGE, TRAIN, edit, set_first, set_image
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 
 
 @pytest.fixture

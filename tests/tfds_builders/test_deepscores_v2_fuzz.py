@@ -10,7 +10,7 @@ from deepscores_v2_helpers import FIRST, TRAIN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 
 _VALUES = st.one_of(
   st.none(),

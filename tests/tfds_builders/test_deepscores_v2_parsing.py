@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from deepscores_v2_helpers import PAGE, TRAIN, edit, set_first
 
-from dwd_jax.data import tiles
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import tiled_tiff
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_segmentation_has_the_colours_of_the_categories(root):
   checked = 0
   for name in (PAGE, "lg-1-aug-emmentaler--page-1"):  # grey; palette
     page = pages[name]
-    values = tiles.read_pixels(page.extras["pixel_labels"], name)
+    values = tiled_tiff.read_pixels(page.extras["pixel_labels"], name)
     for label, corners in zip(
       page.labels.tolist(), page.extras["oriented_yx"], strict=True
     ):

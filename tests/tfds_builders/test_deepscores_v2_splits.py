@@ -8,7 +8,7 @@ import deepscores_v2_helpers as helpers
 import pytest
 from deepscores_v2_helpers import PAGE, TRAIN
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders.deepscores_v2 import deepscores_v2_parsing as parsing
 
 

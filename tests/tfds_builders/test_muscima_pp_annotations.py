@@ -4,7 +4,7 @@ import muscima_pp_helpers as helpers
 import numpy as np
 import pytest
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
 from tfds_builders.muscima_pp import muscima_pp_parsing as parsing
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.muscima_pp import muscima_pp_parsing as parsing
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from dwd_jax.data import masks
+from dwd_jax.imaging import masks
 from tfds_builders import checks
 from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
 from tfds_builders.muscima_pp import muscima_pp_parsing as parsing

@@ -6,8 +6,8 @@ import pathlib
 import pytest
 import tensorflow_datasets as tfds
 
-from dwd_jax.data import masks
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import masks
 from tfds_builders import base
 from tfds_builders.muscima_pp import muscima_pp_dataset_builder
 

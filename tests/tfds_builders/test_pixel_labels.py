@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwd_jax.data import tiles
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import tiled_tiff
 from tfds_builders import pixel_labels
 
 _HW = (270, 300)  # two by two tiles
@@ -57,14 +57,14 @@ def test_values_are_exact(tmp_path, caption):
   image.save(path, **options)
   stored = pixel_labels.read(path, _HW)
   np.testing.assert_array_equal(
-    tiles.read_pixels(stored, "labels"), expected.astype(np.uint8)
+    tiled_tiff.read_pixels(stored, "labels"), expected.astype(np.uint8)
   )
 
 
 def test_no_file_no_labels(tmp_path):
   assert pixel_labels.read(tmp_path / "absent.png", _HW) == b""
   with pytest.raises(InputError, match="page: the stored page is damaged"):
-    tiles.read_pixels(b"", "page")
+    tiled_tiff.read_pixels(b"", "page")
 
 
 def _bytes(image: PIL.Image.Image, kind="PNG") -> bytes:
@@ -138,4 +138,4 @@ def test_damaged_files_give_one_line(
   except InputError as e:
     assert "\n" not in str(e)
   else:
-    assert tiles.read_pixels(stored, "labels").shape[:2] == _HW
+    assert tiled_tiff.read_pixels(stored, "labels").shape[:2] == _HW

@@ -17,11 +17,11 @@ import jax
 import numpy as np
 
 from configs import smoke
-from dwd_jax.errors import InputError, InterruptedRun
-from dwd_jax.pretraining import start, tasks
-from dwd_jax.train import detection, loop, setup
+from dwd_jax.core.errors import InputError, InterruptedRun
+from dwd_jax.train import detector_task, loop, setup
+from dwd_jax.train.pretraining import initial_state, tasks
 
-sys.path.append(str(pathlib.Path(__file__).parent.parent / "pretraining"))
+sys.path.append(str(pathlib.Path(__file__).parent / "pretraining"))
 import torch_writer
 
 STEPS = 6
@@ -85,14 +85,14 @@ def trained(run, stop_at=0):
 
 def started(run, fresh):
   """What the detection starts with, if it had no pretraining with `fresh`."""
-  initial = start.initial_of(run)
+  initial = initial_state.initial_of(run)
   assert initial is not None
   return initial(fresh)
 
 
 def made_up_state(run):
   """A fresh state of the detector; compiling its initialisation takes long."""
-  shapes = detection.make_task(run).state_shapes()
+  shapes = detector_task.make_task(run).state_shapes()
   return jax.tree.map(
     lambda s: jax.device_put(np.full(s.shape, 0.25, s.dtype), s.sharding),
     shapes,
@@ -103,7 +103,7 @@ def levels(smoke_run, out):
   """Facts by level."""
   found = {}
   plain = make_run(smoke_run, out / "none", "none")
-  assert start.initial_of(plain) is None
+  assert initial_state.initial_of(plain) is None
   fresh = made_up_state(plain)
   found["none"] = parts_of(fresh)
 

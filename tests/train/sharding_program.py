@@ -13,9 +13,9 @@ import jax
 import numpy as np
 import train_helpers as helpers
 
-from dwd_jax import optim
-from dwd_jax.stages import LOSSES
-from dwd_jax.train import sharding, update
+from dwd_jax.cluster import sharding
+from dwd_jax.train import optim, update
+from dwd_jax.train.stages import LOSSES
 
 # With sgd the change of a parameter is its gradient.
 OPTIMIZER = optim.OptimizerConfig(name="sgd", l2=0.0)

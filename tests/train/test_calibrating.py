@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from configs import default
-from dwd_jax import calibration as calibration_lib
-from dwd_jax.decode.config import DecodeConfig
-from dwd_jax.errors import InputError
-from dwd_jax.pages.config import PredictConfig
-from dwd_jax.structs import PageBoxes
+from dwd_jax.checkpoints.checkpointer import Checkpoints
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.metrics import calibration as calibration_lib
+from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.train import calibrating
-from dwd_jax.train.checkpoint import Checkpoints
 
 STATE: Any = types.SimpleNamespace(step=np.int32(7))
 NAMES = ("clef", "rest")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import detector, smoke
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from dwd_jax.train import setup
 
 NAMES = ("noteheadBlack", "graceNoteAcciaccaturaStemUp", "augmentationDot")

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from dwd_jax.stages import Stage
 from dwd_jax.train.progress import Progress
+from dwd_jax.train.stages import Stage
 
 
 def _stages(*steps, patience=0):

@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 import pytest
 import toy_task as toy
 
-from dwd_jax.errors import InputError, InterruptedRun
+from dwd_jax.core.errors import InputError, InterruptedRun
 from dwd_jax.train import loop
 
 

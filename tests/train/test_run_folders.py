@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from configs import boxes, deepscores, engraved, muscima_pp
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from dwd_jax.train import run_folders
 
 

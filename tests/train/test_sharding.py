@@ -12,9 +12,9 @@ import pytest
 import train_helpers as helpers
 from jax.sharding import AbstractMesh
 
-from dwd_jax import optim
-from dwd_jax.errors import InputError
-from dwd_jax.train import sharding
+from dwd_jax.cluster import sharding
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import optim
 
 # Caption: data x fsdp devices.
 MESHES = {

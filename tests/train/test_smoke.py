@@ -13,8 +13,8 @@ import pytest
 import run_helpers
 
 from configs import smoke
-from dwd_jax import config as config_lib
-from dwd_jax.evaluating import summary
+from dwd_jax.metrics import summary
+from dwd_jax.train import settings as config_lib
 
 STEPS = 11
 STAGES = ["energy"] * 2 + ["class"] * 2 + ["box"] * 2 + ["energy_again"]

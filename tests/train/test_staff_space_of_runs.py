@@ -7,10 +7,10 @@ import pytest
 from staff_helpers import staves
 
 from configs import smoke
-from dwd_jax import config as config_lib
-from dwd_jax.errors import InputError
+from dwd_jax.checkpoints.card import ModelCard
+from dwd_jax.core.errors import InputError
 from dwd_jax.train import resume, setup
-from dwd_jax.train.card import ModelCard
+from dwd_jax.train import settings as config_lib
 
 
 class _Source:

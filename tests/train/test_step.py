@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import train_helpers as helpers
 
-from dwd_jax import box_losses, losses, optim, stages
-from dwd_jax.structs import Targets
-from dwd_jax.train import update
+from dwd_jax.core.structs import Targets
+from dwd_jax.objectives import box_losses, losses
+from dwd_jax.train import optim, stages, update
 
 RATE = 3e-3
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import toy_task as toy
 
-from dwd_jax import optim
+from dwd_jax.train import optim, update
 from dwd_jax.train import state as state_lib
-from dwd_jax.train import update
 
 TX = optim.make_optimizer(optim.OptimizerConfig("sgd", l2=0.0))
 PLAN = update.make_plan(toy.stages(1)[0], 0.1)

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import default
-from dwd_jax import optim
-from dwd_jax.stages import LOSSES, Stage
-from dwd_jax.train import sharding, update
+from dwd_jax.checkpoints.checkpointer import ModelCard
+from dwd_jax.cluster import sharding
+from dwd_jax.train import optim, update
 from dwd_jax.train import state as state_lib
-from dwd_jax.train.checkpoint import ModelCard
+from dwd_jax.train.stages import LOSSES, Stage
 from dwd_jax.train.task import Task
 
 SLOPE = 3.0

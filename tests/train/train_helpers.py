@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dwd_jax import optim, stages
-from dwd_jax.losses import LossConfig
+from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
-from dwd_jax.structs import Batch
-from dwd_jax.targets import TargetConfig
+from dwd_jax.objectives.losses import LossConfig
+from dwd_jax.objectives.targets import TargetConfig
+from dwd_jax.train import optim, stages
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
 

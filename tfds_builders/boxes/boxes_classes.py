@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.boxes.boxes_pages import Found, Page
 

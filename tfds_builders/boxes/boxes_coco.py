@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks, json_files
 from tfds_builders.boxes import boxes_classes, boxes_pages
 from tfds_builders.boxes.boxes_pages import Found, Objects, Page

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
 SPLITS = ("train", "val", "test")

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.boxes import (
   boxes_classes,

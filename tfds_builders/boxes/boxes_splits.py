@@ -4,7 +4,7 @@ import collections
 import hashlib
 import pathlib
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.boxes import boxes_pages
 from tfds_builders.boxes.boxes_pages import Page

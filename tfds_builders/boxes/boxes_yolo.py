@@ -11,7 +11,7 @@ import re
 import numpy as np
 import yaml
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.boxes import boxes_classes, boxes_pages
 from tfds_builders.boxes.boxes_pages import Found, Objects, Page, Pair

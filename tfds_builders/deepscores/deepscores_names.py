@@ -4,8 +4,8 @@ import csv
 import importlib.resources
 import pathlib
 
-from dwd_jax.data import vocabulary
-from dwd_jax.errors import InputError
+from dwd_jax.core import vocabulary
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
 _MAX_NAMES = 10_000

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks, page_lists, pixel_labels
 from tfds_builders.deepscores import deepscores_names
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from dwd_jax.data import vocabulary
-from dwd_jax.errors import InputError
+from dwd_jax.core import vocabulary
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks, json_files, pixel_labels
 from tfds_builders.deepscores_v2 import deepscores_v2_index as obb
 

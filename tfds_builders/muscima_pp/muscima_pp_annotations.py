@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
-from dwd_jax.data import masks
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import masks
 from tfds_builders import checks
 
 MUNG = "Nodes"  # root of v2.0

@@ -8,8 +8,8 @@ MUSICMA++_2017/train_val_test/train.txt, val.txt, test.txt
 import csv
 import pathlib
 
-from dwd_jax.data import vocabulary
-from dwd_jax.errors import InputError
+from dwd_jax.core import vocabulary
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks, page_lists
 from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
 

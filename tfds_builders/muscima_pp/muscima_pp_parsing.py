@@ -5,8 +5,8 @@ import pathlib
 
 import numpy as np
 
-from dwd_jax.data import vocabulary
-from dwd_jax.errors import InputError
+from dwd_jax.core import vocabulary
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
 from tfds_builders.muscima_pp import muscima_pp_original as original

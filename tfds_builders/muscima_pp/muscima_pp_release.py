@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
 from tfds_builders.muscima_pp import muscima_pp_splits as splits_lib

@@ -4,7 +4,7 @@ import pathlib
 import re
 from collections.abc import Iterable
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
 # Writers whose pages are kept out of `train`: 12 pages (10 %) of 12 different

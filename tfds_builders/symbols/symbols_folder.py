@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_names, deepscores_parsing
 from tfds_builders.symbols import symbols_crops

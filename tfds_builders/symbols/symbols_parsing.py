@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dwd_jax.data import masks
-from dwd_jax.errors import InputError
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import masks
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_parsing
 from tfds_builders.muscima_pp import muscima_pp_parsing

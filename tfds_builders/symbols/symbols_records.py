@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from dwd_jax.data import box_index, tiles
-from dwd_jax.errors import InputError
+from dwd_jax.core import box_index
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import tiled_tiff
 from tfds_builders import checks
 
 _INFO = "dataset_info.json"
@@ -70,7 +71,7 @@ def pages(
 def read_page(page: checks.PageFiles) -> checks.ParsedPage:
   """A page of records; `page.annotation` is their folder, `rows` the index."""
   example = _example(page.annotation, page.rows)
-  ink = tiles.read_page(example["image"], page.image.name)
+  ink = tiled_tiff.read_page(example["image"], page.image.name)
   boxes, labels = example["boxes_yxyx"].reshape(-1, 4), example["labels"]
   _check(page.annotation, boxes, labels, np.array([ink.shape]))
   return checks.ParsedPage(ink, boxes, labels)

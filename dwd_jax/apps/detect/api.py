@@ -1,0 +1,136 @@
+"""Detection from Python: `dwd_jax.detect(image)`."""
+
+import functools
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from dwd_jax.apps.detect import inputs
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import images
+from dwd_jax.predict import packaged
+from dwd_jax.predict.detector import Detector
+from dwd_jax.predict.page_detections import Detections
+
+
+def detect(
+  image: Any,
+  *,
+  checkpoint: str | pathlib.Path = "",
+  min_score: float | None = None,
+  classes: Sequence[str] = (),
+) -> Detections:
+  """Finds the symbols of one page.
+
+  The first call compiles the network for this size of page; the network is kept
+  for the next one.
+
+  Args:
+    image: path of an image or of a PDF of one page; an array [H, W] or
+      [H, W, 1, 3 or 4] (grey, RGB, RGBA; uint8, uint16, bool, or floats in
+      0..1); or a PIL image. Ink may be dark on light or light on dark.
+    checkpoint: workdir of a run, WORKDIR/checkpoints/STEP, or a file of
+      weights; "" = the detector of printed music in the package.
+    min_score: 0..1; None = the threshold that the weights bring with them.
+    classes: names that are wanted; none = all.
+
+  Returns:
+    The symbols in pixels of the page, best score first.
+
+  Raises:
+    InputError: an image that cannot be read, or has several pages; no weights.
+  """
+  detector = _detector(str(checkpoint), min_score, tuple(classes))
+  if not isinstance(image, str | pathlib.Path):
+    return detector("page", _ink(image))
+  found = list(_of_path(detector, pathlib.Path(image), most=1))
+  return found[0]
+
+
+def pages(
+  path: str | pathlib.Path,
+  *,
+  checkpoint: str | pathlib.Path = "",
+  min_score: float | None = None,
+  classes: Sequence[str] = (),
+) -> Iterator[Detections]:
+  """Finds the symbols of all pages of a PDF, TIFF or folder, one by one.
+
+  Args:
+    path: of the file or folder.
+    checkpoint: as in `detect`.
+    min_score: as in `detect`.
+    classes: as in `detect`.
+
+  Yields:
+    A page's symbols.
+
+  Raises:
+    InputError: a page that cannot be read.
+  """
+  detector = _detector(str(checkpoint), min_score, tuple(classes))
+  yield from _of_path(detector, pathlib.Path(path))
+
+
+@functools.lru_cache(maxsize=2)
+def _detector(checkpoint, min_score, classes) -> Detector:
+  return Detector(
+    packaged.weights_of(checkpoint), min_score=min_score, classes=classes
+  )
+
+
+def _of_path(
+  detector: Detector, path: pathlib.Path, most: int = 0
+) -> Iterator[Detections]:
+  sources, failures = inputs.find([path])
+  if failures:
+    raise InputError(failures[0].reason)
+  if most and len(sources) > most:
+    raise InputError(
+      f"{path}: has {len(sources)} pages; use dwd_jax.detect.pages"
+    )
+  read = {}
+
+  def page_images():
+    for source in sources:
+      page = inputs.read(source, detector.weights.staff_space_px)
+      read[source.name] = page.dpi
+      yield detector.page_image(source.name, page.ink)
+
+  for found, _ in detector.pages(page_images()):
+    yield found.at_resolution(read.pop(found.page))
+
+
+def _ink(image: Any) -> UInt8[np.ndarray, "H W"]:
+  """An array or a PIL image as ink on paper."""
+  if hasattr(image, "convert") and hasattr(image, "mode"):
+    sixteen = str(image.mode).startswith("I")
+    image = image if sixteen else image.convert("RGBA")
+  pixels = np.asarray(image)
+  if pixels.dtype == bool:
+    pixels = pixels.astype(np.uint8) * 255
+  elif pixels.dtype == np.int32:  # of PIL, for 16 bits
+    pixels = np.clip(pixels, 0, 65535).astype(np.uint16)
+  return images.normalize_polarity(_grey(pixels))
+
+
+def _grey(
+  pixels: Shaped[np.ndarray, "H W"] | Shaped[np.ndarray, "H W c"],
+) -> UInt8[np.ndarray, "H W"]:
+  if (
+    pixels.ndim not in (2, 3)
+    or pixels.size == 0
+    or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4))
+    or not (pixels.dtype in (np.uint8, np.uint16) or pixels.dtype.kind == "f")
+  ):
+    raise InputError(
+      f"an image of {pixels.dtype} {pixels.shape}; give [H, W] or [H, W, 3] of"
+      " uint8, uint16, bool or floats in 0..1"
+    )
+  if pixels.ndim == 3 and pixels.shape[2] >= 3:  # RGB(A) -> BGR(A)
+    order = [2, 1, 0, 3][: pixels.shape[2]]
+    pixels = np.ascontiguousarray(pixels[..., order])
+  return images.to_grey(pixels)

@@ -1,0 +1,181 @@
+"""Pages in, files out: the work of `python -m dwd_jax.detect`."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from dwd_jax.apps.detect import inputs, outputs
+from dwd_jax.apps.detect.inputs import Failure, Source
+from dwd_jax.checkpoints import weights
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageImage
+from dwd_jax.predict import packaged
+from dwd_jax.predict.detector import Detector
+from dwd_jax.show import progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What a user can choose; see the flags of `dwd_jax.detect`.
+
+  Attributes:
+    checkpoint: workdir of a run, a checkpoint, or a file of weights; "" = the
+      packaged detector.
+    min_score: None = the threshold of the weights.
+    classes: names that are wanted; none = all.
+    dpi: of PDF pages; 0 = as the staff space wants it.
+    batch_size: pages of one size in one call.
+    overwrite: results of other settings in the folder are removed.
+  """
+
+  checkpoint: str = ""
+  min_score: float | None = None
+  classes: tuple[str, ...] = ()
+  dpi: float = 0.0
+  batch_size: int = 1
+  overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """What came of it.
+
+  Attributes:
+    pages: with results, of this run and of earlier ones.
+    skipped: of these, those that an earlier run had done.
+    symbols: found on them.
+    failed: files and pages without results.
+  """
+
+  pages: int
+  skipped: int
+  symbols: int
+  failed: tuple[Failure, ...]
+
+
+def run(
+  paths: Sequence[pathlib.Path],
+  out: pathlib.Path,
+  settings: Settings,
+  log: Callable[[str], None] = print,
+) -> Summary:
+  """Detects on all pages of files and folders.
+
+  A page that cannot be read is noted and the others go on. What an earlier run
+  with the same settings has done is kept; a file that has changed since is done
+  anew.
+
+  Args:
+    paths: see `inputs.find`.
+    out: folder of the results; made if missing.
+    settings: what the user has chosen.
+    log: takes lines for people.
+
+  Raises:
+    InputError: wrong settings, damaged weights, or a folder that holds
+      something else.
+  """
+  trained = packaged.weights_of(settings.checkpoint)
+  detector = Detector(
+    trained,
+    min_score=settings.min_score,
+    classes=settings.classes,
+    batch_size=settings.batch_size,
+  )
+  facts = _facts(settings, detector)
+  if settings.overwrite:
+    outputs.remove(out)
+  outputs.check_folder(out, facts)
+  sources, failures = inputs.find(paths, outputs.TAKEN)
+  job = _Job(detector, out, settings, sources, failures)
+  if sources:
+    outputs.write_settings(out, facts)
+    job.detect(log)
+    done = [source for source in sources if source.name in job.counts]
+    if done:
+      outputs.write_run(
+        out,
+        done,
+        trained.class_names,
+        facts,
+        [failure._asdict() for failure in job.failures],
+      )
+  return Summary(
+    pages=len(job.counts),
+    skipped=job.skipped,
+    symbols=sum(job.counts.values()),
+    failed=tuple(job.failures),
+  )
+
+
+class _Job:
+  """The pages of a run on their way."""
+
+  def __init__(self, detector, out, settings, sources, failures):
+    self.counts: dict[str, int] = {}  # symbols of the pages that are done
+    self.failures: list[Failure] = failures
+    self.skipped = 0
+    self._detector: Detector = detector
+    self._out: pathlib.Path = out
+    self._settings: Settings = settings
+    self._sources: list[Source] = sources
+    self._dpi: dict[str, float] = {}
+
+  def detect(self, log: Callable[[str], None]) -> None:
+    """Detects on every page that is not done yet, and writes its files."""
+    todo = []
+    names = self._detector.weights.class_names
+    for source in self._sources:
+      found = outputs.read_page(self._out, source, names)
+      if found is None:
+        todo.append(source)
+      else:
+        self.counts[source.name] = len(found)
+        self.skipped += 1
+    of_name = {source.name: source for source in todo}
+    shown = progress.show(todo, "pages", len(todo), log, doing="detect")
+    for found, _ in self._detector.pages(self._read(shown), self._bad):
+      found = dataclasses.replace(found, dpi=self._dpi.pop(found.page))
+      outputs.write_page(self._out, found, of_name[found.page])
+      self.counts[found.page] = len(found)
+
+  def _read(self, sources: Iterator[Source]) -> Iterator[PageImage]:
+    for source in sources:
+      try:
+        page = inputs.read(
+          source, self._detector.weights.staff_space_px, self._settings.dpi
+        )
+      except InputError as e:
+        self.failures.append(Failure(source.describe(), str(e)))
+        continue
+      self._dpi[source.name] = page.dpi
+      yield self._detector.page_image(source.name, page.ink)
+
+  def _bad(self, page: PageImage, error: InputError) -> None:
+    (source,) = (s for s in self._sources if s.name == page.filename)
+    del self._dpi[page.filename]
+    self.failures.append(Failure(source.describe(), str(error)))
+
+
+def _facts(settings: Settings, detector: Detector) -> dict[str, Any]:
+  """What results depend on besides the pages."""
+  return {
+    "detector": weights.fingerprint(detector.weights),
+    "min_score": detector.min_score,
+    "classes": list(settings.classes),
+    "dpi": settings.dpi,
+  }
+
+
+def use_compilation_cache(folder: pathlib.Path | None) -> None:
+  """Keeps compiled code for the next start.
+
+  Args:
+    folder: made if missing; None = it is not kept.
+  """
+  if folder is not None:
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

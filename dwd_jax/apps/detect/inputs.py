@@ -1,0 +1,224 @@
+"""What a user names -> the pages in it, read one by one."""
+
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyvips
+from jaxtyping import UInt8
+
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import images, pdf
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+SUFFIXES = (*_IMAGES, pdf.SUFFIX)
+_MAX_BYTES = 2 << 30
+_MAX_NAME = 120  # characters of a page's name
+_MAX_PAGES = 100_000  # of one file
+
+
+class Source(NamedTuple):
+  """One page, not read yet.
+
+  Attributes:
+    name: of its results, unique in a run.
+    path: of the file.
+    number: of the page in it, from 1 on.
+    of: pages in the file.
+  """
+
+  name: str
+  path: pathlib.Path
+  number: int
+  of: int
+
+  def describe(self) -> str:
+    """The file, and the page where there are several."""
+    page = f", page {self.number}" if self.of > 1 else ""
+    return f"{self.path}{page}"
+
+
+class Failure(NamedTuple):
+  """A file or page without results.
+
+  Attributes:
+    what: see `Source.describe`.
+    reason: one line with the remedy; names the file.
+  """
+
+  what: str
+  reason: str
+
+
+class Page(NamedTuple):
+  """A page that was read.
+
+  Attributes:
+    ink: 0 = paper, 255 = ink.
+    dpi: at which a page of a PDF was drawn; 0 = a picture.
+  """
+
+  ink: UInt8[np.ndarray, "H W"]
+  dpi: float
+
+
+def find(
+  inputs: Sequence[pathlib.Path], taken: Iterable[str] = ()
+) -> tuple[list[Source], list[Failure]]:
+  """The pages of files and folders.
+
+  Args:
+    inputs: images, PDFs, folders (with all folders in them; hidden ones and
+      files of other kinds are passed over).
+    taken: names that no page may have.
+
+  Returns:
+    The pages in the order of the inputs, files of a folder by name; and what
+    could not be opened.
+  """
+  sources: list[Source] = []
+  failures: list[Failure] = []
+  names = _Names(taken)
+  seen: set[pathlib.Path] = set()
+  for path in inputs:
+    try:
+      files = _files(path)
+    except InputError as e:
+      failures.append(Failure(str(path), str(e)))
+      continue
+    for file in files:
+      if file.resolve() in seen:
+        continue
+      seen.add(file.resolve())
+      try:
+        pages = _count(file)
+      except InputError as e:
+        failures.append(Failure(str(file), str(e)))
+        continue
+      for number in range(1, pages + 1):
+        name = names.new(file, number, pages)
+        sources.append(Source(name, file, number, pages))
+  return sources, failures
+
+
+def read(source: Source, staff_space_px: float, dpi: float = 0.0) -> Page:
+  """Reads a page; see `pdf.draw` for the arguments.
+
+  Raises:
+    InputError: it cannot be read.
+  """
+  if source.path.suffix.lower() == pdf.SUFFIX:
+    return Page(*pdf.draw(source.path, source.number, staff_space_px, dpi))
+  data = _bytes(source.path)
+  if source.of == 1:
+    return Page(images.decode_page(data, str(source.path)), 0.0)
+  return Page(_tiff_page(data, source), 0.0)
+
+
+def _files(path: pathlib.Path) -> list[pathlib.Path]:
+  """The path itself, or the readable kinds of files in a folder."""
+  try:
+    if not path.is_dir():
+      if not path.exists():
+        raise InputError(f"{path}: no such file or folder; check the name")
+      return [path]
+    found = sorted(_walk(path))
+  except OSError as e:
+    raise InputError(
+      f"{e.filename or path}: cannot be read ({e.strerror}); check its"
+      " permissions"
+    ) from None
+  if not found:
+    raise InputError(
+      f"{path}: no image or PDF in this folder; there should be"
+      f" {', '.join(SUFFIXES)}"
+    )
+  return found
+
+
+def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  # Not rglob, which passes over folders that may not be read.
+  for path in folder.iterdir():
+    if path.name.startswith("."):
+      continue
+    if path.is_dir() and not path.is_symlink():
+      yield from _walk(path)
+    elif path.suffix.lower() in SUFFIXES and path.is_file():
+      yield path
+
+
+def _count(path: pathlib.Path) -> int:
+  """Pages in a file; of images it is not looked at more than that."""
+  suffix = path.suffix.lower()
+  if suffix == pdf.SUFFIX:
+    count = pdf.count(path)
+  elif suffix in (".tif", ".tiff"):
+    count = _tiff_pages(_bytes(path))
+  else:
+    count = 1
+  if count > _MAX_PAGES:
+    raise InputError(
+      f"{path}: {count} pages are more than the {_MAX_PAGES:,} allowed; split"
+      " the file"
+    )
+  return count
+
+
+def _bytes(path: pathlib.Path) -> bytes:
+  try:
+    if path.stat().st_size > _MAX_BYTES:
+      raise InputError(f"{path}: larger than 2 GiB; split or shrink it")
+    return path.read_bytes()
+  except OSError as e:
+    raise InputError(
+      f"{path}: cannot be read ({e.strerror}); check its permissions"
+    ) from None
+
+
+def _tiff_pages(data: bytes) -> int:
+  """Pages of a TIFF; 1 where it cannot be read: reading will say why."""
+  try:
+    image: Any = pyvips.Image.tiffload_buffer(data)
+    return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
+  except pyvips.Error:
+    return 1
+
+
+def _tiff_page(data: bytes, source: Source) -> UInt8[np.ndarray, "H W"]:
+  """One of several pages of a TIFF."""
+  try:
+    image: Any = pyvips.Image.tiffload_buffer(data, page=source.number - 1)
+    if image.width * image.height > images.MAX_PIXELS:
+      raise InputError(
+        f"{source.describe()}: {image.width} x {image.height} pixels are more"
+        f" than the {images.MAX_PIXELS:,} allowed; scale the page down"
+      )
+    if image.hasalpha():
+      white = 65535 if image.format == "ushort" else 255
+      image = image.flatten(background=white)
+    grey = image.colourspace("b-w").cast("uchar").numpy()
+  except pyvips.Error:
+    raise InputError(
+      f"{source.describe()}: not readable; replace it by an intact one"
+    ) from None
+  return images.normalize_polarity(grey.reshape(grey.shape[:2]))
+
+
+class _Names:
+  """Names of pages, each once, whatever the file system makes of case."""
+
+  def __init__(self, taken: Iterable[str]):
+    self._taken = {name.casefold() for name in taken}
+
+  def new(self, path: pathlib.Path, number: int, of: int) -> str:
+    stem = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]", "_", path.stem).strip(" .")
+    stem = stem.encode("utf8", "replace").decode()[:_MAX_NAME] or "page"
+    if of > 1:
+      stem += f"-p{number:0{max(3, len(str(of)))}d}"
+    name, again = stem, 2
+    while name.casefold() in self._taken:
+      name, again = f"{stem}-{again}", again + 1
+    self._taken.add(name.casefold())
+    return name

@@ -1,0 +1,167 @@
+"""The network as ONNX: image -> maps at stride 4; and its class head.
+
+Batch norm is folded into the convolutions. The same network as
+`dwd_jax.models`, written down a second time; tests hold the two together.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from dwd_jax.apps.export.onnx_graph import Graph
+from dwd_jax.models.dwd import ModelConfig
+from dwd_jax.models.resnet import STAGES
+
+_EPSILON = 1e-5  # of the batch norms
+
+
+def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
+  """The network without its class head, as the bytes of a file.
+
+  Args:
+    variables: {"params": .., "batch_stats": ..} of `DWDNet`.
+    cfg: of the network.
+    text: for people who open the file.
+
+  Returns:
+    A model with the input image [B, H, W, 1], H and W multiples of 32, and the
+    outputs of `Predictions` under their names.
+  """
+  graph = Graph("network")
+  image = graph.input("image", ("B", "H", "W", 1))
+  x = graph.transpose(image, (0, 3, 1, 2))
+  params, stats = variables["params"], variables["batch_stats"]
+  levels = _backbone(
+    _Part(graph, params["backbone"], stats["backbone"]), x, cfg
+  )
+
+  def decoder(name: str) -> str:
+    part = _Part(graph, params[name], stats.get(name, {}))
+    return graph.relu(_refine(part, levels))
+
+  if cfg.separate_decoders:
+    energy, size, classes = (
+      decoder(f"refinenet_{head}") for head in ("energy", "size", "class")
+    )
+  else:
+    energy = size = classes = decoder("refinenet")
+
+  def head(x: str, name: str, output: str, values: int) -> None:
+    kernel, bias = params[name]["kernel"], params[name]["bias"]
+    kernel = kernel.reshape(1, 1, kernel.shape[0], -1)
+    y = graph.conv(x, kernel, bias.reshape(-1))
+    y = graph.transpose(y, (0, 2, 3, 1))
+    y = graph.split_last(y, (cfg.num_groups, values))
+    graph.output(y, output, ("B", "h", "w", cfg.num_groups, values))
+
+  head(energy, "energy_head", "energy_logits", cfg.num_energy_levels)
+  head(size, "size_head", "log_sizes", 2)
+  graph.output(
+    graph.transpose(classes, (0, 2, 3, 1)),
+    "class_features",
+    ("B", "h", "w", cfg.filters),
+  )
+  if cfg.center_offsets:
+    head(size, "offset_head", "offsets", 2)
+  return graph.finish(text)
+
+
+def class_head(variables: Any, cfg: ModelConfig, text: str) -> bytes:
+  """The class head, for single pixels: features [P, F] -> logits [P, C].
+
+  Args:
+    variables: of `DWDNet`.
+    cfg: of the network.
+    text: for people who open the file.
+  """
+  graph, params = Graph("class_head"), variables["params"]
+  x = graph.input("features", ("P", cfg.filters))
+  if cfg.class_hidden:
+    hidden = params["class_hidden"]
+    x = graph.relu(graph.dense(x, hidden["kernel"], hidden["bias"]))
+  head = params["class_head"]
+  x = graph.dense(x, head["kernel"], head["bias"])
+  graph.output(x, "logits", ("P", cfg.num_classes))
+  return graph.finish(text)
+
+
+class _Part:
+  """A submodule: its convolutions by their names."""
+
+  def __init__(self, graph: Graph, params: Any, stats: Any):
+    self.graph, self.params, self._stats = graph, params, stats
+
+  def child(self, name: str) -> "_Part":
+    return _Part(self.graph, self.params[name], self._stats[name])
+
+  def conv(self, x: str, name: str, norm: str, stride: int = 1) -> str:
+    """A convolution, with the batch norm `norm` if there is one."""
+    kernel = np.asarray(self.params[name]["kernel"], np.float64)
+    bias = np.zeros(kernel.shape[-1])
+    if "bias" in self.params[name]:
+      bias += self.params[name]["bias"]
+    if norm in self.params:
+      own, running = self.params[norm], self._stats[norm]
+      variance = np.asarray(running["var"], np.float64)
+      gain = own["scale"] / np.sqrt(variance + _EPSILON)
+      kernel = kernel * gain
+      bias = (bias - running["mean"]) * gain + own["bias"]
+    return self.graph.conv(
+      x, kernel.astype(np.float32), bias.astype(np.float32), stride
+    )
+
+
+def _backbone(part: _Part, x: str, cfg: ModelConfig) -> list[str]:
+  """See `models.resnet.ResNet`."""
+  graph = part.graph
+  x = graph.relu(part.conv(x, "stem", "stem_bn", 2))
+  x = graph.max_pool(x, 3, 2)
+  features = []
+  blocks, bottleneck = STAGES[cfg.backbone_depth]
+  for stage, count in enumerate(blocks):
+    for block in range(count):
+      stride = 2 if stage > 0 and block == 0 else 1
+      child = part.child(f"stage{stage + 1}_block{block + 1}")
+      x = _block(child, x, (1, stride, 1) if bottleneck else (stride, 1))
+    features.append(x)
+  return features
+
+
+def _block(part: _Part, x: str, strides: tuple[int, ...]) -> str:
+  """See `models.resnet.Block`."""
+  graph, y = part.graph, x
+  for i, stride in enumerate(strides):
+    y = part.conv(y, f"conv{i + 1}", f"bn{i + 1}", stride)
+    if i < len(strides) - 1:
+      y = graph.relu(y)
+  if "downsample" in part.params:
+    x = part.conv(x, "downsample", "downsample_bn", max(strides))
+  return graph.relu(graph.add(x, y))
+
+
+def _refine(part: _Part, features: list[str]) -> str:
+  """See `models.refinenet.RefineNet`."""
+  graph, fused = part.graph, ""
+
+  def conv(x: str, name: str) -> str:
+    return part.conv(x, name, f"{name}_bn")
+
+  def residual_unit(x: str, name: str) -> str:
+    y = conv(graph.relu(x), f"{name}_conv1")
+    return graph.add(x, conv(graph.relu(y), f"{name}_conv2"))
+
+  for level in reversed(range(len(features))):
+    name = f"level{level + 1}"
+    x = conv(features[level], f"{name}_adapt")
+    for unit in (1, 2):
+      x = residual_unit(x, f"{name}_in{unit}")
+    if fused:
+      x = conv(x, f"{name}_fuse_fine")
+      coarse = conv(fused, f"{name}_fuse_coarse")
+      x = graph.add(x, graph.upsample(coarse, 2))
+    out = x = graph.relu(x)
+    for i in (1, 2):
+      x = conv(graph.max_pool(x, 5), f"{name}_pool_conv{i}")
+      out = graph.add(out, x)
+    fused = residual_unit(out, f"{name}_out")
+  return fused

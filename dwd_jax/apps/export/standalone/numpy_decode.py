@@ -1,0 +1,135 @@
+"""Detection with an exported ONNX network: needs numpy and onnxruntime only.
+
+python numpy_decode.py model.onnx page.npy [MIN_SCORE]
+
+`Detector` is the same for Python. A page is an array [H, W] or [H, W, 3], as an
+image library gives it, at the size that README.md beside this file asks for.
+The rules are those of dwd_jax's decode by watershed: energy peaks are objects,
+basins that are hardly divided are one, pixels vote on box and class.
+"""
+
+import json
+import pathlib
+import sys
+import types
+
+import numpy as np
+
+from dwd_jax.apps.export.standalone.detector_pages import (
+  finish,
+  main,
+  pad,
+  to_ink,
+)
+from dwd_jax.apps.export.standalone.numpy_basins import decode_plane, softmax
+
+_STRIDE = 4  # of the network's outputs
+
+
+class Detector:
+  """Page -> boxes, class names, scores."""
+
+  def __init__(self, model="model.onnx", threads=0):
+    """Loads `model`, and class_head.onnx and classes.json beside it."""
+    import onnxruntime  # the functions below do without
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    folder = pathlib.Path(model).parent
+    self.card = json.loads((folder / "classes.json").read_text("utf8"))
+    self._network, self._head = (
+      onnxruntime.InferenceSession(
+        str(path), options, providers=onnxruntime.get_available_providers()
+      )
+      for path in (model, folder / "class_head.onnx")
+    )
+
+  def __call__(self, page, min_score=None):
+    """Detects; see `finish` for what is returned."""
+    ink = to_ink(page)
+    image = pad(ink, self.card["multiple"])
+    outputs = self._network.run(None, {"image": image})
+    return finish(self.decode(*outputs), ink.shape, self.card, min_score)
+
+  def decode(self, energy_logits, log_sizes, class_features, offsets=None):
+    """Outputs of the network, B = 1 -> boxes [n, 4], labels, scores."""
+    cfg = types.SimpleNamespace(**self.card["decode"])
+    maps = [m[0] for m in (log_sizes, offsets) if m is not None]
+    group_of_class = np.array(self.card["group_of_class"])
+    width, found = energy_logits.shape[2] * _STRIDE, []
+    for group in range(energy_logits.shape[3]):
+      said = np.concatenate([m[:, :, group] for m in maps], -1)
+
+      def boxes_at(at, said=said):
+        values = gather(said, *np.divmod(at, width))
+        return np.concatenate([np.exp(values[:, :2]), values[:, 2:]], 1)
+
+      def probs_at(at, group=group):
+        features = gather(class_features[0], *np.divmod(at, width))
+        logits = np.asarray(self._head.run(None, {"features": features})[0])
+        return softmax(np.where(group_of_class == group, logits, -1e9))
+
+      levels = upsample(energy_levels(energy_logits[0, :, :, group], cfg))
+      found.append(decode_plane(levels, boxes_at, probs_at, cfg))
+    boxes, labels, scores = (np.concatenate(f) for f in zip(*found))  # noqa: B905
+    best = np.argsort(-scores, kind="stable")[: cfg.max_detections]
+    if cfg.suppress_iou:
+      best = best[stays(boxes[best], cfg.suppress_iou)]
+    return boxes[best], labels[best], scores[best]
+
+
+def energy_levels(logits, cfg):
+  """Logits [h, w, E] -> the mean level of each pixel, or the likeliest."""
+  if cfg.energy == "argmax":
+    return logits.argmax(-1).astype(np.float32)
+  return softmax(logits) @ np.arange(logits.shape[-1], dtype=np.float32)
+
+
+def upsample(x, factor=_STRIDE):
+  """Bilinear, [h, w] -> [factor h, factor w]; edges are repeated."""
+  for axis in (0, 1):
+    x = np.moveaxis(x, axis, 0)
+    before, after = np.roll(x, 1, 0), np.roll(x, -1, 0)
+    before[0], after[-1] = x[0], x[-1]
+    shifts = (np.arange(factor, dtype=np.float32) + 0.5) / factor - 0.5
+    phases = [
+      x * (1 - abs(t)) + (before if t < 0 else after) * abs(t) for t in shifts
+    ]
+    x = np.stack(phases, 1).reshape(-1, x.shape[1])
+    x = np.moveaxis(x, 0, axis)
+  return x
+
+
+def gather(values, y, x):
+  """Values [h, w, n] at pixels y, x of the page, interpolated -> [P, n]."""
+  h, w = values.shape[:2]
+  centers = [
+    np.clip((at.astype(np.float32) + 0.5) / _STRIDE - 0.5, 0, size - 1)
+    for at, size in ((y, h), (x, w))
+  ]
+  (y0, x0), (ty, tx) = (
+    [c.astype(int) for c in centers],
+    [(c - np.floor(c))[:, None] for c in centers],
+  )
+  y1, x1 = np.minimum(y0 + 1, h - 1), np.minimum(x0 + 1, w - 1)
+  top = values[y0, x0] * (1 - tx) + values[y0, x1] * tx
+  bottom = values[y1, x0] * (1 - tx) + values[y1, x1] * tx
+  return top * (1 - ty) + bottom * ty
+
+
+def stays(boxes, most_iou):
+  """Which of the sorted boxes no better one covers."""
+  area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), 1)
+  keep = np.ones(len(boxes), bool)
+  for i, box in enumerate(boxes):
+    if keep[i]:
+      low = np.maximum(boxes[:, :2], box[:2])
+      common = np.minimum(boxes[:, 2:], box[2:]) - low
+      common = np.prod(np.maximum(common, 0), 1)
+      iou = common / np.maximum(area + area[i] - common, 1e-9)
+      keep[i + 1 :] &= iou[i + 1 :] <= most_iou
+  return keep
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv, 2, lambda model: Detector(*model)))

@@ -1,0 +1,74 @@
+"""Builds records: python -m dwd_jax.build BUILDER --manual-dir=... ...
+
+Flags only; see `dwd_jax.data.prepare`. A training does the same by itself.
+"""
+
+import argparse
+import sys
+
+from configs import default
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import settings
+
+_DESCRIPTION = """Build the records of a data set from its original files.
+
+What follows a lone -- goes to Apache Beam, which then reads the pages:
+  python -m dwd_jax.build deepscores_v2 --manual-dir=DSv2 --data-dir=out \\
+    -- --runner=DirectRunner --direct_num_workers=16"""
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m dwd_jax.build",
+    description=_DESCRIPTION,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add("builder", help="a folder of tfds_builders/, e.g. muscima_pp")
+  add("--manual-dir", required=True, help="folder of the original files")
+  add("--data-dir", required=True, help="where the records go")
+  add("--builder-config", default="", help="default: the builder's first")
+  add(
+    "--option",
+    action="append",
+    default=[],
+    metavar="NAME=VALUE",
+    help=f"of the builder: {', '.join(default.get_config().data.options)}",
+  )
+  add("--workers", type=int, default=0, help="threads; 0 = one for each core")
+  return parser
+
+
+def main(argv: list[str]) -> int:
+  """Builds; returns the exit code."""
+  beam_args = None
+  if "--" in argv:
+    at = argv.index("--")
+    argv, beam_args = argv[:at], argv[at + 1 :]
+  flags = _parser().parse_args(argv)
+  cfg = default.get_config().data
+  cfg.builder = flags.builder
+  cfg.builder_config = flags.builder_config
+  cfg.manual_dir = flags.manual_dir
+  cfg.data_dir = flags.data_dir
+  try:
+    if flags.workers < 0:
+      raise InputError(f"--workers: {flags.workers} is below 0; use 0 or more")
+    for text in flags.option:
+      settings.parse_option(text, cfg.options)
+    from dwd_jax.data import prepare  # late: --help should not wait for it
+
+    prepare.prepare(
+      cfg,
+      ".",
+      workers=flags.workers,
+      beam_args=beam_args,
+    )
+  except (InputError, OSError) as e:
+    print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""Checks a data set: python -m dwd_jax.check DATASET [--out=...] ...
+
+Flags and printing only; see `dwd_jax.check.check_data_set`.
+"""
+
+import argparse
+import pathlib
+import sys
+from typing import Any
+
+from configs import default
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import settings
+
+_DESCRIPTION = """Check a data set before training on it.
+
+DATASET is a folder of prepared records, or of original files in the layout of
+a builder. Exit code: 0, 1 with findings of level error, 2 for bad input."""
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m dwd_jax.check",
+    description=_DESCRIPTION,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  data: Any = default.get_config().data
+  add = parser.add_argument
+  add("dataset", help="folder of records or of original files")
+  add("--out", default="", help="folder of the report; default: NAME_check")
+  add("--builder", default="", help="that reads the files; default: all tried")
+  add("--builder-config", default="", help="default: the first that can")
+  add(
+    "--option",
+    action="append",
+    default=[],
+    metavar="NAME=VALUE",
+    help=f"of the builder: {', '.join(data.options)}",
+  )
+  add("--scale", type=float, default=data.eval_scale, help="of the training")
+  add("--crop", type=int, default=data.crop_hw[0], help="of the training, px")
+  add("--min-px", type=float, default=3.0, help="sides below are too small")
+  add("--max-boxes", type=int, default=data.max_boxes, help="of a crop")
+  add("--pages", type=int, default=12, help="overlays of each split")
+  add("--sheet", type=int, default=24, help="pages of a contact sheet")
+  add("--workers", type=int, default=0, help="threads; 0 = one for each core")
+  add(
+    "--keep-going",
+    action=argparse.BooleanOptionalAction,
+    default=True,
+    help="list all bad pages instead of stopping at the first",
+  )
+  return parser
+
+
+def _check(flags: argparse.Namespace) -> int:
+  cfg: Any = default.get_config()
+  for flag in ("scale", "crop", "min_px", "max_boxes", "sheet", "pages"):
+    least = 0 if flag in ("pages", "min_px") else 1e-3
+    if not least <= getattr(flags, flag) < 1e6:
+      raise InputError(
+        f"--{flag.replace('_', '-')}: {getattr(flags, flag)} is out of range"
+      )
+  for text in flags.option:
+    settings.parse_option(text, cfg.data.options)
+  # Late: --help should not wait for them.
+  from dwd_jax.check import check_data_set, page_sets, text
+  from dwd_jax.check.statistics import Limits
+
+  page_set = page_sets.open_set(
+    flags.dataset, flags.builder, flags.builder_config, cfg.data.options
+  )
+  print(text.clean(f"Reading {page_set.origin}"), flush=True)
+  given = pathlib.Path(flags.dataset).absolute().name
+  out = pathlib.Path(flags.out or f"{given or page_set.name}_check")
+  checked = check_data_set.check(
+    page_set,
+    Limits(
+      scale=flags.scale,
+      crop_px=flags.crop,
+      min_px=flags.min_px,
+      max_boxes=flags.max_boxes,
+      max_detections=cfg.decode.max_detections,
+    ),
+    out,
+    pages_per_split=flags.pages,
+    sheet_pages=flags.sheet,
+    keep_going=flags.keep_going,
+    workers=flags.workers,
+    progress=text.progress(sys.stderr),
+  )
+  print(text.summary(checked))
+  print(text.clean(f"Look at {out / 'index.html'}"))
+  return 1 if any(f.level == "error" for f in checked.findings) else 0
+
+
+def main(argv: list[str]) -> int:
+  """Checks; returns the exit code."""
+  flags = _parser().parse_args(argv)
+  try:
+    return _check(flags)
+  except (InputError, OSError) as e:
+    print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
+    for name, why in getattr(e, "reasons", {}).items():
+      print(f"  {name}: {' '.join(why.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,105 @@
+"""Checks a data set: reads all pages, judges them, writes the report."""
+
+import os
+import pathlib
+from collections.abc import Callable
+
+from dwd_jax.check import collect, leaks, misfits, report, rules, statistics
+from dwd_jax.check.checked import Checked
+from dwd_jax.check.findings import Finding, by_level, plural
+from dwd_jax.check.measures import Page
+from dwd_jax.check.page_sets import PageSet
+from dwd_jax.check.statistics import Limits
+from dwd_jax.core.errors import InputError
+
+
+def check(
+  page_set: PageSet,
+  limits: Limits,
+  out: str | os.PathLike,
+  *,
+  pages_per_split: int = 12,
+  sheet_pages: int = 24,
+  keep_going: bool = True,
+  workers: int = 0,
+  progress: Callable[[int, int], None] | None = None,
+) -> Checked:
+  """Checks a data set and writes check.json, index.html and pictures.
+
+  Args:
+    page_set: see `page_sets.open_set`.
+    limits: of the training to come.
+    out: folder of the report; made, or taken over from an earlier check.
+    pages_per_split: overlays of each split, besides those of suspicious pages.
+    sheet_pages: on the contact sheet of each split.
+    keep_going: list bad pages instead of stopping at the first.
+    workers: threads; 0 = one for each core, at most 16.
+    progress: is told the pages done and all pages.
+
+  Raises:
+    InputError: `out` is in use, a bad page (unless `keep_going`), or no page
+      that can be read.
+  """
+  out = pathlib.Path(out).expanduser()
+  workers = workers if workers > 0 else min(os.cpu_count() or 1, 16)
+  report.claim_folder(out)
+  collected = collect.collect(
+    page_set,
+    crop_px=limits.crop_px / limits.scale,
+    keep_going=keep_going,
+    workers=workers,
+    progress=progress,
+  )
+  pages = collected.pages
+  if not pages:
+    why = collected.bad[0][1] if collected.bad else "there are none"
+    raise InputError(f"{page_set.origin}: no page can be read ({why})")
+
+  def read(i: int) -> Page:
+    index, place = collected.at[i]
+    return page_set.read(index)[place]
+
+  tables = statistics.tabulate(pages, len(page_set.class_names), limits)
+  findings = [
+    *_unreadable(collected.bad),
+    *misfits.find(pages, read),
+    *leaks.find(pages, lambda i: read(i).ink),
+    *rules.find(pages, tables, page_set.class_names, limits),
+    *_notes(page_set),
+  ]
+  checked = Checked(page_set, collected, tables, by_level(findings), limits)
+  report.write(
+    checked,
+    out,
+    read,
+    pages_per_split=pages_per_split,
+    sheet_pages=sheet_pages,
+    workers=workers,
+  )
+  return checked
+
+
+def _unreadable(bad: list[tuple[str, str]]) -> list[Finding]:
+  if not bad:
+    return []
+  return [
+    Finding(
+      "error",
+      "unreadable",
+      f"{plural(len(bad), 'page')} that no build would accept",
+      "each line names its own remedy",
+      details=tuple(why for _, why in bad),
+    )
+  ]
+
+
+def _notes(page_set: PageSet) -> list[Finding]:
+  return [
+    Finding(
+      "info",
+      "while reading",
+      f"{count} {kind}",
+      "expected? else look at the lists of pages",
+    )
+    for kind, count in page_set.notes.items()
+  ]

@@ -1,0 +1,197 @@
+"""Which builder reads a folder of original files, and why the others do not."""
+
+import dataclasses
+import importlib
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dwd_jax.core.errors import InputError
+from tfds_builders import base, checks
+
+# Not tried unless named: it cuts symbols out of other builders' folders, and
+# reads all their pages for it.
+_ONLY_IF_NAMED = ("symbols",)
+_FOLDERS = 60  # that are looked into at each level
+
+
+class NoneFits(InputError):
+  """No builder reads the folder.
+
+  Attributes:
+    reasons: builder -> the one line of what it missed.
+  """
+
+  def __init__(self, message: str, reasons: Mapping[str, str]):
+    super().__init__(message)
+    self.reasons = dict(reasons)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+  """A builder that reads the folder, and what it found.
+
+  Attributes:
+    builder: folder name in tfds_builders/.
+    config: of the builder.
+    parser: its parsing module.
+    options: of that.
+    data_set: class names and pages.
+    report: of reading the lists.
+    others: builders that could read the folder, too.
+  """
+
+  builder: str
+  config: str
+  parser: Any
+  options: Any
+  data_set: checks.DataSet
+  report: checks.BuildReport
+  others: tuple[str, ...] = ()
+
+  def flags(self) -> str:
+    """How to name this reading on the command line."""
+    text = f"--builder={self.builder} --builder-config={self.config}"
+    if self.others:
+      text += f" (possible too: {', '.join(self.others)})"
+    return text
+
+
+def names() -> list[str]:
+  """The folders of tfds_builders/ that hold a builder."""
+  folder = pathlib.Path(str(base.__file__)).parent
+  return sorted(
+    path.parent.name
+    for path in folder.glob("*/*_dataset_builder.py")
+    if path.name == f"{path.parent.name}_dataset_builder.py"
+  )
+
+
+def choose(
+  root: pathlib.Path, builder: str, config: str, options: Mapping[str, Any]
+) -> Reading:
+  """Reads the lists of pages with the builder that fits.
+
+  Args:
+    root: folder of original files.
+    builder: "" = all are tried.
+    config: "" = all are tried.
+    options: see `base.make_options`.
+
+  Raises:
+    InputError: the builder that was named does not fit or does not exist.
+    NoneFits: none was named, and none fits.
+  """
+  if builder:
+    return _read(root, builder, config, options)
+  fits: list[Reading] = []
+  reasons = {}
+  for name in names():
+    if name in _ONLY_IF_NAMED:
+      reasons[name] = f"not tried: it reads whole pages; --builder={name}"
+      continue
+    try:
+      fits.append(_read(root, name, config, options))
+    except InputError as e:
+      reasons[name] = str(e)
+  if not fits:
+    hint = _hint(root)
+    raise NoneFits(f"{root}: no builder reads this folder; {hint}", reasons)
+  # Layouts are alike; the annotations are not.
+  fits = [f for f in fits if len(fits) == 1 or _reads_a_page(f)] or fits
+  # A vocabulary of its own before one's own data, then the most pages.
+  fits.sort(key=lambda f: (not f.data_set.vocabulary, -_num_pages(f)))
+  others = tuple(f.builder for f in fits[1:])
+  return dataclasses.replace(fits[0], others=others)
+
+
+def _reads_a_page(reading: Reading) -> bool:
+  """Whether one of the first pages of a split can be read."""
+  pages = [page for split in reading.data_set.splits.values() for page in split]
+  for page in pages[:3]:
+    try:
+      made = reading.parser.read_page(
+        page,
+        reading.data_set.class_names,
+        reading.options,
+        checks.BuildReport(),
+      )
+      if not isinstance(made, checks.ParsedPage):
+        next(iter(made), None)
+    except InputError:
+      continue
+    return True
+  return False
+
+
+def _num_pages(reading: Reading) -> int:
+  return sum(map(len, reading.data_set.splits.values()))
+
+
+def _read(
+  root: pathlib.Path, name: str, config: str, options: Mapping[str, Any]
+) -> Reading:
+  """Reads with the first config that can; the first config's error else."""
+  if name not in names():
+    raise InputError(
+      f"--builder: no builder {name!r}; there are {', '.join(names())}"
+    )
+  module = importlib.import_module(
+    f"tfds_builders.{name}.{name}_dataset_builder"
+  )
+  parser = module.Builder.PARSER
+  known = [c.name for c in module.Builder.BUILDER_CONFIGS]
+  if config and config not in known:
+    raise InputError(
+      f"--builder-config: {name} has no config {config!r}; it has"
+      f" {', '.join(known)}"
+    )
+  made = base.make_options(parser, options, name)
+  errors = []
+  for tried in [config] if config else known:
+    report = checks.BuildReport()
+    try:
+      data_set = parser.read_data_set(root, tried, made, report)
+    except InputError as e:
+      errors.append(e)
+      continue
+    return Reading(name, tried, parser, made, data_set, report)
+  raise errors[0]
+
+
+def _hint(root: pathlib.Path) -> str:
+  """Names a folder above or below that is a data set."""
+  for folder in _near(root.absolute()):
+    for name in names():
+      if name in _ONLY_IF_NAMED:
+        continue
+      try:
+        _read(folder, name, "", {})
+      except InputError:
+        continue
+      return f"but {name} reads {folder}: name that one"
+  return "what each of them misses:"
+
+
+def _near(root: pathlib.Path) -> Iterator[pathlib.Path]:
+  yield root.parent
+  yield root.parent.parent
+  below = folders_in(root)
+  yield from below
+  for path in below:
+    yield from folders_in(path)
+
+
+def folders_in(path: pathlib.Path) -> list[pathlib.Path]:
+  """Folders right in a folder, sorted, without hidden ones; at most 60."""
+  try:
+    with os.scandir(path) as entries:
+      found = [
+        pathlib.Path(e.path)
+        for e in entries
+        if e.is_dir() and not e.name.startswith(".")
+      ]
+  except OSError:  # not readable
+    return []
+  return sorted(found)[:_FOLDERS]

@@ -1,0 +1,195 @@
+"""Where the pages of a check come from: records, or the original files."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from dwd_jax.check import choose_builder
+from dwd_jax.check.measures import Page
+from dwd_jax.core import box_index
+from dwd_jax.core.errors import InputError
+from dwd_jax.data import sources
+from dwd_jax.imaging import tiled_tiff
+from tfds_builders import base, checks
+
+_LEVELS = 3  # folders between the one that is named and the records
+_LOOKED_INTO = 60  # folders at each level
+
+
+@dataclasses.dataclass(frozen=True)
+class PageSet:
+  """Pages that can be read one by one, by any thread.
+
+  Attributes:
+    name: of the data set.
+    origin: one line of what is read, and how.
+    class_names: C names.
+    splits: of each page file or record.
+    names: of each page file or record, for errors.
+    read: pages of a file or record by index, nearly always one; raises
+      `InputError` where it is bad.
+    notes: counts of what reading the lists told, by reason.
+  """
+
+  name: str
+  origin: str
+  class_names: tuple[str, ...]
+  splits: tuple[str, ...]
+  names: tuple[str, ...]
+  read: Callable[[int], list[Page]]
+  notes: Mapping[str, int]
+
+
+def open_set(
+  folder: str | os.PathLike,
+  builder: str = "",
+  config: str = "",
+  options: Mapping[str, Any] | None = None,
+) -> PageSet:
+  """Opens prepared records or original files.
+
+  Args:
+    folder: of either; records may lie a few levels below.
+    builder: that reads the files; "" = whichever can.
+    config: of the builder; "" = the first that can.
+    options: see `base.make_options`.
+
+  Raises:
+    InputError: nothing fits.
+    builders.NoneFits: no builder reads the files; it tells why of each.
+  """
+  root = pathlib.Path(folder).expanduser()
+  checks.require_dir(root, "name the folder of a data set")
+  found = [] if builder else find_records(root)
+  if len(found) > 1:
+    some = ", ".join(str(path) for path in found[:5])
+    raise InputError(
+      f"{root}: {len(found)} folders of records in there; name one: {some}"
+    )
+  if found:
+    return _records(found[0])
+  return _files(
+    root, choose_builder.choose(root, builder, config, options or {})
+  )
+
+
+def find_records(root: pathlib.Path) -> list[pathlib.Path]:
+  """Folders with dataset_info.json, at most three levels down."""
+  level = [root]
+  for _ in range(_LEVELS + 1):
+    found = [path for path in level if (path / "dataset_info.json").is_file()]
+    if found:
+      return found
+    level = [q for path in level for q in choose_builder.folders_in(path)]
+    level = level[:_LOOKED_INTO]
+  return []
+
+
+def _records(folder: pathlib.Path) -> PageSet:
+  try:
+    splits = list(tfds.builder_from_directory(str(folder)).info.splits)
+  except Exception as e:  # TFDS and protobuf raise all kinds
+    reason = " ".join(str(e).split())[:200]
+    raise InputError(
+      f"{folder}: damaged records ({reason}); remove the folder and prepare"
+      " them again"
+    ) from None
+  opened = {split: sources.open_records(folder, split) for split in splits}
+  at = [(split, i) for split, s in opened.items() for i in range(len(s))]
+  if not at:
+    raise InputError(f"{folder}: no pages in the records; build them again")
+  some = opened[at[0][0]]
+
+  def read(index: int) -> list[Page]:
+    split, i = at[index]
+    return [_record_page(opened[split].example(i), split, some.class_names)]
+
+  return PageSet(
+    name=some.name.split("/")[0],
+    origin=f"records of {some.name} in {folder}",
+    class_names=some.class_names,
+    splits=tuple(split for split, _ in at),
+    names=tuple(f"{folder}: record {i} of {split}" for split, i in at),
+    read=read,
+    notes=_build_notes(folder),
+  )
+
+
+def _build_notes(folder: pathlib.Path) -> dict[str, int]:
+  """What the build counted, by reason; nothing where it left no report."""
+  try:
+    counts = json.loads((folder / base.REPORT_NAME).read_text())["counts"]
+    return {str(kind): int(count) for kind, count in counts.items()}
+  except (AttributeError, KeyError, OSError, TypeError, ValueError):
+    return {}
+
+
+def _record_page(example: dict, split: str, class_names) -> Page:
+  filename = box_index.filename_of(example)
+  boxes = example["boxes_yxyx"].reshape(-1, 4)
+  labels = example["labels"]
+  known = (labels >= 0) & (labels < len(class_names))
+  if not known.all() or not np.isfinite(boxes).all():
+    raise InputError(
+      f"{filename}: class ids or boxes of the record are no sane numbers;"
+      " prepare the records again"
+    )
+  return Page(
+    split=split,
+    filename=filename,
+    ink=tiled_tiff.read_page(example["image"], filename),
+    boxes_yxyx=boxes,
+    labels=labels,
+  )
+
+
+def _files(root: pathlib.Path, reading: choose_builder.Reading) -> PageSet:
+  at = [
+    (split, page)
+    for split, pages in reading.data_set.splits.items()
+    for page in pages
+  ]
+
+  def read(index: int) -> list[Page]:
+    split, files = at[index]
+    report = checks.BuildReport()
+    parsed = reading.parser.read_page(
+      files, reading.data_set.class_names, reading.options, report
+    )
+    own_name = files.filename or files.image.name
+    if isinstance(parsed, checks.ParsedPage):
+      return [_file_page(split, own_name, parsed, dict(report.counts))]
+    named = list(parsed)  # before the report is looked at: it may be lazy
+    skipped = dict(report.counts)
+    pages = []
+    for name, part in named:
+      pages.append(_file_page(split, name, part, skipped))
+      skipped = {}
+    return pages
+
+  return PageSet(
+    name=reading.builder,
+    origin=f"files in {root}, read with {reading.flags()}",
+    class_names=reading.data_set.class_names,
+    splits=tuple(split for split, _ in at),
+    names=tuple(str(files.image) for _, files in at),
+    read=read,
+    notes=dict(reading.report.counts),
+  )
+
+
+def _file_page(split, filename, parsed: checks.ParsedPage, skipped) -> Page:
+  return Page(
+    split=split,
+    filename=filename,
+    ink=parsed.ink,
+    boxes_yxyx=parsed.boxes_yxyx,
+    labels=parsed.labels,
+    skipped=skipped,
+  )

@@ -1,0 +1,135 @@
+"""What a finished run, or a pretraining, has learned."""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dwd_jax.checkpoints import checksums
+from dwd_jax.core.errors import InputError
+
+_CARD_BYTES = 16 << 20
+
+
+class FinishedRun(NamedTuple):
+  """The network of a run.
+
+  Attributes:
+    variables: {"params": .., "batch_stats": ..} on all devices; the running
+      mean of the parameters, where one was kept.
+    card: what the network is, see `ModelCard.to_json`.
+    folder: of the checkpoint.
+  """
+
+  variables: Any
+  card: dict[str, Any]
+  folder: pathlib.Path
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """C names, of its class head."""
+    return tuple(self.card["class_names"])
+
+
+def find_checkpoint(
+  path: pathlib.Path, wanted_by: str = "--checkpoint"
+) -> pathlib.Path:
+  """The checkpoint at a path: itself, or the newest one of a workdir.
+
+  Args:
+    path: workdir of a run, or WORKDIR/checkpoints/STEP.
+    wanted_by: flag or key that names the path; for the error.
+
+  Raises:
+    InputError: there is none.
+  """
+  if path.name.isdigit() and (path / "state").is_dir():
+    return path
+  for folder in (path / "checkpoints", path):
+    if folder.is_dir():
+      steps = [
+        child
+        for child in folder.iterdir()
+        if child.name.isdigit() and (child / "state").is_dir()
+      ]
+      if steps:
+        return max(steps, key=lambda child: int(child.name))
+  raise InputError(
+    f"{path}: no checkpoint there; {wanted_by} wants the workdir of a run, or"
+    " WORKDIR/checkpoints/STEP"
+  )
+
+
+def read(
+  path: pathlib.Path, mesh: Mesh, wanted_by: str = "--checkpoint"
+) -> FinishedRun:
+  """Reads the parameters of a checkpoint; nothing in its folder is changed.
+
+  Args:
+    path: see `find_checkpoint`.
+    mesh: every device gets all of them.
+    wanted_by: flag or key that names the path; for the error.
+
+  Raises:
+    InputError: no checkpoint, or a damaged one.
+  """
+  folder = find_checkpoint(path, wanted_by).absolute()
+  wrong = checksums.first_wrong(folder)
+  if wrong is not None:
+    raise _damaged(folder, f"{wrong} is not as it was written")
+  card = _card(folder)
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)  # it misses files that it never wrote
+  try:
+    variables = _restore(folder / "state", mesh)
+  except (ValueError, KeyError, TypeError, OSError, AttributeError) as e:
+    raise _damaged(folder, str(e)) from e
+  finally:
+    logging.set_verbosity(verbosity)
+  return FinishedRun(variables, card, folder)
+
+
+def _restore(folder: pathlib.Path, mesh: Mesh) -> Any:
+  """Parameters and batch statistics; not the optimizer's state."""
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    saved: Any = checkpointer.metadata(folder).item_metadata
+    tree = saved.tree
+    params = "ema_params" if tree.get("ema_params") else "params"
+    wanted = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+      {key: tree[key] for key in (params, "batch_stats")},
+    )
+    found = checkpointer.restore(
+      folder,
+      args=ocp.args.PyTreeRestore(
+        item=wanted,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+        partial_restore=True,
+      ),
+    )
+  return {"params": found[params], "batch_stats": found["batch_stats"]}
+
+
+def _card(folder: pathlib.Path) -> dict[str, Any]:
+  path = folder / "card" / "metadata"
+  try:
+    if path.stat().st_size > _CARD_BYTES:
+      raise ValueError("too large")
+    card = json.loads(path.read_text(encoding="utf8"))
+    if not all(isinstance(name, str) for name in card["class_names"]):
+      raise ValueError("class names that are no text")
+  except (OSError, ValueError, KeyError, TypeError) as e:
+    raise _damaged(folder, f"its card: {e}") from e
+  return card
+
+
+def _damaged(folder: pathlib.Path, reason: str) -> InputError:
+  reason = " ".join(reason.split())[:160]
+  return InputError(
+    f"{folder}: a damaged checkpoint ({reason}); name another one of the run"
+  )

@@ -1,0 +1,237 @@
+"""A trained detector in one file: everything that a prediction needs.
+
+Files are safetensors (arrays and text, no code): parameters and running
+averages under their paths in the tree, and in the text "dwd_jax" a card in
+JSON with
+
+```
+  format        1
+  class_names, group_of_class, model   what the network is
+  decode        settings of the decode
+  scale, staff_space_px   how large pages were in the training
+  calibration   see `dwd_jax.metrics.calibration`; null: scores are raw
+  about         what people want to know: name, data, steps, seed, command
+```
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
+from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.metrics import calibration as calibration_lib
+from dwd_jax.metrics.calibration import Calibration
+from dwd_jax.models import dwd
+
+FORMAT = 1
+_KEY = "dwd_jax"  # of the card in the file's metadata
+_MAX_BYTES = 4 << 30
+_MAX_HEADER_BYTES = 64 << 20
+_MAX_CLASSES = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+  """A trained detector.
+
+  Attributes:
+    variables: {"params": .., "batch_stats": ..}, float32 NumPy arrays.
+    class_names: C names, in the order of the class head.
+    group_of_class: energy group of each class.
+    model: the network; `dtype` is chosen anew on each machine.
+    decode: settings of the decode.
+    scale: pixels of the network's image per pixel of a page whose staff space
+      is not known.
+    staff_space_px: that pages are brought to; 0 = unknown, pages keep `scale`.
+    calibration: raw scores -> probabilities; None: scores stay raw.
+    about: plain JSON values for people.
+  """
+
+  variables: Any
+  class_names: tuple[str, ...]
+  group_of_class: tuple[int, ...]
+  model: dwd.ModelConfig
+  decode: DecodeConfig
+  scale: float = 1.0
+  staff_space_px: float = 0.0
+  calibration: Calibration | None = None
+  about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def threshold(self) -> float:
+    """The default score from which a detection counts."""
+    point = self.calibration and self.calibration.point
+    return point.threshold if point else 0.3
+
+
+def write(path: pathlib.Path, weights: Weights) -> None:
+  """Writes a detector, whole or not at all.
+
+  Args:
+    path: of the new file, NAME.safetensors.
+    weights: what to write.
+  """
+  arrays = _flat(weights)
+  text = json.dumps(_card(weights), allow_nan=False)
+  files.write_atomic(path, safetensors.numpy.save(arrays, {_KEY: text}))
+
+
+def read(path: pathlib.Path) -> Weights:
+  """Reads a detector.
+
+  Args:
+    path: a file of `write`.
+
+  Raises:
+    InputError: the file is missing, damaged, or no detector.
+  """
+  path = pathlib.Path(path)
+  try:
+    _check_size(path)
+    with safetensors.safe_open(path, framework="numpy") as opened:
+      text = (opened.metadata() or {}).get(_KEY)
+      if text is None:
+        raise InputError(
+          f"{path}: weights of something else; --checkpoint wants a file that"
+          " `python -m dwd_jax.export --format=safetensors` has written"
+        )
+      arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    card = json.loads(text)
+    if card["format"] != FORMAT:
+      raise InputError(
+        f"{path}: weights of format {card['format']}; this version reads"
+        f" {FORMAT}: update dwd_jax"
+      )
+    return _from_card(card, arrays)
+  except InputError:
+    raise
+  except FileNotFoundError:
+    raise InputError(
+      f"{path}: no such file; name a file of weights or the workdir of a run"
+    ) from None
+  except (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    safetensors.SafetensorError,
+  ) as e:
+    reason = " ".join(f"{type(e).__name__}: {e}".split())[:160]
+    raise InputError(
+      f"{path}: damaged weights ({reason}); copy the file again"
+    ) from e
+
+
+def fingerprint(weights: Weights) -> str:
+  """16 hex digits that differ where any prediction could."""
+  digest = hashlib.sha256()
+  card = _card(weights)
+  del card["about"]
+  digest.update(json.dumps(card, sort_keys=True).encode())
+  for name, value in _flat(weights).items():
+    digest.update(name.encode())
+    digest.update(value.tobytes())
+  return digest.hexdigest()[:16]
+
+
+def of_this_machine(model: dwd.ModelConfig) -> dwd.ModelConfig:
+  """The network in the type that the device at hand computes fast."""
+  on_cpu = jax.default_backend() == "cpu"
+  return dataclasses.replace(model, dtype="float32" if on_cpu else "bfloat16")
+
+
+def _flat(weights: Weights) -> dict[str, np.ndarray]:
+  """Path in the tree -> array, in the order of the paths."""
+  flat: dict[str, Any] = traverse_util.flatten_dict(weights.variables, sep="/")
+  return {
+    name: np.ascontiguousarray(value, np.float32)
+    for name, value in sorted(flat.items())
+  }
+
+
+def _card(weights: Weights) -> dict[str, Any]:
+  model = dataclasses.asdict(weights.model)
+  for key in ("dtype", "remat"):
+    model.pop(key)
+  calibration = weights.calibration
+  return {
+    "format": FORMAT,
+    "class_names": list(weights.class_names),
+    "group_of_class": list(weights.group_of_class),
+    "model": model,
+    "decode": dataclasses.asdict(weights.decode),
+    "scale": weights.scale,
+    "staff_space_px": weights.staff_space_px,
+    "calibration": calibration
+    and calibration_lib.to_json(calibration, weights.class_names),
+    "about": weights.about,
+  }
+
+
+def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
+  names = tuple(str(name) for name in card["class_names"])
+  groups = tuple(int(group) for group in card["group_of_class"])
+  model = dwd.ModelConfig(**card["model"])
+  if not 0 < len(names) <= _MAX_CLASSES or len(set(names)) != len(names):
+    raise ValueError("class names are missing or occur twice")
+  if len(groups) != len(names) or model.num_classes != len(names):
+    raise ValueError("its numbers of classes differ")
+  if not all(0 <= group < model.num_groups for group in groups):
+    raise ValueError("a class is in an energy group that is not there")
+  found = card["calibration"]
+  weights = Weights(
+    variables=traverse_util.unflatten_dict(arrays, sep="/"),
+    class_names=names,
+    group_of_class=groups,
+    model=model,
+    decode=DecodeConfig(**card["decode"]),
+    scale=_positive(card["scale"]),
+    staff_space_px=float(card["staff_space_px"]),
+    calibration=found and calibration_lib.from_json(found, names),
+    about=dict(card["about"]),
+  )
+  _check_arrays(weights, arrays)
+  return weights
+
+
+def _check_arrays(weights: Weights, arrays: dict[str, np.ndarray]) -> None:
+  """Stops where an array is missing, strange, or has another shape."""
+  model, side = dwd.make_model(weights.model), dwd.SIZE_MULTIPLE
+  shapes: Any = jax.eval_shape(
+    lambda: dwd.init_variables(model, 0, (side, side))
+  )
+  wanted: dict[str, Any] = traverse_util.flatten_dict(dict(shapes), sep="/")
+  for name in sorted(set(wanted) ^ set(arrays)):
+    where = "is missing" if name in wanted else "is not of this network"
+    raise ValueError(f"array {name} {where}")
+  for name, value in arrays.items():
+    if value.shape != wanted[name].shape or value.dtype != np.float32:
+      raise ValueError(
+        f"array {name} is {value.dtype} {value.shape}, not float32"
+        f" {wanted[name].shape}"
+      )
+
+
+def _check_size(path: pathlib.Path) -> None:
+  with path.open("rb") as file:
+    header = int.from_bytes(file.read(8), "little")
+  if path.stat().st_size > _MAX_BYTES or header > _MAX_HEADER_BYTES:
+    raise ValueError("larger than any detector")
+
+
+def _positive(value: Any) -> float:
+  if not 0 < float(value) < math.inf:
+    raise ValueError(f"{value!r} is no scale")
+  return float(value)

@@ -1,0 +1,97 @@
+"""The device mesh, and which array of a state lies where on it."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dwd_jax.core.errors import InputError
+
+_MIN_SHARDED_SIZE = 2**14  # smaller arrays are replicated
+PLACEMENTS = ("fsdp", "replicate")
+# The other arrays of a state: counters and the history of the losses.
+_OF_THE_STATE = r"^(step|skipped|loss_history|opt_state/.*count)$"
+
+Rules: TypeAlias = Sequence[tuple[str, str]]
+RULES: Rules = (
+  (r"(^|/)kernel$", "fsdp"),
+  (r"(^|/)(bias|scale|mean|var)$", "replicate"),
+)
+
+
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+  """Devices as a mesh with the axes `data` and `fsdp`.
+
+  Args:
+    fsdp: devices over which parameters are sharded; the rest is `data`.
+    devices: None = all.
+
+  Raises:
+    InputError: the number of devices is no multiple of `fsdp`.
+  """
+  count = jax.device_count() if devices is None else len(devices)
+  if fsdp < 1 or count % fsdp:
+    raise InputError(
+      f"train.fsdp: {count} devices are no multiple of {fsdp}; use a divisor"
+    )
+  return jax.make_mesh(
+    (count // fsdp, fsdp),
+    ("data", "fsdp"),
+    axis_types=(AxisType.Auto,) * 2,
+    devices=devices,
+  )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Batches are split over all devices along their first axis."""
+  return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def state_shardings(shapes: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
+  """Where each array of a state lies, by the first rule that its path matches.
+
+  Args:
+    shapes: pytree of arrays or `jax.ShapeDtypeStruct`, a `TrainState` or a part
+      of it.
+    mesh: see `make_mesh`.
+    rules: (pattern of a path such as "params/backbone/stem/kernel",
+      placement). "fsdp": the last axis that can be divided is cut over the
+      devices of the axis `fsdp`, of arrays worth it; "replicate": every device
+      has it all. The optimizer's copies of a parameter follow its rule.
+
+  Raises:
+    InputError: an array that no rule covers.
+  """
+
+  def place(path, x):
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    spec = PartitionSpec()
+    if _placement(name, rules) == "fsdp":
+      spec = _cut(x.shape, mesh.shape["fsdp"])
+    return NamedSharding(mesh, spec)
+
+  return jax.tree_util.tree_map_with_path(place, shapes)
+
+
+def _placement(name: str, rules: Rules) -> str:
+  if re.search(_OF_THE_STATE, name):
+    return "replicate"
+  for pattern, placement in rules:
+    if re.search(pattern, name):
+      return placement
+  raise InputError(
+    f"train.sharding: no rule covers '{name}'; add one, such as"
+    f" ('{name.rsplit('/', 1)[-1]}$', 'replicate')"
+  )
+
+
+def _cut(shape: tuple[int, ...], parts: int) -> PartitionSpec:
+  if parts == 1 or np.prod(shape) < _MIN_SHARDED_SIZE:
+    return PartitionSpec()
+  for axis in reversed(range(len(shape))):
+    if shape[axis] % parts == 0:
+      return PartitionSpec(*[None] * axis, "fsdp")
+  return PartitionSpec()

@@ -1,0 +1,252 @@
+"""The classes that two data sets have in common.
+
+  python -m dwd_jax.core.vocabulary deepscores_v1 muscima_v2
+
+prints them. `vocabularies.csv` beside this file has a row for each of the
+finest concepts and a column for each vocabulary: what it calls the concept;
+empty = it has no name for it, or its name means something else. A name stands
+in all the rows that it covers (noteheadBlack: on a line, in a space). Facts
+come from SMuFL, from the class lists of the data sets, from the two names that
+each object of DeepScoresV2 has, from the links between the objects of
+MUSCIMA++, from pages that are labelled in both of its versions, and from
+looking at symbols; the column `note` says what is odd.
+
+Two vocabularies, e.g. one that tells above from below and one that tells large
+from small, share the classes that both can express: rows in which both have a
+name connect these names, and each connected set is one common class.
+"""
+
+import csv
+import dataclasses
+import functools
+import pathlib
+import signal
+import sys
+from collections.abc import Collection, Iterable, Mapping
+
+from dwd_jax.core.errors import InputError
+
+_FILE = pathlib.Path(__file__).with_name("vocabularies.csv")
+VOCABULARIES = (
+  "deepscores_v1",
+  "deepscores_v2",
+  "deepscores_v2_muscima",
+  "muscima_v1",
+  "muscima_v2",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+  """The classes that the vocabularies a and b have in common.
+
+  Attributes:
+    names: of the common classes, in the order of the table; the same for
+      (a, b) and (b, a).
+    of_a: name in a -> common name.
+    of_b: name in b -> common name.
+    unmapped_a: names of a that b cannot express.
+    unmapped_b: names of b that a cannot express.
+  """
+
+  names: tuple[str, ...]
+  of_a: Mapping[str, str]
+  of_b: Mapping[str, str]
+  unmapped_a: tuple[str, ...]
+  unmapped_b: tuple[str, ...]
+
+
+@functools.cache
+def table() -> tuple[Mapping[str, str], ...]:
+  """The rows of vocabularies.csv, by column."""
+  with _FILE.open(newline="", encoding="utf-8") as file:
+    return tuple(csv.DictReader(file))
+
+
+def first_with(class_names: Iterable[str], candidates: Iterable[str]) -> str:
+  """The first of some vocabularies that has all these names, or ""."""
+  wanted = set(class_names)
+  fitting = (v for v in candidates if wanted <= set(names_of(v)))
+  return next(fitting, "")
+
+
+def names_of(vocabulary: str) -> tuple[str, ...]:
+  """All names of a vocabulary, in the order of the table.
+
+  Raises:
+    InputError: there is no such vocabulary.
+  """
+  if vocabulary not in VOCABULARIES:
+    raise InputError(
+      f"vocabulary {vocabulary!r} is unknown; use one of"
+      f" {', '.join(VOCABULARIES)}"
+    )
+  names = dict.fromkeys(row[vocabulary] for row in table())
+  return tuple(name for name in names if name)
+
+
+@functools.cache
+def common_classes(a: str, b: str) -> Common:
+  """The finest classes that two vocabularies can both express.
+
+  A common class is called as that of the two calls it that comes first in
+  `VOCABULARIES` and has one name for it; if neither has one, by the names of
+  the first, joined with "+".
+
+  Args:
+    a: one of `VOCABULARIES`.
+    b: another, or the same: then every name is itself.
+
+  Returns:
+    The classes and where the names of a and b belong.
+
+  Raises:
+    InputError: there is no such vocabulary.
+  """
+  all_a, all_b = names_of(a), names_of(b)
+  links = [(row[a], row[b]) for row in table() if row[a] and row[b]]
+  of_a, of_b = {}, {}
+  for part_a, part_b in components(links):
+    first, second = (part_a, part_b)
+    if VOCABULARIES.index(a) > VOCABULARIES.index(b):
+      first, second = second, first
+    single = len(second) == 1 < len(first)
+    name = second[0] if single else "+".join(first)
+    of_a |= dict.fromkeys(part_a, name)
+    of_b |= dict.fromkeys(part_b, name)
+  return Common(
+    names=tuple(dict.fromkeys(of_a[x] for x, _ in links)),
+    of_a=of_a,
+    of_b=of_b,
+    unmapped_a=tuple(name for name in all_a if name not in of_a),
+    unmapped_b=tuple(name for name in all_b if name not in of_b),
+  )
+
+
+def components(
+  links: Iterable[tuple[str, str]],
+) -> list[tuple[list[str], list[str]]]:
+  """Connected sets of a graph with two sides.
+
+  Args:
+    links: (name of a, name of b).
+
+  Returns:
+    (names of a, names of b) of each, in the order of the links.
+  """
+  parts: list[tuple[dict, dict]] = []
+  for x, y in links:
+    touched = [p for p in parts if x in p[0] or y in p[1]]
+    merged = touched[0] if touched else ({}, {})
+    for part in touched[1:]:
+      merged[0].update(part[0])
+      merged[1].update(part[1])
+      parts.remove(part)
+    if not touched:
+      parts.append(merged)
+    merged[0][x] = merged[1][y] = None
+  return [(list(part[0]), list(part[1])) for part in parts]
+
+
+def mapped_classes(
+  class_names: Collection[str],
+  leave_out: Collection[str],
+  vocabulary: str,
+  other: str,
+  where: str,
+) -> tuple[tuple[str, ...], dict[str, str]]:
+  """The classes of a data set replaced by those in common with a vocabulary.
+
+  The list of classes depends on the vocabularies and on `leave_out` alone, not
+  on which names the data set has: sets that share a vocabulary get equal lists.
+
+  Args:
+    class_names: of the data set.
+    leave_out: those of them that are left out first.
+    vocabulary: of the data set; "" = none.
+    other: one of `VOCABULARIES`.
+    where: file or data set, for the message.
+
+  Returns:
+    Names of the classes, without those that `leave_out` covers whole, and
+    {name: name of its class}; unmapped names are absent.
+
+  Raises:
+    InputError: an unknown vocabulary, or none.
+  """
+  if not vocabulary:
+    raise InputError(
+      f"{where}: its class names belong to no known vocabulary"
+      f" ({', '.join(VOCABULARIES)}), so nothing can be mapped; leave"
+      " data.common_with empty, or give its classes the names of one"
+    )
+  common = common_classes(vocabulary, other)
+  kept = {x: y for x, y in common.of_a.items() if x not in leave_out}
+  left = set(kept.values())
+  return (
+    tuple(name for name in common.names if name in left),
+    {name: kept[name] for name in class_names if name in kept},
+  )
+
+
+def describe_unmapped(
+  split: str, unmapped: Mapping[str, int], kept: int
+) -> str:
+  """One line: the boxes that `mapped_classes` leaves out.
+
+  Args:
+    split: where.
+    unmapped: {name: boxes}.
+    kept: number of all other boxes.
+  """
+  boxes = sum(unmapped.values())
+  most = sorted(unmapped.items(), key=lambda item: -item[1])[:3]
+  names = ", ".join(f"{name} {count}" for name, count in most)
+  return (
+    f"{split}: {boxes} of {boxes + kept} boxes are of no common class and left"
+    f" out (most: {names})"
+  )
+
+
+def describe(a: str, b: str) -> str:
+  """The common classes of two vocabularies as a table to read."""
+  common = common_classes(a, b)
+  lines = [f"{len(common.names)} classes of {a} and {b}:"]
+  for name in common.names:
+    sides = [
+      ", ".join(x for x, y in of.items() if y == name)
+      for of in (common.of_a, common.of_b)
+    ]
+    lines.append(f"  {name}: {sides[0]} | {sides[1]}")
+  for vocabulary, unmapped in ((a, common.unmapped_a), (b, common.unmapped_b)):
+    if unmapped:
+      lines.append(f"{len(unmapped)} of {vocabulary} only:")
+    for name in unmapped:
+      notes = dict.fromkeys(
+        row["note"] for row in table() if row[vocabulary] == name
+      )
+      why = "; ".join(filter(None, notes))
+      lines.append(f"  {name}{f' ({why})' if why else ''}")
+  return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+  """Prints the common classes of two vocabularies."""
+  if len(argv) != 2:
+    print(
+      "dwd_jax: usage: python -m dwd_jax.core.vocabulary A B, with two of"
+      f" {', '.join(VOCABULARIES)}",
+      file=sys.stderr,
+    )
+    return 2
+  try:
+    print(describe(*argv))
+  except InputError as e:
+    print(f"dwd_jax: {e}", file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == "__main__":
+  signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+  sys.exit(main(sys.argv[1:]))

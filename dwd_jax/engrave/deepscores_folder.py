@@ -1,0 +1,124 @@
+"""The folder layout of DeepScores (2017), written in one go.
+
+```
+images and boxes   segmentation_detection/{images_png,xml_annotations}/
+classes by pixel   segmentation_detection/pix_annotations_png/, if asked for
+splits             train_val_test/{train,val,test}.txt
+classes            DeepScores_classification/class_names.csv
+```
+"""
+
+import json
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from dwd_jax.core.errors import InputError
+from dwd_jax.engrave.smufl_classes import Vocabulary
+
+IMAGES = pathlib.PurePath("segmentation_detection", "images_png")
+ANNOTATIONS = pathlib.PurePath("segmentation_detection", "xml_annotations")
+PIXELS = pathlib.PurePath("segmentation_detection", "pix_annotations_png")
+SPLITS = pathlib.PurePath("train_val_test")
+CLASSES = pathlib.PurePath("DeepScores_classification", "class_names.csv")
+SUMMARY = pathlib.PurePath("engraved.json")
+
+
+def annotation_xml(
+  filename: str,
+  image_hw: tuple[int, int],
+  boxes: Sequence[tuple[str, tuple[float, float, float, float]]],
+  depth: int = 1,
+) -> bytes:
+  """The annotation file of one page.
+
+  Args:
+    filename: of the image.
+    image_hw: height and width of the image in px.
+    boxes: (class name, yxyx in px); names need no escaping.
+    depth: bands of the image.
+
+  Returns:
+    XML with boxes relative to the page, in the tag order of DeepScores: xmin,
+    xmax, ymin, ymax.
+  """
+  height, width = image_hw
+  objects = "".join(
+    f"<object><name>{name}</name><bndbox><xmin>{x0 / width:.8f}</xmin>"
+    f"<xmax>{x1 / width:.8f}</xmax><ymin>{y0 / height:.8f}</ymin>"
+    f"<ymax>{y1 / height:.8f}</ymax></bndbox></object>"
+    for name, (y0, x0, y1, x1) in boxes
+  )
+  return (
+    f"<annotation><folder>Annotations</folder><filename>{filename}</filename>"
+    f"<size><width>{width}</width><height>{height}</height><depth>"
+    f"{depth}</depth></size><segmented>0</segmented>{objects}</annotation>"
+  ).encode()
+
+
+@contextmanager
+def new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder that appears at `out` complete, or not at all.
+
+  Args:
+    out: does not exist yet or is empty.
+
+  Yields:
+    A temporary folder beside `out`, which takes its place at the end and is
+    removed if anything is raised.
+
+  Raises:
+    InputError: if `out` has something in it or cannot be written.
+  """
+  try:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+      raise InputError(f"{out} exists and is not empty; choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(
+      tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent)
+    )
+  except OSError as e:
+    raise InputError(f"{out} cannot be written ({e.strerror})") from e
+  try:
+    for folder in (IMAGES, ANNOTATIONS, SPLITS, CLASSES.parent):
+      (temporary / folder).mkdir(parents=True)
+    yield temporary
+    temporary.chmod(0o755)  # mkdtemp makes it private
+    if out.exists():
+      out.rmdir()
+    temporary.rename(out)
+  except BaseException:
+    shutil.rmtree(temporary, ignore_errors=True)
+    raise
+
+
+def write_page(
+  folder: pathlib.Path,
+  name: str,
+  png: bytes,
+  xml: bytes,
+  labels: bytes = b"",
+) -> None:
+  """Writes image and annotation of one page, and its pixel labels if any."""
+  (folder / IMAGES / f"{name}.png").write_bytes(png)
+  (folder / ANNOTATIONS / f"{name}.xml").write_bytes(xml)
+  if labels:
+    (folder / PIXELS).mkdir(exist_ok=True)
+    (folder / PIXELS / f"{name}.png").write_bytes(labels)
+
+
+def write_lists(
+  folder: pathlib.Path,
+  splits: dict[str, list[str]],
+  vocabulary: Vocabulary,
+  summary: dict,
+) -> None:
+  """Writes the splits, the class names and a summary as JSON."""
+  for split, names in splits.items():
+    lines = "".join(f"{name}\n" for name in names)
+    (folder / SPLITS / f"{split}.txt").write_text(lines)
+  rows = "".join(f"{i},{name}\n" for i, name in enumerate(vocabulary.names))
+  (folder / CLASSES).write_text(rows)
+  (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")

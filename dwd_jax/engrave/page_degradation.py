@@ -1,0 +1,102 @@
+"""An engraved page as a scan or a photo shows it."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pyvips
+from jaxtyping import UInt8
+
+from dwd_jax.engrave import raster
+from dwd_jax.imaging import degrade
+from dwd_jax.imaging.degrade import colour
+
+Box = tuple[float, float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wear:
+  """What is done to a page; everything that decides it.
+
+  Attributes:
+    recipe: `scan` or `photo`.
+    strength: 0..2, 1 = as real ones.
+    staff_space_px: distance of two staff lines, px.
+    key: of the page; the same key draws the same.
+  """
+
+  recipe: str
+  strength: float
+  staff_space_px: float
+  key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class WornPage:
+  """A degraded page.
+
+  Attributes:
+    png: grey for scans, colour for photos.
+    boxes: (class name, yxyx in px) of the symbols that are still on the page.
+    labels: PNG of the pixels' classes, b"" where none was given.
+    depth: bands of the image.
+  """
+
+  png: bytes
+  boxes: list[tuple[str, Box]]
+  labels: bytes
+  depth: int
+
+
+def wear_page(
+  wear: Wear,
+  ink: UInt8[np.ndarray, "H W"],
+  boxes: Sequence[tuple[str, Box]],
+  labels: bytes = b"",
+) -> WornPage:
+  """Degrades a page; boxes and classes by pixel go through the same map.
+
+  Args:
+    wear: how.
+    ink: 0 = paper, 255 = ink.
+    boxes: (class name, yxyx in px).
+    labels: PNG of the pixels' classes; b"" = none.
+  """
+  rng = np.random.default_rng(list(wear.key.encode()))
+  hw = (ink.shape[0], ink.shape[1])
+  plan = degrade.sample(
+    rng,
+    hw,
+    recipe=wear.recipe,
+    strength=wear.strength,
+    staff_space_px=wear.staff_space_px,
+  )
+  page = np.array([box for _, box in boxes], np.float32).reshape(-1, 4)
+  moved, kept = degrade.on_image(plan.boxes(page, ink), hw)
+  names = [boxes[i][0] for i in np.flatnonzero(kept).tolist()]
+  image = plan.image(ink)
+  if wear.recipe == "photo":
+    image = colour.cast(
+      image,
+      rng,
+      severity=plan.severity,
+      staff_space_px=plan.staff_space_px,
+    )[..., ::-1]
+  else:
+    image = 255 - image
+  if labels:
+    values = cv2.imdecode(np.frombuffer(labels, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert values is not None  # we have just written them
+    labels = _png(plan.classes(np.ascontiguousarray(values, np.uint8)))
+  found = [
+    (name, (float(y0), float(x0), float(y1), float(x1)))
+    for name, (y0, x0, y1, x1) in zip(names, moved, strict=True)
+  ]
+  return WornPage(_png(image), found, labels, 1 if image.ndim == 2 else 3)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+  return raster.to_png(
+    pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
+  )

@@ -1,0 +1,270 @@
+"""What an evaluation has saved, read again: truth.json, predictions.json.
+
+Kept is what the metrics need: names, sizes, true boxes, and all detections
+from the evaluation's `min_score` on, with the scores that counted there. Lost
+are the detections below, the raw scores where they were calibrated, the pages
+themselves and the energy.
+"""
+
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.evaluate import output_files
+from dwd_jax.metrics import summary
+
+_MAX_BYTES = 2 << 30
+_MAX_SIDE_PX = 1 << 20
+_T = TypeVar("_T")
+_Box = tuple[float, float, float, float]
+
+
+class Saved(NamedTuple):
+  """An evaluation as it was saved.
+
+  Attributes:
+    metrics: its summary.
+    truth: of the pages.
+    detections: of the same pages, from `min_score` on.
+    class_names: C names.
+    min_score: least score of `detections`; that of the summary is higher where
+      they were measured again.
+    staff_spaces: px of each page; NaN = unknown.
+    reliability: see `report_data`; {} = unknown.
+  """
+
+  metrics: dict[str, Any]
+  truth: list[PageBoxes]
+  detections: list[PageBoxes]
+  class_names: tuple[str, ...]
+  min_score: float
+  staff_spaces: list[float]
+  reliability: dict[str, Any]
+
+
+class _Image(msgspec.Struct):
+  id: int
+  file_name: str
+  height: int
+  width: int
+
+
+class _Category(msgspec.Struct):
+  id: int
+  name: str
+
+
+class _Annotation(msgspec.Struct):
+  image_id: int
+  category_id: int
+  bbox: _Box
+
+
+class _Truth(msgspec.Struct):
+  images: list[_Image]
+  categories: list[_Category]
+  annotations: list[_Annotation]
+
+
+class _Result(_Annotation):
+  score: float
+
+
+class _OfReport(msgspec.Struct):
+  min_score: float
+  num_detections: int
+
+
+class _ReportPage(msgspec.Struct):
+  name: str
+  staff_space_px: float | None
+
+
+class _Bins(msgspec.Struct):
+  count: list[int]
+  mean_score: list[float | None]
+  precision: list[float | None]
+
+
+class _Reliability(msgspec.Struct):
+  raw: _Bins | None = None
+  final: _Bins | None = None
+
+
+class _Report(msgspec.Struct):
+  saved: _OfReport
+  pages: list[_ReportPage]
+  reliability: _Reliability
+
+
+class _Summary(msgspec.Struct):
+  dataset: str
+  split: str
+  num_pages: int
+  num_detections: int
+  seconds_per_page: float | None
+  checkpoint_step: int
+  min_score: float
+  overflowing_pages: list[str]
+  calibrated: bool
+  ece_raw: float | None
+  ece: float | None
+  threshold: float | None
+  precision: float | None
+  recall: float | None
+  f1: float | None
+  vocabularies: tuple[str, str] | None = None
+  unmapped_detections: dict[str, int] | None = None
+
+
+def read(out_dir: pathlib.Path, name: str) -> Saved:
+  """Reads what was saved of a split.
+
+  Args:
+    out_dir: WORKDIR/eval.
+    name: of its files.
+
+  Raises:
+    InputError: a file is missing, damaged or of another evaluation than the
+      others.
+  """
+  folder = out_dir / name
+  raw, metrics = _read_summary(out_dir / f"{name}.json")
+  path = folder / output_files.TRUTH
+  truth = _decode(path, _Truth)
+  results = _decode(folder / output_files.PREDICTIONS, list[_Result])
+  names = _checked(path, truth)
+  pages = [_page(image) for image in truth.images]
+  # Raw scores are float32, probabilities float64: the same comparisons again.
+  kind = np.float64 if metrics.calibrated else np.float32
+  detections = _filled(
+    folder / output_files.PREDICTIONS, pages, names, results, kind
+  )
+  least, spaces = metrics.min_score, [math.nan] * len(pages)
+  count, reliability = metrics.num_detections, {}
+  path = folder / output_files.REPORT
+  if path.exists():  # there is none of an older version
+    report = _decode(path, _Report)
+    least, count = report.saved.min_score, report.saved.num_detections
+    if report.reliability.raw is not None:
+      reliability = msgspec.to_builtins(report.reliability)
+    known = {page.name: page.staff_space_px for page in report.pages}
+    spaces = [known.get(page.filename) or math.nan for page in pages]
+  if count != len(results) or metrics.num_pages != len(pages):
+    raise _damaged(folder, "its files are not of one evaluation")
+  return Saved(
+    metrics=raw,
+    truth=_filled(
+      folder / output_files.TRUTH, pages, names, truth.annotations, None
+    ),
+    detections=detections,
+    class_names=names,
+    min_score=least,
+    staff_spaces=spaces,
+    reliability=reliability,
+  )
+
+
+def _damaged(path: pathlib.Path, reason: str) -> InputError:
+  reason = " ".join(reason.split())[:160]
+  return InputError(
+    f"{path}: {reason}; --mode=eval with the same config and workdir, without"
+    " eval.from_saved, makes it"
+  )
+
+
+def _bytes(path: pathlib.Path) -> bytes:
+  try:
+    if path.stat().st_size > _MAX_BYTES:
+      raise _damaged(path, f"larger than {_MAX_BYTES} bytes")
+    return path.read_bytes()
+  except OSError as e:
+    raise _damaged(path, f"cannot be read ({e.strerror})") from None
+
+
+def _decode(path: pathlib.Path, kind: type[_T]) -> _T:
+  try:
+    return msgspec.json.decode(_bytes(path), type=kind)
+  except (ValueError, RecursionError) as e:  # all of msgspec's, and UTF-8's
+    raise _damaged(path, f"damaged ({e})") from None
+
+
+def _read_summary(path: pathlib.Path) -> tuple[dict[str, Any], _Summary]:
+  """The summary as it is, and what is needed of it."""
+  metrics = _decode(path, _Summary)
+  raw = json.loads(_bytes(path))
+  missing = [key for key in summary.KEYS if key not in raw]
+  if missing:
+    raise _damaged(path, f"damaged ('{missing[0]}' is missing)")
+  return raw, metrics
+
+
+def _checked(path: pathlib.Path, truth: _Truth) -> tuple[str, ...]:
+  """The class names; stops where ids or sizes make no sense."""
+  for rows in (truth.images, truth.categories):
+    if [row.id for row in rows] != list(range(1, len(rows) + 1)):
+      raise _damaged(path, "damaged (ids do not count from 1)")
+  if len({image.file_name for image in truth.images}) != len(truth.images):
+    raise _damaged(path, "damaged (a page occurs twice)")
+  for image in truth.images:
+    if not (0 < image.height < _MAX_SIDE_PX and 0 < image.width < _MAX_SIDE_PX):
+      raise _damaged(path, f"damaged (size of {image.file_name})")
+  names = tuple(category.name for category in truth.categories)
+  if not names or len(set(names)) != len(names):
+    raise _damaged(path, "damaged (class names)")
+  return names
+
+
+def _page(image: _Image) -> PageBoxes:
+  nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
+  return PageBoxes(image.file_name, (image.height, image.width), *nothing)
+
+
+def _filled(
+  path: pathlib.Path,
+  pages: Sequence[PageBoxes],
+  names: Sequence[str],
+  rows: Sequence[_Annotation],
+  scores: type[np.floating] | None,
+) -> list[PageBoxes]:
+  """The pages with the boxes of the rows, in their order."""
+  page = np.array([row.image_id for row in rows], np.int64) - 1
+  label = np.array([row.category_id for row in rows], np.int64) - 1
+  xywh = np.array([row.bbox for row in rows], np.float64).reshape(-1, 4)
+  if ((page < 0) | (page >= len(pages))).any():
+    raise _damaged(path, "damaged (a box of no page)")
+  if ((label < 0) | (label >= len(names))).any():
+    raise _damaged(path, "damaged (a box of no class)")
+  if not np.isfinite(xywh).all():
+    raise _damaged(path, "damaged (a box that is not finite)")
+  boxes = np.asarray(box_lib.xywh_to_yxyx(xywh)).astype(np.float32)
+  score = None
+  if scores is not None:
+    given = [row.score for row in rows if isinstance(row, _Result)]
+    score = np.array(given, np.float64)
+    if not ((score >= 0) & (score <= 1)).all():
+      raise _damaged(path, "damaged (a score outside 0..1)")
+    score = score.astype(scores)
+  order = np.argsort(page, kind="stable")
+  edges = np.searchsorted(page[order], np.arange(len(pages) + 1))
+  filled = []
+  for i, empty in enumerate(pages):
+    at = order[edges[i] : edges[i + 1]]
+    filled.append(
+      PageBoxes(
+        filename=empty.filename,
+        image_hw=empty.image_hw,
+        boxes_yxyx=boxes[at],
+        labels=label[at].astype(np.int32),
+        scores=None if score is None else score[at],
+      )
+    )
+  return filled

@@ -1,0 +1,230 @@
+"""A run judged on the pages of other data sets: `config.eval.on`.
+
+Truth and detections are given the finest classes that the run and the set can
+both express (`data.vocabulary`); what has none is left out and counted. Where
+both use the same vocabulary, or one of them none that is known, classes are
+matched by name.
+"""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dwd_jax.core import vocabulary
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.data import eval_pages, prepare, sources
+from dwd_jax.evaluate import other_sets
+
+
+class RunClasses(NamedTuple):
+  """The classes that a run was trained on.
+
+  Attributes:
+    names: C names, in the order of the class head.
+    vocabulary: of the run's data set, "" = unknown.
+    common_with: `config.data.common_with` of the run.
+  """
+
+  names: tuple[str, ...]
+  vocabulary: str
+  common_with: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Matched:
+  """Classes of a run and of a data set, matched.
+
+  Attributes:
+    names: of the classes that both can express.
+    of_run: class of the run -> index into `names`, -1 = none.
+    of_set: class of the set -> index into `names`, -1 = none.
+  """
+
+  names: tuple[str, ...]
+  of_run: np.ndarray  # int32 [C of the run]
+  of_set: np.ndarray  # int32 [C of the set]
+
+
+def match(run: RunClasses, source: sources.PageSource) -> Matched:
+  """Matches the classes of a run with those of a source.
+
+  Args:
+    run: the run's classes.
+    source: opened with `common_with` as `other_vocabulary` says.
+
+  Returns:
+    The common classes. A class has the set's name if that is one name, else
+    the run's names, joined with "+".
+
+  Raises:
+    InputError: not one class in common.
+  """
+  parts = vocabulary.components(_links(run, source))
+  if not parts:
+    raise InputError(
+      f"{source.name} has no class in common with the run"
+      f" ({', '.join(run.names[:3])} ...); name another data set"
+    )
+  names = [s[0] if len(s) == 1 else "+".join(r) for r, s in parts]
+  of_run = {name: i for i, (r, _) in enumerate(parts) for name in r}
+  of_set = {name: i for i, (_, s) in enumerate(parts) for name in s}
+
+  def ids(classes: Sequence[str], of: dict[str, int]) -> np.ndarray:
+    return np.array([of.get(name, -1) for name in classes], np.int32)
+
+  return Matched(
+    tuple(names), ids(run.names, of_run), ids(source.class_names, of_set)
+  )
+
+
+def other_vocabulary(run: RunClasses, set_vocabulary: str) -> str:
+  """What a set is to be opened with as `common_with`; "" = its own names."""
+  known = bool(run.vocabulary and set_vocabulary)
+  return run.vocabulary if known and run.vocabulary != set_vocabulary else ""
+
+
+def _links(
+  run: RunClasses, source: sources.PageSource
+) -> list[tuple[str, str]]:
+  """(class of the run, class of the source) that have a meaning in common."""
+  in_set = frozenset(source.class_names)
+  if not (run.vocabulary and source.vocabulary):
+    return [(name, name) for name in run.names if name in in_set]
+  of_run = {name: name for name in run.names}
+  if run.common_with:
+    common = vocabulary.common_classes(run.vocabulary, run.common_with).of_a
+    of_run = {x: y for x, y in common.items() if y in run.names}
+  of_set = {name: name for name in in_set}
+  if other_vocabulary(run, source.vocabulary):
+    of_set = vocabulary.common_classes(run.vocabulary, source.vocabulary).of_a
+  return [(y, of_set[x]) for x, y in of_run.items() if of_set.get(x) in in_set]
+
+
+class OtherSet:
+  """A split of another data set, ready to judge a run on it.
+
+  Attributes:
+    data_cfg: as `config.data`, for this set.
+    source: its pages.
+    class_names: the classes that are judged.
+    name: of the result's files.
+  """
+
+  def __init__(
+    self,
+    data_cfg,
+    source: sources.PageSource,
+    run: RunClasses,
+    matched: Matched,
+    name: str = "",
+  ):
+    """Args: see `open_sets`; `name` "" = BUILDER-SPLIT."""
+    self.data_cfg = data_cfg
+    self.source = source
+    self.class_names = matched.names
+    self.name = name or f"{data_cfg.builder}-{source.split}"
+    self._run = run
+    self._matched = matched
+
+  def pages(self, part: range | None = None) -> Iterator[eval_pages.EvalPage]:
+    """The pages with truth in `class_names`; see `eval_pages.read`."""
+    for page in eval_pages.read(self.source, self.data_cfg, part):
+      truth = _relabelled(page.truth, self._matched.of_set)
+      yield dataclasses.replace(page, truth=truth)
+
+  def relabel(self, detections: PageBoxes) -> PageBoxes:
+    """Detections of the run in `class_names`; without those of no class."""
+    return _relabelled(detections, self._matched.of_run)
+
+  def facts(self, detections: Sequence[PageBoxes]) -> dict:
+    """What the summary says of the mapping.
+
+    Args:
+      detections: in classes of the run; counted are those of no common class.
+    """
+    unmapped: collections.Counter[str] = collections.Counter()
+    for page in detections:
+      labels = np.asarray(page.labels)
+      for i in labels[self._matched.of_run[labels] < 0]:
+        unmapped[self._run.names[i]] += 1
+    run = self._run.vocabulary
+    if self._run.common_with:
+      run += f" in common with {self._run.common_with}"
+    return {
+      "vocabularies": [run, self.source.vocabulary],
+      "unmapped_detections": dict(unmapped.most_common()),
+    }
+
+  def describe(self) -> str:
+    """One line: how much of the run and of the set is judged."""
+    matched, source = self._matched, self.source
+    index = source.box_index()
+    left = int((matched.of_set[index.labels] < 0).sum())
+    left += sum(source.unmapped_boxes.values())
+    total = len(index.labels) + sum(source.unmapped_boxes.values())
+    return (
+      f"{self.name}: {len(matched.names)} classes in common"
+      f" ({(matched.of_run >= 0).sum()} of {len(self._run.names)} of the run);"
+      f" {left} of {total} objects of the split have another class"
+    )
+
+
+def _relabelled(page: PageBoxes, new_id: np.ndarray) -> PageBoxes:
+  labels = new_id[np.asarray(page.labels, np.int32)]
+  keep = labels >= 0
+  return dataclasses.replace(
+    page,
+    boxes_yxyx=page.boxes_yxyx[keep],
+    labels=labels[keep],
+    scores=None if page.scores is None else page.scores[keep],
+  )
+
+
+def open_sets(
+  config, workdir: pathlib.Path, run: RunClasses
+) -> tuple[OtherSet, ...]:
+  """Prepares and opens the sets that `config.eval.on` names.
+
+  Their records are built into WORKDIR/data/on, those of a set with a name into
+  WORKDIR/data/on/NAME, unless `eval.on[i].data_dir` is set.
+
+  Args:
+    config: of the run.
+    workdir: of the run.
+    run: the run's classes.
+
+  Raises:
+    InputError: a set cannot be built or opened, or has nothing in common with
+      the run.
+  """
+  return tuple(
+    _open_set(config, workdir, run, name, where, on)
+    for name, (where, on) in other_sets.of_config(config).items()
+  )
+
+
+def _open_set(
+  config, workdir: pathlib.Path, run: RunClasses, name: str, where: str, on
+) -> OtherSet:
+  data_cfg = config.data.copy_and_resolve_references()
+  for key in ("builder", "builder_config", "manual_dir", "options"):
+    data_cfg[key] = on[key]
+  data_cfg.data_dir = on.data_dir or str(workdir / "data" / "on" / on.name)
+  data_cfg.eval_scale = on.eval_scale or config.data.eval_scale
+  data_cfg.max_pages = on.max_pages or config.data.max_pages
+  data_cfg.engrave.pages = 0
+  data_cfg.leave_out, data_cfg.common_with = (), ""
+  try:
+    data_dir = prepare.prepare(data_cfg, workdir)
+    source = sources.open_split(data_cfg, data_dir, on.split)
+    data_cfg.common_with = other_vocabulary(run, source.vocabulary)
+    if data_cfg.common_with:
+      source = sources.open_split(data_cfg, data_dir, on.split)
+    return OtherSet(data_cfg, source, run, match(run, source), name)
+  except InputError as e:
+    raise InputError(f"{where}: {e}") from None

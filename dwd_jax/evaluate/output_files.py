@@ -1,0 +1,142 @@
+"""The files of an evaluation: lists, COCO files, pictures, report, summary."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from dwd_jax.core import files
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.evaluate import page_pictures
+from dwd_jax.evaluate.report import report_data, report_page
+from dwd_jax.evaluate.report.report_data import Measured
+from dwd_jax.metrics import json_results
+from dwd_jax.predict.assemble import PagePrediction
+from dwd_jax.show import drawing
+from dwd_jax.show.drawing import Picture
+from dwd_jax.show.viewer import write as viewer
+
+PREDICTIONS = "predictions.json"
+TRUTH = "truth.json"
+REPORT = "report.json"
+VIEWER = "index.html"
+
+
+def draw(
+  truth: Sequence[PageBoxes],
+  detections: Sequence[PageBoxes],
+  predictions: Sequence[PagePrediction],
+  class_names: Sequence[str],
+  min_score: float,
+) -> dict[str, Picture]:
+  """Pictures of the first pages by name: NAME-overlay and NAME-energy.
+
+  Args:
+    truth: of the pages.
+    detections: of the same pages, with scores.
+    predictions: of the pages to draw, with their energy levels.
+    class_names: C names.
+    min_score: detections below are not drawn.
+  """
+  pictures = {}
+  for true, found, prediction in zip(
+    truth, detections, predictions, strict=False
+  ):
+    stem = pathlib.PurePath(true.filename).stem
+    ink, levels = prediction.ink, prediction.levels
+    assert levels is not None
+    pictures[f"{stem}-overlay"] = drawing.overlay(
+      ink, true, found, class_names, min_score=min_score
+    )
+    pictures[f"{stem}-energy"] = drawing.energy_picture(ink, levels)
+  return pictures
+
+
+def write(
+  out_dir: pathlib.Path,
+  judged: Measured,
+  pictures: dict[str, np.ndarray],
+  viewer_pages: int,
+) -> None:
+  """Writes everything; the summary last, when all the others are there.
+
+  Args:
+    out_dir: WORKDIR/eval.
+    judged: the split, measured.
+    pictures: by name.
+    viewer_pages: so many of the first pages are in the viewer; -1 = all.
+  """
+  folder = out_dir / judged.name
+  for picture_name, picture in pictures.items():
+    drawing.save(folder / f"{picture_name}.png", picture)
+  truth, detections = judged.truth, judged.detections
+  image_ids = {page.filename: i for i, page in enumerate(truth, start=1)}
+  found = json.dumps(
+    json_results.coco_results(detections, image_ids, exact=True),
+    allow_nan=False,
+  )
+  true = json.dumps(
+    json_results.coco_truth(truth, judged.class_names), allow_nan=False
+  )
+  files.write_atomic(folder / PREDICTIONS, found)
+  files.write_atomic(folder / TRUTH, true)
+  write_scores(out_dir, judged, viewer_pages)
+
+
+def write_scores(
+  out_dir: pathlib.Path, judged: Measured, viewer_pages: int
+) -> None:
+  """Writes what depends on protocol and least score; the summary last.
+
+  Args:
+    out_dir: WORKDIR/eval.
+    judged: the split, measured; predictions.json is there.
+    viewer_pages: see `write`. Only pages with a picture are in the viewer.
+  """
+  folder = out_dir / judged.name
+  found = (folder / PREDICTIONS).read_bytes()
+  files.write_atomic(out_dir / PREDICTIONS, found)
+  for file, text in json_results.ap_lists(
+    judged.table, judged.class_names
+  ).items():
+    files.write_atomic(folder / file, text)
+    files.write_atomic(out_dir / file, text)
+  content = report_data.content(judged)
+  files.write_atomic(
+    folder / REPORT, json.dumps(content, allow_nan=False) + "\n"
+  )
+  shown = _write_viewer(folder, judged, viewer_pages)
+  page = report_page.render(judged.metrics, content, judged.class_names, shown)
+  files.write_atomic(folder / "report.html", page)
+  files.write_atomic(
+    out_dir / f"{judged.name}.json",
+    json.dumps(judged.metrics, indent=2, allow_nan=False) + "\n",
+  )
+
+
+def _write_viewer(
+  folder: pathlib.Path, judged: Measured, viewer_pages: int
+) -> set[str]:
+  """Writes index.html; the names of the pages in it."""
+  if not viewer_pages:
+    (folder / VIEWER).unlink(missing_ok=True)  # of an evaluation before
+    return set()
+  many = len(judged.truth) if viewer_pages < 0 else viewer_pages
+  pages = [
+    viewer.ViewerPage(
+      true.filename, page_pictures.name_of(true.filename), found, true
+    )
+    for true, found in zip(
+      judged.truth[:many], judged.detections[:many], strict=True
+    )
+  ]
+  pages = [page for page in pages if (folder / page.image).is_file()]
+  viewer.write(
+    folder / VIEWER,
+    pages,
+    judged.class_names,
+    title=f"{judged.metrics['dataset']}, {judged.name}",
+    min_score=float(judged.metrics["min_score"]),
+  )
+  return {page.name for page in pages}

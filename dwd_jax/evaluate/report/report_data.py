@@ -1,0 +1,283 @@
+"""Everything the report of a split says, as one tree of JSON: report.json.
+
+  name          of the split or of the other data set
+  saved         what predictions.json holds: all detections from `min_score`
+                on, `num_detections` of them
+  point         the threshold of the report, where it is from (`calibration`,
+                or `these pages`: their best F1), and what it gives
+  classes       of each class with objects or detections: counts, precision and
+                recall at the threshold, AP at every IoU
+  curves        precision over recall, at most 200 points each: all classes
+                together, the 6 most frequent classes, and the 6 with the
+                lowest AP_50 among those with `min_objects` objects or more
+  confusion     [truth, detection, count], null = background; all that is not 0
+  errors        by kind and by class: counts at the threshold, AP_50 gained
+  sizes         figures by the size of the objects: `px`, `staff_spaces`
+  reliability   bins of raw and final scores
+  pages         scores of each page in the order of the evaluation
+  worst_pages   the pages' numbers, by rising F1, then falling errors
+
+How each is defined: `metrics.outcomes`, `errors`, `confusion`, `sizes`,
+`by_page`, `precision_recall`. All but the APs in `classes` is measured in one
+way, whatever the protocol.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import (
+  confusion,
+  errors,
+  outcomes,
+  precision_recall,
+  reliability,
+  sizes,
+)
+from dwd_jax.metrics.by_page import by_page
+from dwd_jax.metrics.flat_boxes import APTable, mean_or_nan
+from dwd_jax.metrics.json_results import or_null
+from dwd_jax.metrics.outcomes import Outcomes
+from dwd_jax.metrics.summary import MIN_OBJECTS
+
+_CURVES = 6  # of each sort
+_POINTS = 200  # of a curve
+_WORST = 15  # pages
+
+
+class Measured(NamedTuple):
+  """A split that is measured.
+
+  Attributes:
+    name: of its files.
+    metrics: its summary.
+    table: APs of C classes by the protocol.
+    truth: of the pages.
+    detections: of the same pages, from `min_score` on.
+    class_names: C names.
+    staff_spaces: px of each page; NaN = unknown.
+    reliability: see `reliability_bins`; {} = unknown.
+    saved: of predictions.json: min_score, num_detections.
+  """
+
+  name: str
+  metrics: dict[str, Any]
+  table: APTable
+  truth: Sequence[PageBoxes]
+  detections: Sequence[PageBoxes]
+  class_names: Sequence[str]
+  staff_spaces: Sequence[float]
+  reliability: dict[str, Any]
+  saved: dict[str, Any]
+
+
+def content(judged: Measured) -> dict[str, Any]:
+  """The content of report.json, see the text of the module."""
+  found = outcomes.judge(judged.truth, judged.detections)
+  point, source = _point(judged.metrics, found)
+  kept = found.at_least(point.threshold)
+  num_classes = len(judged.class_names)
+  gains = errors.gains(found, num_classes)
+  pages, worst = _pages(judged, kept)
+  return {
+    "name": judged.name,
+    "saved": judged.saved,
+    "point": {
+      **{key: or_null(value) for key, value in point._asdict().items()},
+      "from": source,
+      "num_detections": len(kept.labels),
+      "num_right": int(kept.right.sum()),
+      "num_objects": len(kept.true_labels),
+    },
+    "classes": _classes(judged, kept),
+    "curves": _curves(judged, found, gains.ap_50),
+    "confusion": _confusion(confusion.matrix(kept, num_classes)),
+    "errors": _errors(judged, kept, gains),
+    "sizes": _sizes(judged, found, point.threshold),
+    "reliability": judged.reliability,
+    "pages": pages,
+    "worst_pages": worst,
+  }
+
+
+def reliability_bins(
+  raw: reliability.Judged, final: reliability.Judged | None
+) -> dict[str, Any]:
+  """The reliability diagram as JSON.
+
+  Args:
+    raw: all detections, with the scores of the decode.
+    final: the same with probabilities; None: they are not calibrated.
+  """
+
+  def bins(judged: reliability.Judged) -> dict[str, Any]:
+    found = reliability.reliability(judged.scores, judged.correct)
+    return {
+      "count": found.count.tolist(),
+      "mean_score": _list(found.mean_score),
+      "precision": _list(found.precision),
+    }
+
+  return {"raw": bins(raw), "final": None if final is None else bins(final)}
+
+
+def _list(values) -> list[float | None]:
+  """Numbers as JSON, rounded to what a report needs; null for NaN."""
+  return [or_null(round(float(v), 6)) for v in values]
+
+
+def _point(
+  metrics: dict[str, Any], found: Outcomes
+) -> tuple[reliability.OperatingPoint, str]:
+  """The threshold of the report; none is below `min_score`."""
+  judged = reliability.Judged(
+    found.scores,
+    found.right,
+    found.labels,
+    found.page,
+    len(found.true_labels),
+  )
+  if metrics["threshold"] is None:
+    return reliability.best_threshold(judged), "these pages"
+  threshold = max(metrics["threshold"], metrics["min_score"])
+  return reliability.operating_point(judged, threshold), "calibration"
+
+
+def _classes(judged: Measured, kept: Outcomes) -> list[dict[str, Any]]:
+  num_classes = len(judged.class_names)
+  objects, detections, right = (
+    np.bincount(labels, minlength=num_classes)
+    for labels in (kept.true_labels, kept.labels, kept.labels[kept.right])
+  )
+  per_class = judged.metrics["per_class"]
+  return [
+    {
+      "name": name,
+      "num_objects": int(objects[c]),
+      "num_detections": int(detections[c]),
+      "num_right": int(right[c]),
+      "precision": _share(right[c], detections[c]),
+      "recall": _share(right[c], objects[c]),
+      "AP": per_class[name]["AP"],
+      "AP_by_iou": [or_null(ap) for ap in judged.table.ap[:, c]],
+    }
+    for c, name in enumerate(judged.class_names)
+    if objects[c] or detections[c]
+  ]
+
+
+def _share(part, whole) -> float | None:
+  return float(part / whole) if whole else None
+
+
+def _curves(judged: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
+  counts = np.bincount(found.true_labels, minlength=len(ap_50))
+  frequent = [c for c in np.argsort(-counts, kind="stable") if counts[c]]
+  enough = np.flatnonzero(counts >= MIN_OBJECTS)
+  worst = enough[np.argsort(ap_50[enough], kind="stable")]
+  everything = np.ones(len(found.labels), bool)
+  wanted = [("all", "all classes", everything, len(found.true_labels))]
+  for sort, classes in (("frequent", frequent), ("worst", worst)):
+    wanted += [
+      (sort, judged.class_names[c], found.labels == c, int(counts[c]))
+      for c in classes[:_CURVES]
+    ]
+  curves = []
+  for sort, name, rows, objects in wanted:
+    given = (found.scores[rows], found.right[rows], objects)
+    points = precision_recall.curve(*given).thinned(_POINTS)
+    curves.append(
+      {
+        "sort": sort,
+        "name": name,
+        "num_objects": objects,
+        "AP_50": or_null(precision_recall.average_precision(*given)),
+        "scores": _list(points.scores),
+        "recall": _list(points.recall),
+        "precision": _list(points.precision),
+      }
+    )
+  return curves
+
+
+def _confusion(matrix) -> list[list[int | None]]:
+  """[truth, detection, count] by class id, the most frequent first."""
+  background = len(matrix) - 1
+  rows = [
+    [None if i == background else i for i in at] + [int(matrix[tuple(at)])]
+    for at in np.argwhere(matrix).tolist()
+  ]
+  return sorted(rows, key=lambda row: -(row[2] or 0))
+
+
+def _errors(
+  judged: Measured, kept: Outcomes, gains: errors.Gains
+) -> dict[str, Any]:
+  counts = errors.counts(kept, len(judged.class_names))
+  total = sum(int(count.sum()) for count in counts.values())
+  kinds = {
+    kind: {
+      "count": int(count.sum()),
+      "share": _share(count.sum(), total),
+      "AP_50_gained": or_null(mean_or_nan(gains.gain[kind])),
+    }
+    for kind, count in counts.items()
+  }
+  by_class = [
+    {
+      "name": name,
+      "AP_50": or_null(gains.ap_50[c]),
+      "counts": {kind: int(counts[kind][c]) for kind in counts},
+      "AP_50_gained": {k: or_null(gains.gain[k][c]) for k in counts},
+    }
+    for c, name in enumerate(judged.class_names)
+    if any(count[c] for count in counts.values())
+  ]
+  return {
+    "AP_50": or_null(mean_or_nan(gains.ap_50)),
+    "kinds": kinds,
+    "by_class": by_class,
+  }
+
+
+def _sizes(
+  judged: Measured, found: Outcomes, threshold: float
+) -> dict[str, Any]:
+  result: dict[str, Any] = {"staff_spaces": None}
+  tables = {"px": sizes.by_size(found, threshold)}
+  spaces = np.array(judged.staff_spaces, float)
+  if np.isfinite(spaces).any():
+    tables["staff_spaces"] = sizes.by_size(
+      found, threshold, sizes.STAFF_SPACE_EDGES, spaces
+    )
+  for unit, table in tables.items():
+    result[unit] = {
+      # The last edge is infinite, which JSON does not have.
+      "edges": [edge if math.isfinite(edge) else None for edge in table.edges],
+      "num_objects": table.num_objects.tolist(),
+      "num_classes": table.num_classes.tolist(),
+      "recall": _list(table.recall),
+      "AP_50": _list(table.ap_50),
+    }
+  return result
+
+
+def _pages(judged: Measured, kept: Outcomes):
+  """Every page, and the numbers of the worst."""
+  figures = by_page(kept, len(judged.truth))
+  pages = [
+    {
+      "name": page.filename,
+      "staff_space_px": or_null(judged.staff_spaces[i]),
+      "num_objects": int(figures.num_objects[i]),
+      "num_detections": int(figures.num_detections[i]),
+      "num_right": int(figures.num_right[i]),
+      "f1": float(figures.f1[i]),
+      "num_errors": int(figures.num_errors[i]),
+    }
+    for i, page in enumerate(judged.truth)
+  ]
+  return pages, figures.worst_first()[:_WORST].tolist()

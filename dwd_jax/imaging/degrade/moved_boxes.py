@@ -1,0 +1,195 @@
+"""Boxes moved by a warp, their edges kept at the ink.
+
+The box around the four moved corners of a wide box is far too tall when the
+page is turned: the ink of a slur touches the top edge at one place only. So
+the first and the last ink of columns and rows is moved instead.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from dwd_jax.imaging.degrade.warps import Warp
+
+_INK = (
+  64  # of 255: what covers a quarter of a pixel is ink, as thin staff lines
+)
+_EXACT_PX = 0.5  # edges that stay this straight need no look at the ink
+_ALONG = 9  # points of an edge
+_LINE = 0.9  # of an edge is covered by a line along it
+_MAX_LINES = 48  # columns and rows looked at in a box
+# Sides in the order of a box: top, left, bottom, right.
+_AXIS = (0, 1, 0, 1)
+
+
+def move(
+  boxes_yxyx: Float[np.ndarray, "n 4"],
+  warp: Warp,
+  ink: UInt8[np.ndarray, "H W"],
+  origin_yx: tuple[float, float] = (0.0, 0.0),
+) -> Float[np.ndarray, "n 4"]:
+  """Boxes of the page -> boxes of the image, not clipped.
+
+  The distance of an edge from its ink is kept: boxes that were drawn with some
+  air keep it, and a map that changes nothing gives the boxes themselves.
+
+  Args:
+    boxes_yxyx: of the page, in the image's frame, px.
+    warp: the map.
+    ink: of the page, 0 = paper; where it has none, the edges are moved.
+    origin_yx: of `ink` in the image's frame, px.
+  """
+  boxes = boxes_yxyx.astype(np.float64)
+  if not len(boxes):
+    return boxes_yxyx.astype(np.float32)
+  low, high = _edge_ranges(boxes, warp)
+  moved = np.stack([low[:, 0], low[:, 1], high[:, 2], high[:, 3]], axis=1)
+  loose = np.flatnonzero((high - low).max(axis=1) > _EXACT_PX)
+  if len(loose):
+    edges = _edges_of_ink(boxes[loose], warp, ink >= _INK, origin_yx)
+    # Ink that touches an edge stays between the ends of what becomes of it.
+    edges = np.clip(edges, low[loose], high[loose])
+    moved[loose] = np.where(np.isnan(edges), moved[loose], edges)
+  # A box without an area has none afterwards.
+  empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+  moved[empty, 2:] = moved[empty, :2]
+  return moved.astype(np.float32)
+
+
+def _edge_ranges(
+  boxes: Float[np.ndarray, "n 4"], warp: Warp
+) -> tuple[Float[np.ndarray, "n 4"], Float[np.ndarray, "n 4"]]:
+  """Between which rows or columns the moved edges run."""
+  t = np.linspace(0, 1, _ALONG)
+  y0, x0, y1, x1 = (v[:, None] for v in boxes.T)
+  y = y0 + (y1 - y0) * t
+  x = x0 + (x1 - x0) * t
+  edges = warp.forward(
+    np.stack(
+      [
+        np.stack([np.broadcast_to(y0, x.shape), x], axis=-1),
+        np.stack([y, np.broadcast_to(x0, y.shape)], axis=-1),
+        np.stack([np.broadcast_to(y1, x.shape), x], axis=-1),
+        np.stack([y, np.broadcast_to(x1, y.shape)], axis=-1),
+      ],
+      axis=1,
+    )
+  )  # [n, 4, _ALONG, 2]
+  across = np.stack([edges[:, i, :, _AXIS[i]] for i in range(4)], axis=1)
+  return across.min(axis=-1), across.max(axis=-1)
+
+
+def _edges_of_ink(
+  boxes: Float[np.ndarray, "n 4"],
+  warp: Warp,
+  ink: Bool[np.ndarray, "H W"],
+  origin_yx: tuple[float, float],
+) -> Float[np.ndarray, "n 4"]:
+  """Edges from the moved ink; NaN where a box has none."""
+  local = boxes - np.tile(origin_yx, 2)
+  result = np.full(boxes.shape, np.nan)
+  found = [_outer_ink(ink, box) for box in local]
+  rows = [i for i, points in enumerate(found) if points is not None]
+  if not rows:
+    return result
+  for side in range(4):
+    points = [found[i][side] for i in rows]  # pyright: ignore
+    starts = np.cumsum([0, *(len(p) for p in points[:-1])])
+    flat = np.concatenate(points) + origin_yx
+    before = flat[:, _AXIS[side]]
+    after = warp.forward(flat)[:, _AXIS[side]]
+    outermost = np.minimum if side < 2 else np.maximum
+    air = outermost.reduceat(before, starts) - boxes[rows, side]
+    result[rows, side] = outermost.reduceat(after, starts) - air
+  return result
+
+
+def _outer_ink(
+  ink: Bool[np.ndarray, "H W"], box: Float[np.ndarray, " 4"]
+) -> list[Float[np.ndarray, "m 2"]] | None:
+  """The outermost ink of a box as seen from its four sides, (y, x) in px.
+
+  None where there is none.
+  """
+  y0, x0 = np.maximum(np.floor(box[:2] + 0.3), 0).astype(int).tolist()
+  y1, x1 = np.minimum(np.ceil(box[2:] - 0.3), ink.shape).astype(int).tolist()
+  if y1 <= y0 or x1 <= x0:
+    return None
+  own = _without_crossing(ink, y0, x0, y1, x1)
+  if own is None:
+    return None
+  top, bottom, x = _outline(own)
+  left, right, y = _outline(own.T)
+  return [
+    np.stack([top + y0, x + x0], axis=1),
+    np.stack([y + y0, left + x0], axis=1),
+    np.stack([bottom + y0, x + x0], axis=1),
+    np.stack([y + y0, right + x0], axis=1),
+  ]
+
+
+def _outline(
+  own: Bool[np.ndarray, "h w"],
+) -> tuple[
+  Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]
+]:
+  """Where the ink of columns begins and ends, and which columns these are.
+
+  A symbol has ink in every column; where another's was erased with it, its
+  outline goes on between the neighbours. Where most of it is missing, the ends
+  of the box stand for it: nothing is known.
+  """
+  height, width = own.shape
+  count = min(width, _MAX_LINES)
+  columns = np.linspace(0, width - 1, count).round().astype(int)
+  part = own[:, columns]
+  seen = np.flatnonzero(part.any(axis=0))
+  x = columns + 0.5
+  if 2 * len(seen) < count:
+    return np.zeros(count), np.full(count, float(height)), x
+  part = part[:, seen]
+  begin = part.argmax(axis=0).astype(float)
+  end = height - part[::-1].argmax(axis=0).astype(float)
+  if len(seen) < count:
+    begin, end = np.interp(x, x[seen], begin), np.interp(x, x[seen], end)
+  return begin, end, x
+
+
+def _without_crossing(
+  ink: Bool[np.ndarray, "H W"], y0: int, x0: int, y1: int, x1: int
+) -> Bool[np.ndarray, "h w"] | None:
+  """The ink in a box without staff lines and stems that run through its edges.
+
+  A symbol's own ink ends at the edge; what goes on for two pixels is another's,
+  from the edge to the first gap. Lines along an edge stay: those of a staff end
+  at a barline and are its own. None: there is no ink.
+  """
+  own = ink[y0:y1, x0:x1]
+  if not own.any():
+    return None
+  alone = own.copy()
+  if x0 >= 2:
+    _erase(alone, own, ink[y0:y1, x0 - 2])
+  if x1 + 1 < ink.shape[1]:
+    _erase(alone[:, ::-1], own[:, ::-1], ink[y0:y1, x1 + 1])
+  if y0 >= 2:
+    _erase(alone.T, own.T, ink[y0 - 2, x0:x1])
+  if y1 + 1 < ink.shape[0]:
+    _erase(alone[::-1].T, own[::-1].T, ink[y1 + 1, x0:x1])
+  return alone if alone.any() else own
+
+
+def _erase(
+  alone: Bool[np.ndarray, "h w"],
+  own: Bool[np.ndarray, "h w"],
+  beside: Bool[np.ndarray, " h"],
+) -> None:
+  """Erases runs at the left edge of the rows with ink beside it, in place."""
+  rows = np.flatnonzero(own[:, 0] & beside)
+  if not len(rows) or 2 * len(rows) > len(own):
+    return  # most of a stem's width goes on: that is the stem, in a notehead
+  ends = rows[(rows < 2) | (rows >= len(own) - 2)]
+  if len(ends):
+    along = ends[own[ends].mean(axis=1) > _LINE]
+    rows = rows[~np.isin(rows, along)]
+  if len(rows):
+    alone[rows] &= ~np.logical_and.accumulate(own[rows], axis=1)

@@ -1,0 +1,210 @@
+"""A degradation as a value: sampled once, then applied to pixels and boxes."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from dwd_jax.core import boxes as boxes_lib
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging.degrade import bends, looks, moved_boxes, warps
+
+RECIPES = {
+  "scan": (bends.scan, looks.scan),
+  "photo": (bends.photo, looks.photo),
+}
+MAX_STRENGTH = 2.0
+MIN_VISIBLE = 0.5  # share of a box's area that must stay on the image
+_MAX_SIDE_PX = 32766  # of what cv2.remap takes
+STAFF_SPACES_PX = (1.0, 1000.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Degraded:
+  """A degraded image and the boxes that are still on it.
+
+  Attributes:
+    image: uint8 [h, w], 0 = white, 255 = black. Grey paper is not 0, as in
+      real scans and photos.
+    boxes_yxyx: [m, 4], px of the image, clipped to it.
+    kept: bool [n]: which of the given boxes these are.
+  """
+
+  image: UInt8[np.ndarray, "h w"]
+  boxes_yxyx: Float[np.ndarray, "m 4"]
+  kept: Bool[np.ndarray, " n"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """A sampled degradation of one image; `sample` makes it.
+
+  Attributes:
+    recipe: key of `RECIPES`.
+    hw: height and width of the degraded image, px.
+    severity: drawn for this image; 0 changes nothing.
+    staff_space_px: distance of two staff lines, px.
+    bend: how the page lies.
+    seed: of what is drawn for every pixel.
+  """
+
+  recipe: str
+  hw: tuple[int, int]
+  severity: float
+  staff_space_px: float
+  bend: bends.Bend
+  seed: int
+
+  def source_extent(self) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of the page that is seen, in the image's frame.
+
+    Negative, or beyond `hw`, where the map brings in what lies beside it.
+    """
+    return self.bend.warp.source_extent(self.hw)
+
+  def image(
+    self,
+    ink: UInt8[np.ndarray, "H W"],
+    origin_yx: tuple[float, float] = (0.0, 0.0),
+  ) -> UInt8[np.ndarray, "h w"]:
+    """The degraded image.
+
+    Args:
+      ink: of the page, 0 = paper; what lies beside it is paper.
+      origin_yx: of `ink` in the image's frame, px.
+    """
+    flat = warps.move_pixels(ink, self.bend.warp, self.hw, origin_yx)
+    if not self.severity:
+      return flat
+    rng = np.random.default_rng(self.seed)
+    look = RECIPES[self.recipe][1]
+    return look(flat, rng, self.bend, self.severity, self.staff_space_px)
+
+  def classes(
+    self, values: UInt8[np.ndarray, "H W"]
+  ) -> UInt8[np.ndarray, "h w"]:
+    """Class ids by pixel, moved as the ink is, to the nearest pixel."""
+    return warps.move_pixels(values, self.bend.warp, self.hw, nearest=True)
+
+  def boxes(
+    self,
+    boxes_yxyx: Float[np.ndarray, "n 4"],
+    ink: UInt8[np.ndarray, "H W"],
+    origin_yx: tuple[float, float] = (0.0, 0.0),
+  ) -> Float[np.ndarray, "n 4"]:
+    """Boxes moved as the ink is, not clipped.
+
+    Args:
+      boxes_yxyx: in the image's frame before it is degraded, px.
+      ink: as given to `image`.
+      origin_yx: as given to `image`.
+    """
+    if not self.severity:
+      return boxes_yxyx.astype(np.float32)
+    return moved_boxes.move(boxes_yxyx, self.bend.warp, ink, origin_yx)
+
+
+def sample(
+  rng: np.random.Generator,
+  hw: tuple[int, int],
+  *,
+  recipe: str,
+  strength: float = 1.0,
+  staff_space_px: float,
+) -> Plan:
+  """Draws a degradation.
+
+  Args:
+    rng: source of randomness; equal states give equal plans.
+    hw: height and width of the image, px.
+    recipe: `scan` or `photo`.
+    strength: 0 = nothing changes, 1 = as real scans and photos, 2 = the worst
+      of them. Every image gets 0.3 to 1.2 times that.
+    staff_space_px: distance of two staff lines, px; all lengths follow it.
+
+  Raises:
+    InputError: an argument out of range.
+  """
+  check(recipe, strength)
+  least, most = STAFF_SPACES_PX
+  if not least <= staff_space_px <= most:
+    raise InputError(
+      f"degrade: a staff space of {staff_space_px} px is not within"
+      f" {least:g}..{most:g} px"
+    )
+  if not 1 <= min(hw) <= max(hw) <= _MAX_SIDE_PX:
+    raise InputError(
+      f"degrade: an image of {hw[1]} x {hw[0]} px; sides of 1 to"
+      f" {_MAX_SIDE_PX} px can be degraded"
+    )
+  severity = float(strength * rng.uniform(0.3, 1.2))
+  bend = RECIPES[recipe][0](rng, hw, severity, float(staff_space_px))
+  seed = int(rng.integers(1 << 62))
+  return Plan(recipe, hw, severity, float(staff_space_px), bend, seed)
+
+
+def check(recipe: str, strength: float) -> None:
+  """Stops at recipes that do not exist and strengths out of range.
+
+  Raises:
+    InputError: such a recipe or strength.
+  """
+  if recipe not in RECIPES:
+    raise InputError(
+      f"degrade: {recipe!r} is unknown; use {' or '.join(RECIPES)}"
+    )
+  if not 0 <= strength <= MAX_STRENGTH:  # NaN, too
+    raise InputError(
+      f"strength: {strength} is not within 0..{MAX_STRENGTH:g}; 1 is as real"
+      " scans and photos"
+    )
+
+
+def apply(
+  image: UInt8[np.ndarray, "h w"],
+  boxes_yxyx: Float[np.ndarray, "n 4"],
+  rng: np.random.Generator,
+  *,
+  recipe: str,
+  strength: float = 1.0,
+  staff_space_px: float,
+) -> Degraded:
+  """Degrades a page and moves its boxes by the same map.
+
+  Args:
+    image: ink, 0 = paper, 255 = ink.
+    boxes_yxyx: px.
+    rng: see `sample`.
+    recipe: see `sample`.
+    strength: see `sample`.
+    staff_space_px: see `sample`.
+
+  Returns:
+    The degraded image and the boxes of which at least half is on it.
+
+  Raises:
+    InputError: an argument out of range.
+  """
+  hw = (image.shape[0], image.shape[1])
+  plan = sample(
+    rng, hw, recipe=recipe, strength=strength, staff_space_px=staff_space_px
+  )
+  if not plan.severity:
+    return Degraded(
+      image.copy(),
+      boxes_yxyx.astype(np.float32),
+      np.ones(len(boxes_yxyx), bool),
+    )
+  moved, kept = on_image(plan.boxes(boxes_yxyx, image), hw)
+  return Degraded(plan.image(image), moved, kept)
+
+
+def on_image(
+  boxes_yxyx: Float[np.ndarray, "n 4"], hw: tuple[int, int]
+) -> tuple[Float[np.ndarray, "m 4"], Bool[np.ndarray, " n"]]:
+  """Clipped boxes of which at least half is on the image, and which they are.
+
+  Boxes without any area are not kept.
+  """
+  clipped, kept = boxes_lib.visible(boxes_yxyx, hw, MIN_VISIBLE)
+  return clipped[kept], kept

@@ -1,0 +1,164 @@
+"""Image files -> grey pages with ink = 255 on paper = 0."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pyvips
+from jaxtyping import Shaped, UInt8
+
+from dwd_jax.core.errors import InputError
+
+MAX_PIXELS = 1 << 28  # 16384 x 16384: a decoded page takes 256 MiB
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Start-of-frame markers of JPEG; C4, C8 and CC in that range mean other things.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def header_hw(data: bytes) -> tuple[int, int] | None:
+  """(height, width) that a PNG, JPEG, TIFF or BMP claims; None: neither.
+
+  Read before anything is decoded: a file of some kilobytes may claim a page
+  that fills the memory.
+  """
+  if data.startswith(_PNG_MAGIC) and len(data) >= 24:
+    width, height = struct.unpack(">II", data[16:24])
+    return height, width
+  if data.startswith(_JPEG_MAGIC):
+    return _jpeg_hw(data)
+  if data.startswith(b"BM") and len(data) >= 26:
+    if data[14:18] == b"\x0c\0\0\0":  # the header of OS/2: 16-bit sides
+      width, height = struct.unpack("<HH", data[18:22])
+    else:  # the height is negative where the rows go down
+      width, height = struct.unpack("<ii", data[18:26])
+    return abs(height), abs(width)
+  if data.startswith(_TIFF_MAGICS):
+    try:
+      page = pyvips.Image.tiffload_buffer(data)
+    except pyvips.Error:
+      return None
+    return page.height, page.width  # pyright: ignore
+  return None
+
+
+def _jpeg_hw(data: bytes) -> tuple[int, int] | None:
+  at = 2
+  while at + 9 <= len(data) and data[at] == 0xFF:
+    marker = data[at + 1]
+    if marker in _JPEG_FRAMES:
+      height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+      return height, width
+    if marker == 0xFF:  # padding
+      at += 1
+    else:
+      at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+  return None
+
+
+def png_fault(data: bytes) -> str:
+  """What is wrong with the chunks of a PNG file; "" if they are whole.
+
+  Found here and not left to the decoder, since some versions of it return the
+  upper part of a truncated page without an error.
+  """
+  at = len(_PNG_MAGIC)
+  while at + 12 <= len(data):
+    size = int.from_bytes(data[at : at + 4], "big")
+    kind = data[at + 4 : at + 8]
+    end = at + 12 + size
+    if end > len(data):
+      break
+    if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(
+      data[end - 4 : end], "big"
+    ):
+      return "a checksum is wrong"
+    if kind == b"IEND":
+      return ""
+    at = end
+  return "it is truncated"
+
+
+def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
+  """Decodes a PNG, JPEG, TIFF or BMP to ink on paper.
+
+  Transparent pixels count as white, 16-bit samples are reduced to 8 bits, the
+  EXIF orientation is applied, colours become grey. The tone of most pixels is
+  taken for paper (`normalize_polarity`).
+
+  Args:
+    data: the bytes of the file.
+    filename: named in errors.
+
+  Returns:
+    0 = paper, 255 = ink.
+
+  Raises:
+    InputError: the bytes are no readable image of these formats (OpenCV would
+      take others too, and any size they claim) or claim too many pixels.
+  """
+  hw = header_hw(data)
+  if hw is None:
+    raise InputError(
+      f"{filename}: not a readable PNG, JPEG, TIFF or BMP; convert the image"
+    )
+  if hw[0] * hw[1] > MAX_PIXELS:
+    raise InputError(
+      f"{filename}: {hw[1]} x {hw[0]} pixels are more than the"
+      f" {MAX_PIXELS:,} allowed; scale the page down"
+    )
+  fault = png_fault(data) if data.startswith(_PNG_MAGIC) else ""
+  if fault:
+    raise InputError(
+      f"{filename}: not a readable PNG, {fault}; copy the file again"
+    )
+  # IMREAD_UNCHANGED keeps alpha but ignores the EXIF orientation; JPEG has no
+  # alpha, so there the converting mode is right.
+  jpeg = data.startswith(_JPEG_MAGIC)
+  flags = cv2.IMREAD_GRAYSCALE if jpeg else cv2.IMREAD_UNCHANGED
+  try:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+  except cv2.error:
+    pixels = None
+  if pixels is None:
+    raise InputError(
+      f"{filename}: not a readable image; replace it by an intact one"
+    )
+  return normalize_polarity(to_grey(pixels))
+
+
+def to_grey(
+  pixels: Shaped[np.ndarray, "H W"] | Shaped[np.ndarray, "H W c"],
+) -> UInt8[np.ndarray, "H W"]:
+  """Grey values of decoded pixels; alpha is laid on white.
+
+  Args:
+    pixels: uint8, uint16 or float (0..1) samples; 1 channel, or BGR, or BGRA,
+      as OpenCV decodes them.
+  """
+  if pixels.dtype == np.uint16:
+    pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+  elif pixels.dtype != np.uint8:
+    pixels = (np.clip(np.nan_to_num(pixels), 0, 1) * 255).round()
+    pixels = pixels.astype(np.uint8)
+  if pixels.ndim == 2:
+    return pixels
+  if pixels.shape[2] == 1:
+    return pixels[..., 0]
+  if pixels.shape[2] == 3:
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+  if pixels[..., 3].min() == 255:
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2GRAY)
+  grey = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2GRAY).astype(np.uint16)
+  alpha = pixels[..., 3].astype(np.uint16)
+  return ((grey * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def normalize_polarity(
+  grey: UInt8[np.ndarray, "H W"],
+) -> UInt8[np.ndarray, "H W"]:
+  """Makes ink 255 and paper 0: the tone of most pixels is taken for paper."""
+  bright = np.count_nonzero(grey > 127)
+  return cv2.bitwise_not(grey) if 2 * bright >= grey.size else grey

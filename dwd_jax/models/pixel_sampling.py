@@ -1,0 +1,94 @@
+"""What the network says at single pixels of the image.
+
+Maps at stride 4 interpolated where they are asked for, instead of upsampled.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from dwd_jax.core.structs import Array, Params, Predictions
+from dwd_jax.models import dwd
+
+
+def gather_bilinear(
+  features: Float[Array, "B h w F"],
+  page: Int[Array, " P"],
+  y: Int[Array, " P"],
+  x: Int[Array, " P"],
+  stride: int = dwd.STRIDE,
+) -> Float[Array, "P F"]:
+  """Features of image pixels, interpolated as `upsample` would.
+
+  Args:
+    features: at `stride`.
+    page: index into the batch.
+    y: row of the pixel in the image.
+    x: column of the pixel in the image.
+    stride: of the features.
+
+  Returns:
+    One feature vector for each pixel.
+  """
+  _, h, w, _ = features.shape
+
+  def taps(pos, size):
+    center = jnp.clip((pos + 0.5) / stride - 0.5, 0, size - 1)
+    low = jnp.floor(center).astype(jnp.int32)
+    return low, jnp.minimum(low + 1, size - 1), center - low
+
+  y0, y1, ty = taps(y, h)
+  x0, x1, tx = taps(x, w)
+  ty, tx = ty[:, None], tx[:, None]
+  top = features[page, y0, x0] * (1 - tx) + features[page, y0, x1] * tx
+  bottom = features[page, y1, x0] * (1 - tx) + features[page, y1, x1] * tx
+  return top * (1 - ty) + bottom * ty
+
+
+def class_probs_at(
+  params: Params,
+  features: Float[Array, "B h w F"],
+  group_of_class: Int[np.ndarray, " C"],
+  page: Int[Array, " P"],
+  y: Int[Array, " P"],
+  x: Int[Array, " P"],
+  group: Int[Array, " P"],
+) -> Float[Array, "P C"]:
+  """Class probabilities at single image pixels: `class_fn` of the decode.
+
+  Args:
+    params: parameters of `DWDNet`.
+    features: `Predictions.class_features`.
+    group_of_class: energy group of each class.
+    page: index into the batch.
+    y: rows of the pixels.
+    x: columns of the pixels.
+    group: energy group of each pixel; classes of other groups get 0.
+  """
+  logits = dwd.class_logits(params, gather_bilinear(features, page, y, x))
+  return jax.nn.softmax(dwd.mask_other_groups(logits, group, group_of_class))
+
+
+def boxes_at(
+  predictions: Predictions,
+  page: Int[Array, " P"],
+  y: Int[Array, " P"],
+  x: Int[Array, " P"],
+  group: Int[Array, " P"],
+) -> Float[Array, "P n"]:
+  """What single image pixels say of their box: `size_fn` of the decode.
+
+  Returns:
+    (height, width) as `sizes_px`; of a network with that head, then (y, x)
+    from the middle of the pixel to the centre of the box.
+  """
+  maps = [
+    m for m in (predictions.log_sizes, predictions.offsets) if m is not None
+  ]
+  *shape, num_groups, _ = maps[0].shape
+  flat = jnp.concatenate(maps, -1).reshape(*shape, -1)
+  groups = gather_bilinear(flat, page, y, x).reshape(len(y), num_groups, -1)
+  own = jnp.arange(num_groups) == group[:, None]
+  values = jnp.where(own[..., None], groups, 0).sum(1)
+  return jnp.concatenate([jnp.exp(values[:, :2]), values[:, 2:]], 1)

@@ -1,0 +1,197 @@
+"""Which class paints on which energy plane.
+
+Objects that share a centre, such as a notehead and its ledger line, cannot be
+told apart on one energy plane. The classes are therefore spread over G groups
+with a plane each, so that classes that often meet are apart. The groups come
+from the boxes of the training set; one group is the paper.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from dwd_jax.core import boxes as boxes_lib
+
+# Of two perfect discs the decode loses one if the centres are nearer than about
+# a sixth of a disc; farther ones are lost on blurred maps only. Of the weights
+# 1, 5, 20 and 100, 5 keeps both kinds rare (MUSCIMA++, cross-validated).
+_SAME = 6
+_SAME_WEIGHT = 5
+
+
+def count_conflicts(
+  pages: Iterable[tuple[np.ndarray, np.ndarray]],
+  num_classes: int,
+  disc_px: float,
+  scale: float,
+) -> tuple[Int[np.ndarray, "C C"], Int[np.ndarray, " C"]]:
+  """Weighs the pairs of objects that are too near for one energy plane.
+
+  Args:
+    pages: (boxes_yxyx [n, 4] in source pixels, labels [n]) of each page.
+    num_classes: C.
+    disc_px: diameter of the energy disc; centres nearer than half of it clash
+      with weight 1, nearer than a sixth of it with weight 5.
+    scale: from source pixels to pixels of the network's input.
+
+  Returns:
+    conflicts: int64 [C, C], symmetric; the diagonal has a pair of one class
+      twice, as any other pair is found in two places.
+    frequency: int64 [C], objects of each class.
+  """
+  conflicts = np.zeros((num_classes, num_classes), np.int64)
+  frequency = np.zeros(num_classes, np.int64)
+  reach = disc_px / 2
+  for boxes_yxyx, labels in pages:
+    labels = np.asarray(labels, np.int64)
+    frequency += np.bincount(labels, minlength=num_classes)
+    centers = boxes_lib.centers_yx(np.asarray(boxes_yxyx, np.float64)) * scale
+    order = np.argsort(centers[:, 0], kind="stable")
+    centers, labels = centers[order], labels[order]
+    # Only the objects in the next `reach` rows can be near.
+    ends = np.searchsorted(centers[:, 0], centers[:, 0] + reach)
+    for i, end in enumerate(ends):
+      offset = centers[i + 1 : end] - centers[i]
+      square = (offset**2).sum(1)
+      near = square < reach**2
+      weight = np.where(square < (disc_px / _SAME) ** 2, _SAME_WEIGHT, 1)[near]
+      near = labels[i + 1 : end][near]
+      np.add.at(conflicts, (labels[i], near), weight)
+      np.add.at(conflicts, (near, labels[i]), weight)
+  return conflicts, frequency
+
+
+def colour(
+  conflicts: Int[np.ndarray, "C C"],
+  frequency: Int[np.ndarray, " C"],
+  num_groups: int,
+) -> Int[np.ndarray, " C"]:
+  """Spreads the classes over groups so that few objects clash.
+
+  Greedily, each class goes where it clashes least with the classes already
+  there (of equal groups the one with the fewest objects, then the first), once
+  with the most frequent and once with the most clashing class first. Both are
+  then improved by moving single classes and swapping pairs; the better stays.
+
+  Args:
+    conflicts: see `count_conflicts`.
+    frequency: objects of each class.
+    num_groups: G.
+
+  Returns:
+    int32 [C], the group of each class, 0 .. G-1.
+  """
+  if num_groups < 1:
+    raise ValueError(f"num_groups is {num_groups}; one is the least")
+  between = conflicts - np.diag(np.diag(conflicts))
+  found = [
+    _improve(_greedy(between, frequency, first, num_groups), between)
+    for first in (frequency, between.sum(1))
+  ]
+  return min(found, key=lambda groups: _clashes_left(groups, between))
+
+
+def _greedy(between, frequency, first, num_groups):
+  """Groups of the classes taken by falling `first`."""
+  groups = np.zeros(len(frequency), np.int32)
+  clashes = np.zeros((num_groups, len(frequency)), np.int64)
+  load = np.zeros(num_groups, np.int64)
+  for label in np.argsort(-first, kind="stable"):
+    group = np.lexsort((load, clashes[:, label]))[0]
+    groups[label] = group
+    clashes[group] += between[label]
+    load[group] += frequency[label]
+  return groups
+
+
+def _improve(groups, between):
+  """Takes the best move or swap of classes until none helps."""
+  groups, index = groups.copy(), np.arange(len(groups))
+  planes = np.arange(groups.max(initial=0) + 1)
+  while True:
+    clashes = between @ (groups[:, None] == planes)  # [C, G], of class in group
+    gain = clashes - clashes[index, groups][:, None]
+    # Two that swap no longer clash with each other where they were.
+    swap = gain[:, groups] + gain[:, groups].T - 2 * between
+    swap[groups[:, None] == groups[None]] = 0
+    move_best, swap_best = gain.min(initial=0), swap.min(initial=0)
+    if move_best >= 0 and swap_best >= 0:
+      return groups
+    if move_best <= swap_best:
+      label, group = np.unravel_index(gain.argmin(), gain.shape)
+      groups[label] = group
+    else:
+      one, two = np.unravel_index(swap.argmin(), swap.shape)
+      groups[[one, two]] = groups[[two, one]]
+
+
+def _clashes_left(groups, between):
+  return int(between[groups[:, None] == groups[None]].sum())
+
+
+def assign_groups(
+  pages: Iterable[tuple[np.ndarray, np.ndarray]],
+  num_classes: int,
+  num_groups: int,
+  disc_px: float = 17.0,
+  scale: float = 1.0,
+) -> Int[np.ndarray, " C"]:
+  """Energy group of each class, from the boxes of a training set.
+
+  Args:
+    pages: (boxes_yxyx [n, 4] in source pixels, labels [n]) of each page.
+    num_classes: C.
+    num_groups: G; 1 puts every class on one plane, as the paper.
+    disc_px: diameter of the energy disc.
+    scale: from source pixels to pixels of the network's input.
+
+  Returns:
+    int32 [C], 0 .. G-1; see `colour`.
+  """
+  return colour(
+    *count_conflicts(pages, num_classes, disc_px, scale), num_groups
+  )
+
+
+def summarize(
+  groups: Int[np.ndarray, " C"],
+  class_names: Sequence[str],
+  conflicts: Int[np.ndarray, "C C"],
+  frequency: Int[np.ndarray, " C"],
+  top: int = 5,
+) -> str:
+  """Describes groups in a few lines, for the log of a run.
+
+  Args:
+    groups: group of each class.
+    class_names: of the C classes.
+    conflicts: see `count_conflicts`.
+    frequency: objects of each class.
+    top: how many of the pairs that still clash are named.
+
+  Returns:
+    Lines of text: the clashes left, the classes of each group (most frequent
+    first), the most frequent clashes within a group.
+  """
+  pairs = np.triu(conflicts)
+  pairs[np.diag_indices_from(pairs)] //= 2
+  left = np.where(groups[:, None] == groups[None], pairs, 0)
+  num_groups = int(groups.max(initial=0)) + 1
+  lines = [
+    f"energy groups: {num_groups}, weight of the near centres in one group: "
+    f"{left.sum()} of {pairs.sum()}"
+  ]
+  order = np.argsort(-frequency, kind="stable")
+  for group in range(num_groups):
+    members = [int(i) for i in order if groups[i] == group]
+    names = ", ".join(class_names[i] for i in members)
+    total = frequency[members].sum()
+    lines.append(f"  group {group}: {total} objects, {names}")
+  worst = [
+    f"{class_names[a]} + {class_names[b]} ({left[a, b]})"
+    for a, b in np.argwhere(left)[np.argsort(-left[left > 0], kind="stable")]
+  ]
+  if worst:
+    lines.append(f"  most frequent clashes: {', '.join(worst[:top])}")
+  return "\n".join(lines)

@@ -1,0 +1,221 @@
+"""Energy and class losses with their pixel weights.
+
+Every loss returns (loss, metrics), a weighted mean: the sum of weight x loss
+over pixels divided by the sum of the weights, 0 where no pixel counts. Padded
+boxes paint nothing (`dwd_jax.objectives.targets`), so they never count; padded
+paper is paper. Reference: Tuggener et al. 2018, section 3.3.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array as AnyArray
+from jaxtyping import Bool, Float, Int
+
+from dwd_jax.core.structs import Array, Targets
+
+Metrics = dict[str, Array]
+MAX_CLASS_PIXELS = 65535
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+  """Options of the losses; the fields are the keys of `config.losses`.
+
+  Attributes:
+    energy_focal_gamma: focal exponent of the energy loss; 0 = cross-entropy.
+    class_focal_gamma: the same for the class loss.
+    energy_smoothing: width, in levels, of a Gaussian around the true level as
+      the target of foreground pixels; 0 = the one true level, as the paper.
+    size_loss: "mse" (px, the paper), "smooth_l1" (px) or "log_l1".
+    energy_weights: "none" or "balanced": foreground and background of a plane
+      get the same total weight.
+    class_weights: "none", "by_class" (classes of the batch get the same total
+      weight) or "by_object" (objects do).
+    class_pixels: most foreground pixels of an image (all groups together) at
+      which the class head is evaluated, up to MAX_CLASS_PIXELS; more are
+      thinned evenly.
+  """
+
+  energy_focal_gamma: float = 0.0
+  class_focal_gamma: float = 0.0
+  energy_smoothing: float = 0.0
+  size_loss: str = "mse"
+  energy_weights: str = "none"
+  class_weights: str = "none"
+  class_pixels: int = 4096
+
+
+def softmax_cross_entropy(
+  logits: Float[Array, "*n C"],
+  labels: Int[Array, "*n"],
+  focal_gamma: float = 0.0,
+  smoothing: float = 0.0,
+) -> Float[Array, "*n"]:
+  """Cross-entropy, or focal loss, of every element; the caller reduces.
+
+  Args:
+    logits: unnormalised.
+    labels: true class of each element.
+    focal_gamma: (1 - p) ** gamma times the cross-entropy (Lin et al. 2017).
+    smoothing: standard deviation, in classes, of a Gaussian target around
+      labels > 0 (ordered classes whose 0 is background); 0 = one class.
+  """
+  count = logits.shape[-1]
+  if smoothing > 0:
+    level = np.arange(count)
+    table = np.exp(-0.5 * ((level - level[:, None]) / smoothing) ** 2)
+    table[:, 0] = 0.0
+    table /= table.sum(1, keepdims=True)
+    table[0] = level == 0
+    # A product with one-hot rows: a gather of rows is slow on CPUs.
+    target = jax.nn.one_hot(labels, count) @ jnp.asarray(table, logits.dtype)
+  else:
+    target = jax.nn.one_hot(labels, count, dtype=logits.dtype)
+  # The target sums to 1, so the normaliser stays outside of the sum.
+  loss = jax.nn.logsumexp(logits, -1) - (target * logits).sum(-1)
+  if focal_gamma:
+    # Below gamma = 1 the power has no slope at 0, and sure pixels reach it.
+    loss = loss * jnp.maximum(-jnp.expm1(-loss), 1e-7) ** focal_gamma
+  return loss
+
+
+def weighted_mean(
+  values: Float[Array, "*n"], weights: Float[Array, "*n"]
+) -> Float[Array, ""]:
+  """Sum of weights x values over the sum of weights; 0 where that is 0."""
+  return (values * weights).sum() / jnp.maximum(weights.sum(), 1e-6)
+
+
+def subsample(maps: Array, stride: int) -> Array:
+  """Every stride-th pixel of maps [B, H, W, ...], as the original resized."""
+  return maps[:, ::stride, ::stride]
+
+
+def reduce_strides(
+  losses: list[Array], how: str, used: list[Array] | None = None
+) -> Array:
+  """Mean or minimum of the strides' losses, of those in use; 0 if none is."""
+  stacked = jnp.stack(losses)
+  if used is None:
+    return stacked.min() if how == "min" else stacked.mean()
+  count = jnp.stack(used)
+  if how == "min":
+    lowest = jnp.where(count, stacked, jnp.inf).min()
+    return jnp.where(count.any(), lowest, 0.0)
+  return weighted_mean(stacked, count.astype(jnp.float32))
+
+
+def energy_loss(
+  logits: Float[Array, "B H W G E"],
+  targets: Targets,
+  cfg: LossConfig,
+  strides: tuple[int, ...] = (1,),
+  reduction: str = "mean",
+) -> tuple[Float[Array, ""], Metrics]:
+  """Softmax cross-entropy of the energy level at every pixel of every plane.
+
+  Args:
+    logits: at stride 1.
+    targets: at stride 1.
+    cfg: options.
+    strides: the loss is computed on every stride-th pixel for each of these
+      (the original resized maps and logits without smoothing: the same).
+    reduction: "mean" or "min" of the strides' losses.
+
+  Returns:
+    The loss, divided by the sum of the pixel weights (the number of pixels
+    where they are "none"), and metrics.
+  """
+  # Once for all strides: they look at the same pixels.
+  loss = softmax_cross_entropy(
+    logits, targets.energy, cfg.energy_focal_gamma, cfg.energy_smoothing
+  )
+  losses = []
+  for stride in strides:
+    values = subsample(loss, stride)
+    weights = jnp.ones_like(values)
+    if cfg.energy_weights == "balanced":
+      weights = _balanced(subsample(targets.energy, stride) > 0)
+    losses.append(weighted_mean(values, weights))
+  found = (logits[..., 0] < logits.max(-1)) & (targets.energy > 0)
+  recall = found.sum() / jnp.maximum((targets.energy > 0).sum(), 1)
+  return reduce_strides(losses, reduction), {"energy_recall": recall}
+
+
+def _balanced(foreground: Bool[Array, "*n"]) -> Float[Array, "*n"]:
+  """Weights that give foreground and background the same total."""
+  share = jnp.clip(foreground.mean(), 1e-4, 1 - 1e-4)
+  return jnp.where(foreground, 0.5 / share, 0.5 / (1 - share))
+
+
+def select_pixels(
+  mask: Bool[Array, " n"], budget: int
+) -> tuple[Int[AnyArray, " p"], Bool[AnyArray, " p"]]:
+  """Indices of the True elements, thinned evenly to a fixed number.
+
+  Args:
+    mask: elements to choose from.
+    budget: number of indices returned, 1 .. MAX_CLASS_PIXELS.
+
+  Returns:
+    Indices (n where there are fewer than `budget` True elements) and which of
+    them are real. All True elements are chosen if there are at most `budget`.
+  """
+  seen = jnp.cumsum(mask)
+  count = seen[-1]
+  slot = jnp.arange(budget, dtype=jnp.uint32)
+  # Slot s takes True element number ceil(s * count / budget), in whole numbers
+  # that stay below 2 ** 32 because the budget stays below 2 ** 16.
+  whole, rest = jnp.divmod(count.astype(jnp.uint32), jnp.uint32(budget))
+  rank = slot * whole + (slot * rest + jnp.uint32(budget - 1)) // budget
+  rank = jnp.where(count <= budget, slot, rank).astype(jnp.int32)
+  indices = jnp.searchsorted(seen, rank + 1).astype(jnp.int32)
+  return indices, slot < count
+
+
+def class_loss(
+  logits: Float[Array, "P C"],
+  classes: Int[Array, " P"],
+  owners: Int[Array, " P"],
+  valid: Bool[Array, " P"],
+  cfg: LossConfig,
+  num_owners: int,
+) -> tuple[Float[Array, ""], Metrics]:
+  """Softmax cross-entropy of the class on foreground pixels only.
+
+  Args:
+    logits: of the chosen pixels, other groups masked.
+    classes: label + 1 of each pixel; 0 and False in `valid` do not count.
+    owners: index of the object that owns each pixel, unique in the batch.
+    valid: True for real pixels.
+    cfg: options.
+    num_owners: more than the largest of `owners`.
+
+  Returns:
+    The loss, divided by the sum of the pixel weights, and metrics.
+  """
+  labels = jnp.maximum(classes - 1, 0)
+  loss = softmax_cross_entropy(logits, labels, cfg.class_focal_gamma)
+  valid = valid & (classes > 0)
+  weights = valid.astype(jnp.float32)
+  if cfg.class_weights == "by_class":
+    weights = weights / _counts(labels, valid, logits.shape[-1])
+  elif cfg.class_weights == "by_object":
+    weights = weights / _counts(owners, valid, num_owners)
+  # As logits.argmax(-1) == labels, which is slow on CPUs; ties count as right.
+  own = jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
+  right = weighted_mean((own >= logits.max(-1)).astype(jnp.float32), weights)
+  return weighted_mean(loss, weights), {
+    "class_accuracy": right,
+    "class_pixels": valid.sum(),
+  }
+
+
+def _counts(ids, valid, size):
+  """How many valid elements share each element's id; at least 1."""
+  ids = jnp.where(valid, ids, size)
+  count = jnp.zeros(size, jnp.float32).at[ids].add(1.0, mode="drop")
+  return jnp.maximum(count[jnp.minimum(ids, size - 1)], 1.0)

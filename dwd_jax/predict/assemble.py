@@ -1,0 +1,159 @@
+"""What was found in the tiles of a page -> boxes of the source image."""
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.core.structs import Array, Detections, PageBoxes, PageImage
+from dwd_jax.imaging import page_windows
+from dwd_jax.predict import tiling
+
+
+class PagePrediction(NamedTuple):
+  """What the network and the decode say about one page.
+
+  Attributes:
+    detections: best score first, in source-image pixels.
+    overflow: True if more objects were found than the decode has slots.
+    ink: the page as the network saw it first, 0..255, without padding.
+    levels: energy levels of `ink` and its padding; None unless asked for.
+    seconds: wall time of the page from the source image to its boxes (resizing,
+      network, decode, merging), a share of its batch; NaN if a size of image
+      was new, since that includes compiling.
+    scale: pixels of `ink` per pixel of the source image, as it was chosen.
+    staff_space_px: px of the source image; None = unknown.
+  """
+
+  detections: PageBoxes
+  overflow: bool
+  ink: UInt8[np.ndarray, "h w"]
+  levels: Float[np.ndarray, "H W G"] | None
+  seconds: float
+  scale: float
+  staff_space_px: float | None
+
+
+def join(
+  page: PageImage,
+  window: page_windows.Window,
+  ink: UInt8[np.ndarray, "H W"],
+  tiles: Sequence[tiling.Tile],
+  found: Iterable[tuple[Detections, Array]],
+  keep_levels: bool,
+) -> PagePrediction:
+  """What was found in the tiles of a page, as one prediction.
+
+  Args:
+    page: the page.
+    window: how it became `ink`.
+    ink: the padded image.
+    tiles: of the image; one if it stayed whole.
+    found: detections (without the axis B) and energy levels of each tile.
+    keep_levels: whether the energy levels are wanted.
+
+  Returns:
+    The prediction, without the time. A warning names the page if a tile holds
+    more objects than the decode has slots for.
+  """
+  parts, maps, most, slots = [], None, 0, 0
+  for number, (tile, (slot, levels)) in enumerate(
+    zip(tiles, found, strict=True)
+  ):
+    used = np.asarray(slot.valid)
+    offset = np.array([tile.top, tile.left] * 2, np.float32)
+    boxes = np.asarray(slot.boxes_yxyx)[used] + offset
+    parts.append(
+      (
+        boxes,
+        np.asarray(slot.labels)[used],
+        np.asarray(slot.scores)[used],
+        np.full(len(boxes), number),
+        tiling.depth(_centers(boxes), tile, window.out_hw),
+      )
+    )
+    most, slots = max(most, int(slot.count)), len(used)
+    if keep_levels:
+      maps = _paste(maps, levels, tile, window.out_hw)
+  if most > slots:
+    warnings.warn(
+      f"{page.filename}: {most} objects found, only the best {slots} are"
+      " kept; raise decode.max_detections",
+      stacklevel=2,
+    )
+  boxes, labels, scores, tile_of, depths = map(
+    np.concatenate, zip(*parts, strict=True)
+  )
+  if len(tiles) > 1:
+    keep = tiling.select(_centers(boxes), labels, tile_of, depths)
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(-scores[order], kind="stable")]
+    boxes, labels, scores = boxes[order], labels[order], scores[order]
+  height, width = (
+    math.ceil(side * scale)
+    for side, scale in zip(page.ink.shape, window.scale_hw, strict=True)
+  )
+  return PagePrediction(
+    detections=to_page_boxes(boxes, labels, scores, page, window),
+    overflow=most > slots,
+    ink=ink[:height, :width],
+    levels=maps,
+    seconds=math.nan,
+    scale=page.scale,
+    staff_space_px=page.staff_space_px,
+  )
+
+
+def _centers(boxes: np.ndarray) -> np.ndarray:
+  return np.asarray(box_lib.centers_yx(boxes))
+
+
+def _paste(maps, levels, tile, page_hw) -> np.ndarray:
+  """Puts the levels of a tile's core where they belong."""
+  levels = np.asarray(levels, np.float32)
+  if maps is None:
+    maps = np.zeros((*page_hw, levels.shape[-1]), np.float32)
+  y0, x0, y1, x1 = tile.core_yxyx
+  maps[y0:y1, x0:x1] = levels[
+    y0 - tile.top : y1 - tile.top, x0 - tile.left : x1 - tile.left
+  ]
+  return maps
+
+
+def to_page_boxes(
+  boxes_yxyx: Float[np.ndarray, "n 4"],
+  labels: Int[np.ndarray, " n"],
+  scores: Float[np.ndarray, " n"],
+  page: PageImage,
+  window: page_windows.Window,
+) -> PageBoxes:
+  """Boxes of a padded image -> boxes of the source image.
+
+  Args:
+    boxes_yxyx: in pixels of the padded image.
+    labels: class ids.
+    scores: best first.
+    page: the page.
+    window: how it became the padded image.
+
+  Returns:
+    The boxes whose centre lies on the page, cut at its edges; those in the
+    padding are dropped.
+  """
+  height, width = page.ink.shape
+  boxes = window.to_source(boxes_yxyx)
+  centers = _centers(boxes)
+  # Not finite is not "in the padding": the metrics report such boxes.
+  outside = (centers >= (height, width)).any(-1) | (centers < 0).any(-1)
+  boxes = box_lib.clip(boxes[~outside], float(height), float(width))
+  return PageBoxes(
+    filename=page.filename,
+    image_hw=(height, width),
+    boxes_yxyx=np.asarray(boxes),
+    labels=labels[~outside],
+    scores=scores[~outside],
+  )

@@ -1,0 +1,161 @@
+"""A trained network, ready for pages."""
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable, Iterator
+
+import jax
+import numpy as np
+
+from dwd_jax.checkpoints import weights
+from dwd_jax.checkpoints.weights import Weights
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageImage
+from dwd_jax.metrics.flat_boxes import at_least, finite
+from dwd_jax.models import dwd
+from dwd_jax.predict import predict_pages
+from dwd_jax.predict.assemble import PagePrediction
+from dwd_jax.predict.page_detections import Detections
+from dwd_jax.predict.predict_config import PredictConfig
+
+
+class Detector:
+  """Pages -> `Detections`.
+
+  Attributes:
+    weights: of the network.
+    min_score: detections below are dropped.
+    cfg: how pages go through the network.
+  """
+
+  def __init__(
+    self,
+    trained: Weights,
+    *,
+    min_score: float | None = None,
+    classes: Iterable[str] = (),
+    batch_size: int = 1,
+  ):
+    """Puts a network onto the device.
+
+    Args:
+      trained: see `dwd_jax.checkpoints.weights`.
+      min_score: 0..1; None = the threshold that the weights come with.
+      classes: names of those that are wanted; none = all.
+      batch_size: pages of one size, or tiles of a page, of one call.
+
+    Raises:
+      InputError: a class that the network does not know, a score out of range.
+    """
+    self.weights = trained
+    self.min_score = trained.threshold if min_score is None else min_score
+    if not 0 <= self.min_score <= 1:
+      raise InputError(f"--min-score: {self.min_score:g} is not 0 to 1")
+    self._classes = known_classes(classes, trained.class_names)
+    self.cfg = PredictConfig(
+      batch_size=batch_size,
+      # Fewer sizes than in an evaluation: each costs a compilation.
+      page_multiple=128,
+      staff_space_px=trained.staff_space_px,
+    )
+    predict_fn = predict_pages.make_predict_fn(
+      dwd.make_model(weights.of_this_machine(trained.model)),
+      trained.decode,
+      np.asarray(trained.group_of_class, np.int32),
+    )
+    self._predict_fn = functools.partial(
+      predict_fn, jax.device_put(trained.variables)
+    )
+
+  def page_image(self, name: str, ink: np.ndarray) -> PageImage:
+    """A page as `pages` takes it.
+
+    Args:
+      name: of the page.
+      ink: uint8 [H, W], 0 = paper, 255 = ink.
+    """
+    return PageImage(name, ink, self.weights.scale)
+
+  def pages(
+    self,
+    pages: Iterable[PageImage],
+    on_bad: Callable[[PageImage, InputError], None] | None = None,
+  ) -> Iterator[tuple[Detections, PagePrediction]]:
+    """Detects on pages one after another, a batch in memory at a time.
+
+    Args:
+      pages: of `page_image`.
+      on_bad: is told of pages that cannot be predicted, which are left out;
+        None: the first one raises.
+
+    Yields:
+      Detections, and the prediction that they are of. A warning names pages
+      with more symbols than the decode has slots for.
+    """
+    inks = _Kept(pages)
+    for found in predict_pages.predict_pages(
+      self._predict_fn, inks, self.cfg, on_bad=on_bad
+    ):
+      yield self._detections(found, inks.take(found)), found
+
+  def __call__(self, name: str, ink: np.ndarray) -> Detections:
+    """Detects on one page, see `page_image`."""
+    return next(self.pages([self.page_image(name, ink)]))[0]
+
+  def _detections(self, found: PagePrediction, ink: np.ndarray) -> Detections:
+    trained, boxes = self.weights, finite(found.detections)
+    if trained.calibration is not None:
+      boxes = trained.calibration.apply(boxes)
+    boxes = at_least(boxes, self.min_score)
+    assert boxes.scores is not None
+    order = np.argsort(-boxes.scores, kind="stable")
+    result = Detections(
+      page=boxes.filename,
+      image_hw=boxes.image_hw,
+      boxes_yxyx=boxes.boxes_yxyx[order],
+      labels=boxes.labels[order],
+      scores=boxes.scores[order],
+      class_names=trained.class_names,
+      ink=ink,
+      staff_space_px=found.staff_space_px or 0.0,
+    )
+    return result.keep(classes=self._classes) if self._classes else result
+
+
+def known_classes(
+  wanted: Iterable[str], class_names: tuple[str, ...]
+) -> tuple[str, ...]:
+  """The wanted names.
+
+  Raises:
+    InputError: one that the network does not know.
+  """
+  wanted = tuple(wanted)
+  for name in wanted:
+    if name not in class_names:
+      near = difflib.get_close_matches(name, class_names, 3, 0.5)
+      hint = f"did you mean {' or '.join(near)}?" if near else "see its card"
+      raise InputError(f"--classes: the detector knows no '{name}'; {hint}")
+  return wanted
+
+
+class _Kept:
+  """The pages that are on their way, by name."""
+
+  def __init__(self, pages: Iterable[PageImage]):
+    self._pages = pages
+    self._inks: dict[str, np.ndarray] = {}
+
+  def __iter__(self) -> Iterator[PageImage]:
+    for page in self._pages:
+      self._inks[page.filename] = page.ink
+      yield page
+
+  def take(self, found: PagePrediction) -> np.ndarray:
+    """The ink of a page, which is then let go, and those before it."""
+    name = found.detections.filename
+    while True:
+      first = next(iter(self._inks))
+      ink = self._inks.pop(first)
+      if first == name:
+        return ink

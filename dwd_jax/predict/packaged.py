@@ -1,0 +1,28 @@
+"""The weights that come with the package, and those that a user names."""
+
+import pathlib
+
+from dwd_jax.checkpoints import as_weights, weights
+from dwd_jax.checkpoints.weights import Weights
+from dwd_jax.core.errors import InputError
+
+PRINTED = pathlib.Path(__file__).parent / "pretrained/printed.safetensors"
+
+
+def weights_of(checkpoint: str | pathlib.Path = "") -> Weights:
+  """A trained detector.
+
+  Args:
+    checkpoint: workdir of a run, WORKDIR/checkpoints/STEP, or a file of
+      weights; "" = the packaged one, of printed music.
+
+  Raises:
+    InputError: nothing there, or damaged.
+  """
+  path = pathlib.Path(checkpoint) if checkpoint else PRINTED
+  if not path.exists():
+    raise InputError(
+      f"{path}: no such file or folder; --checkpoint wants the workdir of a run"
+      " or a file of weights"
+    )
+  return as_weights.of_run(path) if path.is_dir() else weights.read(path)

@@ -1,0 +1,207 @@
+"""What was found on one page, for people and for the next program."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import json_results
+from dwd_jax.show import drawing
+from dwd_jax.show.drawing import Picture
+
+_SHOWN_CLASSES = 6  # of a repr
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Detections:
+  """The symbols of one page, best score first.
+
+  Not `structs.Detections`, which are padded slots on the device.
+
+  Attributes:
+    page: name of the page.
+    image_hw: (height, width) of the page in pixels.
+    boxes_yxyx: float32 [n, 4], half-open, in pixels of the page.
+    labels: class ids [n].
+    scores: 0..1 [n]; probabilities where the detector is calibrated.
+    class_names: C names.
+    ink: uint8 [H, W], 0 = paper, 255 = ink; None = not kept.
+    staff_space_px: distance of two staff lines on the page, as it was measured;
+      0 = no staff was found.
+    dpi: resolution at which a page of a PDF was drawn; 0 = a picture.
+  """
+
+  page: str
+  image_hw: tuple[int, int]
+  boxes_yxyx: Float[np.ndarray, "n 4"]
+  labels: Int[np.ndarray, " n"]
+  scores: Float[np.ndarray, " n"]
+  class_names: tuple[str, ...]
+  ink: UInt8[np.ndarray, "H W"] | None = None
+  staff_space_px: float = 0.0
+  dpi: float = 0.0
+
+  def __len__(self) -> int:
+    return len(self.labels)
+
+  def __iter__(self) -> Iterator[dict[str, Any]]:
+    """Symbol by symbol: name, score, bbox (x, y, width, height)."""
+    return iter(self.symbols())
+
+  @functools.cached_property
+  def names(self) -> list[str]:
+    """Class name of each symbol."""
+    return [self.class_names[label] for label in self.labels.tolist()]
+
+  def counts(self) -> dict[str, int]:
+    """Class name -> symbols, the most frequent first."""
+    found = np.bincount(self.labels, minlength=len(self.class_names))
+    order = np.argsort(-found, kind="stable")
+    return {self.class_names[i]: int(found[i]) for i in order if found[i]}
+
+  def keep(
+    self, min_score: float = 0.0, classes: Sequence[str] = ()
+  ) -> "Detections":
+    """Those with at least this score, of these classes.
+
+    Args:
+      min_score: 0..1.
+      classes: names; none = all.
+
+    Raises:
+      ValueError: a name that the detector does not know.
+    """
+    kept = self.scores >= min_score
+    if classes:
+      unknown = set(classes) - set(self.class_names)
+      if unknown:
+        raise ValueError(f"unknown class {min(unknown)!r}")
+      ids = [i for i, name in enumerate(self.class_names) if name in classes]
+      kept &= np.isin(self.labels, ids)
+    return dataclasses.replace(
+      self,
+      boxes_yxyx=self.boxes_yxyx[kept],
+      labels=self.labels[kept],
+      scores=self.scores[kept],
+    )
+
+  def at_resolution(self, dpi: float) -> "Detections":
+    """The same, of a page of a PDF that was drawn at this resolution."""
+    return dataclasses.replace(self, dpi=dpi)
+
+  def symbols(self) -> list[dict[str, Any]]:
+    """Plain values: name, score, bbox (x, y, width, height) in pixels."""
+    rows = json_results.coco_results([self._boxes()], {self.page: 1})
+    return [
+      {
+        "name": self.class_names[row["category_id"] - 1],
+        "score": round(row["score"], 4),
+        "bbox": row["bbox"],
+      }
+      for row in rows
+    ]
+
+  def to_json(self) -> dict[str, Any]:
+    """Page and symbols as plain values; `from_json` reads them."""
+    height, width = self.image_hw
+    return {
+      "page": self.page,
+      "width": width,
+      "height": height,
+      "dpi": round(self.dpi, 3) or None,
+      "staff_space_px": round(self.staff_space_px, 3) or None,
+      "num_detections": len(self),
+      "detections": self.symbols(),
+    }
+
+  def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
+    """COCO results: image_id, category_id (class id + 1), bbox, score."""
+    return json_results.coco_results([self._boxes()], {self.page: image_id})
+
+  def to_mung(self, path: str | pathlib.Path | None = None) -> list[Any]:
+    """Nodes of the MUSCIMA++ notation graph, without edges.
+
+    Args:
+      path: of an XML file to write, that the package `mung` reads.
+
+    Returns:
+      `mung.node.Node`s; the mask of each is the ink in its box.
+    """
+    from dwd_jax.predict import mung_files  # mung takes a second to import
+
+    nodes = mung_files.nodes(self._boxes(), self.class_names, self.ink)
+    if path is not None:
+      mung_files.write(pathlib.Path(path), nodes, self.page)
+    return nodes
+
+  def plot(self, path: str | pathlib.Path | None = None) -> Picture:
+    """The page with boxes and names, each class in a colour of its own.
+
+    Args:
+      path: of a .png or .jpg file to write.
+
+    Returns:
+      uint8 RGB [H, W, 3]; narrow pages are enlarged.
+    """
+    ink = self.ink
+    if ink is None:
+      ink = np.zeros(self.image_hw, np.uint8)
+    picture = drawing.boxes_picture(ink, self._boxes(), self.class_names)
+    if path is not None:
+      drawing.save(path, picture)
+    return picture
+
+  def __repr__(self) -> str:
+    height, width = self.image_hw
+    counts = self.counts()
+    shown = [f"{count} {name}" for name, count in counts.items()]
+    if len(shown) > _SHOWN_CLASSES:
+      rest = len(shown) - _SHOWN_CLASSES + 1
+      shown = [*shown[: _SHOWN_CLASSES - 1], f"{rest} other classes"]
+    scores = ""
+    if len(self):
+      scores = f"; scores {self.scores.min():.2f} to {self.scores.max():.2f}"
+    listed = f": {', '.join(shown)}" if shown else ""
+    return (
+      f"<Detections of {self.page!r}, {width} x {height} px:"
+      f" {len(self)} symbols{listed}{scores}>"
+    )
+
+  def _repr_png_(self) -> bytes:
+    """The picture, in notebooks."""
+    return drawing.encoded(self.plot())
+
+  def _boxes(self) -> PageBoxes:
+    return PageBoxes(
+      self.page, self.image_hw, self.boxes_yxyx, self.labels, self.scores
+    )
+
+
+def from_json(
+  content: Mapping[str, Any], class_names: tuple[str, ...]
+) -> Detections:
+  """The detections that `Detections.to_json` has described, without the ink.
+
+  Raises:
+    ValueError, KeyError, TypeError: something else.
+  """
+  index = {name: i for i, name in enumerate(class_names)}
+  rows = content["detections"]
+  boxes_xywh = np.array([row["bbox"] for row in rows], np.float32)
+  boxes_xywh = boxes_xywh.reshape(len(rows), 4)
+  x, y, width, height = boxes_xywh.T
+  return Detections(
+    page=str(content["page"]),
+    image_hw=(int(content["height"]), int(content["width"])),
+    boxes_yxyx=np.stack([y, x, y + height, x + width], 1),
+    labels=np.array([index[row["name"]] for row in rows], np.int32),
+    scores=np.array([float(row["score"]) for row in rows], np.float64),
+    class_names=class_names,
+    staff_space_px=float(content["staff_space_px"] or 0.0),
+    dpi=float(content["dpi"] or 0.0),
+  )

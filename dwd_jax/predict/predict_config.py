@@ -1,0 +1,82 @@
+"""Settings of the prediction of whole pages."""
+
+import dataclasses
+import math
+
+from dwd_jax.core.errors import InputError
+from dwd_jax.predict import tiling
+
+NORMALISE = ("auto", "exact", "off")
+_MAX_SCALE = 8.0  # times the page's own scale; more is a mistake
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+  """How pages go through the network; the keys of the section `predict`.
+
+  Attributes:
+    max_mpx: most megapixels (after scaling) of one call of the network: a
+      larger page is cut into tiles, a batch holds fewer pages.
+    overlap_px: least overlap of two tiles; half of it should cover what the
+      network sees around a pixel and makes use of.
+    batch_size: pages of the same padded size, or tiles, of one call.
+    scales: a page is predicted at each of these times its scale.
+    page_multiple: sides of padded pages are multiples of this, px.
+    normalise: "auto" gives a page the scale at which its staff space is that of
+      the model, in steps and unless it nearly is; "exact" always, without
+      steps; "off" never.
+    staff_space_px: of the model, as the network sees it; 0 = unknown, then
+      pages keep their scale. Not a key: it is `data.staff_space_px`.
+  """
+
+  max_mpx: float = 8.0
+  overlap_px: int = 640
+  batch_size: int = 1
+  scales: tuple[float, ...] = (1.0,)
+  page_multiple: int = 64
+  normalise: str = "auto"
+  staff_space_px: float = 0.0
+
+  def __post_init__(self):
+    """Stops at values that make no sense."""
+    if not 0 < self.max_mpx < 1e4:
+      raise InputError(
+        f"config: predict.max_mpx is {self.max_mpx}; use megapixels above 0"
+      )
+    if self.overlap_px < 0:
+      raise InputError(
+        f"config: predict.overlap_px is {self.overlap_px}; use 0 or more"
+      )
+    if self.batch_size < 1:
+      raise InputError(
+        f"config: predict.batch_size is {self.batch_size}; use 1 or more"
+      )
+    if not self.scales or not all(0 < s <= _MAX_SCALE for s in self.scales):
+      raise InputError(
+        f"config: predict.scales is {self.scales}; use one or more factors"
+        f" above 0, up to {_MAX_SCALE:g}"
+      )
+    if self.page_multiple < 1 or self.page_multiple % tiling.ALIGN_PX:
+      raise InputError(
+        f"config: predict.page_multiple is {self.page_multiple}; use a multiple"
+        f" of {tiling.ALIGN_PX}"
+      )
+    if self.normalise not in NORMALISE:
+      raise InputError(
+        f"config: predict.normalise is {self.normalise!r}; use one of"
+        f" {NORMALISE}"
+      )
+    if not 0 <= self.staff_space_px < 1e4:
+      raise InputError(
+        f"config: data.staff_space_px is {self.staff_space_px}; use pixels"
+        " above 0, or 0 to measure it"
+      )
+    tiling.check(math.isqrt(self.max_px), self.overlap_px)
+
+  @property
+  def max_px(self) -> int:
+    """Most pixels of one call of the network."""
+    return round(self.max_mpx * 1e6)
+
+
+DEFAULT = PredictConfig()

@@ -1,0 +1,289 @@
+"""Whole pages -> detections in source-image pixels."""
+
+import functools
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import Array, Detections, PageImage
+from dwd_jax.decode import levels as levels_lib
+from dwd_jax.decode import watershed
+from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.imaging import images, page_windows
+from dwd_jax.models import compiling, dwd, pixel_sampling
+from dwd_jax.models.refinenet import upsample
+from dwd_jax.predict import assemble, fusion, normalise, tiling
+from dwd_jax.predict.assemble import PagePrediction
+from dwd_jax.predict.predict_config import DEFAULT, PredictConfig
+
+# Images [B, H, W, 1] -> detections, energy levels [B, H, W, G].
+PredictFn: TypeAlias = Callable[[Array], tuple[Detections, Array]]
+OnBad: TypeAlias = Callable[[PageImage, InputError], None]
+
+
+def make_predict_fn(
+  model: nn.Module,
+  decode_cfg: DecodeConfig,
+  group_of_class: Int[np.ndarray, " C"],
+) -> Callable[[Any, Array], tuple[Detections, jax.Array]]:
+  """The network and the decode as one compiled function.
+
+  Args:
+    model: a `DWDNet`.
+    decode_cfg: settings of the decode.
+    group_of_class: energy group of each class.
+
+  Returns:
+    A function of variables and image [B, H, W, 1], jit-ed: it compiles once
+    for each size of image, and equal arguments give the same function again,
+    so that the next evaluation of a run does not compile anew. It returns the
+    detections and the energy levels [B, H, W, G], which stay on the device
+    unless somebody looks at them. Batch norm uses the running averages.
+  """
+  return _predict_fn(model, decode_cfg, tuple(map(int, group_of_class)))
+
+
+@functools.lru_cache(maxsize=4)
+def _predict_fn(
+  model: nn.Module, decode_cfg: DecodeConfig, group_of_class: tuple[int, ...]
+):
+  predict = network_and_decode(
+    model, decode_cfg, np.array(group_of_class, np.int32)
+  )
+  return jax.jit(predict, compiler_options=compiling.options(model))
+
+
+def network_and_decode(
+  model: nn.Module,
+  decode_cfg: DecodeConfig,
+  group_of_class: Int[np.ndarray, " C"],
+  levels_hw: tuple[int, int] | None = None,
+) -> Callable[[Any, Array], tuple[Detections, jax.Array]]:
+  """What `make_predict_fn` compiles.
+
+  Args:
+    model: a `DWDNet`.
+    decode_cfg: settings of the decode.
+    group_of_class: energy group of each class.
+    levels_hw: height, width that the energy is padded to, px, for images whose
+      size is not known yet; None = as the image.
+  """
+
+  def predict(variables, image):
+    predictions: Any = model.apply(variables, image, train=False)
+
+    def class_fn(page, y, x, group):
+      probs = pixel_sampling.class_probs_at(
+        variables["params"],
+        predictions.class_features,
+        group_of_class,
+        page,
+        y,
+        x,
+        group,
+      )
+      return jnp.asarray(probs)
+
+    def size_fn(page, y, x, group):
+      return jnp.asarray(
+        pixel_sampling.boxes_at(predictions, page, y, x, group)
+      )
+
+    levels = levels_lib.from_logits(predictions.energy_logits, decode_cfg)
+    levels = jnp.asarray(upsample(levels, dwd.STRIDE))  # [B, H, W, G]
+    if levels_hw:
+      room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
+      levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))
+    found = watershed.decode_levels(levels, size_fn, class_fn, decode_cfg)
+    return found, levels
+
+  return predict
+
+
+def predict_page(
+  predict_fn: PredictFn,
+  page: PageImage,
+  cfg: PredictConfig = DEFAULT,
+  keep_levels: bool = False,
+) -> PagePrediction:
+  """Runs the network and the decode on one page; see `predict_pages`."""
+  return next(predict_pages(predict_fn, [page], cfg, int(keep_levels)))
+
+
+def predict_pages(
+  predict_fn: PredictFn,
+  pages: Iterable[PageImage],
+  cfg: PredictConfig = DEFAULT,
+  keep_levels: int = 0,
+  on_bad: OnBad | None = None,
+) -> Iterator[PagePrediction]:
+  """Runs the network and the decode on pages of any size, in their order.
+
+  A page is scaled (by its staff space, see `pages.normalise`, or as it says),
+  padded to a size that few others differ from, and stays whole up to
+  `cfg.max_mpx`; a larger one is cut into overlapping tiles, each with all the
+  slots of the decode. Pages in a row that have the same padded size go through
+  the network together.
+
+  Args:
+    predict_fn: with its variables bound.
+    pages: read as the results are taken, a batch at a time.
+    cfg: settings.
+    keep_levels: of how many of the first pages the energy levels are kept.
+    on_bad: is told of a page that cannot be predicted, and why; the page is
+      left out. None: it raises.
+
+  Yields:
+    The prediction of each page. A warning names the page if it (or a tile of
+    it) holds more objects than the decode has slots for.
+
+  Raises:
+    InputError: a page of no pixels or of a wrong type, or a scale that makes
+      no sense.
+  """
+  run, done = _Runner(predict_fn, cfg), 0
+  normaliser = normalise.Normaliser(cfg)
+  for group in _groups(normaliser(pages), cfg, on_bad):
+    start = time.perf_counter()
+    keep = [done + i < keep_levels for i in range(len(group))]
+    predicted = _predict_group(run, group, keep)
+    seconds = time.perf_counter() - start + normaliser.seconds()
+    seconds /= len(group)
+    seconds = math.nan if run.was_new() else seconds
+    done += len(group)
+    for prediction in predicted:
+      yield prediction._replace(seconds=seconds)
+
+
+class _Job(NamedTuple):
+  """A page and its padded images, one for each of the scales."""
+
+  page: PageImage
+  windows: tuple[page_windows.Window, ...]
+
+
+class _Runner:
+  """Runs images of one size in batches, and knows which sizes are new."""
+
+  def __init__(self, predict_fn: PredictFn, cfg: PredictConfig):
+    self.cfg = cfg
+    self._predict_fn = predict_fn
+    self._sizes = set()
+    self._new = False
+
+  def __call__(
+    self, images: Sequence[UInt8[np.ndarray, "h w"]]
+  ) -> Iterator[tuple[Detections, Array]]:
+    """Detections (without the axis B, on the host) and levels of each image."""
+    per_call = self.cfg.max_px // max(images[0].size, 1)
+    per_call = max(1, min(self.cfg.batch_size, per_call))
+    start = 0
+    while start < len(images):
+      # Powers of two: a last batch that is not full compiles few sizes.
+      n = min(per_call, 1 << (len(images) - start).bit_length() - 1)
+      stack = page_windows.to_network(np.stack(images[start : start + n]))
+      self._new |= stack.shape not in self._sizes
+      self._sizes.add(stack.shape)
+      on_device, levels = self._predict_fn(stack)
+      found: Detections = jax.device_get(on_device)
+      for i in range(n):
+        yield jax.tree.map(lambda x, i=i: x[i], found), levels[i]
+      start += n
+
+  def was_new(self) -> bool:
+    """Whether a size was new since the last question."""
+    new, self._new = self._new, False
+    return new
+
+
+def _groups(
+  pages: Iterable[PageImage], cfg: PredictConfig, on_bad: OnBad | None
+) -> Iterator[list[_Job]]:
+  """Pages in a row that fit into one call of the network."""
+  group: list[_Job] = []
+  for page in pages:
+    try:
+      job = _Job(page, _windows(page, cfg))
+    except InputError as e:
+      if on_bad is None:
+        raise
+      on_bad(page, e)
+      continue
+    sizes = [window.out_hw for window in job.windows]
+    room = cfg.max_px // max(height * width for height, width in sizes)
+    if group and sizes != [w.out_hw for w in group[0].windows]:
+      yield group
+      group = []
+    group.append(job)
+    if len(group) >= min(room, cfg.batch_size):
+      yield group
+      group = []
+  if group:
+    yield group
+
+
+def _windows(
+  page: PageImage, cfg: PredictConfig
+) -> tuple[page_windows.Window, ...]:
+  """The whole page at each scale; stops at what cannot be predicted."""
+  ink, name = page.ink, page.filename
+  if ink.ndim != 2 or ink.dtype != np.uint8:
+    raise InputError(
+      f"{name}: pixels are {ink.dtype} {ink.shape}; give uint8 ink [H, W]"
+    )
+  if not ink.size:
+    raise InputError(
+      f"{name}: the page has {ink.shape[1]} x {ink.shape[0]} pixels; leave it"
+      " out"
+    )
+  windows = []
+  for scale in (page.scale * factor for factor in cfg.scales):
+    if not (
+      0 < scale < math.inf
+      and ink.size * scale**2 <= images.MAX_PIXELS
+      and (cfg.page_multiple / scale) ** 2 <= images.MAX_PIXELS
+    ):
+      raise InputError(
+        f"{name}: {ink.shape[1]} x {ink.shape[0]} pixels cannot be scaled by"
+        f" {scale:g}; choose another scale"
+      )
+    windows.append(
+      page_windows.page_window(ink.shape, scale, cfg.page_multiple)
+    )
+  return tuple(windows)
+
+
+def _predict_group(
+  run: _Runner, group: list[_Job], keep_levels: list[bool]
+) -> list[PagePrediction]:
+  """Predicts pages of one padded size, scale by scale."""
+  results: list[list[PagePrediction]] = [[] for _ in group]
+  for k, window in enumerate(group[0].windows):
+    tiles = tiling.plan(window.out_hw, run.cfg.max_px, run.cfg.overlap_px)
+    inks = [page_windows.cut(job.page.ink, job.windows[k]) for job in group]
+    found = run([ink[tile.slices] for ink in inks for tile in tiles])
+    for job, ink, result, keep in zip(
+      group, inks, results, keep_levels, strict=True
+    ):
+      of_page = itertools.islice(found, len(tiles))
+      result.append(
+        assemble.join(
+          job.page, job.windows[k], ink, tiles, of_page, keep and k == 0
+        )
+      )
+  return [
+    views[0]._replace(
+      detections=fusion.fuse([view.detections for view in views]),
+      overflow=any(view.overflow for view in views),
+    )
+    for views in results
+  ]

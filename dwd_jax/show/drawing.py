@@ -1,0 +1,211 @@
+"""Pictures: boxes, truth and predictions over the page, energy as heat.
+
+All functions take and return plain NumPy arrays; pictures are uint8 RGB.
+"""
+
+import colorsys
+import os
+import pathlib
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from dwd_jax.core import files
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics.flat_boxes import at_least
+from dwd_jax.metrics.matching import match, sane
+
+Picture = UInt8[np.ndarray, "H W 3"]
+
+# Told apart by people with the common kinds of colour blindness as well
+# (Okabe and Ito), and none of them is the black of the ink.
+FOUND_RGB = (86, 180, 233)  # truth that was found: sky blue
+HIT_RGB = (0, 158, 115)  # right prediction: green
+WRONG_RGB = (213, 94, 0)  # prediction without truth or of a wrong class
+MISSED_RGB = (204, 121, 167)  # truth that nothing found: purple
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LEGEND_PX = 28  # height of the bar above the page
+
+
+def overlay(
+  ink: UInt8[np.ndarray, "h w"],
+  truth: PageBoxes,
+  detections: PageBoxes,
+  class_names: Sequence[str],
+  *,
+  min_iou: float = 0.5,
+  min_score: float = 0.0,
+  min_width_px: int = 2000,
+) -> Picture:
+  """Draws truth and predictions over a page.
+
+  Args:
+    ink: the page at any scale, 0 = paper, 255 = ink.
+    truth: true boxes, in pixels of the source image (`image_hw`).
+    detections: predicted boxes with scores, in the same pixels.
+    class_names: C names.
+    min_iou: overlap from which a prediction of the right class is a hit.
+    min_score: predictions below are left out.
+    min_width_px: narrower pages are enlarged, or names would hide the music.
+
+  Returns:
+    The page below a legend with counts: truth that was found in blue, hits in
+    green, wrong predictions in orange with the name (and, for a symbol of
+    another class, "predicted?true"), truth that was missed in purple.
+  """
+  detections = at_least(detections, min_score)
+  matches = match(truth, detections, min_iou)
+  canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
+  true_boxes = _to_px(truth.boxes_yxyx, zoom)
+  found_boxes = _to_px(detections.boxes_yxyx, zoom)
+  for box in true_boxes[matches.found]:
+    _box(canvas, box, FOUND_RGB)
+  for i in np.flatnonzero(matches.hit):
+    _box(canvas, found_boxes[i], HIT_RGB)
+    _name(canvas, found_boxes[i], class_names[detections.labels[i]], HIT_RGB)
+  for i in np.flatnonzero(~matches.found):
+    _box(canvas, true_boxes[i], MISSED_RGB, 2)
+    _name(canvas, true_boxes[i], class_names[truth.labels[i]], MISSED_RGB)
+  for i in np.flatnonzero(~matches.hit):
+    name = class_names[int(detections.labels[i])]
+    other = int(matches.confused_with[i])
+    if other >= 0:
+      name += "?" + class_names[int(truth.labels[other])]
+    _box(canvas, found_boxes[i], WRONG_RGB, 2)
+    _name(canvas, found_boxes[i], name, WRONG_RGB, below=True)
+  entries = (
+    (f"{matches.found.sum()} truth, found", FOUND_RGB),
+    (f"{matches.hit.sum()} predicted right", HIT_RGB),
+    (f"{(~matches.hit).sum()} predicted wrong", WRONG_RGB),
+    (f"{(~matches.found).sum()} truth, missed", MISSED_RGB),
+  )
+  title = f"{truth.filename}   IoU {min_iou:g}   score {min_score:.2f} or more"
+  return np.concatenate([_legend(canvas.shape[1], title, entries), canvas])
+
+
+def boxes_picture(
+  ink: UInt8[np.ndarray, "h w"],
+  truth: PageBoxes,
+  class_names: Sequence[str],
+  marked: Bool[np.ndarray, " n"] | None = None,
+  *,
+  min_width_px: int = 2000,
+) -> Picture:
+  """Draws annotated boxes over a page, each class in a colour of its own.
+
+  Args:
+    ink: the page at any scale, 0 = paper, 255 = ink.
+    truth: the boxes, in pixels of the source image (`image_hw`).
+    class_names: C names.
+    marked: boxes to stand out, thick and in orange.
+    min_width_px: narrower pages are enlarged, or names would hide the music.
+  """
+  canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
+  for i, box in enumerate(_to_px(truth.boxes_yxyx, zoom)):
+    label = int(truth.labels[i])
+    loud = marked is not None and bool(marked[i])
+    rgb = WRONG_RGB if loud else class_rgb(label)
+    _box(canvas, box, rgb, 3 if loud else 1)
+    _name(canvas, box, class_names[label], rgb)
+  return canvas
+
+
+def class_rgb(label: int) -> tuple[int, int, int]:
+  """A dark colour for a class id; neighbouring ids differ."""
+  # Steps of the golden ratio around the hues never come close to each other.
+  red, green, blue = colorsys.hsv_to_rgb(label * 0.618034 % 1, 1.0, 0.7)
+  return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def energy_picture(
+  ink: UInt8[np.ndarray, "h w"],
+  levels: Float[np.ndarray, "H W"] | Float[np.ndarray, "H W G"],
+  max_level: float = 19.0,
+) -> Picture:
+  """Draws the energy as a heat map over the page.
+
+  Args:
+    ink: the page, 0 = paper, 255 = ink.
+    levels: predicted energy levels, 0 .. max_level, at the page's size or
+      padded below and to the right; of several groups the highest is shown.
+    max_level: the level at a symbol's centre.
+
+  Returns:
+    The page in grey; from blue over green to red the rising energy.
+  """
+  if levels.ndim == 3:
+    levels = levels.max(axis=-1)
+  height, width = ink.shape
+  heat = np.nan_to_num(levels[:height, :width]) / max_level
+  heat = np.clip(heat, 0, 1).astype(np.float32)
+  colors = cv2.applyColorMap(
+    np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO
+  )[..., ::-1]
+  page = (255 - ink).astype(np.float32)[..., None]
+  # Low energy stays transparent; the ink stays visible through the heat.
+  alpha = np.clip(heat * 2, 0, 0.75)[..., None]
+  return np.rint(page * (1 - alpha) + colors * alpha).astype(np.uint8)
+
+
+def save(path: str | os.PathLike, picture: Picture) -> None:
+  """Writes an RGB picture, whole or not at all.
+
+  Args:
+    path: ends in .png, or in .jpg where noise would make that large.
+    picture: to write.
+  """
+  files.write_atomic(path, encoded(picture, pathlib.Path(path).suffix))
+
+
+def encoded(picture: Picture, suffix: str = ".png") -> bytes:
+  """The bytes of a .png or .jpg file of an RGB picture."""
+  pixels = np.ascontiguousarray(picture[..., ::-1])
+  options = [cv2.IMWRITE_JPEG_QUALITY, 80] if suffix == ".jpg" else []
+  ok, data = cv2.imencode(suffix, pixels, options)
+  if not ok:
+    raise ValueError(f"the picture could not be encoded as {suffix}")
+  return data.tobytes()
+
+
+def _canvas(ink, image_hw, min_width_px):
+  """The page in light grey, enlarged if small, and px per source px (y, x)."""
+  height, width = ink.shape
+  enlarge = max(1, min(4, -(-min_width_px // width)))
+  # Ink at half strength, so that thin lines in colour stand out.
+  page = cv2.cvtColor(255 - ink // 2, cv2.COLOR_GRAY2RGB)
+  if enlarge > 1:
+    page = cv2.resize(
+      page, (width * enlarge, height * enlarge), interpolation=cv2.INTER_LINEAR
+    )
+  return page, np.array(page.shape[:2], np.float64) / image_hw
+
+
+def _to_px(boxes_yxyx, zoom):
+  """Boxes -> inclusive corners (ymin, xmin, ymax, xmax) in whole pixels."""
+  px = sane(boxes_yxyx) * np.tile(zoom, 2) - (0, 0, 1, 1)
+  return np.rint(px).astype(int)
+
+
+def _box(canvas, box, rgb, thickness=1):
+  y0, x0, y1, x1 = box.tolist()
+  cv2.rectangle(canvas, (x0, y0), (x1, y1), rgb, thickness)
+
+
+def _name(canvas, box, name, rgb, below=False):
+  y0, x0, y1, _ = box.tolist()
+  at = (x0, y1 + 10) if below else (x0, y0 - 3)
+  cv2.putText(canvas, name, at, _FONT, 0.32, rgb, 1, cv2.LINE_AA)
+
+
+def _legend(width, title, entries):
+  bar = np.full((_LEGEND_PX, width, 3), 255, np.uint8)
+  x = 8
+  for text, rgb in entries:
+    cv2.rectangle(bar, (x, 8), (x + 14, 20), rgb, -1)
+    cv2.putText(bar, text, (x + 20, 19), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    x += 36 + cv2.getTextSize(text, _FONT, 0.5, 1)[0][0]
+  cv2.putText(bar, title, (x + 10, 19), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+  return bar

@@ -1,0 +1,240 @@
+"""Pictures of every augmentation: python -m dwd_jax.show.gallery --out=DIR ...
+
+Training crops as the loader makes them, with their boxes, once for each
+augmentation; and parts of pages as the generator degrades and writes them.
+"""
+
+import argparse
+import dataclasses
+import html
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+
+from configs import default
+from dwd_jax import engrave
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.data import augment, pipeline, prepare, sources
+from dwd_jax.show import drawing
+
+_PAGES = 6  # that are generated where no records are given
+_PART_HW = (420, 640)  # of a generated page, px
+_GAP = 8  # px between crops
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """An augmentation.
+
+  Attributes:
+    name: of its picture.
+    text: what it does.
+    settings: of `config.data`, or of the generator.
+  """
+
+  name: str
+  text: str
+  settings: dict[str, Any]
+
+
+CROPS = (
+  Kind("clean", "No augmentation.", {}),
+  Kind(
+    "up",
+    "A strip of symbols over the upper edge (the original's `up`).",
+    {"synthetic.layout": "up", "synthetic.prob": 1.0},
+  ),
+  Kind(
+    "full",
+    "Nothing but symbols (the original's `full`).",
+    {"synthetic.layout": "full", "synthetic.prob": 1.0},
+  ),
+  Kind(
+    "paste",
+    "Symbols in free places, where there is a staff at its height.",
+    {"synthetic.layout": "paste", "synthetic.prob": 1.0},
+  ),
+  *(
+    Kind(
+      f"{recipe}_{strength:g}",
+      f"As a {recipe} shows it, strength {strength:g}.",
+      {f"degrade.{recipe}_prob": 1.0, "degrade.strength": strength},
+    )
+    for recipe in ("scan", "photo")
+    for strength in (0.5, 1.0, 2.0)
+  ),
+  Kind("scale_jitter", "Scale drawn within 30 %.", {"scale_jitter": 0.3}),
+)
+PAGES = (
+  *(
+    Kind(
+      f"handwriting_{strength:g}",
+      f"Drawn by hand, strength {strength:g}.",
+      {"handwriting": strength, "fonts": ("Petaluma",)},
+    )
+    for strength in (1.0, 2.0)
+  ),
+  Kind("page_scan", "A generated scan.", {"degrade": "scan"}),
+  Kind("page_photo", "A generated photo.", {"degrade": "photo"}),
+)
+
+
+def crops(
+  source: sources.PageSource, kind: Kind, size_px: int, scale: float, count: int
+) -> drawing.Picture:
+  """Training crops side by side.
+
+  Args:
+    source: training pages.
+    kind: of `CROPS`.
+    size_px: side of a crop, px.
+    scale: crop pixels per page pixel.
+    count: number of crops.
+  """
+  cfg: Any = default.get_config().data
+  cfg.crop_hw = (size_px, size_px)
+  cfg.scales = (scale,)
+  cfg.rare_prob, cfg.rare_power = 0.9, 0.8
+  cfg.update_from_flattened_dict(kind.settings)
+  loader = pipeline.train_loader(
+    source,
+    cfg,
+    batch_size=count,
+    seed=0,
+    synthetic=augment.open_synthetic(source, cfg),
+    process_index=0,
+    process_count=1,
+  )
+  try:
+    batch = next(loader)
+  finally:
+    loader.close()
+  parts = []
+  for i in range(count):
+    mask = batch.box_mask[i]
+    boxes = PageBoxes(
+      "", (size_px, size_px), batch.boxes_yxyx[i][mask], batch.labels[i][mask]
+    )
+    ink = batch.image[i, ..., 0]
+    parts += [_drawn(ink, boxes), np.full((ink.shape[0] * 2, _GAP, 3), 255)]
+  return np.concatenate(parts[:-1], axis=1).astype(np.uint8)
+
+
+def _drawn(ink: np.ndarray, boxes: PageBoxes) -> drawing.Picture:
+  """Twice as large, boxes in the colours of their classes, no names."""
+  zoomed = cv2.resize(ink, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+  canvas = cv2.cvtColor(255 - zoomed, cv2.COLOR_GRAY2RGB)
+  for box, label in zip(boxes.boxes_yxyx, boxes.labels, strict=True):
+    y0, x0, y1, x1 = np.rint(box * 2).astype(int).tolist()
+    rgb = drawing.class_rgb(int(label))
+    cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), rgb, 1)
+  return canvas
+
+
+def page(kind: Kind, folder: pathlib.Path) -> drawing.Picture:
+  """The upper left part of a page that the generator makes.
+
+  Args:
+    kind: of `PAGES`.
+    folder: a new one, for the generator's files.
+  """
+  engrave.generate(folder, 1, seed=2, workers=1, **kind.settings)
+  cfg: Any = default.get_config().data
+  cfg.builder, cfg.builder_config = "deepscores", "dense_2017"
+  cfg.manual_dir = str(folder)
+  records = prepare.prepare(cfg, folder / "records")
+  record = sources.open_split(cfg, records, "train")[0]
+  height, width = _PART_HW
+  inside = (record.boxes_yxyx[:, 2:] <= (height, width)).all(axis=1)
+  boxes = PageBoxes(
+    "", _PART_HW, record.boxes_yxyx[inside], record.labels[inside]
+  )
+  return _drawn(record.image[:height, :width], boxes)
+
+
+def pictures(
+  records: pathlib.Path | None, size_px: int, scale: float, count: int
+) -> Iterator[tuple[Kind, drawing.Picture]]:
+  """All of them.
+
+  Args:
+    records: folder with dataset_info.json; None = generated pages.
+    size_px: side of a crop, px.
+    scale: crop pixels per page pixel.
+    count: number of crops of each kind.
+
+  Raises:
+    InputError: no records there.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    work = pathlib.Path(folder)
+    if records is None:
+      cfg: Any = default.get_config().data
+      cfg.builder, cfg.builder_config = "deepscores", "dense_2017"
+      cfg.engrave.pages = _PAGES
+      data_dir = prepare.prepare(cfg, work)
+      source = sources.open_split(cfg, data_dir, "train")
+    else:
+      source = sources.open_records(records, "train")
+    for kind in CROPS:
+      yield kind, crops(source, kind, size_px, scale, count)
+    for kind in PAGES:
+      yield kind, page(kind, work / kind.name)
+
+
+def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
+  """Writes the pictures and a page that shows them."""
+  out.mkdir(parents=True, exist_ok=True)
+  parts = []
+  for kind, picture in found:
+    drawing.save(out / f"{kind.name}.jpg", picture)
+    where = "data." if kind in CROPS else "data.engrave."
+    settings = ", ".join(f"{where}{k}={v}" for k, v in kind.settings.items())
+    parts.append(
+      f"<h2>{kind.name}</h2><p>{html.escape(kind.text)}"
+      f" <code>{html.escape(settings)}</code></p>"
+      f'<img src="{kind.name}.jpg" style="max-width:100%">'
+    )
+  text = (
+    '<!doctype html><meta charset="utf-8"><title>Augmentations</title>'
+    '<body style="font-family:sans-serif"><h1>Augmentations</h1>'
+  )
+  files.write_atomic(out / "index.html", (text + "".join(parts)).encode())
+
+
+def main(argv: list[str]) -> int:
+  """Draws; returns the exit code."""
+  parser = argparse.ArgumentParser(
+    prog="python -m dwd_jax.show.gallery", description=__doc__
+  )
+  add = parser.add_argument
+  add("records", nargs="?", default="", help="prepared pages; else generated")
+  add("--out", required=True, help="folder of the pictures")
+  add("--crop", type=int, default=200, help="side of a crop, px")
+  add("--scale", type=float, default=1.0, help="crop px per page px")
+  add("--crops", type=int, default=4, help="of each kind")
+  flags = parser.parse_args(argv)
+  for flag, most in (("crop", 2000), ("crops", 50), ("scale", 100)):
+    if not 0 < getattr(flags, flag) <= most:
+      print(f"error: --{flag}: must be above 0, up to {most}", file=sys.stderr)
+      return 2
+  records = pathlib.Path(flags.records) if flags.records else None
+  out = pathlib.Path(flags.out)
+  try:
+    write(out, pictures(records, flags.crop, flags.scale, flags.crops))
+  except (InputError, OSError) as e:
+    print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
+    return 2
+  print(f"Look at {out / 'index.html'}")
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,239 @@
+"""Pages with boxes -> one index.html that shows them in any browser."""
+
+import base64
+import hashlib
+import html
+import importlib.resources
+import os
+import pathlib
+import re
+import urllib.parse
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.show import drawing
+from dwd_jax.show.viewer import page_images, palette, payload
+from dwd_jax.show.viewer.page_images import page_picture
+
+__all__ = ["ViewerPage", "page_anchor", "page_picture", "write"]
+
+MAX_EMBEDDED_BYTES = 24 * 2**20  # of all pictures; more stay files
+
+_SCRIPTS = (
+  "data.js",
+  "matching.js",
+  "grid.js",
+  "items.js",
+  "view.js",
+  "drawing.js",
+  "panels.js",
+  "input.js",
+  "main.js",
+)
+_MAX_CLASSES = 2**16
+
+
+class ViewerPage(NamedTuple):
+  """One page to show.
+
+  Attributes:
+    name: shown, and the anchor: index.html#page=NAME (see `page_anchor`).
+    image: file of the page's picture (JPEG or PNG), relative to the folder of
+      index.html, with forward slashes.
+    found: detections with scores, boxes in pixels of the source page
+      (`image_hw`); the picture may have another resolution.
+    truth: true boxes, in the same pixels; with them the viewer compares.
+  """
+
+  name: str
+  image: str
+  found: PageBoxes
+  truth: PageBoxes | None = None
+
+
+class _Picture(NamedTuple):
+  """What is known of the picture of a page; "" = it cannot be read."""
+
+  data: bytes
+  kind: str
+
+
+def write(
+  path: pathlib.Path,
+  pages: Iterable[ViewerPage],
+  class_names: Sequence[str],
+  *,
+  title: str,
+  min_score: float = 0.0,
+  min_iou: float = 0.5,
+) -> None:
+  """Writes the viewer, whole or not at all.
+
+  Where all pictures together are below 24 MiB they become part of the file;
+  otherwise it loads them from where they are, so they must stay there. A
+  picture that is missing or cannot be read is named in a warning and in the
+  page; its boxes are shown without it.
+
+  Args:
+    path: the index.html to write; the pictures lie relative to its folder.
+    pages: in the order to show. A name that occurs again gets a number.
+    class_names: C names.
+    title: shown above the pages.
+    min_score: where the score slider begins, 0..1; all boxes are in the file.
+    min_iou: least overlap of a hit, above 0 and up to 1.
+
+  Raises:
+    InputError: a picture's path is not relative.
+    ValueError: a label or a number is out of its range, or `found` has no
+      scores.
+  """
+  if not 0 < min_iou <= 1 or not 0 <= min_score <= 1:
+    raise ValueError(f"min_iou {min_iou} or min_score {min_score} is not 0..1")
+  if len(class_names) > _MAX_CLASSES:
+    raise ValueError(f"{len(class_names)} classes, at most {_MAX_CLASSES}")
+  path, pages = pathlib.Path(path), list(pages)
+  embed = _total_bytes(path.parent, pages) < MAX_EMBEDDED_BYTES
+  data = {
+    "title": _text(title),
+    "minScore": float(min_score),
+    "minIou": float(min_iou),
+    "classes": [_text(name) for name in class_names],
+    "colours": palette.class_colours(len(class_names)),
+    "outcomes": _outcome_colours(),
+    "pages": [
+      {"name": name, **_page(path.parent, page, len(class_names), embed)}
+      for name, page in zip(_unique_names(pages), pages, strict=True)
+    ],
+  }
+  unread = [page["file"] for page in data["pages"] if not page["thumbnail"]]
+  if unread:
+    warnings.warn(
+      f"{path}: {len(unread)} pictures of pages are missing or no readable"
+      f" JPEG or PNG, the first is {unread[0]}; their boxes are shown without",
+      stacklevel=2,
+    )
+  files.write_atomic(path, _fill_in(_text(title), payload.to_json(data)))
+
+
+def page_anchor(name: str) -> str:
+  """What a link to a page ends in: "#page=" and the encoded name."""
+  return "#page=" + urllib.parse.quote(_text(name), safe="")
+
+
+def _text(text: str) -> str:
+  """Without halves of surrogate pairs (names of files that are not UTF-8)."""
+  return str(text).encode("utf8", "replace").decode()
+
+
+def _unique_names(pages: Sequence[ViewerPage]) -> list[str]:
+  names: dict[str, None] = {}
+  for page in pages:
+    name, number = _text(page.name), 2
+    while name in names:
+      name = f"{_text(page.name)} ({number})"
+      number += 1
+    names[name] = None
+  return list(names)
+
+
+def _outcome_colours() -> dict[str, str]:
+  return {
+    name: "#{:02x}{:02x}{:02x}".format(*rgb)
+    for name, rgb in {
+      "found": drawing.FOUND_RGB,
+      "hit": drawing.HIT_RGB,
+      "wrongClass": palette.WRONG_CLASS_RGB,
+      "falsePositive": drawing.WRONG_RGB,
+      "missed": drawing.MISSED_RGB,
+    }.items()
+  }
+
+
+def _total_bytes(folder: pathlib.Path, pages: Sequence[ViewerPage]) -> int:
+  paths = [_picture_path(folder, page) for page in pages]
+  return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def _picture_path(folder: pathlib.Path, page: ViewerPage) -> pathlib.Path:
+  # A browser takes a leading backslash for a slash, and // for another host.
+  if not page.image or page.image[0] in "/\\":
+    raise InputError(
+      f"{page.name}: the picture {page.image!r} must be a path relative to the"
+      f" folder {folder}"
+    )
+  return folder / page.image
+
+
+def _page(
+  folder: pathlib.Path, page: ViewerPage, num_classes: int, embed: bool
+) -> dict[str, Any]:
+  if page.found.scores is None:
+    raise ValueError(f"{page.name}: detections need scores")
+  picture = _read(_picture_path(folder, page))
+  small = page_images.thumbnail(picture.data) if picture.kind else b""
+  link = urllib.parse.quote(os.fsencode(page.image))
+  result = {
+    "file": _text(page.image),
+    # "./" keeps a name with a colon from being taken for a scheme.
+    "image": page_images.data_uri(*picture) if embed and small else "./" + link,
+    "thumbnail": page_images.data_uri(small, "image/jpeg") if small else "",
+    "hw": [max(1, int(side)) for side in page.found.image_hw],
+    "found": payload.boxes(page.found, num_classes),
+  }
+  if page.truth is not None:
+    result["truth"] = payload.boxes(page.truth, num_classes)
+  return result
+
+
+def _read(path: pathlib.Path) -> _Picture:
+  try:
+    data = path.read_bytes()
+  except (OSError, ValueError):  # ValueError: a name with a zero byte
+    return _Picture(b"", "")
+  return _Picture(data, page_images.media_type(data))
+
+
+def _fill_in(title: str, data: str) -> str:
+  """The template with style, scripts and data in it."""
+  style = _asset("viewer.css")
+  script = "\n".join(map(_asset, _SCRIPTS))
+  policy = "; ".join(
+    [
+      "default-src 'none'",
+      # Opened as a file, and served by a server.
+      "img-src data: 'self' file:",
+      f"style-src {_hash(style)}",
+      f"script-src {_hash(script)}",
+      "base-uri 'none'",
+      "form-action 'none'",
+    ]
+  )
+  return _replace(
+    _asset("page.html"),
+    {
+      "POLICY": html.escape(policy),
+      "TITLE": html.escape(title),
+      "STYLE": style,
+      "SCRIPT": script,
+      "DATA": data,
+    },
+  )
+
+
+def _replace(template: str, parts: Mapping[str, str]) -> str:
+  """Fills in {{NAME}}, once: what a part holds is never filled in."""
+  return re.sub(r"\{\{([A-Z]+)\}\}", lambda m: parts[m[1]], template)
+
+
+def _asset(name: str) -> str:
+  folder = importlib.resources.files("dwd_jax.show.viewer") / "assets"
+  return (folder / name).read_text(encoding="utf8").strip()
+
+
+def _hash(text: str) -> str:
+  digest = hashlib.sha256(text.encode()).digest()
+  return f"'sha256-{base64.b64encode(digest).decode()}'"

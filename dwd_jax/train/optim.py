@@ -1,0 +1,132 @@
+"""rmsprop / adam / sgd, learning-rate schedules, L2, clipping, freezing.
+
+The state of an optimizer has the same structure in every stage, so a checkpoint
+of any stage can be read by any other.
+"""
+
+import dataclasses
+import re
+
+import jax
+import optax
+
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import Params
+from dwd_jax.train.stages import Stage
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """The optimizer; the fields are the keys of `config.optimizer`.
+
+  Attributes:
+    name: "rmsprop" (the paper's), "adam" or "sgd" (with momentum).
+    learning_rate: at the top of the schedule.
+    schedule: "constant" or "cosine" (to 0 at the end of the stage).
+    warmup_steps: linear warm-up at the start of every stage.
+    l2: weight of the L2 penalty on kernels, added to the gradient.
+    weight_decay: decoupled decay of kernels (AdamW), times the learning rate.
+    clip_norm: largest global norm of the gradient; 0 = no clipping.
+    rmsprop_decay: of the running mean of squares.
+    momentum: of sgd.
+  """
+
+  name: str = "rmsprop"
+  learning_rate: float = 5e-5
+  schedule: str = "constant"
+  warmup_steps: int = 0
+  l2: float = 5e-7
+  weight_decay: float = 0.0
+  clip_norm: float = 0.0
+  rmsprop_decay: float = 0.995
+  momentum: float = 0.9
+
+
+def learning_rate(cfg: OptimizerConfig, stage: Stage) -> optax.Schedule:
+  """Learning rate by step of the stage (0 = the stage's first).
+
+  Raises:
+    InputError: unknown schedule.
+  """
+  peak = stage.learning_rate or cfg.learning_rate
+  # A stage of a few steps still gets most of them at full rate.
+  warmup = min(cfg.warmup_steps, stage.steps // 4)
+  if cfg.schedule == "constant":
+    if not warmup:
+      return optax.constant_schedule(peak)
+    return optax.linear_schedule(peak / (warmup + 1), peak, warmup)
+  if cfg.schedule == "cosine":
+    return optax.warmup_cosine_decay_schedule(
+      peak / (warmup + 1), peak, warmup, max(stage.steps, 1)
+    )
+  raise InputError(
+    f"config.optimizer.schedule '{cfg.schedule}': use constant or cosine"
+  )
+
+
+def path_names(params: Params) -> Params:
+  """The same tree with each leaf's path, such as "backbone/stem/kernel"."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: "/".join(str(part.key) for part in path), params
+  )
+
+
+def _kernels(params: Params) -> Params:
+  return jax.tree.map(lambda name: name.endswith("kernel"), path_names(params))
+
+
+def frozen_mask(params: Params, patterns: tuple[str, ...]) -> Params:
+  """True where a pattern matches the parameter's path (`re.search`).
+
+  Raises:
+    InputError: a pattern that matches nothing.
+  """
+  names = path_names(params)
+  for pattern in patterns:
+    if not any(re.search(pattern, name) for name in jax.tree.leaves(names)):
+      raise InputError(
+        f"config.stages: frozen pattern '{pattern}' matches no parameter;"
+        f" paths look like {jax.tree.leaves(names)[0]}"
+      )
+  return jax.tree.map(
+    lambda name: any(re.search(pattern, name) for pattern in patterns), names
+  )
+
+
+def _scale_by(cfg: OptimizerConfig) -> optax.GradientTransformation:
+  if cfg.name == "rmsprop":
+    return optax.scale_by_rms(decay=cfg.rmsprop_decay, eps=1e-8)
+  if cfg.name == "adam":
+    return optax.scale_by_adam()
+  if cfg.name == "sgd":
+    return optax.trace(decay=cfg.momentum)
+  raise InputError(
+    f"config.optimizer.name '{cfg.name}': use rmsprop, adam or sgd"
+  )
+
+
+def make_optimizer(
+  cfg: OptimizerConfig, frozen: tuple[str, ...] = ()
+) -> optax.GradientTransformation:
+  """Everything of the optimizer but the learning rate.
+
+  `train_step` multiplies by minus the learning rate, an input, so that stages
+  share one compiled step.
+
+  Args:
+    cfg: options.
+    frozen: patterns of the paths of parameters that get no update.
+
+  Reference: section 4 (rmsprop, learning rate 5e-5, L2 5e-7). Differs from the
+  original: L2 is added once (the original's combined stage added it twice).
+  """
+  clip = optax.clip_by_global_norm(cfg.clip_norm or float("inf"))
+  return optax.chain(
+    clip if cfg.clip_norm else optax.identity(),
+    optax.add_decayed_weights(cfg.l2, mask=_kernels),
+    _scale_by(cfg),
+    optax.add_decayed_weights(cfg.weight_decay, mask=_kernels),
+    optax.masked(
+      optax.set_to_zero(), lambda params: frozen_mask(params, frozen)
+    ),
+  )

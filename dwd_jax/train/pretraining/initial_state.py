@@ -1,0 +1,137 @@
+"""What a run starts with: `config.pretraining` -> its first state."""
+
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dwd_jax.checkpoints import finished_run
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import loop
+from dwd_jax.train import setup as setup_lib
+from dwd_jax.train.pretraining import (
+  parameter_matching,
+  resnet_weights,
+  tasks,
+  torch_files,
+)
+from dwd_jax.train.pretraining.pretraining_config import TRAINED
+from dwd_jax.train.state import TrainState, eval_variables
+
+
+class _Given(NamedTuple):
+  """Variables to start with.
+
+  Attributes:
+    variables: {"params": .., "batch_stats": ..} on the host.
+    class_names: of their class head; None = they have none.
+    origin: named in the report.
+  """
+
+  variables: Any
+  class_names: tuple[str, ...] | None
+  origin: str
+
+
+def initial_of(
+  run: setup_lib.Run,
+) -> Callable[[TrainState], TrainState] | None:
+  """What the detection task takes as `initial`; None without pretraining.
+
+  It is called for runs without a checkpoint only: a run that goes on has its
+  parameters.
+  """
+  if run.settings.pretraining.level == "none":
+    return None
+  return functools.partial(_start, run)
+
+
+def _start(run: setup_lib.Run, fresh: TrainState) -> TrainState:
+  """A fresh state with the parameters of the pretraining, where they fit."""
+  level = run.settings.pretraining.level
+  own = _to_host(
+    {"params": fresh.params, "batch_stats": fresh.batch_stats}, run.mesh
+  )
+  if level in TRAINED:
+    given = _trained(run)
+  elif level == "imagenet":
+    given = _imagenet(run, own)
+  else:
+    given = _of_run(run)
+  classes = None
+  if given.class_names is not None:
+    classes = parameter_matching.ClassNames(run.class_names, given.class_names)
+  variables = parameter_matching.share_decoder(own, given.variables)
+  made, report = parameter_matching.match(own, variables, classes)
+  if not report.numbers[0]:
+    raise InputError(
+      f"{given.origin}: nothing in there has the name and the shape of a"
+      " parameter of this run; set config.model as it was there"
+    )
+  if jax.process_index() == 0:
+    print(f"Parameters from {given.origin}:")
+    print("\n".join(report.lines()), flush=True)
+  return _with(fresh, made)
+
+
+def _trained(run: setup_lib.Run) -> _Given:
+  """Pretrains, or goes on with it, or takes what is finished."""
+  task = tasks.make_task(run)
+  setup_lib.make_workdir(task.workdir)
+  state = loop.train(task)
+  names = task.card.class_names
+  return _Given(
+    _to_host(eval_variables(state), run.mesh), names, str(task.workdir)
+  )
+
+
+def _imagenet(run: setup_lib.Run, own: Any) -> _Given:
+  path = run.settings.pretraining.path
+  shapes = {key: tree["backbone"] for key, tree in own.items()}
+  made = resnet_weights.backbone_variables(
+    torch_files.read(pathlib.Path(path)),
+    shapes,
+    run.model.cfg.backbone_depth,
+    path,
+  )
+  backbone = {key: {"backbone": tree} for key, tree in made.items()}
+  return _Given(backbone, None, path)
+
+
+def _of_run(run: setup_lib.Run) -> _Given:
+  path = pathlib.Path(run.settings.pretraining.path)
+  found = finished_run.read(path, run.mesh, "pretraining.path")
+  return _Given(
+    _to_host(found.variables, run.mesh), found.class_names, str(found.folder)
+  )
+
+
+def _to_host(tree: Any, mesh: Mesh) -> Any:
+  """The same arrays in NumPy, whole in every process."""
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  whole = jax.jit(lambda x: x, out_shardings=everywhere)(tree)
+  return jax.tree.map(np.asarray, whole)
+
+
+def _with(fresh: TrainState, variables: Any) -> TrainState:
+  """The fresh state with other parameters, each lying where it lay."""
+
+  def place(old, new):
+    return jax.make_array_from_callback(
+      old.shape, old.sharding, lambda index: new[index]
+    )
+
+  params = variables["params"]
+  ema = fresh.ema_params
+  return fresh.replace(
+    params=jax.tree.map(place, fresh.params, params),
+    batch_stats=jax.tree.map(
+      place, fresh.batch_stats, variables["batch_stats"]
+    ),
+    # Arrays of their own: a step uses the buffers of both again.
+    ema_params=jax.tree.map(place, ema, params) if ema else ema,
+  )

@@ -1,0 +1,74 @@
+"""`config.pretraining`, checked."""
+
+import dataclasses
+
+from dwd_jax.core.errors import InputError
+from dwd_jax.models.dwd import SIZE_MULTIPLE
+
+LEVELS = ("none", "class", "semseg", "imagenet", "run")
+TRAINED = ("class", "semseg")  # in W/pretraining, before the detection
+_SYMBOL_HW = (64, 64)
+_NEEDS_PATH = {
+  "imagenet": "a .pth or .safetensors file of torchvision's ResNet",
+  "run": "the workdir of a run, or one of its checkpoints",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingConfig:
+  """What a run starts with; the fields are keys of `config.pretraining`.
+
+  Attributes:
+    level: "none"; "class": symbols were classified; "semseg": pixels were;
+      "imagenet": a ResNet of torchvision; "run": another run.
+    path: class: symbol records or a folder of images for each class, "" = the
+      symbols of the run's own training pages; imagenet: the file; run: a
+      workdir (also W/pretraining), or one checkpoint in it.
+    steps: of class and semseg.
+    batch_size: of class and semseg, over all devices.
+    learning_rate: of class and semseg; 0 = the optimizer's.
+    crop_hw: of class and semseg, px; () = 64 x 64 for class, `data.crop_hw` for
+      semseg.
+  """
+
+  level: str = "none"
+  path: str = ""
+  steps: int = 2000
+  batch_size: int = 16
+  learning_rate: float = 0.0
+  crop_hw: tuple[int, ...] = ()
+
+  def __post_init__(self):
+    where = "config: pretraining"
+    if self.level not in LEVELS:
+      raise InputError(
+        f"{where}.level is {self.level!r}; use one of {', '.join(LEVELS)}"
+      )
+    if self.level in _NEEDS_PATH and not self.path:
+      raise InputError(
+        f"{where}.path is empty; for level {self.level} it is"
+        f" {_NEEDS_PATH[self.level]}"
+      )
+    if self.path and self.level in ("none", "semseg"):
+      raise InputError(
+        f"{where}.path is set, but level {self.level} reads no files; leave it"
+        " empty or choose another level"
+      )
+    for key in ("steps", "batch_size"):
+      if getattr(self, key) < 1:
+        raise InputError(f"{where}.{key} must be at least 1")
+    if not 0 <= self.learning_rate < float("inf"):
+      raise InputError(f"{where}.learning_rate must be 0 or more")
+    if len(self.crop_hw) not in (0, 2) or any(
+      size < 1 or size % SIZE_MULTIPLE for size in self.crop_hw
+    ):
+      raise InputError(
+        f"{where}.crop_hw {self.crop_hw}: use (height, width), multiples of"
+        f" {SIZE_MULTIPLE}, or ()"
+      )
+
+  def crop_size(self, data_crop_hw: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a crop, px; `data_crop_hw` is that of the detector."""
+    if self.crop_hw:
+      return self.crop_hw[0], self.crop_hw[1]
+    return _SYMBOL_HW if self.level == "class" else data_crop_hw

@@ -1,0 +1,141 @@
+"""ImageNet ResNets in torchvision's format -> variables of our backbone.
+
+torchvision's networks see (v - mean) / std of each colour, v = 0 (black) .. 1
+(white); ours see ink = 1 - v, and paper is 0. For ink i of a channel c
+
+  (v - mean_c) / std_c = (1 - mean_c) / std_c - i / std_c,
+
+so the first convolution W gives the same as the kernel -W_c / std_c on ink,
+plus the constant k = sum over c, y, x of W_c (1 - mean_c) / std_c. The batch
+norm behind it takes the constant away: its running mean becomes mean - k. (In
+training it would do so by itself, the batch's mean having the constant, too.)
+One channel of ink is a grey page: its kernel is the sum over the colours.
+
+Everything equals torchvision's features of the page but at its edge: outside
+the page, zeros mean a mid grey there, and paper here. Where that reaches is
+white in the other network's eyes:
+`tests/train/pretraining/test_resnet_weights.py` pads with white and
+compares every pixel.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from dwd_jax.core.errors import InputError
+from dwd_jax.models.resnet import STAGES
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float64)  # of red, green, blue
+STD = np.array([0.229, 0.224, 0.225], np.float64)
+_LEAVES = {
+  "kernel": "weight",
+  "scale": "weight",
+  "bias": "bias",
+  "mean": "running_mean",
+  "var": "running_var",
+}
+
+
+def depth_of(state: Mapping[str, Any]) -> int | None:
+  """Which ResNet a state dict is: 18, 34, ...; None = another network."""
+  blocks = [0, 0, 0, 0]
+  for name in state:
+    found = re.match(r"layer([1-4])\.([0-9]{1,3})\.conv1\.weight$", name)
+    if found:
+      stage, block = int(found[1]) - 1, int(found[2])
+      blocks[stage] = max(blocks[stage], block + 1)
+  bottleneck = "layer1.0.conv3.weight" in state
+  for depth, (counts, deep) in STAGES.items():
+    if counts == tuple(blocks) and deep == bottleneck:
+      return depth
+  return None
+
+
+def torch_name(path: str) -> str:
+  """ "stage2_block1/bn1/scale" -> "layer2.0.bn1.weight"."""
+  *modules, leaf = path.split("/")
+  if len(modules) == 1:
+    layer = {"stem": "conv1", "stem_bn": "bn1"}[modules[0]]
+  else:
+    block, layer = modules
+    found = re.fullmatch(r"stage(\d)_block(\d+)", block)
+    assert found is not None  # names of our own network
+    names = {"downsample": "downsample.0", "downsample_bn": "downsample.1"}
+    layer = f"layer{found[1]}.{int(found[2]) - 1}.{names.get(layer, layer)}"
+  return f"{layer}.{_LEAVES[leaf]}"
+
+
+def backbone_variables(
+  state: Mapping[str, np.ndarray], shapes: Any, depth: int, where: str
+) -> Any:
+  """The variables of our backbone from a state dict of torchvision.
+
+  Args:
+    state: arrays by torchvision's names; the classifier `fc` is not used.
+    shapes: {"params": .., "batch_stats": ..} of our `ResNet`: arrays, or what
+      `jax.eval_shape` gives.
+    depth: of our backbone.
+    where: names the file in errors.
+
+  Returns:
+    Such a tree of float32 arrays.
+
+  Raises:
+    InputError: a network of another depth or width, or not a ResNet.
+  """
+  given = depth_of(state)
+  if given != depth:
+    kind = "no ResNet of torchvision" if given is None else f"a ResNet-{given}"
+    raise InputError(
+      f"{where}: {kind}, but model.backbone_depth is {depth}; name weights of"
+      f" that depth{'' if given is None else f', or set it to {given}'}"
+    )
+  shift = np.zeros(0)
+
+  def leaf(path, own) -> np.ndarray:
+    name = torch_name("/".join(str(part.key) for part in path[1:]))
+    if name not in state:
+      raise InputError(f"{where}: no {name}; name a whole ResNet-{depth}")
+    value = np.asarray(state[name], np.float64)
+    if name == "conv1.weight" and len(shift):
+      value = ink_kernel(value, own.shape[2])
+    elif value.ndim == 4:
+      value = value.transpose(2, 3, 1, 0)
+    if name == "bn1.running_mean" and value.shape == shift.shape:
+      value = value - shift
+    if value.shape != own.shape:
+      raise InputError(
+        f"{where}: {name} would be {value.shape} here, not {own.shape};"
+        " ImageNet weights are for model.backbone_width=64"
+      )
+    if not np.all(np.isfinite(value)):
+      raise InputError(f"{where}: {name} is not finite; copy the file again")
+    return value.astype(np.float32)
+
+  first = state.get("conv1.weight")
+  if first is not None and first.ndim == 4 and first.shape[1] == 3:
+    shift = paper_constant(np.asarray(first, np.float64))
+  return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
+def ink_kernel(weight: np.ndarray, channels: int) -> np.ndarray:
+  """The first kernel for ink instead of normalised colours.
+
+  Args:
+    weight: [out, 3, height, width], float64.
+    channels: 1: ink of a grey page; 3: ink of each colour.
+
+  Returns:
+    [height, width, channels, out].
+  """
+  kernel = -(weight / STD[:, None, None]).transpose(2, 3, 1, 0)
+  return kernel.sum(2, keepdims=True) if channels == 1 else kernel
+
+
+def paper_constant(weight: np.ndarray) -> np.ndarray:
+  """What the first convolution gives on white paper, [out]."""
+  white = (1 - MEAN) / STD
+  return (weight * white[:, None, None]).sum((1, 2, 3))

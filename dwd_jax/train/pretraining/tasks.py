@@ -1,0 +1,207 @@
+"""The levels `class` and `semseg` as tasks of the training loop."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import flax.linen as nn
+import ml_collections
+
+from configs import default
+from dwd_jax.checkpoints import checkpointer
+from dwd_jax.data import sources
+from dwd_jax.data.pixel_classes import PixelClasses
+from dwd_jax.data.symbols import SymbolsOfPages, open_symbols
+from dwd_jax.models import dwd
+from dwd_jax.train import optim, state
+from dwd_jax.train import setup as setup_lib
+from dwd_jax.train.logs import Logs
+from dwd_jax.train.pretraining import networks, steps
+from dwd_jax.train.pretraining.pixel_crops import pixel_loader
+from dwd_jax.train.pretraining.pretraining_config import PretrainingConfig
+from dwd_jax.train.pretraining.symbol_crops import symbol_loader
+from dwd_jax.train.stages import Stage
+from dwd_jax.train.task import Loader, Task
+
+FOLDER = "pretraining"  # in the workdir of the run
+_VALIDATION_SEED = 1  # crops of validations; any number
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+  """What differs between the levels.
+
+  Attributes:
+    model: the network.
+    class_names: of its head.
+    loader: batches of a seed.
+    validation: batches of validation pages; None = there are none.
+    says: one line on where the classes come from.
+  """
+
+  model: Any
+  class_names: tuple[str, ...]
+  loader: Callable[[int], Loader]
+  validation: Callable[[], Loader] | None
+  says: str
+
+
+def make_task(run: setup_lib.Run) -> Task:
+  """The pretraining of a run, as `loop.train` takes it.
+
+  Args:
+    run: its `config.pretraining.level` is class or semseg.
+
+  Raises:
+    InputError: the symbols cannot be opened, or the data have no objects.
+  """
+  chosen = run.settings.pretraining
+  config = task_config(run.config, chosen)
+  parts = (_symbols if chosen.level == "class" else _pixels)(run, config)
+  stage = Stage(chosen.level, chosen.steps, (steps.LOSS,), (1.0,))
+  optimizer = dataclasses.replace(
+    run.settings.optimizer, learning_rate=config.optimizer.learning_rate
+  )
+  update = run.step_config.update
+  network: nn.Module = parts.model
+  return Task(
+    workdir=run.workdir / FOLDER,
+    config=config,
+    stages=(stage,),
+    optimizer=optimizer,
+    card=_card(run, chosen, parts),
+    mesh=run.mesh,
+    loader=functools.partial(parts.loader, config.seed),
+    init=functools.partial(_init, network, config, optimizer),
+    make_step=lambda tx: functools.partial(
+      steps.train_step, model=network, tx=tx, cfg=update
+    ),
+    announce=functools.partial(_announce, chosen, parts),
+    eval_step=functools.partial(steps.eval_step, model=network),
+    validation=(
+      None
+      if parts.validation is None
+      else functools.partial(_validation, config, parts.validation)
+    ),
+  )
+
+
+def task_config(config: Any, chosen: PretrainingConfig) -> Any:
+  """The config of the pretraining, kept as W/pretraining/config.json.
+
+  What only the detection reads is as in the defaults, so that it may be changed
+  and the pretraining still be used.
+  """
+  c: Any = config.copy_and_resolve_references()
+  plain: Any = default.get_config()
+  for section in ("groups", "targets", "losses", "decode", "predict", "eval"):
+    c[section] = plain[section]
+  c.data.crop_hw = chosen.crop_size(tuple(config.data.crop_hw))
+  c.data.max_boxes = plain.data.max_boxes
+  c.train.batch_size = chosen.batch_size
+  c.train.eval_every = 0
+  c.train.pictures_every = 0
+  c.optimizer.learning_rate = (
+    chosen.learning_rate or config.optimizer.learning_rate
+  )
+  stage = {"name": chosen.level, "steps": chosen.steps}
+  c.stages = (ml_collections.ConfigDict(stage),)
+  return c
+
+
+def _card(
+  run: setup_lib.Run, chosen: PretrainingConfig, parts: _Parts
+) -> checkpointer.ModelCard:
+  training = run.card.training | {"pretraining": chosen.level}
+  model = run.card.model | {"num_classes": len(parts.class_names)}
+  model.pop("num_groups")  # of the detector's other heads
+  model.pop("num_energy_levels")
+  return checkpointer.ModelCard(parts.class_names, (), model, training)
+
+
+def _init(
+  network: nn.Module, config: Any, optimizer: optim.OptimizerConfig
+) -> state.TrainState:
+  hw = tuple(config.data.crop_hw)
+  return state.new_state(
+    dwd.init_variables(network, config.seed, hw),
+    optim.make_optimizer(optimizer),
+    config.train.loss_window,
+    bool(config.train.ema_decay),
+  )
+
+
+def _symbols(run: setup_lib.Run, config: Any) -> _Parts:
+  path = run.settings.pretraining.path
+  symbols = open_symbols(path, run.source(config.data.train_split))
+  model = dataclasses.replace(
+    run.model.cfg, num_classes=len(symbols.class_names)
+  )
+  hw, batch_size = tuple(config.data.crop_hw), config.train.batch_size
+
+  def loader(seed: int, shown=symbols) -> Loader:
+    return symbol_loader(
+      shown, hw, config.data, batch_size=batch_size, seed=seed
+    )
+
+  def validation() -> Loader:
+    shown = SymbolsOfPages(run.source(config.data.eval_split))
+    return loader(_VALIDATION_SEED, shown)
+
+  return _Parts(
+    networks.SymbolNet(model),
+    symbols.class_names,
+    loader,
+    None if path else validation,
+    f"{(symbols.labels >= 0).sum()} symbols of {len(symbols.class_names)}"
+    f" classes from {path or 'the training pages'}",
+  )
+
+
+def _pixels(run: setup_lib.Run, config: Any) -> _Parts:
+  source = run.source(config.data.train_split)
+  pixels = PixelClasses(source)
+
+  def loader(
+    seed: int, shown: sources.PageSource = source, classes=pixels
+  ) -> Loader:
+    return pixel_loader(
+      shown,
+      classes,
+      config.data,
+      batch_size=config.train.batch_size,
+      seed=seed,
+    )
+
+  def validation() -> Loader:
+    shown = run.source(config.data.eval_split)
+    classes = PixelClasses(shown, pixels.meaning)
+    return loader(_VALIDATION_SEED, shown, classes)
+
+  return _Parts(
+    networks.PixelNet(run.model.cfg),
+    run.class_names,
+    loader,
+    validation,
+    f"classes of pixels from {pixels.describe()}",
+  )
+
+
+def _validation(
+  config: Any, open_loader: Callable[[], Loader]
+) -> Iterable[Any]:
+  loader = open_loader()
+  try:
+    for _ in range(config.train.validate_batches):
+      yield next(loader)
+  finally:
+    loader.close()
+
+
+def _announce(
+  chosen: PretrainingConfig, parts: _Parts, logs: Logs, _state: Any
+) -> None:
+  logs.say(
+    f"Pretraining, level {chosen.level}, {chosen.steps} steps: {parts.says}"
+  )

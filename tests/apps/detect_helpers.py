@@ -1,0 +1,69 @@
+"""A tiny detector that finds something on every page, and pages for it."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+from PIL import Image
+
+from dwd_jax.checkpoints import weights
+from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.metrics import reliability, score_map
+from dwd_jax.metrics.calibration import Calibration
+from dwd_jax.models import dwd
+
+CLASSES = ("clefG", "noteheadBlack", "restQuarter")
+HW = (100, 120)  # of the pages
+
+
+def tiny(**changes) -> weights.Weights:
+  """An untrained network; every bump of its energy counts."""
+  model = dwd.ModelConfig(
+    num_classes=3, backbone_depth=18, backbone_width=4, filters=4
+  )
+  variables = dwd.init_variables(dwd.make_model(model), 0, (32, 32))
+  made = weights.Weights(
+    variables=jax.tree.map(np.asarray, dict(variables)),
+    class_names=CLASSES,
+    group_of_class=(0, 0, 0),
+    model=model,
+    decode=DecodeConfig(
+      energy_cutoff=1.0,
+      min_seed_level=1.0,
+      min_saddle_depth=1e-4,
+      max_detections=2048,
+    ),
+    calibration=Calibration(
+      score_map.ScoreMap(1.0, 1.0, 3.0, np.zeros(3)),
+      reliability.OperatingPoint(0.2, 0.9, 0.8, 0.85),
+      *(0.1, 0.02, 5, 300, 310, {"split": "val"}),
+    ),
+    about={"name": "tiny"},
+  )
+  return dataclasses.replace(made, **changes)
+
+
+def ink(seed: int = 0, hw: tuple[int, int] = HW) -> np.ndarray:
+  """A page with blobs, 0 = paper, 255 = ink."""
+  rng = np.random.default_rng(seed)
+  page = np.zeros(hw, np.uint8)
+  for _ in range(6):
+    y, x = rng.integers(5, hw[0] - 15), rng.integers(5, hw[1] - 15)
+    page[y : y + rng.integers(3, 10), x : x + rng.integers(3, 10)] = 255
+  return page
+
+
+def save(path: pathlib.Path, page: np.ndarray, **options) -> pathlib.Path:
+  """Writes ink as a picture, black on white."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.fromarray(255 - page).save(path, **options)
+  return path
+
+
+def save_pages(path: pathlib.Path, *pages: np.ndarray) -> pathlib.Path:
+  """Writes pages into one TIFF, or PDF of 150 dpi."""
+  first, *others = [Image.fromarray(255 - page) for page in pages]
+  more = {} if path.suffix != ".pdf" else {"resolution": 150.0}
+  first.save(path, save_all=True, append_images=others, **more)
+  return path

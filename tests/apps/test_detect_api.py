@@ -1,0 +1,99 @@
+"""`dwd_jax.detect(image)` from Python."""
+
+import subprocess
+import sys
+
+import detect_helpers as helpers
+import numpy as np
+import pytest
+from PIL import Image
+
+import dwd_jax
+from dwd_jax.checkpoints import weights
+from dwd_jax.core.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+  path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+  weights.write(path, helpers.tiny())
+  return path
+
+
+def _as_rgb(grey):
+  return np.stack([grey] * 3, -1)
+
+
+# Caption: a page in black on white -> what is given.
+KINDS = {
+  "grey": lambda grey: grey,
+  "colour": _as_rgb,
+  "alpha": lambda grey: np.dstack([_as_rgb(grey), np.full_like(grey, 255)]),
+  "a channel": lambda grey: grey[..., None],
+  "white on black": lambda grey: 255 - grey,
+  "16 bits": lambda grey: grey.astype(np.uint16) * 257,
+  "floats": lambda grey: grey / 255,
+  "bool": lambda grey: grey > 127,
+  "PIL": Image.fromarray,
+  "PIL, CMYK": lambda grey: Image.fromarray(grey).convert("CMYK"),
+  "PIL, 1 bit": lambda grey: Image.fromarray(grey).convert("1"),
+  "PIL, 16 bits": lambda grey: Image.fromarray(grey.astype(np.uint16) * 257),
+}
+
+
+@pytest.mark.parametrize("caption", KINDS)
+def test_all_kinds_of_images_are_the_same_page(tiny, tmp_path, caption):
+  grey = 255 - helpers.ink()
+  path = helpers.save(tmp_path / "page.png", helpers.ink())
+  wanted = dwd_jax.detect(path, checkpoint=tiny)
+  assert len(wanted) > 0 and wanted.page == "page"
+  found = dwd_jax.detect(KINDS[caption](grey), checkpoint=tiny)
+  np.testing.assert_array_equal(found.boxes_yxyx, wanted.boxes_yxyx)
+  np.testing.assert_array_equal(found.ink, helpers.ink())
+  assert found.image_hw == helpers.HW
+  assert (np.diff(found.scores) <= 0).all()
+
+
+def test_options(tiny):
+  page = 255 - helpers.ink()
+  every = dwd_jax.detect(page, checkpoint=tiny, min_score=0)
+  name = every.names[-1]
+  some = dwd_jax.detect(page, checkpoint=tiny, min_score=0, classes=[name])
+  assert some.names == [name] * every.counts()[name]
+  assert len(dwd_jax.detect(page, checkpoint=tiny, min_score=1)) == 0
+
+
+def test_pages_of_a_file(tiny, tmp_path):
+  path = helpers.save_pages(
+    tmp_path / "score.pdf", helpers.ink(0), helpers.ink(1)
+  )
+  found = list(dwd_jax.detect.pages(path, checkpoint=tiny))
+  assert [page.page for page in found] == ["score-p001", "score-p002"]
+  assert all(page.dpi == 150 for page in found)
+  with pytest.raises(InputError, match=r"has 2 pages; use dwd_jax\.detect\."):
+    dwd_jax.detect(path, checkpoint=tiny)
+
+
+@pytest.mark.parametrize(
+  "image",
+  [
+    np.zeros(5, np.uint8),
+    np.zeros((0, 5), np.uint8),
+    np.zeros((5, 5, 2), np.uint8),
+    np.zeros((5, 5), np.complex64),
+    "absent.png",
+  ],
+  ids=["1 axis", "no pixel", "2 channels", "complex", "no file"],
+)
+def test_other_things_are_one_line(tiny, image):
+  with pytest.raises(InputError, match=r"give \[H, W\]|no such file"):
+    dwd_jax.detect(image, checkpoint=tiny)
+
+
+def test_importing_the_package_is_cheap_and_the_module_is_a_function():
+  program = (
+    "import sys, dwd_jax; assert 'jax' not in sys.modules;"
+    "import dwd_jax.detect; assert 'jax' not in sys.modules;"
+    "assert callable(dwd_jax.detect)"
+  )
+  subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -1,0 +1,185 @@
+"""python -m dwd_jax.detect: files, going on, failures, exit codes."""
+
+import csv
+import json
+import os
+
+import detect_helpers as helpers
+import numpy as np
+import pytest
+from mung import io as mung_io
+
+from dwd_jax import detect
+from dwd_jax.checkpoints import weights
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+  path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+  weights.write(path, helpers.tiny())
+  return path
+
+
+@pytest.fixture
+def run(tiny, capsys):
+  """Runs the program; exit code, what it printed, what it complained of."""
+
+  def call(*args):
+    flags = (f"--checkpoint={tiny}", "--compilation-cache=")
+    with pytest.raises(SystemExit) as end:
+      detect.main([*flags, *map(str, args)])
+    return (end.value.code, *capsys.readouterr())
+
+  return call
+
+
+def _pages(folder, *names):
+  for i, name in enumerate(names):
+    helpers.save(folder / name, helpers.ink(i))
+  return folder
+
+
+def _read(out, name):
+  return json.loads((out / name).read_text(encoding="utf8"))
+
+
+def test_all_files_say_the_same(run, tmp_path):
+  pages = _pages(tmp_path / "my scans", "Seite 1 + ä.png", "b.png")
+  out = tmp_path / "out"
+  code, said, complained = run(pages, f"--out={out}")
+  assert (code, complained) == (0, "")
+  assert f"2 pages; look at {out / 'index.html'}" in said
+  names = ["Seite 1 + ä", "b"]
+  assert _read(out, "detect.json")["pages"] == names
+  rows = _read(out, "predictions.json")
+  images = _read(out, "coco_images.json")
+  assert [image["file_name"] for image in images["images"]] == names
+  assert [c["name"] for c in images["categories"]] == list(helpers.CLASSES)
+  with (out / "detections.csv").open(encoding="utf8") as file:
+    lines = list(csv.DictReader(file))
+  for image_id, name in enumerate(names, start=1):
+    page = _read(out, f"{name}.json")
+    assert (page["height"], page["width"]) == helpers.HW
+    assert page["file"] == str(pages / f"{name}.png")
+    found = page["detections"]
+    assert len(found) == page["num_detections"] > 0
+    own = [row for row in rows if row["image_id"] == image_id]
+    assert [row["bbox"] for row in own] == [s["bbox"] for s in found]
+    of_page = [line for line in lines if line["page"] == name]
+    assert [line["name"] for line in of_page] == [s["name"] for s in found]
+    nodes = mung_io.read_nodes_from_file(str(out / "mung" / f"{name}.xml"))
+    assert [node.class_name for node in nodes] == [s["name"] for s in found]
+    assert (out / f"{name}-overlay.png").stat().st_size > 1000
+    assert (out / "pages" / f"{name}.jpg").is_file()
+    assert all(0.2 <= s["score"] <= 1 for s in found)
+  html = (out / "index.html").read_text(encoding="utf8")
+  assert "Seite 1" in html and "noteheadBlack" in html
+
+
+def test_it_goes_on_where_it_stopped(run, tmp_path):
+  pages, out = _pages(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
+  assert run(pages, f"--out={out}")[0] == 0
+  before = (out / "a.json").stat().st_mtime_ns
+  index = (out / "predictions.json").read_text()
+  (out / "b.json").unlink()  # as if it had been killed there
+  code, said, _ = run(pages, f"--out={out}")
+  assert code == 0 and "(1 done before)" in said
+  assert (out / "a.json").stat().st_mtime_ns == before
+  assert (out / "predictions.json").read_text() == index
+  # Another page under the name is done anew, and pages may be added.
+  helpers.save(pages / "a.png", helpers.ink(7))
+  os.utime(pages / "a.png", ns=(1, 1))
+  helpers.save(pages / "c.png", helpers.ink(8))
+  code, said, _ = run(pages, f"--out={out}")
+  assert code == 0 and "3 pages (1 done before)" in said
+  assert (out / "a.json").stat().st_mtime_ns != before
+
+
+def test_other_settings_do_not_mix(run, tmp_path):
+  pages, out = _pages(tmp_path / "in", "a.png"), tmp_path / "out"
+  assert run(pages, f"--out={out}")[0] == 0
+  code, _, complained = run(pages, f"--out={out}", "--min-score=0.9")
+  assert code == 2
+  assert "of another min_score (0.2, now 0.9); choose another" in complained
+  code, _, _ = run(pages, f"--out={out}", "--min-score=0.9", "--overwrite")
+  assert code == 0
+  assert _read(out, "detect.json")["settings"]["min_score"] == 0.9
+  scores = [s["score"] for s in _read(out, "a.json")["detections"]]
+  assert all(score >= 0.9 for score in scores)
+
+
+def test_classes_are_chosen(run, tmp_path):
+  pages, out = _pages(tmp_path / "in", "a.png"), tmp_path / "out"
+  assert run(pages, f"--out={out}", "--min-score=0")[0] == 0
+  found = {s["name"] for s in _read(out, "a.json")["detections"]}
+  wanted = min(found)
+  only = tmp_path / "only"
+  args = (f"--out={only}", "--min-score=0", f"--classes={wanted}")
+  assert run(pages, *args)[0] == 0
+  assert {s["name"] for s in _read(only, "a.json")["detections"]} == {wanted}
+  code, _, complained = run(pages, f"--out={only}", "--classes=noteheadBlak")
+  assert code == 2
+  assert "knows no 'noteheadBlak'; did you mean noteheadBlack?" in complained
+
+
+def test_bad_pages_are_told_of_and_the_others_go_on(run, tmp_path):
+  pages, out = _pages(tmp_path / "in", "a.png", "z.png"), tmp_path / "out"
+  (pages / "b.png").write_bytes(b"")
+  (pages / "c.pdf").write_bytes(b"%PDF-1.4\nbroken")
+  helpers.save(pages / "dot.png", np.zeros((1, 1), np.uint8))
+  code, said, complained = run(pages, f"--out={out}")
+  assert code == 1
+  assert "3 pages, 2 failed" in said
+  lines = complained.splitlines()
+  assert len(lines) == 2 and all(x.startswith("dwd_jax: ") for x in lines)
+  failed = _read(out, "detect.json")["failed"]
+  assert {f["what"] for f in failed} == {
+    str(pages / "b.png"),
+    str(pages / "c.pdf"),
+  }
+  assert _read(out, "dot.json")["width"] == 1
+
+
+def test_a_very_wide_page(run, tmp_path):
+  # Scaled down: the network of the full width takes a minute to compile.
+  weights.write(tmp_path / "w.safetensors", helpers.tiny(scale=0.0085))
+  wide = np.zeros((3000, 30_000), np.uint8)
+  wide[1000:2000, 27_000:28_000] = 255
+  helpers.save(tmp_path / "wide.png", wide)
+  out = tmp_path / "out"
+  detect_flags = (f"--out={out}", f"--checkpoint={tmp_path / 'w.safetensors'}")
+  code, _, complained = run(tmp_path / "wide.png", *detect_flags)
+  assert (code, complained) == (0, "")
+  page = _read(out, "wide.json")
+  assert page["width"] == 30_000
+  right = max(s["bbox"][0] + s["bbox"][2] for s in page["detections"])
+  assert right > 26_000  # nothing was cut off
+
+
+# Caption: flags, what the one line says.
+BAD_INPUT = {
+  "no such file": (["absent.png"], "absent.png: no such file or folder"),
+  "no such weights": (["in", "--checkpoint=absent"], "absent: no such file"),
+  "a folder without a checkpoint": (["in", "--checkpoint=in"], "no checkpoint"),
+  "no score": (["in", "--min-score=2"], "--min-score: 2 is not 0 to 1"),
+  "no resolution": (["in", "--dpi=-1"], "--dpi: -1; use up to 2400"),
+  "no batch": (["in", "--batch-size=0"], "--batch-size: 0; use 1 to 1024"),
+  "a file as folder": (["in", "--out=in/a.png"], "cannot make the folder"),
+  "a folder of something else": (["in", "--out=used"], "is there already"),
+}
+
+
+@pytest.mark.parametrize("caption", BAD_INPUT)
+def test_bad_input_is_one_line(tiny, tmp_path, monkeypatch, capsys, caption):
+  args, message = BAD_INPUT[caption]
+  monkeypatch.chdir(tmp_path)
+  _pages(tmp_path / "in", "a.png")
+  (tmp_path / "used").mkdir()
+  (tmp_path / "used" / "predictions.json").write_text("[]")
+  flags = [f"--checkpoint={tiny}", "--out=out", "--compilation-cache="]
+  with pytest.raises(SystemExit) as end:
+    detect.main([*flags, *args])
+  said, complained = capsys.readouterr()
+  assert end.value.code == 2 and not said
+  assert message in complained.splitlines()[0]
+  assert (tmp_path / "used" / "predictions.json").read_text() == "[]"

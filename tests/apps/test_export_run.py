@@ -1,0 +1,87 @@
+"""python -m dwd_jax.export: files, exit codes, what it says."""
+
+import sys
+
+import export_helpers as helpers
+import pytest
+
+from dwd_jax import export
+from dwd_jax.checkpoints import weights
+from dwd_jax.decode.decode_config import DecodeConfig
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+  path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+  weights.write(path, helpers.tiny(**helpers.WITHOUT))
+  return path
+
+
+def _fails(capsys, *args):
+  with pytest.raises(SystemExit) as end:
+    export.main([*map(str, args)])
+  assert end.value.code == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  return line
+
+
+@pytest.mark.parametrize("name", ["new/file.safetensors", "folder"])
+def test_weights_are_copied_with_their_meaning(tiny, tmp_path, capsys, name):
+  out = tmp_path / name
+  export.main([f"--checkpoint={tiny}", f"--out={out}"])
+  path = out if out.is_file() else out / "detector.safetensors"
+  found = weights.fingerprint(weights.read(path))
+  assert found == weights.fingerprint(weights.read(tiny))
+  said = capsys.readouterr().out
+  for part in (str(path), "5 classes", "threshold 0.100", found):
+    assert part in said
+
+
+@pytest.mark.parametrize(
+  ("wanted", "names"),
+  [
+    ("onnx", ["model.onnx", "numpy_decode.py", "numpy_basins.py"]),
+    ("stablehlo", ["detector.stablehlo", "detector.py"]),
+  ],
+)
+def test_folders_explain_themselves(tiny, tmp_path, wanted, names):
+  export.main(
+    [f"--checkpoint={tiny}", f"--out={tmp_path}", f"--format={wanted}"]
+  )
+  found = {path.name for path in tmp_path.iterdir()}
+  assert {*names, "classes.json", "detector_pages.py", "README.md"} <= found
+  text = (tmp_path / "README.md").read_text()
+  assert "$" not in text
+  assert "9 pixels apart" in text
+  for script in tmp_path.glob("*.py"):
+    assert "dwd_jax.apps.export" not in script.read_text()
+  assert text.count(names[1]) >= 1
+
+
+def test_bad_flags_are_one_line(tiny, tmp_path, capsys):
+  given = (f"--checkpoint={tiny}", f"--out={tmp_path / 'out'}")
+  gone = _fails(capsys, "--checkpoint=/gone", given[1])
+  assert "/gone: no such file" in gone
+  size = _fails(capsys, *given, "--format=onnx", "--height=64")
+  assert "only of --format=stablehlo" in size
+  for height in (0, 10**6):
+    line = _fails(capsys, *given, "--format=stablehlo", f"--height={height}")
+    assert "is no size of a page" in line
+  (tmp_path / "file").touch()
+  where = _fails(capsys, given[0], f"--out={tmp_path / 'file' / 'x'}")
+  assert "choose another --out" in where
+  assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_named(tiny, tmp_path, capsys, monkeypatch):
+  monkeypatch.setitem(sys.modules, "onnx", None)
+  flags = (f"--checkpoint={tiny}", f"--out={tmp_path}", "--format=onnx")
+  assert "pip install 'dwd_jax[onnx]'" in _fails(capsys, *flags)
+
+
+def test_a_decode_that_numpy_does_not_know_is_refused(tmp_path, capsys):
+  path = tmp_path / "w.safetensors"
+  decode = DecodeConfig(method="threshold")
+  weights.write(path, helpers.tiny(decode=decode, **helpers.WITHOUT))
+  flags = (f"--checkpoint={path}", f"--out={tmp_path}", "--format=onnx")
+  assert "use --format=stablehlo" in _fails(capsys, *flags)

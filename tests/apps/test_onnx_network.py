@@ -1,0 +1,62 @@
+"""The network as ONNX equals the network, for images of any size."""
+
+import export_helpers as helpers
+import jax
+import numpy as np
+import onnxruntime
+import pytest
+
+from dwd_jax.apps.export import onnx_network
+from dwd_jax.models import dwd
+
+# Caption: what the network is made of.
+NETWORKS = {
+  "basic blocks, offsets, groups": {**helpers.WITH_OFFSETS, "depth": 18},
+  "bottlenecks, no hidden layer": {**helpers.WITHOUT, "depth": 50},
+  "a decoder for each head": {
+    **helpers.WITH_OFFSETS,
+    "depth": 18,
+    "separate_decoders": True,
+  },
+  "no norm in the decoder": {
+    **helpers.WITHOUT,
+    "depth": 18,
+    "decoder_norm": False,
+  },
+}
+
+
+def _session(data):
+  return onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("caption", NETWORKS)
+def test_onnx_runtime_computes_what_jax_does(caption):
+  options = {"decoder_norm": True, **NETWORKS[caption]}
+  cfg = dwd.ModelConfig(
+    num_classes=5,
+    backbone_depth=options.pop("depth"),
+    backbone_width=4,
+    filters=6,
+    **options,
+  )
+  variables, model = helpers.variables_of(cfg), dwd.make_model(cfg)
+  session = _session(onnx_network.network(variables, cfg, "a text"))
+  names = [output.name for output in session.get_outputs()]
+  assert ("offsets" in names) == cfg.center_offsets
+  # One file for several sizes and numbers of images.
+  for shape in ((1, 64, 96, 1), (2, 32, 64, 1)):
+    image = np.random.default_rng(1).random(shape).astype(np.float32)
+    with jax.disable_jit():
+      expected = model.apply(variables, image, train=False)
+    found = session.run(None, {"image": image})
+    for name, value in zip(names, found, strict=True):
+      wanted = np.asarray(getattr(expected, name))
+      scale = max(1, np.abs(wanted).max())
+      np.testing.assert_allclose(value, wanted, atol=1e-4 * scale, err_msg=name)
+
+  head = _session(onnx_network.class_head(variables, cfg, "a text"))
+  features = np.random.default_rng(2).normal(size=(9, 6)).astype(np.float32)
+  logits = head.run(None, {"features": features})[0]
+  expected = dwd.class_logits(variables["params"], features)
+  np.testing.assert_allclose(logits, expected, atol=1e-4)

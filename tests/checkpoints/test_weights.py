@@ -1,0 +1,144 @@
+"""A detector in one file: written, read, and what is refused."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from dwd_jax.checkpoints import weights as weights_lib
+from dwd_jax.checkpoints.weights import Weights
+from dwd_jax.core.errors import InputError
+from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.metrics import reliability, score_map
+from dwd_jax.metrics.calibration import Calibration
+from dwd_jax.models import dwd
+
+MODEL = dwd.ModelConfig(
+  num_classes=3, num_groups=2, backbone_depth=18, backbone_width=4, filters=4
+)
+
+
+@pytest.fixture(scope="module")
+def weights():
+  variables = dwd.init_variables(dwd.make_model(MODEL), 0, (32, 32))
+  calibration = Calibration(
+    score_map.ScoreMap(1.5, 1.0, 0.25, np.array([0.0, -0.5, 0.0])),
+    reliability.OperatingPoint(0.4, 0.9, 0.8, 0.85),
+    *(0.1, 0.02, 5, 300, 310, {"split": "val"}),
+  )
+  return Weights(
+    jax.tree.map(np.asarray, dict(variables)),
+    ("clefG", "rest", "Ünïcode name"),
+    (0, 1, 0),
+    MODEL,
+    DecodeConfig(energy_cutoff=3.0),
+    *(0.5, 9.25, calibration, {"name": "tiny"}),
+  )
+
+
+def test_what_is_written_is_read(weights, tmp_path):
+  path = tmp_path / "a b.safetensors"
+  weights_lib.write(path, weights)
+  found = weights_lib.read(path)
+  for field in dataclasses.fields(Weights):
+    if field.name not in ("variables", "calibration"):
+      assert getattr(found, field.name) == getattr(weights, field.name)
+  jax.tree.map(
+    np.testing.assert_array_equal, found.variables, weights.variables
+  )
+  assert found.threshold == 0.4
+  np.testing.assert_array_equal(
+    found.calibration.score_map.offsets, [0.0, -0.5, 0.0]
+  )
+  same = weights_lib.fingerprint(found)
+  assert same == weights_lib.fingerprint(weights)
+  about = dataclasses.replace(found, about={"name": "other"})
+  assert same == weights_lib.fingerprint(about)
+  decode = DecodeConfig(energy_cutoff=4.0)
+  other = dataclasses.replace(found, decode=decode)
+  assert same != weights_lib.fingerprint(other)
+
+
+def _card(change):
+  def changed(path):
+    with safetensors.safe_open(path, framework="numpy") as opened:
+      card = json.loads(opened.metadata()["dwd_jax"])
+      arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    change(card, arrays)
+    text = json.dumps(card)
+    path.write_bytes(safetensors.numpy.save(arrays, {"dwd_jax": text}))
+
+  return changed
+
+
+def _array(arrays, change):
+  name = min(arrays)
+  arrays[name] = change(arrays[name])
+
+
+# Caption: damage of the file, what the error says.
+DAMAGES = {
+  "missing": (lambda path: path.unlink(), "no such file"),
+  "empty": (lambda path: path.write_bytes(b""), "damaged weights"),
+  "cut": (
+    lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "damaged weights",
+  ),
+  "no safetensors": (
+    lambda path: path.write_bytes(b"PK\3\4" * 64),
+    "larger than any detector",
+  ),
+  "weights of something else": (
+    lambda path: path.write_bytes(
+      safetensors.numpy.save({"a": np.zeros(2, np.float32)})
+    ),
+    "weights of something else",
+  ),
+  "a future format": (
+    _card(lambda card, _: card.update(format=2)),
+    "of format 2",
+  ),
+  "a class too many": (
+    _card(lambda card, _: card["class_names"].append("x")),
+    "numbers of classes differ",
+  ),
+  "a class twice": (
+    _card(lambda card, _: card.update(class_names=["a", "a", "b"])),
+    "occur twice",
+  ),
+  "a group that is not there": (
+    _card(lambda card, _: card.update(group_of_class=[0, 2, 0])),
+    "energy group that is not there",
+  ),
+  "an array missing": (
+    _card(lambda _, arrays: arrays.pop(min(arrays))),
+    "is missing",
+  ),
+  "an array of another shape": (
+    _card(lambda _, arrays: _array(arrays, lambda x: x[None])),
+    "not float32",
+  ),
+  "an array of another type": (
+    _card(lambda _, arrays: _array(arrays, lambda x: x.astype(np.float16))),
+    "not float32",
+  ),
+  "no scale": (
+    _card(lambda card, _: card.update(scale=0)),
+    "is no scale",
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", DAMAGES)
+def test_damage_is_one_line(weights, tmp_path, caption):
+  damage, message = DAMAGES[caption]
+  path = tmp_path / "w.safetensors"
+  weights_lib.write(path, weights)
+  damage(path)
+  with pytest.raises(InputError, match=message) as error:
+    weights_lib.read(path)
+  assert str(path) in str(error.value)
+  assert "\n" not in str(error.value)

@@ -1,0 +1,119 @@
+"""Decoding of page images: formats, polarity, hostile headers."""
+
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import images
+
+# 3 x 4 page with two inked pixels.
+_INK = np.zeros((3, 4), np.uint8)
+_INK[0, 1] = _INK[2, 3] = 255
+
+
+def _png(array, mode) -> bytes:
+  out = io.BytesIO()
+  Image.fromarray(array, mode).save(out, "png")
+  return out.getvalue()
+
+
+def _cv_png(array, *flags) -> bytes:
+  return cv2.imencode(".png", array, list(flags))[1].tobytes()
+
+
+_PAPER = 255 - _INK
+_FORMATS = {
+  "grey, black on white": _cv_png(_PAPER),
+  "grey, white on black": _cv_png(_INK),
+  "1 bit, black on white": _cv_png(_PAPER, cv2.IMWRITE_PNG_BILEVEL, 1),
+  "1 bit, white on black": _cv_png(_INK, cv2.IMWRITE_PNG_BILEVEL, 1),
+  "16 bit": _cv_png(_PAPER.astype(np.uint16) * 257),
+  "colour": _cv_png(np.dstack([_PAPER] * 3)),
+  "alpha: black ink on nothing": _cv_png(
+    np.dstack([np.zeros_like(_INK)] * 3 + [_INK])
+  ),
+  "alpha: opaque": _cv_png(np.dstack([_PAPER] * 3 + [np.full_like(_INK, 255)])),
+  "grey with alpha": cv2.imencode(
+    ".png", np.dstack([np.zeros_like(_INK)] * 3 + [_INK])
+  )[1].tobytes(),
+}
+
+
+@pytest.mark.parametrize("caption", _FORMATS)
+def test_every_format_gives_ink_on_paper(caption):
+  np.testing.assert_array_equal(
+    images.decode_page(_FORMATS[caption], "page.png"), _INK
+  )
+
+
+def test_half_transparent_ink_is_half_grey():
+  alpha = np.where(_INK > 0, 128, 0).astype(np.uint8)
+  data = _cv_png(np.dstack([np.zeros_like(_INK)] * 3 + [alpha]))
+  page = images.decode_page(data, "page.png")
+  assert page[0, 1] == 128
+  assert page[0, 0] == 0
+
+
+def test_exif_orientation_is_applied():
+  wide = np.full((16, 64), 255, np.uint8)
+  wide[:, :8] = 0
+  exif = Image.Exif()
+  exif[274] = 6  # to be shown turned by 90 degrees clockwise
+  out = io.BytesIO()
+  Image.fromarray(wide).save(out, "jpeg", quality=95, exif=exif)
+  page = images.decode_page(out.getvalue(), "page.jpg")
+  assert page.shape == (64, 16)
+  assert page[:6].min() > 200
+  assert page[10:].max() < 50
+
+
+def _png_claiming(height: int, width: int) -> bytes:
+  def chunk(kind: bytes, body: bytes) -> bytes:
+    crc = struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + crc
+
+  header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+  return (
+    b"\x89PNG\r\n\x1a\n"
+    + chunk(b"IHDR", header)
+    + chunk(b"IDAT", zlib.compress(bytes(1000)))
+    + chunk(b"IEND", b"")
+  )
+
+
+@pytest.mark.parametrize("hw", [(100_000, 100_000), (1, 1 << 30)])
+def test_a_header_that_claims_too_much_is_refused(hw):
+  with pytest.raises(InputError, match=r"page\.png: .* pixels are more than"):
+    images.decode_page(_png_claiming(*hw), "page.png")
+
+
+def test_header_sizes_are_those_of_the_pixels():
+  page = np.zeros((37, 53), np.uint8)
+  for ending in (".png", ".jpg"):
+    data = cv2.imencode(ending, page)[1].tobytes()
+    assert images.header_hw(data) == (37, 53)
+  assert images.header_hw(b"\xff\xd8\xff\xff") is None
+  assert images.header_hw(b"BM123") is None
+
+
+@pytest.mark.parametrize(
+  "data",
+  [b"", b"not an image", _cv_png(_INK)[:-5], _png_claiming(300, 400)],
+  ids=["empty", "text", "truncated", "too few pixels"],
+)
+def test_unreadable_bytes_name_the_file(data):
+  with pytest.raises(InputError, match=r"page\.png: not a readable"):
+    images.decode_page(data, "page.png")
+
+
+def test_a_flipped_bit_is_found():
+  data = bytearray(_cv_png(np.random.default_rng(0).integers(0, 255, (9, 9))))
+  data[50] ^= 1
+  with pytest.raises(InputError, match="checksum"):
+    images.decode_page(bytes(data), "page.png")

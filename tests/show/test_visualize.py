@@ -1,0 +1,115 @@
+"""Pictures: where the colours are."""
+
+import cv2
+import numpy as np
+
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.show import drawing
+
+NAMES = ("notehead", "clef")
+A, B, FAR = (20, 20, 40, 40), (20, 80, 40, 100), (70, 20, 90, 40)
+
+
+def page(rows, scores=None, image_hw=(120, 160)):
+  table = np.array(rows, np.float32).reshape(-1, 5)
+  return PageBoxes(
+    filename="p.png",
+    image_hw=image_hw,
+    boxes_yxyx=table[:, 1:],
+    labels=table[:, 0].astype(np.int32),
+    scores=None if scores is None else np.array(scores, np.float32),
+  )
+
+
+def _has(picture, rgb, rows=slice(None)):
+  return bool((picture[rows] == rgb).all(axis=-1).any())
+
+
+def _overlay(truth, found, scores, **kwargs):
+  ink = np.zeros((120, 160), np.uint8)
+  return drawing.overlay(
+    ink, page(truth), page(found, scores), NAMES, min_width_px=160, **kwargs
+  )
+
+
+def test_overlay_colours_lie_on_their_boxes():
+  truth = [(0, *A), (1, *B)]
+  picture = _overlay(truth, [(0, *A), (0, *FAR)], [0.9, 0.8])
+  assert picture.dtype == np.uint8
+  legend = picture.shape[0] - 120
+  canvas = picture[legend:]
+  assert tuple(canvas[20, 30]) == drawing.HIT_RGB  # top edge of A
+  assert tuple(canvas[39, 30]) == drawing.HIT_RGB  # last row inside A
+  assert tuple(canvas[30, 80]) == drawing.MISSED_RGB  # left edge of B
+  assert tuple(canvas[80, 39]) == drawing.WRONG_RGB  # right edge of FAR
+  assert tuple(canvas[60, 150]) == (255, 255, 255)
+  assert _has(picture, drawing.FOUND_RGB, slice(legend))
+
+
+def test_overlay_of_a_page_without_anything_has_no_colour_below_the_legend():
+  picture = _overlay([], [], [])
+  assert (picture[-120:] == 255).all()
+
+
+def test_overlay_draws_source_pixels_on_a_scaled_page():
+  ink = np.zeros((60, 80), np.uint8)  # half of the source
+  picture = drawing.overlay(
+    ink, page([(0, *B)]), page([], []), NAMES, min_width_px=160
+  )
+  canvas = picture[-120:]
+  assert canvas.shape[1] == 160  # enlarged twice: source pixels again
+  assert tuple(canvas[30, 80]) == drawing.MISSED_RGB
+
+
+def test_overlay_survives_boxes_that_make_no_sense():
+  rows = [
+    (0, np.nan, 0, 10, 10),
+    (1, -1e30, -1e30, 1e30, 1e30),
+    (0, 90, 90, 10, 10),
+  ]
+  picture = _overlay([(0, *A)], rows, [0.9, np.nan, 0.5])
+  assert picture.shape[1:] == (160, 3)
+
+
+def test_energy_is_hot_at_the_peak_and_paper_elsewhere():
+  ink = np.zeros((20, 30), np.uint8)
+  ink[15, 25] = 255
+  levels = np.zeros((32, 32, 2), np.float32)  # padded, two groups
+  levels[5, 6, 1] = 19
+  levels[10, 10, 0] = np.nan
+  picture = drawing.energy_picture(ink, levels)
+  assert picture.shape == (20, 30, 3)
+  red, green, blue = picture[5, 6].astype(int)
+  assert red > green + 50
+  assert red > blue + 50
+  np.testing.assert_array_equal(picture[0, 0], [255, 255, 255])
+  np.testing.assert_array_equal(picture[10, 10], [255, 255, 255])
+  np.testing.assert_array_equal(picture[15, 25], [0, 0, 0])
+
+
+def test_png_keeps_the_colours(tmp_path):
+  picture = np.zeros((4, 5, 3), np.uint8)
+  picture[..., 0] = 200  # red
+  drawing.save(tmp_path / "new" / "a.png", picture)
+  read = cv2.imread(str(tmp_path / "new" / "a.png"))
+  assert read is not None
+  np.testing.assert_array_equal(read[0, 0], [0, 0, 200])  # OpenCV reads BGR
+
+
+def test_boxes_picture_shows_classes_and_marked_boxes():
+  ink = np.zeros((120, 160), np.uint8)
+  truth = page([(0, *A), (1, *B), (0, *FAR)])
+  marked = np.array([False, False, True])
+  picture = drawing.boxes_picture(ink, truth, NAMES, marked, min_width_px=160)
+  assert picture.shape == (120, 160, 3)
+  for i, rgb in enumerate(
+    (drawing.class_rgb(0), drawing.class_rgb(1), drawing.WRONG_RGB)
+  ):
+    y0, x0 = truth.boxes_yxyx[i, :2].astype(int)
+    assert tuple(picture[y0 + 10, x0]) == rgb
+
+
+def test_neighbouring_classes_have_other_colours():
+  colours = np.array([drawing.class_rgb(c) for c in range(300)], int)
+  assert np.abs(np.diff(colours, axis=0)).max(axis=1).min() > 60
+  assert colours.min() >= 0 and colours.max() <= 255

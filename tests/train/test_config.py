@@ -1,0 +1,239 @@
+"""Configs: what is refused and how, and that the shipped ones are good."""
+
+import importlib
+import json
+import re
+
+import jax
+import ml_collections
+import pytest
+
+from configs import default
+from dwd_jax.core.errors import InputError
+from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.evaluate import other_sets
+from dwd_jax.objectives import losses, targets
+from dwd_jax.train import optim
+from dwd_jax.train import settings as config_lib
+
+
+def changed(path, value):
+  """The defaults with one value, or key, changed."""
+  config = default.get_config()
+  *sections, key = path.split(".")
+  section = config
+  for name in sections:
+    section = section[name]
+  with section.unlocked():
+    section[key] = value
+  return config
+
+
+# Caption: key, value, what the message says.
+BAD = {
+  "unknown key": ("optimizer.learningrate", 1, "did you mean 'learning_rate'"),
+  "unknown section": ("optimiser", 1, "did you mean 'optimizer'"),
+  "nothing like it": ("losses.zzz", 1, r"known: \['class_focal_gamma'"),
+  "unknown choice": ("losses.size_loss", "l2", r"'mse', 'smooth_l1', 'log_l1'"),
+  "unknown optimizer": ("optimizer.name", "lion", "'rmsprop', 'adam', 'sgd'"),
+  "unknown depth": ("model.backbone_depth", 20, r"18, 34, 50, 101, 152"),
+  "unknown protocol": ("eval.protocol", "kitti", r"'coco', 'voc', 'legacy'"),
+  "unknown decode": ("decode.method", "peaks", "watershed, threshold"),
+  "no batch": ("train.batch_size", 0, "at least 1"),
+  "never logged": ("train.log_every", 0, "at least 1"),
+  "no window": ("train.loss_window", 0, "at least 1"),
+  "nothing kept": ("train.keep_checkpoints", 0, "at least 1"),
+  "odd crop": ("data.crop_hw", (100, 128), "multiples of 32"),
+  "odd pages": ("predict.page_multiple", 48, "a multiple of 32"),
+  "no room": ("predict.max_mpx", 0.0, "megapixels above 0"),
+  "tiles all overlap": ("predict.overlap_px", 2800, r"raise predict\.max_mpx"),
+  "negative overlap": ("predict.overlap_px", -1, "0 or more"),
+  "no pages at a time": ("predict.batch_size", 0, "1 or more"),
+  "no scales": ("predict.scales", (), "one or more factors"),
+  "scale 0": ("predict.scales", (1.0, 0.0), "factors above 0"),
+  "no class pixels": ("losses.class_pixels", 0, "1 to 65535"),
+  "too many class pixels": ("losses.class_pixels", 10**6, "1 to 65535"),
+}
+
+
+@pytest.mark.parametrize("caption", BAD)
+def test_bad_values_are_named_with_the_remedy(caption):
+  path, value, remedy = BAD[caption]
+  with pytest.raises(InputError, match=remedy) as e:
+    config_lib.validate(changed(path, value))
+  assert path in str(e.value)
+  assert "\n" not in str(e.value)
+
+
+OTHER = {"builder": "boxes", "split": "val"}
+
+# Caption: entries of eval.on, what the message says.
+BAD_SETS = {
+  "unknown key": ([OTHER, {"bilder": ""}], r"'eval\.on\[1\]\.bilder'; did you"),
+  "unknown option": (
+    [{"options": {"mask": 1}}],
+    r"\[0\]\.options\.mask'; did",
+  ),
+  "no builder": ([{"split": "val"}], r"on\[0\]\.split is given, but no eval"),
+  "twice": (
+    [OTHER, {}, OTHER],
+    r"\[2\].*'boxes-val'.*\[0\]; set .*\.name",
+  ),
+  "twice by name": (
+    [OTHER, OTHER | {"split": "test", "name": "boxes-val"}],
+    r"on\[1\]: its results would have the name 'boxes-val'",
+  ),
+  "an own split": ([OTHER | {"name": "val"}], r"'val', as those of a split of"),
+  "a path": ([OTHER | {"name": "../x"}], r"'\.\./x' can not name a file; set"),
+  "a hidden file": ([OTHER | {"name": ".x"}], r"'\.x' can not name a file"),
+}
+
+
+@pytest.mark.parametrize("caption", BAD_SETS)
+def test_bad_other_sets_are_named_with_the_remedy(caption):
+  entries, remedy = BAD_SETS[caption]
+  config = default.get_config()
+  config.eval.on = tuple(default.other_set(**entry) for entry in entries)
+  with pytest.raises(InputError, match=remedy) as e:
+    config_lib.validate(config)
+  assert "\n" not in str(e.value)
+
+
+def test_other_sets_are_a_list_of_sections():
+  for wrong in (default.other_set(builder="boxes"), ("boxes",), "boxes"):
+    config = changed("eval.on", ())
+    with config.eval.ignore_type():
+      config.eval.on = wrong
+    with pytest.raises(InputError, match=r"'eval\.on' is a list of sections;"):
+      config_lib.validate(config)
+
+
+def test_empty_other_sets_do_nothing():
+  assert other_sets.of_config(default.get_config()) == {}
+  config = default.get_config()
+  config.eval.on[2].builder = "boxes"
+  found = other_sets.of_config(config)
+  assert found == {"boxes-test": ("eval.on[2]", config.eval.on[2])}
+  config_lib.validate(config)
+
+
+def test_missing_keys_and_sections_are_named():
+  config = default.get_config()
+  with config.unlocked():
+    del config.train["fsdp"]
+  with pytest.raises(InputError, match=r"'train\.fsdp' is missing; start from"):
+    config_lib.validate(config)
+  with pytest.raises(InputError, match=r"is missing; start from"):
+    config_lib.validate(ml_collections.ConfigDict({"seed": 1}))
+  values = json.loads(config_lib.to_json(default.get_config()))
+  config = ml_collections.ConfigDict(values | {"model": 3})
+  with pytest.raises(
+    InputError, match=r"'model' is a section; set keys inside"
+  ):
+    config_lib.validate(config)
+
+
+def test_the_generator_has_options_of_its_own():
+  config = default.get_config()
+  config.data.engrave.width = 500
+  config_lib.validate(config)
+
+
+# Caption: override of the command line, what is wrong with it.
+OVERRIDES = {
+  "known": ("optimizer.name", None),
+  "of one stage": ("stages[4].steps", None),
+  "misspelt": ("optimizer.nmae", r"unknown key 'optimizer\.nmae'; .*'name'"),
+  "unknown section": ("foo.bar", r"unknown key 'foo\.bar'; known"),
+  "misspelt in a stage": ("stages[4].stepz", "did you mean 'steps'"),
+  "of one other set": ("eval.on[1].options.masks", None),
+  "misspelt in an other set": ("eval.on[0].bilder", "did you mean 'builder'"),
+  "which other set": ("eval.on.builder", r"such as eval\.on\[0\]\.builder"),
+  "which stage": ("stages.frozen", r"such as stages\[0\]\.frozen"),
+  "below a value": ("seed.x", r"unknown key 'seed\.x'"),
+}
+
+
+@pytest.mark.parametrize("caption", OVERRIDES)
+def test_overrides_are_checked(caption):
+  path, problem = OVERRIDES[caption]
+  found = config_lib.unknown_key(path)
+  if problem is None:
+    assert found is None
+  else:
+    assert found
+    assert re.search(problem, found)
+
+
+def _shipped(repo_dir):
+  for path in sorted((repo_dir / "configs").glob("[!_]*.py")):
+    if path.stem in ("recipes", "default_data"):  # what configs share
+      continue
+    module = importlib.import_module(f"configs.{path.stem}")
+    yield path, module
+
+
+def _variants(module):
+  yield module.get_config()
+  if module.get_config.__code__.co_argcount:
+    yield module.get_config("runlocal")
+
+
+def test_shipped_configs_are_valid(repo_dir):
+  found = [path.stem for path, _ in _shipped(repo_dir)]
+  assert set(found) >= {
+    "default",
+    "engraved",
+    "boxes",
+    "deepscores",
+    "deepscores_v2",
+    "muscima_pp",
+    "smoke",
+  }
+  for path, module in _shipped(repo_dir):
+    for config in _variants(module):
+      settings = config_lib.validate(config)
+      assert settings.stages
+      model = config_lib.model_config(config, 7, config.groups.num)
+      assert model.num_classes == 7
+      if path.stem != "default":
+        assert (repo_dir / "tfds_builders" / config.data.builder).is_dir()
+
+
+def test_shipped_configs_open_with_what_they_are_for(repo_dir):
+  for path, module in _shipped(repo_dir):
+    if path.stem == "default":
+      continue
+    text = module.__doc__ or ""
+    assert f"--config=configs/{path.stem}.py" in text, path
+    for word in ("hardware", "run time", "score"):
+      assert word in text.lower(), (path, word)
+
+
+def test_config_json_holds_everything(repo_dir):
+  for _, module in _shipped(repo_dir):
+    config = module.get_config()
+    read = ml_collections.ConfigDict(json.loads(config_lib.to_json(config)))
+    assert config_lib.validate(read) == config_lib.validate(config)
+    assert config_lib.to_json(read) == config_lib.to_json(config)
+
+
+def test_defaults_of_the_dataclasses_have_the_keys_of_the_config():
+  config = default.get_config()
+  for section, cls in (
+    ("losses", losses.LossConfig),
+    ("optimizer", optim.OptimizerConfig),
+    ("targets", targets.TargetConfig),
+    ("decode", DecodeConfig),
+  ):
+    known = {f for f in cls.__dataclass_fields__ if f != "num_energy_levels"}
+    assert known == set(config[section]) - {"num_energy_levels"}, section
+
+
+def test_auto_precision_follows_the_backend(monkeypatch):
+  config = default.get_config()
+  for backend, dtype in (("cpu", "float32"), ("gpu", "bfloat16")):
+    monkeypatch.setattr(jax, "default_backend", lambda b=backend: b)
+    assert config_lib.model_config(config, 5, 2).dtype == dtype
+  config.model.dtype = "float32"
+  assert config_lib.model_config(config, 5, 2).dtype == "float32"
