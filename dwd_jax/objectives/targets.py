@@ -4,8 +4,8 @@ Every box paints a small disc around its centre on the maps of its energy group
 (`labels -> group`, see `dwd_jax.objectives.energy_groups`). Exact against maps
 recorded from the original code for every box that does not touch the crop's
 edge; what differs on purpose: discs are cut at the crop's edge (the original
-shrank them from both sides), the last row and column are painted, and a box-sized disc
-whose top equals its left does not vanish.
+shrank them from both sides), the last row and column are painted, and a
+box-sized disc whose top equals its left does not vanish.
 """
 
 import dataclasses
