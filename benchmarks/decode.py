@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import common, decode_scenes, numpy_decode
 from dwd_jax.apps.export.standalone import numpy_basins
 from dwd_jax.cluster import huge_pages
-from dwd_jax.decode import decode_config, levels, votes, watershed
+from dwd_jax.decode import decode_config, votes, watershed
 from dwd_jax.models import pixel_sampling, refinenet
 
 _HW = (1344, 960)
@@ -171,7 +171,7 @@ def _decode_outputs(cfg, outputs, head):
   def size_fn(page, y, x, group):
     return jnp.asarray(pixel_sampling.boxes_at(outputs, page, y, x, group))
 
-  energy = levels.from_logits(outputs.energy_logits, cfg)
+  energy = watershed.levels_from_logits(outputs.energy_logits, cfg)
   energy = jnp.asarray(refinenet.upsample(energy, decode_scenes.STRIDE))
   return watershed.decode_levels(energy, size_fn, class_fn, cfg)
 

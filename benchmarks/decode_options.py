@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks import common
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import eval_pages
+from dwd_jax.data import pipeline
 from dwd_jax.evaluate import evaluate_split as evaluate_lib
-from dwd_jax.metrics import json_results, protocols, summary
+from dwd_jax.metrics import json_results, protocols
 from dwd_jax.train import run_evaluation, setup
 
 
@@ -57,7 +57,9 @@ def _measure(run, state, pages) -> dict[str, Any]:
   table = protocols.measure(
     predicted.truth, predicted.detections, len(run.class_names), "coco"
   )
-  means = json_results.averages(table, run.class_names, summary.MIN_OBJECTS)
+  means = json_results.averages(
+    table, run.class_names, json_results.MIN_OBJECTS
+  )
   return {
     **{key: means[key] for key in ("mAP", "mAP_50", "AP_50_weighted")},
     "num_detections": sum(len(page.labels) for page in predicted.detections),
@@ -79,7 +81,7 @@ def main() -> None:
   config.data.max_pages = args.pages
   run = setup.setup(config, pathlib.Path(args.workdir))
   state = run_evaluation.restore(run)
-  pages = list(eval_pages.read(run.source(args.split), config.data))
+  pages = list(pipeline.read(run.source(args.split), config.data))
   rows = {}
   for caption, changes in OPTIONS.items():
     decode = dataclasses.replace(run.settings.decode, **changes)

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from dwd_jax.checkpoints import as_weights, weights
+from dwd_jax.checkpoints import finished_run, weights
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core import files
 
@@ -75,7 +75,7 @@ def card(
     hardware: that it was trained on.
     train_s: wall time of the training, seconds; 0 = not known.
   """
-  trained = as_weights.of_run(run)
+  trained = finished_run.weights_of_run(run)
   config = json.loads((run / "config.json").read_text(encoding="utf8"))
   results = {name: _read(run, name) for name in sets}
   parts = [

@@ -113,21 +113,14 @@ def _why(error: Exception, argv: list[str]) -> str:
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
   from dwd_jax.evaluate import other_data_sets
-  from dwd_jax.train import (
-    calibrating,
-    detector_task,
-    loop,
-    reevaluation,
-    run_evaluation,
-    setup,
-  )
+  from dwd_jax.train import detector_task, loop, run_evaluation, setup
   from dwd_jax.train.logs import Logs
   from dwd_jax.train.pretraining import initial_state
 
   if _CONFIG.value.get("eval", {}).get("from_saved"):
     if mode != "eval":
       raise InputError("config: eval.from_saved is for --mode=eval only")
-    reevaluation.reevaluate_all(_CONFIG.value, workdir)
+    run_evaluation.reevaluate_all(_CONFIG.value, workdir)
     return
   run = setup.setup(_CONFIG.value, workdir)
   others = ()
@@ -148,12 +141,12 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   else:
     state = run_evaluation.restore(run)
   if mode == "train":
-    calibrating.calibrate(run, state)
+    run_evaluation.calibrate(run, state)
   else:
     step = int(state.step)
     logs = Logs(workdir, step, step)
     data = run.config.data
-    calibration = calibrating.for_checkpoint(run, state)
+    calibration = run_evaluation.calibration_of_checkpoint(run, state)
     # In this order: the first split makes the calibration if it is missing.
     splits = [s for s in (data.eval_split, data.test_split) if s]
     run_evaluation.evaluate_all(run, state, others, logs, splits, calibration)
@@ -195,11 +188,11 @@ def _workdir() -> pathlib.Path:
   """The folder that was given, or a new one."""
   if _WORKDIR.value:
     return pathlib.Path(_WORKDIR.value)
-  from dwd_jax.train import run_folders
+  from dwd_jax.train import resume
   from dwd_jax.train import settings as config_lib  # only needed here
 
   config_lib.validate(_CONFIG.value)
-  workdir = run_folders.choose(_CONFIG.value)
+  workdir = resume.choose_workdir(_CONFIG.value)
   if jax.process_index() == 0:
     print(f"Run: {workdir} (--workdir={workdir} goes on with it)", flush=True)
   return workdir

@@ -15,7 +15,7 @@ from typing import Any
 
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
-from dwd_jax.evaluate import other_sets
+from dwd_jax.evaluate import other_data_sets
 from dwd_jax.train import settings as config_lib
 from launch import budget, search_space
 
@@ -160,7 +160,7 @@ class Plan:
       InputError: it cannot work, or it would tune on the pages of the test.
     """
     data = self.base.data
-    others = other_sets.of_config(self.base)
+    others = other_data_sets.names_in_config(self.base)
     own = self.split == data.eval_split
     if not own and self.split not in others:
       raise InputError(

@@ -4,9 +4,8 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from dwd_jax.check import collect, leaks, misfits, report, rules, statistics
-from dwd_jax.check.checked import Checked
-from dwd_jax.check.findings import Finding, by_level, plural
+from dwd_jax.check import leaks, misfits, page_sets, report, rules, statistics
+from dwd_jax.check.findings import Checked, Finding, by_level, plural
 from dwd_jax.check.measures import Page
 from dwd_jax.check.page_sets import PageSet
 from dwd_jax.check.statistics import Limits
@@ -43,7 +42,7 @@ def check(
   out = pathlib.Path(out).expanduser()
   workers = workers if workers > 0 else min(os.cpu_count() or 1, 16)
   report.claim_folder(out)
-  collected = collect.collect(
+  collected = page_sets.collect(
     page_set,
     crop_px=limits.crop_px / limits.scale,
     keep_going=keep_going,

@@ -4,8 +4,7 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from dwd_jax.check.checked import Checked
-from dwd_jax.check.findings import Finding, plural
+from dwd_jax.check.findings import Checked, Finding, plural
 
 _LINKS = 20  # to pages, of one finding
 _DETAILS = 1000

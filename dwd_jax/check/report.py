@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dwd_jax.check import page_html, page_pictures, statistics
-from dwd_jax.check.checked import Checked
-from dwd_jax.check.collect import EXAMPLES
-from dwd_jax.check.findings import Finding
+from dwd_jax.check.findings import Checked, Finding
 from dwd_jax.check.measures import Page
+from dwd_jax.check.page_sets import EXAMPLES
 from dwd_jax.core import files, threads
 from dwd_jax.core.errors import InputError
 

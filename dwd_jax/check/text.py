@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from dwd_jax.check.checked import Checked
-from dwd_jax.check.findings import LEVELS, plural
+from dwd_jax.check.findings import LEVELS, Checked, plural
 
 _DETAILS = 50  # lines of one finding
 

@@ -6,11 +6,10 @@ from absl import logging
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.data import split_staff_spaces
-from dwd_jax.data.augment import SyntheticSymbols
 from dwd_jax.data.degraded_crops import DegradedCrops
 from dwd_jax.data.sampling import CropSampler
 from dwd_jax.data.sources import PageSource
-from dwd_jax.data.synthetic import Scene
+from dwd_jax.data.synthetic import Scene, SyntheticSymbols
 from dwd_jax.imaging import page_windows
 from dwd_jax.imaging.page_windows import Window
 

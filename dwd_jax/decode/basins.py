@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax.decode import bits, pixel_lists, segments
+from dwd_jax.decode import bits, pixel_lists
 
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # raster order
 # Rounds of merging; usually two or three. Only passes that rise in a long row
@@ -56,7 +56,7 @@ def find_basins(
   pixels: pixel_lists.PixelList,
   min_depth: float,
   most: int,
-) -> tuple[segments.Segments, Float[jax.Array, " T"]]:
+) -> tuple[pixel_lists.Segments, Float[jax.Array, " T"]]:
   """Splits the pixels above a cutoff into one basin for each energy peak.
 
   Args:
@@ -80,7 +80,7 @@ def find_basins(
     places, lambda _, peak: bits.rank(roots, peak), peaks
   )
   seeds = pixels.indices[pixel_lists.compact(roots, most).indices]
-  basins = segments.Segments(rows, seeds, roots.count, pixels, mask)
+  basins = pixel_lists.Segments(rows, seeds, roots.count, pixels, mask)
   return _merge(basins, levels, min_depth)
 
 
@@ -119,7 +119,7 @@ class _Graph(NamedTuple):
     peak: level of each basin's peak.
   """
 
-  basins: segments.Segments
+  basins: pixel_lists.Segments
   border: pixel_lists.PixelList
   level: Float[jax.Array, " n"]
   peak: Float[jax.Array, " T"]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Int
 
-from dwd_jax.decode import bits, pixel_lists, segments
+from dwd_jax.decode import bits, pixel_lists
 
 
 class _Runs(NamedTuple):
@@ -40,7 +40,7 @@ class _Runs(NamedTuple):
 
 def find_components(
   mask: bits.Packed, pixels: pixel_lists.PixelList, most: int
-) -> segments.Segments:
+) -> pixel_lists.Segments:
   """Finds the 8-connected components, as `scipy.ndimage.label` does.
 
   Args:
@@ -64,7 +64,7 @@ def find_components(
     pixels, lambda at: row[_run_at(runs.starts, at // w, at % w)]
   )
   seeds = runs.first.indices[pixel_lists.compact(roots, most).indices]
-  return segments.Segments(rows, seeds, roots.count, pixels, mask)
+  return pixel_lists.Segments(rows, seeds, roots.count, pixels, mask)
 
 
 def label_components(
@@ -84,7 +84,7 @@ def label_components(
     return jnp.zeros(mask.shape, jnp.int32), jnp.int32(0)
   packed = bits.pack(mask)
   pixels = pixel_lists.compact(packed)
-  found = find_components(packed, pixels, segments.most_objects(mask.shape))
+  found = find_components(packed, pixels, pixel_lists.most_objects(mask.shape))
 
   def paint(ids, at, live, row):
     place = pixel_lists.drop_unless(live, at, mask.size)

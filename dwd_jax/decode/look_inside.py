@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from dwd_jax.core import structs
 from dwd_jax.decode import basins as basins_lib
-from dwd_jax.decode import bits, components, pixel_lists, segments
+from dwd_jax.decode import bits, components, pixel_lists
 from dwd_jax.decode.decode_config import DecodeConfig
 
 
@@ -73,7 +73,7 @@ def _segment(levels, cfg):
     levels = basins_lib.smooth(jnp.where(finite, levels, 0), cfg.smooth)
   mask = bits.pack((levels > cfg.energy_cutoff) & finite)
   pixels = pixel_lists.compact(mask)
-  most = segments.most_objects(levels.shape)
+  most = pixel_lists.most_objects(levels.shape)
   if cfg.method == "threshold":
     parts = components.find_components(mask, pixels, most)
   else:

@@ -1,13 +1,97 @@
-"""Sums over the pixels of each object: centre, size, area, confidence."""
+"""Objects in K slots: what is measured of them, and which are kept.
+
+Sums over the pixels of each object: centre, size, area, confidence.
+"""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from dwd_jax.decode import decode_config as config_lib
-from dwd_jax.decode import objects, pixel_lists, segments
+from dwd_jax.decode import pixel_lists
+
+
+class Objects(NamedTuple):
+  """Objects of one energy plane in K slots.
+
+  Attributes:
+    rows: row of the object in its `segments.Segments`.
+    slot_of: slot of each of its T rows (and of row T); K where it has none.
+    seeds: raster index of the pixel that stands for the object.
+    centers: (y, x) in pixels; the middle of the first pixel is (0.5, 0.5).
+    sizes: (height, width) in pixels.
+    confidence: energy, 0..1.
+    area: pixels above the cutoff.
+    valid: slots in use; they come first.
+    count: objects found; may exceed K, then the least confident are left out.
+  """
+
+  rows: Int[jax.Array, " K"]
+  slot_of: Int[jax.Array, " T1"]
+  seeds: Int[jax.Array, " K"]
+  centers: Float[jax.Array, "K 2"]
+  sizes: Float[jax.Array, "K 2"]
+  confidence: Float[jax.Array, " K"]
+  area: Int[jax.Array, " K"]
+  valid: Bool[jax.Array, " K"]
+  count: Int[jax.Array, ""]
+
+
+def choose_rows(
+  parts: pixel_lists.Segments,
+  keep: Callable[[jax.Array], jax.Array],
+  confidence: Callable[[jax.Array], jax.Array],
+  cfg: config_lib.DecodeConfig,
+) -> tuple[Int[jax.Array, " K"], Bool[jax.Array, " K"], Int[jax.Array, ""]]:
+  """Puts the objects into slots; the K most confident if there are too many.
+
+  Args:
+    parts: the objects.
+    keep: rows int32 [m] -> bool [m], objects that count.
+    confidence: rows int32 [m] -> float32 [m], 0 or more.
+    cfg: settings of the decode.
+
+  Returns:
+    rows: of the objects in the slots.
+    valid: slots in use.
+    count: objects that count.
+  """
+  k = cfg.max_detections
+  kept = pixel_lists.compact(pixel_lists.mark(parts.numbers(), keep))
+  room = kept.indices.shape[0]
+
+  def all_of_them():
+    return jnp.pad(kept.indices, (0, k))[:k]
+
+  def the_best():
+    used = jnp.arange(room) < kept.count
+    order = jnp.where(used, confidence(kept.indices), -1)
+    best = kept.indices[jax.lax.top_k(order, min(k, room))[1]]
+    return jnp.pad(best, (0, k - min(k, room)))
+
+  # A page with more objects than slots is rare, and sorting is slow.
+  rows = jax.lax.cond(kept.count <= k, all_of_them, the_best)
+  return rows, jnp.arange(k) < kept.count, kept.count
+
+
+def slots(
+  rows: Int[jax.Array, " K"], valid: Bool[jax.Array, " K"], num_rows: int
+) -> Int[jax.Array, " T1"]:
+  """Slot of each row, K where it has none; see `Objects`.
+
+  Args:
+    rows: of the objects in the slots.
+    valid: slots in use.
+    num_rows: T.
+  """
+  (k,) = rows.shape
+  place = pixel_lists.drop_unless(valid, rows, num_rows + 1)
+  slot_of = k + pixel_lists.zeros(num_rows + 1, rows[0])
+  return slot_of.at[place].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
+
 
 # (y int32 [P], x int32 [P]) -> (height, width) in pixels, float32 [P, 2]; or
 # [P, 4], then (y, x) from the middle of the pixel to the centre of the box.
@@ -19,11 +103,11 @@ _STEPS = 16  # energy levels are summed as whole sixteenths
 
 
 def measure_components(
-  components: segments.Segments,
+  components: pixel_lists.Segments,
   levels: Float[jax.Array, "h w"],
   size_fn: PlaneSizeFn,
   cfg: config_lib.DecodeConfig,
-) -> objects.Objects:
+) -> Objects:
   """Measures components; all pixels say alike where the centre is.
 
   Args:
@@ -45,10 +129,10 @@ def measure_components(
     mean = energy[rows] / (_STEPS * jnp.maximum(area[rows], 1))
     return jnp.clip(mean / (cfg.num_energy_levels - 1), 0, 1)
 
-  rows, valid, count = objects.choose_rows(
+  rows, valid, count = choose_rows(
     components, lambda row: area[row] >= cfg.min_area_px, confidence, cfg
   )
-  slot_of = objects.slots(rows, valid, area.shape[0])
+  slot_of = slots(rows, valid, area.shape[0])
   places, sums, highest = _sum_components(
     components, slot_of, levels, size_fn, cfg
   )
@@ -56,7 +140,7 @@ def measure_components(
   y = _mean_coordinate(y_high, y_low, area[rows], cfg.legacy)
   x = _mean_coordinate(x_high, x_low, area[rows], cfg.legacy)
   mean = jnp.stack(sums[1:], 1) / jnp.maximum(sums[0], 1e-6)[:, None]
-  return objects.Objects(
+  return Objects(
     rows=rows,
     slot_of=slot_of,
     seeds=components.seeds[rows],
@@ -152,12 +236,12 @@ def _mean_coordinate(high, low, area, legacy):
 
 
 def measure_basins(
-  basins: segments.Segments,
+  basins: pixel_lists.Segments,
   passes: Float[jax.Array, " T"],
   levels: Float[jax.Array, "h w"],
   size_fn: PlaneSizeFn,
   cfg: config_lib.DecodeConfig,
-) -> objects.Objects:
+) -> Objects:
   """Measures basins by their caps, the part above the highest pass.
 
   Where two discs touch, the common part of their basins is lopsided; the cap
@@ -195,8 +279,8 @@ def measure_basins(
     energy = level[basins.seeds[row]] / (cfg.num_energy_levels - 1)
     return jnp.sqrt(jnp.clip(energy, 0, 1))
 
-  rows, valid, count = objects.choose_rows(basins, keep, confidence, cfg)
-  slot_of = objects.slots(rows, valid, area.shape[0])
+  rows, valid, count = choose_rows(basins, keep, confidence, cfg)
+  slot_of = slots(rows, valid, area.shape[0])
   sums, highest = _sum_basins(basins, slot_of, passes, levels, size_fn, cfg)
   seeds, sums = basins.seeds[rows], jnp.stack(sums, 1)
   shift = sums[:, 1:3] / jnp.maximum(sums[:, :1], 1e-6)
@@ -205,7 +289,7 @@ def measure_basins(
   mean = sums[:, 4:] / jnp.maximum(known, 1e-6)
   of_seeds = size_fn(seeds // w, seeds % w)[:, :2]
   mean = jnp.where(known > 0, mean, of_seeds)
-  return objects.Objects(
+  return Objects(
     rows=rows,
     slot_of=slot_of,
     seeds=seeds,

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from dwd_jax.decode import bits, pixel_lists, segments
+from dwd_jax.decode import bits, pixel_lists
 from dwd_jax.decode import decode_config as config_lib
-from dwd_jax.decode import objects as objects_lib
+from dwd_jax.decode import measure as objects_lib
 
 
 class Likeliest(NamedTuple):
@@ -71,7 +71,7 @@ def _one_hot(class_fn, y, x):
 
 def vote_all_pixels(
   objects: objects_lib.Objects,
-  parts: segments.Segments,
+  parts: pixel_lists.Segments,
   width: int,
   class_fn: PlaneClassFn,
   cfg: config_lib.DecodeConfig,
@@ -126,7 +126,7 @@ def vote_all_pixels(
 
 def vote_near_peaks(
   objects: objects_lib.Objects,
-  basins: segments.Segments,
+  basins: pixel_lists.Segments,
   width: int,
   class_fn: PlaneClassFn,
   cfg: config_lib.DecodeConfig,

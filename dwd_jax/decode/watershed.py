@@ -1,4 +1,6 @@
-"""Maps -> Detections: the decode of Deep Watershed Detection.
+"""Energy levels from the logits of a network.
+
+Maps -> Detections: the decode of Deep Watershed Detection.
 
 Pages and energy groups are walked one after the other (`lax.map`): vmap would
 turn every early exit into a select and do all the work always.
@@ -21,12 +23,31 @@ from dwd_jax.decode import (
   components,
   measure,
   pixel_lists,
-  segments,
   suppression,
   votes,
 )
 from dwd_jax.decode import decode_config as config_lib
-from dwd_jax.decode import levels as levels_lib
+
+
+def levels_from_logits(
+  energy_logits: Float[structs.Array, "*n E"], cfg: config_lib.DecodeConfig
+) -> Float[jax.Array, "*n"]:
+  """Energy level of each pixel: the mean of the softmax, or the likeliest.
+
+  Take it at the stride of the network's heads and upsample the levels, not the
+  logits: a sixteenth of the work, and trained networks lose no AP.
+
+  Args:
+    energy_logits: over E levels.
+    cfg: `energy` says which.
+  """
+  logits = jnp.asarray(energy_logits, jnp.float32)
+  if not cfg.mean_energy:
+    return jnp.argmax(logits, -1).astype(jnp.float32)
+  level = jnp.arange(logits.shape[-1], dtype=jnp.float32)
+  weight = jnp.exp(logits - logits.max(-1, keepdims=True))
+  return (weight @ level) / weight.sum(-1)
+
 
 # (page int32 [P], y int32 [P], x int32 [P], group int32 [P]) -> [P, C]
 # of probabilities, or the likeliest classes
@@ -64,7 +85,7 @@ def decode(
     K detections of each page, best first, in pixels of the map.
   """
   return decode_levels(
-    levels_lib.from_logits(energy_logits, cfg), sizes, class_fn, cfg
+    levels_from_logits(energy_logits, cfg), sizes, class_fn, cfg
   )
 
 
@@ -145,7 +166,7 @@ def _decode_plane(levels, size_fn, class_fn, cfg):
   if cfg.method == "watershed":
     levels = basins_lib.smooth(jnp.where(finite, levels, 0), cfg.smooth)
   mask = bits.pack((levels > cfg.energy_cutoff) & finite)
-  most = segments.most_objects(levels.shape)
+  most = pixel_lists.most_objects(levels.shape)
   args = (levels, mask, size_fn, class_fn, cfg)
 
   def any_page():

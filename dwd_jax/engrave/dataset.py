@@ -13,11 +13,11 @@ import verovio
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import deepscores_folder, pool
 from dwd_jax.engrave import smufl_classes as vocabularies
+from dwd_jax.engrave.deepscores_folder import Splitter
 from dwd_jax.engrave.engraver import Task
 from dwd_jax.engrave.handwriting import MAX_STRENGTH
 from dwd_jax.engrave.pool import Outcome
 from dwd_jax.engrave.rarities import Weights
-from dwd_jax.engrave.splits import Splitter
 from dwd_jax.imaging import degrade as degradations
 
 ALL_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville", "Petaluma")

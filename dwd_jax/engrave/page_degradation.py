@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from dwd_jax.engrave import raster
 from dwd_jax.imaging import degrade
-from dwd_jax.imaging.degrade import colour
+from dwd_jax.imaging.degrade import camera
 
 Box = tuple[float, float, float, float]
 
@@ -77,7 +77,7 @@ def wear_page(
   names = [boxes[i][0] for i in np.flatnonzero(kept).tolist()]
   image = plan.image(ink)
   if wear.recipe == "photo":
-    image = colour.cast(
+    image = camera.colour_cast(
       image,
       rng,
       severity=plan.severity,

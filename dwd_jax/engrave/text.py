@@ -2,9 +2,12 @@
 
 The Liberation Serif faces inside verovio's wheel have the metrics that verovio
 lays text out with. No font of the system is used.
+
+Sets the `<text>` elements of verovio's SVG as glyph outlines.
 """
 
 import base64
+import dataclasses
 import functools
 import io
 import pathlib
@@ -14,8 +17,10 @@ import verovio
 from fontTools.pens.boundsPen import BoundsPen
 from fontTools.pens.svgPathPen import SVGPathPen
 from fontTools.ttLib import TTFont
+from lxml import etree  # pyright: ignore
 
-from dwd_jax.engrave.outlines import Bounds
+from dwd_jax.engrave import outlines
+from dwd_jax.engrave.outlines import Bounds, Matrix
 
 _DATA = pathlib.Path(str(verovio.__file__)).parent / "data"
 _SOURCE = re.compile(r"base64,([A-Za-z0-9+/=]+)")
@@ -103,3 +108,143 @@ def music_glyph(char: str, font: str) -> tuple[str, float] | None:
       if d:
         return d.group(1), _advances(name).get(code, 0.5)
   return None
+
+
+_BOLD = {"ending", "fing", "reh", "tempo"}  # verovio's own style sheet
+_ITALIC = {"dir", "dynam", "mNum"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Style:
+  """What a tspan inherits."""
+
+  size: float
+  bold: bool
+  italic: bool
+  music_font: str
+
+  def inside(self, element: etree._Element) -> "_Style":
+    """The style of a child element."""
+    new = {}
+    size = outlines.numbers(element.get("font-size", ""))
+    if size:
+      new["size"] = size[0]
+    if element.get("font-weight"):
+      new["bold"] = element.get("font-weight") == "bold"
+    if element.get("font-style"):
+      new["italic"] = element.get("font-style") in ("italic", "oblique")
+    return dataclasses.replace(self, **new) if new else self
+
+
+@dataclasses.dataclass
+class _Chunk:
+  """Characters from one absolute position on."""
+
+  x: float
+  y: float
+  anchor: str
+  runs: list[tuple[str, _Style]]
+
+
+class TextSetter:
+  """Draws the texts of one page; `defs` are the glyphs they use."""
+
+  def __init__(self, font: str):
+    """A setter for pages in one music font."""
+    self.font = font
+    self.defs: dict[str, str] = {}
+
+  def set(
+    self, element: etree._Element, m: Matrix, classes: set[str]
+  ) -> tuple[Bounds | None, list[str], str]:
+    """Sets one `<text>`.
+
+    Args:
+      element: the text with its tspans.
+      m: its place on the page.
+      classes: classes of the groups around it.
+
+    Returns:
+      (bounds of the ink or None, SVG elements, the characters).
+    """
+    bold = bool(classes & _BOLD) and "label" not in classes
+    style = _Style(0.0, bold, bool(classes & _ITALIC), self.font)
+    chunks: list[_Chunk] = []
+    self._collect(element, style.inside(element), "start", chunks)
+    boxes, drawn = [], []
+    for chunk in chunks:
+      self._draw(chunk, m, boxes, drawn)
+    chars = "".join(part for chunk in chunks for part, _ in chunk.runs)
+    return (outlines.union(boxes) if boxes else None), drawn, chars
+
+  def _collect(
+    self,
+    element: etree._Element,
+    style: _Style,
+    anchor: str,
+    chunks: list[_Chunk],
+  ) -> None:
+    anchor = element.get("text-anchor", anchor)
+    x, y = element.get("x"), element.get("y")
+    if x is not None or y is not None or not chunks:
+      last = chunks[-1] if chunks else _Chunk(0, 0, anchor, [])
+      chunks.append(
+        _Chunk(
+          outlines.numbers(x)[0] if x else last.x,
+          outlines.numbers(y)[0] if y else last.y,
+          anchor,
+          [],
+        )
+      )
+    # Characters of size 0 are indentation between the tspans.
+    if element.text and style.size > 0:
+      chunks[-1].runs.append((element.text, style))
+    for child in element:
+      if isinstance(child.tag, str):
+        self._collect(child, style.inside(child), anchor, chunks)
+      if child.tail and style.size > 0:
+        chunks[-1].runs.append((child.tail, style))
+
+  def _draw(
+    self, chunk: _Chunk, m: Matrix, boxes: list[Bounds], drawn: list[str]
+  ) -> None:
+    glyphs = []  # key, bounds for size 1, scale of the outline, size, x
+    x = 0.0
+    for part, style in chunk.runs:
+      for char in part:
+        key, bounds, unit, advance = self._glyph(char, style)
+        glyphs.append((key, bounds, style.size * unit, style.size, x))
+        x += advance * style.size
+    start = chunk.x - x * {"middle": 0.5, "end": 1.0}.get(chunk.anchor, 0.0)
+    for key, bounds, scale, size, left in glyphs:
+      if bounds is None:
+        continue
+      at = outlines.multiply(m, (1, 0, 0, 1, start + left, chunk.y))
+      boxes.append(
+        outlines.transform_bounds(
+          bounds, outlines.multiply(at, (size, 0, 0, size, 0, 0))
+        )
+      )
+      place = outlines.multiply(at, (scale, 0, 0, -scale, 0, 0))
+      numbers = ",".join(f"{v:.6g}" for v in place)
+      drawn.append(f'<use xlink:href="#{key}" transform="matrix({numbers})"/>')
+
+  def _glyph(
+    self, char: str, style: _Style
+  ) -> tuple[str, Bounds | None, float, float]:
+    """Key of the definition, bounds, outline units, advance for size 1."""
+    if is_music(char):
+      found = music_glyph(char, style.music_font)
+      if found is not None:
+        d, advance = found
+        key = f"m{ord(char):x}"
+        self.defs[key] = f'<path id="{key}" d="{d}"/>'
+        parts = outlines.contours(d)
+        bounds = None
+        if parts:
+          x0, y0, x1, y1 = (v / 1000 for v in outlines.union(parts))
+          bounds = (x0, -y1, x1, -y0)
+        return key, bounds, 1 / 1000, advance
+    shape = glyph(char, style.bold, style.italic)
+    self.defs[shape.key] = f'<path id="{shape.key}" d="{shape.d}"/>'
+    return shape.key, shape.bounds, 1 / units_per_em(), shape.advance

@@ -13,7 +13,7 @@ from lxml import etree  # pyright: ignore
 
 from dwd_jax.engrave import outlines, text
 from dwd_jax.engrave.outlines import Bounds, Matrix
-from dwd_jax.engrave.svg_text import TextSetter
+from dwd_jax.engrave.text import TextSetter
 
 UNITS_PER_SPACE = 180  # verovio units between two staff lines at scale 100
 # What the labels need to know and no drawing tells: `svgAdditionalAttribute`.

@@ -1,4 +1,6 @@
-"""One split -> metrics, files and pictures.
+"""The scores of a split: calibrated or raw, and what they are worth.
+
+One split -> metrics, files and pictures.
 
 `evaluate` writes into `out_dir` (WORKDIR/eval of a run):
 
@@ -59,20 +61,87 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.data.eval_pages import EvalPage
-from dwd_jax.evaluate import output_files, page_pictures
-from dwd_jax.evaluate import scores as scores_lib
+from dwd_jax.data.pipeline import EvalPage
+from dwd_jax.evaluate import output_files
 from dwd_jax.evaluate.other_data_sets import OtherSet
+from dwd_jax.evaluate.report import report_data
 from dwd_jax.evaluate.report.report_data import Measured
-from dwd_jax.metrics import json_results, protocols
-from dwd_jax.metrics import summary as summary_lib
+from dwd_jax.metrics import json_results, protocols, reliability
+from dwd_jax.metrics import json_results as summary_lib
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.metrics.flat_boxes import at_least, finite
+from dwd_jax.metrics.json_results import or_null
 from dwd_jax.metrics.protocols import Protocol
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.predict_config import DEFAULT, PredictConfig
 from dwd_jax.predict.predict_pages import PredictFn, predict_pages
-from dwd_jax.show import progress
+from dwd_jax.show import drawing, progress
+from dwd_jax.show.drawing import Picture
+
+
+class Scores(NamedTuple):
+  """Detections with the scores that count, judged.
+
+  Attributes:
+    detections: classes of the run.
+    raw: the detections judged with the scores of the decode.
+    final: the same with the scores of `detections`.
+    threshold: default threshold; None: the scores are not calibrated.
+  """
+
+  detections: list[PageBoxes]
+  raw: reliability.Judged
+  final: reliability.Judged
+  threshold: float | None
+
+  def facts(self) -> dict[str, Any]:
+    """The summary's fields on scores, unknown numbers as None."""
+    ece = reliability.expected_calibration_error
+    point: dict[str, Any] = dict.fromkeys(reliability.OperatingPoint._fields)
+    if self.threshold is not None:
+      values = reliability.operating_point(self.final, self.threshold)
+      point = {key: or_null(value) for key, value in values._asdict().items()}
+    return {
+      "calibrated": self.threshold is not None,
+      "ece_raw": or_null(ece(self.raw.scores, self.raw.correct)),
+      "ece": or_null(ece(self.final.scores, self.final.correct)),
+      **point,
+    }
+
+  def bins(self) -> dict[str, Any]:
+    """The diagram's numbers, see `report_data`."""
+    final = None if self.threshold is None else self.final
+    return report_data.reliability_bins(self.raw, final)
+
+  def diagram(self, title: str) -> Picture:
+    """The picture `reliability`."""
+    final = None if self.threshold is None else self.final
+    return drawing.reliability_diagram(title, self.raw, final, self.threshold)
+
+
+def judge_scores(
+  truth: Sequence[PageBoxes],
+  detections: Sequence[PageBoxes],
+  relabel: Callable[[PageBoxes], PageBoxes],
+  calibration: Calibration | None,
+) -> Scores:
+  """Calibrates the scores of a split and judges them.
+
+  Args:
+    truth: of the pages.
+    detections: of the same pages in the same order: raw scores, classes of the
+      run.
+    relabel: gives them the classes of the truth.
+    calibration: None: scores stay raw.
+  """
+  raw = reliability.judge(truth, [relabel(page) for page in detections])
+  if calibration is None:
+    return Scores(list(detections), raw, raw, None)
+  # The map knows the classes of the run, so it comes before the relabelling.
+  scored = [calibration.apply(page) for page in detections]
+  final = reliability.judge(truth, [relabel(page) for page in scored])
+  return Scores(scored, raw, final, calibration.point.threshold)
+
 
 MakeCalibration: TypeAlias = Callable[
   [Sequence[PageBoxes], Sequence[PageBoxes]], Calibration
@@ -147,13 +216,13 @@ def evaluate(
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
   shown = progress.show(pages, name, num_pages, log)
-  pictured = page_pictures.Pictures(out_dir / name, viewer_pages)
+  pictured = output_files.Pictures(out_dir / name, viewer_pages)
   predicted = collect(predict_all(predict_fn, shown, cfg, overlays, pictured))
   truth = predicted.truth
   if callable(calibration):
     calibration = calibration(truth, predicted.detections)
   relabel = other.relabel if other else lambda page: page
-  scores = scores_lib.judge(truth, predicted.detections, relabel, calibration)
+  scores = judge_scores(truth, predicted.detections, relabel, calibration)
   facts = {
     "dataset": dataset,
     "split": split,
@@ -174,7 +243,7 @@ def evaluate(
 def _measure(
   name: str,
   predicted: "Predicted",
-  scores: scores_lib.Scores,
+  scores: Scores,
   class_names: Sequence[str],
   facts: dict[str, Any],
   other: OtherSet | None,
@@ -186,7 +255,7 @@ def _measure(
   table = protocols.measure(
     truth, detections, len(class_names), facts["protocol"], facts["dataset"]
   )
-  metrics = summary_lib.make(
+  metrics = summary_lib.summary(
     table,
     detections,
     class_names,

@@ -1,4 +1,6 @@
-"""A run judged on the pages of other data sets: `config.eval.on`.
+"""The data sets besides its own that a run is judged on: `config.eval.on`.
+
+A run judged on the pages of other data sets: `config.eval.on`.
 
 Truth and detections are given the finest classes that the run and the set can
 both express (`data.vocabulary`); what has none is left out and counted. Where
@@ -8,17 +10,64 @@ matched by name.
 
 import collections
 import dataclasses
+import json
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import ml_collections
 import numpy as np
 
+from configs import default
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.data import eval_pages, prepare, sources
-from dwd_jax.evaluate import other_sets
+from dwd_jax.data import pipeline, prepare, sources
+
+
+def names_in_config(config: Any) -> dict[str, tuple[str, Any]]:
+  """The entries of `config.eval.on` that name a data set.
+
+  Args:
+    config: of the run, its keys checked.
+
+  Returns:
+    {name of the results: (where, such as "eval.on[0]", the entry)}.
+
+  Raises:
+    InputError: an entry without a builder, a name that two entries or an own
+      split would share, or one that is not fit for a file.
+  """
+  found: dict[str, tuple[str, Any]] = {}
+  empty = json.loads(default.other_set().to_json())
+  own = (config.data.eval_split, config.data.test_split)
+  for i, entry in enumerate(map(ml_collections.ConfigDict, config.eval.on)):
+    where = f"eval.on[{i}]"
+    if not entry.builder:
+      # As JSON: tuples are lists where the config comes from a file.
+      values = json.loads(entry.to_json())
+      given = [key for key in values if values[key] != empty[key]]
+      if given:
+        raise InputError(
+          f"config: {where}.{given[0]} is given, but no {where}.builder; name a"
+          " folder of tfds_builders/"
+        )
+      continue
+    name = entry.name or f"{entry.builder}-{entry.split}"
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name, re.ASCII):
+      raise InputError(
+        f"config: {where}: {name!r} can not name a file; set {where}.name to"
+        " letters, digits, and any of _ . + -"
+      )
+    if name in found or name in own:
+      other = found[name][0] if name in found else "a split of config.data"
+      raise InputError(
+        f"config: {where}: its results would have the name '{name}', as those"
+        f" of {other}; set {where}.name"
+      )
+    found[name] = (where, entry)
+  return found
 
 
 class RunClasses(NamedTuple):
@@ -131,9 +180,9 @@ class OtherSet:
     self._run = run
     self._matched = matched
 
-  def pages(self, part: range | None = None) -> Iterator[eval_pages.EvalPage]:
+  def pages(self, part: range | None = None) -> Iterator[pipeline.EvalPage]:
     """The pages with truth in `class_names`; see `eval_pages.read`."""
-    for page in eval_pages.read(self.source, self.data_cfg, part):
+    for page in pipeline.read(self.source, self.data_cfg, part):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)
 
@@ -204,7 +253,7 @@ def open_sets(
   """
   return tuple(
     _open_set(config, workdir, run, name, where, on)
-    for name, (where, on) in other_sets.of_config(config).items()
+    for name, (where, on) in names_in_config(config).items()
   )
 
 

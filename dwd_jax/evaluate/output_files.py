@@ -1,14 +1,19 @@
-"""The files of an evaluation: lists, COCO files, pictures, report, summary."""
+"""Pictures of pages for the viewer, written while the pages pass by.
 
+The files of an evaluation: lists, COCO files, pictures, report, summary.
+"""
+
+import hashlib
 import json
 import pathlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.evaluate import page_pictures
+from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate.report import report_data, report_page
 from dwd_jax.evaluate.report.report_data import Measured
 from dwd_jax.metrics import json_results
@@ -16,6 +21,49 @@ from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.show import drawing
 from dwd_jax.show.drawing import Picture
 from dwd_jax.show.viewer import write as viewer
+
+FOLDER = "pages"  # beside index.html
+MAX_SIDE_PX = 2400
+
+
+def picture_name(filename: str) -> str:
+  """The file of a page's picture, relative to index.html.
+
+  Args:
+    filename: of the page. a.png becomes pages/a.jpg; what is no plain name, or
+      ends in another way, gets a few digits that tell it from all others.
+  """
+  path = pathlib.PurePath(filename)
+  stem = re.sub(r"[^\w.+-]", "_", path.stem, flags=re.ASCII)[:100]
+  if f"{stem}.png" != filename:
+    digest = hashlib.sha256(filename.encode(errors="surrogatepass"))
+    stem += f"-{digest.hexdigest()[:8]}"
+  return f"{FOLDER}/{stem}.jpg"
+
+
+class Pictures:
+  """Writes the pictures of the first pages of a split, one at a time."""
+
+  def __init__(self, folder: pathlib.Path, wanted: int, first: int = 0):
+    """What to write.
+
+    Args:
+      folder: of index.html.
+      wanted: number of pages of the split that get one; -1 = all.
+      first: number of the first page that will come.
+    """
+    self._folder, self._wanted, self._next = folder, wanted, first
+
+  def __call__(self, page: EvalPage) -> None:
+    """Writes the picture of the next page, if it is wanted."""
+    number, self._next = self._next, self._next + 1
+    if 0 <= self._wanted <= number:
+      return
+    files.write_atomic(
+      self._folder / picture_name(page.image.filename),
+      viewer.page_picture(page.image.ink, MAX_SIDE_PX),
+    )
+
 
 PREDICTIONS = "predictions.json"
 TRUTH = "truth.json"
@@ -124,9 +172,7 @@ def _write_viewer(
     return set()
   many = len(judged.truth) if viewer_pages < 0 else viewer_pages
   pages = [
-    viewer.ViewerPage(
-      true.filename, page_pictures.name_of(true.filename), found, true
-    )
+    viewer.ViewerPage(true.filename, picture_name(true.filename), found, true)
     for true, found in zip(
       judged.truth[:many], judged.detections[:many], strict=True
     )

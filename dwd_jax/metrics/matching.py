@@ -1,5 +1,24 @@
-"""Which detections are right: pairs of detections and truth, one to one."""
+"""Which detections are right: pairs of detections and truth, one to one.
 
+What became of every detection and of every true box of a split.
+
+The kinds of error are those of TIDE, in its order: a wrong detection gets the
+first that fits.
+
+  location    right class, IoU with a true box of it from 0.1 to below 0.5
+  class       IoU 0.5 or more with a true box of another class
+  duplicate   right class and place, but a better scored detection was there
+  background  IoU below 0.1 with every true box
+  both        what is left: wrong class, and IoU from 0.1 to below 0.5
+
+True boxes that nothing found are `missed`, unless a detection of kind
+`location` or `class` lies on them: repairing that one would find them.
+
+Reference: Bolya et al., TIDE: A General Toolbox for Identifying Object
+Detection Errors (ECCV 2020).
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +26,7 @@ from jaxtyping import Bool, Float, Int
 
 from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics.flat_boxes import finite
 
 
 class Matches(NamedTuple):
@@ -77,3 +97,140 @@ def overlaps(
 def sane(boxes_yxyx: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
   """Finite boxes of a size that can be drawn; a diverged model predicts all."""
   return np.clip(np.nan_to_num(boxes_yxyx.astype(np.float64)), -1e5, 1e5)
+
+
+MIN_IOU = 0.5  # of a detection that is right
+BACKGROUND_IOU = 0.1  # below: on nothing
+RIGHT = -1
+KINDS = ("location", "class", "duplicate", "background", "both")
+LOCATION, CLASS, DUPLICATE, BACKGROUND, BOTH = range(len(KINDS))
+
+
+class Outcomes(NamedTuple):
+  """n detections and m true boxes of some pages, one page after the other.
+
+  Attributes:
+    page: number of the detection's page.
+    boxes_yxyx: detections, pixels of the source images.
+    labels: class ids of the detections.
+    scores: finite.
+    kind: RIGHT, or the index into `KINDS`.
+    of_truth: index of the true box that the detection found, or that its error
+      is about (location, class, duplicate); -1 where there is none.
+    true_page: number of the true box's page.
+    true_boxes_yxyx: pixels of the source images.
+    true_labels: class ids of the true boxes.
+  """
+
+  page: Int[np.ndarray, " n"]
+  boxes_yxyx: Float[np.ndarray, "n 4"]
+  labels: Int[np.ndarray, " n"]
+  scores: Float[np.ndarray, " n"]
+  kind: Int[np.ndarray, " n"]
+  of_truth: Int[np.ndarray, " n"]
+  true_page: Int[np.ndarray, " m"]
+  true_boxes_yxyx: Float[np.ndarray, "m 4"]
+  true_labels: Int[np.ndarray, " m"]
+
+  @property
+  def right(self) -> Bool[np.ndarray, " n"]:
+    """Detections matched with a true box of their class."""
+    return self.kind == RIGHT
+
+  def found(self) -> Bool[np.ndarray, " m"]:
+    """True boxes that a right detection took."""
+    return self._touched(self.right)
+
+  def missed(self) -> Bool[np.ndarray, " m"]:
+    """True boxes without a detection, a misplaced or a misnamed one."""
+    near = (self.kind == LOCATION) | (self.kind == CLASS)
+    return ~self._touched(self.right | near)
+
+  def _touched(self, which):
+    touched = np.zeros(len(self.true_labels), bool)
+    touched[self.of_truth[which]] = True
+    return touched
+
+  def at_least(self, min_score: float) -> "Outcomes":
+    """Without the detections below a score.
+
+    The others stay what they are: a match depends on better scores only.
+    """
+    keep = self.scores >= min_score
+    return self._replace(
+      page=self.page[keep],
+      boxes_yxyx=self.boxes_yxyx[keep],
+      labels=self.labels[keep],
+      scores=self.scores[keep],
+      kind=self.kind[keep],
+      of_truth=self.of_truth[keep],
+    )
+
+
+def judge(
+  truth: Sequence[PageBoxes], detections: Sequence[PageBoxes]
+) -> Outcomes:
+  """Judges the detections of pages at IoU 0.5, see the text of the module.
+
+  Args:
+    truth: one entry for each page.
+    detections: of the same pages in the same order, with scores. Scores and
+      boxes that are not finite are left out, with a warning.
+  """
+  found = [finite(page) for page in detections]
+  kinds, of_truth, offset = [], [], 0
+  for true, page in zip(truth, found, strict=True):
+    kind, index = _judge_page(true, page)
+    kinds.append(kind)
+    of_truth.append(np.where(index < 0, -1, index + offset))
+    offset += len(true.labels)
+  return Outcomes(
+    page=_numbers(found),
+    boxes_yxyx=_joined([p.boxes_yxyx for p in found], np.float64, (0, 4)),
+    labels=_joined([p.labels for p in found], np.int64),
+    scores=_joined([p.scores for p in found], np.float64),
+    kind=_joined(kinds, np.int64),
+    of_truth=_joined(of_truth, np.int64),
+    true_page=_numbers(truth),
+    true_boxes_yxyx=_joined([p.boxes_yxyx for p in truth], np.float64, (0, 4)),
+    true_labels=_joined([p.labels for p in truth], np.int64),
+  )
+
+
+def _joined(parts, dtype, empty=(0,)):
+  parts = [np.asarray(part, dtype) for part in parts]
+  return np.concatenate([np.zeros(empty, dtype), *parts])
+
+
+def _numbers(pages: Sequence[PageBoxes]):
+  counts = np.array([len(page.labels) for page in pages], np.int64)
+  return np.repeat(np.arange(len(pages)), counts)
+
+
+def _judge_page(true: PageBoxes, found: PageBoxes):
+  """Kind and true box of each detection of a page."""
+  n, m = len(found.labels), len(true.labels)
+  if not n or not m:
+    return np.full(n, BACKGROUND), np.full(n, -1)
+  iou = overlaps(true, found)  # [n, m]
+  matches = match(true, found, MIN_IOU, iou)
+  same = found.labels[:, None] == true.labels[None, :]
+  own, other = np.where(same, iou, -1.0), np.where(same, -1.0, iou)
+  best_own, best_other = own.max(axis=1), other.max(axis=1)
+  conditions = (
+    matches.hit,
+    (best_own >= BACKGROUND_IOU) & (best_own < MIN_IOU),
+    best_other >= MIN_IOU,
+    best_own >= MIN_IOU,
+    np.maximum(best_own, best_other) < BACKGROUND_IOU,
+  )
+  kind = np.select(
+    conditions, (RIGHT, LOCATION, CLASS, DUPLICATE, BACKGROUND), BOTH
+  )
+  own_box, other_box = own.argmax(axis=1), other.argmax(axis=1)
+  index = np.select(
+    (matches.hit, kind == CLASS, np.isin(kind, (LOCATION, DUPLICATE))),
+    (matches.taken, other_box, own_box),
+    -1,
+  )
+  return kind, index

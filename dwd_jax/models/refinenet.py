@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dwd_jax.core.structs import Array
-from dwd_jax.models import pointwise, pooling
+from dwd_jax.models import layers
 
 
 def _lerp_axis(x: Array, factor: int, axis: int) -> Array:
@@ -91,7 +91,7 @@ class RefineNet(nn.Module):
       use_bias=self.norm is None,
       dtype=self.dtype,
       kernel_init=nn.initializers.he_normal(),
-      conv_general_dilated=pointwise.conv_general_dilated,
+      conv_general_dilated=layers.conv_general_dilated,
       name=name,
     )(x)
     return x if self.norm is None else self.norm(name=f"{name}_bn")(x)
@@ -103,7 +103,7 @@ class RefineNet(nn.Module):
   def _chained_pooling(self, x: Array, name: str) -> Array:
     out = x = nn.relu(x)
     for i in (1, 2):
-      x = self._conv(pooling.max_pool_5x5(x), f"{name}_conv{i}")
+      x = self._conv(layers.max_pool_5x5(x), f"{name}_conv{i}")
       out = out + x
     return out
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dwd_jax.core.structs import Array
-from dwd_jax.models import pointwise, pooling
+from dwd_jax.models import layers
 
 STAGES = {  # depth: (blocks of each stage, bottleneck?)
   18: ((2, 2, 2, 2), False),
@@ -35,7 +35,7 @@ def _conv(features: int, size: int, stride: int, dtype, name: str) -> nn.Conv:
     use_bias=False,
     dtype=dtype,
     kernel_init=nn.initializers.he_normal(),
-    conv_general_dilated=pointwise.conv_general_dilated,
+    conv_general_dilated=layers.conv_general_dilated,
     name=name,
   )
 
@@ -110,7 +110,7 @@ class ResNet(nn.Module):
     x = image.astype(self.dtype)
     x = _conv(self.width, 7, 2, self.dtype, "stem")(x)  # H/2
     x = nn.relu(norm(name="stem_bn")(x))
-    x = pooling.max_pool_3x3_stride2(x)  # H/4
+    x = layers.max_pool_3x3_stride2(x)  # H/4
     features = []
     make_block = nn.remat(Block) if self.remat else Block
     for stage, count in enumerate(blocks):

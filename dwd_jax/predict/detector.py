@@ -15,7 +15,7 @@ from dwd_jax.metrics.flat_boxes import at_least, finite
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
 from dwd_jax.predict.assemble import PagePrediction
-from dwd_jax.predict.page_detections import Detections
+from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.predict.predict_config import PredictConfig
 
 
@@ -80,7 +80,7 @@ class Detector:
     self,
     pages: Iterable[PageImage],
     on_bad: Callable[[PageImage, InputError], None] | None = None,
-  ) -> Iterator[tuple[Detections, PagePrediction]]:
+  ) -> Iterator[tuple[PageDetections, PagePrediction]]:
     """Detects on pages one after another, a batch in memory at a time.
 
     Args:
@@ -98,18 +98,20 @@ class Detector:
     ):
       yield self._detections(found, inks.take(found)), found
 
-  def __call__(self, name: str, ink: np.ndarray) -> Detections:
+  def __call__(self, name: str, ink: np.ndarray) -> PageDetections:
     """Detects on one page, see `page_image`."""
     return next(self.pages([self.page_image(name, ink)]))[0]
 
-  def _detections(self, found: PagePrediction, ink: np.ndarray) -> Detections:
+  def _detections(
+    self, found: PagePrediction, ink: np.ndarray
+  ) -> PageDetections:
     trained, boxes = self.weights, finite(found.detections)
     if trained.calibration is not None:
       boxes = trained.calibration.apply(boxes)
     boxes = at_least(boxes, self.min_score)
     assert boxes.scores is not None
     order = np.argsort(-boxes.scores, kind="stable")
-    result = Detections(
+    result = PageDetections(
       page=boxes.filename,
       image_hw=boxes.image_hw,
       boxes_yxyx=boxes.boxes_yxyx[order],

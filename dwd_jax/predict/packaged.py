@@ -2,7 +2,7 @@
 
 import pathlib
 
-from dwd_jax.checkpoints import as_weights, weights
+from dwd_jax.checkpoints import finished_run, weights
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.errors import InputError
 
@@ -25,4 +25,6 @@ def weights_of(checkpoint: str | pathlib.Path = "") -> Weights:
       f"{path}: no such file or folder; --checkpoint wants the workdir of a run"
       " or a file of weights"
     )
-  return as_weights.of_run(path) if path.is_dir() else weights.read(path)
+  return (
+    finished_run.weights_of_run(path) if path.is_dir() else weights.read(path)
+  )

@@ -1,24 +1,95 @@
-"""What was found on one page, for people and for the next program."""
+"""Detections as nodes of MuNG, the format of MUSCIMA++.
 
+What was found on one page, for people and for the next program.
+"""
+
+import copy
 import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from xml.sax import saxutils
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from mung import io as mung_io
+from mung.node import Node
 
+from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import json_results
 from dwd_jax.show import drawing
 from dwd_jax.show.drawing import Picture
 
+_DATASET = "dwd_jax"
+_INK = 128  # from here on a pixel is of the symbol
+
+
+def mung_nodes(
+  found: PageBoxes,
+  class_names: Sequence[str],
+  ink: UInt8[np.ndarray, "H W"] | None = None,
+) -> list[Node]:
+  """A node for each symbol, in their order, ids from 0.
+
+  Boxes are in whole pixels, at least one, and cut at the page's edges. The mask
+  is the ink in the box; the score is kept as the node's data "score".
+
+  Args:
+    found: detections of a page.
+    class_names: C names.
+    ink: the page, 0 = paper, 255 = ink; None: nodes have no masks.
+  """
+  assert found.scores is not None
+  height, width = found.image_hw
+  result = []
+  for i, (label, score) in enumerate(
+    zip(found.labels.tolist(), found.scores.tolist(), strict=True)
+  ):
+    y0, x0, y1, x1 = np.rint(found.boxes_yxyx[i]).astype(int).tolist()
+    top, left = min(max(y0, 0), height - 1), min(max(x0, 0), width - 1)
+    bottom = min(max(y1, top + 1), height)
+    right = min(max(x1, left + 1), width)
+    mask: Any = None
+    if ink is not None:
+      mask = (ink[top:bottom, left:right] >= _INK).astype(np.uint8)
+    result.append(
+      Node(
+        i,
+        class_names[int(label)],
+        top,
+        left,
+        right - left,
+        bottom - top,
+        mask=mask,
+        dataset=_DATASET,
+        document=found.filename,
+        data={"score": round(score, 4)},
+      )
+    )
+  return result
+
+
+def write_mung(path: pathlib.Path, found: Sequence[Node], page: str) -> None:
+  """Writes nodes as XML; `mung.io.read_nodes_from_file` reads it."""
+  # The package writes names as they are, whatever they hold.
+  escaped = [copy.copy(node) for node in found]
+  for node in escaped:
+    node.set_class_name(_escape(node.class_name))
+  text = mung_io.write_nodes_to_string(escaped, _escape(page), _DATASET)
+  files.write_atomic(path, text)
+
+
+def _escape(text: str) -> str:
+  return saxutils.escape(text, {'"': "&quot;"})
+
+
 _SHOWN_CLASSES = 6  # of a repr
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Detections:
+class PageDetections:
   """The symbols of one page, best score first.
 
   Not `structs.Detections`, which are padded slots on the device.
@@ -66,7 +137,7 @@ class Detections:
 
   def keep(
     self, min_score: float = 0.0, classes: Sequence[str] = ()
-  ) -> "Detections":
+  ) -> "PageDetections":
     """Those with at least this score, of these classes.
 
     Args:
@@ -90,7 +161,7 @@ class Detections:
       scores=self.scores[kept],
     )
 
-  def at_resolution(self, dpi: float) -> "Detections":
+  def at_resolution(self, dpi: float) -> "PageDetections":
     """The same, of a page of a PDF that was drawn at this resolution."""
     return dataclasses.replace(self, dpi=dpi)
 
@@ -132,11 +203,10 @@ class Detections:
     Returns:
       `mung.node.Node`s; the mask of each is the ink in its box.
     """
-    from dwd_jax.predict import mung_files  # mung takes a second to import
 
-    nodes = mung_files.nodes(self._boxes(), self.class_names, self.ink)
+    nodes = mung_nodes(self._boxes(), self.class_names, self.ink)
     if path is not None:
-      mung_files.write(pathlib.Path(path), nodes, self.page)
+      write_mung(pathlib.Path(path), nodes, self.page)
     return nodes
 
   def plot(self, path: str | pathlib.Path | None = None) -> Picture:
@@ -184,7 +254,7 @@ class Detections:
 
 def from_json(
   content: Mapping[str, Any], class_names: tuple[str, ...]
-) -> Detections:
+) -> PageDetections:
   """The detections that `Detections.to_json` has described, without the ink.
 
   Raises:
@@ -195,7 +265,7 @@ def from_json(
   boxes_xywh = np.array([row["bbox"] for row in rows], np.float32)
   boxes_xywh = boxes_xywh.reshape(len(rows), 4)
   x, y, width, height = boxes_xywh.T
-  return Detections(
+  return PageDetections(
     page=str(content["page"]),
     image_hw=(int(content["height"]), int(content["width"])),
     boxes_yxyx=np.stack([y, x, y + height, x + width], 1),

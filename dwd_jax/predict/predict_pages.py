@@ -15,13 +15,13 @@ from jaxtyping import Int, UInt8
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageImage
-from dwd_jax.decode import levels as levels_lib
 from dwd_jax.decode import watershed
+from dwd_jax.decode import watershed as levels_lib
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.imaging import images, page_windows
 from dwd_jax.models import compiling, dwd, pixel_sampling
 from dwd_jax.models.refinenet import upsample
-from dwd_jax.predict import assemble, fusion, normalise, tiling
+from dwd_jax.predict import assemble, normalise, tiling
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.predict_config import DEFAULT, PredictConfig
 
@@ -98,7 +98,9 @@ def network_and_decode(
         pixel_sampling.boxes_at(predictions, page, y, x, group)
       )
 
-    levels = levels_lib.from_logits(predictions.energy_logits, decode_cfg)
+    levels = levels_lib.levels_from_logits(
+      predictions.energy_logits, decode_cfg
+    )
     levels = jnp.asarray(upsample(levels, dwd.STRIDE))  # [B, H, W, G]
     if levels_hw:
       room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
@@ -282,7 +284,7 @@ def _predict_group(
       )
   return [
     views[0]._replace(
-      detections=fusion.fuse([view.detections for view in views]),
+      detections=assemble.fuse([view.detections for view in views]),
       overflow=any(view.overflow for view in views),
     )
     for views in results

@@ -21,7 +21,7 @@ from dwd_jax import engrave
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.data import augment, pipeline, prepare, sources
+from dwd_jax.data import pipeline, prepare, sources, synthetic
 from dwd_jax.show import drawing
 
 _PAGES = 6  # that are generated where no records are given
@@ -108,7 +108,7 @@ def crops(
     cfg,
     batch_size=count,
     seed=0,
-    synthetic=augment.open_synthetic(source, cfg),
+    synthetic=synthetic.open_synthetic(source, cfg),
     process_index=0,
     process_count=1,
   )

@@ -11,7 +11,7 @@ import numpy as np
 from clu import parameter_overview
 
 from dwd_jax.core.structs import Batch
-from dwd_jax.data import augment, pipeline
+from dwd_jax.data import pipeline, synthetic
 from dwd_jax.evaluate import among_processes, other_data_sets
 from dwd_jax.train import batch_pictures, run_evaluation
 from dwd_jax.train import setup as setup_lib
@@ -67,7 +67,7 @@ def _loader(run: setup_lib.Run) -> pipeline.TrainLoader:
     run.config.data,
     batch_size=run.config.train.batch_size,
     seed=run.config.seed,
-    synthetic=augment.open_synthetic(source, run.config.data),
+    synthetic=synthetic.open_synthetic(source, run.config.data),
   )
 
 

@@ -12,7 +12,7 @@ from dwd_jax.core.errors import InputError, InterruptedRun
 from dwd_jax.train import optim, resume
 from dwd_jax.train.compiled_step import Stepper
 from dwd_jax.train.logs import Logs
-from dwd_jax.train.progress import Progress
+from dwd_jax.train.stages import Progress
 from dwd_jax.train.state import TrainState
 from dwd_jax.train.task import Task
 

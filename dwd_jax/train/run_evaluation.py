@@ -1,22 +1,38 @@
-"""A run's state -> scores on its own splits and on other data sets."""
+"""A run's state -> scores on its own splits and on other data sets.
 
+The calibration of a run's checkpoint: read, or made on `data.eval_split`.
+
+`--mode=eval` with `eval.from_saved`: all results of a run, measured anew.
+"""
+
+import dataclasses
 import functools
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 
 from dwd_jax.cluster import processes
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import eval_pages, sources
-from dwd_jax.evaluate import among_processes, other_data_sets, page_pictures
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.data import pipeline, sources
+from dwd_jax.evaluate import (
+  among_processes,
+  from_saved,
+  other_data_sets,
+  output_files,
+)
 from dwd_jax.evaluate import evaluate_split as evaluate_lib
+from dwd_jax.metrics import calibration as calibration_lib
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.predict import predict_pages
 from dwd_jax.train import curves
+from dwd_jax.train import settings as config_lib
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
@@ -122,9 +138,9 @@ def evaluate(
   source = run.source(split)
   say_unmapped(source)
   part = among_processes.part(
-    eval_pages.count(source, run.config.data), run.config.eval.overlays
+    pipeline.count(source, run.config.data), run.config.eval.overlays
   )
-  pages = eval_pages.read(source, run.config.data, part)
+  pages = pipeline.read(source, run.config.data, part)
   return _evaluate(run, state, source, pages, part, logs, calibration)
 
 
@@ -151,7 +167,7 @@ def evaluate_on(
     the set.
   """
   part = among_processes.part(
-    eval_pages.count(other.source, other.data_cfg),
+    pipeline.count(other.source, other.data_cfg),
     run.config.eval.overlays,
   )
   pages = other.pages(part)
@@ -168,7 +184,7 @@ def _evaluate(
   predict_fn = bound_predict_fn(run, state)
   name = other.name if other else source.split
   if not processes.is_first():
-    pictures = page_pictures.Pictures(
+    pictures = output_files.Pictures(
       run.workdir / "eval" / name, config.eval.viewer_pages, part.start
     )
     among_processes.collect(
@@ -244,3 +260,148 @@ def restore(run: setup_lib.Run) -> state_lib.TrainState:
     return checkpoints.restore(step, run.state_shapes(), run.card)[0]
   finally:
     checkpoints.close()
+
+
+def calibration_of_checkpoint(
+  run: setup_lib.Run, state: state_lib.TrainState
+) -> Calibration | evaluate_lib.MakeCalibration | None:
+  """How the scores of a state are to be calibrated.
+
+  Args:
+    run: the run.
+    state: saved as a checkpoint of the run.
+
+  Returns:
+    What is stored with the checkpoint. Else a function that makes it of the
+    pages of `data.eval_split` and stores it. None where scores stay raw: by
+    config, in the legacy protocol, or because the only pages are those of the
+    final test, which nothing may be chosen on; the last is said.
+
+  Raises:
+    InputError: what is stored is damaged.
+  """
+  data: Any = run.config.data
+  judged: Any = run.config.eval
+  if not judged.calibrate or judged.protocol == "legacy":
+    return None
+  folder = _folder(run, int(state.step))
+  stored = calibration_lib.read(folder, run.class_names)
+  if stored is not None and stored.made_with == _made_with(run):
+    return stored
+  if data.eval_split == data.test_split:
+    _say(
+      f"Scores are not calibrated: data.eval_split is the test split"
+      f" '{data.test_split}'; name other pages, or set eval.calibrate=False"
+    )
+    return None
+  if stored is not None:
+    _say(f"{folder / calibration_lib.NAME}: of other settings; made anew")
+  return functools.partial(_make, run, folder)
+
+
+def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
+  """Makes and stores the calibration of a checkpoint where it is missing.
+
+  Args:
+    run: the run. Where `data.eval_split` does not exist, this is said.
+    state: saved as a checkpoint of the run.
+  """
+  make = calibration_of_checkpoint(run, state)
+  if not callable(make):
+    return
+  try:
+    data: Any = run.config.data
+    source = run.source(data.eval_split)
+  except InputError as e:
+    _say(f"Scores are not calibrated: {e}")
+    return
+  part = among_processes.part(pipeline.count(source, data))
+  predicted = among_processes.collect(
+    evaluate_lib.predict_all(
+      bound_predict_fn(run, state),
+      pipeline.read(source, data, part),
+      run.settings.predict,
+    )
+  )
+  if jax.process_index() == 0:
+    make(predicted.truth, predicted.detections)
+
+
+def _make(
+  run: setup_lib.Run,
+  folder: pathlib.Path,
+  truth: Sequence[PageBoxes],
+  detections: Sequence[PageBoxes],
+) -> Calibration:
+  made = calibration_lib.make(
+    truth, detections, len(run.class_names), _made_with(run)
+  )
+  if jax.process_index() == 0:
+    calibration_lib.write(folder, made, run.class_names)
+  _say(made.describe())
+  return made
+
+
+def _made_with(run: setup_lib.Run) -> dict[str, Any]:
+  """What the scores depend on besides the checkpoint, as JSON has it."""
+  data: Any = run.config.data
+  cfg = run.settings.predict
+  made_with = {
+    "dataset": data.builder,
+    "split": data.eval_split,
+    "scales": [data.eval_scale * s for s in cfg.scales],
+    "decode": dataclasses.asdict(run.settings.decode),
+  }
+  if cfg.staff_space_px and cfg.normalise != "off":
+    made_with["staff_space"] = [cfg.normalise, cfg.staff_space_px]
+  return made_with
+
+
+def _folder(run: setup_lib.Run, step: int):
+  checkpoints = run.checkpoints()
+  try:
+    return checkpoints.folder(step)
+  finally:
+    checkpoints.close()
+
+
+def _say(text: str) -> None:
+  if jax.process_index() == 0:
+    print(text, flush=True)
+
+
+def reevaluate_all(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> dict[str, dict[str, Any]]:
+  """Measures what W/eval holds of the config's splits and other sets.
+
+  No data set is opened, no network built, no checkpoint read.
+
+  Args:
+    config: overrides applied.
+    workdir: of a run that was evaluated.
+
+  Returns:
+    {name: content of its summary}; a line of each is printed. With several
+    processes the first does it all, the others have nothing.
+
+  Raises:
+    InputError: see `reevaluate`, or a bad config.
+  """
+  config_lib.validate(config)
+  results: dict[str, dict[str, Any]] = {}
+  if not processes.is_first():
+    return results
+  data: Any = config.data
+  judged: Any = config.eval
+  own = [split for split in (data.eval_split, data.test_split) if split]
+  for name in dict.fromkeys([*own, *other_data_sets.names_in_config(config)]):
+    results[name] = from_saved.reevaluate(
+      workdir / "eval",
+      name,
+      protocol=judged.protocol,
+      min_score=float(judged.min_score),
+      viewer_pages=int(judged.viewer_pages),
+    )
+    print(summary(results[name], workdir, name), flush=True)
+  return results

@@ -15,7 +15,7 @@ from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.data.synthetic import SyntheticConfig
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.evaluate import other_sets
+from dwd_jax.evaluate import other_data_sets
 from dwd_jax.models import dwd
 from dwd_jax.objectives import losses, targets
 from dwd_jax.predict.predict_config import PredictConfig
@@ -222,7 +222,7 @@ def validate(config: ml_collections.ConfigDict) -> Settings:
   """
   _check_keys(config, default.get_config())
   _check_values(config)
-  other_sets.of_config(config)
+  other_data_sets.names_in_config(config)
   _build(SyntheticConfig, config.data.synthetic)
   return Settings(
     targets=_build(targets.TargetConfig, config.targets),

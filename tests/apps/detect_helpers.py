@@ -9,7 +9,7 @@ from PIL import Image
 
 from dwd_jax.checkpoints import weights
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.metrics import reliability, score_map
+from dwd_jax.metrics import calibration, reliability
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.models import dwd
 
@@ -35,7 +35,7 @@ def tiny(**changes) -> weights.Weights:
       max_detections=2048,
     ),
     calibration=Calibration(
-      score_map.ScoreMap(1.0, 1.0, 3.0, np.zeros(3)),
+      calibration.ScoreMap(1.0, 1.0, 3.0, np.zeros(3)),
       reliability.OperatingPoint(0.2, 0.9, 0.8, 0.85),
       *(0.1, 0.02, 5, 300, 310, {"split": "val"}),
     ),

@@ -13,7 +13,8 @@ from dwd_jax.apps.export import onnx_network
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.structs import PageImage
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.metrics import reliability, score_map
+from dwd_jax.metrics import calibration as score_map
+from dwd_jax.metrics import reliability
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages

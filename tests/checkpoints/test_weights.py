@@ -12,7 +12,8 @@ from dwd_jax.checkpoints import weights as weights_lib
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.metrics import reliability, score_map
+from dwd_jax.metrics import calibration as score_map
+from dwd_jax.metrics import reliability
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.models import dwd
 

@@ -8,7 +8,7 @@ import pytest
 
 from configs import default
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import augment, prepare, sources, symbols, synthetic
+from dwd_jax.data import prepare, sources, symbols, synthetic
 
 
 def _build(out, manual_dir, config, workers=1, beam_args=None, **options):
@@ -62,10 +62,10 @@ def test_records_give_synthetic_symbols(pages, tmp_path):
   source = sources.open_records(pages, "train", leave_out=("noteheadBlack",))
   cfg = default.get_config().data
   cfg.leave_out = ("noteheadBlack",)
-  assert augment.open_synthetic(source, cfg) is None
+  assert synthetic.open_synthetic(source, cfg) is None
   cfg.synthetic.layout, cfg.synthetic.path = "full", str(folder)
   cfg.synthetic.prob = 1.0
-  add = augment.open_synthetic(source, cfg)
+  add = synthetic.open_synthetic(source, cfg)
   assert add is not None
   page = synthetic.Scene(
     np.zeros((300, 300), np.uint8),
@@ -79,7 +79,7 @@ def test_records_give_synthetic_symbols(pages, tmp_path):
   assert set(scene.labels) <= set(found.labels[found.labels >= 0])
   cfg.synthetic.path = str(pages)
   with pytest.raises(InputError, match="not of symbols"):
-    augment.open_synthetic(source, cfg)
+    synthetic.open_synthetic(source, cfg)
 
 
 @pytest.mark.parametrize("config", ["cropped", "folder"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from configs import default
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import augment, pasting, symbols, synthetic
+from dwd_jax.data import symbols, synthetic
 from dwd_jax.data.synthetic import Scene, SymbolCutter, SyntheticConfig
 from dwd_jax.train import settings as config_lib
 
@@ -111,7 +111,7 @@ def test_symbols_larger_than_the_crop_are_not_drawn():
   assert not empty.ink.any()
   page = Scene(np.zeros((90, 90), np.uint8), np.zeros((0, 4)), np.zeros(0, int))
   assert synthetic.up(huge, rng, page, MARGIN, 12, 0.4) is page
-  assert not len(pasting.paste(huge, rng, page, MARGIN, 12).labels)
+  assert not len(synthetic.paste(huge, rng, page, MARGIN, 12).labels)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_pasted_symbols_lie_at_the_height_of_a_staff(seed):
 
   made = SymbolCutter(Lined((0, 3)), "uniform", 0.4)
   page = staff_page()
-  scene = pasting.paste(made, rng, page, 1, 6)
+  scene = synthetic.paste(made, rng, page, 1, 6)
   assert 1 <= len(scene.labels) <= 6
   for y0, *_ in scene.boxes_yxyx.astype(int).tolist():
     assert (y0 + 4 - 50) % 10 == 0
@@ -168,7 +168,7 @@ def test_pasted_symbols_lie_at_the_height_of_a_staff(seed):
 @pytest.mark.parametrize("seed", range(8))
 def test_pasted_symbols_lie_on_free_paper(seed):
   rng = np.random.default_rng(seed)
-  scene = pasting.paste(cutter((2, 0, 1)), rng, staff_page(), MARGIN, 9)
+  scene = synthetic.paste(cutter((2, 0, 1)), rng, staff_page(), MARGIN, 9)
   assert len(scene.labels)
   assert_boxes_are_ink(scene)
   for y0, _, y1, _ in scene.boxes_yxyx:
@@ -181,7 +181,7 @@ def test_nothing_is_pasted_where_there_is_no_room():
     np.zeros((0, 4), np.float32),
     np.zeros(0, np.int32),
   )
-  made = pasting.paste(cutter(), np.random.default_rng(0), full, MARGIN, 12)
+  made = synthetic.paste(cutter(), np.random.default_rng(0), full, MARGIN, 12)
   assert not len(made.labels)
   np.testing.assert_array_equal(made.ink, full.ink)
 
@@ -189,7 +189,7 @@ def test_nothing_is_pasted_where_there_is_no_room():
 @pytest.mark.parametrize("layout", synthetic.LAYOUTS[1:])
 def test_equal_seeds_give_equal_crops(layout):
   cfg = SyntheticConfig(layout=layout, prob=0.7)
-  add = augment.SyntheticSymbols(FakeSymbols(), cfg, 0.4)
+  add = synthetic.SyntheticSymbols(FakeSymbols(), cfg, 0.4)
   seeds = list(range(12))
   first, second = (
     [add(staff_page(), np.random.default_rng(s), 1.0) for s in order]
@@ -207,7 +207,7 @@ def test_equal_seeds_give_equal_crops(layout):
 @pytest.mark.parametrize("hw", [(1, 1), (1, 90), (90, 1), (30, 30)])
 def test_tiny_pages(layout, hw):
   cfg = SyntheticConfig(layout=layout, prob=1.0)
-  add = augment.SyntheticSymbols(FakeSymbols(), cfg, 0.4)
+  add = synthetic.SyntheticSymbols(FakeSymbols(), cfg, 0.4)
   page = Scene(
     np.zeros(hw, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
   )

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwd_jax.decode import basins, bits, pixel_lists, segments
+from dwd_jax.decode import basins, bits, pixel_lists
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _find_basins(levels, cutoff, min_depth):
   mask = bits.pack(levels > cutoff)
   pixels = pixel_lists.compact(mask)
-  most = segments.most_objects(levels.shape)
+  most = pixel_lists.most_objects(levels.shape)
   return basins.find_basins(levels, mask, pixels, min_depth, most)
 
 

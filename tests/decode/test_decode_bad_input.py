@@ -8,7 +8,7 @@ import pytest
 
 from dwd_jax.core import errors
 from dwd_jax.decode import decode_config, watershed
-from dwd_jax.decode import levels as levels_lib
+from dwd_jax.decode import watershed as levels_lib
 
 _HW = (48, 64)
 _METHODS = ("watershed", "threshold")
@@ -93,7 +93,7 @@ def test_logits_that_are_not_finite_are_background(method, value):
   logits[..., 0] = 9
   logits[:, :24, :24, :, 3] = value
   found = watershed.decode_levels(
-    levels_lib.from_logits(logits, cfg),
+    levels_lib.levels_from_logits(logits, cfg),
     *(_maps()[1], watershed.read_map(_maps()[2])),
     cfg,
   )

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from dwd_jax.decode import decode_config, levels
+from dwd_jax.decode import decode_config, watershed
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_levels_by_hand(settings, expected, shift):
     num_energy_levels=3, energy_cutoff=1.0, min_seed_level=1.0, **settings
   )
   np.testing.assert_allclose(
-    levels.from_logits(logits, cfg), [expected], rtol=1e-4
+    watershed.levels_from_logits(logits, cfg), [expected], rtol=1e-4
   )
 
 
 def test_the_mean_is_that_of_the_softmax():
   logits = np.random.default_rng(0).normal(0, 3, (2, 5, 4, 3, 20))
   expected = jax.nn.softmax(logits.astype(np.float32)) @ np.arange(20.0)
-  found = levels.from_logits(logits, decode_config.DecodeConfig())
+  found = watershed.levels_from_logits(logits, decode_config.DecodeConfig())
   np.testing.assert_allclose(found, expected, rtol=1e-4)

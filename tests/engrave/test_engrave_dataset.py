@@ -16,8 +16,8 @@ from PIL import Image
 from dwd_jax import engrave
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import dataset, engraver, pool, smufl_classes
+from dwd_jax.engrave.deepscores_folder import Splitter
 from dwd_jax.engrave.rarities import CHOICES
-from dwd_jax.engrave.splits import Splitter
 from dwd_jax.imaging import images, staff_space
 
 _SMALL = {"width": 700, "height": 700}

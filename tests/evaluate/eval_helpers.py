@@ -6,12 +6,11 @@ import numpy as np
 from staff_helpers import staves
 
 from dwd_jax.core.structs import Detections, PageBoxes, PageImage
-from dwd_jax.data.eval_pages import EvalPage
+from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate import evaluate_split as evaluate_lib
 from dwd_jax.imaging import page_windows
-from dwd_jax.metrics.calibration import Calibration
+from dwd_jax.metrics.calibration import Calibration, ScoreMap
 from dwd_jax.metrics.reliability import OperatingPoint
-from dwd_jax.metrics.score_map import ScoreMap
 from dwd_jax.predict.predict_config import PredictConfig
 
 HOSTILE = '</script><b onload="x()">&\'é'

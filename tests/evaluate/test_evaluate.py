@@ -12,14 +12,14 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Detections, PageBoxes, PageImage
-from dwd_jax.data.eval_pages import EvalPage
+from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate import evaluate_split as evaluate_lib
 from dwd_jax.imaging import page_windows
 from dwd_jax.metrics import calibration as calibration_lib
-from dwd_jax.metrics import summary as summary_lib
+from dwd_jax.metrics import json_results as summary_lib
+from dwd_jax.metrics.calibration import ScoreMap
 from dwd_jax.metrics.protocols import PROTOCOLS
 from dwd_jax.metrics.reliability import OperatingPoint
-from dwd_jax.metrics.score_map import ScoreMap
 from dwd_jax.predict import predict_pages
 from dwd_jax.show import drawing, progress
 

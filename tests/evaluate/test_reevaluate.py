@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.evaluate.reevaluate import reevaluate
+from dwd_jax.evaluate.from_saved import reevaluate
 from dwd_jax.metrics.protocols import PROTOCOLS
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from eval_helpers import HOSTILE
 
-from dwd_jax.evaluate import page_pictures
-from dwd_jax.metrics import summary
+from dwd_jax.evaluate import output_files
+from dwd_jax.metrics import json_results
 
 
 class Page(html.parser.HTMLParser):
@@ -139,7 +139,7 @@ def test_curves_show_the_frequent_and_the_worst_by_the_rule(folder):
   )
   worst = [c for c in report["curves"] if c["sort"] == "worst"]
   assert worst
-  assert all(c["num_objects"] >= summary.MIN_OBJECTS for c in worst)
+  assert all(c["num_objects"] >= json_results.MIN_OBJECTS for c in worst)
   assert [c["AP_50"] for c in worst] == sorted(c["AP_50"] for c in worst)
 
 
@@ -250,12 +250,12 @@ PICTURES = {
 @pytest.mark.parametrize("caption", PICTURES)
 def test_pictures_have_names_that_are_fit_for_files(caption):
   name, expected = PICTURES[caption]
-  assert re.fullmatch(expected, page_pictures.name_of(name))
+  assert re.fullmatch(expected, output_files.picture_name(name))
 
 
 def test_each_process_writes_the_pictures_of_its_pages(tmp_path):
   known = eval_helpers.pages(names=[f"{i}.png" for i in range(4)])
-  second = page_pictures.Pictures(tmp_path, 3, first=2)
+  second = output_files.Pictures(tmp_path, 3, first=2)
   for page in known[2:]:
     second(page)
   # The last is beyond the limit, counted from the split's first page.

@@ -13,7 +13,7 @@ from dwd_jax.data import sources
 from dwd_jax.evaluate import evaluate_split as evaluate_lib
 from dwd_jax.evaluate import other_data_sets
 from dwd_jax.imaging import tiled_tiff
-from dwd_jax.metrics import summary
+from dwd_jax.metrics import json_results
 
 V1 = ("noteheadBlack", "keySharp", "accidentalSharp", "restHBar", "gClef")
 M1 = ("notehead-full", "sharp", "stem", "g-clef", "notehead-empty")
@@ -195,7 +195,7 @@ def test_a_detector_that_finds_all_is_right_in_common_classes(tmp_path):
   )
   metrics = json.loads((tmp_path / "made_up-test.json").read_text())
   assert metrics == result.metrics
-  assert list(metrics)[: len(summary.KEYS)] == list(summary.KEYS)
+  assert list(metrics)[: len(json_results.KEYS)] == list(json_results.KEYS)
   assert (metrics["dataset"], metrics["split"]) == ("made_up", "test")
   assert metrics["vocabularies"] == ["deepscores_v1", "muscima_v1"]
   assert metrics["unmapped_detections"] == {"restHBar": 2}

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwd_jax.imaging.degrade import bends, warps
+from dwd_jax.imaging.degrade import warps
 
 _SPACE = 9.0
 
 
 def _bend(recipe, seed, hw=(300, 400), severity=1.0, space=_SPACE):
-  return getattr(bends, recipe)(
+  return getattr(warps, recipe)(
     np.random.default_rng(seed), hw, severity, space
   )
 

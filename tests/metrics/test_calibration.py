@@ -8,8 +8,8 @@ import pytest
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import calibration as calibration_lib
+from dwd_jax.metrics.calibration import ScoreMap
 from dwd_jax.metrics.reliability import OperatingPoint
-from dwd_jax.metrics.score_map import ScoreMap
 
 NAMES = ("notehead", "clef", "rest")
 MADE_WITH = {"dataset": "made_up", "scales": [0.5], "decode": {"smooth": 1}}

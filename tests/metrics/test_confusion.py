@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scene_helpers import CLASSES, page, scene
 
 from dwd_jax.core import boxes as box_lib
-from dwd_jax.metrics import confusion, matching, outcomes
+from dwd_jax.metrics import error_analysis, matching
 
 A, B, C = (0, 0, 10, 10), (50, 50, 60, 60), (90, 90, 99, 99)
 
@@ -15,7 +15,7 @@ def test_a_matrix_by_hand():
   truth = [page("a", [A, B, C], [0, 0, 1])]
   # Right; class 1 for 0; on nothing, as A is found already.
   found = [page("a", [A, B, A], [0, 1, 1], [0.9, 0.8, 0.7])]
-  got = confusion.matrix(outcomes.judge(truth, found), 2)
+  got = error_analysis.confusion_matrix(matching.judge(truth, found), 2)
   np.testing.assert_array_equal(got, [[1, 1, 0], [0, 0, 1], [0, 1, 0]])
 
 
@@ -52,8 +52,8 @@ def _reference(true, found):
 @given(seed=st.integers(0, 10**6), crowded=st.booleans())
 def test_the_matrix_is_that_of_simple_loops(seed, crowded):
   truth, found = scene(seed, crowded=crowded)
-  judged = outcomes.judge(truth, found)
-  got = confusion.matrix(judged, CLASSES)
+  judged = matching.judge(truth, found)
+  got = error_analysis.confusion_matrix(judged, CLASSES)
   np.testing.assert_array_equal(got, sum(map(_reference, truth, found)))
   counts = np.bincount(judged.true_labels, minlength=CLASSES)
   np.testing.assert_array_equal(got[:-1].sum(axis=1), counts)
@@ -64,4 +64,6 @@ def test_the_matrix_is_that_of_simple_loops(seed, crowded):
 
 
 def test_no_pages_confuse_nothing():
-  assert not confusion.matrix(outcomes.judge([], []), CLASSES).any()
+  assert not error_analysis.confusion_matrix(
+    matching.judge([], []), CLASSES
+  ).any()

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene_helpers import page, scene
 
-from dwd_jax.metrics import outcomes, reliability
-from dwd_jax.metrics.outcomes import KINDS, RIGHT
+from dwd_jax.metrics import matching, reliability
+from dwd_jax.metrics.matching import KINDS, RIGHT
 
 A, B = (20, 20, 40, 40), (20, 80, 40, 100)
 NEAR_A = (20, 32, 40, 52)  # IoU 0.25 with A
@@ -31,7 +31,7 @@ def test_kinds_by_hand(caption):
   (label, *box), kind, index, missed = ONE[caption]
   truth = [page("a", [row[1:] for row in TRUTH], [0, 1])]
   found = [page("a", [A, box], [0, label], [0.9, 0.5])]
-  got = outcomes.judge(truth, found)
+  got = matching.judge(truth, found)
   assert got.kind[0] == RIGHT
   names = {RIGHT: "right"} | dict(enumerate(KINDS))
   assert names[int(got.kind[1])] == kind
@@ -76,7 +76,7 @@ def _reference(true, found):
 @given(seed=st.integers(0, 10**6), crowded=st.booleans())
 def test_kinds_are_those_of_simple_loops(seed, crowded):
   truth, found = scene(seed, crowded=crowded)
-  got = outcomes.judge(truth, found)
+  got = matching.judge(truth, found)
   names = {RIGHT: "right"} | dict(enumerate(KINDS))
   pairs = zip(truth, found, strict=True)
   expected = [kind for pair in pairs for kind in _reference(*pair)]
@@ -88,7 +88,7 @@ def test_kinds_are_those_of_simple_loops(seed, crowded):
 def test_right_are_those_of_the_summary_at_any_threshold(seed, threshold):
   truth, found = scene(seed, crowded=True)
   judged = reliability.judge(truth, found)
-  got = outcomes.judge(truth, found)
+  got = matching.judge(truth, found)
   np.testing.assert_array_equal(got.right, judged.correct)
   kept = got.at_least(threshold)
   point = reliability.operating_point(judged, threshold)
@@ -99,7 +99,7 @@ def test_right_are_those_of_the_summary_at_any_threshold(seed, threshold):
   if objects:
     assert right / objects == point.recall
   # Judging only these detections gives the same.
-  again = outcomes.judge(
+  again = matching.judge(
     truth,
     [
       page(p.filename, p.boxes_yxyx[k], p.labels[k], p.scores[k])
@@ -114,11 +114,11 @@ def test_right_are_those_of_the_summary_at_any_threshold(seed, threshold):
 def test_every_kind_occurs_in_the_random_pages():
   kinds = set()
   for seed in range(20):
-    kinds |= set(outcomes.judge(*scene(seed)).kind.tolist())
+    kinds |= set(matching.judge(*scene(seed)).kind.tolist())
   assert kinds == {RIGHT, *range(len(KINDS))}
 
 
 def test_no_pages_have_no_outcomes():
-  got = outcomes.judge([], [])
+  got = matching.judge([], [])
   assert got.boxes_yxyx.shape == got.true_boxes_yxyx.shape == (0, 4)
   assert not got.missed().size

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import coco, reliability, score_map
+from dwd_jax.metrics import calibration, coco, reliability
 from dwd_jax.metrics.reliability import Judged
 
 LABELS = 3
@@ -27,7 +27,7 @@ def judged(scores, correct, labels=None, page=None):
 def made_up(n=6000, seed=0):
   """Detections whose probability of being right follows a known map."""
   rng = np.random.default_rng(seed)
-  true = score_map.ScoreMap(2.0, 0.5, 2.5, np.array([1.0, -1.0, 0.0]))
+  true = calibration.ScoreMap(2.0, 0.5, 2.5, np.array([1.0, -1.0, 0.0]))
   scores, labels = rng.random(n), rng.integers(0, LABELS, n)
   probability = true(scores, labels)
   correct = rng.random(n) < probability
@@ -37,7 +37,7 @@ def made_up(n=6000, seed=0):
 
 def test_a_known_map_is_found_again():
   data, probability = made_up()
-  found = score_map.fit(data, LABELS)(data.scores, data.labels)
+  found = calibration.fit_score_map(data, LABELS)(data.scores, data.labels)
   assert np.abs(found - probability).max() < 0.05
   ece = reliability.expected_calibration_error
   assert ece(data.scores, data.correct) > 0.1
@@ -46,11 +46,11 @@ def test_a_known_map_is_found_again():
 
 def test_pages_that_were_left_out_are_calibrated_too():
   data, probability = made_up()
-  found = score_map.cross_validated(data, LABELS)
+  found = calibration.cross_validated(data, LABELS)
   assert np.abs(found - probability).mean() < 0.02
   # Every page has a map of others: its own answers make no difference.
   turned = data._replace(correct=np.where(data.page == 3, 0, data.correct) > 0)
-  again = score_map.cross_validated(turned, LABELS)
+  again = calibration.cross_validated(turned, LABELS)
   here = data.page == 3
   np.testing.assert_array_equal(again[here], found[here])
   assert np.abs(again[~here] - found[~here]).max() > 0.01
@@ -71,7 +71,7 @@ rows = st.lists(
 @given(rows=rows)
 def test_it_rises_with_the_score_in_every_class(rows):
   table = list(zip(*rows, strict=True)) or [[], [], [], []]
-  fitted = score_map.fit(judged(*table), LABELS)
+  fitted = calibration.fit_score_map(judged(*table), LABELS)
   grid = np.linspace(0.001, 0.999, 200)
   for label in range(LABELS):
     probability = fitted(grid, np.full(200, label))
@@ -98,16 +98,16 @@ ODD = {
 @pytest.mark.parametrize("caption", ODD)
 def test_odd_detections_give_a_map_all_the_same(caption):
   scores, correct, (low, high) = ODD[caption]
-  fitted = score_map.fit(judged(scores, correct), 1)
+  fitted = calibration.fit_score_map(judged(scores, correct), 1)
   (probability,) = fitted(np.array([0.5]), np.array([0]))
   assert low - 1e-9 <= probability <= high + 1e-9
   assert np.isfinite(fitted(np.array([0.0, 1.0]), np.array([0, 0]))).all()
-  whole = score_map.cross_validated(judged(scores, correct), 1)
+  whole = calibration.cross_validated(judged(scores, correct), 1)
   assert whole.shape == (len(scores),)
 
 
 def test_scores_that_are_not_finite_stay_as_they_are():
-  fitted = score_map.fit(judged([], []), 1)
+  fitted = calibration.fit_score_map(judged([], []), 1)
   found = fitted(np.array([np.nan, np.inf, 0.25]), np.array([0, 0, 0]))
   np.testing.assert_allclose(found, [np.nan, np.inf, 0.25])
 
@@ -125,7 +125,7 @@ def test_average_precision_stays_as_it_is():
     seen = np.where(rng.random(60) < 0.8, labels, 0)
     found.append(PageBoxes(name, (220, 220), moved, seen, scores))
   data = reliability.judge(truth, found)
-  fitted = score_map.fit(data, LABELS)
+  fitted = calibration.fit_score_map(data, LABELS)
   assert np.ptp(fitted.offsets) > 0.1
   after = [
     PageBoxes(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dwd_jax.core.structs import Predictions
-from dwd_jax.decode import levels
+from dwd_jax.decode import watershed
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.models import dwd, pixel_sampling, pooling
+from dwd_jax.models import dwd, layers, pixel_sampling
 from dwd_jax.models.refinenet import RefineNet, upsample
 from dwd_jax.models.resnet import STAGES, Block, ResNet
 
@@ -25,11 +25,11 @@ SIZES = {
 }
 POOLS = {
   "5 x 5": (
-    pooling.max_pool_5x5,
+    layers.max_pool_5x5,
     functools.partial(nn.max_pool, window_shape=(5, 5), padding="SAME"),
   ),
   "3 x 3, stride 2": (
-    pooling.max_pool_3x3_stride2,
+    layers.max_pool_3x3_stride2,
     functools.partial(
       nn.max_pool,
       window_shape=(3, 3),
@@ -366,10 +366,12 @@ def test_maps_are_read_as_levels_and_pixels():
     class_features=np.zeros((1, 2, 2, 3), np.float32),
   )
   logits = dwd.energy_logits_full(predictions)
-  mean = levels.from_logits(logits, DecodeConfig())
+  mean = watershed.levels_from_logits(logits, DecodeConfig())
   assert mean.shape == (1, 8, 8, 1)
   np.testing.assert_allclose(mean, (1 + 2 * 6 + 3) / 9, rtol=1e-5)
-  likeliest = levels.from_logits(logits, DecodeConfig(method="threshold"))
+  likeliest = watershed.levels_from_logits(
+    logits, DecodeConfig(method="threshold")
+  )
   np.testing.assert_array_equal(likeliest, 2)
   np.testing.assert_allclose(dwd.sizes_px(predictions), 7, rtol=1e-5)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from dwd_jax.models import pointwise
+from dwd_jax.models import layers
 
 _NUMBERS = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
@@ -27,7 +27,7 @@ def test_value_and_gradients_are_those_of_a_convolution(kernel, stride, pad):
 
   ours, wanted = (
     jax.value_and_grad(loss, (1, 2))(conv, x, w)
-    for conv in (pointwise.conv_general_dilated, lax.conv_general_dilated)
+    for conv in (layers.conv_general_dilated, lax.conv_general_dilated)
   )
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
@@ -39,7 +39,7 @@ def test_value_and_gradients_are_those_of_a_convolution(kernel, stride, pad):
 def test_it_is_a_product_on_a_cpu():
   x, w = jnp.ones((1, 4, 4, 2)), jnp.ones((1, 1, 2, 3))
   program = str(
-    jax.make_jaxpr(pointwise.conv_general_dilated, static_argnums=(2, 3))(
+    jax.make_jaxpr(layers.conv_general_dilated, static_argnums=(2, 3))(
       x, w, (1, 1), ((0, 0), (0, 0))
     )
   )

@@ -8,7 +8,7 @@ import pytest
 from mung import io as mung_io
 
 from dwd_jax.predict import page_detections
-from dwd_jax.predict.page_detections import Detections
+from dwd_jax.predict.page_detections import PageDetections
 
 NAMES = ("clefG", "noteheadBlack", 'a <b> & "c"')
 
@@ -28,7 +28,7 @@ def _found(**changes):
     "ink": ink,
     "staff_space_px": 9.04,
   }
-  return Detections(**(values | changes))
+  return PageDetections(**(values | changes))
 
 
 def test_repr_says_what_a_person_asks_first():

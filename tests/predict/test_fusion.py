@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.predict import fusion
+from dwd_jax.predict import assemble
 
 
 def view(*rows):
@@ -59,7 +59,7 @@ VIEWS = {
 @pytest.mark.parametrize("caption", VIEWS)
 def test_fusing_two_views(caption):
   one, two, expected = VIEWS[caption]
-  fused, expected = fusion.fuse([view(*one), view(*two)]), view(*expected)
+  fused, expected = assemble.fuse([view(*one), view(*two)]), view(*expected)
   assert fused.scores is not None
   assert expected.scores is not None
   np.testing.assert_allclose(fused.scores, expected.scores, atol=1e-6)
@@ -70,10 +70,10 @@ def test_fusing_two_views(caption):
 
 def test_a_single_view_stays_as_it_is():
   only = view((0.9, 1, BOX), (0.2, 1, NEAR))
-  assert fusion.fuse([only]) is only
+  assert assemble.fuse([only]) is only
 
 
 def test_boxes_that_are_not_finite_stay_alone():
   broken = (np.nan, 0, 1, 1)
-  fused = fusion.fuse([view((0.9, 1, broken)), view((0.5, 1, BOX))])
+  fused = assemble.fuse([view((0.9, 1, broken)), view((0.5, 1, BOX))])
   assert len(fused.labels) == 2

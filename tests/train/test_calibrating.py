@@ -13,7 +13,7 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration as calibration_lib
 from dwd_jax.predict.predict_config import PredictConfig
-from dwd_jax.train import calibrating
+from dwd_jax.train import run_evaluation
 
 STATE: Any = types.SimpleNamespace(step=np.int32(7))
 NAMES = ("clef", "rest")
@@ -56,7 +56,7 @@ def pages(count=3):
 
 
 def _made(run):
-  make = calibrating.for_checkpoint(run, STATE)
+  make = run_evaluation.calibration_of_checkpoint(run, STATE)
   assert callable(make)
   return make(*pages())
 
@@ -66,7 +66,7 @@ def test_what_was_made_is_found_again(tmp_path, capsys):
   assert (
     "Scores calibrated on 3 pages (6 detections)" in capsys.readouterr().out
   )
-  found = calibrating.for_checkpoint(fake_run(tmp_path), STATE)
+  found = run_evaluation.calibration_of_checkpoint(fake_run(tmp_path), STATE)
   assert isinstance(found, calibration_lib.Calibration)
   assert found.point == made.point
   assert found.made_with == made.made_with
@@ -80,7 +80,7 @@ def test_other_settings_of_the_decode_need_another_one(tmp_path, capsys):
   made = _made(other)
   assert "calibration.json: of other settings" in capsys.readouterr().out
   assert made.made_with["decode"]["energy_cutoff"] == 2.0
-  found = calibrating.for_checkpoint(other, STATE)
+  found = run_evaluation.calibration_of_checkpoint(other, STATE)
   assert isinstance(found, calibration_lib.Calibration)
 
 
@@ -95,14 +95,14 @@ def test_scores_stay_raw(caption, tmp_path, capsys):
   capsys.readouterr()
   key, value = RAW[caption]
   run.config.eval[key] = value
-  assert calibrating.for_checkpoint(run, STATE) is None
+  assert run_evaluation.calibration_of_checkpoint(run, STATE) is None
   assert not capsys.readouterr().out
 
 
 def test_nothing_is_made_on_the_test_split(tmp_path, capsys):
   run = fake_run(tmp_path)
   run.config.data.eval_split = "test"
-  assert calibrating.for_checkpoint(run, STATE) is None
+  assert run_evaluation.calibration_of_checkpoint(run, STATE) is None
   said = capsys.readouterr().out
   assert said.startswith("Scores are not calibrated: data.eval_split is the")
   assert not (tmp_path / "checkpoints/7/calibration.json").exists()
@@ -110,13 +110,13 @@ def test_nothing_is_made_on_the_test_split(tmp_path, capsys):
   run.config.data.eval_split, run.config.data.test_split = "val", "val"
   made = fake_run(tmp_path)
   _made(made)
-  assert calibrating.for_checkpoint(run, STATE) is not None
+  assert run_evaluation.calibration_of_checkpoint(run, STATE) is not None
 
 
 def test_a_training_without_validation_pages_ends_all_the_same(
   tmp_path, capsys
 ):
-  calibrating.calibrate(fake_run(tmp_path), STATE)
+  run_evaluation.calibrate(fake_run(tmp_path), STATE)
   assert capsys.readouterr().out == (
     "Scores are not calibrated: val: no such split; there is train\n"
   )
@@ -127,4 +127,4 @@ def test_damage_is_said(tmp_path):
   path = tmp_path / "checkpoints/7/calibration.json"
   path.write_text("{")
   with pytest.raises(InputError, match=r"7/calibration\.json: damaged"):
-    calibrating.for_checkpoint(run, STATE)
+    run_evaluation.calibration_of_checkpoint(run, STATE)

@@ -11,7 +11,7 @@ import pytest
 from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.evaluate import other_sets
+from dwd_jax.evaluate import other_data_sets
 from dwd_jax.objectives import losses, targets
 from dwd_jax.train import optim
 from dwd_jax.train import settings as config_lib
@@ -109,10 +109,10 @@ def test_other_sets_are_a_list_of_sections():
 
 
 def test_empty_other_sets_do_nothing():
-  assert other_sets.of_config(default.get_config()) == {}
+  assert other_data_sets.names_in_config(default.get_config()) == {}
   config = default.get_config()
   config.eval.on[2].builder = "boxes"
-  found = other_sets.of_config(config)
+  found = other_data_sets.names_in_config(config)
   assert found == {"boxes-test": ("eval.on[2]", config.eval.on[2])}
   config_lib.validate(config)
 

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from dwd_jax.train.progress import Progress
-from dwd_jax.train.stages import Stage
+from dwd_jax.train.stages import Progress, Stage
 
 
 def _stages(*steps, patience=0):

@@ -7,7 +7,7 @@ import pytest
 
 from configs import boxes, deepscores, engraved, muscima_pp
 from dwd_jax.core.errors import InputError
-from dwd_jax.train import run_folders
+from dwd_jax.train import resume
 
 
 def _own(manual_dir: str):
@@ -45,23 +45,23 @@ FOLDERS = {
 def test_a_run_gets_the_next_number(tmp_path, caption):
   config, wanted = FOLDERS[caption]
   for number in range(3):
-    made = run_folders.choose(config, tmp_path)
+    made = resume.choose_workdir(config, tmp_path)
     assert made == tmp_path / wanted / f"run_{number}" and made.is_dir()
 
 
 def test_numbers_go_on_after_the_highest(tmp_path):
   config = engraved.get_config()
-  parent = run_folders.choose(config, tmp_path).parent
+  parent = resume.choose_workdir(config, tmp_path).parent
   for name in ("run_7", "run_x", "run_12_old", "notes"):
     (parent / name).mkdir()
-  assert run_folders.choose(config, tmp_path).name == "run_8"
+  assert resume.choose_workdir(config, tmp_path).name == "run_8"
 
 
 def test_runs_that_start_together_get_different_folders(tmp_path):
   config = engraved.get_config()
   with concurrent.futures.ThreadPoolExecutor(8) as pool:
     made = list(
-      pool.map(lambda _: run_folders.choose(config, tmp_path), range(16))
+      pool.map(lambda _: resume.choose_workdir(config, tmp_path), range(16))
     )
   assert len(set(made)) == 16
 
@@ -69,8 +69,8 @@ def test_runs_that_start_together_get_different_folders(tmp_path):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
   (tmp_path / "runs").write_text("a file")
   with pytest.raises(InputError, match=r"runs/engraved.*; give --workdir"):
-    run_folders.choose(engraved.get_config(), tmp_path / "runs")
+    resume.choose_workdir(engraved.get_config(), tmp_path / "runs")
 
 
 def test_the_root_is_in_the_current_folder():
-  assert pathlib.Path("runs") == run_folders.ROOT
+  assert pathlib.Path("runs") == resume.ROOT

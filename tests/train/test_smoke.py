@@ -13,7 +13,7 @@ import pytest
 import run_helpers
 
 from configs import smoke
-from dwd_jax.metrics import summary
+from dwd_jax.metrics import json_results
 from dwd_jax.train import settings as config_lib
 
 STEPS = 11
@@ -90,7 +90,7 @@ def test_tensorboard_gets_curves_scores_and_pictures(smoke_run):
 def test_every_split_has_its_scores(smoke_run, split):
   folder = smoke_run / "eval"
   scores = _json(folder / f"{split}.json")
-  assert list(scores) == list(summary.KEYS)
+  assert list(scores) == list(json_results.KEYS)
   assert scores["dataset"] == "deepscores"
   assert scores["split"] == split
   assert scores["checkpoint_step"] == STEPS

@@ -13,7 +13,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import images
 from dwd_jax.predict import packaged
 from dwd_jax.predict.detector import Detector
-from dwd_jax.predict.page_detections import Detections
+from dwd_jax.predict.page_detections import PageDetections
 
 
 def detect(
@@ -22,7 +22,7 @@ def detect(
   checkpoint: str | pathlib.Path = "",
   min_score: float | None = None,
   classes: Sequence[str] = (),
-) -> Detections:
+) -> PageDetections:
   """Finds the symbols of one page.
 
   The first call compiles the network for this size of page; the network is kept
@@ -56,7 +56,7 @@ def pages(
   checkpoint: str | pathlib.Path = "",
   min_score: float | None = None,
   classes: Sequence[str] = (),
-) -> Iterator[Detections]:
+) -> Iterator[PageDetections]:
   """Finds the symbols of all pages of a PDF, TIFF or folder, one by one.
 
   Args:
@@ -84,7 +84,7 @@ def _detector(checkpoint, min_score, classes) -> Detector:
 
 def _of_path(
   detector: Detector, path: pathlib.Path, most: int = 0
-) -> Iterator[Detections]:
+) -> Iterator[PageDetections]:
   sources, failures = inputs.find([path])
   if failures:
     raise InputError(failures[0].reason)

@@ -27,7 +27,7 @@ from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.predict.page_detections import Detections, from_json
+from dwd_jax.predict.page_detections import PageDetections, from_json
 from dwd_jax.show.viewer import write as viewer
 
 RUN = "detect.json"
@@ -42,7 +42,9 @@ _CSV_COLUMNS = (
 )
 
 
-def write_page(out: pathlib.Path, found: Detections, source: Source) -> None:
+def write_page(
+  out: pathlib.Path, found: PageDetections, source: Source
+) -> None:
   """Writes the files of a page; NAME.json last, which says that all are there.
 
   Args:
@@ -62,7 +64,7 @@ def write_page(out: pathlib.Path, found: Detections, source: Source) -> None:
 
 def read_page(
   out: pathlib.Path, source: Source, class_names: tuple[str, ...]
-) -> Detections | None:
+) -> PageDetections | None:
   """What an earlier run has written of a page; None: nothing, or of another.
 
   A file that has changed since counts as another.
@@ -190,7 +192,7 @@ def _pages(
   out: pathlib.Path,
   sources: Iterable[Source],
   class_names: tuple[str, ...],
-) -> Iterator[tuple[int, Source, Detections]]:
+) -> Iterator[tuple[int, Source, PageDetections]]:
   """One page in memory at a time, with its COCO image id."""
   for image_id, source in enumerate(sources, start=1):
     found = read_page(out, source, class_names)

@@ -29,19 +29,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import (
-  confusion,
-  errors,
-  outcomes,
-  precision_recall,
-  reliability,
-  sizes,
-)
-from dwd_jax.metrics.by_page import by_page
+from dwd_jax.metrics import error_analysis, matching, reliability
+from dwd_jax.metrics.error_analysis import by_page
 from dwd_jax.metrics.flat_boxes import APTable, mean_or_nan
-from dwd_jax.metrics.json_results import or_null
-from dwd_jax.metrics.outcomes import Outcomes
-from dwd_jax.metrics.summary import MIN_OBJECTS
+from dwd_jax.metrics.json_results import MIN_OBJECTS, or_null
+from dwd_jax.metrics.matching import Outcomes
 
 _CURVES = 6  # of each sort
 _POINTS = 200  # of a curve
@@ -76,11 +68,11 @@ class Measured(NamedTuple):
 
 def content(judged: Measured) -> dict[str, Any]:
   """The content of report.json, see the text of the module."""
-  found = outcomes.judge(judged.truth, judged.detections)
+  found = matching.judge(judged.truth, judged.detections)
   point, source = _point(judged.metrics, found)
   kept = found.at_least(point.threshold)
   num_classes = len(judged.class_names)
-  gains = errors.gains(found, num_classes)
+  gains = error_analysis.error_gains(found, num_classes)
   pages, worst = _pages(judged, kept)
   return {
     "name": judged.name,
@@ -94,7 +86,7 @@ def content(judged: Measured) -> dict[str, Any]:
     },
     "classes": _classes(judged, kept),
     "curves": _curves(judged, found, gains.ap_50),
-    "confusion": _confusion(confusion.matrix(kept, num_classes)),
+    "confusion": _confusion(error_analysis.confusion_matrix(kept, num_classes)),
     "errors": _errors(judged, kept, gains),
     "sizes": _sizes(judged, found, point.threshold),
     "reliability": judged.reliability,
@@ -188,13 +180,13 @@ def _curves(judged: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
   curves = []
   for sort, name, rows, objects in wanted:
     given = (found.scores[rows], found.right[rows], objects)
-    points = precision_recall.curve(*given).thinned(_POINTS)
+    points = error_analysis.curve(*given).thinned(_POINTS)
     curves.append(
       {
         "sort": sort,
         "name": name,
         "num_objects": objects,
-        "AP_50": or_null(precision_recall.average_precision(*given)),
+        "AP_50": or_null(error_analysis.average_precision(*given)),
         "scores": _list(points.scores),
         "recall": _list(points.recall),
         "precision": _list(points.precision),
@@ -214,9 +206,9 @@ def _confusion(matrix) -> list[list[int | None]]:
 
 
 def _errors(
-  judged: Measured, kept: Outcomes, gains: errors.Gains
+  judged: Measured, kept: Outcomes, gains: error_analysis.Gains
 ) -> dict[str, Any]:
-  counts = errors.counts(kept, len(judged.class_names))
+  counts = error_analysis.error_counts(kept, len(judged.class_names))
   total = sum(int(count.sum()) for count in counts.values())
   kinds = {
     kind: {
@@ -247,11 +239,11 @@ def _sizes(
   judged: Measured, found: Outcomes, threshold: float
 ) -> dict[str, Any]:
   result: dict[str, Any] = {"staff_spaces": None}
-  tables = {"px": sizes.by_size(found, threshold)}
+  tables = {"px": error_analysis.by_size(found, threshold)}
   spaces = np.array(judged.staff_spaces, float)
   if np.isfinite(spaces).any():
-    tables["staff_spaces"] = sizes.by_size(
-      found, threshold, sizes.STAFF_SPACE_EDGES, spaces
+    tables["staff_spaces"] = error_analysis.by_size(
+      found, threshold, error_analysis.STAFF_SPACE_EDGES, spaces
     )
   for unit, table in tables.items():
     result[unit] = {

@@ -8,9 +8,9 @@ staff spaces; `severity` is 1 for what is common.
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dwd_jax.imaging.degrade import camera, light, paper
-from dwd_jax.imaging.degrade import ink as ink_lib
-from dwd_jax.imaging.degrade.bends import Bend
+from dwd_jax.imaging.degrade import camera, ink_and_paper, light
+from dwd_jax.imaging.degrade import ink_and_paper as ink_lib
+from dwd_jax.imaging.degrade.warps import Bend
 
 
 def scan(
@@ -24,7 +24,7 @@ def scan(
   space, s = staff_space_px, severity
   ink = _print(ink, rng, s, space)
   white = rng.uniform(1 - 0.12 * s, 1)
-  grey = paper.printed(
+  grey = ink_and_paper.printed(
     ink,
     rng,
     staff_space_px=space,
@@ -34,7 +34,7 @@ def scan(
   )
   if rng.random() < 0.4:
     amount = rng.uniform(0.05, 0.22) * s
-    grey = paper.bleed_through(
+    grey = ink_and_paper.bleed_through(
       grey, ink, rng, staff_space_px=space, amount=amount
     )
   grey = _shade_spine(grey, bend, 0.45, s)
@@ -66,7 +66,7 @@ def photo(
   """A printed page in the light of a room, taken by a hand-held camera."""
   space, s = staff_space_px, severity
   ink = _print(ink, rng, 0.5 * s, space)
-  grey = paper.printed(
+  grey = ink_and_paper.printed(
     ink,
     rng,
     staff_space_px=space,
@@ -76,7 +76,7 @@ def photo(
   )
   if rng.random() < 0.2:
     amount = rng.uniform(0.03, 0.1) * s
-    grey = paper.bleed_through(
+    grey = ink_and_paper.bleed_through(
       grey, ink, rng, staff_space_px=space, amount=amount
     )
   grey = _shade_spine(grey, bend, 0.5, s)
@@ -109,7 +109,7 @@ def _shade_spine(
   """Darker where the page bends, by `most` at the spine of a thick book."""
   if not bend.depth:
     return grey
-  return paper.edge_shade(
+  return ink_and_paper.edge_shade(
     grey,
     spine_x=bend.spine_x,
     length_px=bend.length_px / 2,

@@ -7,11 +7,11 @@ from jaxtyping import Bool, Float, UInt8
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging.degrade import bends, looks, moved_boxes, warps
+from dwd_jax.imaging.degrade import looks, moved_boxes, warps
 
 RECIPES = {
-  "scan": (bends.scan, looks.scan),
-  "photo": (bends.photo, looks.photo),
+  "scan": (warps.scan_bend, looks.scan),
+  "photo": (warps.photo_bend, looks.photo),
 }
 MAX_STRENGTH = 2.0
 MIN_VISIBLE = 0.5  # share of a box's area that must stay on the image
@@ -52,7 +52,7 @@ class Plan:
   hw: tuple[int, int]
   severity: float
   staff_space_px: float
-  bend: bends.Bend
+  bend: warps.Bend
   seed: int
 
   def source_extent(self) -> tuple[int, int, int, int]:

@@ -1,9 +1,15 @@
-"""Pages with boxes -> one index.html that shows them in any browser."""
+"""Pictures of the viewer: pages as JPEG, thumbnails, data URIs.
+
+Boxes of pages as compact JSON for the viewer's scripts.
+
+Pages with boxes -> one index.html that shows them in any browser.
+"""
 
 import base64
 import hashlib
 import html
 import importlib.resources
+import json
 import os
 import pathlib
 import re
@@ -12,12 +18,127 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
+import pyvips
+from jaxtyping import UInt8
+
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.imaging.images import MAX_PIXELS, header_hw
+from dwd_jax.metrics.flat_boxes import finite
+from dwd_jax.metrics.matching import sane
 from dwd_jax.show import drawing
-from dwd_jax.show.viewer import page_images, palette, payload
-from dwd_jax.show.viewer.page_images import page_picture
+from dwd_jax.show.viewer import palette
+
+# Of ink on paper; the rings that JPEG leaves around it are faint from here on.
+_QUALITY = 60
+_THUMBNAIL_HW = (200, 160)  # px; drawn smaller, so it is sharp on fine screens
+_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+
+def page_picture(ink: UInt8[np.ndarray, "h w"], max_side_px: int) -> bytes:
+  """Makes the picture of a page: a grey JPEG, black on white.
+
+  A dense page of 2000 x 2800 px takes 200 to 400 KB.
+
+  Args:
+    ink: the page, 0 = paper, 255 = ink.
+    max_side_px: larger pages are scaled down to this.
+
+  Returns:
+    The bytes of the file.
+
+  Raises:
+    ValueError: the page is empty.
+  """
+  height, width = ink.shape
+  if not height or not width:
+    raise ValueError(f"a page of {width} x {height} px has no picture")
+  scale = min(1.0, max_side_px / max(height, width))
+  if scale < 1:
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+  options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+  ok, data = cv2.imencode(".jpg", 255 - ink, options)
+  if not ok:
+    raise ValueError(f"a page of {width} x {height} px could not be encoded")
+  return data.tobytes()
+
+
+def media_type(data: bytes) -> str:
+  """image/png or image/jpeg; "" for anything else or a size no one can load."""
+  hw = header_hw(data)
+  if hw is None or not 0 < hw[0] * hw[1] <= MAX_PIXELS:
+    return ""
+  return next((t for magic, t in _TYPES.items() if data.startswith(magic)), "")
+
+
+def thumbnail(data: bytes) -> bytes:
+  """A small JPEG of a PNG or JPEG; b"" where it cannot be decoded."""
+  height, width = _THUMBNAIL_HW
+  try:
+    small = pyvips.Image.thumbnail_buffer(data, width, height=height)
+    # Transparent pixels count as paper.
+    small = small.flatten(background=255) if small.hasalpha() else small  # pyright: ignore
+    return small.jpegsave_buffer(Q=55, keep="none", optimize_coding=True)  # pyright: ignore
+  except pyvips.Error:
+    return b""
+
+
+def data_uri(data: bytes, kind: str) -> str:
+  """The bytes as a URI that an <img> takes."""
+  return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
+  """The arrays of a page, best score first, as base64 (little-endian).
+
+  Args:
+    page: truth or detections; detections that are not finite are left out
+      with a warning.
+    num_classes: C.
+
+  Returns:
+    `n`; `boxes`, float32 [n, 4] (ymin, xmin, ymax, xmax); `labels`, uint16;
+    `scores`, float32, where the page has them.
+
+  Raises:
+    ValueError: a label lies outside 0 .. C-1.
+  """
+  if page.scores is not None:
+    page = finite(page)
+  labels = np.asarray(page.labels)
+  if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+    raise ValueError(
+      f"{page.filename}: a label lies outside 0 .. {num_classes - 1}"
+    )
+  order = np.arange(len(labels))
+  if page.scores is not None:
+    # As `metrics.matching` orders them; the scripts rely on it.
+    order = np.argsort(-page.scores, kind="stable")
+  result = {
+    "n": len(labels),
+    "boxes": _base64(sane(page.boxes_yxyx)[order], "<f4"),
+    "labels": _base64(labels[order], "<u2"),
+  }
+  if page.scores is not None:
+    result["scores"] = _base64(page.scores[order], "<f4")
+  return result
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+  """JSON that may stand in a <script> element, whatever the strings hold."""
+  text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+  for sign in "<>&":
+    text = text.replace(sign, f"\\u{ord(sign):04x}")
+  return text
+
+
+def _base64(array: np.ndarray, dtype: str) -> str:
+  return base64.b64encode(array.astype(dtype).tobytes()).decode()
+
 
 __all__ = ["ViewerPage", "page_anchor", "page_picture", "write"]
 
@@ -116,7 +237,7 @@ def write(
       f" JPEG or PNG, the first is {unread[0]}; their boxes are shown without",
       stacklevel=2,
     )
-  files.write_atomic(path, _fill_in(_text(title), payload.to_json(data)))
+  files.write_atomic(path, _fill_in(_text(title), to_json(data)))
 
 
 def page_anchor(name: str) -> str:
@@ -174,18 +295,18 @@ def _page(
   if page.found.scores is None:
     raise ValueError(f"{page.name}: detections need scores")
   picture = _read(_picture_path(folder, page))
-  small = page_images.thumbnail(picture.data) if picture.kind else b""
+  small = thumbnail(picture.data) if picture.kind else b""
   link = urllib.parse.quote(os.fsencode(page.image))
   result = {
     "file": _text(page.image),
     # "./" keeps a name with a colon from being taken for a scheme.
-    "image": page_images.data_uri(*picture) if embed and small else "./" + link,
-    "thumbnail": page_images.data_uri(small, "image/jpeg") if small else "",
+    "image": data_uri(*picture) if embed and small else "./" + link,
+    "thumbnail": data_uri(small, "image/jpeg") if small else "",
     "hw": [max(1, int(side)) for side in page.found.image_hw],
-    "found": payload.boxes(page.found, num_classes),
+    "found": boxes_payload(page.found, num_classes),
   }
   if page.truth is not None:
-    result["truth"] = payload.boxes(page.truth, num_classes)
+    result["truth"] = boxes_payload(page.truth, num_classes)
   return result
 
 
@@ -194,7 +315,7 @@ def _read(path: pathlib.Path) -> _Picture:
     data = path.read_bytes()
   except (OSError, ValueError):  # ValueError: a name with a zero byte
     return _Picture(b"", "")
-  return _Picture(data, page_images.media_type(data))
+  return _Picture(data, media_type(data))
 
 
 def _fill_in(title: str, data: str) -> str:

@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 
 from dwd_jax.core.structs import Array, Params
 from dwd_jax.train import update
-from dwd_jax.train.pretraining.pixel_crops import PixelBatch
-from dwd_jax.train.pretraining.symbol_crops import SymbolBatch
+from dwd_jax.train.pretraining.loaders import PixelBatch, SymbolBatch
 from dwd_jax.train.stages import LOSSES
 from dwd_jax.train.state import TrainState, eval_variables
 from dwd_jax.train.step import apply

@@ -6,11 +6,11 @@ import pytest
 from dwd_jax.core.errors import InputError
 from dwd_jax.data.pixel_classes import PixelClasses
 from dwd_jax.imaging import page_windows
-from dwd_jax.train.pretraining import pixel_crops
+from dwd_jax.train.pretraining import loaders
 
 
 def _take(source, data_cfg, count, seed=0, start=0):
-  loader = pixel_crops.pixel_loader(
+  loader = loaders.pixel_loader(
     source, PixelClasses(source), data_cfg, batch_size=4, seed=seed
   )
   loader.set_state({"step": start})
@@ -57,7 +57,7 @@ def test_mirrored_crops_have_mirrored_classes(page_source, data_cfg):
 def test_outside_of_the_page_is_background():
   classes = np.full((6, 5), 3, np.int32)
   window = page_windows.Window(-2, -4, (12, 12), (24, 24))
-  found = pixel_crops.fit_classes(classes, window, 0, 0)
+  found = loaders.fit_classes(classes, window, 0, 0)
   wanted = np.zeros((24, 24), int)
   wanted[4:16, 8:18] = 3
   np.testing.assert_array_equal(found, wanted)
@@ -67,7 +67,7 @@ def test_nothing_is_mixed_on_resizing():
   rng = np.random.default_rng(0)
   classes = rng.choice([0, 1, 200], (50, 70)).astype(np.int32)
   window = page_windows.Window(0, 0, (50, 70), (32, 32))
-  found = pixel_crops.fit_classes(classes, window, 0, 0)
+  found = loaders.fit_classes(classes, window, 0, 0)
   assert set(np.unique(found).tolist()) == {0, 1, 200}
 
 

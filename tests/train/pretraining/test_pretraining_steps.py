@@ -11,7 +11,7 @@ from dwd_jax.models import dwd
 from dwd_jax.train import optim, stages, update
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.pretraining import networks, steps
-from dwd_jax.train.pretraining.symbol_crops import SymbolBatch
+from dwd_jax.train.pretraining.loaders import SymbolBatch
 
 CFG = dwd.ModelConfig(
   num_classes=3,

@@ -6,7 +6,7 @@ import pytest
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.data.symbols import open_symbols
-from dwd_jax.train.pretraining import symbol_crops
+from dwd_jax.train.pretraining import loaders
 
 
 def _take(loader, count):
@@ -17,7 +17,7 @@ def _take(loader, count):
 
 
 def _loader(symbols, data_cfg, seed=0, batch_size=4, **processes):
-  return symbol_crops.symbol_loader(
+  return loaders.symbol_loader(
     symbols, (32, 32), data_cfg, batch_size=batch_size, seed=seed, **processes
   )
 
@@ -128,7 +128,7 @@ def test_the_symbol_lies_in_its_window():
 
 def _check_window(rng, box, scale):
   box = np.array(box, np.float32)
-  window = symbol_crops.symbol_window(rng, box, (32, 64), scale)
+  window = loaders.symbol_window(rng, box, (32, 64), scale)
   assert window.out_hw == (32, 64)
   ((y0, x0, y1, x1),) = window.to_output(box[None])
   # Never larger than it is, and near the middle.

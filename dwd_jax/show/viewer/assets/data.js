@@ -1,6 +1,6 @@
 "use strict";
 
-// The pages as Python wrote them (dwd_jax/show/viewer/payload.py), and their arrays.
+// The pages as Python wrote them (dwd_jax/show/viewer/write.py), and their arrays.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 

@@ -1,0 +1,375 @@
+"""Precision over recall, and the area below it as COCO measures it.
+
+How many errors of each kind there are, and what each kind costs.
+
+The kinds are those of `metrics.outcomes`. What a kind costs is the AP at IoU
+0.5 that is gained where all its errors, and no others, are repaired:
+
+  location, class  the best scored detection of a true box that is not found
+                   gets its place or its class, the others go
+  duplicate, background, both  the detections go
+  missed           the true boxes go
+
+Gains are no shares: they do not add up. AP is that of COCO's 101 points.
+
+Reference: Bolya et al., TIDE: A General Toolbox for Identifying Object
+Detection Errors (ECCV 2020), section 2.3. Differs from it where a class has
+nothing but missed boxes: once they are gone its AP is taken for 1.
+
+Which class is taken for which: the confusion matrix of a split.
+
+How well objects of different sizes are found.
+
+The size of a box is the square root of its area, the side of a square that is
+as large. A bin holds the true boxes of its sizes, the detections that found
+one of them, and the wrong detections that are themselves of such a size; COCO
+treats its small, medium and large objects in a similar way.
+
+The scores of single pages, and which of them are the worst.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dwd_jax.core import boxes as box_lib
+from dwd_jax.metrics.flat_boxes import mean_or_nan
+from dwd_jax.metrics.matching import (
+  CLASS,
+  KINDS,
+  LOCATION,
+  MIN_IOU,
+  Outcomes,
+  sane,
+)
+
+_RECALLS = np.linspace(0.0, 1.0, 101)
+
+
+class Curve(NamedTuple):
+  """Precision and recall, one point for each of k thresholds.
+
+  Attributes:
+    scores: the thresholds, falling.
+    recall: 0..1, rising.
+    precision: 0..1.
+  """
+
+  scores: Float[np.ndarray, " k"]
+  recall: Float[np.ndarray, " k"]
+  precision: Float[np.ndarray, " k"]
+
+  def thinned(self, most: int) -> "Curve":
+    """At most so many of its points, the first and the last among them."""
+    k = len(self.scores)
+    at = np.unique(np.linspace(0, k - 1, min(k, most)).round().astype(int))
+    return Curve(self.scores[at], self.recall[at], self.precision[at])
+
+
+def curve(
+  scores: Float[np.ndarray, " n"],
+  correct: Bool[np.ndarray, " n"],
+  num_objects: int,
+) -> Curve:
+  """Precision and recall at every score.
+
+  Args:
+    scores: of n detections.
+    correct: whether they are right.
+    num_objects: true boxes, found or not; without any there are no points.
+  """
+  if not num_objects:
+    return Curve(np.zeros(0), np.zeros(0), np.zeros(0))
+  order = np.argsort(-scores, kind="stable")
+  scores, right = scores[order], np.cumsum(correct[order])
+  last = np.append(scores[1:] < scores[:-1], True)[: len(scores)]
+  kept = np.arange(1, len(scores) + 1)
+  return Curve(scores[last], (right / num_objects)[last], (right / kept)[last])
+
+
+def average_precision(
+  scores: Float[np.ndarray, " n"],
+  correct: Bool[np.ndarray, " n"],
+  num_objects: int,
+) -> float:
+  """Mean precision at recall 0, 0.01 ... 1, never rising, as COCO has it.
+
+  Args:
+    scores: of n detections of a class; of equal ones the first comes first.
+    correct: whether they are right.
+    num_objects: true boxes of the class.
+
+  Returns:
+    0..1; NaN without true boxes.
+
+  Reference: Lin et al., Microsoft COCO (2014). `metrics.coco` gives the same
+  (a test compares them) for boxes instead of flags.
+  """
+  if not num_objects:
+    return float("nan")
+  if not len(scores):
+    return 0.0
+  right = np.cumsum(correct[np.argsort(-scores, kind="stable")])
+  precision = right / np.arange(1, len(right) + 1)
+  envelope = np.maximum.accumulate(precision[::-1])[::-1]
+  at = np.searchsorted(right / num_objects, _RECALLS)
+  return float(np.append(envelope, 0.0)[at].mean())
+
+
+MISSED = "missed"
+ALL_KINDS = (*KINDS, MISSED)
+
+
+class Gains(NamedTuple):
+  """What repairs are worth.
+
+  Attributes:
+    ap_50: of each class as it is; NaN for classes without true boxes.
+    gain: {kind: AP_50 gained by its repair}, for each class; NaN likewise.
+  """
+
+  ap_50: Float[np.ndarray, " C"]
+  gain: dict[str, Float[np.ndarray, " C"]]
+
+
+def error_counts(
+  outcomes: Outcomes, num_classes: int
+) -> dict[str, Int[np.ndarray, " C"]]:
+  """Errors of each kind by class: of the detection, for missed of the truth.
+
+  Args:
+    outcomes: the detections that count, see `Outcomes.at_least`.
+    num_classes: C.
+  """
+  found = {
+    name: np.bincount(
+      outcomes.labels[outcomes.kind == i], minlength=num_classes
+    )
+    for i, name in enumerate(KINDS)
+  }
+  missed = outcomes.true_labels[outcomes.missed()]
+  return found | {MISSED: np.bincount(missed, minlength=num_classes)}
+
+
+def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
+  """What the repair of each kind of error is worth, class by class.
+
+  Args:
+    outcomes: all detections that the AP counts.
+    num_classes: C.
+  """
+  objects = np.bincount(outcomes.true_labels, minlength=num_classes)
+  plain = _ap(outcomes, outcomes.labels, outcomes.right, None, objects)
+  gain = {}
+  for kind, name in enumerate(KINDS):
+    wrong = outcomes.kind == kind
+    labels, right = outcomes.labels, outcomes.right
+    repaired = np.zeros(len(labels), bool)
+    if kind in (LOCATION, CLASS):
+      repaired = _repaired(outcomes, wrong)
+      labels = labels.copy()
+      labels[repaired] = outcomes.true_labels[outcomes.of_truth[repaired]]
+    keep = ~wrong | repaired
+    gain[name] = _ap(outcomes, labels, right | repaired, keep, objects) - plain
+  missed = np.bincount(
+    outcomes.true_labels[outcomes.missed()], minlength=num_classes
+  )
+  left = objects - missed
+  without = _ap(outcomes, outcomes.labels, outcomes.right, None, left)
+  without = np.where((objects > 0) & (left == 0), 1.0, without)
+  gain[MISSED] = without - plain
+  return Gains(plain, gain)
+
+
+def _repaired(
+  outcomes: Outcomes, wrong: Bool[np.ndarray, " n"]
+) -> Bool[np.ndarray, " n"]:
+  """Of the wrong ones, the best of each true box that nothing has found."""
+  rows = np.flatnonzero(wrong)
+  rows = rows[~outcomes.found()[outcomes.of_truth[rows]]]
+  rows = rows[np.argsort(-outcomes.scores[rows], kind="stable")]
+  _, first = np.unique(outcomes.of_truth[rows], return_index=True)
+  repaired = np.zeros(len(wrong), bool)
+  repaired[rows[first]] = True
+  return repaired
+
+
+def _ap(outcomes: Outcomes, labels, right, keep, objects):
+  """AP of each class; `objects` [C] true boxes, `keep` [n] or None = all."""
+  keep = np.ones(len(labels), bool) if keep is None else keep
+  labels, scores, right = labels[keep], outcomes.scores[keep], right[keep]
+  order = np.argsort(labels, kind="stable")
+  edges = np.searchsorted(labels[order], np.arange(len(objects) + 1))
+  return np.array(
+    [
+      average_precision(scores[rows], right[rows], int(objects[c]))
+      for c, rows in enumerate(order[a:b] for a, b in itertools.pairwise(edges))
+    ]
+  )
+
+
+def confusion_matrix(
+  outcomes: Outcomes, num_classes: int
+) -> Int[np.ndarray, "C+1 C+1"]:
+  """Counts pairs of true boxes and detections, one to one.
+
+  First come the pairs that are right (`metrics.matching`), then what is left
+  over is paired whatever the class, from the highest IoU down to 0.5. So a row
+  adds up to the true boxes of its class, a column to the detections of its.
+
+  Args:
+    outcomes: the detections that count, see `Outcomes.at_least`.
+    num_classes: C.
+
+  Returns:
+    Row: class of the true box; column: class of the detection. The last column
+    holds true boxes that were missed, the last row detections of nothing.
+  """
+  found = np.zeros((num_classes + 1, num_classes + 1), np.int64)
+  right = outcomes.right
+  np.add.at(found, (outcomes.labels[right], outcomes.labels[right]), 1)
+  free = ~outcomes.found()
+  for page in np.union1d(outcomes.true_page[free], outcomes.page[~right]):
+    rows = np.flatnonzero(~right & (outcomes.page == page))
+    true = np.flatnonzero(free & (outcomes.true_page == page))
+    pairs = _pairs(outcomes.boxes_yxyx[rows], outcomes.true_boxes_yxyx[true])
+    labels = np.append(outcomes.labels[rows], num_classes)
+    true_labels = np.append(outcomes.true_labels[true], num_classes)
+    for row, column in pairs:
+      found[true_labels[column], labels[row]] += 1
+  return found
+
+
+def _pairs(boxes, true_boxes) -> list[tuple[int, int]]:
+  """(detection, true box), best IoU first; -1 for what has no partner."""
+  iou = np.asarray(box_lib.pairwise_iou(sane(boxes), sane(true_boxes)))
+  at = np.argwhere(iou >= MIN_IOU)
+  order = np.argsort(-iou[tuple(at.T)], kind="stable")
+  free_row, free_column = (np.ones(side, bool) for side in iou.shape)
+  pairs = []
+  for row, column in at[order].tolist():
+    if free_row[row] and free_column[column]:
+      free_row[row] = free_column[column] = False
+      pairs.append((row, column))
+  pairs += [(row, -1) for row in np.flatnonzero(free_row).tolist()]
+  return pairs + [(-1, column) for column in np.flatnonzero(free_column)]
+
+
+PX_EDGES = (0, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, np.inf)
+STAFF_SPACE_EDGES = (0, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.7, 8, np.inf)
+
+
+class BySize(NamedTuple):
+  """Figures of each of k bins of sizes.
+
+  Attributes:
+    edges: lower edges, and one upper edge; a size on an edge lies above it.
+    num_objects: true boxes.
+    num_classes: classes that they are of.
+    recall: share of them found at the threshold; NaN without any.
+    ap_50: mean over those classes of their AP in this bin; NaN without any.
+  """
+
+  edges: tuple[float, ...]
+  num_objects: Int[np.ndarray, " k"]
+  num_classes: Int[np.ndarray, " k"]
+  recall: Float[np.ndarray, " k"]
+  ap_50: Float[np.ndarray, " k"]
+
+
+def by_size(
+  outcomes: Outcomes,
+  min_score: float,
+  edges: Sequence[float] = PX_EDGES,
+  px_per_unit: Float[np.ndarray, " pages"] | None = None,
+) -> BySize:
+  """Recall and AP_50 by the size of the objects.
+
+  Args:
+    outcomes: all detections that the AP counts.
+    min_score: the recall is that of the detections from this score on.
+    edges: of the bins, rising.
+    px_per_unit: what the edges count in, by page, such as its staff space; NaN
+      leaves the boxes of a page out. None: pixels.
+  """
+  unit = np.ones(1) if px_per_unit is None else px_per_unit
+
+  def bins_of(boxes, page):
+    size = np.sqrt(np.asarray(box_lib.areas(boxes)))
+    size = size / (unit[0] if px_per_unit is None else unit[page])
+    # NaN sorts behind everything, past the last bin.
+    return np.searchsorted(np.array(edges), size, side="right") - 1
+
+  true_bin = bins_of(outcomes.true_boxes_yxyx, outcomes.true_page)
+  bins = bins_of(outcomes.boxes_yxyx, outcomes.page)
+  right = outcomes.right
+  bins[right] = true_bin[outcomes.of_truth[right]]
+  found = outcomes.at_least(min_score).found()
+  k = len(edges) - 1
+  rows = [_bin(outcomes, found, true_bin == b, bins == b) for b in range(k)]
+  objects, classes, recall, ap_50 = map(np.array, zip(*rows, strict=True))
+  return BySize(tuple(map(float, edges)), objects, classes, recall, ap_50)
+
+
+def _bin(outcomes: Outcomes, found, true_here, here):
+  """Objects, classes, recall and AP_50 of one bin."""
+  labels, count = np.unique(outcomes.true_labels[true_here], return_counts=True)
+  if not len(labels):
+    return 0, 0, np.nan, np.nan
+  ap = []
+  for label, objects in zip(labels, count, strict=True):
+    rows = here & (outcomes.labels == label)
+    ap.append(
+      average_precision(
+        outcomes.scores[rows], outcomes.right[rows], int(objects)
+      )
+    )
+  recall = found[true_here].mean()
+  return count.sum(), len(labels), recall, mean_or_nan(np.array(ap))
+
+
+class ByPage(NamedTuple):
+  """Figures of each of p pages.
+
+  Attributes:
+    num_objects: true boxes.
+    num_detections: that count.
+    num_right: of them.
+  """
+
+  num_objects: Int[np.ndarray, " p"]
+  num_detections: Int[np.ndarray, " p"]
+  num_right: Int[np.ndarray, " p"]
+
+  @property
+  def num_errors(self) -> Int[np.ndarray, " p"]:
+    """Wrong detections and true boxes that were not found."""
+    return self.num_detections + self.num_objects - 2 * self.num_right
+
+  @property
+  def f1(self) -> Float[np.ndarray, " p"]:
+    """1 where there is nothing to find and nothing was found."""
+    total = self.num_detections + self.num_objects
+    return np.where(total > 0, 2 * self.num_right / np.maximum(total, 1), 1.0)
+
+  def worst_first(self) -> Int[np.ndarray, " p"]:
+    """Page numbers by rising F1; of equal ones the one with more errors."""
+    return np.lexsort((-self.num_errors, self.f1))
+
+
+def by_page(outcomes: Outcomes, num_pages: int) -> ByPage:
+  """The scores of every page.
+
+  Args:
+    outcomes: the detections that count, see `Outcomes.at_least`.
+    num_pages: p.
+  """
+  pages = (
+    outcomes.true_page,
+    outcomes.page,
+    outcomes.page[outcomes.right],
+  )
+  return ByPage(*(np.bincount(page, minlength=num_pages) for page in pages))
