@@ -1,9 +1,7 @@
-"""Batches of random crops for training (grain).
+"""Batches of random crops for training, whole pages for evaluation (grain).
 
 The n-th training batch depends on the seed and n alone: not on the number of
 worker processes, nor on how often the run was interrupted.
-
-Whole pages with their truth, for evaluation (grain).
 """
 
 import dataclasses
@@ -140,9 +138,9 @@ def train_loader(
     data_cfg: `config.data`.
     batch_size: crops of a step over all processes.
     seed: with the step, decides every crop.
-    synthetic: adds symbols to the crops, see `augment.open_synthetic`.
-    process_index: which share this process gets; None = JAX's.
-    process_count: number of processes; None = JAX's.
+    synthetic: adds symbols to the crops, see `synthetic.open_synthetic`.
+    process_index: of this process, which gets its share; None = JAX's.
+    process_count: None = JAX's.
 
   Returns:
     Iterator of `Batch` of NumPy arrays with batch_size / process_count crops,

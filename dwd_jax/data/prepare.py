@@ -15,8 +15,13 @@ from dwd_jax.data import builders, records
 
 # Options of the generator: "" or 0 leaves each as the generator has it.
 _SWITCHES = (
-  *("vocabulary", "width", "height", "staff_space"),
-  *("pixel_labels", "handwriting", "degrade"),
+  "vocabulary",
+  "width",
+  "height",
+  "staff_space",
+  "pixel_labels",
+  "handwriting",
+  "degrade",
 )
 
 

@@ -17,7 +17,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.data import builders, sources
 from tfds_builders import base
 
-NAME = "records"  # what turns and staging folders beside them are called after
+NAME = "records"  # of lock files and staging folders beside them
 ORIGIN_NAME = "origin.json"
 
 
@@ -63,7 +63,7 @@ def write(
   if beam_args is not None:
     config = config.replace(beam_options=_beam_options(beam_args))
   # TFDS leaves a metadata folder behind when it fails: it works elsewhere.
-  with _told(data_dir), files.staged(data_dir / NAME) as staging:
+  with _unwrapped(data_dir), files.staged(data_dir / NAME) as staging:
     builder = make(data_dir=staging)
     if not sys.stderr.isatty():
       tfds.disable_progress_bar()
@@ -113,13 +113,13 @@ def _beam_options(args: Sequence[str]) -> Any:
 
 
 @contextlib.contextmanager
-def _told(data_dir: pathlib.Path) -> Iterator[None]:
-  """Bad input and full disks that other errors tell of."""
+def _unwrapped(data_dir: pathlib.Path) -> Iterator[None]:
+  """Raises InputError for bad input and full disks inside other errors."""
   try:
     yield
   except RuntimeError as e:
-    # Of a Beam worker, and of the writer of records: text is all there is.
-    bad = re.search(r"dwd_jax\.errors\.InputError: ([^\n]+)", str(e))
+    # Beam workers and array_record's writer report causes as text only.
+    bad = re.search(r"\bInputError: ([^\n]+)", str(e))
     full = re.search(r"write\(\) failed: ([^;\n]+)", str(e))
     if bad:
       line = re.sub(r" \[while running .*", "", bad[1])

@@ -1,7 +1,8 @@
 """Staff spaces of the pages of a split: measured once, kept beside the records.
 
-`W/.../staff_spaces/<split>.npy` has a number for each page, px of the page: NaN
-where no staff was found, -1 where nobody has looked yet.
+`staff_spaces/<split>.npy` in the folder of the records has a number for each
+page, px of the page: NaN where no staff was found, -1 where none was measured
+yet.
 """
 
 import concurrent.futures

@@ -1,19 +1,15 @@
-"""Synthetic symbols: images of single symbols as training content.
+"""Synthetic symbols: images of single symbols added to training crops.
 
-The original's augmentations `up` and `full` (paper, section 4.2, "synthetic
-data"), and `paste`. Differs from the original, which trained pasted symbols as
-background: their boxes, and those of the neighbours that their images show,
-are boxes of the crop like all others.
+Layouts `up` and `full` are the original's (paper, section 4.2, "synthetic
+data"). Differs from the original, which trained pasted symbols as background:
+their boxes, and those of the neighbours that their images show, are boxes of
+the crop like all others.
 
-Symbols blended into free places of a page, at the height of its staff.
-
-Ours; the original has nothing like it. A symbol's image shows a little of what
-is beside it. Rows that are ink there all along are staff lines. The image fits
-where the page has lines in the same rows and no other ink: a rest from the
-middle of a staff comes to lie in the middle of a staff, a dynamic from below it
-on white paper. Ink is then the darker of both.
-
-What a training crop gets besides its page: synthetic symbols.
+Layout `paste` is ours: it blends symbols into free places of a page, at the
+height of its staff. An image of a symbol shows a little of its surroundings;
+rows that are ink all along there are staff lines. The image fits where the page
+has lines in the same rows and no other ink, so a rest from the middle of a
+staff lands in the middle of a staff. The darker pixel of both is kept.
 """
 
 import dataclasses
@@ -45,10 +41,10 @@ class SyntheticConfig:
   Attributes:
     layout: "no"; "up": a strip of symbols over the upper edge of a crop;
       "full": a crop made of rows of symbols; "paste": symbols in free places
-      of the crop, see `pasting`.
-    prob: of the crops, how many get symbols.
-    per_row: most symbols of a strip or row, or that are pasted into a crop.
-    draw: "uniform": every class alike; "inverse": by 1 / frequency.
+      of the crop.
+    prob: share of the crops that get symbols, 0..1.
+    per_row: most symbols in a strip or row, or pasted into a crop.
+    draw: "uniform": all classes equally often; "inverse": by 1 / frequency.
     path: symbol records (tfds_builders/symbols); "" = objects of the training
       pages themselves.
   """
