@@ -71,7 +71,7 @@ class CropSampler:
     Args:
       index: all boxes of the split.
       data_cfg: config.data.
-      factors: of the scale of every page, see `split_staff_spaces.factors`; None = 1.
+      factors: of each page's scale, see `split_staff_spaces.factors`; None = 1.
     """
     self._index = index
     self._out_hw = tuple(data_cfg.crop_hw)
