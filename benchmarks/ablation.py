@@ -112,7 +112,10 @@ def command(args: Any, variant: str, seed: int, workdir: pathlib.Path) -> list:
     }
   config = "smoke" if args.tiny else "engraved"
   return [
-    *(sys.executable, "-m", "dwd_jax.main", f"--config=configs/{config}.py"),
+    sys.executable,
+    "-m",
+    "dwd_jax.main",
+    f"--config=configs/{config}.py",
     f"--workdir={workdir}",
     *(f"--config.{key}={value}" for key, value in values.items()),
   ]

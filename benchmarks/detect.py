@@ -57,7 +57,11 @@ def program(
 ) -> list[str]:
   """The command that a user types."""
   return [
-    *(sys.executable, "-m", "dwd_jax.detect", str(source), f"--out={out}"),
+    sys.executable,
+    "-m",
+    "dwd_jax.detect",
+    str(source),
+    f"--out={out}",
     f"--compilation-cache={cache}",
     *([f"--checkpoint={checkpoint}"] if checkpoint else []),
   ]

@@ -30,8 +30,11 @@ _REPO = pathlib.Path(__file__).parent.parent
 _STAGES = (20, 15, 15, 10, 60)
 _EVERY = 5  # steps between checkpoints
 _CLOCKS = (
-  *("examples_per_second", "step_s", "input_wait_share"),
-  *("flops_share", "memory_gib"),
+  "examples_per_second",
+  "step_s",
+  "input_wait_share",
+  "flops_share",
+  "memory_gib",
 )
 
 
@@ -39,9 +42,15 @@ def command(workdir: pathlib.Path, data_dir: pathlib.Path) -> list[str]:
   """The command line of the run."""
   steps = [f"--config.stages[{i}].steps={n}" for i, n in enumerate(_STAGES)]
   return [
-    *(sys.executable, "-m", "dwd_jax.main", "--config=configs/smoke.py"),
-    *(f"--workdir={workdir}", "--mode=train", "--config.eval.calibrate=False"),
-    *(f"--config.data.data_dir={data_dir}", "--config.train.eval_every=0"),
+    sys.executable,
+    "-m",
+    "dwd_jax.main",
+    "--config=configs/smoke.py",
+    f"--workdir={workdir}",
+    "--mode=train",
+    "--config.eval.calibrate=False",
+    f"--config.data.data_dir={data_dir}",
+    "--config.train.eval_every=0",
     f"--config.train.checkpoint_every={_EVERY}",
     f"--config.train.compilation_cache={data_dir.parent / 'compiled'}",
     *steps,
