@@ -1,15 +1,22 @@
-"""report.html: one file, nothing from outside, from the numbers alone."""
+"""report.html: what report.html.j2 shows, from the numbers alone."""
 
-import importlib.resources
-import string
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from dwd_jax.evaluate.report import report_errors
-from dwd_jax.evaluate.report import report_sections as sections
-from dwd_jax.evaluate.report.tables import number, text
+import numpy as np
+
+from dwd_jax.show.html import charts, templates
+from dwd_jax.show.html.templates import number
+from dwd_jax.show.viewer import write as viewer
 
 VIEWER = "index.html"  # beside the report
+_PAIRS = 30  # strongest confusions in the table
+_IN_MATRIX = 26  # classes
+_CURVES = {
+  "all": "All classes together",
+  "frequent": "The most frequent classes",
+  "worst": "The classes with the lowest AP at IoU 0.5",
+}
 
 
 def render(
@@ -29,121 +36,134 @@ def render(
   Returns:
     HTML, light or dark as the reader's system is; it can be printed.
   """
-  title = f"{metrics['dataset']}, {data['name']}"
-  parts = (
-    ("classes", "Classes", sections.classes(data, metrics)),
-    ("curves", "Precision and recall", sections.curves(data, metrics)),
-    ("errors", "Errors", report_errors.errors(data)),
-    ("confusion", "Confusions", report_errors.confusion(data, class_names)),
-    ("sizes", "Sizes", sections.sizes(data)),
-    ("scores", "Scores", sections.calibration(data, metrics)),
-    ("pages", "Worst pages", sections.pages(data, in_viewer, VIEWER)),
-  )
-  links = "".join(f'<a href="#{key}">{name}</a>' for key, name, _ in parts)
-  if in_viewer:
-    links += f'<a href="{VIEWER}">All pages in the viewer</a>'
-  body = [
-    f"<header><h1>{text(title)}</h1>{_subtitle(metrics)}</header>",
-    _cards(metrics, data),
-    _facts(metrics, data),
-    f'<nav aria-label="Sections">{links}</nav>',
-    *(
-      f'<section id="{key}"><h2>{name}</h2>{content}</section>'
-      for key, name, content in parts
+  return templates.render(
+    __package__,
+    "report.html.j2",
+    metrics=metrics,
+    data=data,
+    viewer=VIEWER if in_viewer else "",
+    curves=_curves(metrics, data),
+    errors_by_class=sorted(
+      data["errors"]["by_class"], key=lambda row: -sum(row["counts"].values())
     ),
-    "<footer>Made by dwd_jax. docs/report.md says how each number is defined;"
-    " report.json has all of them, and"
-    f" {text(data['name'])}.json the summary.</footer>",
-  ]
-  return _template("report.html").substitute(
-    title=text(f"Evaluation: {title}"),
-    style=_read("report.css"),
-    script=_read("report.js"),
-    body="\n".join(body),
+    confusion=_confusion(data["confusion"], class_names),
+    sizes=_sizes(data["sizes"]),
+    scores=_scores(metrics, data["reliability"]),
+    worst_pages=[
+      {**row, "link": _link(row["name"]) if row["name"] in in_viewer else ""}
+      for row in (data["pages"][i] for i in data["worst_pages"])
+    ],
   )
 
 
-def _read(name: str) -> str:
-  folder = importlib.resources.files("dwd_jax.evaluate.report")
-  return (folder / name).read_text(encoding="utf8").rstrip()
+def _link(name: str) -> str:
+  return VIEWER + viewer.page_anchor(name)
 
 
-def _template(name: str) -> string.Template:
-  return string.Template(_read(name) + "\n")
-
-
-def _subtitle(metrics: dict[str, Any]) -> str:
-  return (
-    f'<p class="soft">Evaluation of step {metrics["checkpoint_step"]:,} on'
-    f" {metrics['num_pages']:,} pages with {metrics['num_objects']:,}"
-    " objects</p>"
-  )
-
-
-def _cards(metrics: dict[str, Any], data: dict[str, Any]) -> str:
-  """The numbers that matter most."""
-  point = data["point"]
-  cards = [
-    ("mAP, IoU 0.50–0.95", number(metrics["mAP"])),  # noqa: RUF001
-    ("mAP at IoU 0.5", number(metrics["mAP_50"])),
-    ("precision", number(point["precision"])),
-    ("recall", number(point["recall"])),
-    ("F1", number(point["f1"])),
-    ("threshold", number(point["threshold"])),
-  ]
-  parts = (
-    f'<div class="card"><b>{value}</b><span>{name}</span></div>'
-    for name, value in cards
-  )
-  return f'<div class="cards">{"".join(parts)}</div>'
-
-
-def _facts(metrics: dict[str, Any], data: dict[str, Any]) -> str:
-  """What was measured, and how."""
-  point = data["point"]
-  where = {
-    "calibration": "stored with the checkpoint",
-    "these pages": "best F1 on these very pages, as there is none of a"
-    " calibration; precision and recall look better for it",
-  }[point["from"]]
-  low = metrics["threshold"]
-  if low is not None and low < metrics["min_score"]:
-    where = f"the least score; that of the calibration, {low:.3f}, is lower"
-  scores = f"raw; expected calibration error {number(metrics['ece_raw'])}"
-  if metrics["calibrated"]:
-    scores = (
-      "calibrated; expected calibration error"
-      f" {number(metrics['ece_raw'])} raw, {number(metrics['ece'])} calibrated"
+def _curves(metrics: dict, data: dict) -> list[dict[str, Any]]:
+  """Precision over recall of some classes, and mAP over IoU."""
+  point, made = data["point"], []
+  for sort, title in _CURVES.items():
+    chosen = [c for c in data["curves"] if c["sort"] == sort]
+    if not chosen:
+      continue
+    mark, first = None, 1
+    if sort == "all":
+      first = 0
+      if point["recall"] is not None:
+        mark = (point["recall"], point["precision"] or 0.0)
+    given = [
+      charts.Line(c["name"], c["recall"], c["precision"], mark) for c in chosen
+    ]
+    chart = charts.lines(title, given, "recall", "precision", first)
+    texts = (
+      f"{c['name']}: AP {number(c['AP_50'])}, {c['num_objects']:,} objects"
+      for c in chosen
     )
-  full = metrics["overflowing_pages"]
-  rows = {
-    "Data set": f"{metrics['dataset']}, split {metrics['split']}",
-    "Protocol": metrics["protocol"],
-    "Detections": f"{metrics['num_detections']:,} from score"
-    f" {metrics['min_score']:g} on; {point['num_detections']:,} from the"
-    f" threshold on, {point['num_right']:,} of them right (class, IoU 0.5)",
-    "Threshold": f"{number(point['threshold'])}, {where}",
-    "Scores": scores,
-    "Other means": f"AP at IoU 0.5 weighted by objects"
-    f" {number(metrics['AP_50_weighted'])}; mean of the classes with"
-    f" {metrics['min_objects']} objects or more"
-    f" {number(metrics['mAP_50_min10'])}",
-    "Time": f"{number(metrics['seconds_per_page'])} s per page",
+    key = [*enumerate(texts, start=first)]
+    made.append({"title": title, "chart": chart, "key": key})
+  by_iou = metrics["AP_by_iou"]
+  line = charts.Line("mAP", [float(iou) for iou in by_iou], [*by_iou.values()])
+  made.append(
+    {
+      "title": "How exact the boxes are",
+      "chart": charts.lines("mAP by IoU", [line], "IoU", "mAP", first=1),
+      "key": [(1, "mAP, by the IoU that a right detection needs")],
+    }
+  )
+  return made
+
+
+def _confusion(
+  rows: Sequence[Sequence[Any]], names: Sequence[str]
+) -> dict[str, Any]:
+  """The strongest confusions, and the matrix of their classes."""
+  mixed = [row for row in rows if row[0] != row[1] and None not in row[:2]]
+  objects = np.zeros(len(names), int)
+  for true, _, times in rows:
+    if true is not None:
+      objects[true] += times
+  chosen: dict[int, None] = {}
+  for true, found, _ in mixed:
+    if len({*chosen, true, found}) <= _IN_MATRIX:
+      chosen |= {true: None, found: None}
+  # Behind the chosen classes come all others, then background.
+  size = len(chosen)
+  places = {c: i for i, c in enumerate(chosen)} | {None: size + 1}
+  cells = np.zeros((size + 2, size + 2), int)
+  for true, found, times in rows:
+    cells[places.get(true, size), places.get(found, size)] += times
+  return {
+    "total": sum(times for *_, times in mixed),
+    "num_pairs": len(mixed),
+    "pairs": [
+      (names[true], names[found], times, times / objects[true])
+      for true, found, times in mixed[:_PAIRS]
+    ],
+    "names": [names[c] for c in chosen],
+    "cells": cells.tolist(),
   }
-  if "vocabularies" in metrics:
-    left = sum(metrics["unmapped_detections"].values())
-    run, of_set = metrics["vocabularies"]
-    rows["Classes"] = (
-      f"those that the run ({run or 'own names'}) and the set"
-      f" ({of_set or 'own names'}) have in common; {left:,} detections of other"
-      " classes are left out"
+
+
+def _sizes(found: dict[str, Any]) -> list[dict[str, Any]]:
+  """Recall and AP by the size of the objects."""
+  made = []
+  for unit, title, axis in (
+    ("px", "In pixels of the page", "px"),
+    ("staff_spaces", "In staff spaces", "staff spaces"),
+  ):
+    table = found[unit]
+    used = np.flatnonzero(table["num_objects"]) if table else ()
+    if not len(used):
+      continue
+    keys = ("num_objects", "num_classes", "recall", "AP_50")
+    columns = [charts.size_names(table["edges"]), *(table[key] for key in keys)]
+    columns = [column[used[0] : used[-1] + 1] for column in columns]
+    names, _, _, recall, ap = columns
+    chart = charts.bars(
+      title,
+      names,
+      [("recall", recall), ("AP at IoU 0.5", ap)],
+      f"square root of the area, {axis}",
     )
-  if full:
-    rows["Full pages"] = (
-      f"{len(full)} with more objects than the decode has slots:"
-      f" {', '.join(full[:5])}{', ...' * (len(full) > 5)}"
+    rows = [*zip(*columns, strict=True)]
+    made.append({"title": title, "chart": chart, "rows": rows})
+  return made
+
+
+def _scores(metrics: dict, found: dict[str, Any]) -> list[dict[str, Any]]:
+  """Reliability of raw and calibrated scores."""
+  made = []
+  for kind, name, ece, threshold, colour in (
+    ("raw", "raw score", "ece_raw", None, 2),
+    ("final", "calibrated probability", "ece", metrics["threshold"], 1),
+  ):
+    bins = found.get(kind)
+    if bins is None:
+      continue
+    chart = charts.reliability(
+      name, bins["precision"], bins["mean_score"], threshold, colour
     )
-  parts = (
-    f"<dt>{text(key)}</dt><dd>{text(value)}</dd>" for key, value in rows.items()
-  )
-  return f"<dl>{''.join(parts)}</dl>"
+    title = f"{name}: expected calibration error {number(metrics[ece])}"
+    made.append({"title": title, "chart": chart, "count": sum(bins["count"])})
+  return made
