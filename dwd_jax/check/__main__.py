@@ -6,7 +6,8 @@ Flags and printing only; see `dwd_jax.check.check_data_set`.
 import argparse
 import pathlib
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from configs import default
 from dwd_jax.core.errors import InputError
@@ -64,13 +65,13 @@ def _check(flags: argparse.Namespace) -> int:
   for text in flags.option:
     settings.parse_option(text, cfg.data.options)
   # Late: --help should not wait for them.
-  from dwd_jax.check import check_data_set, page_sets, text
+  from dwd_jax.check import check_data_set, findings, page_sets
   from dwd_jax.check.statistics import Limits
 
   page_set = page_sets.open_set(
     flags.dataset, flags.builder, flags.builder_config, cfg.data.options
   )
-  print(text.clean(f"Reading {page_set.origin}"), flush=True)
+  print(findings.clean(f"Reading {page_set.origin}"), flush=True)
   given = pathlib.Path(flags.dataset).absolute().name
   out = pathlib.Path(flags.out or f"{given or page_set.name}_check")
   checked = check_data_set.check(
@@ -87,11 +88,22 @@ def _check(flags: argparse.Namespace) -> int:
     sheet_pages=flags.sheet,
     keep_going=flags.keep_going,
     workers=flags.workers,
-    progress=text.progress(sys.stderr),
+    progress=_progress(sys.stderr),
   )
-  print(text.summary(checked))
-  print(text.clean(f"Look at {out / 'index.html'}"))
+  print(findings.summary(checked))
+  print(findings.clean(f"Look at {out / 'index.html'}"))
   return 1 if any(f.level == "error" for f in checked.findings) else 0
+
+
+def _progress(stream: TextIO) -> Callable[[int, int], None]:
+  """Prints pages done: in place on a terminal, else nothing."""
+
+  def tell(done: int, total: int) -> None:
+    if stream.isatty():
+      end = "\n" if done == total else ""
+      print(f"\rpage {done} of {total}", end=end, file=stream, flush=True)
+
+  return tell
 
 
 def main(argv: list[str]) -> int:

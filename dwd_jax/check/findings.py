@@ -1,10 +1,8 @@
-"""What a check found, and how bad it is.
-
-All that a check has found, and its tables for text and HTML.
-"""
+"""What a check found: each finding, the tables, their text and their JSON."""
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +11,8 @@ from dwd_jax.check.statistics import PERCENTS, Limits, Tables
 
 LEVELS = ("error", "warning", "info")
 _NAMED = 8  # pages that a line of text names
+_DETAILS = 50  # lines of one finding on a terminal
+_LISTED_PAGES = 10_000  # in the JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,3 +154,148 @@ class Checked:
 
 def _texts(values: np.ndarray) -> list[str]:
   return ["-" if np.isnan(v) else f"{v:.4g}" for v in values]
+
+
+def clean(text: str) -> str:
+  """Text for a terminal: names come from files and may hold anything."""
+  return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def summary(checked: Checked) -> str:
+  """Tables, then findings with their remedies, errors first."""
+  absent = checked.classes_without_objects()
+  lines = [
+    "",
+    *table(*checked.split_rows()),
+    "",
+    *table(*checked.figure_rows()),
+    "",
+    f"Objects of each class; height and width: medians in px at scale"
+    f" {checked.limits.scale:g}",
+    *table(*checked.class_rows()),
+  ]
+  if absent:
+    lines.append(f"and {plural(len(absent), 'class')} without objects")
+  lines.append("")
+  for finding in checked.findings:
+    lines.append(
+      clean(f"{finding.level.upper()} {finding.kind}: {finding.message}")
+    )
+    shown = finding.details[:_DETAILS]
+    lines += [clean(f"    {detail}") for detail in shown]
+    if len(shown) < len(finding.details):
+      more = len(finding.details) - len(shown)
+      lines.append(f"    and {more} more, see check.json")
+    lines.append(clean(f"    -> {finding.remedy}"))
+  counts = [
+    plural(n, level)
+    for level in LEVELS[:2]
+    if (n := sum(f.level == level for f in checked.findings))
+  ]
+  lines.append(
+    f"{', '.join(counts) or 'No errors, no warnings'};"
+    f" {plural(len(checked.collected.pages), 'page')} in"
+    f" {checked.collected.seconds:.1f} s"
+    f" ({checked.pages_per_second():.1f} pages/s)"
+  )
+  return "\n".join(lines)
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+  """Lines with aligned columns, the first to the left."""
+  cells = [[clean(cell) for cell in row] for row in (head, *rows)]
+  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+  return [
+    "  ".join(
+      [
+        row[0].ljust(widths[0]),
+        *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+      ]
+    )
+    for row in cells
+  ]
+
+
+def as_dict(checked: Checked) -> dict[str, Any]:
+  """What check.json holds."""
+  tables, pages = checked.tables, checked.collected.pages
+  names = checked.page_set.class_names
+  listed = {i for f in checked.findings for i in f.pages}
+  listed |= set(range(min(len(pages), _LISTED_PAGES)))
+  return {
+    "dataset": checked.page_set.name,
+    "origin": checked.page_set.origin,
+    "limits": dataclasses.asdict(checked.limits),
+    "seconds": round(checked.collected.seconds, 2),
+    "pages_per_second": round(checked.pages_per_second(), 2),
+    "splits": {
+      split: {"pages": count, "objects": int(tables.objects[k].sum())}
+      for k, (split, count) in enumerate(
+        zip(tables.splits, tables.pages, strict=True)
+      )
+    },
+    "unreadable": [
+      {"split": split, "reason": why} for split, why in checked.collected.bad
+    ],
+    "findings": [
+      {
+        "level": f.level,
+        "kind": f.kind,
+        "message": f.message,
+        "remedy": f.remedy,
+        "details": list(f.details),
+        "pages": [f"{pages[i].split}/{pages[i].filename}" for i in f.pages],
+      }
+      for f in checked.findings
+    ],
+    "objects": {
+      "height_px": _percentiles(tables.all_sizes[0]),
+      "width_px": _percentiles(tables.all_sizes[1]),
+      "per_page": _percentiles(tables.per_page),
+    },
+    "page": {
+      "height_px": _percentiles(tables.page_sizes[0]),
+      "width_px": _percentiles(tables.page_sizes[1]),
+      "ink_share": _percentiles(tables.ink_shares),
+    },
+    "classes": {
+      names[c]: {
+        "objects": {
+          split: int(tables.objects[k, c])
+          for k, split in enumerate(tables.splits)
+        },
+        "height_px": _percentiles(tables.heights[c]),
+        "width_px": _percentiles(tables.widths[c]),
+        "too_small": int(tables.too_small[c]),
+        "larger_than_crop": int(tables.too_large[c]),
+      }
+      for c in np.flatnonzero(tables.objects.sum(axis=0)).tolist()
+    },
+    "classes_without_objects": [
+      names[c] for c in np.flatnonzero(tables.objects.sum(axis=0) == 0).tolist()
+    ],
+    "pages": [_page(pages[i]) for i in sorted(listed)],
+    "pages_not_listed": len(pages) - len(listed),
+  }
+
+
+def _percentiles(values: np.ndarray) -> dict[str, float] | None:
+  if np.isnan(values).any():
+    return None
+  return {
+    f"p{p}": round(float(v), 4) for p, v in zip(PERCENTS, values, strict=True)
+  }
+
+
+def _page(page) -> dict[str, Any]:
+  return {
+    "split": page.split,
+    "filename": page.filename,
+    "height_px": page.image_hw[0],
+    "width_px": page.image_hw[1],
+    "objects": len(page.labels),
+    "most_in_a_crop": page.max_in_crop,
+    "ink_share": round(page.ink_share, 5),
+    "fit_edge": round(page.fit.edge, 3),
+    "fit_ring": round(page.fit.ring, 3),
+  }

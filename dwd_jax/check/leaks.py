@@ -5,13 +5,24 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+import cv2
 import numpy as np
+from jaxtyping import Float, Int8, UInt8
 
-from dwd_jax.check import fingerprints
 from dwd_jax.check.findings import Finding, listed, plural
-from dwd_jax.check.measures import Measures
+from dwd_jax.check.measures import PRINT_GRID, Measures, detail
 
-MIN_SAME_BOXES = 20  # fewer may be alike by chance, on cut-outs above all
+# Correlation of the fingerprints of one picture encoded anew (JPEG quality 30,
+# half the size, noise, uneven light, one bit): 0.96 to 1.00. Of different
+# pages: at most 0.68 on 240 generated pages, 0.70 on 120 MUSCIMA++ pages
+# (one piece by two writers); 0.99 for one DeepScores page in two music fonts.
+_SIMILAR = 0.9
+# The same at 512 x 512: 0.95 to 1.00, and 0.89 for the two music fonts.
+_SAME_PICTURE = 0.93
+_FINE_GRID = 512
+_BLOCK = 2048  # pages compared at once
+_MAX_PAIRS = 10_000
+_MIN_SAME_BOXES = 20  # fewer may be alike by chance, on cut-outs above all
 _MAX_COMPARED = 200  # similar pairs that are read again
 # How names of pages tell the piece of music. The last is for anything:
 # document-page-3, document_p3.
@@ -62,15 +73,13 @@ def _similar_pictures(pages, image, same):
   repeats = {i for _, i in same}
   rest = [i for i in range(len(pages)) if i not in repeats]
   same, alike, unread = list(same), [], 0
-  pairs = fingerprints.similar_pairs([pages[i].print_ for i in rest])
+  pairs = similar_pairs([pages[i].print_ for i in rest])
   for n, (a, b, _) in enumerate(pairs):
     i, j = rest[a], rest[b]
     if n >= _MAX_COMPARED:
       unread += 1
       alike.append((i, j))
-    elif fingerprints.likeness(image(i), image(j)) >= (
-      fingerprints.SAME_PICTURE
-    ):
+    elif likeness(image(i), image(j)) >= _SAME_PICTURE:
       same.append((i, j))
     else:
       alike.append((i, j))
@@ -114,7 +123,7 @@ def _likenesses(pages, alike, unread) -> Iterator[Finding]:
   ):
     if pairs:
       more = f" ({unread} of them compared from afar only)" if unread else ""
-      if unread + _MAX_COMPARED >= fingerprints.MAX_PAIRS:
+      if unread + _MAX_COMPARED >= _MAX_PAIRS:
         more += ", and there may be many more"
       yield Finding(
         level,
@@ -128,7 +137,7 @@ def _likenesses(pages, alike, unread) -> Iterator[Finding]:
 
 def _annotations(pages, known) -> Iterator[Finding]:
   keys = [
-    p.annotation if len(p.labels) >= MIN_SAME_BOXES else b"" for p in pages
+    p.annotation if len(p.labels) >= _MIN_SAME_BOXES else b"" for p in pages
   ]
   pairs = [
     (group[0], i)
@@ -208,3 +217,46 @@ def _pairs(pages, pairs) -> str:
 
 def _members(pairs) -> tuple[int, ...]:
   return tuple(dict.fromkeys(i for pair in pairs for i in pair))
+
+
+def similar_pairs(
+  prints: list[Int8[np.ndarray, " 2304"]], at_least: float = _SIMILAR
+) -> Iterator[tuple[int, int, float]]:
+  """Pairs i < j of fingerprints that correlate, with their correlation.
+
+  Every pair is compared: 100,000 pages take minutes. Stops after `_MAX_PAIRS`.
+  """
+  found = 0
+  for a in range(0, len(prints), _BLOCK):
+    left = _unit(prints[a : a + _BLOCK])
+    for b in range(a, len(prints), _BLOCK):
+      right = left if a == b else _unit(prints[b : b + _BLOCK])
+      match = left @ right.T
+      rows, columns = np.nonzero(match >= at_least)
+      for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
+        if a + i >= b + j:
+          continue
+        yield a + i, b + j, float(match[i, j])
+        found += 1
+        if found >= _MAX_PAIRS:
+          return
+
+
+def _unit(prints) -> Float[np.ndarray, "n 2304"]:
+  table = np.stack(prints).astype(np.float32)
+  length = np.linalg.norm(table, axis=1, keepdims=True)
+  # A blank page is like no other.
+  return table / np.maximum(length, 1e-6)
+
+
+def likeness(a: UInt8[np.ndarray, "H W"], b: UInt8[np.ndarray, "h w"]) -> float:
+  """Correlation of two pages in detail, after laying one on the other."""
+  # Not finer than the smaller page: enlarged, it would lack detail.
+  grid = max(PRINT_GRID, min(_FINE_GRID, *a.shape, *b.shape))
+  fine_a, fine_b = (detail(x, grid, 15) for x in (a, b))
+  (dx, dy), _ = cv2.phaseCorrelate(fine_a, fine_b)
+  if max(abs(dx), abs(dy)) <= 8:
+    move = np.array([[1, 0, -dx], [0, 1, -dy]], np.float32)
+    fine_b = cv2.warpAffine(fine_b, move, (grid, grid))
+  power = float(np.sum(fine_a**2)) * float(np.sum(fine_b**2))
+  return float(np.sum(fine_a * fine_b)) / max(power, 1e-9) ** 0.5

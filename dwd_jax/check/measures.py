@@ -1,18 +1,18 @@
 """All that a check keeps of a page: 10 bytes a box, some kilobytes a page."""
 
 import dataclasses
+import hashlib
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Int8, UInt8
 
-from dwd_jax.check import fingerprints, fit
+from dwd_jax.check import fit
 
 NEAR_IOU = 0.8
-TILE_PX = 96  # of the examples of a class
+PRINT_GRID = 48  # of a fingerprint
 _INK = 127
 _NEIGHBOURS = 100  # boxes that one box is compared with
-_EXAMPLE_RGB = (213, 94, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Measures:
     two_classes: pairs of class ids on one and the same box.
     picture: equal for pages with equal pixels.
     annotation: equal for pages with equal boxes and labels.
-    print_: see `fingerprints.fingerprint`.
+    print_: see `fingerprint`.
     skipped: as in `Page`.
   """
 
@@ -104,9 +104,9 @@ def measure(page: Page, crop_px: float) -> Measures:
     repeated=tuple(labels[~unique].tolist()),
     near=near_duplicates(boxes[first], labels[first]),
     two_classes=_two_classes(boxes[first], labels[first]),
-    picture=fingerprints.digest(page.ink),
-    annotation=fingerprints.digest(rows),
-    print_=fingerprints.fingerprint(page.ink),
+    picture=digest(page.ink),
+    annotation=digest(rows),
+    print_=fingerprint(page.ink),
     skipped=page.skipped,
   )
 
@@ -180,63 +180,29 @@ def max_in_window(
   return round(float(total.max()))
 
 
-def class_examples(
-  page: Page, seed: int
-) -> dict[int, tuple[float, UInt8[np.ndarray, "96 96 3"]]]:
-  """One object of each class on the page, drawn at random.
+def digest(array: np.ndarray) -> bytes:
+  """Equal for arrays of the same shape and content only."""
+  made = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
+  made.update(np.ascontiguousarray(array).data)
+  return made.digest()
 
-  Args:
-    page: as read.
-    seed: of the draw.
 
-  Returns:
-    Class id -> (random number, picture). Keeping the lowest numbers of all
-    pages gives a fair sample of the pages.
+def fingerprint(ink: UInt8[np.ndarray, "H W"]) -> Int8[np.ndarray, " 2304"]:
+  """What the page looks like from afar: coarse ink less its surroundings.
+
+  Taking the surroundings out leaves where systems and symbols lie and drops
+  what all pages share: margins, and an even density of ink.
   """
-  rng = np.random.default_rng(seed)
-  keys = rng.random(len(page.labels))
-  order = np.argsort(keys)
-  classes, first = np.unique(page.labels[order], return_index=True)
-  picks = order[first]
-  return {
-    int(c): (float(keys[i]), tile(page.ink, page.boxes_yxyx[i]))
-    for c, i in zip(classes.tolist(), picks.tolist(), strict=True)
-  }
+  coarse = detail(ink, PRINT_GRID, 5).ravel()
+  return np.rint(coarse * (127 / max(np.abs(coarse).max(), 1e-6))).astype(
+    np.int8
+  )
 
 
-def tile(
-  ink: UInt8[np.ndarray, "H W"], box_yxyx: Float[np.ndarray, " 4"]
-) -> UInt8[np.ndarray, "96 96 3"]:
-  """An object with its surroundings and its box, as a small square picture."""
-  y0, x0, y1, x1 = (float(v) for v in box_yxyx)
-  side = max(y1 - y0, x1 - x0)
-  side += 2 * max(8.0, 0.4 * side)
-  # A matrix from the tile to the page: it may reach beyond the page's edge.
-  zoom = TILE_PX / side
-  top, left = (y0 + y1 - side) / 2, (x0 + x1 - side) / 2
-  low_y, low_x = max(0, int(top)), max(0, int(left))
-  part = ink[low_y : int(top + side) + 1, low_x : int(left + side) + 1]
-  flags = cv2.INTER_LINEAR
-  if zoom < 1 and part.size:  # averaged first, or thin lines would break up
-    small = (
-      cv2.resize(part, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
-      if min(part.shape) * zoom >= 1
-      else part
-    )
-    scale = np.array(small.shape[::-1]) / part.shape[::-1]
-    part = small
-  else:
-    scale = np.ones(2)
-  fx, fy = zoom / scale
-  move = np.array(
-    [[fx, 0, (low_x - left) * zoom], [0, fy, (low_y - top) * zoom]], np.float32
-  )
-  grey = cv2.warpAffine(part, move, (TILE_PX, TILE_PX), flags=flags)
-  picture = cv2.cvtColor(255 - grey, cv2.COLOR_GRAY2RGB)
-  corners = np.rint(
-    (np.array([x0, y0, x1, y1]) - [left, top, left, top]) * zoom
-  ).astype(int)
-  cv2.rectangle(
-    picture, corners[:2].tolist(), corners[2:].tolist(), _EXAMPLE_RGB, 1
-  )
-  return picture
+def detail(
+  ink: UInt8[np.ndarray, "H W"], grid: int, window_px: int
+) -> Float[np.ndarray, "g g"]:
+  """A page at `grid` x `grid` px, less the mean of its surroundings."""
+  small = cv2.resize(ink, (grid, grid), interpolation=cv2.INTER_AREA)
+  small = small.astype(np.float32)
+  return small - cv2.blur(small, (window_px, window_px))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from dwd_jax.check import choose_builder, measures
+from dwd_jax.check import choose_builder, measures, pictures
 from dwd_jax.check.measures import Measures, Page
 from dwd_jax.core import box_index, threads
 from dwd_jax.core.errors import InputError
@@ -256,7 +256,7 @@ def collect(
     return [
       (
         measures.measure(page, crop_px),
-        measures.class_examples(page, seed=index),
+        pictures.class_examples(page, seed=index),
       )
       for page in made
     ]

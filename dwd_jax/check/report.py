@@ -1,26 +1,38 @@
-"""Draws the pictures of a check and writes its folder."""
+"""The folder of a check: pictures, check.json and the page index.html."""
 
-import dataclasses
-import functools
 import json
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from dwd_jax.check import page_html, page_pictures, statistics
+from dwd_jax.check import findings, pictures
 from dwd_jax.check.findings import Checked, Finding
 from dwd_jax.check.measures import Page
 from dwd_jax.check.page_sets import EXAMPLES
 from dwd_jax.core import files, threads
 from dwd_jax.core.errors import InputError
+from dwd_jax.show import drawing
+from dwd_jax.show.html import templates
 
 JSON_NAME = "check.json"
 _PICTURES = "pictures"
 _MAX_SUSPICIOUS = 60  # of one kind of finding at most a third of these
-_LISTED_PAGES = 10_000
+
+
+class Drawn(NamedTuple):
+  """Pictures of a page, as links.
+
+  Attributes:
+    overlay: the page with its boxes.
+    thumbnail: small.
+  """
+
+  overlay: str
+  thumbnail: str
 
 
 def claim_folder(out: pathlib.Path) -> None:
@@ -63,83 +75,103 @@ def write(
     sheet_pages: of a contact sheet.
     workers: threads that draw.
   """
-  folder = out / _PICTURES
-  folder.mkdir(exist_ok=True)
-  names = checked.page_set.class_names
-  chosen = _suspicious(checked.findings)
-  on_sheet = {}
-  for split in checked.tables.splits:
-    members = [
+  (out / _PICTURES).mkdir(exist_ok=True)
+
+  def save(name: str, picture: np.ndarray) -> str:
+    drawing.save(out / _PICTURES / name, picture)
+    return f"{_PICTURES}/{name}"
+
+  def draw(i: int) -> Drawn:
+    page = read(i)
+    stem = f"{_safe(page.split)}-{i:06d}"
+    overlay = pictures.overlay(page, checked.page_set.class_names)
+    return Drawn(
+      save(f"{stem}.png", overlay),
+      save(f"{stem}-small.png", pictures.thumbnail(page)),
+    )
+
+  members = {
+    split: [
       i for i, p in enumerate(checked.collected.pages) if p.split == split
     ]
-    chosen += members[:pages_per_split]
-    on_sheet[split] = _spread(members, sheet_pages)
-
-  chosen = list(dict.fromkeys(chosen))
-  draw = functools.partial(_draw, folder, read, names)
-  made = threads.in_order(draw, chosen, workers)
-  drawn = dict(zip(chosen, made, strict=True))
-  sheets = {
-    split: _draw_sheet(folder, read, split, members, workers)
-    for split, members in on_sheet.items()
+    for split in checked.tables.splits
   }
-  strips = {}
-  for label, tiles in checked.collected.examples.items():
-    strip = page_pictures.strip(tiles, EXAMPLES)
-    name = page_pictures.save(folder, f"class-{label:05d}.png", strip)
-    strips[label] = f"{_PICTURES}/{name}"
-  files.write_atomic(
-    out / "index.html", page_html.render(checked, drawn, sheets, strips)
-  )
-  text = json.dumps(as_dict(checked), indent=1, allow_nan=False)
+  chosen = dict.fromkeys(_suspicious(checked.findings))
+  for indices in members.values():
+    chosen |= dict.fromkeys(indices[:pages_per_split])
+  made = threads.in_order(draw, list(chosen), workers)
+  drawn = dict(zip(chosen, made, strict=True))
+  sheets = {}
+  for split, indices in members.items():
+    cells = threads.in_order(
+      lambda i: pictures.thumbnail(read(i)),
+      _spread(indices, sheet_pages),
+      workers,
+    )
+    sheet = pictures.sheet(list(cells))
+    sheets[split] = save(f"contact-{_safe(split)}.png", sheet)
+  strips = {
+    label: save(f"class-{label:05d}.png", pictures.strip(tiles, EXAMPLES))
+    for label, tiles in checked.collected.examples.items()
+  }
+  page = render(checked, drawn, sheets, strips)
+  files.write_atomic(out / "index.html", page)
+  text = json.dumps(findings.as_dict(checked), indent=1, allow_nan=False)
   files.write_atomic(out / JSON_NAME, text + "\n")
 
 
-def _draw(
-  folder: pathlib.Path,
-  read: Callable[[int], Page],
-  names: Sequence[str],
-  i: int,
-) -> page_html.Drawn:
-  """Saves overlay and thumbnail of a page."""
-  page = read(i)
-  stem = f"{_safe(page.split)}-{i:06d}"
-  overlay, small = (
-    page_pictures.overlay(page, names),
-    page_pictures.thumbnail(page),
-  )
-  return page_html.Drawn(
-    f"{_PICTURES}/{page_pictures.save(folder, f'{stem}.png', overlay)}",
-    f"{_PICTURES}/{page_pictures.save(folder, f'{stem}-small.png', small)}",
-  )
-
-
-def _draw_sheet(
-  folder: pathlib.Path,
-  read: Callable[[int], Page],
-  split: str,
-  members: Sequence[int],
-  workers: int,
+def render(
+  checked: Checked,
+  drawn: Mapping[int, Drawn],
+  sheets: Mapping[str, str],
+  strips: Mapping[int, str],
 ) -> str:
-  """Saves the contact sheet of a split."""
-  cells = threads.in_order(
-    lambda i: page_pictures.thumbnail(read(i)), members, workers
+  """The page index.html: one file, no script, relative links.
+
+  Args:
+    checked: what was found.
+    drawn: pictures of pages by index.
+    sheets: contact sheet of each split, as link.
+    strips: examples of each class, as link.
+  """
+  pages = checked.collected.pages
+  marked = _kinds_of(checked.findings)
+  galleries = [("Suspicious pages", "", [i for i in drawn if i in marked])]
+  for split, sheet in sheets.items():
+    rest = [i for i in drawn if i not in marked and pages[i].split == split]
+    galleries.append((f"Pages of {split}", sheet, rest))
+  total = checked.tables.objects.sum(axis=0)
+  names = checked.page_set.class_names
+  return templates.render(
+    "dwd_jax.check",
+    "index.html.j2",
+    checked=checked,
+    drawn=drawn,
+    names={i: f"{pages[i].split}/{pages[i].filename}" for i in drawn},
+    marked=marked,
+    galleries=galleries,
+    strips=[(names[c], total[c], link) for c, link in strips.items()],
+    plural=findings.plural,
   )
-  sheet = page_pictures.sheet(list(cells))
-  name = page_pictures.save(folder, f"contact-{_safe(split)}.png", sheet)
-  return f"{_PICTURES}/{name}"
 
 
-def _suspicious(findings: Sequence[Finding]) -> list[int]:
+def _kinds_of(found: Iterable[Finding]) -> dict[int, list[str]]:
+  """Page -> kinds of its errors and warnings."""
+  kinds: dict[int, list[str]] = {}
+  for finding in found:
+    if finding.level != "info":
+      for i in finding.pages:
+        kinds.setdefault(i, []).append(finding.kind)
+  return kinds
+
+
+def _suspicious(found: Sequence[Finding]) -> list[int]:
   """Pages to look at: the worst of each finding, errors first."""
   chosen: dict[int, None] = {}
-  for finding in findings:
-    if finding.level == "info":
-      continue
-    for i in finding.pages[: _MAX_SUSPICIOUS // 3]:
-      if len(chosen) < _MAX_SUSPICIOUS:
-        chosen[i] = None
-  return list(chosen)
+  for finding in found:
+    if finding.level != "info":
+      chosen |= dict.fromkeys(finding.pages[: _MAX_SUSPICIOUS // 3])
+  return list(chosen)[:_MAX_SUSPICIOUS]
 
 
 def _spread(members: Sequence[int], count: int) -> list[int]:
@@ -152,89 +184,3 @@ def _spread(members: Sequence[int], count: int) -> list[int]:
 
 def _safe(name: str) -> str:
   return re.sub(r"[^A-Za-z0-9_]", "_", name)[:40]
-
-
-def as_dict(checked: Checked) -> dict:
-  """What check.json holds."""
-  tables, pages = checked.tables, checked.collected.pages
-  names = checked.page_set.class_names
-  listed = {i for f in checked.findings for i in f.pages}
-  listed |= set(range(min(len(pages), _LISTED_PAGES)))
-  return {
-    "dataset": checked.page_set.name,
-    "origin": checked.page_set.origin,
-    "limits": dataclasses.asdict(checked.limits),
-    "seconds": round(checked.collected.seconds, 2),
-    "pages_per_second": round(checked.pages_per_second(), 2),
-    "splits": {
-      split: {"pages": count, "objects": int(tables.objects[k].sum())}
-      for k, (split, count) in enumerate(
-        zip(tables.splits, tables.pages, strict=True)
-      )
-    },
-    "unreadable": [
-      {"split": split, "reason": why} for split, why in checked.collected.bad
-    ],
-    "findings": [
-      {
-        "level": f.level,
-        "kind": f.kind,
-        "message": f.message,
-        "remedy": f.remedy,
-        "details": list(f.details),
-        "pages": [f"{pages[i].split}/{pages[i].filename}" for i in f.pages],
-      }
-      for f in checked.findings
-    ],
-    "objects": {
-      "height_px": _percentiles(tables.all_sizes[0]),
-      "width_px": _percentiles(tables.all_sizes[1]),
-      "per_page": _percentiles(tables.per_page),
-    },
-    "page": {
-      "height_px": _percentiles(tables.page_sizes[0]),
-      "width_px": _percentiles(tables.page_sizes[1]),
-      "ink_share": _percentiles(tables.ink_shares),
-    },
-    "classes": {
-      names[c]: {
-        "objects": {
-          split: int(tables.objects[k, c])
-          for k, split in enumerate(tables.splits)
-        },
-        "height_px": _percentiles(tables.heights[c]),
-        "width_px": _percentiles(tables.widths[c]),
-        "too_small": int(tables.too_small[c]),
-        "larger_than_crop": int(tables.too_large[c]),
-      }
-      for c in np.flatnonzero(tables.objects.sum(axis=0)).tolist()
-    },
-    "classes_without_objects": [
-      names[c] for c in np.flatnonzero(tables.objects.sum(axis=0) == 0).tolist()
-    ],
-    "pages": [_page(pages[i]) for i in sorted(listed)],
-    "pages_not_listed": len(pages) - len(listed),
-  }
-
-
-def _percentiles(values: np.ndarray) -> dict[str, float] | None:
-  if np.isnan(values).any():
-    return None
-  return {
-    f"p{p}": round(float(v), 4)
-    for p, v in zip(statistics.PERCENTS, values, strict=True)
-  }
-
-
-def _page(page) -> dict:
-  return {
-    "split": page.split,
-    "filename": page.filename,
-    "height_px": page.image_hw[0],
-    "width_px": page.image_hw[1],
-    "objects": len(page.labels),
-    "most_in_a_crop": page.max_in_crop,
-    "ink_share": round(page.ink_share, 5),
-    "fit_edge": round(page.fit.edge, 3),
-    "fit_ring": round(page.fit.ring, 3),
-  }

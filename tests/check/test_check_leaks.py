@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dwd_jax.check import fingerprints, leaks
+from dwd_jax.check import leaks, measures
 from dwd_jax.imaging import images
 
 RNG_SEED = 7
@@ -137,15 +137,15 @@ def test_piece_of(caption):
 
 
 def test_pairs_are_found_across_blocks(monkeypatch):
-  monkeypatch.setattr(fingerprints, "_BLOCK", 3)
-  prints = [fingerprints.fingerprint(h.make_page(s)[0]) for s in range(8)]
+  monkeypatch.setattr(leaks, "_BLOCK", 3)
+  prints = [measures.fingerprint(h.make_page(s)[0]) for s in range(8)]
   prints += [prints[1], prints[6]]
-  found = {(i, j) for i, j, _ in fingerprints.similar_pairs(prints)}
+  found = {(i, j) for i, j, _ in leaks.similar_pairs(prints)}
   assert found == {(1, 8), (6, 9)}
 
 
 def test_no_end_of_pairs_is_cut_and_said(monkeypatch):
-  monkeypatch.setattr(fingerprints, "MAX_PAIRS", 5)
+  monkeypatch.setattr(leaks, "_MAX_PAIRS", 5)
   monkeypatch.setattr(leaks, "_MAX_COMPARED", 2)
   ink, boxes, labels = _large(0)
   pages = [
@@ -166,5 +166,5 @@ def _noise_of(ink, seed):
 
 def test_digests_tell_shapes_apart():
   flat = np.arange(6, dtype=np.uint8)
-  digests = {fingerprints.digest(flat.reshape(s)) for s in ((2, 3), (3, 2))}
+  digests = {measures.digest(flat.reshape(s)) for s in ((2, 3), (3, 2))}
   assert len(digests) == 2

@@ -4,7 +4,7 @@ import check_helpers as h
 import numpy as np
 import pytest
 
-from dwd_jax.check import measures, rules, statistics
+from dwd_jax.check import measures, pictures, rules, statistics
 
 NAMES = h.CLASS_NAMES
 
@@ -230,8 +230,8 @@ def test_tiles_show_the_object_in_their_middle(caption):
   box = BOXES[caption]
   ink = np.zeros(h.HW, np.uint8)
   ink[box[0] : box[2], box[1] : box[3]] = 255
-  tile = measures.tile(ink, np.array(box, np.float32)).astype(int)
-  size = measures.TILE_PX
+  tile = pictures.tile(ink, np.array(box, np.float32)).astype(int)
+  size = pictures.TILE_PX
   assert tile.shape == (size, size, 3)
   assert tile[size // 2, size // 2].sum() < 600  # ink, or the line of the box
   rows = np.flatnonzero((tile.sum(axis=2) < 600).any(axis=1))
@@ -240,8 +240,8 @@ def test_tiles_show_the_object_in_their_middle(caption):
 
 def test_examples_do_not_depend_on_the_order_of_reading():
   ink, boxes, labels = h.make_page(0)
-  first = measures.class_examples(h.page(ink, boxes, labels), seed=4)
-  again = measures.class_examples(h.page(ink, boxes, labels), seed=4)
+  first = pictures.class_examples(h.page(ink, boxes, labels), seed=4)
+  again = pictures.class_examples(h.page(ink, boxes, labels), seed=4)
   assert set(first) == set(labels.tolist())
   for label, (key, picture) in first.items():
     assert key == again[label][0]

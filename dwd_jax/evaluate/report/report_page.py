@@ -37,7 +37,7 @@ def render(
     HTML, light or dark as the reader's system is; it can be printed.
   """
   return templates.render(
-    __package__,
+    "dwd_jax.evaluate.report",
     "report.html.j2",
     metrics=metrics,
     data=data,

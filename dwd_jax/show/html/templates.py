@@ -14,6 +14,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+_PACKAGE = "dwd_jax.show.html"
+
 
 def render(package: str, template: str, **values: Any) -> str:
   """Fills in a template.
@@ -38,7 +40,7 @@ def number(value: float | None) -> str:
 
 @functools.cache
 def _environment(package: str) -> jinja2.Environment:
-  folders = [jinja2.PackageLoader(name, "") for name in (package, __package__)]
+  folders = [jinja2.PackageLoader(name, "") for name in (package, _PACKAGE)]
   made = jinja2.Environment(
     loader=jinja2.ChoiceLoader(folders),
     autoescape=True,
@@ -58,5 +60,5 @@ def _environment(package: str) -> jinja2.Environment:
 
 
 def _read(name: str) -> str:
-  folder = importlib.resources.files(__package__)
+  folder = importlib.resources.files(_PACKAGE)
   return (folder / name).read_text(encoding="utf8").strip()

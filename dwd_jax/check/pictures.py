@@ -1,21 +1,21 @@
 """The pictures of a check: overlays, contact sheets, examples of classes."""
 
-import pathlib
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
-from dwd_jax.check import fit, measures
+from dwd_jax.check import fit
 from dwd_jax.check.measures import Page
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.show import drawing
 
+TILE_PX = 96  # of the examples of a class
 CELL_HW = (360, 280)  # of a thumbnail at most, its name included
 _COLUMNS = 6
 _MAX_OVERLAY_PX = 4000  # longer pages are drawn smaller
-_PALE_RGB = (213, 94, 0)
+_BOX_RGB = (213, 94, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -61,7 +61,7 @@ def thumbnail(page: Page) -> UInt8[np.ndarray, "h 280 3"]:
   )
   boxed = picture.copy()
   for y0, x0, y1, x1 in np.rint(page.boxes_yxyx * scale).astype(int).tolist():
-    cv2.rectangle(boxed, (x0, y0), (x1, y1), _PALE_RGB, 1)
+    cv2.rectangle(boxed, (x0, y0), (x1, y1), _BOX_RGB, 1)
   picture = cv2.addWeighted(picture, 0.6, boxed, 0.4, 0)
   cell = np.full((size[0] + 28, CELL_HW[1], 3), 225, np.uint8)
   cell[4 : 4 + size[0], 4 : 4 + size[1]] = picture
@@ -93,14 +93,67 @@ def sheet(
 
 def strip(tiles: Sequence[np.ndarray], places: int) -> np.ndarray:
   """The examples of one class side by side, 4 px apart."""
-  size = measures.TILE_PX
+  size = TILE_PX
   made = np.full((size, places * (size + 4) - 4, 3), 255, np.uint8)
   for i, tile in enumerate(tiles[:places]):
     made[:, i * (size + 4) : i * (size + 4) + size] = tile
   return made
 
 
-def save(folder: pathlib.Path, name: str, picture: np.ndarray) -> str:
-  """Writes a PNG and returns its name, for a link."""
-  drawing.save(folder / name, picture)
-  return name
+def class_examples(
+  page: Page, seed: int
+) -> dict[int, tuple[float, UInt8[np.ndarray, "96 96 3"]]]:
+  """One object of each class on the page, drawn at random.
+
+  Args:
+    page: as read.
+    seed: of the draw.
+
+  Returns:
+    Class id -> (random number, picture). Keeping the lowest numbers of all
+    pages gives a fair sample of the pages.
+  """
+  rng = np.random.default_rng(seed)
+  keys = rng.random(len(page.labels))
+  order = np.argsort(keys)
+  classes, first = np.unique(page.labels[order], return_index=True)
+  picks = order[first]
+  return {
+    int(c): (float(keys[i]), tile(page.ink, page.boxes_yxyx[i]))
+    for c, i in zip(classes.tolist(), picks.tolist(), strict=True)
+  }
+
+
+def tile(
+  ink: UInt8[np.ndarray, "H W"], box_yxyx: Float[np.ndarray, " 4"]
+) -> UInt8[np.ndarray, "96 96 3"]:
+  """An object with its surroundings and its box, as a small square picture."""
+  y0, x0, y1, x1 = (float(v) for v in box_yxyx)
+  side = max(y1 - y0, x1 - x0)
+  side += 2 * max(8.0, 0.4 * side)
+  # A matrix from the tile to the page: it may reach beyond the page's edge.
+  zoom = TILE_PX / side
+  top, left = (y0 + y1 - side) / 2, (x0 + x1 - side) / 2
+  low_y, low_x = max(0, int(top)), max(0, int(left))
+  part = ink[low_y : int(top + side) + 1, low_x : int(left + side) + 1]
+  scale = np.ones(2)
+  # Averaged first, or thin lines would break up.
+  if zoom < 1 and min(part.shape) * zoom >= 1:
+    size = part.shape[::-1]
+    part = cv2.resize(
+      part, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA
+    )
+    scale = np.array(part.shape[::-1]) / size
+  fx, fy = zoom / scale
+  move = np.array(
+    [[fx, 0, (low_x - left) * zoom], [0, fy, (low_y - top) * zoom]], np.float32
+  )
+  grey = cv2.warpAffine(part, move, (TILE_PX, TILE_PX))
+  picture = cv2.cvtColor(255 - grey, cv2.COLOR_GRAY2RGB)
+  corners = np.rint(
+    (np.array([x0, y0, x1, y1]) - [left, top, left, top]) * zoom
+  ).astype(int)
+  cv2.rectangle(
+    picture, corners[:2].tolist(), corners[2:].tolist(), _BOX_RGB, 1
+  )
+  return picture
