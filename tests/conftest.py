@@ -63,3 +63,19 @@ def shared_data() -> pathlib.Path:
 def golden_dir() -> pathlib.Path:
   """Outputs of the original code; skips where they are absent."""
   return _shared("golden")
+
+
+@pytest.fixture(scope="session")
+def records(repo_dir, tmp_path_factory) -> pathlib.Path:
+  """A data_dir with the dummy records of two builders."""
+  # Imported late: most tests need neither.
+  from configs import default
+  from dwd_jax.data import prepare
+
+  cfg = default.get_config().data
+  cfg.data_dir = str(tmp_path_factory.mktemp("records"))
+  for name in ("deepscores", "muscima_pp"):
+    cfg.builder = name
+    cfg.manual_dir = str(repo_dir / f"tfds_builders/{name}/dummy_data")
+    prepare.prepare(cfg, tmp_path_factory.mktemp("work"))
+  return pathlib.Path(cfg.data_dir)

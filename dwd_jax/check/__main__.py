@@ -6,8 +6,7 @@ Flags and printing only; see `dwd_jax.check.check_data_set`.
 import argparse
 import pathlib
 import sys
-from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 from configs import default
 from dwd_jax.core.errors import InputError
@@ -88,22 +87,18 @@ def _check(flags: argparse.Namespace) -> int:
     sheet_pages=flags.sheet,
     keep_going=flags.keep_going,
     workers=flags.workers,
-    progress=_progress(sys.stderr),
+    progress=_progress,
   )
   print(findings.summary(checked))
   print(findings.clean(f"Look at {out / 'index.html'}"))
   return 1 if any(f.level == "error" for f in checked.findings) else 0
 
 
-def _progress(stream: TextIO) -> Callable[[int, int], None]:
-  """Prints pages done: in place on a terminal, else nothing."""
-
-  def tell(done: int, total: int) -> None:
-    if stream.isatty():
-      end = "\n" if done == total else ""
-      print(f"\rpage {done} of {total}", end=end, file=stream, flush=True)
-
-  return tell
+def _progress(done: int, total: int) -> None:
+  """Pages done, in place on a terminal, else nothing."""
+  if sys.stderr.isatty():
+    end = "\n" if done == total else ""
+    print(f"\rpage {done} of {total}", end=end, file=sys.stderr, flush=True)
 
 
 def main(argv: list[str]) -> int:

@@ -23,6 +23,7 @@ from dwd_jax.data import sources
 from dwd_jax.imaging import tiled_tiff
 from tfds_builders import base, checks
 
+EXAMPLES = 8  # of each class
 _LEVELS = 3  # folders between the one that is named and the records
 _LOOKED_INTO = 60  # folders at each level
 
@@ -67,7 +68,7 @@ def open_set(
 
   Raises:
     InputError: nothing fits.
-    builders.NoneFits: no builder reads the files; it tells why of each.
+    choose_builder.NoneFits: no builder reads the files; it tells why of each.
   """
   root = pathlib.Path(folder).expanduser()
   checks.require_dir(root, "name the folder of a data set")
@@ -198,9 +199,6 @@ def _file_page(split, filename, parsed: checks.ParsedPage, skipped) -> Page:
     labels=parsed.labels,
     skipped=skipped,
   )
-
-
-EXAMPLES = 8  # of each class
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,8 +73,9 @@ class _Links(html.parser.HTMLParser):
 def test_the_page_is_whole_and_asks_for_nothing_outside(good, capsys):
   _check(capsys, good)
   report = good.parent / "report"
-  parsed = _Links()
-  parsed.feed((report / "index.html").read_text())
+  parsed, text = _Links(), (report / "index.html").read_text()
+  parsed.feed(text)
+  assert "default-src 'none'" in text
   assert len(parsed.links) > 10
   for link in parsed.links:
     assert (report / link).is_file(), link

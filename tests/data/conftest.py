@@ -1,11 +1,9 @@
 """Prepared records of the builders' dummy pages."""
 
-import pathlib
-
 import pytest
 
 from configs import default
-from dwd_jax.data import prepare, sources
+from dwd_jax.data import sources
 
 
 @pytest.fixture
@@ -17,18 +15,6 @@ def data_cfg(repo_dir):
   cfg.crop_hw = (32, 48)
   cfg.max_boxes = 16
   return cfg
-
-
-@pytest.fixture(scope="session")
-def records(repo_dir, tmp_path_factory) -> pathlib.Path:
-  """A data_dir with the dummy records of both builders."""
-  cfg = default.get_config().data
-  cfg.data_dir = str(tmp_path_factory.mktemp("records"))
-  for name in ("deepscores", "muscima_pp"):
-    cfg.builder = name
-    cfg.manual_dir = str(repo_dir / f"tfds_builders/{name}/dummy_data")
-    prepare.prepare(cfg, tmp_path_factory.mktemp("work"))
-  return pathlib.Path(cfg.data_dir)
 
 
 @pytest.fixture
