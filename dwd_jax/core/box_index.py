@@ -1,4 +1,4 @@
-"""All boxes of a split in one table."""
+"""All boxes of a split in one table, loaded instead of all its records."""
 
 import dataclasses
 import json
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-FOLDER = "box_index"  # in the folder of the records, one below it for a split
+FOLDER = "box_index"  # below the folder of the records
 _ARRAYS = ("boxes_yxyx", "labels", "page", "page_hw")
 _NAMES = "filenames.json"
-# What np.load and json raise for files that are not whole.
+# What np.load and json raise for damaged files.
 _DAMAGED = (
   OSError,
   EOFError,
@@ -29,11 +29,10 @@ class BoxIndex:
   """All boxes of a split in one table, in the order of the pages.
 
   Attributes:
-    boxes_yxyx: pixels of the page's image.
+    boxes_yxyx: in pixels of the page's image.
     labels: class ids 0 .. C-1.
-    page: index of the page that the box is on.
+    page: index of each box's page, ascending.
     page_hw: (height, width) of each page in pixels.
-    filenames: of each page.
   """
 
   boxes_yxyx: Float[np.ndarray, "n 4"]
@@ -48,7 +47,7 @@ class BoxIndex:
     return slice(int(start), int(stop))
 
   def keep(self, new_id: Int[np.ndarray, " C"]) -> "BoxIndex":
-    """With other class ids; boxes whose new id is negative are dropped."""
+    """The boxes under new class ids; a negative new id drops a box."""
     if np.array_equal(new_id, np.arange(len(new_id))):
       return self
     labels = new_id[self.labels]
@@ -62,7 +61,7 @@ class BoxIndex:
 
 
 def build(examples: Iterable[Mapping[str, Any]]) -> BoxIndex:
-  """The index of records as a data source gives them."""
+  """Builds the index of the records of a data source."""
   boxes, labels, pages, hw, names = [], [], [], [], []
   for i, example in enumerate(examples):
     boxes.append(example["boxes_yxyx"].reshape(-1, 4))
@@ -80,7 +79,7 @@ def build(examples: Iterable[Mapping[str, Any]]) -> BoxIndex:
 
 
 def save(index: BoxIndex, folder: pathlib.Path) -> None:
-  """Writes an index, so that a run need not read all records for it."""
+  """Writes the arrays and file names of an index to a folder."""
   folder.mkdir(parents=True, exist_ok=True)
   for name in _ARRAYS:
     np.save(folder / f"{name}.npy", getattr(index, name), allow_pickle=False)
@@ -89,10 +88,10 @@ def save(index: BoxIndex, folder: pathlib.Path) -> None:
 
 
 def load(folder: pathlib.Path) -> BoxIndex | None:
-  """What `save` wrote, mapped into memory; None if it is not all there."""
+  """Reads what `save` wrote, large arrays memory-mapped; None if damaged."""
   try:
     arrays = {
-      # An empty file cannot be mapped: small ones are read.
+      # An empty file cannot be mapped, so small files are read.
       name: np.load(path, "r" if path.stat().st_size > 4096 else None)
       for name in _ARRAYS
       if (path := folder / f"{name}.npy").is_file()

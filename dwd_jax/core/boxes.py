@@ -72,25 +72,22 @@ def clip(
 
 
 def visible(
-  boxes_yxyx: Float[np.ndarray, "n 4"],
-  hw: tuple[int, int],
-  min_visible: float,
+  boxes_yxyx: Float[np.ndarray, "n 4"], hw: tuple[int, int], min_visible: float
 ) -> tuple[Float[np.ndarray, "n 4"], Bool[np.ndarray, " n"]]:
-  """Boxes cut to a crop, and which of them to keep.
+  """Boxes clipped to a crop, and which of them to keep.
 
-  A box that the crop cuts becomes its visible part: its centre, and so its
-  disc, is the centre of what can be seen. (The maps in the tests' golden values
-  were made from boxes cut in this way.)
+  The clipped box replaces the whole one, so its centre, and with it its disc,
+  is the centre of the visible part. (The tests' golden maps follow this rule.)
 
   Args:
     boxes_yxyx: in pixels of the crop, not clipped.
     hw: height and width of the crop.
-    min_visible: share of the box's area that must be inside.
+    min_visible: least share of a box's area inside the crop.
   """
   clipped = np.asarray(clip(boxes_yxyx, float(hw[0]), float(hw[1])))
   area = np.asarray(areas(clipped))
   whole = np.asarray(areas(boxes_yxyx))
-  # The slack keeps boxes that lie inside but lost a rounding error.
+  # The slack keeps boxes inside the crop that lost a rounding error.
   return clipped, (area > 0) & (area >= (min_visible - 1e-5) * whole)
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or not there."""
+"""Files and folders that are either complete or absent."""
 
 import contextlib
 import errno
@@ -11,17 +11,17 @@ from collections.abc import Iterator
 
 from dwd_jax.core.errors import InputError
 
-# Errors that say that nothing can be written, which is no fault of the program.
+# Errors of a full or read-only disk, which are no fault of the program.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
-  """Writes a file so that no reader ever sees half of it.
+  """Writes a file in one step: no reader ever sees half of it.
 
   Args:
-    path: file to write or replace; its folder is made if it is missing.
+    path: file to write or replace; missing folders are made.
     data: the whole content; text is written as UTF-8.
   """
   path = pathlib.Path(path)
@@ -37,7 +37,7 @@ def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
 def make_dir(
   path: pathlib.Path, remedy: str = "choose another workdir or data.data_dir"
 ) -> None:
-  """Makes a folder; an `InputError` where that is not possible."""
+  """Makes a folder and its parents; raises `InputError` where it cannot."""
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as e:
@@ -48,16 +48,14 @@ def make_dir(
 
 @contextlib.contextmanager
 def turn(target: pathlib.Path) -> Iterator[None]:
-  """Waits until no other process makes `target`.
+  """Waits until no other process is making `target`.
 
-  In a folder that cannot be written nobody can take turns, and nothing can be
-  made: what is there is used as it is.
+  Does not wait where the folder is read-only: then nothing can be made there.
   """
   make_dir(target.parent)
   path = target.parent / f".{target.name}.lock"
   with contextlib.ExitStack() as stack:
-    # The lock belongs to the open file: it ends with the process, however that
-    # ends.
+    # The lock belongs to the open file, so it ends with the process.
     try:
       lock = stack.enter_context(path.open("w"))
     except OSError as e:
@@ -70,7 +68,7 @@ def turn(target: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def staged(target: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder beside `target` to make it in; within its `turn`."""
+  """Yields a folder beside `target` to build it in; call within `turn`."""
   prefix = f".{target.name}.incomplete-"
   for left in target.parent.glob(f"{prefix}*"):  # by a process that was killed
     shutil.rmtree(left)

@@ -41,11 +41,11 @@ class PageImage:
   """One page to predict.
 
   Attributes:
-    filename: name of the image file; named in warnings and errors.
-    ink: ink in 0..255 (0 = paper, 255 = ink).
+    filename: name of the image file, for warnings and errors.
+    ink: 0 = paper, 255 = ink.
     scale: pixels of the network's image per pixel of `ink`.
-    staff_space_px: distance of its staff lines, px of `ink`; None where nobody
-      has measured it, or found no staves.
+    staff_space_px: distance of its staff lines in pixels of `ink`; None if not
+      measured or if the page has no staves.
   """
 
   filename: str
@@ -55,11 +55,11 @@ class PageImage:
 
 
 class Batch(flax.struct.PyTreeNode):
-  """What leaves the host: images and padded boxes.
+  """Images and padded boxes, as they leave the host.
 
   Attributes:
-    image: 0 = paper, 1 = ink; as bytes 255 = ink, which the step divides.
-    boxes_yxyx: boxes in pixels of `image`; zeros where `box_mask` is False.
+    image: 0 = paper, 1 = ink; in bytes 255 = ink, and the step divides by 255.
+    boxes_yxyx: in pixels of `image`; zeros where `box_mask` is False.
     labels: class ids 0 .. C-1; 0 where `box_mask` is False.
     box_mask: True for real boxes.
   """
@@ -79,7 +79,7 @@ class Targets(flax.struct.PyTreeNode):
     sizes_px: (height, width) of the box in image pixels; 0 outside size discs.
     owner: index of the box that owns the class disc's pixel; -1 = background.
     offsets_px: (y, x) from the middle of a pixel to the centre of its box, in
-      image pixels; 0 outside size discs. None = not wanted.
+      image pixels; 0 outside size discs. None if not rendered.
   """
 
   energy: Int[Array, "B h w G"]
@@ -96,7 +96,7 @@ class Predictions(flax.struct.PyTreeNode):
     energy_logits: per group, a softmax over E levels.
     log_sizes: log of (height, width) in image pixels.
     class_features: input of the class head (see `models.dwd.class_logits`).
-    offsets: as `Targets.offsets_px`; None = the network has no such head.
+    offsets: as `Targets.offsets_px`; None if the network has no such head.
   """
 
   energy_logits: Float[Array, "B h w G E"]
@@ -113,8 +113,8 @@ class Detections(flax.struct.PyTreeNode):
     labels: class ids 0 .. C-1.
     scores: 0..1; 0 where `valid` is False.
     valid: True for slots in use.
-    count: number of components found; may exceed K, then the lowest scores
-      were dropped and the caller warns.
+    count: number of objects found; if it exceeds K, those with the lowest
+      scores were dropped, and the caller warns.
   """
 
   boxes_yxyx: Float[Array, "B K 4"]
@@ -130,8 +130,7 @@ class PageBoxes:
 
   Attributes:
     filename: name of the image file; joins truth and detections.
-    image_hw: (height, width) of the source image in pixels.
-    boxes_yxyx: boxes in source-image pixels.
+    image_hw: (height, width) of the source image.
     labels: class ids 0 .. C-1.
     scores: 0..1 for detections; None for truth.
   """

@@ -13,15 +13,14 @@ _R = TypeVar("_R")
 def in_order(
   work: Callable[[_T], _R], items: Iterable[_T], workers: int
 ) -> Iterator[_R]:
-  """Results in the order of the items, made a little ahead.
+  """Yields results in the order of the items, computed a little ahead.
+
+  The first error ends the iteration and cancels what has not begun.
 
   Args:
-    work: releases the GIL for most of its time, as decoding images does.
-    items: taken as they are needed.
-    workers: threads; below 2, none.
-
-  Yields:
-    What `work` returns. The first error ends it, and what has not begun.
+    work: releases the GIL for most of its time, as image decoders do.
+    items: consumed as needed.
+    workers: number of threads; below 2, the caller's thread does the work.
   """
   if workers < 2:
     yield from map(work, items)

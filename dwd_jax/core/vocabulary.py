@@ -2,18 +2,17 @@
 
   python -m dwd_jax.core.vocabulary deepscores_v1 muscima_v2
 
-prints them. `vocabularies.csv` beside this file has a row for each of the
-finest concepts and a column for each vocabulary: what it calls the concept;
-empty = it has no name for it, or its name means something else. A name stands
-in all the rows that it covers (noteheadBlack: on a line, in a space). Facts
-come from SMuFL, from the class lists of the data sets, from the two names that
-each object of DeepScoresV2 has, from the links between the objects of
-MUSCIMA++, from pages that are labelled in both of its versions, and from
-looking at symbols; the column `note` says what is odd.
+prints them. `vocabularies.csv` has one row per finest concept and one column
+per vocabulary with its name for the concept; the cell is empty if the
+vocabulary has no name for it or means something else. A name fills every row
+it covers (noteheadBlack: on a line, in a space). The table draws on SMuFL, the
+class lists of the data sets, the two names of each object in DeepScoresV2, the
+links between the objects of MUSCIMA++, pages labelled in both of its versions,
+and inspection of symbols; the column `note` records what is odd.
 
-Two vocabularies, e.g. one that tells above from below and one that tells large
-from small, share the classes that both can express: rows in which both have a
-name connect these names, and each connected set is one common class.
+Rows in which both vocabularies have a name connect these names; each connected
+set is one common class. So a vocabulary that tells above from below and one
+that tells large from small share the classes that both can express.
 """
 
 import csv
@@ -58,13 +57,13 @@ class Common:
 
 @functools.cache
 def table() -> tuple[Mapping[str, str], ...]:
-  """The rows of vocabularies.csv, by column."""
+  """The rows of vocabularies.csv, as mappings from column to cell."""
   with _FILE.open(newline="", encoding="utf-8") as file:
     return tuple(csv.DictReader(file))
 
 
 def first_with(class_names: Iterable[str], candidates: Iterable[str]) -> str:
-  """The first of some vocabularies that has all these names, or ""."""
+  """The first vocabulary of `candidates` with all these names, or ""."""
   wanted = set(class_names)
   fitting = (v for v in candidates if wanted <= set(names_of(v)))
   return next(fitting, "")
@@ -74,7 +73,7 @@ def names_of(vocabulary: str) -> tuple[str, ...]:
   """All names of a vocabulary, in the order of the table.
 
   Raises:
-    InputError: there is no such vocabulary.
+    InputError: the vocabulary is unknown.
   """
   if vocabulary not in VOCABULARIES:
     raise InputError(
@@ -89,19 +88,16 @@ def names_of(vocabulary: str) -> tuple[str, ...]:
 def common_classes(a: str, b: str) -> Common:
   """The finest classes that two vocabularies can both express.
 
-  A common class is called as that of the two calls it that comes first in
-  `VOCABULARIES` and has one name for it; if neither has one, by the names of
-  the first, joined with "+".
+  A common class takes its name from the vocabulary that has a single name for
+  it, preferably the first in `VOCABULARIES`; if neither has one, from the names
+  in the first, joined with "+".
 
   Args:
     a: one of `VOCABULARIES`.
-    b: another, or the same: then every name is itself.
-
-  Returns:
-    The classes and where the names of a and b belong.
+    b: another, or the same: then every name maps to itself.
 
   Raises:
-    InputError: there is no such vocabulary.
+    InputError: a vocabulary is unknown.
   """
   all_a, all_b = names_of(a), names_of(b)
   links = [(row[a], row[b]) for row in table() if row[a] and row[b]]
@@ -126,13 +122,13 @@ def common_classes(a: str, b: str) -> Common:
 def components(
   links: Iterable[tuple[str, str]],
 ) -> list[tuple[list[str], list[str]]]:
-  """Connected sets of a graph with two sides.
+  """Connected sets of a bipartite graph, in the order of the links.
 
   Args:
     links: (name of a, name of b).
 
   Returns:
-    (names of a, names of b) of each, in the order of the links.
+    (names of a, names of b) of each set.
   """
   parts: list[tuple[dict, dict]] = []
   for x, y in links:
@@ -155,24 +151,24 @@ def mapped_classes(
   other: str,
   where: str,
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-  """The classes of a data set replaced by those in common with a vocabulary.
+  """Replaces the classes of a data set by those shared with a vocabulary.
 
-  The list of classes depends on the vocabularies and on `leave_out` alone, not
-  on which names the data set has: sets that share a vocabulary get equal lists.
+  The new list depends on the vocabularies and `leave_out` alone, not on the
+  names that the data set uses: sets of one vocabulary get equal lists.
 
   Args:
     class_names: of the data set.
-    leave_out: those of them that are left out first.
-    vocabulary: of the data set; "" = none.
+    leave_out: names to leave out first.
+    vocabulary: of the data set; "" if it has none.
     other: one of `VOCABULARIES`.
-    where: file or data set, for the message.
+    where: file or data set, for messages.
 
   Returns:
-    Names of the classes, without those that `leave_out` covers whole, and
-    {name: name of its class}; unmapped names are absent.
+    Names of the new classes, without those that `leave_out` empties, and
+    {old name: new name}, without unmapped names.
 
   Raises:
-    InputError: an unknown vocabulary, or none.
+    InputError: the vocabulary is unknown or "".
   """
   if not vocabulary:
     raise InputError(
@@ -192,11 +188,11 @@ def mapped_classes(
 def describe_unmapped(
   split: str, unmapped: Mapping[str, int], kept: int
 ) -> str:
-  """One line: the boxes that `mapped_classes` leaves out.
+  """One line about the boxes that `mapped_classes` leaves out.
 
   Args:
-    split: where.
-    unmapped: {name: boxes}.
+    split: name of the split.
+    unmapped: {name: number of boxes}.
     kept: number of all other boxes.
   """
   boxes = sum(unmapped.values())
@@ -209,7 +205,7 @@ def describe_unmapped(
 
 
 def describe(a: str, b: str) -> str:
-  """The common classes of two vocabularies as a table to read."""
+  """The common classes of two vocabularies as a readable table."""
   common = common_classes(a, b)
   lines = [f"{len(common.names)} classes of {a} and {b}:"]
   for name in common.names:

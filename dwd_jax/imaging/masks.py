@@ -1,14 +1,13 @@
 """Masks of objects as run lengths.
 
-The runs of a mask are the lengths of its alternating stretches of background
-and object, row by row over the object's box, starting with background (0 when
-the first pixel is the object's). They add up to the box's area; an object
-without a mask has no runs.
+Runs are the lengths of a mask's alternating stretches of background and object,
+row by row over the object's box, background first (0 if the first pixel belongs
+to the object). They add up to the box's area; no runs mean no mask.
 
-Records hold the masks of a page as two features: `mask_runs`, all runs one
-after another, and `mask_stops`, the end of each object's runs in there. The
-mask of an object is as large as its box in `boxes_yxyx`, whose edges are whole
-pixels; a builder that cuts a box at the page's edge cuts the mask (`crop`).
+Records hold the masks of a page as two features: `mask_runs`, the runs of all
+objects, and `mask_stops`, the end of each object's runs in it. A mask has the
+size of its box in `boxes_yxyx`, whose edges are whole pixels; a builder that
+clips a box to the page crops the mask (`crop`).
 """
 
 import re
@@ -19,7 +18,7 @@ from jaxtyping import Bool, Float, Int, Int32
 
 from dwd_jax.imaging import images
 
-# Possessive: a text of many megabytes is matched without memory for going back.
+# Possessive quantifiers: no memory for backtracking on many megabytes of text.
 _RUNS = re.compile(r"[01]:[0-9]{1,9}(?:\s++[01]:[0-9]{1,9}+)*+", re.ASCII)
 
 
@@ -28,15 +27,12 @@ def parse_runs(text: str, hw: tuple[int, int]) -> Int32[np.ndarray, " r"]:
 
   Args:
     text: such as "0:15 1:10 0:14"; pairs of equal values may follow each other.
-      Nothing but spaces = no mask.
+      Blank = no mask.
     hw: height and width of the object's box in pixels.
 
-  Returns:
-    Run lengths; none for an object without a mask.
-
   Raises:
-    ValueError: other text, or counts that do not add up to the box's area; the
-      message is the reason.
+    ValueError: with the reason: other text, or counts that do not add up to
+      the box's area.
   """
   text = text.strip()
   if not text:
@@ -71,11 +67,11 @@ def encode_mask(mask: Bool[np.ndarray, "H W"]) -> Int32[np.ndarray, " r"]:
 def decode_runs(
   runs: Int[np.ndarray, " r"], hw: tuple[int, int]
 ) -> Bool[np.ndarray, "H W"]:
-  """The mask of run lengths.
+  """The mask of an object that has one.
 
   Args:
-    runs: of an object that has a mask.
-    hw: height and width of its box in pixels.
+    runs: run lengths, at least one.
+    hw: height and width of the box in pixels.
 
   Raises:
     ValueError: the runs do not fill the box.
@@ -84,7 +80,7 @@ def decode_runs(
   if (
     not runs.size
     or runs.min() < 0
-    or runs.sum(dtype=np.int64) != (height * width)
+    or runs.sum(dtype=np.int64) != height * width
   ):
     raise ValueError(f"the runs do not fill a box of {height} x {width} px")
   return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
@@ -104,10 +100,10 @@ def crop(
     hw: its height and width in pixels.
     top: first row of the part.
     left: first column of the part.
-    new_hw: height and width of the part, which must lie inside.
+    new_hw: height and width of the part.
 
   Raises:
-    ValueError: the runs do not fill the box, or the part sticks out of it.
+    ValueError: the runs do not fill the box, or the part exceeds it.
   """
   if not runs.size:
     return np.zeros(0, np.int32)
@@ -129,7 +125,7 @@ def join(
 def split(
   mask_runs: Int[np.ndarray, " m"], mask_stops: Int[np.ndarray, " n"]
 ) -> list[Int[np.ndarray, " r"]]:
-  """The runs of each object: what went into `join`.
+  """The runs of each object, the inverse of `join`.
 
   Raises:
     ValueError: the stops do not divide the runs.
@@ -145,10 +141,7 @@ def of_page(
   mask_stops: Int[np.ndarray, " n"],
   boxes_yxyx: Float[np.ndarray, "n 4"],
 ) -> list[Bool[np.ndarray, "H W"] | None]:
-  """The masks of a record's objects, each as large as its box.
-
-  Returns:
-    A mask for each box; None for an object without one.
+  """The masks of a record's objects; None for an object without one.
 
   Raises:
     ValueError: the features do not belong together.

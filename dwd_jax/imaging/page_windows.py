@@ -1,7 +1,6 @@
-"""Crops, scaling, flipping and padding of pages with their boxes.
+"""Cropping, scaling, flipping and padding of pages with their boxes.
 
-NumPy and OpenCV only; randomness comes in as a generator. Every map of pixels
-is a `Window`, and the boxes go through the same numbers as the pixels do.
+Every map of pixels is a `Window`, which maps the boxes by the same numbers.
 """
 
 import dataclasses
@@ -17,9 +16,9 @@ from dwd_jax.core import boxes as boxes_lib
 class Window:
   """A rectangle of source pixels and the size it is resized to.
 
-  It may reach over the page; what lies outside is paper. Its sides are whole
-  pixels, so the scale differs from the wanted one by up to half a source pixel
-  over the whole window; `scale_hw` is the true one.
+  It may extend beyond the page, where there is paper. Its sides are whole
+  pixels, so the true scale `scale_hw` differs from the requested one by up to
+  half a source pixel over the whole window.
 
   Attributes:
     top: first row of the source, may be negative.
@@ -43,7 +42,7 @@ class Window:
 
   @property
   def at_origin(self) -> "Window":
-    """The same for boxes in pixels of the window instead of the page."""
+    """The window for boxes in its own pixels instead of the page's."""
     return dataclasses.replace(self, top=0, left=0)
 
   def to_output(
@@ -87,12 +86,12 @@ def random_window(
   scale: float,
   focus_yxyx: Float[np.ndarray, " 4"] | None = None,
 ) -> Window:
-  """Draws where to crop.
+  """Draws a window to crop.
 
   Without a focus every position on the page is equally likely. With one, every
-  position that shows the whole object is: the object lies anywhere in the crop,
-  not in its middle. Of an object larger than the crop some part is shown. A
-  page smaller than the crop lies anywhere in it, surrounded by paper.
+  position that shows the whole object is; of an object larger than the crop
+  some part is shown. A page smaller than the crop lies anywhere in it,
+  surrounded by paper.
 
   Args:
     rng: source of randomness.
@@ -108,7 +107,7 @@ def random_window(
     low, high = min(0, spare), max(0, spare)
     if focus_yxyx is not None:
       start, stop = focus_yxyx[axis], focus_yxyx[axis + 2]
-      # Both orders: an object longer than the window covers it all instead.
+      # Sorted: an object longer than the window must cover it instead.
       first = min(np.ceil(stop) - length, np.floor(start))
       last = max(np.ceil(stop) - length, np.floor(start))
       low, high = (
@@ -130,8 +129,8 @@ def page_window(
   Args:
     page_hw: height and width in pixels.
     scale: output pixels per page pixel.
-    multiple: the sides of the output are multiples of this, px, or of its
-      double from 16 multiples on: pages of many sizes get few.
+    multiple: the sides of the output are multiples of this, or of twice this
+      from 16 multiples on, so that pages of many sizes share few shapes.
   """
   out, source = [], []
   for length in page_hw:
@@ -157,11 +156,11 @@ def cut(
 def fit(
   region: UInt8[np.ndarray, "H W"], window: Window, top: int, left: int
 ) -> UInt8[np.ndarray, "h w"]:
-  """The part of a window that is on the page, padded by paper and resized.
+  """Pads and resizes the part of a window that is on the page.
 
   Args:
-    region: what `window.on_page` names.
-    window: its size after resizing.
+    region: the pixels that `window.on_page` names.
+    window: the whole window.
     top: first row of the region on the page.
     left: first column of the region on the page.
   """
@@ -171,7 +170,7 @@ def fit(
 def pad(
   region: UInt8[np.ndarray, "H W"], window: Window, top: int, left: int
 ) -> UInt8[np.ndarray, "h w"]:
-  """The first half of `fit`: all of a window, in pixels of the page."""
+  """Surrounds the region by paper, up to the whole window; see `fit`."""
   if region.shape == window.source_hw:
     return region
   padded = np.zeros(window.source_hw, np.uint8)
@@ -183,11 +182,11 @@ def pad(
 def resize(
   region: UInt8[np.ndarray, "H W"], out_hw: tuple[int, int]
 ) -> UInt8[np.ndarray, "h w"]:
-  """The second half of `fit`: to a height and width in pixels."""
+  """Resizes to a height and width in pixels."""
   if region.shape == out_hw:
     return np.ascontiguousarray(region)
-  # INTER_AREA averages all the pixels below an output pixel; only for
-  # shrinking, where thin lines would else vanish.
+  # INTER_AREA averages all pixels under an output pixel, so that thin lines
+  # survive shrinking.
   shrinks = out_hw[0] <= region.shape[0] and out_hw[1] <= region.shape[1]
   return cv2.resize(
     region,
@@ -199,7 +198,7 @@ def resize(
 def flip_horizontally(
   image: UInt8[np.ndarray, "h w"], boxes_yxyx: Float[np.ndarray, "n 4"]
 ) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "n 4"]]:
-  """Mirrors left and right."""
+  """Mirrors image and boxes left to right."""
   y0, x0, y1, x1 = boxes_yxyx.T
   width = np.float32(image.shape[1])
   flipped = np.stack([y0, width - x1, y1, width - x0], axis=1)
@@ -209,7 +208,7 @@ def flip_horizontally(
 def nearest_to_centre(
   boxes_yxyx: Float[np.ndarray, "n 4"], hw: tuple[int, int], count: int
 ) -> Int[np.ndarray, " m"]:
-  """Rows of the `count` boxes nearest to the crop's centre, in their order."""
+  """Indices of the `count` boxes nearest to the crop's centre, ascending."""
   offset = boxes_lib.centers_yx(boxes_yxyx) - np.array(hw) / 2
   nearest = np.argsort((offset**2).sum(axis=1), kind="stable")[:count]
   return np.sort(nearest)

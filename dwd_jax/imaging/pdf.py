@@ -1,4 +1,4 @@
-"""Pages of PDF files as pictures, at the resolution that a network wants."""
+"""Pages of PDF files as images, at the resolution that a network expects."""
 
 import contextlib
 import math
@@ -14,19 +14,19 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import images, staff_space
 
 SUFFIX = ".pdf"
-FIRST_DPI = 150.0  # at which the staves are measured
+FIRST_DPI = 150.0  # at which staves are measured
 _MIN_DPI, _MAX_DPI = 40.0, 600.0
-_MAX_PIXELS = 1 << 26  # of a drawn page
-_NEAR = 1.03  # a drawing this near to the wanted size is good enough
-_POINTS = 72.0  # an inch
+_MAX_PIXELS = 1 << 26  # of a rendered page
+_NEAR = 1.03  # factor within which a rendering is accepted
+_POINTS = 72.0  # per inch
 
 
 class Drawn(NamedTuple):
-  """A page that was drawn.
+  """A rendered page.
 
   Attributes:
     ink: 0 = paper, 255 = ink.
-    dpi: its resolution.
+    dpi: resolution.
   """
 
   ink: UInt8[np.ndarray, "H W"]
@@ -71,22 +71,16 @@ def count(path: pathlib.Path) -> int:
 
 
 def draw(
-  path: pathlib.Path,
-  number: int,
-  staff_space_px: float,
-  dpi: float = 0.0,
+  path: pathlib.Path, number: int, staff_space_px: float, dpi: float = 0.0
 ) -> Drawn:
-  """Draws one page.
+  """Renders one page; very large pages at less than the requested resolution.
 
   Args:
     path: the file.
-    number: of the page, from 1 on.
-    staff_space_px: distance of staff lines that is wanted; 0 = any.
-    dpi: resolution; 0 = that at which the staff space is as wanted, measured on
-      a first drawing; where no staff is found, 150.
-
-  Returns:
-    The page. Very large ones are drawn coarser than asked for.
+    number: of the page, from 1.
+    staff_space_px: wanted distance of staff lines; 0 = any.
+    dpi: resolution; 0 = that of the wanted staff space, measured on a first
+      rendering, or 150 if no staff is found.
 
   Raises:
     InputError: the file or the page cannot be read.

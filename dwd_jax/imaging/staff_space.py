@@ -1,16 +1,14 @@
 """The staff space of a page: the distance of neighbouring staff lines.
 
-Along a column of pixels a staff is five thin runs of ink at equal distances,
-each distance being one black run and one white run. Such chains are looked for
-in some hundred columns of the page. What chance, text or hatching make of them
-is told from staves by two things: a chain of a staff goes on in the columns
-beside it, at the same height, and it ends after five lines (some more where
-notes have ledger lines).
+Along a column of pixels a staff is a chain of five thin runs of ink at equal
+distances. `estimate` looks for such chains in up to 512 columns of the page.
+Two properties tell staves from chance, text and hatching: a chain continues at
+the same height in the neighbouring columns, and it ends after five lines, or a
+few more where notes have ledger lines.
 
-NumPy and OpenCV only. Reference: run lengths as in Cardoso and Rebelo, "Robust
-staffline thickness and distance estimation in binary and gray-level music
-scores" (ICPR 2010), where the sum of a black and a white run is counted, too;
-chains and their continuation are ours.
+Reference: run lengths as in Cardoso and Rebelo, "Robust staffline thickness and
+distance estimation in binary and gray-level music scores" (ICPR 2010), who also
+count the sum of a black and a white run; chains are ours.
 """
 
 from typing import NamedTuple
@@ -20,28 +18,28 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 MIN_PX = 3.5  # lines closer than this cannot be told from noise
-_MAX_SAMPLES = 1_400_000  # pixels looked at: columns x height
-_COLUMNS = (48, 512)  # of a page, fewest and most
+_MAX_SAMPLES = 1_400_000  # pixels examined: columns x height
+_COLUMNS = (48, 512)  # fewest and most columns of a page
 _WINDOWS = (15, 61)  # px, of the local mean that ink is compared with
-_FAINT = 0.06  # contrast of a line, of that of the darkest symbols
+_FAINT = 0.06  # contrast of a line relative to the darkest symbols
 _LINES = 5
 _NO_GAP = 1e9  # px; between the runs of two columns
 _MIN_CHAINS = 12
-_THIN = 0.02  # thickness of a line in spaces; less: five single lines
+_THIN = 0.02  # least thickness of a line in spaces; less is no staff
 _MIN_CONFIDENCE = 0.025
 _MIN_CONFIDENCE_WIDE = 0.1  # of wide columns, in which text becomes bars
 _SURE = 0.3  # confidence from which nothing else is tried
-_WIDE_PX = 17  # of columns in which broken lines become whole
+_WIDE_PX = 17  # columns averaged, so that broken lines become whole
 _NEAR = 0.2  # relative difference of chains of one page, in perspective
 
 
 class StaffSpace(NamedTuple):
-  """What a page says of its staves.
+  """The staff space of a page.
 
   Attributes:
     px: distance of the centres of neighbouring staff lines, pixels.
-    confidence: 0..1; the share of the columns in which a staff of this size
-      was seen, times the share of these chains among all that are regular.
+    confidence: 0..1; share of the columns that show a staff of this size times
+      the share of such chains among all regular ones.
   """
 
   px: float
@@ -49,13 +47,13 @@ class StaffSpace(NamedTuple):
 
 
 class _Chains(NamedTuple):
-  """Five runs at equal distances in one column, n of them.
+  """Five runs at equal distances in one column, n times.
 
   Attributes:
-    column: number of the column.
+    column: index of the column.
     row: of the middle line.
     space: mean distance, px.
-    ends: whether it ends above or below, as that of no hatching does.
+    ends: whether it ends above or below, unlike hatching.
   """
 
   column: Int[np.ndarray, " n"]
@@ -65,22 +63,22 @@ class _Chains(NamedTuple):
 
 
 def estimate(ink: UInt8[np.ndarray, "H W"]) -> StaffSpace | None:
-  """The staff space of a page.
+  """Estimates the staff space of a page.
 
   Args:
-    ink: 0 = paper, 255 = ink; grey, unevenly lit and noisy pages, too. Staves
-      lie across, within some 10 degrees. 3.5 px to a sixth of the height.
+    ink: 0 = paper, 255 = ink; may be grey, unevenly lit and noisy. Staves are
+      horizontal within some 10 degrees, their space 3.5 px to a sixth of H.
 
   Returns:
-    The most frequent staff space, None where no staff of five lines was found.
-    Where staff spaces differ a little, as in perspective, their median.
+    The most frequent staff space; the median where spaces differ a little, as
+    in perspective. None if no staff of five lines was found.
   """
   height, width = ink.shape
   if height < _LINES * MIN_PX or width < 16:
     return None
   at = _places(ink.shape)
-  # Blurred lines may be as thick as the white between them; in wide columns,
-  # where a line of text becomes a bar, they must be thin.
+  # Blurred lines may be as thick as the gaps between them. In wide columns,
+  # where a line of text becomes a bar, lines must be thin.
   found = _best(_medians(ink, at), width / len(at), 0.6, 0.0)
   if found is None or found.confidence < _SURE:
     wide = _best(_means(ink, at), width / len(at), 0.25, 1.8)
@@ -98,9 +96,9 @@ def _best(
   """The most confident estimate of any window.
 
   Args:
-    columns: as rows.
+    columns: transposed, one column per row.
     step: distance of two columns, px.
-    thickness: of lines, at most so many spaces and `thickness_px` more.
+    thickness: lines are at most this many spaces plus `thickness_px` thick.
     thickness_px: see `thickness`.
   """
   found = None
@@ -114,7 +112,7 @@ def _best(
 
 
 def _places(hw: tuple[int, ...]) -> Int[np.ndarray, " n"]:
-  """Columns spread over a page."""
+  """Columns spread evenly over a page."""
   height, width = hw
   count = int(np.clip(_MAX_SAMPLES // height, *_COLUMNS))
   count = min(count, (width - 2) // 2)
@@ -124,7 +122,7 @@ def _places(hw: tuple[int, ...]) -> Int[np.ndarray, " n"]:
 def _medians(
   ink: UInt8[np.ndarray, "H W"], at: Int[np.ndarray, " n"]
 ) -> UInt8[np.ndarray, "n H"]:
-  """Medians of three columns each: specks go, lines stay."""
+  """Medians of three columns each, which remove specks and keep lines."""
   a, b, c = (ink[:, at + i] for i in (-1, 0, 1))
   median = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
   return np.ascontiguousarray(median.T)
@@ -133,7 +131,7 @@ def _medians(
 def _means(
   ink: UInt8[np.ndarray, "H W"], at: Int[np.ndarray, " n"]
 ) -> UInt8[np.ndarray, "n H"]:
-  """Means of 17 columns each: dashes become a line again."""
+  """Means of 17 columns each, which turn dashes into lines."""
   total = np.zeros((ink.shape[0], len(at)), np.uint16)
   for shift in range(-(_WIDE_PX // 2), _WIDE_PX // 2 + 1):
     total += ink[:, (at + shift).clip(0, ink.shape[1] - 1)]
@@ -148,7 +146,7 @@ def _binarise(
   mean = cv2.blur(values, (window, 1), borderType=cv2.BORDER_REPLICATE)
   above = values - mean
   some = above[:: max(1, len(above) // 64)]
-  # By the page's own contrast and noise: faint pages have staves, too.
+  # Relative to the page's own contrast and noise: faint pages have staves, too.
   noise = 1.5 * np.median(np.abs(np.diff(some, axis=1)))
   least = max(_FAINT * float(np.quantile(some, 0.99)), 2 * float(noise), 1.0)
   return (above > least).astype(np.uint8)
@@ -165,7 +163,7 @@ def _chains(
   starts, stops = edges[0::2], edges[1::2]
   column = starts // (height + 2)
   thick = (stops - starts).astype(np.float32)
-  # Centres in one row of numbers; the columns are far from each other in it.
+  # Centres of all columns on one axis, on which columns are far apart.
   centre = (starts + stops) * 0.5
   gaps = np.diff(centre).astype(np.float32)
   gaps[column[1:] != column[:-1]] = _NO_GAP
@@ -177,7 +175,7 @@ def _chains(
   low, high = np.minimum.reduce(of_chain), np.maximum.reduce(of_chain)
   lines = [thick[i : len(thick) - size + i] for i in range(_LINES)]
   heavy = np.maximum.reduce(lines)
-  # Whole pixels: two centres may be half a pixel off each.
+  # In whole pixels each centre may be off by half a pixel.
   regular = (high - low <= 1.0 + 0.12 * low) & (low >= MIN_PX - 1)
   regular &= (heavy <= thickness * low + thickness_px) & (high < _NO_GAP)
   regular &= heavy >= _THIN * low
@@ -194,7 +192,7 @@ def _chains(
 def _choose(
   chains: _Chains, num_columns: int, step: float
 ) -> StaffSpace | None:
-  """The staff space that most chains agree on, if they are of staves."""
+  """The staff space that most chains agree on, if they belong to staves."""
   if len(chains.space) < _MIN_CHAINS:
     return None
   # A histogram of ratios, smoothed to some percent.
@@ -202,7 +200,7 @@ def _choose(
   bins = np.bincount(((log - np.log(2.0)) / 0.02).astype(np.int64).clip(0))
   smooth = np.convolve(bins, (1, 2, 3, 2, 1), "same")
   best = None
-  for _ in range(2):  # chance may have the highest peak
+  for _ in range(2):  # the highest peak may be chance
     peak = float(np.exp(np.log(2.0) + 0.02 * (smooth.argmax() + 0.5)))
     near = np.abs(log - np.log(peak)) <= _NEAR
     new = _judge(_Chains(*(x[near] for x in chains)), num_columns, step)
@@ -214,13 +212,13 @@ def _choose(
 
 
 def _centre_of(values: Float[np.ndarray, " n"]) -> float:
-  """Mean of the middle half: finer than the half pixels of a median."""
+  """Mean of the middle half, finer than a median in steps of half a pixel."""
   low, high = np.quantile(values, (0.25, 0.75))
   return float(values[(values >= low) & (values <= high)].mean())
 
 
 def _judge(chains: _Chains, num_columns: int, step: float) -> StaffSpace | None:
-  """The staff space of chains of about one size, if they go on sideways."""
+  """The staff space of chains of similar size, if they continue sideways."""
   if chains.ends.sum() < max(_MIN_CHAINS, 0.5 * len(chains.ends)):
     return None
   chains = _Chains(*(values[chains.ends] for values in chains))
@@ -233,7 +231,7 @@ def _judge(chains: _Chains, num_columns: int, step: float) -> StaffSpace | None:
   beside = cv2.blur(
     wide.astype(np.float32), (1, 9), borderType=cv2.BORDER_CONSTANT
   )
-  # Six of the nine columns around, itself among them.
+  # Six of nine neighbouring columns, its own included.
   goes_on = beside[chains.column + 4, row + 1] * 9 >= 5.5
   if goes_on.sum() < _MIN_CHAINS:
     return None

@@ -1,10 +1,9 @@
 """Pages as tiled TIFF files: a crop reads only the tiles that it touches.
 
-A training crop shows a few percent of a page. From a PNG the whole page would
-have to be decoded for it: the loader then needs 1.7 times (small pages) to 21
-times (10 megapixels) the processor time (`benchmarks.data`). The files are
-ordinary TIFFs, lossless, with dark ink on white paper: other tools open them as
-they are.
+A training crop shows a few percent of a page. Decoding the whole page from a
+PNG for it costs the loader 1.7 times (small pages) to 21 times (10 megapixels)
+the processor time (`benchmarks.data`). The files are ordinary lossless TIFFs
+with dark ink on white paper, which other tools open.
 """
 
 import numpy as np
@@ -16,17 +15,13 @@ from dwd_jax.imaging import images
 
 TILE_PX = 256
 
-# Parallel are the workers of the loader and the threads of the builder; more
-# threads for each small window cost time (a fifth of it, measured).
+# The loader's workers and the builder's threads already run in parallel; more
+# threads per small window cost a fifth of the time.
 pyvips.vips_lib.vips_concurrency_set(1)  # pyright: ignore
 
 
 def encode(pixels: np.ndarray) -> bytes:
-  """An image as a tiled TIFF.
-
-  Args:
-    pixels: uint8 [H, W] or [H, W, 3], stored as they are.
-  """
+  """Encodes uint8 pixels [H, W] or [H, W, 3] as a tiled TIFF."""
   return pyvips.Image.new_from_array(pixels).tiffsave_buffer(  # pyright: ignore
     tile=True,
     tile_width=TILE_PX,
@@ -37,16 +32,12 @@ def encode(pixels: np.ndarray) -> bytes:
 
 
 def encode_page(ink: UInt8[np.ndarray, "H W"]) -> bytes:
-  """A page of ink (0 = paper, 255 = ink) as a TIFF with white paper."""
+  """Encodes ink (0 = paper, 255 = ink) as a TIFF with white paper."""
   return encode(np.bitwise_not(ink))
 
 
 def read_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
-  """The whole page as ink: 0 = paper, 255 = ink.
-
-  Args:
-    data: what `encode_page` gave.
-    filename: named in errors.
+  """Decodes a page of `encode_page` to ink: 0 = paper, 255 = ink.
 
   Raises:
     InputError: damaged, or more pixels than `images.MAX_PIXELS`.
@@ -57,15 +48,7 @@ def read_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
 def read_window(
   data: bytes, filename: str, top: int, left: int, height: int, width: int
 ) -> UInt8[np.ndarray, "height width"]:
-  """A part of the page as ink; it must lie inside the page.
-
-  Args:
-    data: what `encode_page` gave.
-    filename: named in errors.
-    top: first row, px.
-    left: first column, px.
-    height: rows, 1 or more.
-    width: columns, 1 or more.
+  """Decodes a part of a page, which must lie inside it, to ink.
 
   Raises:
     InputError: damaged.
@@ -76,11 +59,7 @@ def read_window(
 def read_pixels(
   data: bytes, filename: str
 ) -> UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]:
-  """A whole image as `encode` got it, such as the feature `pixel_labels`.
-
-  Args:
-    data: what `encode` gave.
-    filename: named in errors.
+  """Decodes an image of `encode`, such as the feature `pixel_labels`.
 
   Raises:
     InputError: damaged or empty, or more pixels than `images.MAX_PIXELS`.
@@ -91,10 +70,10 @@ def read_pixels(
 def read_pixels_window(
   data: bytes, filename: str, top: int, left: int, height: int, width: int
 ) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]:
-  """A part of what `read_pixels` gives; see `read_window`.
+  """A part of what `read_pixels` gives, which must lie inside the image.
 
   Raises:
-    InputError: damaged, or smaller than that.
+    InputError: damaged, or smaller than the part.
   """
   return _pixels(data, filename, (left, top, width, height))
 
@@ -110,7 +89,7 @@ def _ink(data: bytes, filename: str, area) -> UInt8[np.ndarray, "H W"]:
 
 def _pixels(data: bytes, filename: str, area) -> np.ndarray:
   try:
-    # This loader and no other, whatever the bytes claim to be.
+    # Only the TIFF loader, whatever the bytes claim to be.
     page = pyvips.Image.tiffload_buffer(data)
     if area is not None:
       page = page.crop(*area)  # pyright: ignore

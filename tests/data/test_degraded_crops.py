@@ -8,7 +8,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.data import degraded_crops, pipeline, prepare, sources
 from dwd_jax.data.crops import TrainCrops
 from dwd_jax.imaging import page_windows
-from dwd_jax.imaging.degrade import warps
+from dwd_jax.imaging.degrade import recipes, warps
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,10 @@ def no_looks(monkeypatch):
   monkeypatch.setattr(
     degraded_crops.degrade,
     "RECIPES",
-    {name: (getattr(warps, name), None) for name in ("scan", "photo")},
+    {
+      "scan": (recipes.scan_bend, None),
+      "photo": (recipes.photo_bend, None),
+    },
   )
   monkeypatch.setattr(
     degraded_crops.degrade.Plan,

@@ -19,7 +19,7 @@ from dwd_jax.engrave import (
 )
 from dwd_jax.engrave.__main__ import main
 from dwd_jax.imaging import degrade
-from dwd_jax.imaging.degrade import moved_boxes, warps
+from dwd_jax.imaging.degrade import moved_boxes
 
 _SMALL = {"workers": 1, "width": 500, "height": 500}
 
@@ -49,7 +49,7 @@ def test_edges_are_within_two_pixels_of_the_ink(words, recipe, share):
   errors = []
   for seed in range(3):
     rng = np.random.default_rng(seed)
-    warp = getattr(warps, recipe)(rng, hw, 1.2, 9.0).warp
+    warp = degrade.RECIPES[recipe][0](rng, hw, 1.2, 9.0).warp
     moved = moved_boxes.move(boxes, warp, ink)
     for one, box in zip(drawn, moved, strict=True):
       errors.append(np.abs(box - _seen_box(warp, box, *one)))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dwd_jax.imaging import degrade
 from dwd_jax.imaging.degrade import moved_boxes, warps
 
 _HW = (240, 320)
@@ -13,7 +14,7 @@ _HW = (240, 320)
 
 def _warp(recipe, seed, hw=_HW, severity=1.0):
   rng = np.random.default_rng(seed)
-  return getattr(warps, recipe)(rng, hw, severity, 9.0).warp
+  return degrade.RECIPES[recipe][0](rng, hw, severity, 9.0).warp
 
 
 def _box(ink, least=1):

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dwd_jax.imaging import degrade
 from dwd_jax.imaging.degrade import warps
 
 _SPACE = 9.0
 
 
 def _bend(recipe, seed, hw=(300, 400), severity=1.0, space=_SPACE):
-  return getattr(warps, recipe)(
+  return degrade.RECIPES[recipe][0](
     np.random.default_rng(seed), hw, severity, space
   )
 

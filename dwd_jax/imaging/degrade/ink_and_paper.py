@@ -1,10 +1,8 @@
-"""What happens to ink: it spreads or is lost, and dirt looks like it.
+"""Ink and paper: wear, dirt, paper tone, bleed-through, shade at a spine.
 
-Images are uint8, 0 = paper, 255 = ink.
-
-Paper: its tone, its grain, and what shines through from behind.
-
-Ink on paper becomes grey here: float32, 0 = black, 255 = white.
+Ink is uint8, 0 = paper, 255 = ink; `printed` makes it grey, float32, 0 = black,
+255 = white. `rng` is the source of randomness, `staff_space_px` the distance of
+two staff lines.
 """
 
 import cv2
@@ -27,20 +25,18 @@ def wear(
   uneven: float,
   pits: float,
 ) -> UInt8[np.ndarray, "h w"]:
-  """Ink spreads into the paper, or is lost; here more, there less.
+  """Spreads ink into the paper or removes it, unevenly.
 
-  The ink is smoothed and thresholded softly; where the threshold lies decides
-  how far it spreads.
+  The ink is smoothed and thresholded softly; a lower threshold spreads it more.
 
   Args:
     ink: the image.
     rng: source of randomness.
-    staff_space_px: distance of two staff lines, px.
+    staff_space_px: distance of two staff lines.
     blur: standard deviation of the smoothing, staff spaces.
-    spread: lowers the threshold (ink spreads) or raises it (below 0: ink is
-      lost), share of full ink.
-    uneven: how much that varies over the page, share of full ink.
-    pits: how much it varies from spot to spot: holes in the ink.
+    spread: lowers the threshold; below 0 raises it, share of full ink.
+    uneven: variation of the threshold over the page, share of full ink.
+    pits: variation from spot to spot, which makes holes in the ink.
   """
   hw = ink.shape
   sigma = max(blur * staff_space_px, 0.3)
@@ -48,7 +44,7 @@ def wear(
   field = uneven * fields.smooth(rng, hw, 12 * staff_space_px)
   if pits > 0:
     field += pits * fields.smooth(rng, hw, max(0.22 * staff_space_px, 1.0))
-  # Only lowered: raised, the paper between two lines would turn to ink.
+  # Only lowered: if raised, the paper between two lines would turn to ink.
   np.clip(255 * (field - 2 * uneven), -150, 40, out=field)
   soft = cv2.add(soft, field, dtype=cv2.CV_8U)
   level = np.arange(256, dtype=np.float32) / 255
@@ -67,15 +63,15 @@ def specks(
   size: float,
   tone: int = 255,
 ) -> UInt8[np.ndarray, "h w"]:
-  """Dust and dirt (or, with tone 0, flakes of lost ink).
+  """Dust and dirt or, with tone 0, flakes of lost ink.
 
   Args:
     ink: the image.
     rng: source of randomness.
-    staff_space_px: distance of two staff lines, px.
+    staff_space_px: distance of two staff lines.
     density: specks in a square of ten staff spaces.
     size: median radius, staff spaces.
-    tone: most ink of a speck; dirt is lighter or darker.
+    tone: most ink of a speck.
   """
   height, width = ink.shape
   area = height * width / (10 * staff_space_px) ** 2
@@ -84,7 +80,7 @@ def specks(
     return ink
   result = ink.copy()
   centres = rng.uniform(0, 1, (count, 2)) * (width, height)
-  # Many are tiny and few are large, but none is as large as a notehead.
+  # Most are tiny, few large, none as large as a notehead.
   radius = np.minimum(size * np.exp(0.6 * rng.standard_normal(count)), 0.3)
   flat = rng.uniform(0.4, 1, count)
   angle = rng.uniform(0, 180, count)
@@ -110,14 +106,7 @@ def hairs(
   staff_space_px: float,
   density: float,
 ) -> UInt8[np.ndarray, "h w"]:
-  """Hairs, fibres and scratches: thin bent lines.
-
-  Args:
-    ink: the image.
-    rng: source of randomness.
-    staff_space_px: distance of two staff lines, px.
-    density: hairs in a square of a hundred staff spaces.
-  """
+  """Hairs, fibres and scratches; `density` counts them per 100 x 100 spaces."""
   height, width = ink.shape
   area = height * width / (100 * staff_space_px) ** 2
   count = min(int(rng.poisson(density * area)), 200)
@@ -153,12 +142,12 @@ def printed(
   """The grey of ink on uneven paper.
 
   Args:
-    ink: 0 = paper, 255 = ink.
+    ink: the image.
     rng: source of randomness.
-    staff_space_px: distance of two staff lines, px.
+    staff_space_px: distance of two staff lines.
     white: grey of the paper, 0..1.
     black: grey of the ink, 0..1.
-    uneven: how much the paper's grey varies over the page, 0..1.
+    uneven: variation of the paper's grey over the page, 0..1.
   """
   tone = 255 * uneven * fields.smooth(rng, ink.shape, 18 * staff_space_px)
   tone += 255 * white
@@ -177,39 +166,31 @@ def bleed_through(
   staff_space_px: float,
   amount: float,
 ) -> Float[np.ndarray, "h w"]:
-  """The other side of the sheet is seen, faint, blurred and mirrored.
+  """Lets the other side of the sheet show, faint, blurred and mirrored.
 
-  Args:
-    grey: of this side.
-    ink: of this side; mirrored and moved it stands for the other one.
-    rng: source of randomness.
-    staff_space_px: distance of two staff lines, px.
-    amount: share of the ink that shines through.
+  The other side is `ink` itself, mirrored and moved; `amount` is the share of
+  it that shines through.
   """
   height, width = ink.shape
   move = rng.uniform(-0.25, 0.25, 2) * (height, width)
   other = np.roll(ink[:, ::-1], tuple(move.astype(int)), axis=(0, 1))
   sigma = max(0.14 * staff_space_px, 0.5)
   other = cv2.GaussianBlur(other, (0, 0), sigma)
-  # Beneath ink nothing is seen of it.
+  # Ink hides it.
   free = cv2.multiply(other, cv2.bitwise_not(ink), scale=amount / 255)
   return cv2.subtract(grey, free, dtype=cv2.CV_32F)
 
 
 def edge_shade(
-  grey: Float[np.ndarray, "h w"],
-  *,
-  spine_x: float,
-  length_px: float,
-  depth: float,
+  grey: Float[np.ndarray, "h w"], spine_x: float, length_px: float, depth: float
 ) -> Float[np.ndarray, "h w"]:
-  """Darker towards the spine of a book, in place.
+  """Darkens a page towards the spine of a book, in place.
 
   Args:
     grey: the image.
     spine_x: column of the spine, px.
     length_px: over which the shade fades to 1 / e.
-    depth: share of the light that is missing at the spine.
+    depth: share of the light missing at the spine.
   """
   x = np.arange(grey.shape[1], dtype=np.float32)
   grey *= 1 - depth * np.exp(-np.abs(x - spine_x) / length_px)

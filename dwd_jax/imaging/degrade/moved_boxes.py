@@ -1,8 +1,8 @@
 """Boxes moved by a warp, their edges kept at the ink.
 
-The box around the four moved corners of a wide box is far too tall when the
-page is turned: the ink of a slur touches the top edge at one place only. So
-the first and the last ink of columns and rows is moved instead.
+On a turned page the box around the four moved corners of a wide box is far too
+tall, as the ink of a slur touches the top edge at one place only. So the outer
+ink of columns and rows is moved instead.
 """
 
 import numpy as np
@@ -10,15 +10,12 @@ from jaxtyping import Bool, Float, UInt8
 
 from dwd_jax.imaging.degrade.warps import Warp
 
-_INK = (
-  64  # of 255: what covers a quarter of a pixel is ink, as thin staff lines
-)
-_EXACT_PX = 0.5  # edges that stay this straight need no look at the ink
+_INK = 64  # of 255; a quarter of a pixel is ink, as of thin staff lines
+_EXACT_PX = 0.5  # edges that stay this straight are moved without their ink
 _ALONG = 9  # points of an edge
-_LINE = 0.9  # of an edge is covered by a line along it
-_MAX_LINES = 48  # columns and rows looked at in a box
-# Sides in the order of a box: top, left, bottom, right.
-_AXIS = (0, 1, 0, 1)
+_LINE = 0.9  # share of an edge that a line along it covers
+_MAX_LINES = 48  # columns and rows examined in a box
+_AXIS = (0, 1, 0, 1)  # of the sides top, left, bottom, right
 
 
 def move(
@@ -29,13 +26,13 @@ def move(
 ) -> Float[np.ndarray, "n 4"]:
   """Boxes of the page -> boxes of the image, not clipped.
 
-  The distance of an edge from its ink is kept: boxes that were drawn with some
-  air keep it, and a map that changes nothing gives the boxes themselves.
+  Edges keep their distance from the ink: boxes drawn with a margin keep it, and
+  an identity map returns the boxes unchanged.
 
   Args:
     boxes_yxyx: of the page, in the image's frame, px.
-    warp: the map.
-    ink: of the page, 0 = paper; where it has none, the edges are moved.
+    warp: map from page to image.
+    ink: of the page, 0 = paper; without ink the edges themselves are moved.
     origin_yx: of `ink` in the image's frame, px.
   """
   boxes = boxes_yxyx.astype(np.float64)
@@ -46,10 +43,10 @@ def move(
   loose = np.flatnonzero((high - low).max(axis=1) > _EXACT_PX)
   if len(loose):
     edges = _edges_of_ink(boxes[loose], warp, ink >= _INK, origin_yx)
-    # Ink that touches an edge stays between the ends of what becomes of it.
+    # Ink that touches an edge stays within the range of the moved edge.
     edges = np.clip(edges, low[loose], high[loose])
     moved[loose] = np.where(np.isnan(edges), moved[loose], edges)
-  # A box without an area has none afterwards.
+  # An empty box stays empty.
   empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
   moved[empty, 2:] = moved[empty, :2]
   return moved.astype(np.float32)
@@ -58,7 +55,7 @@ def move(
 def _edge_ranges(
   boxes: Float[np.ndarray, "n 4"], warp: Warp
 ) -> tuple[Float[np.ndarray, "n 4"], Float[np.ndarray, "n 4"]]:
-  """Between which rows or columns the moved edges run."""
+  """Least and greatest row or column of each moved edge."""
   t = np.linspace(0, 1, _ALONG)
   y0, x0, y1, x1 = (v[:, None] for v in boxes.T)
   y = y0 + (y1 - y0) * t
@@ -106,10 +103,7 @@ def _edges_of_ink(
 def _outer_ink(
   ink: Bool[np.ndarray, "H W"], box: Float[np.ndarray, " 4"]
 ) -> list[Float[np.ndarray, "m 2"]] | None:
-  """The outermost ink of a box as seen from its four sides, (y, x) in px.
-
-  None where there is none.
-  """
+  """The outermost ink (y, x) in px from each side of a box; None if no ink."""
   y0, x0 = np.maximum(np.floor(box[:2] + 0.3), 0).astype(int).tolist()
   y1, x1 = np.minimum(np.ceil(box[2:] - 0.3), ink.shape).astype(int).tolist()
   if y1 <= y0 or x1 <= x0:
@@ -134,9 +128,8 @@ def _outline(
 ]:
   """Where the ink of columns begins and ends, and which columns these are.
 
-  A symbol has ink in every column; where another's was erased with it, its
-  outline goes on between the neighbours. Where most of it is missing, the ends
-  of the box stand for it: nothing is known.
+  A symbol has ink in every column. Columns emptied with another's ink are
+  interpolated; if most are empty, the ends of the box stand for the outline.
   """
   height, width = own.shape
   count = min(width, _MAX_LINES)
@@ -157,11 +150,11 @@ def _outline(
 def _without_crossing(
   ink: Bool[np.ndarray, "H W"], y0: int, x0: int, y1: int, x1: int
 ) -> Bool[np.ndarray, "h w"] | None:
-  """The ink in a box without staff lines and stems that run through its edges.
+  """The ink in a box without staff lines and stems that cross its edges.
 
-  A symbol's own ink ends at the edge; what goes on for two pixels is another's,
-  from the edge to the first gap. Lines along an edge stay: those of a staff end
-  at a barline and are its own. None: there is no ink.
+  Ink that continues for two pixels beyond an edge belongs to another symbol,
+  from the edge to the first gap. Lines along an edge stay, as those of a staff
+  that end at a barline. None if there is no ink.
   """
   own = ink[y0:y1, x0:x1]
   if not own.any():
@@ -186,7 +179,7 @@ def _erase(
   """Erases runs at the left edge of the rows with ink beside it, in place."""
   rows = np.flatnonzero(own[:, 0] & beside)
   if not len(rows) or 2 * len(rows) > len(own):
-    return  # most of a stem's width goes on: that is the stem, in a notehead
+    return  # most of the width continues: the stem of this very notehead
   ends = rows[(rows < 2) | (rows >= len(own) - 2)]
   if len(ends):
     along = ends[own[ends].mean(axis=1) > _LINE]

@@ -1,4 +1,4 @@
-"""A degradation as a value: sampled once, then applied to pixels and boxes."""
+"""Degradations as values: sampled once, applied to pixels and boxes."""
 
 import dataclasses
 
@@ -7,15 +7,15 @@ from jaxtyping import Bool, Float, UInt8
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging.degrade import looks, moved_boxes, warps
+from dwd_jax.imaging.degrade import moved_boxes, recipes, warps
 
 RECIPES = {
-  "scan": (warps.scan_bend, looks.scan),
-  "photo": (warps.photo_bend, looks.photo),
+  "scan": (recipes.scan_bend, recipes.scan_look),
+  "photo": (recipes.photo_bend, recipes.photo_look),
 }
 MAX_STRENGTH = 2.0
 MIN_VISIBLE = 0.5  # share of a box's area that must stay on the image
-_MAX_SIDE_PX = 32766  # of what cv2.remap takes
+_MAX_SIDE_PX = 32766  # limit of cv2.remap
 STAFF_SPACES_PX = (1.0, 1000.0)
 
 
@@ -24,10 +24,10 @@ class Degraded:
   """A degraded image and the boxes that are still on it.
 
   Attributes:
-    image: uint8 [h, w], 0 = white, 255 = black. Grey paper is not 0, as in
-      real scans and photos.
-    boxes_yxyx: [m, 4], px of the image, clipped to it.
-    kept: bool [n]: which of the given boxes these are.
+    image: 0 = white, 255 = black; as in real scans and photos, grey paper is
+      not 0.
+    boxes_yxyx: px of the image, clipped to it.
+    kept: which of the given boxes these are.
   """
 
   image: UInt8[np.ndarray, "h w"]
@@ -37,28 +37,28 @@ class Degraded:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """A sampled degradation of one image; `sample` makes it.
+  """A sampled degradation of one image, made by `sample`.
 
   Attributes:
     recipe: key of `RECIPES`.
     hw: height and width of the degraded image, px.
     severity: drawn for this image; 0 changes nothing.
-    staff_space_px: distance of two staff lines, px.
-    bend: how the page lies.
-    seed: of what is drawn for every pixel.
+    staff_space_px: distance of two staff lines.
+    bend: map of the page.
+    seed: of the effects on pixels.
   """
 
   recipe: str
   hw: tuple[int, int]
   severity: float
   staff_space_px: float
-  bend: warps.Bend
+  bend: recipes.Bend
   seed: int
 
   def source_extent(self) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of the page that is seen, in the image's frame.
+    """Top, left, bottom, right of the visible page in the image's frame.
 
-    Negative, or beyond `hw`, where the map brings in what lies beside it.
+    May exceed 0 .. `hw`, where the map brings in what lies beside the frame.
     """
     return self.bend.warp.source_extent(self.hw)
 
@@ -70,7 +70,7 @@ class Plan:
     """The degraded image.
 
     Args:
-      ink: of the page, 0 = paper; what lies beside it is paper.
+      ink: of the page, 0 = paper; there is paper beside it.
       origin_yx: of `ink` in the image's frame, px.
     """
     flat = warps.move_pixels(ink, self.bend.warp, self.hw, origin_yx)
@@ -83,7 +83,7 @@ class Plan:
   def classes(
     self, values: UInt8[np.ndarray, "H W"]
   ) -> UInt8[np.ndarray, "h w"]:
-    """Class ids by pixel, moved as the ink is, to the nearest pixel."""
+    """Class ids by pixel, moved like the ink, to the nearest pixel."""
     return warps.move_pixels(values, self.bend.warp, self.hw, nearest=True)
 
   def boxes(
@@ -92,10 +92,10 @@ class Plan:
     ink: UInt8[np.ndarray, "H W"],
     origin_yx: tuple[float, float] = (0.0, 0.0),
   ) -> Float[np.ndarray, "n 4"]:
-    """Boxes moved as the ink is, not clipped.
+    """Boxes moved like the ink, not clipped.
 
     Args:
-      boxes_yxyx: in the image's frame before it is degraded, px.
+      boxes_yxyx: px of the image's frame before degradation.
       ink: as given to `image`.
       origin_yx: as given to `image`.
     """
@@ -115,15 +115,15 @@ def sample(
   """Draws a degradation.
 
   Args:
-    rng: source of randomness; equal states give equal plans.
+    rng: equal states give equal plans.
     hw: height and width of the image, px.
     recipe: `scan` or `photo`.
-    strength: 0 = nothing changes, 1 = as real scans and photos, 2 = the worst
-      of them. Every image gets 0.3 to 1.2 times that.
-    staff_space_px: distance of two staff lines, px; all lengths follow it.
+    strength: 0 = no change, 1 = as real scans and photos, 2 = as the worst of
+      them; an image gets 0.3 to 1.2 times this.
+    staff_space_px: distance of two staff lines; all lengths scale with it.
 
   Raises:
-    InputError: an argument out of range.
+    InputError: an argument is out of range.
   """
   check(recipe, strength)
   least, most = STAFF_SPACES_PX
@@ -144,11 +144,7 @@ def sample(
 
 
 def check(recipe: str, strength: float) -> None:
-  """Stops at recipes that do not exist and strengths out of range.
-
-  Raises:
-    InputError: such a recipe or strength.
-  """
+  """Raises `InputError` for an unknown recipe or a strength out of range."""
   if recipe not in RECIPES:
     raise InputError(
       f"degrade: {recipe!r} is unknown; use {' or '.join(RECIPES)}"
@@ -169,21 +165,21 @@ def apply(
   strength: float = 1.0,
   staff_space_px: float,
 ) -> Degraded:
-  """Degrades a page and moves its boxes by the same map.
+  """Degrades a page and moves its boxes by the same map; see `sample`.
 
   Args:
     image: ink, 0 = paper, 255 = ink.
     boxes_yxyx: px.
-    rng: see `sample`.
-    recipe: see `sample`.
-    strength: see `sample`.
-    staff_space_px: see `sample`.
+    rng: source of randomness.
+    recipe: `scan` or `photo`.
+    strength: 0..2, 1 = as real scans and photos.
+    staff_space_px: distance of two staff lines.
 
   Returns:
     The degraded image and the boxes of which at least half is on it.
 
   Raises:
-    InputError: an argument out of range.
+    InputError: an argument is out of range.
   """
   hw = (image.shape[0], image.shape[1])
   plan = sample(
@@ -202,9 +198,9 @@ def apply(
 def on_image(
   boxes_yxyx: Float[np.ndarray, "n 4"], hw: tuple[int, int]
 ) -> tuple[Float[np.ndarray, "m 4"], Bool[np.ndarray, " n"]]:
-  """Clipped boxes of which at least half is on the image, and which they are.
+  """Clips boxes, and tells which have at least half of their area on the image.
 
-  Boxes without any area are not kept.
+  Boxes without area are dropped.
   """
   clipped, kept = boxes_lib.visible(boxes_yxyx, hw, MIN_VISIBLE)
   return clipped[kept], kept

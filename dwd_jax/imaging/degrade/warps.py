@@ -1,17 +1,11 @@
-"""Smooth maps of pages, known both ways: for pixels and for points.
+"""Smooth maps of pages, computed both ways: for pixels and for points.
 
-Points are continuous (y, x) pixels: the centre of pixel (r, c) lies at
-(r + 0.5, c + 0.5). A map goes from the flat page to the degraded image; both
-have the same frame, that of the image.
-
-How the pages of a scan or a photo lie: sampled maps.
-
-All lengths are in staff spaces, so that they fit any resolution; `severity` is
-1 for what is common.
+A point is a continuous (y, x) in pixels; the centre of pixel (r, c) is at
+(r + 0.5, c + 0.5). A map goes from the flat page to the degraded image, both
+in the frame of the image.
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -49,7 +43,7 @@ class Warp:
   def forward(
     self, points_yx: Float[np.ndarray, "*n 2"]
   ) -> Float[np.ndarray, "*n 2"]:
-    """Where points of the page are seen in the image, px."""
+    """Points of the page -> points of the image, px."""
     y, x = points_yx[..., 0], points_yx[..., 1]
     middle = self.middle_y
     y = (
@@ -63,7 +57,7 @@ class Warp:
   def inverse(
     self, points_yx: Float[np.ndarray, "*n 2"]
   ) -> Float[np.ndarray, "*n 2"]:
-    """Which points of the page are seen at points of the image, px."""
+    """Points of the image -> points of the page, px."""
     flat = _project(
       np.linalg.inv(self.homography), points_yx[..., 0], points_yx[..., 1]
     )
@@ -75,7 +69,7 @@ class Warp:
   def source_extent(self, hw: tuple[int, int]) -> tuple[int, int, int, int]:
     """Top, left, bottom, right of the page that an image of `hw` shows, px.
 
-    May reach beyond the image's frame; two pixels more than needed.
+    May exceed the image's frame; includes a margin of two pixels.
     """
     along = np.linspace(0, 1, 65)
     ends = np.stack([np.zeros(65), along], 1), np.stack([np.ones(65), along], 1)
@@ -106,16 +100,16 @@ def flat_view(
   distance_px: float = 1e6,
   scale_yx: tuple[float, float] = (1.0, 1.0),
 ) -> Float[np.ndarray, "3 3"]:
-  """The homography of a flat page before a camera; the centre stays.
+  """The homography of a flat page before a camera; fixes the centre.
 
   Args:
     hw: of the image, px.
     roll: angle in the image plane, radians.
     pitch: of the page about its horizontal axis, radians.
-    yaw: about its vertical axis, radians.
-    distance_px: of the camera; at least one and a half diagonals are taken, so
-      that no part of the page is behind it.
-    scale_yx: of the page before it is turned.
+    yaw: of the page about its vertical axis, radians.
+    distance_px: of the camera; raised to one and a half diagonals, so that no
+      part of the page is behind it.
+    scale_yx: of the page before it turns.
   """
   distance_px = max(distance_px, 1.5 * float(np.hypot(*hw)))
   pitch, yaw = np.clip([pitch, yaw], -_MAX_TILT, _MAX_TILT)
@@ -151,7 +145,7 @@ def curl(
   wave_length_px: float = 1.0,
   phase: float = 0.0,
 ) -> Warp:
-  """A page that bends towards the spine of a book and is not quite flat.
+  """A page that bends towards the spine of a book and waves; fixes the centre.
 
   Args:
     hw: of the image, px.
@@ -159,22 +153,19 @@ def curl(
     staff_space_px: distance of the knots.
     spine_x: column of the spine.
     length_px: over which the bend fades to 1 / e.
-    rise_px: how far rows are shifted at the spine.
+    rise_px: shift of the rows at the spine.
     compress: share by which columns are narrower at the spine.
-    stretch: share by which they are taller.
+    stretch: share by which columns are taller at the spine.
     wave_px: height of a wave along the rows.
     wave_length_px: of the wave.
     phase: of the wave, radians.
-
-  Returns:
-    The map; the image's centre stays where it is.
   """
   height, width = hw
-  # What a map brings in from beside the frame needs knots as well.
+  # A map may bring in pixels from beside the frame, which need knots as well.
   beside = max(height, width) / 2 + 20 * staff_space_px
   count = int(np.clip((width + 2 * beside) / staff_space_px, 16, 1024))
   x = np.linspace(-beside, width + beside, count)
-  # Rounded at the spine, where the inverse would else jump between its nodes.
+  # Rounded at the spine, or the inverse would jump between its nodes.
   blunt = length_px / 2
   bend = np.exp((blunt - np.hypot(x - spine_x, blunt)) / length_px)
   shift = rise_px * bend + wave_px * np.sin(
@@ -198,18 +189,10 @@ def curl(
 def pixel_map(
   warp: Warp, hw: tuple[int, int], origin_yx: tuple[float, float]
 ) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
-  """Where `cv2.remap` finds every pixel of the image.
+  """Rows and columns of the source for every pixel, for `cv2.remap`.
 
-  Computed on a grid of 8 px and interpolated, which is within a few hundredths
-  of a pixel, or a tenth beside a spine.
-
-  Args:
-    warp: the map.
-    hw: of the image, px.
-    origin_yx: of the source pixels in the image's frame, px.
-
-  Returns:
-    Rows and columns of the source, float32.
+  Interpolated from a grid of 8 px: exact within a few hundredths of a pixel, or
+  a tenth beside a spine. `origin_yx` places the source in the image's frame.
   """
   step = _STEP_PX
   # One more node on every side: the interpolation does not extrapolate.
@@ -233,14 +216,14 @@ def move_pixels(
   *,
   nearest: bool = False,
 ) -> Shaped[np.ndarray, "h w"]:
-  """The pixels of the page as the image shows them; 0 beside the page.
+  """Maps the pixels of the page to the image; 0 beside the page.
 
   Args:
     pixels: of the page, uint8.
     warp: the map.
     hw: of the image, px.
     origin_yx: of `pixels` in the image's frame, px.
-    nearest: take the nearest pixel, for class ids; else interpolate.
+    nearest: take the nearest pixel, for class ids, instead of interpolating.
   """
   rows, columns = pixel_map(warp, hw, origin_yx)
   return cv2.remap(
@@ -251,107 +234,3 @@ def move_pixels(
     borderMode=cv2.BORDER_CONSTANT,
     borderValue=0,
   )
-
-
-class Bend(NamedTuple):
-  """A sampled map, and where the page bends.
-
-  Attributes:
-    warp: the map.
-    spine_x: column of the spine, px.
-    length_px: over which the bend fades.
-    depth: 0 = flat, 1 = a thick book at severity 1.
-  """
-
-  warp: Warp
-  spine_x: float
-  length_px: float
-  depth: float
-
-
-def scan_bend(
-  rng: np.random.Generator,
-  hw: tuple[int, int],
-  severity: float,
-  staff_space_px: float,
-) -> Bend:
-  """A sheet on the glass, or a book pressed onto it."""
-  space, s = staff_space_px, severity
-  view = flat_view(
-    hw,
-    roll=np.radians(_normal(rng, 0.7 * s, 2.0 * s)),
-    scale_yx=tuple(1 + s * rng.uniform(-0.004, 0.004, 2)),
-  )
-  spine_x, length, depth, sign = _spine(rng, hw[1], space, 0.3, (6.0, 14.0))
-  warp = curl(
-    hw,
-    view,
-    staff_space_px=space,
-    spine_x=spine_x,
-    length_px=length,
-    rise_px=0.8 * sign * depth * s * space,
-    compress=0.12 * depth * s,
-    wave_px=rng.uniform(0, 0.08) * s * space,
-    wave_length_px=rng.uniform(60, 200) * space,
-    phase=rng.uniform(0, 2 * np.pi),
-  )
-  return Bend(warp, spine_x, length, depth)
-
-
-def photo_bend(
-  rng: np.random.Generator,
-  hw: tuple[int, int],
-  severity: float,
-  staff_space_px: float,
-) -> Bend:
-  """A page on a desk or a stand, seen by a camera held in the hand."""
-  space, s = staff_space_px, severity
-  view = flat_view(
-    hw,
-    roll=np.radians(_normal(rng, 1.2 * s, 3.5 * s)),
-    pitch=np.radians(_normal(rng, 5 * s, 12 * s)),
-    yaw=np.radians(_normal(rng, 5 * s, 12 * s)),
-    distance_px=rng.uniform(250, 500) * space,
-  )
-  spine_x, length, depth, sign = _spine(rng, hw[1], space, 0.6, (12.0, 35.0))
-  warp = curl(
-    hw,
-    view,
-    staff_space_px=space,
-    spine_x=spine_x,
-    length_px=length,
-    rise_px=2.2 * sign * depth * s * space,
-    compress=0.16 * depth * s,
-    stretch=rng.uniform(0, 0.04) * depth * s,
-    wave_px=rng.uniform(0, 0.45) * s * space,
-    wave_length_px=rng.uniform(60, 160) * space,
-    phase=rng.uniform(0, 2 * np.pi),
-  )
-  return Bend(warp, spine_x, length, depth)
-
-
-def _spine(
-  rng: np.random.Generator,
-  width: int,
-  space: float,
-  likely: float,
-  lengths: tuple[float, float],
-) -> tuple[float, float, float, float]:
-  """Column of the spine, length of the bend, its depth (0 = flat) and sign.
-
-  Args:
-    rng: source of randomness.
-    width: of the image, px.
-    space: distance of two staff lines, px.
-    likely: probability of a bend.
-    lengths: shortest and longest, staff spaces.
-  """
-  bent = rng.random() < likely
-  spine_x = float(width * rng.integers(2))
-  length = rng.uniform(*lengths) * space
-  depth = rng.uniform(0.2, 1) * bent
-  return spine_x, length, depth, rng.choice((-1.0, 1.0))
-
-
-def _normal(rng: np.random.Generator, deviation: float, most: float) -> float:
-  return float(np.clip(rng.normal(0, 1) * deviation, -most, most))

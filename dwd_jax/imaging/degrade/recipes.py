@@ -1,19 +1,98 @@
-"""How the pixels of a scan or a photo look: sampled effects, in their order.
+"""Scan and photo: how a page bends, and which effects its ink undergoes.
 
-Ink in and ink out, uint8, 0 = white, 255 = black; a page that is grey has ink
-everywhere, as the reader of real scans and photos gives it. Lengths are in
-staff spaces; `severity` is 1 for what is common.
+A recipe is a bend (a sampled map of the page) and a look (sampled effects on
+pixels, in order). Looks take and return ink, uint8, 0 = white, 255 = black; on
+grey paper ink is nowhere 0, as in real scans and photos. Lengths are in staff
+spaces, to fit any resolution; `severity` is 1 for what is common.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dwd_jax.imaging.degrade import camera, ink_and_paper, light
-from dwd_jax.imaging.degrade import ink_and_paper as ink_lib
-from dwd_jax.imaging.degrade.warps import Bend
+from dwd_jax.imaging.degrade import camera, ink_and_paper
+from dwd_jax.imaging.degrade.warps import Warp, curl, flat_view
 
 
-def scan(
+class Bend(NamedTuple):
+  """A sampled map, and where the page bends.
+
+  Attributes:
+    warp: the map.
+    spine_x: column of the spine, px.
+    length_px: over which the bend fades to 1 / e.
+    depth: 0 = flat, 1 = a thick book at severity 1.
+  """
+
+  warp: Warp
+  spine_x: float
+  length_px: float
+  depth: float
+
+
+def scan_bend(
+  rng: np.random.Generator,
+  hw: tuple[int, int],
+  severity: float,
+  staff_space_px: float,
+) -> Bend:
+  """A sheet on the glass, or a book pressed onto it."""
+  space, s = staff_space_px, severity
+  view = flat_view(
+    hw,
+    roll=np.radians(_normal(rng, 0.7 * s, 2.0 * s)),
+    scale_yx=tuple(1 + s * rng.uniform(-0.004, 0.004, 2)),
+  )
+  spine_x, length, depth, sign = _spine(rng, hw[1], space, 0.3, (6.0, 14.0))
+  warp = curl(
+    hw,
+    view,
+    staff_space_px=space,
+    spine_x=spine_x,
+    length_px=length,
+    rise_px=0.8 * sign * depth * s * space,
+    compress=0.12 * depth * s,
+    wave_px=rng.uniform(0, 0.08) * s * space,
+    wave_length_px=rng.uniform(60, 200) * space,
+    phase=rng.uniform(0, 2 * np.pi),
+  )
+  return Bend(warp, spine_x, length, depth)
+
+
+def photo_bend(
+  rng: np.random.Generator,
+  hw: tuple[int, int],
+  severity: float,
+  staff_space_px: float,
+) -> Bend:
+  """A page on a desk or a stand, seen by a camera held in the hand."""
+  space, s = staff_space_px, severity
+  view = flat_view(
+    hw,
+    roll=np.radians(_normal(rng, 1.2 * s, 3.5 * s)),
+    pitch=np.radians(_normal(rng, 5 * s, 12 * s)),
+    yaw=np.radians(_normal(rng, 5 * s, 12 * s)),
+    distance_px=rng.uniform(250, 500) * space,
+  )
+  spine_x, length, depth, sign = _spine(rng, hw[1], space, 0.6, (12.0, 35.0))
+  warp = curl(
+    hw,
+    view,
+    staff_space_px=space,
+    spine_x=spine_x,
+    length_px=length,
+    rise_px=2.2 * sign * depth * s * space,
+    compress=0.16 * depth * s,
+    stretch=rng.uniform(0, 0.04) * depth * s,
+    wave_px=rng.uniform(0, 0.45) * s * space,
+    wave_length_px=rng.uniform(60, 160) * space,
+    phase=rng.uniform(0, 2 * np.pi),
+  )
+  return Bend(warp, spine_x, length, depth)
+
+
+def scan_look(
   ink: UInt8[np.ndarray, "h w"],
   rng: np.random.Generator,
   bend: Bend,
@@ -49,14 +128,14 @@ def scan(
   if rng.random() < 0.6:
     pixels = camera.jpeg(pixels, round(95 - rng.uniform(0, 45) * s))
   if rng.random() < 0.35:
-    # The share of the paper's grey: near it, paper turns black; far from it,
-    # thin lines are lost.
+    # Share of the paper's grey: too high, paper turns black; too low, thin
+    # lines are lost.
     level = rng.uniform(0.62 - 0.12 * min(s, 2), 0.62 + 0.06 * min(s, 2))
     pixels = camera.two_tones(pixels, round(255 * white * level))
   return 255 - pixels
 
 
-def photo(
+def photo_look(
   ink: UInt8[np.ndarray, "h w"],
   rng: np.random.Generator,
   bend: Bend,
@@ -81,7 +160,7 @@ def photo(
     )
   grey = _shade_spine(grey, bend, 0.5, s)
   shadows = rng.uniform(0.1, 0.45, 2)[: rng.choice(3, p=(0.4, 0.45, 0.15))]
-  grey *= light.illumination(
+  grey *= camera.illumination(
     rng,
     ink.shape,
     staff_space_px=space,
@@ -92,9 +171,9 @@ def photo(
   tone = 1 - rng.uniform(0.02, 0.3) * min(s, 1.3)
   grey = camera.expose(grey, tone)
   if rng.random() < 0.3:
-    # After the exposure, or a faint symbol would be wiped out altogether.
+    # After the exposure, or it would wipe out faint symbols.
     amount = min(rng.uniform(0.2, 0.55) * s, 0.65)
-    spot = light.glare(rng, ink.shape, staff_space_px=space, amount=amount)
+    spot = camera.glare(rng, ink.shape, staff_space_px=space, amount=amount)
     grey += (255 - grey) * spot
   pixels = camera.blur(camera.to_bytes(grey), _shake(rng, s, space))
   pixels = camera.noise(
@@ -135,7 +214,7 @@ def _print(
 ) -> UInt8[np.ndarray, "h w"]:
   """Ink spread and ink loss, dust, flakes, hairs."""
   s = severity
-  ink = ink_lib.wear(
+  ink = ink_and_paper.wear(
     ink,
     rng,
     staff_space_px=space,
@@ -145,7 +224,7 @@ def _print(
     pits=rng.uniform(0, 0.08) * s,
   )
   for tone, density in ((255, 1.2), (0, 1.5)):
-    ink = ink_lib.specks(
+    ink = ink_and_paper.specks(
       ink,
       rng,
       staff_space_px=space,
@@ -153,6 +232,28 @@ def _print(
       size=rng.uniform(0.03, 0.08) * (0.5 + 0.5 * s),
       tone=tone,
     )
-  return ink_lib.hairs(
+  return ink_and_paper.hairs(
     ink, rng, staff_space_px=space, density=rng.uniform(0, 3) * s
   )
+
+
+def _spine(
+  rng: np.random.Generator,
+  width: int,
+  space: float,
+  likely: float,
+  lengths: tuple[float, float],
+) -> tuple[float, float, float, float]:
+  """Column of the spine; length, depth (0 = flat) and sign of the bend.
+
+  `likely` is the probability of a bend, `lengths` its range in staff spaces.
+  """
+  bent = rng.random() < likely
+  spine_x = float(width * rng.integers(2))
+  length = rng.uniform(*lengths) * space
+  depth = rng.uniform(0.2, 1) * bent
+  return spine_x, length, depth, rng.choice((-1.0, 1.0))
+
+
+def _normal(rng: np.random.Generator, deviation: float, most: float) -> float:
+  return float(np.clip(rng.normal(0, 1) * deviation, -most, most))
