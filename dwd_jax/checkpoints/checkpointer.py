@@ -1,32 +1,87 @@
-"""Checkpoints with orbax: state, input iterator and what the network is."""
+"""Checkpoints with orbax: training state, input iterator, card, checksums."""
 
 import contextlib
 import dataclasses
 import errno
+import json
 import os
 import pathlib
 import re
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from dwd_jax.checkpoints import checksums
-from dwd_jax.checkpoints.card import CARD_KEYS, ModelCard
 from dwd_jax.cluster import processes
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 
+CARD_KEYS = ("class_names", "group_of_class", "model")
+CHECKSUMS = "checksums.json"
+_CHUNK = 1 << 22
+
 
 class DamagedError(InputError):
-  """A checkpoint that cannot be read."""
+  """A checkpoint cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+  """What a checkpoint and the run that reads it must agree on.
+
+  Attributes:
+    class_names: C names, in the order of the class head.
+    group_of_class: energy group of each class.
+    model: fields of `ModelConfig`.
+    training: what shapes the rest of the state: name of the optimizer, window
+      of the running means.
+    staff_space_px: distance of two staff lines in the network's images; 0 =
+      unknown. Not compared; older cards lack it.
+  """
+
+  class_names: tuple[str, ...]
+  group_of_class: tuple[int, ...]
+  model: dict[str, Any]
+  training: dict[str, Any]
+  staff_space_px: float = 0.0
+
+  def to_json(self) -> dict[str, Any]:
+    """The card as plain lists and dicts."""
+    return {
+      "class_names": list(self.class_names),
+      "group_of_class": [int(group) for group in self.group_of_class],
+      "model": dict(self.model),
+      "training": dict(self.training),
+      "staff_space_px": self.staff_space_px,
+    }
+
+  def difference(self, saved: Mapping[str, Any]) -> str | None:
+    """First difference from a saved card of `to_json`.
+
+    Returns:
+      A phrase such as "model: filters is 8 there and 16 here", or None.
+    """
+    wanted = self.to_json()
+    for part in ("model", "training"):
+      # The first checkpoints lack `training`.
+      there = saved.get(part, wanted[part])
+      for key in sorted(set(there) | set(wanted[part])):
+        had, want = there.get(key), wanted[part].get(key)
+        # Keys that older cards lack were off, as they are by default.
+        if had != want and (key in there or want):
+          return f"{part}: {key} is {had} there and {want} here"
+    for key in ("class_names", "group_of_class"):
+      if saved[key] != wanted[key]:
+        return f"model: its {key} differ"
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
 class _NewestAndBest:
-  """Which checkpoints stay: orbax asks after each save."""
+  """Keeps the newest checkpoints and the best; orbax asks after each save."""
 
   keep: int
   scores: Mapping[int, float]
@@ -40,7 +95,7 @@ class _NewestAndBest:
 
 
 def best_of(scores: Mapping[int, float], steps: Iterable[int]) -> int | None:
-  """The step with the highest score, the first of equals; None = no score."""
+  """The step with the highest score, the first of equals; None if no score."""
   scored = sorted(step for step in steps if step in scores)
   return max(scored, key=scores.__getitem__, default=None)
 
@@ -48,37 +103,37 @@ def best_of(scores: Mapping[int, float], steps: Iterable[int]) -> int | None:
 class Checkpoints:
   """Numbered checkpoints of a run in WORKDIR/checkpoints.
 
-  A checkpoint is written to a temporary name and renamed when it is whole, so
-  a killed run never leaves half of one under its number.
+  Each is written under a temporary name and renamed when complete, so a killed
+  run never leaves half of one under its number.
   """
 
   def __init__(self, folder: pathlib.Path, keep: int = 3):
-    """Args: `folder` is made if missing; the last `keep` steps stay."""
+    """Makes `folder` if missing; the newest `keep` steps stay, and the best."""
     self._folder = pathlib.Path(folder).absolute()
     self._scores: dict[int, float] = {}
     self._unsealed: list[int] = []
     options = ocp.CheckpointManagerOptions(
       preservation_policy=_NewestAndBest(keep, self._scores),
       create=True,
-      # On CPUs the next step is given the buffers that are being written.
+      # On CPUs the next step overwrites the buffers that are being written.
       enable_async_checkpointing=jax.default_backend() != "cpu",
     )
     _remove_rests(self._folder)
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
   def all_steps(self) -> list[int]:
-    """Steps that are saved, the newest first."""
+    """Saved steps, the newest first."""
     return sorted(self._manager.all_steps(), reverse=True)
 
   def best_step(self) -> int | None:
-    """Step with the best score; None if none was saved with one."""
+    """Step with the best score; None if no step has one."""
     steps = self.all_steps()
     if not steps:
       return None
     return best_of(_scores(self._progress(steps[0])), steps)
 
   def folder(self, step: int) -> pathlib.Path:
-    """Where a checkpoint lies; what is put there is removed with it."""
+    """Folder of a checkpoint; files put there are removed with it."""
     return self._folder / str(step)
 
   def save(
@@ -90,16 +145,16 @@ class Checkpoints:
     progress: dict[str, Any] | None = None,
     score: float | None = None,
   ) -> None:
-    """Saves, if this step is not saved yet; in the background if it can.
+    """Saves a step, unless it is saved already; in the background if possible.
 
     Args:
-      step: steps done.
-      state: a pytree of arrays: the training state.
+      step: number of steps done.
+      state: the training state, a pytree of arrays.
       data: state of the input iterator.
-      card: what the network is.
+      card: of the network.
       progress: of the stages, see `progress.Progress.to_json`.
-      score: of this state on validation pages, if it is known: the checkpoint
-        with the highest one stays.
+      score: of this state on validation pages, if known; the checkpoint with
+        the highest one stays.
     """
     if step in self._manager.all_steps():
       return
@@ -122,10 +177,10 @@ class Checkpoints:
       self.wait()
 
   def remove_damaged(self, step: int) -> pathlib.Path:
-    """Moves a checkpoint out of the way, so that its step can be saved again.
+    """Moves a checkpoint away, so that its step can be saved again.
 
     Returns:
-      Where it lies now.
+      Its new folder.
     """
     target = self._folder.parent / "checkpoints_damaged" / str(step)
     if jax.process_index() == 0:
@@ -137,7 +192,7 @@ class Checkpoints:
     return target
 
   def card(self, step: int) -> dict[str, Any]:
-    """What the network of a checkpoint is, see `ModelCard.to_json`."""
+    """The card of a checkpoint, see `ModelCard.to_json`."""
     card = self._read(step, card=ocp.args.JsonRestore()).card
     if not isinstance(card, dict) or not set(card) >= set(CARD_KEYS):
       raise self._unreadable(step, "its card lacks a key")
@@ -150,17 +205,16 @@ class Checkpoints:
 
     Args:
       step: which.
-      shapes: of the state, with the shardings to read into, as
-        `state.state_shapes` gives them.
-      card: the network that reads it.
+      shapes: of the state, with the shardings to read into, as from
+        `state.state_shapes`.
+      card: of the network that reads it.
 
     Returns:
       The state, the state of the input iterator and that of the stages.
 
     Raises:
       DamagedError: it cannot be read.
-      InputError: the checkpoint belongs to another network, was made with
-        another optimizer, or is not there.
+      InputError: it belongs to another network or optimizer, or is missing.
     """
     self._check_files(step)
     self._check(step, card)
@@ -178,10 +232,10 @@ class Checkpoints:
     return progress
 
   def _check_files(self, step: int) -> None:
-    """Stops where a file is not as it was written; in all processes alike."""
+    """Raises in all processes if a file is not as it was written."""
     wrong = ""
     if processes.is_first():
-      wrong = checksums.first_wrong(self.folder(step)) or ""
+      wrong = first_wrong_file(self.folder(step)) or ""
     wrong = processes.from_first("checksums", wrong)
     if wrong:
       raise self._unreadable(step, f"{wrong} is not as it was written")
@@ -205,7 +259,7 @@ class Checkpoints:
     )
 
   def _check(self, step: int, card: ModelCard) -> None:
-    """Stops with one line where the networks differ."""
+    """Raises if the networks differ."""
     difference = card.difference(self.card(step))
     if difference:
       raise InputError(
@@ -214,17 +268,17 @@ class Checkpoints:
       )
 
   def wait(self) -> None:
-    """Waits until everything is written, and notes what was."""
+    """Waits until everything is written, then writes checksums."""
     with self._writing():
       self._manager.wait_until_finished()
       for step in self._unsealed:
         if jax.process_index() == 0 and self.folder(step).is_dir():
-          checksums.write(self.folder(step))
+          write_checksums(self.folder(step))
     self._unsealed.clear()
 
   @contextlib.contextmanager
   def _writing(self) -> Iterator[None]:
-    """Tells a disk that takes nothing more from a fault of the program."""
+    """Raises `InputError` for a full or read-only disk."""
     try:
       yield
     except (ValueError, OSError) as e:
@@ -248,15 +302,57 @@ class Checkpoints:
 
 
 def _scores(progress: Mapping[str, Any]) -> dict[int, float]:
-  """Step -> score, of a checkpoint's progress."""
+  """Step -> score, from a checkpoint's progress."""
   return {int(k): float(v) for k, v in progress.get("scores", {}).items()}
 
 
 def _remove_rests(folder: pathlib.Path) -> None:
-  """Removes what killed runs left half-written.
+  """Removes checkpoints that killed runs left unfinished.
 
-  Orbax would do it in a thread, which outlives a program that ends at once.
+  Orbax would do so in a thread, which outlives a program that ends at once.
   """
   if jax.process_index() == 0 and folder.is_dir():
     for path in folder.glob("*.orbax-checkpoint-tmp*"):
       shutil.rmtree(path, ignore_errors=True)
+
+
+def write_checksums(folder: pathlib.Path) -> None:
+  """Records size and CRC-32 of every file in a checkpoint's subfolders.
+
+  Orbax notices truncated and lost files, but not arrays with changed bytes.
+  """
+  found = {
+    path.relative_to(folder).as_posix(): _checksum(path)
+    for path in sorted(folder.glob("*/**/*"))
+    if path.is_file()
+  }
+  files.write_atomic(folder / CHECKSUMS, json.dumps(found, indent=0))
+
+
+def first_wrong_file(folder: pathlib.Path) -> str | None:
+  """Name of the first file that differs from its checksum.
+
+  None if all are right, or if there are no checksums because the run was killed
+  between the end of the checkpoint and `write_checksums`.
+  """
+  try:
+    noted = json.loads((folder / CHECKSUMS).read_text(encoding="utf8"))
+    for name, wanted in noted.items():
+      path = folder / name
+      if not path.is_relative_to(folder) or _checksum(path) != wanted:
+        return name
+  except FileNotFoundError as e:
+    missing = pathlib.Path(str(e.filename)).name
+    return None if missing == CHECKSUMS else missing
+  except (OSError, ValueError, AttributeError):
+    return CHECKSUMS
+  return None
+
+
+def _checksum(path: pathlib.Path) -> list[int]:
+  """[bytes, CRC-32]."""
+  crc, size = 0, 0
+  with path.open("rb") as file:
+    while chunk := file.read(_CHUNK):
+      crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+  return [size, crc]

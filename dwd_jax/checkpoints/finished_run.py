@@ -1,7 +1,4 @@
-"""What a finished run, or a pretraining, has learned.
-
-A finished run -> the weights of its detector, without its data.
-"""
+"""Reads what a run has learned: its parameters, or its detector."""
 
 import json
 import pathlib
@@ -13,15 +10,16 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dwd_jax.checkpoints import checksums
+from dwd_jax.checkpoints.checkpointer import first_wrong_file
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import sharding
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.metrics import calibration as calibration_lib
+from dwd_jax.metrics import calibration
 from dwd_jax.models import dwd
 
 _CARD_BYTES = 16 << 20
+_CONFIG_BYTES = 64 << 20
 
 
 class FinishedRun(NamedTuple):
@@ -29,8 +27,8 @@ class FinishedRun(NamedTuple):
 
   Attributes:
     variables: {"params": .., "batch_stats": ..} on all devices; the running
-      mean of the parameters, where one was kept.
-    card: what the network is, see `ModelCard.to_json`.
+      mean of the parameters if one was kept.
+    card: see `ModelCard.to_json`.
     folder: of the checkpoint.
   """
 
@@ -40,7 +38,7 @@ class FinishedRun(NamedTuple):
 
   @property
   def class_names(self) -> tuple[str, ...]:
-    """C names, of its class head."""
+    """C names, those of its class head."""
     return tuple(self.card["class_names"])
 
 
@@ -51,7 +49,7 @@ def find_checkpoint(
 
   Args:
     path: workdir of a run, or WORKDIR/checkpoints/STEP.
-    wanted_by: flag or key that names the path; for the error.
+    wanted_by: flag or key that names the path, for errors.
 
   Raises:
     InputError: there is none.
@@ -68,7 +66,7 @@ def find_checkpoint(
       if steps:
         return max(steps, key=lambda child: int(child.name))
   raise InputError(
-    f"{path}: no checkpoint there; {wanted_by} wants the workdir of a run, or"
+    f"{path}: no checkpoint there; {wanted_by} takes the workdir of a run, or"
     " WORKDIR/checkpoints/STEP"
   )
 
@@ -76,23 +74,23 @@ def find_checkpoint(
 def read(
   path: pathlib.Path, mesh: Mesh, wanted_by: str = "--checkpoint"
 ) -> FinishedRun:
-  """Reads the parameters of a checkpoint; nothing in its folder is changed.
+  """Reads the parameters of a checkpoint without changing its folder.
 
   Args:
     path: see `find_checkpoint`.
-    mesh: every device gets all of them.
-    wanted_by: flag or key that names the path; for the error.
+    mesh: whose devices each get all parameters.
+    wanted_by: flag or key that names the path, for errors.
 
   Raises:
-    InputError: no checkpoint, or a damaged one.
+    InputError: there is no checkpoint, or a damaged one.
   """
   folder = find_checkpoint(path, wanted_by).absolute()
-  wrong = checksums.first_wrong(folder)
+  wrong = first_wrong_file(folder)
   if wrong is not None:
     raise _damaged(folder, f"{wrong} is not as it was written")
   card = _card(folder)
   verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)  # it misses files that it never wrote
+  logging.set_verbosity(logging.ERROR)  # orbax warns of files it never wrote
   try:
     variables = _restore(folder / "state", mesh)
   except (ValueError, KeyError, TypeError, OSError, AttributeError) as e:
@@ -103,7 +101,7 @@ def read(
 
 
 def _restore(folder: pathlib.Path, mesh: Mesh) -> Any:
-  """Parameters and batch statistics; not the optimizer's state."""
+  """Parameters and batch statistics, without the optimizer's state."""
   everywhere = NamedSharding(mesh, PartitionSpec())
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
     saved: Any = checkpointer.metadata(folder).item_metadata
@@ -144,24 +142,18 @@ def _damaged(folder: pathlib.Path, reason: str) -> InputError:
   )
 
 
-_CONFIG_BYTES = 64 << 20
-
-
 def weights_of_run(
   path: pathlib.Path, wanted_by: str = "--checkpoint"
 ) -> Weights:
-  """The detector of a run.
+  """Reads the detector of a run, with the checkpoint's calibration, if any.
 
   Args:
     path: workdir of the run (its newest checkpoint), or
       WORKDIR/checkpoints/STEP.
-    wanted_by: flag or key that names the path; for errors.
-
-  Returns:
-    Its weights, with the calibration that lies in the checkpoint, if any.
+    wanted_by: flag or key that names the path, for errors.
 
   Raises:
-    InputError: no checkpoint there, or a damaged one.
+    InputError: there is no checkpoint, or a damaged one.
   """
   mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
   found = read(path, mesh, wanted_by)
@@ -181,7 +173,7 @@ def weights_of_run(
       ),
       scale=float(config["data"]["eval_scale"]),
       staff_space_px=float(card.get("staff_space_px", 0.0)),
-      calibration=calibration_lib.read(found.folder, names),
+      calibration=calibration.read(found.folder, names),
       about={
         "dataset": config["data"]["builder"],
         "steps": int(found.folder.name),
@@ -195,7 +187,7 @@ def weights_of_run(
 
 
 def _config(path: pathlib.Path) -> dict[str, Any]:
-  """The resolved config beside the checkpoints."""
+  """The resolved config of the run."""
   try:
     if path.stat().st_size > _CONFIG_BYTES:
       raise ValueError("too large")
@@ -205,7 +197,7 @@ def _config(path: pathlib.Path) -> dict[str, Any]:
     return config
   except FileNotFoundError:
     raise InputError(
-      f"{path}: missing; it says how the run's pages are read: copy it there"
+      f"{path}: missing; it says how pages are read: copy it from the run"
     ) from None
   except (OSError, ValueError) as e:
     raise InputError(f"{path}: damaged ({e}); copy the file again") from e

@@ -1,16 +1,16 @@
 """A trained detector in one file: everything that a prediction needs.
 
 Files are safetensors (arrays and text, no code): parameters and running
-averages under their paths in the tree, and in the text "dwd_jax" a card in
-JSON with
+averages under their paths in the tree, and under the metadata key "dwd_jax" a
+card in JSON with
 
 ```
   format        1
-  class_names, group_of_class, model   what the network is
+  class_names, group_of_class, model   the network
   decode        settings of the decode
-  scale, staff_space_px   how large pages were in the training
+  scale, staff_space_px   size of pages in training
   calibration   see `dwd_jax.metrics.calibration`; null: scores are raw
-  about         what people want to know: name, data, steps, seed, command
+  about         for people: name, data, steps, seed, command
 ```
 """
 
@@ -49,11 +49,11 @@ class Weights:
     variables: {"params": .., "batch_stats": ..}, float32 NumPy arrays.
     class_names: C names, in the order of the class head.
     group_of_class: energy group of each class.
-    model: the network; `dtype` is chosen anew on each machine.
+    model: the network; each machine chooses its own `dtype`.
     decode: settings of the decode.
-    scale: pixels of the network's image per pixel of a page whose staff space
-      is not known.
-    staff_space_px: that pages are brought to; 0 = unknown, pages keep `scale`.
+    scale: pixels of the network's image per pixel of a page of unknown staff
+      space.
+    staff_space_px: to which pages are scaled; 0 = unknown, pages use `scale`.
     calibration: raw scores -> probabilities; None: scores stay raw.
     about: plain JSON values for people.
   """
@@ -70,28 +70,20 @@ class Weights:
 
   @property
   def threshold(self) -> float:
-    """The default score from which a detection counts."""
+    """The default score from which detections count."""
     point = self.calibration and self.calibration.point
     return point.threshold if point else 0.3
 
 
 def write(path: pathlib.Path, weights: Weights) -> None:
-  """Writes a detector, whole or not at all.
-
-  Args:
-    path: of the new file, NAME.safetensors.
-    weights: what to write.
-  """
+  """Writes a detector to NAME.safetensors in one step."""
   arrays = _flat(weights)
   text = json.dumps(_card(weights), allow_nan=False)
   files.write_atomic(path, safetensors.numpy.save(arrays, {_KEY: text}))
 
 
 def read(path: pathlib.Path) -> Weights:
-  """Reads a detector.
-
-  Args:
-    path: a file of `write`.
+  """Reads a file of `write`.
 
   Raises:
     InputError: the file is missing, damaged, or no detector.
@@ -135,7 +127,7 @@ def read(path: pathlib.Path) -> Weights:
 
 
 def fingerprint(weights: Weights) -> str:
-  """16 hex digits that differ where any prediction could."""
+  """16 hex digits that differ wherever any prediction could."""
   digest = hashlib.sha256()
   card = _card(weights)
   del card["about"]
@@ -147,13 +139,13 @@ def fingerprint(weights: Weights) -> str:
 
 
 def of_this_machine(model: dwd.ModelConfig) -> dwd.ModelConfig:
-  """The network in the type that the device at hand computes fast."""
+  """The network in the dtype that this machine computes fast."""
   on_cpu = jax.default_backend() == "cpu"
   return dataclasses.replace(model, dtype="float32" if on_cpu else "bfloat16")
 
 
 def _flat(weights: Weights) -> dict[str, np.ndarray]:
-  """Path in the tree -> array, in the order of the paths."""
+  """Path in the tree -> array, sorted."""
   flat: dict[str, Any] = traverse_util.flatten_dict(weights.variables, sep="/")
   return {
     name: np.ascontiguousarray(value, np.float32)
@@ -207,7 +199,7 @@ def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
 
 
 def _check_arrays(weights: Weights, arrays: dict[str, np.ndarray]) -> None:
-  """Stops where an array is missing, strange, or has another shape."""
+  """Raises if an array is missing, unknown, or of another shape or type."""
   model, side = dwd.make_model(weights.model), dwd.SIZE_MULTIPLE
   shapes: Any = jax.eval_shape(
     lambda: dwd.init_variables(model, 0, (side, side))

@@ -1,10 +1,10 @@
-"""Energy peaks and their basins: what keeps touching discs apart.
+"""Energy peaks and their basins, which keep touching discs apart.
 
-Every pixel climbs to its highest neighbour until it stands on a peak; the
-pixels that end on one peak are its basin. A peak that is hardly higher than
-the pass to a higher one is noise: its basin joins the higher one. The measure
-is the peak's height over its highest pass ("dynamics" in the watershed
-literature), so the result does not depend on the order of the work.
+Every pixel climbs to its highest neighbour until it reaches a peak; the pixels
+of one peak are its basin. A peak barely higher than the pass to a higher one is
+noise: its basin joins the higher one. The measure is the peak's height over its
+highest pass ("dynamics" in the watershed literature), so the result does not
+depend on the order of the work.
 """
 
 from typing import NamedTuple
@@ -16,15 +16,15 @@ from jaxtyping import Float
 from dwd_jax.decode import bits, pixel_lists
 
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # raster order
-# Rounds of merging; usually two or three. Only passes that rise in a long row
-# while their peaks fall would need more.
+# Rounds of merging; usually two or three. More would only help where passes
+# rise in a long row while their peaks fall.
 _MAX_ROUNDS = 64
 
 
 def smooth(
   levels: Float[jax.Array, "h w"], passes: int
 ) -> Float[jax.Array, "h w"]:
-  """Applies a 3 x 3 binomial filter `passes` times; edges are repeated."""
+  """Applies a 3 x 3 binomial filter `passes` times, with repeated edges."""
   for _ in range(passes):
     for axis in (0, 1):
       levels = _blur(levels, axis)
@@ -32,7 +32,7 @@ def smooth(
 
 
 def _blur(x, axis):
-  """Binomial filter along an axis, without padding: less memory to touch."""
+  """Binomial filter along an axis, without padding, to touch less memory."""
   n = x.shape[axis]
   if n == 1:
     return x
@@ -61,16 +61,16 @@ def find_basins(
 
   Args:
     levels: energy level of each pixel.
-    mask: pixels above the cutoff; only they belong to a basin.
+    mask: pixels above the cutoff; no others belong to a basin.
     pixels: the same as a list.
     min_depth: a peak less than this above its highest pass to a higher peak
-      is merged into it; 0 keeps every local maximum (a plateau is one).
+      joins that; 0 keeps every local maximum (a plateau is one).
     most: rows T of the result, rounded up.
 
   Returns:
-    basins: seeds are the peaks. Rows of basins that were merged into others
-      have no pixels.
-    passes: level of the highest pass to another basin; -inf where none is.
+    basins: seeds are the peaks; rows of basins that joined others have no
+      pixels.
+    passes: level of the highest pass to another basin; -inf if none.
   """
   places = pixel_lists.first_numbers(pixels.count, pixels.room)
   uphill = _steepest(levels, mask, pixels)
@@ -85,9 +85,9 @@ def find_basins(
 
 
 def _steepest(levels, mask, pixels):
-  """Place in the list of the highest of each pixel and its 8 neighbours.
+  """Position in the list of the highest pixel in each 3 x 3 neighbourhood.
 
-  Among equals the first in raster order, so there are no cycles.
+  Of equals the first in raster order, so there are no cycles.
   """
   h, w = levels.shape
   level = levels.reshape(-1)
@@ -113,8 +113,8 @@ class _Graph(NamedTuple):
   """Basins and the pixels where two of them touch.
 
   Attributes:
-    basins: as they were found.
-    border: places in the list of pixels.
+    basins: before merging.
+    border: positions in the list of pixels.
     level: of each pixel of the page.
     peak: level of each basin's peak.
   """
@@ -128,8 +128,8 @@ class _Graph(NamedTuple):
 def _ahead(basins, place, at):
   """Neighbours to the right of and below the pixels `at`: index, basin, ok.
 
-  The list is in raster order: a right neighbour is the next entry, those below
-  are among three entries in a row.
+  In raster order a right neighbour is the next entry, and those below are among
+  three consecutive entries.
   """
   h, w = basins.mask.shape
   y, x = at // w, at % w
@@ -144,7 +144,7 @@ def _ahead(basins, place, at):
 
 
 def _edges(graph, owner, place, live):
-  """Where pixels touch other merged basins: whether, which, height."""
+  """Where pixels touch other merged basins: whether, which, how high."""
   basins, level = graph.basins, graph.level
   at = basins.pixels.indices[place]
   one = owner[basins.rows[place]]
@@ -169,7 +169,7 @@ def _find_passes(graph, owner):
 
 
 def _ways_out(graph, passes, min_depth):
-  """Highest passes of basins too shallow to stand alone; of others inf."""
+  """Highest passes of basins too shallow to stay; inf for the others."""
   depth = graph.peak - passes
   return jnp.where((depth < min_depth) | (depth <= 0), passes, jnp.inf)
 
@@ -185,7 +185,7 @@ def _join_higher(graph, owner, way_out):
       tie = (peak[two] == peak[one]) & (two < one)
       up = (peak[two] > peak[one]) | tie
       low, high = jnp.where(up, one, two), jnp.where(up, two, one)
-      # Several may qualify; any will do, the largest is reproducible.
+      # Several may qualify; taking the largest is reproducible.
       to = pixel_lists.drop_unless(ok & (height == way_out[low]), low, size)
       partner = partner.at[to].max(high, mode="drop")
     return partner

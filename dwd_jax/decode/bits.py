@@ -10,16 +10,9 @@ LANES = 32  # pixels of a word, and of a row of the triangular product
 
 
 def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
-  """Sum of all earlier entries.
-
-  Args:
-    counts: 0 .. 32 each.
-
-  Returns:
-    int32 [n].
-  """
+  """Sum of all earlier entries, each of which is 0 .. 32."""
   (n,) = counts.shape
-  # The sums of 32 ** 2 entries and more would pass the integers of float32 on
+  # Sums of 32 ** 2 entries and more would exceed the integers of float32 on
   # pages of 16 million pixels.
   if n <= LANES**2:
     return jnp.cumsum(counts) - counts
@@ -54,7 +47,7 @@ def pack(mask: Bool[jax.Array, "h w"]) -> Packed:
   """Packs a mask and counts its pixels."""
   h, w = mask.shape
   words = to_words(jnp.pad(mask, ((0, 0), (0, -w % LANES))).reshape(-1))
-  # XLA would pack the words anew for each use.
+  # Without the barrier XLA would pack the words once per use.
   return count_words(jax.lax.optimization_barrier(words), (h, w))
 
 
@@ -74,7 +67,7 @@ def count_words(
 
 
 def starts_of_runs(packed: Packed) -> Packed:
-  """The pixels of a mask that have none to their left."""
+  """The pixels of a mask without one to their left."""
   words = packed.words.reshape(packed.shape[0], -1)
   carry = jnp.pad(words[:, :-1] >> (LANES - 1), ((0, 0), (1, 0)))
   starts = jax.lax.optimization_barrier(words & ~((words << 1) | carry))
@@ -84,16 +77,16 @@ def starts_of_runs(packed: Packed) -> Packed:
 def look_up(
   packed: Packed, y: Int[jax.Array, "*p"], x: Int[jax.Array, "*p"]
 ) -> tuple[Bool[jax.Array, "*p"], Int[jax.Array, "*p"]]:
-  """Whether pixels are in a mask, and how many come before them.
+  """Whether pixels are in a mask, and how many of it come before them.
 
   Args:
-    packed: the mask; all pixels asked for lie on its page.
-    y: rows of the pixels.
-    x: their columns.
+    packed: the mask.
+    y: rows, 0 .. h-1.
+    x: columns, 0 .. w-1.
 
   Returns:
     inside: whether a pixel is in the mask.
-    before: pixels of the mask before it, its place in the list of `compact`.
+    before: pixels of the mask before it: its position in `compact`'s list.
   """
   word = y * -(-packed.shape[1] // LANES) + x // LANES
   bits, bit = packed.words[word], (x % LANES).astype(jnp.uint32)
@@ -103,7 +96,7 @@ def look_up(
 
 
 def rank(marked: Packed, number: Int[jax.Array, "*p"]) -> Int[jax.Array, "*p"]:
-  """How many entries of a mask of one row come before others."""
+  """Number of marked entries before each number, in a mask of one row."""
   return look_up(marked, jnp.zeros_like(number), number)[1]
 
 

@@ -1,7 +1,7 @@
-"""Closure: truth -> target maps -> decode, and what of it comes back.
+"""Closure: truth -> target maps -> decode, and how much of it is recovered.
 
 Perfect maps bound what any network can reach with these targets, energy groups
-and settings of the decode; noise on the maps tells how firmly.
+and decode settings; noise on the maps shows how robust they are.
 """
 
 import collections
@@ -19,18 +19,18 @@ from dwd_jax.decode import decode_config, watershed
 from dwd_jax.objectives import targets
 
 NOISES = ("none", "white", "smooth")
-_WHITE = 0.1  # of the range of levels, standard deviation
+_WHITE = 0.1  # standard deviation, of the range of levels
 _STRIDE = 4  # of a network's maps
-_SMOOTH = 1.0  # levels, standard deviation at the network's stride
-_SIZE_NOISE = 0.05  # of the logarithm of a side
-_SAME_PX = 1.5  # centres nearer than this are called the same
+_SMOOTH = 1.0  # standard deviation in levels, at the network's stride
+_SIZE_NOISE = 0.05  # standard deviation of the logarithm of a side
+_SAME_PX = 1.5  # centres closer than this count as the same
 
 # (boxes_yxyx [N, 4], labels [N], box_mask [N], key) -> detections, B = 1
 ClosureFn = Callable[..., structs.Detections]
 
 
 class Outcome(NamedTuple):
-  """What came back of one page.
+  """Recovered and lost objects of one page.
 
   Attributes:
     lost: truth without a partner.
@@ -60,11 +60,11 @@ def make_closure(
     hw: (height, width) of the maps in pixels.
     target_cfg: how boxes become maps.
     decode_cfg: how maps become boxes.
-    noise: "none", "white" on every pixel, or "smooth": maps as a network with
-      heads at stride 4 can make them at best, with noise at that stride.
+    noise: "none"; "white" on every pixel; or "smooth", the best maps that a
+      network with heads at stride 4 can make, with noise at that stride.
 
   Returns:
-    A jit-ed function of boxes, labels, mask (padded to N) and a random key.
+    A jitted function of boxes, labels, mask (padded to N) and a random key.
   """
   if noise not in NOISES:
     raise ValueError(f"noise {noise!r} is none of {', '.join(NOISES)}")
@@ -91,7 +91,7 @@ def make_closure(
 
 
 def _as_network(levels, sizes, key):
-  """Maps that were interpolated from noisy ones at the network's stride."""
+  """Maps interpolated from noisy ones at the network's stride."""
   planes = jnp.moveaxis(levels, 3, 1)
   h, w = planes.shape[2:]
   (up_y, down_y), (up_x, down_x) = _resizing(h), _resizing(w)
@@ -153,13 +153,13 @@ def run_page(
   max_boxes: int,
   key: jax.Array | None = None,
 ) -> Outcome:
-  """Sends one page there and back.
+  """Sends one page through a closure.
 
   Args:
     closure: of `make_closure`.
     boxes: in pixels of the maps.
     labels: class ids.
-    max_boxes: N; every page of a set should have the same.
+    max_boxes: N; pages of the same N share a compilation.
     key: of the noise.
   """
   pad = max_boxes - len(boxes)
@@ -181,7 +181,7 @@ def run_page(
 
 
 def _repeated(boxes, labels):
-  """Objects with an equal one before them."""
+  """Objects that equal an earlier one."""
   seen, repeated = set(), np.zeros(len(boxes), bool)
   for i, row in enumerate(zip(labels.tolist(), *boxes.T.tolist(), strict=True)):
     repeated[i] = row in seen
@@ -204,12 +204,12 @@ def causes(
     boxes: in pixels of the maps.
     labels: class ids.
     groups: energy group of each class.
-    class_names: of the classes.
+    class_names: C names.
     disc_px: diameter of the energy disc.
 
   Returns:
-    (class, cause) -> objects. A cause is "repeated annotation", "same centre
-    as NAME", "near NAME" (less than half a disc), "box under 3 px" or "other";
+    (class, cause) -> objects. Causes are "repeated annotation", "same centre
+    as NAME", "near NAME" (less than half a disc), "box under 3 px" and "other";
     NAME is the class of the nearest object of the group.
   """
   counts: collections.Counter[tuple[str, str]] = collections.Counter()

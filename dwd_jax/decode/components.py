@@ -1,9 +1,9 @@
 """Connected components of a mask (8 neighbours), exact and jit-able.
 
-Pixels side by side form runs, found in words of 32 pixels. A run hangs on the
-run above its left corner; other pairs that touch are edges that join the
-trees: hooking to the smallest neighbour and pointer jumping over the runs,
-which needs about log2 rounds for any shape (spirals and serpentines included).
+Adjacent pixels of a row form runs, found in words of 32 pixels. A run's parent
+is the run above its left corner; other touching pairs are edges that join the
+trees, by hooking to the smallest neighbour and pointer jumping over the runs.
+That takes about log2 rounds for any shape, spirals and serpentines included.
 """
 
 from typing import NamedTuple
@@ -19,11 +19,11 @@ class _Runs(NamedTuple):
   """Runs of pixels, numbered in raster order.
 
   Attributes:
-    starts: their first pixels, as a mask.
+    starts: first pixels of the runs, as a mask.
     first: the same as raster indices.
     parent: [R] a run above that touches the run, else the run itself.
     below: [R] the run that touches this one from below at its first pixel or
-      to the left of it; R where there is none.
+      to the left of it; R if none.
     edges: runs that touch the one below and are not its parent.
   """
 
@@ -34,7 +34,7 @@ class _Runs(NamedTuple):
   edges: pixel_lists.PixelList
 
   def numbers(self) -> pixel_lists.Numbers:
-    """All runs, to walk over."""
+    """All runs."""
     return pixel_lists.first_numbers(self.first.count, self.parent.shape[0])
 
 
@@ -49,7 +49,7 @@ def find_components(
     most: rows T of the result, rounded up.
 
   Returns:
-    The components in the raster order of their first pixels, the seeds.
+    Components in raster order of their first pixels, the seeds.
   """
   h, w = mask.shape
   runs = _find_runs(mask, min(pixels.indices.shape[0], h * ((w + 1) // 2)))
@@ -72,12 +72,9 @@ def label_components(
 ) -> tuple[Int[jax.Array, "h w"], Int[jax.Array, ""]]:
   """Labels 8-connected components, as `scipy.ndimage.label` does.
 
-  Args:
-    mask: pixels to label.
-
   Returns:
-    component_ids: int32, 0 outside the mask, else 1 .. count in the raster
-      order of the components' first pixels.
+    component_ids: int32, 0 outside the mask, else 1 .. count in raster order of
+      the components' first pixels.
     count: number of components.
   """
   if not mask.size:
@@ -103,7 +100,7 @@ def _run_at(starts, y, x):
 
 
 def _find_runs(mask, room):
-  """Numbers the runs in raster order and lists how they touch."""
+  """Numbers the runs in raster order and finds which of them touch."""
   h, w = mask.shape
   starts = bits.starts_of_runs(mask)
   first = pixel_lists.compact(starts, room)
@@ -116,8 +113,8 @@ def _find_runs(mask, room):
     inside, _ = bits.look_up(mask, y, x)
     return jnp.where(ok & inside, _run_at(starts, y, x), none)
 
-  # Of two runs that touch either the upper one covers the left corner of the
-  # lower one, or it begins above the lower one or above its right corner.
+  # Of two touching runs the upper one covers the left corner of the lower one,
+  # or it begins above the lower one or above its right corner.
   def above_corner(run, at):
     above = touched(at // w - 1, at % w - 1)
     return jnp.where(above < none, above, run)

@@ -1,7 +1,4 @@
-"""Objects in K slots: what is measured of them, and which are kept.
-
-Sums over the pixels of each object: centre, size, area, confidence.
-"""
+"""Objects in K slots: which are kept, and their centre, size and confidence."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,23 +7,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from dwd_jax.decode import decode_config as config_lib
 from dwd_jax.decode import pixel_lists
+from dwd_jax.decode.decode_config import DecodeConfig
+
+# (y int32 [P], x int32 [P]) -> (height, width) in pixels, float32 [P, 2]; or
+# [P, 4], then (y, x) from the middle of the pixel to the centre of the box.
+PlaneSizeFn = Callable[[jax.Array, jax.Array], jax.Array]
+# Sums over a page-sized object must neither overflow int32 nor exceed the
+# integers that float32 holds:
+_LOW = 32  # coordinates are summed in two parts, see `_mean_coordinate`
+_STEPS = 16  # energy levels are summed as whole sixteenths
 
 
 class Objects(NamedTuple):
   """Objects of one energy plane in K slots.
 
   Attributes:
-    rows: row of the object in its `segments.Segments`.
-    slot_of: slot of each of its T rows (and of row T); K where it has none.
-    seeds: raster index of the pixel that stands for the object.
+    rows: row of the object in its `pixel_lists.Segments`.
+    slot_of: slot of each of its T rows (and of row T); K if none.
+    seeds: raster index of the pixel that represents the object.
     centers: (y, x) in pixels; the middle of the first pixel is (0.5, 0.5).
     sizes: (height, width) in pixels.
     confidence: energy, 0..1.
     area: pixels above the cutoff.
-    valid: slots in use; they come first.
-    count: objects found; may exceed K, then the least confident are left out.
+    valid: slots in use, which come first.
+    count: objects found; if it exceeds K, the least confident are left out.
   """
 
   rows: Int[jax.Array, " K"]
@@ -40,75 +45,13 @@ class Objects(NamedTuple):
   count: Int[jax.Array, ""]
 
 
-def choose_rows(
-  parts: pixel_lists.Segments,
-  keep: Callable[[jax.Array], jax.Array],
-  confidence: Callable[[jax.Array], jax.Array],
-  cfg: config_lib.DecodeConfig,
-) -> tuple[Int[jax.Array, " K"], Bool[jax.Array, " K"], Int[jax.Array, ""]]:
-  """Puts the objects into slots; the K most confident if there are too many.
-
-  Args:
-    parts: the objects.
-    keep: rows int32 [m] -> bool [m], objects that count.
-    confidence: rows int32 [m] -> float32 [m], 0 or more.
-    cfg: settings of the decode.
-
-  Returns:
-    rows: of the objects in the slots.
-    valid: slots in use.
-    count: objects that count.
-  """
-  k = cfg.max_detections
-  kept = pixel_lists.compact(pixel_lists.mark(parts.numbers(), keep))
-  room = kept.indices.shape[0]
-
-  def all_of_them():
-    return jnp.pad(kept.indices, (0, k))[:k]
-
-  def the_best():
-    used = jnp.arange(room) < kept.count
-    order = jnp.where(used, confidence(kept.indices), -1)
-    best = kept.indices[jax.lax.top_k(order, min(k, room))[1]]
-    return jnp.pad(best, (0, k - min(k, room)))
-
-  # A page with more objects than slots is rare, and sorting is slow.
-  rows = jax.lax.cond(kept.count <= k, all_of_them, the_best)
-  return rows, jnp.arange(k) < kept.count, kept.count
-
-
-def slots(
-  rows: Int[jax.Array, " K"], valid: Bool[jax.Array, " K"], num_rows: int
-) -> Int[jax.Array, " T1"]:
-  """Slot of each row, K where it has none; see `Objects`.
-
-  Args:
-    rows: of the objects in the slots.
-    valid: slots in use.
-    num_rows: T.
-  """
-  (k,) = rows.shape
-  place = pixel_lists.drop_unless(valid, rows, num_rows + 1)
-  slot_of = k + pixel_lists.zeros(num_rows + 1, rows[0])
-  return slot_of.at[place].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
-
-
-# (y int32 [P], x int32 [P]) -> (height, width) in pixels, float32 [P, 2]; or
-# [P, 4], then (y, x) from the middle of the pixel to the centre of the box.
-PlaneSizeFn = Callable[[jax.Array, jax.Array], jax.Array]
-# Sums over a page-sized object must neither overflow int32 nor pass the
-# integers that float32 holds:
-_LOW = 32  # coordinates are summed in two parts, see `_mean_coordinate`
-_STEPS = 16  # energy levels are summed as whole sixteenths
-
-
 def measure_components(
   components: pixel_lists.Segments,
   levels: Float[jax.Array, "h w"],
   size_fn: PlaneSizeFn,
-  cfg: config_lib.DecodeConfig,
+  cfg: DecodeConfig,
 ) -> Objects:
-  """Measures components; all pixels say alike where the centre is.
+  """Measures components; all pixels weigh the same in the centre.
 
   Args:
     components: of one energy plane.
@@ -129,10 +72,10 @@ def measure_components(
     mean = energy[rows] / (_STEPS * jnp.maximum(area[rows], 1))
     return jnp.clip(mean / (cfg.num_energy_levels - 1), 0, 1)
 
-  rows, valid, count = choose_rows(
+  rows, valid, count = _choose_rows(
     components, lambda row: area[row] >= cfg.min_area_px, confidence, cfg
   )
-  slot_of = slots(rows, valid, area.shape[0])
+  slot_of = _slots(rows, valid, area.shape[0])
   places, sums, highest = _sum_components(
     components, slot_of, levels, size_fn, cfg
   )
@@ -172,7 +115,7 @@ def _weigh(components, levels):
 
 
 def _sum_components(components, slot_of, levels, size_fn, cfg):
-  """Sums by slot; integers are exact for an object as large as the page.
+  """Sums by slot; integers stay exact for an object as large as the page.
 
   Returns:
     places: 4 times [K], y and x in two parts each.
@@ -224,8 +167,8 @@ def _raise(tables, row, values):
 def _mean_coordinate(high, low, area, legacy):
   """Mean of _LOW * high + low over `area` pixels, in pixel coordinates.
 
-  Sums of coordinates of a page-sized component overflow int32; the two parts
-  do not, and the division stays exact until the last step.
+  Coordinate sums of a page-sized component overflow int32; the two parts do
+  not, and the division stays exact until the last step.
   """
   area = jnp.maximum(area, 1)
   whole = _LOW * (high // area)
@@ -240,27 +183,27 @@ def measure_basins(
   passes: Float[jax.Array, " T"],
   levels: Float[jax.Array, "h w"],
   size_fn: PlaneSizeFn,
-  cfg: config_lib.DecodeConfig,
+  cfg: DecodeConfig,
 ) -> Objects:
   """Measures basins by their caps, the part above the highest pass.
 
   Where two discs touch, the common part of their basins is lopsided; the cap
-  above the pass is not. Pixels weigh as much as they rise above the pass (or
-  the cutoff), and one whose mirror image about the peak is off the page does
-  not count, so that a disc cut by the page's edge keeps its centre. Where the
-  pixels say how far they are from the centre, it is the mean of what they say.
+  above the pass is not. Pixels weigh as much as they rise above the pass or the
+  cutoff. Pixels whose mirror image about the peak is off the page do not count,
+  so that a disc cut by the page's edge keeps its centre. Where pixels predict
+  their offset from the centre, the centre is the mean of the predictions.
 
   Args:
     basins: of one energy plane.
     passes: level of the highest pass out of each basin.
     levels: energy levels.
-    size_fn: (height, width) at pixels; 0 where unknown.
+    size_fn: see `PlaneSizeFn`; sizes are 0 where unknown.
     cfg: settings of the decode.
 
   Returns:
     The objects. Confidence is the root of the peak's share of the highest
-    level: times the share of the class it ranks the objects of a class a
-    little better than the share itself.
+    level: multiplied by the share of the class, it ranks the objects of a class
+    slightly better than the share itself.
   """
   w = levels.shape[1]
   level = levels.reshape(-1)
@@ -279,8 +222,8 @@ def measure_basins(
     energy = level[basins.seeds[row]] / (cfg.num_energy_levels - 1)
     return jnp.sqrt(jnp.clip(energy, 0, 1))
 
-  rows, valid, count = choose_rows(basins, keep, confidence, cfg)
-  slot_of = slots(rows, valid, area.shape[0])
+  rows, valid, count = _choose_rows(basins, keep, confidence, cfg)
+  slot_of = _slots(rows, valid, area.shape[0])
   sums, highest = _sum_basins(basins, slot_of, passes, levels, size_fn, cfg)
   seeds, sums = basins.seeds[rows], jnp.stack(sums, 1)
   shift = sums[:, 1:3] / jnp.maximum(sums[:, :1], 1e-6)
@@ -343,3 +286,43 @@ def _offset(at, peak, shape):
   y, x = peak // w - dy, peak % w - dx
   on_page = (y >= 0) & (y < h) & (x >= 0) & (x < w)
   return jnp.stack([dy, dx]), on_page
+
+
+def _choose_rows(parts, keep, confidence, cfg):
+  """Puts objects into slots, the K most confident if there are too many.
+
+  Args:
+    parts: the objects.
+    keep: rows int32 [m] -> bool [m], objects that count.
+    confidence: rows int32 [m] -> float32 [m], 0 or more.
+    cfg: settings of the decode.
+
+  Returns:
+    rows: of the objects in the slots.
+    valid: slots in use.
+    count: objects that count.
+  """
+  k = cfg.max_detections
+  kept = pixel_lists.compact(pixel_lists.mark(parts.numbers(), keep))
+  room = kept.indices.shape[0]
+
+  def all_of_them():
+    return jnp.pad(kept.indices, (0, k))[:k]
+
+  def the_best():
+    used = jnp.arange(room) < kept.count
+    order = jnp.where(used, confidence(kept.indices), -1)
+    best = kept.indices[jax.lax.top_k(order, min(k, room))[1]]
+    return jnp.pad(best, (0, k - min(k, room)))
+
+  # Pages with more objects than slots are rare, and sorting is slow.
+  rows = jax.lax.cond(kept.count <= k, all_of_them, the_best)
+  return rows, jnp.arange(k) < kept.count, kept.count
+
+
+def _slots(rows, valid, num_rows):
+  """Slot of each of `num_rows` rows, K if none; see `Objects`."""
+  (k,) = rows.shape
+  place = pixel_lists.drop_unless(valid, rows, num_rows + 1)
+  slot_of = k + pixel_lists.zeros(num_rows + 1, rows[0])
+  return slot_of.at[place].set(jnp.arange(k, dtype=jnp.int32), mode="drop")

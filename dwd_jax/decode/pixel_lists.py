@@ -1,10 +1,8 @@
-"""Lists of the pixels that count, so that work follows the ink, not the page.
+"""Lists of pixels and objects of a page, so that work follows the ink.
 
-A decoded page has a million pixels, of which a few per cent lie above the
-energy cutoff. XLA wants fixed shapes, so the list of those pixels is as long
-as the page, but loops walk over the used part only, a chunk at a time.
-
-Objects as numbered sets of pixels: the rows of every table of the decode.
+A page has a million pixels, of which a few per cent lie above the energy
+cutoff. XLA wants fixed shapes, so a list of those pixels has room for the whole
+page, but loops walk over its used part only, a chunk at a time.
 """
 
 from collections.abc import Callable
@@ -16,23 +14,23 @@ from jaxtyping import Int
 
 from dwd_jax.decode import bits
 
-CHUNK = 8192  # rooms of lists are multiples of this
-# Entries per step of a loop: on CPUs what stays in the cache, and more of a
-# long list, where the price of a step shows; elsewhere that price is high, so
-# that most lists are done in one.
+CHUNK = 8192  # the room of a list is a multiple of this
+# Entries per step of a loop. On CPUs as many as stay in the cache, more in long
+# lists, where the overhead of a step shows; elsewhere that overhead is high, so
+# most lists take one step.
 _STEP, _LONG_STEP, _STEP_ELSEWHERE = CHUNK, 4 * CHUNK, 32 * CHUNK
 _LONG = 2**19
 
 
 def most_at_once(room: int) -> int:
-  """Most entries of a list of that room per step on this backend."""
+  """Most entries per step for a list of that room on this backend."""
   if jax.default_backend() != "cpu":
     return _STEP_ELSEWHERE
   return _STEP if room < _LONG else _LONG_STEP
 
 
 def _rounded(room: int) -> int:
-  """The room of a list that can be walked over in equal steps."""
+  """Rounds the room of a list up to a multiple of its steps."""
   room = max(room + -room % CHUNK, CHUNK)
   return room + -room % min(room, most_at_once(room))
 
@@ -46,7 +44,7 @@ def _in_steps(
 ) -> Any:
   """Runs `body(start, length, state)` over the used part of a list."""
   length = min(room, most or most_at_once(room))
-  if length == room:  # no loop: it would ask the host how often to run
+  if length == room:  # a loop would ask the host for the number of its steps
     return body(0, length, state)
   steps = (jnp.minimum(used, room) + length - 1) // length
   return jax.lax.fori_loop(
@@ -58,8 +56,8 @@ class PixelList(NamedTuple):
   """Indices of some pixels, in order.
 
   Attributes:
-    indices: the room is a multiple of CHUNK; beyond `count` the values are
-      valid indices without meaning.
+    indices: valid indices, without meaning beyond `count`; the room is a
+      multiple of CHUNK.
     count: used length.
   """
 
@@ -67,12 +65,12 @@ class PixelList(NamedTuple):
   count: Int[jax.Array, ""]
 
   def part(self, start: jax.Array | int, length: int) -> jax.Array:
-    """Some entries."""
+    """`length` entries from `start` on."""
     return jax.lax.dynamic_slice(self.indices, (start,), (length,))
 
   @property
   def room(self) -> int:
-    """Most entries."""
+    """Capacity of the list."""
     return self.indices.shape[0]
 
 
@@ -80,32 +78,28 @@ class Numbers(NamedTuple):
   """The list 0, 1, ... count - 1, which needs no memory.
 
   Attributes:
-    count: length.
-    room: most entries, a Python int and a multiple of CHUNK.
+    count: used length.
+    room: capacity, a Python int and a multiple of CHUNK.
   """
 
   count: Int[jax.Array, ""]
   room: int
 
   def part(self, start: jax.Array | int, length: int) -> jax.Array:
-    """Some entries."""
+    """`length` entries from `start` on."""
     return start + jnp.arange(length, dtype=jnp.int32)
 
 
 def first_numbers(count: jax.Array | int, room: int) -> Numbers:
-  """The list 0, 1, ... count - 1 with space for at least `room` entries."""
+  """The list 0, 1, ... count - 1 with capacity for at least `room` entries."""
   return Numbers(jnp.int32(count), _rounded(room))
 
 
 def zeros(room: int, after: jax.Array) -> Int[jax.Array, " room"]:
-  """A column of zeros that waits for another value; keeps the memory low.
+  """A column of zeros made only after `after`, an int32 of 0 or more, is known.
 
-  XLA would share one column of zeros among all that begin with zeros, and copy
-  it for each of them long before it is needed.
-
-  Args:
-    room: entries.
-    after: an int32 of 0 or more.
+  This saves memory: XLA would share one column of zeros among all that start
+  as zeros and copy it for each of them long before it is needed.
   """
   return jnp.full(room, jnp.minimum(after, 0), jnp.int32)
 
@@ -113,15 +107,13 @@ def zeros(room: int, after: jax.Array) -> Int[jax.Array, " room"]:
 def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
   """Lists the pixels of a mask by their raster indices.
 
-  Each place of the list looks up its word and its bit.
-
   Args:
     packed: the mask.
-    room: most pixels listed; None = all.
+    room: capacity; None = all pixels.
   """
   words, before, count, (h, w) = packed
   room = _rounded(h * w if room is None else room)
-  # The number of a word, where its entries begin in the list.
+  # Each entry finds its word, then its bit. A word's number marks its first.
   place = drop_unless(words > 0, before, room)
   word_at = zeros(room, count)
   number = jnp.arange(words.shape[0], dtype=jnp.int32)
@@ -153,15 +145,15 @@ def for_chunks(
   """Runs `step(state, at [m], live [m], ...)` over the used part, m at a time.
 
   Args:
-    pixels: what to walk over.
+    pixels: list to walk over.
     step: returns the new state; entries that are not `live` are padding.
-    state: a pytree of arrays.
-    beside: columns as long as the list; their parts are given to `step`, too.
-    most: entries at a time, a divisor of the room or more than it; None = as
-      the backend likes it.
+    state: initial state, a pytree of arrays.
+    beside: columns as long as the list, whose parts `step` also gets.
+    most: entries per step, a divisor of the room or more than it; None = the
+      backend's default.
 
   Returns:
-    The last state.
+    The final state.
   """
 
   def body(start, length, state):
@@ -185,11 +177,11 @@ def map_chunks(
   """A column of `fn(at [m], ...)` for the used part of a list, m at a time.
 
   Args:
-    pixels: what to walk over.
-    fn: also gets the parts of the columns `beside`; gives int32 [m].
+    pixels: list to walk over.
+    fn: also gets the parts of the columns `beside`; returns int32 [m].
     *beside: columns as long as the list.
-    after: an int32 of 0 or more that is known no sooner than all that `fn`
-      needs, where that is later than `beside`; keeps the memory low.
+    after: an int32 of 0 or more that is known as late as all inputs of `fn`,
+      where that is later than `beside`; saves memory, see `zeros`.
   """
 
   def body(start, length, column):
@@ -206,12 +198,12 @@ def map_chunks(
 def mark(
   numbers: Numbers, keep: Callable[..., jax.Array], *beside: jax.Array
 ) -> bits.Packed:
-  """Which numbers pass a test, as a mask of one row.
+  """Numbers that pass a test, as a mask of one row.
 
   `bits.rank` counts the marked ones before a number, `compact` lists them.
 
   Args:
-    numbers: to test.
+    numbers: numbers to test.
     keep: numbers [m], and the parts of the columns `beside`, -> bool [m].
     *beside: columns as long as the list.
   """
@@ -237,21 +229,17 @@ def jump_pointers(
 ) -> Int[jax.Array, " n"]:
   """Points every entry at the root of its tree.
 
-  Pointers double at each sweep, so the number of sweeps is the logarithm of
-  the longest path.
+  Pointers double in each sweep, so sweeps are logarithmic in the longest path.
 
   Args:
-    parent: number of the parent; a root is its own parent.
+    parent: of each entry; a root is its own parent.
     numbers: entries in use; n must be their room.
-
-  Returns:
-    New `parent`.
   """
 
   def step(start, length, state):
     parent, changed = state
     at = numbers.part(start, length)
-    # Not a slice: for that XLA would copy the whole column in every step.
+    # Not a slice, for which XLA would copy the whole column in every step.
     old = parent[at]
     new = jnp.where(at < numbers.count, parent[old], old)
     parent = jax.lax.dynamic_update_slice(parent, new, (start,))
@@ -267,15 +255,15 @@ def jump_pointers(
 
 
 class Segments(NamedTuple):
-  """Objects of one energy plane of n pixels; an object is a row.
+  """Objects of one energy plane, one per row.
 
   Attributes:
-    rows: the object of each pixel in the list `pixels`.
-    seeds: raster index of the pixel that stands for the object.
-    count: objects; more than T if `most` was too small, then the rest is
-      without meaning.
+    rows: object of each pixel in the list `pixels`.
+    seeds: raster index of the pixel that represents the object.
+    count: objects; if it exceeds T, `most` was too small and the rest of the
+      data is without meaning.
     pixels: all pixels of all objects.
-    mask: the same as a mask.
+    mask: the same pixels as a mask.
   """
 
   rows: Int[jax.Array, " room"]
@@ -285,7 +273,7 @@ class Segments(NamedTuple):
   mask: bits.Packed
 
   def numbers(self) -> Numbers:
-    """The rows in use, to walk over."""
+    """The rows in use."""
     size = self.seeds.shape[0]
     return first_numbers(jnp.minimum(self.count, size), size)
 
@@ -293,6 +281,7 @@ class Segments(NamedTuple):
 def most_objects(shape: tuple[int, ...]) -> int:
   """Bound on the objects of a plane of h x w pixels.
 
-  Roots of two objects are never in one 2 x 2 block, where they would touch.
+  Two objects never have their first pixels in one 2 x 2 block, where they would
+  touch.
   """
   return ((shape[0] + 1) // 2) * ((shape[1] + 1) // 2)

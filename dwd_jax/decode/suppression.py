@@ -1,7 +1,7 @@
-"""Duplicates: of two detections that cover each other only the better stays.
+"""Suppression: of two detections that overlap only the better stays.
 
-The decode finds each object once on its energy plane; duplicates come from
-energy groups that saw the same object, or from two peaks of a large one.
+Each energy plane yields an object once; duplicates come from energy groups that
+saw the same object, or from two peaks of a large one.
 """
 
 import jax
@@ -15,8 +15,8 @@ _BLOCK = 256  # detections compared with all others at a time
 def suppress(found: structs.Detections, most_iou: float) -> structs.Detections:
   """Drops detections that overlap a better one, whatever their classes.
 
-  Greedily, by falling score: a detection stays unless one that stays and comes
-  before it has an IoU above `most_iou` with it.
+  Greedy by falling score: a detection stays unless its IoU with a better one
+  that stays is above `most_iou`.
 
   Args:
     found: of one page, best first; K slots without the axis B.
@@ -24,8 +24,8 @@ def suppress(found: structs.Detections, most_iou: float) -> structs.Detections:
 
   Returns:
     The detections that stay, best first; the other slots are empty. `count`
-    falls by the number of detections dropped, so that it still exceeds K where
-    objects were lost for want of slots, unless as many were duplicates.
+    falls by the number dropped, so it still exceeds K where slots ran out,
+    unless as many were duplicates.
   """
   k = found.scores.shape[0]
   keep = _stays(found.boxes_yxyx, found.valid, most_iou)
@@ -56,8 +56,8 @@ def _stays(boxes_yxyx, valid, most_iou):
 
     def settle(state):
       _, old = state
-      # Nobody who stays covers it: exact once nothing changes, because the
-      # first that is not settled depends on settled ones only.
+      # Exact once nothing changes: the first box that is not settled depends
+      # on settled ones only.
       return old, mine & ~(within & later & old[:, None]).any(0)
 
     _, mine = jax.lax.while_loop(

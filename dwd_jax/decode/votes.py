@@ -1,7 +1,7 @@
-"""Which class an object has: its pixels vote.
+"""Classes of objects, by votes of their pixels.
 
-Class probabilities are computed only where they are asked for, a chunk of
-pixels at a time; no map of all classes exists at full resolution.
+Class probabilities are computed a chunk of pixels at a time and only where
+needed; no map of all classes exists at full resolution.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from dwd_jax.decode import bits, pixel_lists
-from dwd_jax.decode import decode_config as config_lib
-from dwd_jax.decode import measure as objects_lib
+from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.decode.measure import Objects
 
 
 class Likeliest(NamedTuple):
-  """Classes without probabilities: as if each had probability 1.
+  """Classes without probabilities, which count as 1.
 
   Attributes:
     labels: class of each pixel; -1 = background, which casts no vote.
@@ -30,15 +30,15 @@ class Likeliest(NamedTuple):
 
 # (y int32 [P], x int32 [P]) -> probabilities float32 [P, C] or the classes
 PlaneClassFn = Callable[[jax.Array, jax.Array], jax.Array | Likeliest]
-_PIXELS = pixel_lists.CHUNK  # asked at once for all classes
+_PIXELS = pixel_lists.CHUNK  # evaluated at once for all classes
 _SLOTS = 128  # objects per step of the loop over peaks, on CPUs
-_STEP_PX = 2  # between the pixels asked: class features are coarser than pixels
+_STEP_PX = 2  # between sampled pixels; class features are coarser than pixels
 
 
 def first_max(
   values: Float[jax.Array, "*n C"] | Int[jax.Array, "*n C"],
 ) -> tuple[jax.Array, jax.Array]:
-  """The argmax and the maximum; on CPUs far faster than `jnp.argmax`."""
+  """The argmax and the maximum, on CPUs far faster than `jnp.argmax`."""
   highest = values.max(-1)
   number = jnp.arange(values.shape[-1], dtype=jnp.int32)
   found = jnp.where(values == highest[..., None], number, values.shape[-1])
@@ -46,11 +46,11 @@ def first_max(
 
 
 def _likeliest(class_fn, y, x):
-  """Class of each pixel, -1 = no vote; number of classes."""
+  """Class of each pixel, -1 = no vote, and the number of classes."""
   asked = class_fn(y, x)
   if isinstance(asked, Likeliest):
     return asked
-  # XLA would compute the probabilities once for each use.
+  # Without the barrier XLA would compute the probabilities once per use.
   label, highest = first_max(jax.lax.optimization_barrier(asked))
   return Likeliest(jnp.where(highest > 0, label, -1), asked.shape[-1])
 
@@ -70,20 +70,20 @@ def _one_hot(class_fn, y, x):
 
 
 def vote_all_pixels(
-  objects: objects_lib.Objects,
+  objects: Objects,
   parts: pixel_lists.Segments,
   width: int,
   class_fn: PlaneClassFn,
-  cfg: config_lib.DecodeConfig,
+  cfg: DecodeConfig,
 ) -> tuple[Int[jax.Array, " K"], Float[jax.Array, " K"]]:
   """Lets all pixels of a component vote.
 
   Args:
     objects: in K slots.
-    parts: their pixels.
+    parts: the pixels of the objects.
     width: of the plane, in pixels.
-    class_fn: class probabilities at pixels; a row of zeros casts no vote. Or
-      the likeliest classes.
+    class_fn: class probabilities at pixels, or the likeliest classes; a row of
+      zeros casts no vote.
     cfg: settings of the decode.
 
   Returns:
@@ -125,28 +125,26 @@ def vote_all_pixels(
 
 
 def vote_near_peaks(
-  objects: objects_lib.Objects,
+  objects: Objects,
   basins: pixel_lists.Segments,
   width: int,
   class_fn: PlaneClassFn,
-  cfg: config_lib.DecodeConfig,
+  cfg: DecodeConfig,
 ) -> tuple[Int[jax.Array, " K"], Float[jax.Array, " K"]]:
-  """Lets a few pixels around the peak vote.
+  """Lets `cfg.class_pixels` pixels around each peak vote.
 
-  Only `cfg.class_pixels` pixels of each object are asked, so the cost follows
-  the number of objects and no object goes without a vote.
+  The cost follows the number of objects, and every object gets a vote.
 
   Args:
     objects: in K slots.
-    basins: their pixels.
+    basins: the pixels of the objects.
     width: of the plane, in pixels.
-    class_fn: class probabilities at pixels; a row of zeros casts no vote. Or
-      the likeliest classes.
+    class_fn: as for `vote_all_pixels`.
     cfg: settings of the decode.
 
   Returns:
     labels: class of each slot; the smaller id wins a tie.
-    share: its mean probability (or share of the votes) over the pixels asked,
+    share: its mean probability (or share of the votes) over the sampled pixels,
       those of zeros included.
   """
   k, height = objects.rows.shape[0], basins.mask.shape[0]

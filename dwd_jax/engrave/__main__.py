@@ -6,7 +6,7 @@ import textwrap
 import time
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.engrave import dataset as g
+from dwd_jax.engrave import dataset
 from dwd_jax.engrave.rarities import CHOICES, RATES
 
 
@@ -23,8 +23,8 @@ def _parser() -> argparse.ArgumentParser:
   add("--seed", type=int, default=0, help="same seed, same pages")
   add(
     "--font",
-    default=",".join(g.DEFAULT_FONTS),
-    help=f"music fonts, of {','.join(g.ALL_FONTS)}",
+    default=",".join(dataset.DEFAULT_FONTS),
+    help=f"music fonts, of {','.join(dataset.ALL_FONTS)}",
   )
   add(
     "--vocabulary",
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _known_weights() -> str:
-  """The names that --weights takes, with their defaults."""
+  """The names that --weights takes, and their defaults."""
   tables = {"probabilities": RATES} | {
     f"choices of {group}": items for group, items in CHOICES.items()
   }
@@ -81,7 +81,7 @@ def main(argv: list[str]) -> int:
   flags = _parser().parse_args(argv)
   start = time.monotonic()
   try:
-    summary = g.generate(
+    summary = dataset.generate(
       flags.out,
       flags.pages,
       flags.seed,
@@ -99,7 +99,7 @@ def main(argv: list[str]) -> int:
       handwriting=flags.handwriting,
       degrade=flags.degrade,
       strength=flags.strength,
-      progress=g.print_progress,
+      progress=dataset.print_progress,
     )
   except (InputError, OSError) as e:
     print(f"error: {e}", file=sys.stderr)

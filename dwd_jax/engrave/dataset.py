@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import verovio
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.engrave import deepscores_folder, pool
-from dwd_jax.engrave import smufl_classes as vocabularies
+from dwd_jax.engrave import deepscores_folder, pool, smufl_classes
 from dwd_jax.engrave.deepscores_folder import Splitter
 from dwd_jax.engrave.engraver import Task
 from dwd_jax.engrave.handwriting import MAX_STRENGTH
@@ -23,19 +22,19 @@ from dwd_jax.imaging import degrade as degradations
 ALL_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville", "Petaluma")
 DEFAULT_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville")
 _EXTENSIONS = {".mei", ".musicxml", ".xml", ".mxl", ".krn", ".kern"}
-_MAX_FAILURES = 20  # of random scores before the first page: give up
+_MAX_FAILURES = 20  # random scores that may fail before the first page
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-  """What was written.
+  """What `generate` wrote.
 
   Attributes:
     pages: number of pages.
     scores: number of scores they come from.
     splits: pages per split.
-    objects: objects per class, all classes of the vocabulary, 0 included.
-    skipped: (score, reason) of those left out.
+    objects: objects per class of the vocabulary, zeros included.
+    skipped: (score, reason) of failed scores.
     lost: symbols that a degradation moved off their page; not in `objects`.
   """
 
@@ -72,35 +71,35 @@ def generate(
 
   Args:
     out: a new or empty folder.
-    pages: how many.
-    seed: the same seed and versions give the same bytes, whatever `workers`.
-    fonts: of verovio's music fonts, one is drawn for each score.
-    vocabulary: name of the classes, `deepscores_v1` or `deepscores_v2`.
-    workers: processes; 0 = one for every core.
+    pages: number of pages.
+    seed: equal seeds and versions give equal bytes, whatever `workers`.
+    fonts: music fonts of verovio; one is drawn for each score.
+    vocabulary: of the classes, `deepscores_v1` or `deepscores_v2`.
+    workers: processes; 0 = one per core.
     width: of a page, px.
     height: of a page, px.
     staff_space: mean distance of two staff lines, px.
     jitter: relative range of the staff space from score to score.
     shares: of the pages by split; default 80 / 8 / 12 %. Splits are by score.
-    weights: changes to `weights.RATES` and `weights.CHOICES`.
+    weights: changes to `rarities.RATES` and `rarities.CHOICES`.
     input_folder: MusicXML, MEI or kern files to engrave instead of random
-      scores; again and again in other fonts until there are enough pages.
-    pixel_labels: write the class of every pixel, too, as DeepScores does in
-      pix_annotations_png; a quarter more time.
-    handwriting: strength of the unsteady hand that draws everything, 1 = a tidy
-      one, 0..3; 0 = engraved. The font Petaluma suits it.
-    degrade: `scan` or `photo`: pages as these show them, photos in colour;
-      boxes and classes by pixel are moved alike. "" = clean pages.
-    strength: of the degradation: 1 = as real ones, 0..2.
+      scores, repeated in other fonts until there are enough pages.
+    pixel_labels: also write label images, as DeepScores does in
+      pix_annotations_png; takes a quarter more time.
+    handwriting: strength of the unsteady hand that draws everything, 0..3,
+      1 = a tidy one, 0 = engraved. The font Petaluma suits it.
+    degrade: `scan` or `photo` (in colour) for pages as these show them, with
+      boxes and label images moved alike; "" = clean pages.
+    strength: of the degradation, 0..2, 1 = as real scans and photos.
     progress: called with (pages done, pages wanted).
 
   Returns:
-    A summary; also written to `out`/engraved.json, with the distance of two
-    staff lines of every page.
+    A summary, also written to `out`/engraved.json with each page's distance of
+    two staff lines.
 
   Raises:
-    InputError: for an argument out of range, an `out` that is not empty, or
-      files of which none can be engraved.
+    InputError: an argument is out of range, `out` is not empty, or no file can
+      be engraved.
   """
   task = Task(
     seed=seed,
@@ -128,7 +127,7 @@ def generate(
 
 
 class _Writer:
-  """Takes outcomes in any order, writes them in the order of the scores."""
+  """Takes outcomes in any order and writes them in the order of the scores."""
 
   def __init__(
     self,
@@ -149,7 +148,7 @@ class _Writer:
     self.lost = 0
 
   def tasks(self, first: Task, files: list[pathlib.Path]) -> Iterator[Task]:
-    """Scores until there are enough pages."""
+    """Yields scores until there are enough pages."""
     index = 0
     while self.pages + self._ready() < self.wanted:
       path, stem = "", f"engraved-{first.seed}-{index:05d}"
@@ -165,7 +164,7 @@ class _Writer:
     return sum(len(o.pages) for o in self.waiting.values())
 
   def take(self, outcome: Outcome, folder: pathlib.Path) -> None:
-    """Keeps an outcome and writes what is next in line."""
+    """Keeps an outcome, and writes those that are next in order."""
     self.waiting[outcome.task.index] = outcome
     while self.next in self.waiting:
       outcome = self.waiting.pop(self.next)
@@ -192,7 +191,7 @@ class _Writer:
         self.progress(self.pages, self.wanted)
 
   def check(self) -> None:
-    """Raises where nothing at all could be engraved."""
+    """Raises if no score could be engraved."""
     if not self.pages:
       name, reason = next(iter(self.skipped.items()))
       raise InputError(
@@ -201,9 +200,9 @@ class _Writer:
       )
 
   def finish(self, folder: pathlib.Path, task: Task) -> Summary:
-    """Writes the lists and says what was written."""
+    """Writes the lists and summarises."""
     self.check()
-    words = vocabularies.get(task.vocabulary)
+    words = smufl_classes.get(task.vocabulary)
     summary = Summary(
       pages=self.pages,
       scores=len(self.scores),
@@ -227,13 +226,13 @@ class _Writer:
 
 
 def _check(pages: int, workers: int, task: Task) -> None:
-  """Raises InputError for what cannot work."""
+  """Raises `InputError` for arguments out of range."""
   if pages < 1:
     raise InputError(f"pages={pages} must be at least 1")
   if workers < 0:
     raise InputError(f"workers={workers} must be 0 (one per core) or more")
   Weights(task.weights)
-  vocabularies.get(task.vocabulary)
+  smufl_classes.get(task.vocabulary)
   if not 0 <= task.handwriting <= MAX_STRENGTH:
     raise InputError(
       f"handwriting={task.handwriting} must be 0 to {MAX_STRENGTH:g}"
@@ -260,7 +259,7 @@ def _check(pages: int, workers: int, task: Task) -> None:
 
 
 def _plain(stem: str) -> str:
-  """A file name as part of page names: letters, digits and a few signs."""
+  """A file name made fit for page names."""
   return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem)[:60].strip(".")
 
 
@@ -279,7 +278,7 @@ def _music_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def print_progress(done: int, wanted: int) -> None:
-  """A line for every tenth of the pages, or a moving one on a terminal."""
+  """Prints a moving line on a terminal, else a line per tenth of the pages."""
   if sys.stderr.isatty():
     print(f"\rpage {done} of {wanted}", end="", file=sys.stderr)
   elif done * 10 // wanted != (done - 1) * 10 // wanted:

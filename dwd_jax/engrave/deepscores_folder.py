@@ -1,6 +1,4 @@
-"""Which score goes to which split.
-
-The folder layout of DeepScores (2017), written in one go.
+"""The folder layout of DeepScores (2017), written in one go.
 
 ```
 images and boxes   segmentation_detection/{images_png,xml_annotations}/
@@ -20,110 +18,25 @@ from contextlib import contextmanager
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave.smufl_classes import Vocabulary
 
-NAMES = ("train", "val", "test")
-DEFAULT_SHARES = {"train": 0.80, "val": 0.08, "test": 0.12}
-
-
-class Splitter:
-  """Deals scores out so that pages meet the shares; same order, same deal."""
-
-  def __init__(self, shares: Mapping[str, float] | None = None):
-    """A splitter.
-
-    Args:
-      shares: of the pages, by split; any scale.
-
-    Raises:
-      InputError: if a share is negative, a name unknown or all are 0.
-    """
-    shares = dict(DEFAULT_SHARES if shares is None else shares)
-    total = sum(shares.values())
-    if set(shares) - set(NAMES) or min(shares.values()) < 0 or not total > 0:
-      raise InputError(
-        f"split shares {shares}: give train, val and test numbers >= 0"
-      )
-    self.shares = {name: shares.get(name, 0.0) / total for name in NAMES}
-    self.pages: dict[str, list[str]] = {name: [] for name in NAMES}
-    self._of: dict[str, str] = {}
-
-  def add(self, score: str, pages: list[str]) -> str:
-    """Adds the pages of a score.
-
-    Args:
-      score: its name; pages of a name seen before go where that went.
-      pages: page names.
-
-    Returns:
-      The split.
-    """
-    if score not in self._of:
-      self._of[score] = self._next(len(pages))
-    split = self._of[score]
-    self.pages[split] += pages
-    return split
-
-  def _next(self, size: int) -> str:
-    # Every split that is asked for gets a score before any gets two.
-    for name in NAMES:
-      if self.shares[name] and not self.pages[name]:
-        return name
-    total = sum(len(p) for p in self.pages.values()) + size
-    return max(NAMES, key=lambda n: self.shares[n] * total - len(self.pages[n]))
-
-
 IMAGES = pathlib.PurePath("segmentation_detection", "images_png")
 ANNOTATIONS = pathlib.PurePath("segmentation_detection", "xml_annotations")
 PIXELS = pathlib.PurePath("segmentation_detection", "pix_annotations_png")
 SPLITS = pathlib.PurePath("train_val_test")
 CLASSES = pathlib.PurePath("DeepScores_classification", "class_names.csv")
 SUMMARY = pathlib.PurePath("engraved.json")
-
-
-def annotation_xml(
-  filename: str,
-  image_hw: tuple[int, int],
-  boxes: Sequence[tuple[str, tuple[float, float, float, float]]],
-  depth: int = 1,
-) -> bytes:
-  """The annotation file of one page.
-
-  Args:
-    filename: of the image.
-    image_hw: height and width of the image in px.
-    boxes: (class name, yxyx in px); names need no escaping.
-    depth: bands of the image.
-
-  Returns:
-    XML with boxes relative to the page, in the tag order of DeepScores: xmin,
-    xmax, ymin, ymax.
-  """
-  height, width = image_hw
-  objects = "".join(
-    f"<object><name>{name}</name><bndbox><xmin>{x0 / width:.8f}</xmin>"
-    f"<xmax>{x1 / width:.8f}</xmax><ymin>{y0 / height:.8f}</ymin>"
-    f"<ymax>{y1 / height:.8f}</ymax></bndbox></object>"
-    for name, (y0, x0, y1, x1) in boxes
-  )
-  return (
-    f"<annotation><folder>Annotations</folder><filename>{filename}</filename>"
-    f"<size><width>{width}</width><height>{height}</height><depth>"
-    f"{depth}</depth></size><segmented>0</segmented>{objects}</annotation>"
-  ).encode()
+NAMES = ("train", "val", "test")
+DEFAULT_SHARES = {"train": 0.80, "val": 0.08, "test": 0.12}
 
 
 @contextmanager
 def new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder that appears at `out` complete, or not at all.
+  """Yields a folder that appears at `out` complete, or not at all.
 
   Args:
-    out: does not exist yet or is empty.
-
-  Yields:
-    A temporary folder beside `out`, which takes its place at the end and is
-    removed if anything is raised.
+    out: does not exist or is empty.
 
   Raises:
-    InputError: if `out` has something in it or cannot be written.
+    InputError: `out` is not empty or cannot be written.
   """
   try:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -148,13 +61,9 @@ def new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def write_page(
-  folder: pathlib.Path,
-  name: str,
-  png: bytes,
-  xml: bytes,
-  labels: bytes = b"",
+  folder: pathlib.Path, name: str, png: bytes, xml: bytes, labels: bytes = b""
 ) -> None:
-  """Writes image and annotation of one page, and its pixel labels if any."""
+  """Writes image, annotation and, if given, pixel labels of a page."""
   (folder / IMAGES / f"{name}.png").write_bytes(png)
   (folder / ANNOTATIONS / f"{name}.xml").write_bytes(xml)
   if labels:
@@ -175,3 +84,71 @@ def write_lists(
   rows = "".join(f"{i},{name}\n" for i, name in enumerate(vocabulary.names))
   (folder / CLASSES).write_text(rows)
   (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def annotation_xml(
+  filename: str,
+  image_hw: tuple[int, int],
+  boxes: Sequence[tuple[str, tuple[float, float, float, float]]],
+  depth: int = 1,
+) -> bytes:
+  """The annotation file of one page, in the tag order of DeepScores.
+
+  Args:
+    filename: of the image.
+    image_hw: height and width of the image in px.
+    boxes: (class name, yxyx in px); names need no escaping. The file has them
+      relative to the page.
+    depth: bands of the image.
+  """
+  height, width = image_hw
+  objects = "".join(
+    f"<object><name>{name}</name><bndbox><xmin>{x0 / width:.8f}</xmin>"
+    f"<xmax>{x1 / width:.8f}</xmax><ymin>{y0 / height:.8f}</ymin>"
+    f"<ymax>{y1 / height:.8f}</ymax></bndbox></object>"
+    for name, (y0, x0, y1, x1) in boxes
+  )
+  return (
+    f"<annotation><folder>Annotations</folder><filename>{filename}</filename>"
+    f"<size><width>{width}</width><height>{height}</height><depth>"
+    f"{depth}</depth></size><segmented>0</segmented>{objects}</annotation>"
+  ).encode()
+
+
+class Splitter:
+  """Assigns scores to splits by share of pages; depends on their order."""
+
+  def __init__(self, shares: Mapping[str, float] | None = None):
+    """Takes shares by split, on any scale.
+
+    Raises:
+      InputError: a share is negative, a name unknown, or all are 0.
+    """
+    shares = dict(DEFAULT_SHARES if shares is None else shares)
+    total = sum(shares.values())
+    if set(shares) - set(NAMES) or min(shares.values()) < 0 or not total > 0:
+      raise InputError(
+        f"split shares {shares}: give train, val and test numbers >= 0"
+      )
+    self.shares = {name: shares.get(name, 0.0) / total for name in NAMES}
+    self.pages: dict[str, list[str]] = {name: [] for name in NAMES}
+    self._of: dict[str, str] = {}
+
+  def add(self, score: str, pages: list[str]) -> str:
+    """Adds the pages of a score, and returns their split.
+
+    Pages of a score seen before go where that went.
+    """
+    if score not in self._of:
+      self._of[score] = self._next(len(pages))
+    split = self._of[score]
+    self.pages[split] += pages
+    return split
+
+  def _next(self, size: int) -> str:
+    # Every split that is asked for gets a score before any gets two.
+    for name in NAMES:
+      if self.shares[name] and not self.pages[name]:
+        return name
+    total = sum(len(p) for p in self.pages.values()) + size
+    return max(NAMES, key=lambda n: self.shares[n] * total - len(self.pages[n]))

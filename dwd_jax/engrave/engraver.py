@@ -10,10 +10,9 @@ import verovio
 
 from dwd_jax.engrave import (
   handwriting,
+  label_image,
   labels,
   page_degradation,
-  pixel_labels,
-  raster,
   smufl_classes,
   verovio_svg,
 )
@@ -22,8 +21,8 @@ from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.rarities import Weights
 from dwd_jax.engrave.strokes import Strokes
 
-# Measures that fill a page of 1050 x 1485 px at 9 px a staff space, and a
-# little more: what does not fit on the pages asked for is not drawn.
+# Measures that more than fill a page of 1050 x 1485 px at 9 px per staff space;
+# what does not fit is not drawn.
 _MEASURES = {
   "solo": 62,
   "percussion": 75,
@@ -34,12 +33,12 @@ _MEASURES = {
   "band": 11,
 }
 _STANDARD_AREA = 1050 * 1485 / 9**2
-_MAX_PAGES = 12  # of one foreign file: no file fills a data set by itself
+_MAX_PAGES = 12  # of one foreign file, lest it fill a data set by itself
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """One score to engrave; everything that decides its pages.
+  """One score to engrave; decides everything on its pages.
 
   Attributes:
     seed: of the data set.
@@ -48,10 +47,10 @@ class Task:
     height: of a page, px.
     staff_space: mean distance of two staff lines, px.
     jitter: relative range of the staff space.
-    vocabulary: name of the classes.
+    vocabulary: of the classes.
     weights: changed rates and choices of the writer.
-    pixel_labels: draw the class of every pixel, too.
-    handwriting: strength of the unsteady hand that draws the page; 0 = none.
+    pixel_labels: also draw a label image.
+    handwriting: strength of the unsteady hand; 0 = engraved.
     degrade: `scan` or `photo`; "" = clean pages.
     strength: of the degradation, 0..2.
     index: number of the score; with the seed it decides all that is random.
@@ -78,11 +77,17 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class EngravedPage:
-  """A finished page: name without extension, files, objects per class.
+  """A finished page.
 
-  `labels` is the PNG of the pixels' classes, b"" where none was asked for;
-  `staff_space` the distance of two staff lines, px, None where all staves have
-  a single line; `lost` counts symbols that a degradation moved off the page.
+  Attributes:
+    name: without extension.
+    png: the image file.
+    xml: the annotation file.
+    counts: objects per class.
+    labels: PNG of the label image, b"" if none was asked for.
+    staff_space: distance of two staff lines, px; None if all staves have a
+      single line.
+    lost: symbols that a degradation moved off the page.
   """
 
   name: str
@@ -99,13 +104,13 @@ def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
 
   Args:
     task: the score.
-    toolkit: verovio's, reused from score to score.
+    toolkit: reused from score to score.
 
   Returns:
-    Its pages; the same for the same task, whatever was engraved before.
+    Its pages, the same for equal tasks, whatever was engraved before.
 
   Raises:
-    ValueError: if verovio cannot read the file or finds no symbols.
+    ValueError: verovio cannot read the file, or finds no symbols.
   """
   rng = random.Random(f"{task.seed}/{task.index}")
   font = rng.choice(task.fonts)
@@ -140,7 +145,7 @@ def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
 def _options(
   rng: random.Random, task: Task, font: str, px_per_unit: float
 ) -> dict:
-  # Page sizes are in tenths of units. A header is text only.
+  # Page sizes are in tenths of units; headers are text only.
   return {
     "font": font,
     "pageWidth": round(task.width / px_per_unit / 10),
@@ -170,7 +175,7 @@ def _options(
 def _page(
   task: Task, svg: str, name: str, font: str, px_per_unit: float
 ) -> EngravedPage | None:
-  """Boxes and raster of one page; None without any symbol."""
+  """Boxes and raster of one page; None if it has no symbols."""
   page = verovio_svg.read_page(svg, font)
   words = smufl_classes.get(task.vocabulary)
   objects = labels.page_objects(page, words)
@@ -184,18 +189,18 @@ def _page(
     whole = (y1 - y0) * (x1 - x0) * px_per_unit**2
     x0, x1 = (min(max(x * px_per_unit, 0), task.width) for x in (x0, x1))
     y0, y1 = (min(max(y * px_per_unit, 0), task.height) for y in (y0, y1))
-    # A symbol more than half outside of the page is not there.
+    # A symbol with less than half of its area on the page is not there.
     if (y1 - y0) * (x1 - x0) > 0.5 * whole:
       boxes.append((label, (y0, x0, y1, x1)))
       shown.append(item)
   if not boxes:
     return None
   drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
-  image = raster.render(drawing)
+  image = verovio_svg.render(drawing)
   hw = (task.height, task.width)
   pixels = b""
   if task.pixel_labels:
-    pixels = pixel_labels.draw(page, shown, words.names, hw, px_per_unit)
+    pixels = label_image.draw(page, shown, words.names, hw, px_per_unit)
   space = px_per_unit * verovio_svg.UNITS_PER_SPACE
   lost, depth = 0, 1
   if task.degrade:
@@ -206,15 +211,17 @@ def _page(
       key=f"{task.seed}/{name}",
     )
     done = page_degradation.wear_page(
-      wear, 255 - raster.to_array(image), boxes, pixels
+      wear, 255 - verovio_svg.to_array(image), boxes, pixels
     )
     if not done.boxes:
       return None
     lost = len(boxes) - len(done.boxes)
     png, boxes, pixels, depth = done.png, done.boxes, done.labels, done.depth
   else:
-    png = raster.to_png(image)
+    png = verovio_svg.to_png(image)
   xml = annotation_xml(f"{name}.png", hw, boxes, depth)
   counts = dict(Counter(b[0] for b in boxes))
   seen = round(space, 4) if spaces else None
-  return EngravedPage(name, png, xml, counts, pixels, seen, lost)
+  return EngravedPage(
+    name, png, xml, counts, labels=pixels, staff_space=seen, lost=lost
+  )

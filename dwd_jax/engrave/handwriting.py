@@ -1,11 +1,9 @@
-"""SVG elements as lists of points, and back.
+"""An engraved page drawn as if by hand: nothing straight, no two alike.
 
-An engraved page drawn as if by hand: nothing straight, no two alike.
-
-Every outline becomes many short lines, whose points move: all of them in a
-field of slow waves (the hand and the paper), those of an element as a whole (a
-notehead leans, a stem slants, a beam climbs) and against each other (a pen that
-trembles). Boxes come from the moved points, so they fit as before.
+Every outline becomes many short lines whose points move: all of them in a field
+of slow waves (the hand and the paper), those of an element together (a notehead
+leans, a stem slants, a beam climbs) and against each other (a trembling pen).
+Boxes come from the moved points, so they fit as before.
 """
 
 import dataclasses
@@ -20,9 +18,184 @@ from jaxtyping import Float
 from dwd_jax.engrave import labels, outlines, verovio_svg
 from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE as _SPACE
 
+MAX_STRENGTH = 3.0
+_STEP = 0.5 * _SPACE  # longest straight piece
+# At strength 1, in staff spaces or as a share.
+_PAGE_WAVES = ((60.0, 0.5), (14.0, 0.12), (4.0, 0.04))  # length, height
+_OWN_WAVES = ((1.6, 0.05), (0.7, 0.02))
+_OFFSET = 0.07
+_TURN = 0.07  # radians
+_MOST_LIFT = 0.3  # of the ends of a long element, by turning it
+_STRETCH = 0.08
+_SLANT = 0.12
+_PEN = 0.35  # of the width of a stroke
+_SLACK = 2.0  # units by which outlines may extend beyond their box
 _ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
-_CURVE = np.linspace(0, 1, 9)[1:, None]  # points of a cubic, but its first
+_CURVE = np.linspace(0, 1, 9)[1:, None]  # points of a cubic except its first
 _ROUND = np.linspace(0, 2 * np.pi, 33)[:-1]
+
+
+def write(
+  page: verovio_svg.Page,
+  objects: list[labels.Found],
+  rng: np.random.Generator,
+  strength: float,
+) -> tuple[verovio_svg.Page, list[labels.Found]]:
+  """Draws a page by hand.
+
+  Args:
+    page: as engraved; not changed.
+    objects: its symbols.
+    rng: source of randomness.
+    strength: 1 = a tidy writer, up to `MAX_STRENGTH`.
+
+  Returns:
+    The new page and its symbols, with new bounds.
+  """
+  hand = _Hand(page, rng, strength)
+  marks = [hand.mark(i, mark) for i, mark in enumerate(page.marks)]
+  drawn = dataclasses.replace(page, marks=marks, body=hand.body)
+  place = {id(mark): i for i, mark in enumerate(page.marks)}
+  found = []
+  for item in objects:
+    rows = [place[id(mark)] for mark in item.marks]
+    found.append(
+      labels.Found(
+        item.name,
+        hand.bounds(rows, item.bounds) or item.bounds,
+        tuple(marks[i] for i in rows),
+      )
+    )
+  return drawn, found
+
+
+class _Hand:
+  """The state of one page's drawing; `body` as in `verovio_svg.Page`."""
+
+  def __init__(
+    self, page: verovio_svg.Page, rng: np.random.Generator, strength: float
+  ):
+    self._page, self._rng, self._strength = page, rng, strength
+    self._waves = _Waves(rng, _PAGE_WAVES, strength)
+    self._before: dict[int, np.ndarray] = {}  # points by element of the body
+    self._after: dict[int, np.ndarray] = {}
+    self._width: dict[int, float] = {}
+    texts = {
+      i: mark
+      for mark in page.marks
+      for i in range(*mark.drawn)
+      if mark.tag == "text"
+    }
+    staff_lines = {
+      i
+      for mark in page.marks
+      if page.groups[mark.group].cls == "staff"
+      for i in range(*mark.drawn)
+    }
+    self.body = [
+      self._text(drawn, texts[i])
+      if i in texts
+      else self._element(i, drawn, i in staff_lines)
+      for i, drawn in enumerate(page.body)
+    ]
+
+  def mark(self, index: int, mark: verovio_svg.Mark) -> verovio_svg.Mark:
+    """A mark with its new bounds."""
+    bounds = self.bounds([index], mark.bounds)
+    return dataclasses.replace(mark, bounds=bounds) if bounds else mark
+
+  def bounds(
+    self, marks: list[int], old: tuple[float, float, float, float]
+  ) -> tuple[float, float, float, float] | None:
+    """Where the ink of some marks in a rectangle moved; None if no ink."""
+    low, high = np.array(old[:2]) - _SLACK, np.array(old[2:]) + _SLACK
+    lows, highs = [], []
+    for index in marks:
+      mark = self._page.marks[index]
+      if mark.tag == "text":
+        shift = self._shift(mark)
+        lows.append(np.maximum(np.array(mark.bounds[:2]), low) + shift)
+        highs.append(np.minimum(np.array(mark.bounds[2:]), high) + shift)
+        continue
+      for i in range(*mark.drawn):
+        if i not in self._before:
+          continue
+        before, after = self._before[i], self._after[i]
+        inside = ((before >= low) & (before <= high)).all(axis=1)
+        if inside.any():
+          lows.append(after[inside].min(0) - self._width[i] / 2)
+          highs.append(after[inside].max(0) + self._width[i] / 2)
+    if not lows:
+      return None
+    x0, y0 = np.min(lows, 0).tolist()
+    x1, y1 = np.max(highs, 0).tolist()
+    return x0, y0, x1, y1
+
+  def _shift(self, mark: verovio_svg.Mark) -> np.ndarray:
+    """Offset of a text, which only moves with the page."""
+    x0, y0, x1, y1 = mark.bounds
+    return self._waves(np.array([[(x0 + x1) / 2, (y0 + y1) / 2]]))[0]
+
+  def _text(self, drawn: str, mark: verovio_svg.Mark) -> str:
+    x, y = self._shift(mark)
+    return f'<g transform="translate({x:.2f},{y:.2f})">{drawn}</g>'
+
+  def _element(self, index: int, drawn: str, of_staff: bool) -> str:
+    element = read_elements(drawn, self._page.defs)
+    if element is None or not element.lines:
+      return drawn
+    if all(len(points) == 2 for points in element.lines):
+      # A line that is no longer straight would be filled.
+      element.attributes["fill"] = "none"
+    lines = [
+      subdivide(points, closed, _STEP)
+      for points, closed in zip(element.lines, element.closed, strict=True)
+    ]
+    before = np.concatenate(lines)
+    # The pieces of a staff line must meet.
+    after = before if of_staff else self._own(before)
+    after = after + self._waves(before)
+    element.lines = np.split(after, np.cumsum([len(x) for x in lines])[:-1])
+    if element.stroke and not of_staff:
+      element.stroke *= 1 + self._strength * _PEN * self._rng.uniform(-0.5, 1)
+      element.attributes.setdefault("stroke-linecap", "round")
+    element.attributes.setdefault("stroke-linejoin", "round")
+    self._before[index], self._after[index] = before, after
+    self._width[index] = element.stroke
+    return element.to_svg()
+
+  def _own(self, points: Float[np.ndarray, "n 2"]) -> np.ndarray:
+    """Moves one element: it leans, stretches and trembles."""
+    rng, strength = self._rng, self._strength
+    middle = (points.min(0) + points.max(0)) / 2
+    reach = max(float(np.ptp(points, axis=0).max()) / 2, 1e-6)
+    most = min(1.0, _MOST_LIFT * _SPACE / (_TURN * reach))
+    turn, slant = rng.normal(0, strength * most, 2) * (_TURN, _SLANT)
+    wide, high = 1 + rng.normal(0, strength * most * _STRETCH, 2)
+    lean = np.array([[wide, turn], [-turn + slant, high]])
+    offset = rng.normal(0, strength * _OFFSET * _SPACE, 2)
+    waves = _Waves(rng, _OWN_WAVES, strength)
+    return (points - middle) @ lean + middle + offset + waves(points)
+
+
+class _Waves:
+  """A smooth field of displacements: sums of sines in random directions."""
+
+  def __init__(self, rng: np.random.Generator, waves, strength: float):
+    lengths, heights = np.array(waves).T
+    angle = rng.uniform(0, 2 * np.pi, (len(waves), 2, 2))
+    turns = 2 * np.pi / (lengths * _SPACE)
+    self._k = turns[:, None, None, None] * np.stack(
+      [np.cos(angle), np.sin(angle)], -1
+    )  # wave, sine, of x or y, direction
+    self._phase = rng.uniform(0, 2 * np.pi, angle.shape)
+    self._height = heights[:, None, None] * _SPACE * strength / 2
+
+  def __call__(
+    self, points: Float[np.ndarray, "n 2"]
+  ) -> Float[np.ndarray, "n 2"]:
+    waves = np.sin(np.einsum("wsad,nd->nwsa", self._k, points) + self._phase)
+    return (waves * self._height).sum((1, 2))
 
 
 @dataclasses.dataclass
@@ -31,9 +204,9 @@ class Element:
 
   Attributes:
     lines: points (x, y) of each contour, in page units.
-    closed: whether each contour returns to its beginning.
-    attributes: fill and stroke; the width of the stroke is in page units.
-    stroke: its width, in page units; 0 = none.
+    closed: whether each contour returns to its start.
+    attributes: fill and stroke, except the stroke's width.
+    stroke: its width in page units; 0 = none.
   """
 
   lines: list[Float[np.ndarray, "n 2"]]
@@ -53,11 +226,9 @@ class Element:
 
 
 def read_elements(drawn: str, defs: dict[str, str]) -> Element | None:
-  """An element of `Page.body` as points; None for what is not understood.
+  """Reads an element of `Page.body`; None for an unknown tag.
 
-  Args:
-    drawn: the element.
-    defs: `Page.defs`, for glyphs.
+  `defs` are those of the page, for glyphs.
   """
   tag = drawn[1:].partition(" ")[0]
   found = dict(_ATTRIBUTE.findall(drawn))
@@ -96,7 +267,7 @@ def read_elements(drawn: str, defs: dict[str, str]) -> Element | None:
 
 @functools.lru_cache(maxsize=512)
 def _path(d: str) -> tuple[list[np.ndarray], list[bool]]:
-  """Contours of path data; not to be changed."""
+  """Contours of path data; cached, so not to be changed."""
   pen = RecordingPen()
   parse_path(d, pen)
   lines, closed, points = [], [], []
@@ -114,7 +285,7 @@ def _path(d: str) -> tuple[list[np.ndarray], list[bool]]:
 
 
 def _curve(corners: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "m 2"]:
-  """Points of a Bezier curve of any degree, but its first (de Casteljau)."""
+  """Points of a Bezier curve of any degree except its first (de Casteljau)."""
   rows = np.repeat(corners[None], len(_CURVE), 0)
   t = _CURVE[:, None]
   while rows.shape[1] > 1:
@@ -125,7 +296,7 @@ def _curve(corners: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "m 2"]:
 def subdivide(
   points: Float[np.ndarray, "n 2"], closed: bool, step: float
 ) -> Float[np.ndarray, "m 2"]:
-  """Points between the points, so that none are further apart than `step`."""
+  """Adds points until none are further apart than `step`."""
   ends = np.concatenate([points, points[:1]]) if closed else points
   away = np.diff(ends, axis=0)
   counts = np.ceil(np.hypot(*away.T) / step).astype(int).clip(1)
@@ -134,184 +305,3 @@ def subdivide(
   share = (np.arange(len(rows)) - first[rows]) / counts[rows]
   found = ends[rows] + away[rows] * share[:, None]
   return found if closed else np.concatenate([found, points[-1:]])
-
-
-MAX_STRENGTH = 3.0
-_STEP = 0.5 * _SPACE  # longest straight piece
-# At strength 1, in staff spaces or as a share.
-_PAGE_WAVES = ((60.0, 0.5), (14.0, 0.12), (4.0, 0.04))  # length, height
-_OWN_WAVES = ((1.6, 0.05), (0.7, 0.02))
-_OFFSET = 0.07
-_TURN = 0.07  # radians
-_MOST_LIFT = 0.3  # of the ends of a long element, by turning it
-_STRETCH = 0.08
-_SLANT = 0.12
-_PEN = 0.35  # of the width of a stroke
-_SLACK = 2.0  # units by which outlines stick out of a box that they belong to
-
-
-class _Waves:
-  """A smooth field of displacements: sums of sines with chance directions."""
-
-  def __init__(self, rng: np.random.Generator, waves, strength: float):
-    lengths, heights = np.array(waves).T
-    angle = rng.uniform(0, 2 * np.pi, (len(waves), 2, 2))
-    turns = 2 * np.pi / (lengths * _SPACE)
-    self._k = turns[:, None, None, None] * np.stack(
-      [np.cos(angle), np.sin(angle)], -1
-    )  # wave, sine, of x or y, direction
-    self._phase = rng.uniform(0, 2 * np.pi, angle.shape)
-    self._height = heights[:, None, None] * _SPACE * strength / 2
-
-  def __call__(
-    self, points: Float[np.ndarray, "n 2"]
-  ) -> Float[np.ndarray, "n 2"]:
-    waves = np.sin(np.einsum("wsad,nd->nwsa", self._k, points) + self._phase)
-    return (waves * self._height).sum((1, 2))
-
-
-def write(
-  page: verovio_svg.Page,
-  objects: list[labels.Found],
-  rng: np.random.Generator,
-  strength: float,
-) -> tuple[verovio_svg.Page, list[labels.Found]]:
-  """Draws a page by hand.
-
-  Args:
-    page: as engraved; it stays as it is.
-    objects: its symbols.
-    rng: source of randomness.
-    strength: 1 = a tidy writer, up to `MAX_STRENGTH`.
-
-  Returns:
-    The page, with the bounds of its marks, and its symbols, with theirs.
-  """
-  hand = _Hand(page, rng, strength)
-  marks = [hand.mark(i, mark) for i, mark in enumerate(page.marks)]
-  drawn = dataclasses.replace(page, marks=marks, body=hand.body)
-  place = {id(mark): i for i, mark in enumerate(page.marks)}
-  found = []
-  for item in objects:
-    rows = [place[id(mark)] for mark in item.marks]
-    found.append(
-      labels.Found(
-        item.name,
-        hand.bounds(rows, item.bounds) or item.bounds,
-        tuple(marks[i] for i in rows),
-      )
-    )
-  return drawn, found
-
-
-class _Hand:
-  """The state of one page's drawing.
-
-  Attributes:
-    body: see `verovio_svg.Page.body`.
-  """
-
-  def __init__(
-    self, page: verovio_svg.Page, rng: np.random.Generator, strength: float
-  ):
-    self._page, self._rng, self._strength = page, rng, strength
-    self._waves = _Waves(rng, _PAGE_WAVES, strength)
-    self._before: dict[int, np.ndarray] = {}  # points by element of the body
-    self._after: dict[int, np.ndarray] = {}
-    self._width: dict[int, float] = {}
-    texts = {
-      i: mark
-      for mark in page.marks
-      for i in range(*mark.drawn)
-      if mark.tag == "text"
-    }
-    staff_lines = {
-      i
-      for mark in page.marks
-      if page.groups[mark.group].cls == "staff"
-      for i in range(*mark.drawn)
-    }
-    self.body = [
-      self._text(drawn, texts[i])
-      if i in texts
-      else self._element(i, drawn, i in staff_lines)
-      for i, drawn in enumerate(page.body)
-    ]
-
-  def mark(self, index: int, mark: verovio_svg.Mark) -> verovio_svg.Mark:
-    """A mark with its new bounds."""
-    bounds = self.bounds([index], mark.bounds)
-    return dataclasses.replace(mark, bounds=bounds) if bounds else mark
-
-  def bounds(
-    self, marks: list[int], old: tuple[float, float, float, float]
-  ) -> tuple[float, float, float, float] | None:
-    """Where the ink went that some marks had in a rectangle; None: no ink."""
-    low, high = np.array(old[:2]) - _SLACK, np.array(old[2:]) + _SLACK
-    lows, highs = [], []
-    for index in marks:
-      mark = self._page.marks[index]
-      if mark.tag == "text":
-        shift = self._shift(mark)
-        lows.append(np.maximum(np.array(mark.bounds[:2]), low) + shift)
-        highs.append(np.minimum(np.array(mark.bounds[2:]), high) + shift)
-        continue
-      for i in range(*mark.drawn):
-        if i not in self._before:
-          continue
-        before, after = self._before[i], self._after[i]
-        inside = ((before >= low) & (before <= high)).all(axis=1)
-        if inside.any():
-          lows.append(after[inside].min(0) - self._width[i] / 2)
-          highs.append(after[inside].max(0) + self._width[i] / 2)
-    if not lows:
-      return None
-    x0, y0 = np.min(lows, 0).tolist()
-    x1, y1 = np.max(highs, 0).tolist()
-    return x0, y0, x1, y1
-
-  def _shift(self, mark: verovio_svg.Mark) -> np.ndarray:
-    """Texts only move with the page."""
-    x0, y0, x1, y1 = mark.bounds
-    return self._waves(np.array([[(x0 + x1) / 2, (y0 + y1) / 2]]))[0]
-
-  def _text(self, drawn: str, mark: verovio_svg.Mark) -> str:
-    x, y = self._shift(mark)
-    return f'<g transform="translate({x:.2f},{y:.2f})">{drawn}</g>'
-
-  def _element(self, index: int, drawn: str, of_staff: bool) -> str:
-    element = read_elements(drawn, self._page.defs)
-    if element is None or not element.lines:
-      return drawn
-    if all(len(points) == 2 for points in element.lines):
-      # No longer straight, a line would be filled.
-      element.attributes["fill"] = "none"
-    lines = [
-      subdivide(points, closed, _STEP)
-      for points, closed in zip(element.lines, element.closed, strict=True)
-    ]
-    before = np.concatenate(lines)
-    # Lines of a staff come in pieces, which must meet.
-    after = before if of_staff else self._own(before)
-    after = after + self._waves(before)
-    element.lines = np.split(after, np.cumsum([len(x) for x in lines])[:-1])
-    if element.stroke and not of_staff:
-      element.stroke *= 1 + self._strength * _PEN * self._rng.uniform(-0.5, 1)
-      element.attributes.setdefault("stroke-linecap", "round")
-    element.attributes.setdefault("stroke-linejoin", "round")
-    self._before[index], self._after[index] = before, after
-    self._width[index] = element.stroke
-    return element.to_svg()
-
-  def _own(self, points: Float[np.ndarray, "n 2"]) -> np.ndarray:
-    """What one element does: it leans, stretches, trembles."""
-    rng, strength = self._rng, self._strength
-    middle = (points.min(0) + points.max(0)) / 2
-    reach = max(float(np.ptp(points, axis=0).max()) / 2, 1e-6)
-    most = min(1.0, _MOST_LIFT * _SPACE / (_TURN * reach))
-    turn, slant = rng.normal(0, strength * most, 2) * (_TURN, _SLANT)
-    wide, high = 1 + rng.normal(0, strength * most * _STRETCH, 2)
-    lean = np.array([[wide, turn], [-turn + slant, high]])
-    offset = rng.normal(0, strength * _OFFSET * _SPACE, 2)
-    waves = _Waves(rng, _OWN_WAVES, strength)
-    return (points - middle) @ lean + middle + offset + waves(points)

@@ -3,26 +3,21 @@
 The names follow DeepScores; what a vocabulary does not list gets no box.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from dwd_jax.engrave import clefs, outlines
+import cv2
+import numpy as np
+
+from dwd_jax.engrave import outlines, text_outlines, verovio_svg
 from dwd_jax.engrave.outlines import Bounds
 from dwd_jax.engrave.smufl_classes import Vocabulary
 from dwd_jax.engrave.strokes import Strokes
 from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Group, Mark, Page
 
-
-class Found(NamedTuple):
-  """A symbol: class name, bounds in page units, what it is drawn with."""
-
-  name: str
-  bounds: Bounds
-  marks: tuple[Mark, ...]
-
-
 # A glyph of full size has 4 staff spaces to the em. Grace and cue notes are
-# at 0.75, clef changes without a glyph of their own at 0.66 of that.
+# at 0.75 of it, clef changes without a glyph of their own at 0.66.
 _FULL_SCALE = UNITS_PER_SPACE * 4 / 1000
 _SMALL_BELOW = 0.9
 _NOT_SYMBOLS = {"multiRestNum", "ending", "tempo", "dir", "harm", "metaMark"}
@@ -31,18 +26,37 @@ _TWO_DIGITS: dict[tuple[int, ...], str] = {
   (0xE081, 0xE086): "timeSig16",
 }
 
+_C_CLEF, _C_CLEF_CHANGE = 0xE05C, 0xE07B
+# Clefs with an octave number: (the clef, class of the number).
+_OCTAVES = {
+  0xE051: (0xE050, "clef15"),
+  0xE052: (0xE050, "clef8"),
+  0xE053: (0xE050, "clef8"),
+  0xE054: (0xE050, "clef15"),
+  0xE05D: (0xE05C, "clef8"),
+  0xE063: (0xE062, "clef15"),
+  0xE064: (0xE062, "clef8"),
+  0xE065: (0xE062, "clef8"),
+  0xE066: (0xE062, "clef15"),
+}
+_NAMES_BY_LINE = {3: "cClefAlto", 4: "cClefTenor"}
+
+
+class Found(NamedTuple):
+  """A symbol: class name, bounds in page units, the marks that draw it."""
+
+  name: str
+  bounds: Bounds
+  marks: tuple[Mark, ...]
+
 
 def page_objects(page: Page, vocabulary: Vocabulary) -> list[Found]:
   """Finds the symbols of a page.
 
-  Args:
-    page: the measured page.
-    vocabulary: the classes to look for.
-
   Returns:
-    Symbols in drawing order, compound symbols after the parts that are classes
-    of their own, staves at the end. What two voices share (a notehead, a dot)
-    is drawn twice, and is one symbol.
+    Symbols in drawing order, compound symbols after those of their parts that
+    are classes, staves at the end. What two voices share (a notehead, a dot)
+    is drawn twice but is one symbol.
 
   Reference:
     Differs from DeepScores: flats are boxed whole, not their left half.
@@ -87,7 +101,7 @@ class _Finder:
       yield from self._multi_rest(marks)
     elif group.cls == "clef":
       for mark in marks:
-        for name, bounds in clefs.objects(self.page, group, mark, self.names):
+        for name, bounds in _clef_objects(self.page, group, mark, self.names):
           yield Found(name, bounds, (mark,))
     elif group.cls == "dots":
       for mark in marks:
@@ -99,7 +113,7 @@ class _Finder:
       for mark in marks:
         yield _found(f"fingering{mark.text.strip()}", [mark])
     elif group.cls == "tupletNum" and len(marks) != 1:
-      if "tuplet1" in self.known:  # else, 12 is not a 1 and a 2
+      if "tuplet1" in self.known:  # otherwise 12 is not a 1 and a 2
         for mark in marks:
           yield from self._glyph(group, mark)
     elif group.cls not in _NOT_SYMBOLS:
@@ -134,7 +148,7 @@ class _Finder:
       yield _found("brace", curved)
 
   def _meter(self, marks: list[Mark]) -> Iterator[Found]:
-    """Digits one by one, but 12 and 16 as one symbol where it is a class."""
+    """Single digits, but 12 and 16 as one symbol where that is a class."""
     rows: dict[int, list[Mark]] = {}
     for mark in marks:
       rows.setdefault(round(mark.matrix[5]), []).append(mark)
@@ -185,3 +199,93 @@ def is_small(mark: Mark) -> bool:
 
 def _found(name: str, marks: Sequence[Mark]) -> Found:
   return Found(name, outlines.union(m.bounds for m in marks), tuple(marks))
+
+
+def _clef_objects(
+  page: Page, group: Group, mark: Mark, names: Mapping[int, str]
+) -> Iterator[tuple[str, Bounds]]:
+  """The symbols of one clef glyph: the clef and its octave number.
+
+  C clefs on other lines than 3 and 4 have no class.
+
+  Args:
+    page: the page, with the outlines of its glyphs.
+    group: the clef's group, inside the group of its staff.
+    mark: the glyph.
+    names: class by SMuFL code point.
+
+  Yields:
+    (class name, bounds in page units).
+  """
+  code, number = _OCTAVES.get(mark.code, (mark.code, ""))
+  bounds = mark.bounds
+  plain = None
+  if number:
+    plain = text_outlines.music_glyph(chr(code), page.font)
+  if plain is not None:
+    whole, clef = page.glyphs[mark.code], plain[0]
+    bounds = _place(outlines.union(outlines.contours(clef)), mark)
+    yield number, _place(_difference(whole, clef), mark)
+  change = page.groups[group.parent].cls == "layer"
+  if code in (_C_CLEF, _C_CLEF_CHANGE):
+    name = _NAMES_BY_LINE.get(_line(page, group, mark), "")
+    change = change or code == _C_CLEF_CHANGE
+  else:
+    name = names.get(code, "")
+  if name and change and not name.endswith("Change"):
+    name += "Change"
+  if name:
+    yield name, bounds
+
+
+def _place(bounds: Bounds, mark: Mark) -> Bounds:
+  """Font units, y up -> page."""
+  x0, y0, x1, y1 = bounds
+  return outlines.transform_bounds((x0, -y1, x1, -y0), mark.matrix)
+
+
+def _line(page: Page, group: Group, mark: Mark) -> int:
+  """The staff line a clef sits on, 1 = lowest; 0 if there is no staff."""
+  while group.cls != "staff":
+    if group.parent < 0:
+      return 0
+    group = page.groups[group.parent]
+  lines = [page.marks[i] for i in group.marks]
+  ys = sorted((m.bounds[1] + m.bounds[3]) / 2 for m in lines if m.code == 0)
+  if not ys:
+    return 0
+  nearest = np.argmin([abs(y - mark.matrix[5]) for y in ys])
+  return len(ys) - int(nearest)
+
+
+@functools.lru_cache(maxsize=64)
+def _difference(whole: str, part: str) -> Bounds:
+  """Bounds of what one outline has and another has not, in font units.
+
+
+  The fonts merge the number into the clef's outline, so contours do not tell
+  them apart; pixels do.
+  """
+  x0, y0, x1, y1 = outlines.union(outlines.contours(whole))
+  width, height = round(x1 - x0) + 1, round(y1 - y0) + 1
+
+  def draw(d: str) -> np.ndarray:
+    image = verovio_svg.render(
+      '<svg xmlns="http://www.w3.org/2000/svg" '
+      f'width="{width}" height="{height}">'
+      f'<path transform="translate({-x0},{y1}) scale(1,-1)" d="{d}"/></svg>'
+    )
+    return verovio_svg.to_array(image)
+
+  rest = ((draw(whole) < 128) & (draw(part) >= 128)).astype(np.uint8)
+  # The clef itself may differ by a few units, less than any stroke.
+  rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+  rows, columns = np.nonzero(rest.any(1))[0], np.nonzero(rest.any(0))[0]
+  if not len(rows):
+    return x0, y0, x1, y1
+  return (
+    x0 + columns[0],
+    y1 - rows[-1] - 1,
+    x0 + columns[-1] + 1,
+    y1 - rows[0],
+  )

@@ -3,7 +3,7 @@
 import dataclasses
 import random
 
-from dwd_jax.engrave.mei_rhythm import WHOLE, Bundle, Node, Slot
+from dwd_jax.engrave.mei_rhythm import WHOLE, Node, Slot
 from dwd_jax.engrave.rarities import Weights
 
 _LETTERS = "cdefgab"
@@ -40,12 +40,12 @@ _ARTICULATIONS = {
 
 @dataclasses.dataclass
 class Staff:
-  """One staff of the score and where its melody is.
+  """One staff of the score and the state of its melody.
 
   Attributes:
     number: from 1.
-    clef: key of CLEFS, as of now.
-    clefs: which ones it may change to.
+    clef: current key of CLEFS.
+    clefs: keys it may change to.
     kind: voice, strings, keyboard, wind or percussion.
     position: of the last note, in half spaces above the lowest line.
   """
@@ -64,7 +64,7 @@ class Event:
   Attributes:
     ident: its xml:id.
     kind: note, chord or rest.
-    ticks: its length.
+    ticks: length.
     start: ticks from the beginning of the measure.
     position: of the (upper) note; 4 = middle line.
   """
@@ -77,7 +77,7 @@ class Event:
 
 
 class LayerWriter:
-  """Writes one layer of one measure."""
+  """Writes one layer of one measure; `events` lists what marks attach to."""
 
   def __init__(
     self,
@@ -88,15 +88,15 @@ class LayerWriter:
     stems: str = "",
     cue: bool = False,
   ):
-    """A writer for one layer.
+    """Prepares a layer.
 
     Args:
-      rng: the source of chance.
-      weights: what happens how often.
-      staff: read, and its position moved on.
+      rng: source of randomness.
+      weights: rates and choices.
+      staff: read, and its melody continued.
       prefix: of the ids; unique in the score.
       stems: "up" or "down" where two layers share the staff.
-      cue: all notes small.
+      cue: write small notes.
     """
     self.rng = rng
     self.weights = weights
@@ -110,15 +110,7 @@ class LayerWriter:
     self.at = 0.0
 
   def write(self, nodes: list[Node], clef: str = "") -> str:
-    """The layer's content.
-
-    Args:
-      nodes: the rhythm.
-      clef: a clef to change to on the way, "" = none.
-
-    Returns:
-      MEI elements; `events` lists what marks can hang on.
-    """
+    """The layer's MEI elements, with a change to `clef` on the way, if any."""
     change_at = self.rng.randrange(1, len(nodes)) if len(nodes) > 1 else -1
     for index, node in enumerate(nodes):
       if clef and index == change_at:
@@ -159,7 +151,7 @@ class LayerWriter:
     self.at += ticks
 
   def _notes(self, slot: Slot, head: str) -> tuple[str, int]:
-    """Writes a note or a chord with what belongs to it."""
+    """Writes a note or a chord with its signs."""
     position = self._step()
     if not self.cue and not slot.beamed and self._happens("grace"):
       self._grace(position)
@@ -190,7 +182,7 @@ class LayerWriter:
     return position
 
   def _grace(self, position: int) -> None:
-    """One or several small notes before the note."""
+    """One or several small notes before a note."""
     kind = self.weights.pick(self.rng, "grace")
     if kind == "grace_beam":
       self._grace_beam(position)
@@ -212,7 +204,7 @@ class LayerWriter:
     )
 
   def _grace_beam(self, position: int) -> None:
-    """A run of small notes up or down to the note."""
+    """A run of small notes up or down to a note."""
     size = self.rng.choice((2, 2, 3, 4))
     step = self.rng.choice((-1, 1))
     self.out.append("<beam>")
@@ -224,7 +216,7 @@ class LayerWriter:
     self.out.append("</beam>")
 
   def _tremolo(self, slot: Slot) -> str:
-    """None, or the attribute for strokes through the stem."""
+    """The attribute for strokes through the stem, or ""."""
     can = not (self.cue or slot.beamed) and slot.dur in ("2", "4", "8")
     if not (can and self.weights.rates["tremolo"] and self._happens("tremolo")):
       return ""
@@ -235,7 +227,7 @@ class LayerWriter:
     return self.weights.happens(self.rng, rate)
 
   def _step(self) -> int:
-    """Moves the melody on, mostly by steps, back towards the staff."""
+    """Moves the melody, mostly by steps, and back towards the staff."""
     if self.staff.kind == "percussion":
       return 4
     jump = self.rng.choice((-5, -4, -3, -2, -2, -1, -1, 0, 1, 1, 2, 2, 3, 4, 5))
@@ -260,7 +252,7 @@ class LayerWriter:
     return f'<accid accid="{_ACCIDENTALS[name]}"/>'
 
   def _articulation(self) -> str:
-    """None, one, or sometimes two signs above or below the note."""
+    """No, one, or sometimes two signs above or below the note."""
     signs = []
     if self._happens("articulation"):
       signs.append(self.weights.pick(self.rng, "articulation"))
@@ -277,8 +269,5 @@ class LayerWriter:
 
 
 def tstamp(ticks: float, unit: int) -> float:
-  """MEI's position in a measure, in beats of the meter, from 1."""
+  """MEI's position in a measure: beats of the meter from 1."""
   return 1 + ticks * unit / WHOLE
-
-
-__all__ = ["CLEFS", "Bundle", "Event", "LayerWriter", "Staff", "tstamp"]

@@ -1,4 +1,4 @@
-"""Marks that hang on notes: dynamics, ornaments, pedals, texts ..."""
+"""Marks attached to notes: dynamics, ornaments, pedals, texts."""
 
 import itertools
 import random
@@ -42,21 +42,11 @@ _TEMPI = (
 
 
 def staff_marks(
-  rng: random.Random,
-  weights: Weights,
-  staff: Staff,
-  events: list[Event],
+  rng: random.Random, weights: Weights, staff: Staff, events: list[Event]
 ) -> str:
   """Marks of one staff in one measure, as MEI control elements.
 
-  Args:
-    rng: the source of chance.
-    weights: what happens how often.
-    staff: the staff.
-    events: of its layers in this measure.
-
-  Returns:
-    MEI elements for the end of the measure.
+  `events` are those of the staff's layers in this measure.
   """
   out: list[str] = []
   notes = [e for e in events if e.kind != "rest"]
@@ -87,7 +77,7 @@ def _spans(
   notes: list[Event],
   out: list[str],
 ) -> None:
-  """A dynamic; a hairpin, a slur, an octave line over several notes."""
+  """A dynamic; a hairpin, a slur and an octave line over several notes."""
   at = f'staff="{staff.number}"'
   place = "above" if staff.kind == "voice" else "below"
   if weights.happens(rng, "dynamic"):
@@ -133,17 +123,14 @@ def measure_marks(
   ticks: int,
   unit: int,
 ) -> str:
-  """Marks of a whole measure: pedal, caesura, texts.
+  """Marks of a whole measure: pedal, caesura, texts; as MEI control elements.
 
   Args:
-    rng: the source of chance.
-    weights: what happens how often.
+    rng: source of randomness.
+    weights: rates and choices.
     staves: of the score.
     ticks: length of the measure.
     unit: lower number of the meter.
-
-  Returns:
-    MEI elements for the end of the measure.
   """
   out = []
   keyboards = [s for s in staves if s.kind == "keyboard"]

@@ -1,7 +1,7 @@
 """Rhythms of one measure: beats filled with patterns of notes and rests.
 
-Durations are counted in ticks of a 128th note. A rhythm is a list of nodes:
-a `Slot` (one note, chord or rest) or a `Bundle` (a beam or a tuplet).
+Durations are in ticks of a 128th note. A rhythm is a list of nodes: a `Slot`
+(one note, chord or rest) or a `Bundle` (a beam or a tuplet).
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ WHOLE = 128
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-  """A note or rest; `dur` as MEI writes it ("breve", "1" ... "128")."""
+  """A note or rest; `dur` as in MEI ("breve", "1" ... "128")."""
 
   dur: str
   dots: int
@@ -24,7 +24,7 @@ class Slot:
 
   @property
   def ticks(self) -> int:
-    """The length outside of tuplets."""
+    """The length outside tuplets."""
     plain = 2 * WHOLE if self.dur == "breve" else WHOLE // int(self.dur)
     return plain * 3 // 2 if self.dots else plain
 
@@ -40,7 +40,7 @@ class Bundle:
 
 Node = Slot | Bundle
 
-# n = note, r = rest, [ ] = beam, N{ } = tuplet; the number is the weight.
+# n = note, r = rest, [ ] = beam, N{ } = tuplet; the first number is a weight.
 _PATTERNS: dict[int, tuple[tuple[float, str], ...]] = {
   24: (  # a dotted eighth
     (2, "[ n16 n16 n16 ]"),
@@ -158,7 +158,7 @@ def measure_ticks(count: int, unit: int) -> int:
 
 
 def _beats(count: int, unit: int) -> list[int]:
-  """A measure cut into beats of 24, 32 or 48 ticks."""
+  """Divides a measure into beats of 24, 32 or 48 ticks."""
   if unit == 16:
     return [24] * (count // 3)
   if unit == 8:
@@ -170,17 +170,14 @@ def _beats(count: int, unit: int) -> list[int]:
 def fill_measure(
   rng: random.Random, weights: Weights, count: int, unit: int, cue: bool = False
 ) -> list[Node]:
-  """A random rhythm for one measure.
+  """A random rhythm that fills one measure exactly.
 
   Args:
-    rng: the source of chance.
+    rng: source of randomness.
     weights: rates of `ladder` and `rare_tuplet`.
     count: upper number of the meter.
     unit: lower number of the meter.
-    cue: longer notes, as cues have.
-
-  Returns:
-    Nodes that fill the measure exactly.
+    cue: prefer longer notes, as cues have.
   """
   beats = _beats(count, unit)
   if unit >= 8:
@@ -214,7 +211,7 @@ def _is_rare(rng: random.Random, weights: Weights, length: int) -> bool:
 
 
 def _choose(rng: random.Random, length: int, cue: bool) -> str:
-  """A pattern of that length, for cues without flags that have no class."""
+  """A pattern of that length; for cues without flags that have no class."""
   fitting = [
     (weight, pattern)
     for weight, pattern in _PATTERNS[length]
@@ -230,7 +227,7 @@ def _is_short_flag(node: Node) -> bool:
 
 
 def _ladder(rng: random.Random, length: int) -> list[Node]:
-  """A beat cut in half again and again; single notes with flags, and rests."""
+  """A beat halved repeatedly, as single notes with flags and rests."""
   depth = rng.choice((2, 3, 4, 4, 5, 5))
   pieces = [length >> (i + 1) for i in range(depth)]
   pieces.append(pieces[-1])

@@ -1,7 +1,4 @@
-"""Who plays: staves with their clefs, groups, labels.
-
-A random score as MEI: meters, keys, barlines, repeats, measures.
-"""
+"""A random score as MEI: its ensemble, meters, keys, barlines and measures."""
 
 import dataclasses
 import random
@@ -50,87 +47,6 @@ _LABELS = {
   "percussion": ("Tamb.", "Perc.", "Batteria"),
 }
 
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-  """Staves that belong together: a brace, a bracket or one staff."""
-
-  symbol: str
-  staves: tuple[Staff, ...]
-  label: str
-
-
-def ensemble(rng: random.Random, kind: str) -> list[Part]:
-  """The parts of a score of that kind.
-
-  Args:
-    rng: the source of chance.
-    kind: a choice of the weights' group `score`.
-
-  Returns:
-    Parts from top to bottom; staves are numbered from 1.
-  """
-  if kind == "piano":
-    plan = [("brace", "keyboard", _KEYBOARD)]
-  elif kind == "quartet":
-    plan = [("bracket", "strings", _STRINGS)]
-  elif kind == "choir":
-    plan = [("bracket", "voice", _VOICES)]
-  elif kind == "duo":
-    sort = rng.choice(("strings", "wind", "voice", "percussion"))
-    plan = [
-      ("", sort, (rng.choice(_POOLS[sort]),)),
-      ("brace", "keyboard", _KEYBOARD),
-    ]
-  elif kind == "band":
-    sorts = ["wind", "wind", "percussion", *rng.choices(["strings", "wind"])]
-    plan = [("", sort, (rng.choice(_POOLS[sort]),)) for sort in sorts]
-  elif kind == "percussion":
-    plan = [("", "percussion", _PERCUSSION)]
-  else:
-    sort = rng.choice(("strings", "wind", "wind"))
-    plan = [("", sort, (rng.choice(_POOLS[sort]),))]
-  labelled = rng.random() < 0.35
-  parts, number = [], 1
-  for symbol, sort, clefs in plan:
-    staves = []
-    for clef, others in clefs:
-      staves.append(Staff(number, clef, others, sort))
-      number += 1
-    label = rng.choice(_LABELS[sort]) if labelled else ""
-    parts.append(Part(symbol, tuple(staves), label))
-  return parts
-
-
-def staff_group(parts: list[Part], signs: dict[int, str], lines: int) -> str:
-  """The MEI of all staves.
-
-  Args:
-    parts: of the ensemble.
-    signs: key and time signature by staff number.
-    lines: of a percussion staff.
-
-  Returns:
-    A `staffGrp` element.
-  """
-  out = ["<staffGrp>"]
-  for part in parts:
-    label = f"<label>{part.label}</label>" if part.label else ""
-    if part.symbol:
-      out.append(f'<staffGrp symbol="{part.symbol}" bar.thru="true">{label}')
-      label = ""
-    for staff in part.staves:
-      count = lines if staff.kind == "percussion" else 5
-      out.append(
-        f'<staffDef n="{staff.number}" lines="{count}">{label}'
-        f"<clef {CLEFS[staff.clef][0]}/>{signs[staff.number]}</staffDef>"
-      )
-    if part.symbol:
-      out.append("</staffGrp>")
-  out.append("</staffGrp>")
-  return "".join(out)
-
-
 _HEAD = (
   '<?xml version="1.0" encoding="UTF-8"?>'
   '<mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0">'
@@ -150,16 +66,20 @@ _METER_SIGNS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """Staves grouped by a brace or bracket, or one staff alone."""
+
+  symbol: str
+  staves: tuple[Staff, ...]
+  label: str
+
+
 class ScoreWriter:
   """Writes one score; the same generator state gives the same score."""
 
   def __init__(self, rng: random.Random, weights: Weights):
-    """Chooses the kind of score.
-
-    Args:
-      rng: the source of chance.
-      weights: what happens how often.
-    """
+    """Chooses the kind of score."""
     self.rng = rng
     self.weights = weights
     self.kind = weights.pick(rng, "score")
@@ -173,14 +93,7 @@ class ScoreWriter:
     self.lyrics = self.kind == "choir" and self._happens("lyrics")
 
   def write(self, measures: int) -> str:
-    """The whole score.
-
-    Args:
-      measures: how many.
-
-    Returns:
-      An MEI document.
-    """
+    """Writes a score of that many measures as an MEI document."""
     body = [_HEAD, self._score_def(), "<section>"]
     for number in range(1, measures + 1):
       body.append(self._measure(number, number == measures))
@@ -192,7 +105,7 @@ class ScoreWriter:
 
   def _new_key(self) -> str:
     choices = [k for k in range(-7, 8) if k != self.key]
-    # C major often: only then naturals are drawn.
+    # C major often: only there naturals are drawn.
     near = [1 / (1 + abs(k) / 3) if k else 3.0 for k in choices]
     self.key = self.rng.choices(choices, near)[0]
     letter = "f" if self.key < 0 else "s"
@@ -223,7 +136,7 @@ class ScoreWriter:
         f'valign="bottom">{author}</rend></pgHead>'
       )
     lines = 1 if self.rng.random() < 0.3 else 5
-    # A measure number would be printed over the octave sign of the clef.
+    # A measure number would print over the octave sign of the clef.
     numbers = ' mnum.visible="false"' if "va" in self.staves[0].clef else ""
     group = staff_group(self.parts, signs, lines)
     return f"<scoreDef{numbers}>{title}{group}</scoreDef>"
@@ -244,7 +157,7 @@ class ScoreWriter:
     return out
 
   def _measure(self, number: int, last: bool) -> str:
-    """A measure and what comes before it."""
+    """A measure with what precedes it."""
     before = self._changes() if number > 1 else ""
     bars = self._barlines(number, last)
     if len(self.staves) == 1 and number > 1 and self._happens("multi_rest"):
@@ -291,7 +204,7 @@ class ScoreWriter:
     return left + right
 
   def _multi_rest(self, number: int) -> str:
-    """Several measures of rest in one: a bar, or old long rests."""
+    """Several measures of rest as one: a bar, or old long rests."""
     meter = ""
     kind = self.weights.pick(self.rng, "multi_rest")
     if kind == "restHBar":
@@ -299,7 +212,7 @@ class ScoreWriter:
     elif kind == "restLonga":
       rest = f'<multiRest num="{self.rng.randrange(2, 13)}" block="false"/>'
     else:
-      # In a hidden tuplet, lest the measure gets as wide as it lasts.
+      # A hidden tuplet keeps the measure from growing as wide as it lasts.
       hidden = 'num.visible="false" bracket.visible="false"'
       rest = (
         f'<tuplet num="16" numbase="1" {hidden}><rest dur="maxima"/></tuplet>'
@@ -311,7 +224,7 @@ class ScoreWriter:
     )
 
   def _staff(self, staff: Staff, number: int) -> tuple[str, str]:
-    """One staff of a measure and its marks."""
+    """One staff of a measure, and its marks."""
     opening, closing = f'<staff n="{staff.number}">', "</staff>"
     if self._happens("measure_rest"):
       return f'{opening}<layer n="1"><mRest/></layer>{closing}', ""
@@ -343,7 +256,7 @@ class ScoreWriter:
     return opening + "".join(layers) + closing, marks
 
   def _sing(self, content: str) -> str:
-    """A syllable under every note."""
+    """Adds a syllable under every note."""
     verse = "<verse><syl>{}</syl></verse></note>"
     parts = content.split("</note>")
     return (
@@ -352,3 +265,66 @@ class ScoreWriter:
       )
       + parts[-1]
     )
+
+
+def ensemble(rng: random.Random, kind: str) -> list[Part]:
+  """Parts from top to bottom; staves are numbered from 1.
+
+  `kind` is a choice of the weights' group `score`.
+  """
+  if kind == "piano":
+    plan = [("brace", "keyboard", _KEYBOARD)]
+  elif kind == "quartet":
+    plan = [("bracket", "strings", _STRINGS)]
+  elif kind == "choir":
+    plan = [("bracket", "voice", _VOICES)]
+  elif kind == "duo":
+    sort = rng.choice(("strings", "wind", "voice", "percussion"))
+    plan = [
+      ("", sort, (rng.choice(_POOLS[sort]),)),
+      ("brace", "keyboard", _KEYBOARD),
+    ]
+  elif kind == "band":
+    sorts = ["wind", "wind", "percussion", *rng.choices(["strings", "wind"])]
+    plan = [("", sort, (rng.choice(_POOLS[sort]),)) for sort in sorts]
+  elif kind == "percussion":
+    plan = [("", "percussion", _PERCUSSION)]
+  else:
+    sort = rng.choice(("strings", "wind", "wind"))
+    plan = [("", sort, (rng.choice(_POOLS[sort]),))]
+  labelled = rng.random() < 0.35
+  parts, number = [], 1
+  for symbol, sort, clefs in plan:
+    staves = []
+    for clef, others in clefs:
+      staves.append(Staff(number, clef, others, sort))
+      number += 1
+    label = rng.choice(_LABELS[sort]) if labelled else ""
+    parts.append(Part(symbol, tuple(staves), label))
+  return parts
+
+
+def staff_group(parts: list[Part], signs: dict[int, str], lines: int) -> str:
+  """The `staffGrp` element of all staves.
+
+  Args:
+    parts: of the ensemble.
+    signs: key and time signature by staff number.
+    lines: of a percussion staff.
+  """
+  out = ["<staffGrp>"]
+  for part in parts:
+    label = f"<label>{part.label}</label>" if part.label else ""
+    if part.symbol:
+      out.append(f'<staffGrp symbol="{part.symbol}" bar.thru="true">{label}')
+      label = ""
+    for staff in part.staves:
+      count = lines if staff.kind == "percussion" else 5
+      out.append(
+        f'<staffDef n="{staff.number}" lines="{count}">{label}'
+        f"<clef {CLEFS[staff.clef][0]}/>{signs[staff.number]}</staffDef>"
+      )
+    if part.symbol:
+      out.append("</staffGrp>")
+  out.append("</staffGrp>")
+  return "".join(out)

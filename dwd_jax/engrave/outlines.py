@@ -1,6 +1,6 @@
-"""Bounds of SVG shapes: glyph outlines, strokes, boxes under a transform.
+"""Geometry of SVG: transforms, and bounds of glyph outlines and strokes.
 
-Everything is in SVG coordinates, y downwards. Bounds are (x0, y0, x1, y1).
+Coordinates are those of SVG, y downwards. Bounds are (x0, y0, x1, y1).
 """
 
 import functools
@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"-?\d*\.?\d+(?:[eE][-+]?\d+)?")
 
 
 def numbers(text: str) -> list[float]:
-  """All numbers of an attribute, whatever separates them."""
+  """All numbers in an attribute, whatever separates them."""
   return [float(n) for n in _NUMBER.findall(text)]
 
 
@@ -70,13 +70,13 @@ def transform_bounds(bounds: Bounds, m: Matrix) -> Bounds:
 
 
 def union(boxes: Iterable[Bounds]) -> Bounds:
-  """The smallest rectangle around all of at least one."""
+  """The smallest rectangle around one or more."""
   x0, y0, x1, y1 = zip(*boxes, strict=True)
   return min(x0), min(y0), max(x1), max(y1)
 
 
 def grow(bounds: Bounds, by: float) -> Bounds:
-  """The rectangle with `by` more on every side."""
+  """The rectangle extended by `by` on every side."""
   x0, y0, x1, y1 = bounds
   return x0 - by, y0 - by, x1 + by, y1 + by
 
@@ -98,12 +98,7 @@ def contours(d: str) -> tuple[Bounds, ...]:
 
 
 def line_bounds(points: Sequence[float], width: float) -> Bounds:
-  """Bounds of a straight stroke with butt caps.
-
-  Args:
-    points: x0, y0, x1, y1 of its ends.
-    width: of the stroke.
-  """
+  """Bounds of a straight stroke with butt caps; points are x0, y0, x1, y1."""
   x0, y0, x1, y1 = points
   length = math.hypot(x1 - x0, y1 - y0) or 1.0
   dx = abs(y1 - y0) / length * width / 2

@@ -1,4 +1,4 @@
-"""An engraved page as a scan or a photo shows it."""
+"""Degrades an engraved page to what a scan or a photo shows."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 import pyvips
 from jaxtyping import UInt8
 
-from dwd_jax.engrave import raster
+from dwd_jax.engrave import verovio_svg
 from dwd_jax.imaging import degrade
 from dwd_jax.imaging.degrade import camera
 
@@ -17,13 +17,13 @@ Box = tuple[float, float, float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Wear:
-  """What is done to a page; everything that decides it.
+  """Everything that decides how a page is degraded.
 
   Attributes:
     recipe: `scan` or `photo`.
-    strength: 0..2, 1 = as real ones.
-    staff_space_px: distance of two staff lines, px.
-    key: of the page; the same key draws the same.
+    strength: 0..2, 1 = as real scans and photos.
+    staff_space_px: distance of two staff lines.
+    key: seed; equal keys give equal pages.
   """
 
   recipe: str
@@ -39,7 +39,7 @@ class WornPage:
   Attributes:
     png: grey for scans, colour for photos.
     boxes: (class name, yxyx in px) of the symbols that are still on the page.
-    labels: PNG of the pixels' classes, b"" where none was given.
+    labels: PNG of the label image, b"" if none was given.
     depth: bands of the image.
   """
 
@@ -55,13 +55,13 @@ def wear_page(
   boxes: Sequence[tuple[str, Box]],
   labels: bytes = b"",
 ) -> WornPage:
-  """Degrades a page; boxes and classes by pixel go through the same map.
+  """Degrades a page; boxes and label image go through the same map.
 
   Args:
     wear: how.
     ink: 0 = paper, 255 = ink.
     boxes: (class name, yxyx in px).
-    labels: PNG of the pixels' classes; b"" = none.
+    labels: PNG of the label image; b"" = none.
   """
   rng = np.random.default_rng(list(wear.key.encode()))
   hw = (ink.shape[0], ink.shape[1])
@@ -78,16 +78,13 @@ def wear_page(
   image = plan.image(ink)
   if wear.recipe == "photo":
     image = camera.colour_cast(
-      image,
-      rng,
-      severity=plan.severity,
-      staff_space_px=plan.staff_space_px,
+      image, rng, severity=plan.severity, staff_space_px=plan.staff_space_px
     )[..., ::-1]
   else:
     image = 255 - image
   if labels:
     values = cv2.imdecode(np.frombuffer(labels, np.uint8), cv2.IMREAD_UNCHANGED)
-    assert values is not None  # we have just written them
+    assert values is not None  # the engraver has just written them
     labels = _png(plan.classes(np.ascontiguousarray(values, np.uint8)))
   found = [
     (name, (float(y0), float(x0), float(y1), float(x1)))
@@ -97,6 +94,6 @@ def wear_page(
 
 
 def _png(pixels: np.ndarray) -> bytes:
-  return raster.to_png(
+  return verovio_svg.to_png(
     pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
   )

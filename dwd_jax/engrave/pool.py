@@ -1,12 +1,15 @@
-"""Worker processes that may die: a crash is charged to the score at work.
+"""Worker processes that may crash: a crash is charged to the score in work.
 
 `concurrent.futures` cannot tell which task killed a process and gives up on
 all of them; multiprocessing imports the caller's main program (and with it
-JAX) into every worker. Plain child processes do neither.
+JAX) into every worker. Plain child processes do neither: `run` starts them as
+`python -m dwd_jax.engrave.pool`, sends tasks to stdin and reads pages from
+stdout. A frame is a line of JSON with the lengths of the blobs that follow it.
 """
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import selectors
@@ -17,18 +20,20 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
-from dwd_jax.engrave.engraver import EngravedPage, Task
-from dwd_jax.engrave.worker import read_frame, unpack, write_frame
+import verovio
+
+from dwd_jax.engrave.engraver import EngravedPage, Task, engrave
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
-COMMAND = (sys.executable, "-m", "dwd_jax.engrave.worker")
-# Verovio keeps some memory for every score: a fresh worker now and then.
+COMMAND = (sys.executable, "-m", "dwd_jax.engrave.pool")
+# Verovio leaks some memory for every score.
 _TASKS_PER_PROCESS = 100
+_FILES = ("png", "xml", "labels")  # fields of a page that travel as blobs
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What became of a task: pages, or the reason why there are none."""
+  """The pages of a task, or the reason why there are none."""
 
   task: Task
   pages: list[EngravedPage]
@@ -36,7 +41,7 @@ class Outcome:
 
 
 class _Worker:
-  """A child process and the task it has."""
+  """A child process and its task."""
 
   def __init__(self, command: tuple[str, ...]):
     self.log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
@@ -44,7 +49,7 @@ class _Worker:
     environment = {
       **os.environ,
       "PYTHONPATH": os.pathsep.join(p for p in paths if p),
-      "VIPS_CONCURRENCY": "1",  # one page per core, not one core per line
+      "VIPS_CONCURRENCY": "1",  # cores are for pages, not lines of a page
     }
     self.process = subprocess.Popen(
       command,
@@ -61,17 +66,17 @@ class _Worker:
     self.done = 0
 
   def start(self, task: Task, timeout_s: float) -> None:
-    """Hands a task over."""
+    """Hands over a task."""
     self.task, self.deadline = task, time.monotonic() + timeout_s
-    with contextlib.suppress(BrokenPipeError):  # seen when the result is read
-      write_frame(self.stdin, dataclasses.asdict(task), [])
+    with contextlib.suppress(BrokenPipeError):  # noticed when reading
+      _write_frame(self.stdin, dataclasses.asdict(task), [])
 
   def finish(self) -> Outcome | None:
-    """The outcome of its task; None where the process died of it."""
+    """The outcome of the task; None if the process died of it."""
     assert self.task is not None
     task, self.task = self.task, None
     self.done += 1
-    frame = read_frame(self.stdout)
+    frame = _read_frame(self.stdout)
     if frame is None:
       return None
     header, blobs = frame
@@ -80,7 +85,7 @@ class _Worker:
     return Outcome(task, unpack(header, blobs))
 
   def stop(self) -> str:
-    """Ends the process; says how it ended."""
+    """Kills the process; says how it ended."""
     self.process.kill()
     code = self.process.wait()
     self.stdin.close()
@@ -101,13 +106,13 @@ def run(
   """Engraves scores in parallel.
 
   Args:
-    tasks: asked for one when a worker is free.
+    tasks: consumed as workers become free.
     workers: number of processes.
-    timeout_s: a score that takes longer is given up.
+    timeout_s: of a score.
     command: starts a worker.
 
   Yields:
-    Outcomes in the order in which they are ready.
+    Outcomes in order of completion.
   """
   pool: list[_Worker] = []
   try:
@@ -135,7 +140,7 @@ def _free_worker(
   selector: selectors.BaseSelector,
   command: tuple[str, ...],
 ) -> _Worker:
-  """An idle process, new where there is none or the old one is worn out."""
+  """An idle process, a new one if there is none or it is worn out."""
   for worker in [w for w in pool if w.task is None]:
     if worker.done < _TASKS_PER_PROCESS:
       return worker
@@ -157,7 +162,7 @@ def _discard(
 def _wait(
   busy: list[_Worker], pool: list[_Worker], selector: selectors.BaseSelector
 ) -> Iterator[Outcome]:
-  """Outcomes of the next workers that are ready, dead or too late."""
+  """Outcomes of the next workers that are ready, dead or late."""
   left = max(0.0, min(w.deadline for w in busy) - time.monotonic())
   ready = [key.data for key, _ in selector.select(left)]
   for worker in ready:
@@ -181,5 +186,66 @@ def _died(
   worker: _Worker, pool: list[_Worker], selector: selectors.BaseSelector
 ) -> str:
   with contextlib.suppress(subprocess.TimeoutExpired):
-    worker.process.wait(5)  # its own exit code, not that of our kill
+    worker.process.wait(5)  # for its own exit code, not that of our kill
   return _discard(worker, pool, selector)
+
+
+def _write_frame(stream: IO[bytes], header: dict, blobs: list[bytes]) -> None:
+  header = {**header, "blobs": [len(blob) for blob in blobs]}
+  stream.write(json.dumps(header).encode() + b"\n")
+  for blob in blobs:
+    stream.write(blob)
+  stream.flush()
+
+
+def _read_frame(stream: IO[bytes]) -> tuple[dict, list[bytes]] | None:
+  """A header and its blobs; None at the end of the stream."""
+  line = stream.readline()
+  if not line.endswith(b"\n"):
+    return None
+  header = json.loads(line)
+  blobs = [stream.read(size) for size in header["blobs"]]
+  if [len(blob) for blob in blobs] != header["blobs"]:
+    return None
+  return header, blobs
+
+
+def pack(pages: list[EngravedPage]) -> tuple[dict, list[bytes]]:
+  """Pages as the header and blobs of a frame."""
+  rows = [dataclasses.asdict(page) for page in pages]
+  blobs = [row.pop(name) for row in rows for name in _FILES]
+  return {"pages": rows}, blobs
+
+
+def unpack(header: dict, blobs: list[bytes]) -> list[EngravedPage]:
+  """The pages of a frame."""
+  files = zip(blobs[0::3], blobs[1::3], blobs[2::3], strict=True)
+  return [
+    EngravedPage(**row, **dict(zip(_FILES, parts, strict=True)))
+    for row, parts in zip(header["pages"], files, strict=True)
+  ]
+
+
+def _task_of(header: dict) -> Task:
+  fields = {f.name for f in dataclasses.fields(Task)}
+  values = {k: v for k, v in header.items() if k in fields}
+  return Task(**{**values, "fonts": tuple(values["fonts"])})
+
+
+def main() -> None:
+  """Runs a worker until stdin ends."""
+  # Output of libraries must not mix with the frames.
+  results = os.fdopen(os.dup(1), "wb")
+  os.dup2(2, 1)
+  verovio.enableLog(verovio.LOG_OFF)
+  toolkit = verovio.toolkit()
+  while (frame := _read_frame(sys.stdin.buffer)) is not None:
+    try:
+      header, blobs = pack(engrave(_task_of(frame[0]), toolkit))
+    except Exception as e:  # reported with the score's name by the parent
+      header, blobs = {"error": f"{type(e).__name__}: {e}"}, []
+    _write_frame(results, header, blobs)
+
+
+if __name__ == "__main__":
+  main()

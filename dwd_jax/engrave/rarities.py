@@ -1,4 +1,4 @@
-"""How often the writer uses what; every number can be set by the user."""
+"""How often the writer uses which feature; users can set every number."""
 
 import difflib
 import random
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from dwd_jax.core.errors import InputError
 
-# Probabilities, each for one opportunity (named in the comment).
+# Probabilities per opportunity, which the comment names.
 RATES: dict[str, float] = {
   "chord": 0.16,  # a note of a keyboard
   "double_stop": 0.05,  # a note of a string instrument
@@ -41,14 +41,14 @@ RATES: dict[str, float] = {
   "volta": 0.3,  # a repeat
   "lyrics": 0.8,  # a score for voices
   "title": 0.35,  # a score
-  # A vocabulary that has names for them sets its own values; 0 draws nothing
-  # from the generator of random numbers, so that old seeds stay what they are.
+  # Set by vocabularies that have names for them. 0 draws nothing from the
+  # random generator, so that old seeds keep their pages.
   "tremolo": 0.0,  # a note or chord with a stem of its own
   "rare_tuplet": 0.0,  # a beat: 2, 4, 7, 8, 9, 11, 12, 13 notes
 }
 
-# Relative weights, each group used where one of it has to be chosen. Names of
-# classes where the choice is a class.
+# Relative weights of alternatives, by group. Where alternatives are classes,
+# they have the names of the classes.
 CHOICES: dict[str, dict[str, float]] = {
   "score": {
     "solo": 4.0,
@@ -131,12 +131,7 @@ CHOICES: dict[str, dict[str, float]] = {
     "9/16": 0.6,
     "12/16": 0.8,
   },
-  "clef": {
-    "gClef": 1.0,
-    "fClef": 1.0,
-    "cClefAlto": 4.0,
-    "cClefTenor": 4.0,
-  },
+  "clef": {"gClef": 1.0, "fClef": 1.0, "cClefAlto": 4.0, "cClefTenor": 4.0},
   "tremolo": {f"tremolo{strokes}": 1.0 for strokes in range(1, 6)},
   "multi_rest": {"restHBar": 1.0, "restLonga": 0.8, "restMaxima": 0.8},
 }
@@ -149,11 +144,11 @@ class Weights:
     """The defaults with some values changed.
 
     Args:
-      changes: name of a rate or of a choice -> value. A name that stands in
-        several groups changes all of them.
+      changes: name of a rate or choice -> value; a name in several groups
+        changes all of them.
 
     Raises:
-      InputError: for a name that does not exist or a value that is no weight.
+      InputError: a name is unknown or a value no weight.
     """
     self.rates = dict(RATES)
     self.choices = {group: dict(items) for group, items in CHOICES.items()}
@@ -181,13 +176,13 @@ class Weights:
       raise InputError(f"weights: {name!r} is unknown; {hint}")
 
   def happens(self, rng: random.Random, rate: str) -> bool:
-    """Whether the feature occurs at this opportunity."""
+    """Draws whether a feature occurs."""
     return rng.random() < self.rates[rate]
 
   def pick(
     self, rng: random.Random, group: str, among: Iterable[str] | None = None
   ) -> str:
-    """One of a group of choices, or of some of them."""
+    """Draws one of a group of choices, or of those in `among`."""
     items = self.choices[group]
     names = [n for n in among if n in items] if among is not None else items
     pairs = [(n, items[n]) for n in names]

@@ -1,9 +1,9 @@
 """Class names, and which SMuFL symbol belongs to which class.
 
-A vocabulary is its list of names (a csv beside this file, in the layout of
-DeepScores' `class_names.csv`) and a table from symbols to names. What one
-glyph alone cannot tell (a small notehead, the line of a C clef, a two-digit
-time signature) is decided in `labels.py`, which asks for the names here.
+A vocabulary is a list of names (a csv file in the layout of DeepScores'
+`class_names.csv`) and a table from symbols to names. `labels.py` decides what a
+glyph alone cannot tell: a small notehead, the line of a C clef, a two-digit
+time signature.
 """
 
 import dataclasses
@@ -24,10 +24,9 @@ class Vocabulary:
     name: as given to `--vocabulary`.
     names: class names in the order of their ids.
     glyphs: SMuFL code point -> symbol; codes without a class are absent.
-    renamed: symbol -> class name, where it is not the same.
-    options: of verovio, to draw the symbols as the classes need it.
-    rates: how often the writer of scores writes what other vocabularies lack;
-      see `weights.RATES`.
+    renamed: symbol -> class name, where they differ.
+    options: of verovio, to draw the symbols as the classes need them.
+    rates: for symbols that other vocabularies lack; see `rarities.RATES`.
   """
 
   name: str
@@ -39,7 +38,7 @@ class Vocabulary:
 
   @functools.cached_property
   def known(self) -> frozenset[str]:
-    """The names, for look-ups."""
+    """The names as a set."""
     return frozenset(self.names)
 
   def label(self, symbol: str) -> str:
@@ -84,7 +83,7 @@ _GLYPHS_V1: dict[int, str] = {
     "accidentalFlat accidentalNatural accidentalSharp accidentalDoubleSharp"
     " accidentalDoubleFlat",
   ),
-  # Articulations come in pairs above, below; wedges and strokes are other
+  # Articulations come in pairs above, below; wedges and strokes are further
   # shapes of staccatissimo.
   **_run(
     0xE4A0,
@@ -127,7 +126,7 @@ _GLYPHS_V2: dict[int, str] = {
   **_run(0xE523, "dynamicR dynamicS dynamicZ"),
   **_run(0xE881, " ".join(f"tuplet{digit}" for digit in range(1, 10))),
 }
-# Symbols of the first vocabulary that the second one calls otherwise.
+# Symbols of the first vocabulary with other names in the second.
 _RENAMED_V2: dict[str, str] = {
   **{f"{letter}Clef{c}": f"clef{letter.upper()}"
      for letter in "gf" for c in ("", "Change")},
@@ -155,11 +154,8 @@ def get(name: str) -> Vocabulary:
       136 of DeepScoresV2 (Tuggener et al., ICPR 2020), annotation set
       "deepscores", in the order of its category ids.
 
-  Returns:
-    The vocabulary.
-
   Raises:
-    InputError: if there is none of that name.
+    InputError: the name is unknown.
   """
   if name == "deepscores_v1":
     return Vocabulary(name, _read_names("deepscores_v1.csv"), _GLYPHS_V1)

@@ -1,4 +1,4 @@
-"""What DeepScoresV2 names and is no glyph: strokes, spans, lines, brackets."""
+"""Classes of DeepScoresV2 that are no glyphs: strokes, spans and brackets."""
 
 import math
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ _WHOLE = {
   "tupletBracket": "tupletBracket",
   "multiRestNum": "restHNr",
 }
-_BEAMS = ("beam", "fTrem")  # a tremolo between two notes is drawn with bars
-_JOIN_SPACES = 0.2  # between the ends of bars that are one beam
+_BEAMS = ("beam", "fTrem")  # bars of a tremolo between two notes count as beams
+_JOIN_SPACES = 0.2  # between the ends of bars that form one beam
 _STEM_WIDTH = 0.4  # staff spaces; the slash of a grace note is wider
 
 
@@ -24,19 +24,11 @@ class Strokes:
   """Finds the strokes of one page."""
 
   def __init__(self, page: Page):
-    """Stores the page."""
     self.page = page
     self._known_lines: dict[int, list[Mark]] = {}
 
   def objects(self, group: Group) -> Iterator[tuple[str, list[Mark]]]:
-    """The symbols directly in one group, but staves.
-
-    Args:
-      group: of the page.
-
-    Yields:
-      (class name, what it is drawn with).
-    """
+    """The symbols directly in one group, as (class name, marks); no staves."""
     marks = [self.page.marks[i] for i in group.marks]
     if not marks:
       return
@@ -56,12 +48,9 @@ class Strokes:
           yield "stem", [mark]
 
   def staves(self) -> Iterator[tuple[str, list[Mark]]]:
-    """One symbol for each staff of each system.
+    """One symbol per staff of a system, as ("staff", lines).
 
     Verovio draws the lines measure by measure.
-
-    Yields:
-      ("staff", its lines).
     """
     found: dict[tuple[int, int], list[Mark]] = {}
     for index, group in enumerate(self.page.groups):
@@ -73,18 +62,17 @@ class Strokes:
       yield "staff", lines
 
   def has_spaces(self) -> bool:
-    """Whether a staff has more than the one line of percussion."""
+    """Whether a staff has more than one line, as all but some percussion."""
     return any(
       group.cls == "staff" and len(self._lines(index)) > 1
       for index, group in enumerate(self.page.groups)
     )
 
   def is_on_line(self, mark: Mark) -> bool:
-    """Whether a notehead is on a line of its staff, or on a leger line.
+    """Whether a notehead is on a staff or ledger line, not between two.
 
-    Args:
-      mark: the notehead; between the lines counts as "in space". It may be
-        written in one staff and drawn in the one that its note or chord names.
+    A note may be written in one staff and drawn in the one that its note or
+    chord names.
     """
     index = mark.group
     group = self.page.groups[mark.group]
@@ -97,7 +85,7 @@ class Strokes:
     return round(self._step(index, mark)) % 2 == 0
 
   def _neighbour(self, index: int, number: str) -> int:
-    """The staff of that number beside another one, or that one itself."""
+    """The staff of that number beside another one, or else the latter."""
     parent = self.page.groups[index].parent
     found = (
       other
@@ -133,7 +121,7 @@ class Strokes:
     return index
 
   def _joined(self, bars: list[Mark]) -> list[list[Mark]]:
-    """Bars that go on where another one ends: one beam.
+    """Joins bars that continue where another ends into one beam.
 
     Verovio draws all but the first beam of a group from note to note.
     """
@@ -151,7 +139,7 @@ class Strokes:
     return [beam for beam, _ in beams]
 
   def _hairpin(self, marks: list[Mark]) -> str:
-    """Opening or closing; a part of a hairpin has two lines and no corner."""
+    """Class by direction; parts of a hairpin have two lines and no corner."""
     points = [p for m in marks for p in self._points(m)]
     left = min(x for x, _ in points)
     right = max(x for x, _ in points)
@@ -163,7 +151,7 @@ class Strokes:
     return f"dynamic{'Crescendo' if opening else 'Diminuendo'}Hairpin"
 
   def _points(self, mark: Mark) -> list[tuple[float, float]]:
-    """The corners of a polyline as it is drawn; page units up to a shift."""
+    """The corners of a polyline as drawn, in page units up to a shift."""
     drawn = self.page.body[mark.drawn[0]]
     numbers = outlines.numbers(drawn.partition(' points="')[2].split('"')[0])
     return list(zip(numbers[0::2], numbers[1::2], strict=True))

@@ -1,38 +1,40 @@
 """Reads verovio's SVG: where every mark is, and a plain drawing of the page.
 
-Verovio's SVG is a tree of groups (class `note`, `clef`, ...) with marks in it:
-glyphs, strokes, texts. `read_page` keeps the tree as a flat list, measures
-each mark, and writes the page again without style sheets, hidden placeholders
-and fonts, in units of verovio (1/180 of a staff space).
+Verovio's SVG is a tree of groups (class `note`, `clef`, ...) of marks: glyphs,
+strokes, texts. `read_page` keeps the tree as a flat list, measures each mark,
+and redraws the page without style sheets, hidden placeholders and fonts, in
+units of verovio (1/180 of a staff space). `render` turns SVG into pixels.
 """
 
 import dataclasses
 import re
 
+import numpy as np
+import pyvips
 from lxml import etree  # pyright: ignore
 
-from dwd_jax.engrave import outlines, text
+from dwd_jax.engrave import outlines, text_outlines
 from dwd_jax.engrave.outlines import Bounds, Matrix
-from dwd_jax.engrave.text import TextSetter
+from dwd_jax.engrave.text_outlines import TextSetter
 
 UNITS_PER_SPACE = 180  # verovio units between two staff lines at scale 100
-# What the labels need to know and no drawing tells: `svgAdditionalAttribute`.
+# What labels need and no drawing shows: verovio's `svgAdditionalAttribute`.
 ATTRIBUTES = (
-  *("note@grace", "chord@grace"),
-  *("note@staff", "chord@staff", "staff@n"),
-)
+  "note@grace", "chord@grace", "note@staff", "chord@staff", "staff@n",
+)  # fmt: skip
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _GLYPH = re.compile(r"#?([0-9A-F]{4,5})-")
-# Verovio draws a maxima rest of today's notation as the mensural one.
+# Verovio draws modern maxima rests as mensural ones.
 _MODERN = {0xE9F0: 0xE4E0}
 _SHAPES = {"path", "ellipse", "rect", "polygon", "polyline"}
 _KEPT = (
-  *("d", "cx", "cy", "rx", "ry", "x", "y", "width", "height", "points"),
-  *("fill", "fill-opacity", "stroke-width", "stroke-linecap"),
-  *("stroke-linejoin", "stroke-dasharray"),
-)
+  "d", "cx", "cy", "rx", "ry", "x", "y", "width", "height", "points", "fill",
+  "fill-opacity", "stroke-width", "stroke-linecap", "stroke-linejoin",
+  "stroke-dasharray",
+)  # fmt: skip
 _SKIPPED_CLASSES = {"placeholder", "pageMilestone", "systemMilestoneEnd"}
+_COMPRESSION = 4  # zlib level: half the time of 6 for 5 % more bytes
 
 
 @dataclasses.dataclass(slots=True)
@@ -43,9 +45,9 @@ class Mark:
     code: SMuFL code point of a glyph; 0 for strokes and texts.
     tag: SVG tag: use, path, ellipse, rect, polygon, polyline, text.
     bounds: of the ink, in page units.
-    scale: font units to page units of a glyph; 0 for the others.
+    scale: font units to page units of a glyph; 0 for others.
     group: index into `Page.groups`.
-    drawn: first and last + 1 index of its elements in `Page.body`.
+    drawn: range of its elements in `Page.body`.
     matrix: glyph to page.
     text: the characters of a text.
   """
@@ -114,11 +116,8 @@ def read_page(svg: str, font: str) -> Page:
   """Measures and redraws one page.
 
   Args:
-    svg: verovio's output; must be of verovio, foreign SVG is not understood.
+    svg: verovio's output; other SVG is not understood.
     font: the music font, for symbols inside texts.
-
-  Returns:
-    The page in verovio's units.
   """
   parser = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
@@ -134,6 +133,30 @@ def read_page(svg: str, font: str) -> Page:
   return reader.page
 
 
+def render(svg: str) -> pyvips.Image:
+  """Draws an SVG of black ink on transparent ground.
+
+  Returns:
+    One 8-bit band, 255 = paper, 0 = ink, of the SVG's width and height.
+  """
+  image = pyvips.Image.svgload_buffer(svg.encode())
+  # The ink is black, so its opacity is the whole picture: no blending.
+  return image.extract_band(3).invert()  # pyright: ignore
+
+
+def to_png(image: pyvips.Image) -> bytes:
+  """Encodes an image as PNG without metadata."""
+  return image.pngsave_buffer(  # pyright: ignore
+    compression=_COMPRESSION,
+    keep="none",  # pyright: ignore
+  )
+
+
+def to_array(image: pyvips.Image) -> np.ndarray:
+  """The pixels of a one-band image, uint8 [H, W]."""
+  return np.asarray(image.numpy())
+
+
 class _Reader:
   """The state of one reading."""
 
@@ -142,14 +165,16 @@ class _Reader:
     self.text = TextSetter(font)
 
   def define(self, defs: etree._Element) -> None:
-    """Takes the glyph outlines over."""
+    """Stores the glyph outlines."""
     for element in defs:
       code = _GLYPH.match(element.get("id", ""))
       path = element.find(f"{_SVG}path")
       if code is None or path is None:
         continue
       d, value = path.get("d", ""), int(code.group(1), 16)
-      modern = text.music_glyph(chr(_MODERN.get(value, 0)), self.page.font)
+      modern = text_outlines.music_glyph(
+        chr(_MODERN.get(value, 0)), self.page.font
+      )
       if modern is not None:
         d, value = modern[0], _MODERN[value]
       self.page.glyphs[value] = d
@@ -159,7 +184,7 @@ class _Reader:
       )
 
   def walk(self, element: etree._Element, m: Matrix, group: int) -> None:
-    """Reads an element and what is inside."""
+    """Reads an element and its children."""
     if not isinstance(element.tag, str):
       return  # a comment
     tag = element.tag.removeprefix(_SVG)
@@ -193,7 +218,7 @@ class _Reader:
       self.walk(child, m, group)
 
   def _style(self, group: int) -> set[str]:
-    """Classes of all groups around, which decide about bold and italic."""
+    """Classes of all surrounding groups, which decide on bold and italic."""
     found = set()
     while group >= 0:
       found.add(self.page.groups[group].cls)
@@ -201,7 +226,7 @@ class _Reader:
     return found
 
   def _last(self) -> tuple[int, int]:
-    """Where the element drawn last is."""
+    """Range of the last element in the body."""
     return len(self.page.body) - 1, len(self.page.body)
 
   def _add(self, mark: Mark) -> None:

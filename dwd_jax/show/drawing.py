@@ -1,9 +1,4 @@
-"""Pictures: boxes, truth and predictions over the page, energy as heat.
-
-All functions take and return plain NumPy arrays; pictures are uint8 RGB.
-
-Diagrams of an evaluation, as pictures: uint8 RGB, as in `visualize`.
-"""
+"""Pictures as uint8 RGB arrays: boxes, predictions, energy, diagrams."""
 
 import colorsys
 import os
@@ -22,15 +17,17 @@ from dwd_jax.metrics.matching import match, sane
 
 Picture = UInt8[np.ndarray, "H W 3"]
 
-# Told apart by people with the common kinds of colour blindness as well
-# (Okabe and Ito), and none of them is the black of the ink.
+# Distinct for people with the common kinds of colour blindness (Okabe and Ito),
+# and none is black, the colour of ink.
 FOUND_RGB = (86, 180, 233)  # truth that was found: sky blue
 HIT_RGB = (0, 158, 115)  # right prediction: green
-WRONG_RGB = (213, 94, 0)  # prediction without truth or of a wrong class
-MISSED_RGB = (204, 121, 167)  # truth that nothing found: purple
+WRONG_RGB = (213, 94, 0)  # wrong prediction: orange
+MISSED_RGB = (204, 121, 167)  # missed truth: purple
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEGEND_PX = 28  # height of the bar above the page
+_INCHES = (9.0, 5.2)
+_DPI = 100
 
 
 def overlay(
@@ -43,21 +40,20 @@ def overlay(
   min_score: float = 0.0,
   min_width_px: int = 2000,
 ) -> Picture:
-  """Draws truth and predictions over a page.
+  """Draws truth and predictions over a page, below a legend with counts.
+
+  Found truth is blue, hits are green, wrong predictions orange with the name of
+  the class (and "predicted?true" on a symbol of another class), missed truth is
+  purple.
 
   Args:
     ink: the page at any scale, 0 = paper, 255 = ink.
     truth: true boxes, in pixels of the source image (`image_hw`).
     detections: predicted boxes with scores, in the same pixels.
     class_names: C names.
-    min_iou: overlap from which a prediction of the right class is a hit.
+    min_iou: least overlap of a hit.
     min_score: predictions below are left out.
-    min_width_px: narrower pages are enlarged, or names would hide the music.
-
-  Returns:
-    The page below a legend with counts: truth that was found in blue, hits in
-    green, wrong predictions in orange with the name (and, for a symbol of
-    another class, "predicted?true"), truth that was missed in purple.
+    min_width_px: narrower pages are enlarged, lest names hide the music.
   """
   detections = at_least(detections, min_score)
   matches = match(truth, detections, min_iou)
@@ -97,14 +93,14 @@ def boxes_picture(
   *,
   min_width_px: int = 2000,
 ) -> Picture:
-  """Draws annotated boxes over a page, each class in a colour of its own.
+  """Draws boxes over a page, each class in its own colour.
 
   Args:
     ink: the page at any scale, 0 = paper, 255 = ink.
     truth: the boxes, in pixels of the source image (`image_hw`).
     class_names: C names.
-    marked: boxes to stand out, thick and in orange.
-    min_width_px: narrower pages are enlarged, or names would hide the music.
+    marked: boxes to emphasise, thick and in orange.
+    min_width_px: narrower pages are enlarged, lest names hide the music.
   """
   canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
   for i, box in enumerate(_to_px(truth.boxes_yxyx, zoom)):
@@ -118,7 +114,7 @@ def boxes_picture(
 
 def class_rgb(label: int) -> tuple[int, int, int]:
   """A dark colour for a class id; neighbouring ids differ."""
-  # Steps of the golden ratio around the hues never come close to each other.
+  # Hues in steps of the golden ratio never come close to each other.
   red, green, blue = colorsys.hsv_to_rgb(label * 0.618034 % 1, 1.0, 0.7)
   return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -128,16 +124,13 @@ def energy_picture(
   levels: Float[np.ndarray, "H W"] | Float[np.ndarray, "H W G"],
   max_level: float = 19.0,
 ) -> Picture:
-  """Draws the energy as a heat map over the page.
+  """Draws energy over a grey page, from blue over green to red.
 
   Args:
     ink: the page, 0 = paper, 255 = ink.
-    levels: predicted energy levels, 0 .. max_level, at the page's size or
-      padded below and to the right; of several groups the highest is shown.
+    levels: predicted levels at the page's size, or padded below and to the
+      right; of several groups the highest is shown.
     max_level: the level at a symbol's centre.
-
-  Returns:
-    The page in grey; from blue over green to red the rising energy.
   """
   if levels.ndim == 3:
     levels = levels.max(axis=-1)
@@ -154,12 +147,7 @@ def energy_picture(
 
 
 def save(path: str | os.PathLike, picture: Picture) -> None:
-  """Writes an RGB picture, whole or not at all.
-
-  Args:
-    path: ends in .png, or in .jpg where noise would make that large.
-    picture: to write.
-  """
+  """Writes a .png or .jpg file; JPEG where noise would make a PNG large."""
   files.write_atomic(path, encoded(picture, pathlib.Path(path).suffix))
 
 
@@ -177,7 +165,7 @@ def _canvas(ink, image_hw, min_width_px):
   """The page in light grey, enlarged if small, and px per source px (y, x)."""
   height, width = ink.shape
   enlarge = max(1, min(4, -(-min_width_px // width)))
-  # Ink at half strength, so that thin lines in colour stand out.
+  # Ink at half strength lets thin coloured lines stand out.
   page = cv2.cvtColor(255 - ink // 2, cv2.COLOR_GRAY2RGB)
   if enlarge > 1:
     page = cv2.resize(
@@ -214,29 +202,24 @@ def _legend(width, title, entries):
   return bar
 
 
-_INCHES = (9.0, 5.2)
-_DPI = 100
-
-
 def reliability_diagram(
   title: str,
   raw: reliability.Judged,
   final: reliability.Judged | None,
   threshold: float | None,
 ) -> Picture:
-  """Draws precision over score, and how many detections have which score.
+  """Draws precision and number of detections over their score.
+
+  Calibrated scores lie on the diagonal.
 
   Args:
     title: of the picture.
-    raw: detections with the scores of the decode.
-    final: the same with probabilities; None if they are not calibrated.
+    raw: detections with the scores of the decode, the first column.
+    final: the same with probabilities, the second column; None if there are
+      none.
     threshold: default threshold of the probabilities, if there is one.
-
-  Returns:
-    One column for raw scores and, if there are any, one for probabilities.
-    Calibrated scores lie on the diagonal.
   """
-  # Imported late: it takes longer than all our own modules together.
+  # Imported here: it takes longer than all our own modules together.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
@@ -267,7 +250,7 @@ def reliability_diagram(
 
 
 def _draw_column(above, below, name, judged, rgb) -> None:
-  """Bins of one kind of score: their precision and their sizes."""
+  """Bins of one kind of score: precision and size."""
   bins = reliability.reliability(judged.scores, judged.correct)
   ece = reliability.expected_calibration_error(judged.scores, judged.correct)
   num_bins = len(bins.count)

@@ -1,7 +1,7 @@
 """Pictures of every augmentation: python -m dwd_jax.show.gallery --out=DIR ...
 
-Training crops as the loader makes them, with their boxes, once for each
-augmentation; and parts of pages as the generator degrades and writes them.
+Shows training crops with their boxes as the loader makes them, one row per
+augmentation, and parts of pages as the generator writes and degrades them.
 """
 
 import argparse
@@ -24,19 +24,16 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data import pipeline, prepare, sources, synthetic
 from dwd_jax.show import drawing
 
-_PAGES = 6  # that are generated where no records are given
+_PAGES = 6  # generated where no records are given
 _PART_HW = (420, 640)  # of a generated page, px
 _GAP = 8  # px between crops
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-  """An augmentation.
+  """An augmentation: name of its picture, what it does, its settings.
 
-  Attributes:
-    name: of its picture.
-    text: what it does.
-    settings: of `config.data`, or of the generator.
+  Settings are those of `config.data`, or of the generator.
   """
 
   name: str
@@ -89,12 +86,12 @@ PAGES = (
 def crops(
   source: sources.PageSource, kind: Kind, size_px: int, scale: float, count: int
 ) -> drawing.Picture:
-  """Training crops side by side.
+  """Draws training crops side by side.
 
   Args:
     source: training pages.
     kind: of `CROPS`.
-    size_px: side of a crop, px.
+    size_px: side of a crop.
     scale: crop pixels per page pixel.
     count: number of crops.
   """
@@ -128,7 +125,7 @@ def crops(
 
 
 def _drawn(ink: np.ndarray, boxes: PageBoxes) -> drawing.Picture:
-  """Twice as large, boxes in the colours of their classes, no names."""
+  """Twice as large, with boxes in the colours of their classes, no names."""
   zoomed = cv2.resize(ink, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
   canvas = cv2.cvtColor(255 - zoomed, cv2.COLOR_GRAY2RGB)
   for box, label in zip(boxes.boxes_yxyx, boxes.labels, strict=True):
@@ -139,11 +136,9 @@ def _drawn(ink: np.ndarray, boxes: PageBoxes) -> drawing.Picture:
 
 
 def page(kind: Kind, folder: pathlib.Path) -> drawing.Picture:
-  """The upper left part of a page that the generator makes.
+  """Draws the upper left part of a page that the generator makes.
 
-  Args:
-    kind: of `PAGES`.
-    folder: a new one, for the generator's files.
+  `kind` is one of `PAGES`; `folder`, a new one, gets the generator's files.
   """
   engrave.generate(folder, 1, seed=2, workers=1, **kind.settings)
   cfg: Any = default.get_config().data
@@ -162,16 +157,16 @@ def page(kind: Kind, folder: pathlib.Path) -> drawing.Picture:
 def pictures(
   records: pathlib.Path | None, size_px: int, scale: float, count: int
 ) -> Iterator[tuple[Kind, drawing.Picture]]:
-  """All of them.
+  """Yields all kinds with their pictures.
 
   Args:
     records: folder with dataset_info.json; None = generated pages.
-    size_px: side of a crop, px.
+    size_px: side of a crop.
     scale: crop pixels per page pixel.
     count: number of crops of each kind.
 
   Raises:
-    InputError: no records there.
+    InputError: `records` has no records.
   """
   with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
@@ -190,7 +185,7 @@ def pictures(
 
 
 def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
-  """Writes the pictures and a page that shows them."""
+  """Writes the pictures, and a page that shows them."""
   out.mkdir(parents=True, exist_ok=True)
   parts = []
   for kind, picture in found:
@@ -210,7 +205,7 @@ def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
 
 
 def main(argv: list[str]) -> int:
-  """Draws; returns the exit code."""
+  """Reads the flags and draws; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog="python -m dwd_jax.show.gallery", description=__doc__
   )

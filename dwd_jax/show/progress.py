@@ -1,4 +1,4 @@
-"""Progress of an evaluation: a bar on a terminal, now and then a line else."""
+"""Progress over pages: a bar on a terminal, otherwise a line now and then."""
 
 import sys
 import time
@@ -18,14 +18,14 @@ def show(
   log: Callable[[str], None] | None,
   doing: str = "evaluate",
 ) -> Iterator[T]:
-  """The pages, with a bar on a terminal or lines to `log`.
+  """Yields the pages with a bar on a terminal, or lines to `log`.
 
   Args:
-    pages: what is walked over.
-    split: its name, for people.
-    total: number of pages, if it is known.
-    log: takes the lines; None: neither bar nor lines.
-    doing: what is done with them.
+    pages: to iterate over.
+    split: shown name of the pages.
+    total: number of pages, if known.
+    log: takes the lines; None = neither bar nor lines.
+    doing: shown verb.
   """
   if log is None:
     yield from pages

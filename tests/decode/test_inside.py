@@ -8,7 +8,7 @@ import scipy.ndimage
 
 from dwd_jax.decode import watershed
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.decode.look_inside import look_inside
+from dwd_jax.decode.watershed import look_inside
 from dwd_jax.objectives import targets
 
 _HW = (40, 72)

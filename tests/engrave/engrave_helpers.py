@@ -6,7 +6,7 @@ import re
 import numpy as np
 import verovio
 
-from dwd_jax.engrave import labels, raster, smufl_classes, verovio_svg
+from dwd_jax.engrave import labels, smufl_classes, verovio_svg
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.rarities import Weights
 
@@ -102,7 +102,11 @@ def draw_alone(page, found):
     f'{width / px} {height / px}"><defs>{defs}</defs>'
     f'<g stroke="#000" stroke-width="0">{body}</g></svg>'
   )
-  return 255 - raster.to_array(raster.render(svg)).astype(int), left, top
+  return (
+    255 - verovio_svg.to_array(verovio_svg.render(svg)).astype(int),
+    left,
+    top,
+  )
 
 
 def has_own_drawing(found):

@@ -7,7 +7,7 @@ import engrave_helpers as helpers
 import numpy as np
 import pytest
 
-from dwd_jax.engrave import raster, verovio_svg
+from dwd_jax.engrave import verovio_svg
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.rarities import Weights
 
@@ -77,10 +77,10 @@ def test_the_redrawn_page_looks_like_verovio_s():
   svg = re.sub(r"<text.*?</text>", "", svg)
   page.body = [b for b in page.body if 'href="#t' not in b]
   width, height = (int(n) for n in re.findall(r'(\d+)px"', svg)[:2])
-  ours = raster.to_array(
-    raster.render(verovio_svg.to_svg(page, width, height, 0.1))
+  ours = verovio_svg.to_array(
+    verovio_svg.render(verovio_svg.to_svg(page, width, height, 0.1))
   )
-  theirs = raster.to_array(raster.render(svg))
+  theirs = verovio_svg.to_array(verovio_svg.render(svg))
   assert ours.shape == theirs.shape and (ours < 128).mean() > 0.01
   different = np.abs(ours.astype(int) - theirs) > 96
   assert different.mean() < 1e-4

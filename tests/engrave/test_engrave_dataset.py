@@ -33,15 +33,15 @@ _XML = """<score-partwise version="3.1"><part-list><score-part id="P1">
 # A worker that dies of, refuses or never finishes some scores.
 _SICK = """
 import os, signal, time
-from dwd_jax.engrave import worker
-healthy = worker.engrave
+from dwd_jax.engrave import pool
+healthy = pool.engrave
 def engrave(task, toolkit):
   if task.index == {crash}: os.kill(os.getpid(), signal.SIGSEGV)
   if task.index == {hang}: time.sleep(600)
   if task.index == {refuse}: raise ValueError("no notes")
   return healthy(task, toolkit)
-worker.engrave = engrave
-worker.main()
+pool.engrave = engrave
+pool.main()
 """
 
 

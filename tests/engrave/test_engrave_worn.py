@@ -14,7 +14,6 @@ from dwd_jax.data import prepare, sources
 from dwd_jax.engrave import (
   deepscores_folder,
   page_degradation,
-  raster,
   verovio_svg,
 )
 from dwd_jax.engrave.__main__ import main
@@ -42,7 +41,7 @@ def test_edges_are_within_two_pixels_of_the_ink(words, recipe, share):
   ]
   hw = (helpers.HEIGHT, helpers.WIDTH)
   svg = verovio_svg.to_svg(page, hw[1], hw[0], helpers.PX)
-  ink = 255 - raster.to_array(raster.render(svg)).reshape(hw)
+  ink = 255 - verovio_svg.to_array(verovio_svg.render(svg)).reshape(hw)
   boxes = helpers.PX * np.array([f.bounds for f in objects], np.float32)
   boxes = boxes[:, [1, 0, 3, 2]]
   drawn = [helpers.draw_alone(page, found) for found in objects]

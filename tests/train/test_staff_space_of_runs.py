@@ -7,7 +7,7 @@ import pytest
 from staff_helpers import staves
 
 from configs import smoke
-from dwd_jax.checkpoints.card import ModelCard
+from dwd_jax.checkpoints.checkpointer import ModelCard
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import resume, setup
 from dwd_jax.train import settings as config_lib

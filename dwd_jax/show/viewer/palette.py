@@ -1,25 +1,23 @@
-"""Colours of classes that stay apart, for colour-blind people too."""
+"""Class colours that stay distinct, for colour-blind people too."""
 
 import functools
 
 import numpy as np
 from jaxtyping import Float
 
-# A false positive on a true box of another class: the orange of Okabe and Ito,
-# beside the colours of `dwd_jax.show.drawing`.
+# A false positive on a true box of another class: Okabe and Ito's orange.
 WRONG_CLASS_RGB = (230, 159, 0)
 
 _FIRST_RGB = (0, 114, 178)  # blue
 # Lines are drawn on white paper beside black ink.
 _MIN_CONTRAST = 2.4  # with white, as WCAG defines it
 _MIN_LUMINANCE = 0.07  # 0..1; darker lines would be taken for ink
-# Distances of normal vision count so much: for those with other visions the
-# colours come 2 % closer to each other, for most people a third farther apart.
+# Weight of distances in normal vision: other visions lose 2 % of the distance,
+# normal vision gains a third.
 _NORMAL_SHARE = 0.6
 
-# Linear RGB -> linear RGB as people without one kind of cone see it. Machado,
-# Oliveira and Fernandes (2009), table of severity 1.0: protanopia,
-# deuteranopia, tritanopia.
+# Linear RGB -> linear RGB as seen with normal vision, protanopia, deuteranopia
+# and tritanopia: Machado, Oliveira and Fernandes (2009), severity 1.0.
 _VISIONS = np.array(
   [
     [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -60,14 +58,11 @@ _TO_LAB = np.array(
 
 @functools.cache
 def class_colours(count: int) -> tuple[str, ...]:
-  """Colours as "#rrggbb"; colour i is the same whatever `count` is.
+  """Colours as "#rrggbb"; colour i does not depend on `count`.
 
-  Each next colour is the one farthest from those before it, from white and
-  from black, for the worst of four kinds of colour vision (and a bit farther
-  for normal vision). So the first ones differ most.
-
-  Args:
-    count: number of classes; beyond some hundreds the colours repeat.
+  Each colour is the one farthest from all before it, from white and from black,
+  in the worst of four kinds of colour vision (with some weight on the normal
+  one). So the first colours differ most; beyond some hundreds they repeat.
   """
   rgb = _candidates()
   seen = _seen(rgb)  # [V, n, 3]
@@ -86,7 +81,7 @@ def class_colours(count: int) -> tuple[str, ...]:
 
 
 def least_distance(colours: tuple[str, ...]) -> float:
-  """OKLab distance of the two closest colours, worst kind of vision."""
+  """OKLab distance of the two closest colours in the worst kind of vision."""
   rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours])
   distances = _gaps(_seen(rgb), _seen(rgb)).min(axis=0)
   np.fill_diagonal(distances, np.inf)
@@ -94,12 +89,12 @@ def least_distance(colours: tuple[str, ...]) -> float:
 
 
 def _candidates() -> np.ndarray:
-  """A grid of colours that can be seen on white paper, [n, 3] in 0..255."""
+  """A grid of colours visible on white paper, [n, 3] in 0..255."""
   steps = np.arange(0, 256, 15)
   rgb = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
   luminance = _linear(rgb) @ (0.2126, 0.7152, 0.0722)
   seen = 1.05 / (luminance + 0.05) >= _MIN_CONTRAST
-  # Grey lines would be taken for ink, too.
+  # Grey lines, too, would be taken for ink.
   colourful = rgb.max(axis=1) - rgb.min(axis=1) >= 75
   return rgb[seen & colourful & (luminance >= _MIN_LUMINANCE)]
 
@@ -125,5 +120,5 @@ def _gaps(
 
 
 def _apart(gaps: Float[np.ndarray, "V n m"]) -> Float[np.ndarray, "n m"]:
-  """How well two colours can be told apart; the first vision is the normal."""
+  """How distinct two colours are; the first vision is the normal one."""
   return np.minimum(gaps.min(axis=0), _NORMAL_SHARE * gaps[0])

@@ -1,4 +1,4 @@
-"""Takes a picture of a viewer in a headless Chromium.
+"""Takes a screenshot of a viewer in a headless Chromium.
 
 python -m dwd_jax.show.viewer.screenshot INDEX.html --out=viewer.png
 """
@@ -30,10 +30,10 @@ _FLAGS = (
 
 
 def chromium_path() -> str:
-  """The program Chromium.
+  """Path of the program Chromium.
 
   Raises:
-    InputError: there is none, or playwright, which drives it, is not installed.
+    InputError: Chromium or playwright, which drives it, is not installed.
   """
   path = shutil.which("chromium") or shutil.which("chromium-browser")
   if path is None:
@@ -45,16 +45,12 @@ def chromium_path() -> str:
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
-  """A headless Chromium as playwright's `Browser`; closed at the end.
-
-  Raises:
-    InputError: as `chromium_path`.
-  """
+  """A headless Chromium as playwright's `Browser`."""
   path = chromium_path()
-  from playwright import sync_api  # a package of the tests
+  from playwright import sync_api  # an extra, for tests
 
   with sync_api.sync_playwright() as playwright:
-    # Root has to go without the sandbox: Chromium does not start else.
+    # Chromium refuses to start with a sandbox as root.
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     browser = playwright.chromium.launch(
       executable_path=path, args=list(_FLAGS), chromium_sandbox=not root
@@ -74,18 +70,18 @@ def take(
   keys: Sequence[str] = (),
   dark: bool = False,
 ) -> None:
-  """Takes a picture of a viewer.
+  """Takes a screenshot of a viewer.
 
   Args:
     index: the viewer's index.html.
     out: .png or .jpg to write.
     size: (width, height) of the window in px.
     page_name: page to show; "" = the first.
-    keys: pressed one after the other, as playwright calls them ("c", "Tab").
-    dark: the dark colours.
+    keys: to press in turn, by playwright's names ("c", "Tab").
+    dark: use the dark colours.
 
   Raises:
-    InputError: there is no such file, or no browser.
+    InputError: `index` or the browser is missing.
   """
   if not index.is_file():
     raise InputError(f"{index}: no such file; give a viewer's index.html")
@@ -109,7 +105,7 @@ def take(
 
 
 def main(argv: list[str] | None = None) -> None:
-  """Reads the flags and takes the picture."""
+  """Reads the flags and takes the screenshot."""
   parser = argparse.ArgumentParser(
     prog="python -m dwd_jax.show.viewer.screenshot",
     description="Take a picture of a viewer in a headless Chromium.",

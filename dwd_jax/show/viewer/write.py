@@ -1,8 +1,7 @@
-"""Pictures of the viewer: pages as JPEG, thumbnails, data URIs.
+"""Writes the viewer: one index.html that shows pages with boxes in any browser.
 
-Boxes of pages as compact JSON for the viewer's scripts.
-
-Pages with boxes -> one index.html that shows them in any browser.
+`write` puts style, scripts, boxes (as compact JSON) and small pictures into the
+file, under a policy that lets no other script run.
 """
 
 import base64
@@ -32,130 +31,17 @@ from dwd_jax.metrics.matching import sane
 from dwd_jax.show import drawing
 from dwd_jax.show.viewer import palette
 
-# Of ink on paper; the rings that JPEG leaves around it are faint from here on.
-_QUALITY = 60
-_THUMBNAIL_HW = (200, 160)  # px; drawn smaller, so it is sharp on fine screens
-_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
-
-
-def page_picture(ink: UInt8[np.ndarray, "h w"], max_side_px: int) -> bytes:
-  """Makes the picture of a page: a grey JPEG, black on white.
-
-  A dense page of 2000 x 2800 px takes 200 to 400 KB.
-
-  Args:
-    ink: the page, 0 = paper, 255 = ink.
-    max_side_px: larger pages are scaled down to this.
-
-  Returns:
-    The bytes of the file.
-
-  Raises:
-    ValueError: the page is empty.
-  """
-  height, width = ink.shape
-  if not height or not width:
-    raise ValueError(f"a page of {width} x {height} px has no picture")
-  scale = min(1.0, max_side_px / max(height, width))
-  if scale < 1:
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
-  options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-  ok, data = cv2.imencode(".jpg", 255 - ink, options)
-  if not ok:
-    raise ValueError(f"a page of {width} x {height} px could not be encoded")
-  return data.tobytes()
-
-
-def media_type(data: bytes) -> str:
-  """image/png or image/jpeg; "" for anything else or a size no one can load."""
-  hw = header_hw(data)
-  if hw is None or not 0 < hw[0] * hw[1] <= MAX_PIXELS:
-    return ""
-  return next((t for magic, t in _TYPES.items() if data.startswith(magic)), "")
-
-
-def thumbnail(data: bytes) -> bytes:
-  """A small JPEG of a PNG or JPEG; b"" where it cannot be decoded."""
-  height, width = _THUMBNAIL_HW
-  try:
-    small = pyvips.Image.thumbnail_buffer(data, width, height=height)
-    # Transparent pixels count as paper.
-    small = small.flatten(background=255) if small.hasalpha() else small  # pyright: ignore
-    return small.jpegsave_buffer(Q=55, keep="none", optimize_coding=True)  # pyright: ignore
-  except pyvips.Error:
-    return b""
-
-
-def data_uri(data: bytes, kind: str) -> str:
-  """The bytes as a URI that an <img> takes."""
-  return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
-  """The arrays of a page, best score first, as base64 (little-endian).
-
-  Args:
-    page: truth or detections; detections that are not finite are left out
-      with a warning.
-    num_classes: C.
-
-  Returns:
-    `n`; `boxes`, float32 [n, 4] (ymin, xmin, ymax, xmax); `labels`, uint16;
-    `scores`, float32, where the page has them.
-
-  Raises:
-    ValueError: a label lies outside 0 .. C-1.
-  """
-  if page.scores is not None:
-    page = finite(page)
-  labels = np.asarray(page.labels)
-  if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
-    raise ValueError(
-      f"{page.filename}: a label lies outside 0 .. {num_classes - 1}"
-    )
-  order = np.arange(len(labels))
-  if page.scores is not None:
-    # As `metrics.matching` orders them; the scripts rely on it.
-    order = np.argsort(-page.scores, kind="stable")
-  result = {
-    "n": len(labels),
-    "boxes": _base64(sane(page.boxes_yxyx)[order], "<f4"),
-    "labels": _base64(labels[order], "<u2"),
-  }
-  if page.scores is not None:
-    result["scores"] = _base64(page.scores[order], "<f4")
-  return result
-
-
-def to_json(data: Mapping[str, Any]) -> str:
-  """JSON that may stand in a <script> element, whatever the strings hold."""
-  text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-  for sign in "<>&":
-    text = text.replace(sign, f"\\u{ord(sign):04x}")
-  return text
-
-
-def _base64(array: np.ndarray, dtype: str) -> str:
-  return base64.b64encode(array.astype(dtype).tobytes()).decode()
-
-
 __all__ = ["ViewerPage", "page_anchor", "page_picture", "write"]
 
 MAX_EMBEDDED_BYTES = 24 * 2**20  # of all pictures; more stay files
-
-_SCRIPTS = (
-  "data.js",
-  "matching.js",
-  "grid.js",
-  "items.js",
-  "view.js",
-  "drawing.js",
-  "panels.js",
-  "input.js",
-  "main.js",
-)
 _MAX_CLASSES = 2**16
+_QUALITY = 60  # of ink on paper; from here on the rings around it are faint
+_THUMBNAIL_HW = (200, 160)  # px; shown smaller, hence sharp on fine screens
+_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_SCRIPTS = (
+  "data.js", "matching.js", "grid.js", "items.js", "view.js", "drawing.js",
+  "panels.js", "input.js", "main.js",
+)  # fmt: skip
 
 
 class ViewerPage(NamedTuple):
@@ -167,20 +53,13 @@ class ViewerPage(NamedTuple):
       index.html, with forward slashes.
     found: detections with scores, boxes in pixels of the source page
       (`image_hw`); the picture may have another resolution.
-    truth: true boxes, in the same pixels; with them the viewer compares.
+    truth: true boxes, in the same pixels, to compare with.
   """
 
   name: str
   image: str
   found: PageBoxes
   truth: PageBoxes | None = None
-
-
-class _Picture(NamedTuple):
-  """What is known of the picture of a page; "" = it cannot be read."""
-
-  data: bytes
-  kind: str
 
 
 def write(
@@ -192,19 +71,19 @@ def write(
   min_score: float = 0.0,
   min_iou: float = 0.5,
 ) -> None:
-  """Writes the viewer, whole or not at all.
+  """Writes the viewer in one step.
 
-  Where all pictures together are below 24 MiB they become part of the file;
-  otherwise it loads them from where they are, so they must stay there. A
-  picture that is missing or cannot be read is named in a warning and in the
-  page; its boxes are shown without it.
+  Pictures of less than 24 MiB together are embedded; otherwise the viewer loads
+  them from where they are, so they must stay there. A missing or unreadable
+  picture is named in a warning and on the page, whose boxes are shown without.
 
   Args:
-    path: the index.html to write; the pictures lie relative to its folder.
-    pages: in the order to show. A name that occurs again gets a number.
+    path: the index.html to write; pictures are relative to its folder.
+    pages: in the order to show; a repeated name gets a number.
     class_names: C names.
     title: shown above the pages.
-    min_score: where the score slider begins, 0..1; all boxes are in the file.
+    min_score: initial position of the score slider, 0..1; all boxes are in the
+      file.
     min_iou: least overlap of a hit, above 0 and up to 1.
 
   Raises:
@@ -245,8 +124,107 @@ def page_anchor(name: str) -> str:
   return "#page=" + urllib.parse.quote(_text(name), safe="")
 
 
+def page_picture(ink: UInt8[np.ndarray, "h w"], max_side_px: int) -> bytes:
+  """The picture of a page: a grey JPEG, black on white.
+
+  A dense page of 2000 x 2800 px takes 200 to 400 KB.
+
+  Args:
+    ink: the page, 0 = paper, 255 = ink.
+    max_side_px: larger pages are scaled down to this.
+
+  Raises:
+    ValueError: the page is empty.
+  """
+  height, width = ink.shape
+  if not height or not width:
+    raise ValueError(f"a page of {width} x {height} px has no picture")
+  scale = min(1.0, max_side_px / max(height, width))
+  if scale < 1:
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+  options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+  ok, data = cv2.imencode(".jpg", 255 - ink, options)
+  if not ok:
+    raise ValueError(f"a page of {width} x {height} px could not be encoded")
+  return data.tobytes()
+
+
+def media_type(data: bytes) -> str:
+  """image/png or image/jpeg; "" for other files and sizes beyond all limits."""
+  hw = header_hw(data)
+  if hw is None or not 0 < hw[0] * hw[1] <= MAX_PIXELS:
+    return ""
+  return next((t for magic, t in _TYPES.items() if data.startswith(magic)), "")
+
+
+def thumbnail(data: bytes) -> bytes:
+  """A small JPEG of a PNG or JPEG; b"" if it cannot be decoded."""
+  height, width = _THUMBNAIL_HW
+  try:
+    small = pyvips.Image.thumbnail_buffer(data, width, height=height)
+    # Transparent pixels count as paper.
+    small = small.flatten(background=255) if small.hasalpha() else small  # pyright: ignore
+    return small.jpegsave_buffer(Q=55, keep="none", optimize_coding=True)  # pyright: ignore
+  except pyvips.Error:
+    return b""
+
+
+def data_uri(data: bytes, kind: str) -> str:
+  """The bytes as a data URI."""
+  return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
+  """The arrays of a page, best score first, as little-endian base64.
+
+  Args:
+    page: truth or detections; detections that are not finite are left out
+      with a warning.
+    num_classes: C.
+
+  Returns:
+    `n`; `boxes`, float32 [n, 4] (ymin, xmin, ymax, xmax); `labels`, uint16;
+    `scores`, float32, if the page has them.
+
+  Raises:
+    ValueError: a label is outside 0 .. C-1.
+  """
+  if page.scores is not None:
+    page = finite(page)
+  labels = np.asarray(page.labels)
+  if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+    raise ValueError(
+      f"{page.filename}: a label lies outside 0 .. {num_classes - 1}"
+    )
+  order = np.arange(len(labels))
+  if page.scores is not None:
+    # In the order of `metrics.matching`, on which the scripts rely.
+    order = np.argsort(-page.scores, kind="stable")
+  result = {
+    "n": len(labels),
+    "boxes": _base64(sane(page.boxes_yxyx)[order], "<f4"),
+    "labels": _base64(labels[order], "<u2"),
+  }
+  if page.scores is not None:
+    result["scores"] = _base64(page.scores[order], "<f4")
+  return result
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+  """JSON that is safe inside a <script> element, whatever the strings hold."""
+  text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+  for sign in "<>&":
+    text = text.replace(sign, f"\\u{ord(sign):04x}")
+  return text
+
+
+def _base64(array: np.ndarray, dtype: str) -> str:
+  return base64.b64encode(array.astype(dtype).tobytes()).decode()
+
+
 def _text(text: str) -> str:
-  """Without halves of surrogate pairs (names of files that are not UTF-8)."""
+  """Replaces halves of surrogate pairs, as in file names that are not UTF-8."""
   return str(text).encode("utf8", "replace").decode()
 
 
@@ -295,7 +273,7 @@ def _page(
   if page.found.scores is None:
     raise ValueError(f"{page.name}: detections need scores")
   picture = _read(_picture_path(folder, page))
-  small = thumbnail(picture.data) if picture.kind else b""
+  small = thumbnail(picture[0]) if picture[1] else b""
   link = urllib.parse.quote(os.fsencode(page.image))
   result = {
     "file": _text(page.image),
@@ -310,22 +288,23 @@ def _page(
   return result
 
 
-def _read(path: pathlib.Path) -> _Picture:
+def _read(path: pathlib.Path) -> tuple[bytes, str]:
+  """Bytes and media type of a picture; "" = it cannot be read."""
   try:
     data = path.read_bytes()
   except (OSError, ValueError):  # ValueError: a name with a zero byte
-    return _Picture(b"", "")
-  return _Picture(data, media_type(data))
+    return b"", ""
+  return data, media_type(data)
 
 
 def _fill_in(title: str, data: str) -> str:
-  """The template with style, scripts and data in it."""
+  """The template filled with style, scripts and data."""
   style = _asset("viewer.css")
   script = "\n".join(map(_asset, _SCRIPTS))
   policy = "; ".join(
     [
       "default-src 'none'",
-      # Opened as a file, and served by a server.
+      # As a file, and from a server.
       "img-src data: 'self' file:",
       f"style-src {_hash(style)}",
       f"script-src {_hash(script)}",
@@ -346,7 +325,7 @@ def _fill_in(title: str, data: str) -> str:
 
 
 def _replace(template: str, parts: Mapping[str, str]) -> str:
-  """Fills in {{NAME}}, once: what a part holds is never filled in."""
+  """Fills in each {{NAME}} once; what a part holds is not filled in."""
   return re.sub(r"\{\{([A-Z]+)\}\}", lambda m: parts[m[1]], template)
 
 

@@ -8,11 +8,10 @@ import pytest
 from dwd_jax import engrave
 from dwd_jax.engrave import (
   deepscores_folder,
+  label_image,
   labels,
-  pixel_labels,
-  raster,
+  pool,
   verovio_svg,
-  worker,
 )
 from dwd_jax.engrave import smufl_classes as vocabularies
 from dwd_jax.engrave.engraver import EngravedPage
@@ -25,8 +24,8 @@ def _drawn(seed, font, words):
   objects = labels.page_objects(page, vocabulary)
   hw = (helpers.HEIGHT, helpers.WIDTH)
   svg = verovio_svg.to_svg(page, hw[1], hw[0], helpers.PX)
-  ink = 255 - raster.to_array(raster.render(svg)).reshape(hw)
-  png = pixel_labels.draw(page, objects, vocabulary.names, hw, helpers.PX)
+  ink = 255 - verovio_svg.to_array(verovio_svg.render(svg)).reshape(hw)
+  png = label_image.draw(page, objects, vocabulary.names, hw, helpers.PX)
   values = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
   return ink, values, objects, vocabulary.names
 
@@ -83,7 +82,7 @@ def test_labels_travel_from_the_worker():
     EngravedPage("a", b"png", b"xml", {"brace": 1}, b"labels", 9.5),
     EngravedPage("b", b"png2", b"xml2", {}),
   ]
-  assert worker.unpack(*worker.pack(pages)) == pages
+  assert pool.unpack(*pool.pack(pages)) == pages
 
 
 def test_the_pages_are_the_same_with_and_without(tmp_path):

@@ -1,9 +1,8 @@
 """Text as glyph outlines, so that pages look the same on every machine.
 
-The Liberation Serif faces inside verovio's wheel have the metrics that verovio
-lays text out with. No font of the system is used.
-
-Sets the `<text>` elements of verovio's SVG as glyph outlines.
+`TextSetter` sets the `<text>` elements of verovio's SVG. The Liberation Serif
+faces inside verovio's wheel have the metrics that verovio lays text out with;
+no font of the system is used.
 """
 
 import base64
@@ -25,17 +24,18 @@ from dwd_jax.engrave.outlines import Bounds, Matrix
 _DATA = pathlib.Path(str(verovio.__file__)).parent / "data"
 _SOURCE = re.compile(r"base64,([A-Za-z0-9+/=]+)")
 _PUA = range(0xE000, 0xF8FF)  # SMuFL's code points
+_BOLD = {"ending", "fing", "reh", "tempo"}  # as in verovio's style sheet
+_ITALIC = {"dir", "dynam", "mNum"}
 
 
+@dataclasses.dataclass(frozen=True)
 class Glyph:
-  """One character: outline, advance and bounds for a font size of 1, y down."""
+  """One character: outline in font units, y up; the rest at size 1, y down."""
 
-  def __init__(self, key: str, d: str, advance: float, bounds: Bounds | None):
-    """Stores what `glyph` found; `d` is in font units, y up."""
-    self.key = key
-    self.d = d
-    self.advance = advance
-    self.bounds = bounds
+  key: str
+  d: str
+  advance: float
+  bounds: Bounds | None
 
 
 @functools.lru_cache(maxsize=1)
@@ -50,7 +50,7 @@ def _faces() -> tuple[TTFont, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def glyph(char: str, bold: bool, italic: bool) -> Glyph:
-  """The outline of a text character; an unknown one gives the missing glyph."""
+  """The outline of a text character, or the missing glyph."""
   face = bold + 2 * italic
   font = _faces()[face]
   units = font["head"].unitsPerEm  # pyright: ignore
@@ -73,7 +73,7 @@ def units_per_em() -> int:
 
 
 def is_music(char: str) -> bool:
-  """Whether the character is a SMuFL symbol set inside a text."""
+  """Whether a character of a text is a SMuFL symbol."""
   return ord(char) in _PUA
 
 
@@ -94,11 +94,11 @@ def music_glyph(char: str, font: str) -> tuple[str, float] | None:
 
   Args:
     char: the symbol.
-    font: name of one of verovio's fonts.
+    font: one of verovio's fonts.
 
   Returns:
-    (path data, advance for a font size of 1), or None where neither the font
-    nor Leipzig has it.
+    (path data, advance at size 1), or None if neither the font nor Leipzig has
+    the symbol.
   """
   code = ord(char)
   for name in (font, "Leipzig"):
@@ -108,10 +108,6 @@ def music_glyph(char: str, font: str) -> tuple[str, float] | None:
       if d:
         return d.group(1), _advances(name).get(code, 0.5)
   return None
-
-
-_BOLD = {"ending", "fing", "reh", "tempo"}  # verovio's own style sheet
-_ITALIC = {"dir", "dynam", "mNum"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,10 +143,13 @@ class _Chunk:
 
 
 class TextSetter:
-  """Draws the texts of one page; `defs` are the glyphs they use."""
+  """Sets the texts of one page in one music font.
+
+  Attributes:
+    defs: definitions of the glyphs in use.
+  """
 
   def __init__(self, font: str):
-    """A setter for pages in one music font."""
     self.font = font
     self.defs: dict[str, str] = {}
 
@@ -162,7 +161,7 @@ class TextSetter:
     Args:
       element: the text with its tspans.
       m: its place on the page.
-      classes: classes of the groups around it.
+      classes: of the groups around it.
 
     Returns:
       (bounds of the ink or None, SVG elements, the characters).
