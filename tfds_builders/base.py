@@ -13,15 +13,14 @@ from etils import epath
 
 from dwd_jax.core import threads
 from dwd_jax.core.errors import InputError
-from tfds_builders import checks, examples
+from dwd_jax.imaging import tiled_tiff
+from tfds_builders import checks
 
 REPORT_NAME = "build_report.json"
-_PARTS = (
-  "report_parts"  # of a build on Beam, one file for each page that counts
-)
+_PARTS = "report_parts"  # folder of a Beam build, a file per page that counts
 
-# What `extra_features` of a parsing module may name, and `ParsedPage.extras`
-# then holds for every page.
+# Features that `extra_features` of a parsing module may name; `extras` of each
+# `ParsedPage` then holds them.
 EXTRA_FEATURES = {
   "oriented_yx": tfds.features.Tensor(
     shape=(None, 4, 2),
@@ -34,26 +33,25 @@ EXTRA_FEATURES = {
     doc="run lengths of all masks, see dwd_jax.imaging.masks",
   ),
   "mask_stops": tfds.features.Tensor(
-    shape=(None,),
-    dtype=np.int32,
-    doc="end of each object's runs in mask_runs",
+    shape=(None,), dtype=np.int32, doc="end of each object's runs in mask_runs"
   ),
   "pixel_labels": tfds.features.Text(
-    doc="tiled TIFF as large as the page, one value a pixel; empty = none"
+    doc="tiled TIFF as large as the page, one value per pixel; empty = none"
   ),
 }
 
 
 class Parser(Protocol):
-  """The parsing module of a builder: no TFDS in there.
+  """The parsing module of a builder, which does not use TFDS.
 
   `Options` is a frozen dataclass of what `config.data.options` may change.
+  Functions count in `report` what they skip or change.
   """
 
   Options: Any
 
   def extra_features(self, config: str, options: Any) -> tuple[str, ...]:
-    """Names of `EXTRA_FEATURES` that the records have."""
+    """Names of `EXTRA_FEATURES` in the records."""
     ...
 
   def read_data_set(
@@ -63,7 +61,7 @@ class Parser(Protocol):
     options: Any,
     report: checks.BuildReport,
   ) -> checks.DataSet:
-    """Lists class names and pages below `root`."""
+    """Lists class names and pages below `root`, the manual folder."""
     ...
 
   def read_page(
@@ -75,7 +73,8 @@ class Parser(Protocol):
   ) -> checks.ParsedPage | Iterable[tuple[str, checks.ParsedPage]]:
     """Reads and checks one page.
 
-    Where it gives many records (cut-outs), pairs of key and `ParsedPage`.
+    A builder of many records per page (cut-outs) returns pairs of key and
+    `ParsedPage`.
     """
     ...
 
@@ -85,12 +84,12 @@ def make_options(parser: Any, given: Mapping[str, Any], name: str) -> Any:
 
   Args:
     parser: its parsing module.
-    given: `config.data.options`, which has the options of all builders; what is
-      empty, 0 or False there is left at the builder's default.
+    given: `config.data.options`, with the options of all builders; "", 0, False
+      and () leave the builder's default.
     name: of the builder, for errors.
 
   Raises:
-    InputError: an option that the builder does not have, or a wrong type.
+    InputError: the builder lacks an option, or a value has a wrong type.
   """
   known = {f.name: f.default for f in dataclasses.fields(parser.Options)}
   chosen = {}
@@ -116,9 +115,9 @@ class PageBuilder(  # pyright: ignore
   tfds.core.GeneratorBasedBuilder,
   skip_registration=True,  # pyright: ignore
 ):
-  """Pages with boxes as array_record files; no TensorFlow needed.
+  """Pages with boxes as array_record files, built without TensorFlow.
 
-  A data set derives from it and names its parsing module (`PARSER`).
+  Subclasses name their parsing module (`PARSER`).
   """
 
   PARSER: ClassVar[Any] = None
@@ -132,13 +131,13 @@ class PageBuilder(  # pyright: ignore
     workers: int = 1,
     **kwargs,
   ):
-    """A builder of one config.
+    """Sets up one config.
 
     Args:
       options: see `make_options`.
       beam: read pages in a Beam pipeline.
-      workers: threads that read pages where there is no Beam.
-      **kwargs: as `tfds.core.GeneratorBasedBuilder`; array_record by default.
+      workers: threads that read pages without Beam.
+      **kwargs: of `tfds.core.GeneratorBasedBuilder`; array_record by default.
     """
     kwargs["file_format"] = kwargs.get("file_format") or "array_record"
     self.options = make_options(self.PARSER, options or {}, self.name)
@@ -158,12 +157,12 @@ class PageBuilder(  # pyright: ignore
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
         {
-          # A tiled TIFF of dark ink on white paper; read with SkipDecoding.
+          # A tiled TIFF of dark ink on white paper, read with SkipDecoding.
           "image": tfds.features.Image(shape=(None, None, 1)),
           "image/filename": tfds.features.Text(),
           "image/height": tfds.features.Scalar(np.int32, doc="pixels"),
           "image/width": tfds.features.Scalar(np.int32, doc="pixels"),
-          # Plain tensors: sequences come back as slow Python lists.
+          # Plain tensors: sequences are read as slow Python lists.
           "boxes_yxyx": tfds.features.Tensor(
             shape=(None, 4),
             dtype=np.float32,
@@ -178,7 +177,7 @@ class PageBuilder(  # pyright: ignore
         | {name: EXTRA_FEATURES[name] for name in self._extra_features()}
       ),
       homepage=self.HOMEPAGE,
-      # Filled from the files: the vocabulary is theirs, not the code's.
+      # Filled in later: the vocabulary is that of the files.
       metadata=tfds.core.MetadataDict(class_names=[], vocabulary=""),
     )
 
@@ -206,7 +205,7 @@ class PageBuilder(  # pyright: ignore
   ) -> Any:
     """Pairs of key and example, or a Beam transform that makes them."""
     read = functools.partial(
-      examples.read_examples,
+      read_examples,
       read_page=self.PARSER.read_page,
       class_names=class_names,
       options=self.options,
@@ -217,7 +216,7 @@ class PageBuilder(  # pyright: ignore
 
       parts = str(self.data_dir / epath.Path(_PARTS))
       return beam.Create(pages) | "ReadPages" >> beam.FlatMap(
-        examples.with_report, read=read, folder=parts
+        _with_report, read=read, folder=parts
       )
     return self._examples(pages, read)
 
@@ -238,7 +237,7 @@ class PageBuilder(  # pyright: ignore
         f"{dl_manager.manual_dir}: nothing is left for a split"
         f" ({self.report.line() or 'no pages'}); add pages or correct these"
       ) from None
-    # TFDS works in a temporary folder here and renames it afterwards.
+    # TFDS renames this temporary folder afterwards.
     folder = epath.Path(self.data_dir)
     parts = folder / _PARTS
     if parts.exists():
@@ -247,3 +246,50 @@ class PageBuilder(  # pyright: ignore
       parts.rmtree()
     report = json.dumps(self.report.as_dict(), indent=2) + "\n"
     (folder / REPORT_NAME).write_text(report)
+
+
+def read_examples(
+  page: checks.PageFiles,
+  *,
+  read_page: Callable,
+  class_names: tuple[str, ...],
+  options: Any,
+  extras: tuple[str, ...],
+) -> tuple[list[tuple[str, dict[str, Any]]], dict]:
+  """Reads one page: its records by key, and the counts of its report."""
+  report = checks.BuildReport()
+  parsed = read_page(page, class_names, options, report)
+  if isinstance(parsed, checks.ParsedPage):
+    parsed = [(page.name, parsed)]
+  examples = []
+  for name, part in parsed:
+    own_name = page.filename or page.image.name
+    filename = own_name if name == page.name else f"{name}.tif"
+    examples.append((name, _example(filename, part, extras)))
+  return examples, report.as_dict()
+
+
+def _example(
+  filename: str, parsed: checks.ParsedPage, extras: tuple[str, ...]
+) -> dict[str, Any]:
+  height, width = parsed.ink.shape
+  return {
+    "image": tiled_tiff.encode_page(parsed.ink),
+    "image/filename": filename,
+    "image/height": height,
+    "image/width": width,
+    "boxes_yxyx": parsed.boxes_yxyx,
+    "labels": parsed.labels,
+  } | {name: parsed.extras[name] for name in extras}
+
+
+def _with_report(
+  page: checks.PageFiles, *, read: Callable, folder: str
+) -> list[tuple[str, dict]]:
+  """Reads a page on a Beam worker, its report into a file of its own."""
+  examples, counted = read(page)
+  if counted["counts"]:
+    parts = epath.Path(folder)
+    parts.mkdir(parents=True, exist_ok=True)
+    (parts / f"{page.name}.json").write_text(json.dumps(counted))
+  return examples

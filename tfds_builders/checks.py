@@ -1,7 +1,7 @@
-"""What all builders check in the files they are given; no TFDS in here.
+"""Checks of files that all builders share; no TFDS in here.
 
-Whatever makes a page unusable is an `InputError`; a single bad box is skipped
-or cut, counted, and listed in the `BuildReport`.
+A page that cannot be used is an `InputError`; a single bad box is skipped or
+cut, counted, and listed in the `BuildReport`.
 """
 
 import collections
@@ -19,12 +19,12 @@ from dwd_jax.imaging import images
 
 MAX_XML_BYTES = 64 << 20
 MAX_IMAGE_BYTES = 256 << 20
-MAX_BOXES = 100_000  # of a page
+MAX_BOXES = 100_000  # on a page
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _LISTED = 20  # examples of each kind in the report
 _MAX_DIGITS = 50  # of a number, with sign, point and exponent
 _ABSURD = 1e9  # beyond it, products of coordinates overflow
-_CUT_TOLERANCE_PX = 0.5  # rounding of the annotations, not worth a line
+_CUT_TOLERANCE_PX = 0.5  # rounding of annotations, not worth reporting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +34,9 @@ class PageFiles:
   Attributes:
     name: unique in the data set; the key of its record.
     image: path of the image.
-    annotation: path of the file with its boxes; many pages may share one.
-    rows: what `read_page` needs besides, such as this page's part of a file
-      with all boxes; small and picklable, since it travels to workers.
+    annotation: path of the file with its boxes, which pages may share.
+    rows: what else `read_page` needs, such as this page's part of a file with
+      all boxes; small and picklable, since workers get it.
     filename: unique in the data set; "" = the image's own name.
   """
 
@@ -49,13 +49,13 @@ class PageFiles:
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-  """What a folder holds.
+  """The contents of a folder.
 
   Attributes:
     class_names: C names; the index is the class id.
     splits: the pages of each split; a split without pages is absent.
-    vocabulary: a column of dwd_jax/core/vocabularies.csv that has all the
-      names; "" = names of one's own.
+    vocabulary: a column of dwd_jax/core/vocabularies.csv with all the names;
+      "" = none.
   """
 
   class_names: tuple[str, ...]
@@ -71,8 +71,7 @@ class ParsedPage:
     ink: 0 = paper, 255 = ink.
     boxes_yxyx: inside the page, not empty, in pixels.
     labels: class ids.
-    extras: features that only some data sets have, by name; those that
-      `extra_features` of the parsing module lists (see base.EXTRA_FEATURES).
+    extras: the features that `extra_features` of the parsing module names.
   """
 
   ink: UInt8[np.ndarray, "H W"]
@@ -82,35 +81,35 @@ class ParsedPage:
 
 
 class BuildReport:
-  """Counts of what was skipped or changed, with the first examples of each."""
+  """Counts of what was skipped or changed, with the first cases of each."""
 
   def __init__(self):
     self.counts: collections.Counter[str] = collections.Counter()
     self.examples: dict[str, list[str]] = {}
 
   def add(self, kind: str, where: str) -> None:
-    """Counts one case of `kind`; `where` names the file (and the object)."""
+    """Counts one case of `kind`; `where` names the file and the object."""
     self.counts[kind] += 1
     listed = self.examples.setdefault(kind, [])
     if len(listed) < _LISTED:
       listed.append(where)
 
   def merge(self, other: dict) -> None:
-    """Adds what `as_dict` of another report gave."""
+    """Adds the `as_dict` of another report."""
     self.counts.update(other["counts"])
     for kind, listed in other["first_examples"].items():
       own = self.examples.setdefault(kind, [])
       own += listed[: _LISTED - len(own)]
 
   def as_dict(self) -> dict:
-    """For build_report.json."""
+    """The content of build_report.json."""
     return {
       "counts": dict(sorted(self.counts.items())),
       "first_examples": dict(sorted(self.examples.items())),
     }
 
   def line(self) -> str:
-    """One line for the terminal; "" if there is nothing to tell."""
+    """One line for the terminal; "" if there is nothing to report."""
     return "; ".join(f"{n} {kind}" for kind, n in sorted(self.counts.items()))
 
 
@@ -126,7 +125,7 @@ def is_plain_name(name: str) -> bool:
 
 
 def require_dir(path: pathlib.Path, remedy: str) -> pathlib.Path:
-  """`path` if it is a folder with something in it, else an `InputError`."""
+  """Returns `path` if it is a folder that is not empty, else raises."""
   if not path.is_dir():
     raise InputError(f"{path}: no such folder; {remedy}")
   if next(path.iterdir(), None) is None:
@@ -158,11 +157,11 @@ def read_text(path: pathlib.Path, max_bytes: int = MAX_XML_BYTES) -> str:
 
 
 def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
-  """The root of an XML file that declares and loads nothing.
+  """The root of an XML file, of which nothing is expanded or loaded.
 
   Raises:
-    InputError: broken XML, a document type (entities that expand or refer to
-      files need one), or another root than `root_tag`.
+    InputError: broken XML, a document type (which entities that expand or
+      refer to files need), or another root than `root_tag`.
   """
   data = read_bytes(path, MAX_XML_BYTES)
   parser = etree.XMLParser(
@@ -170,7 +169,7 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
     no_network=True,
     load_dtd=False,
     huge_tree=False,
-    collect_ids=False,  # an id that occurs twice is no error to us
+    collect_ids=False,  # lest an id that occurs twice be an error
   )
   try:
     root = etree.fromstring(data, parser)
@@ -193,7 +192,7 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
 
 
 def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
-  """The page of an image file as ink: 0 = paper, 255 = ink.
+  """Reads a page as ink: 0 = paper, 255 = ink.
 
   Raises:
     InputError: not a readable PNG, JPEG, TIFF or BMP, or too many pixels.
@@ -203,10 +202,10 @@ def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
 
 
 def list_images(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-  """Image files right in a folder by name without ending, sorted.
+  """Image files directly in a folder, by name without ending, sorted.
 
   Raises:
-    InputError: two images differ in their endings only.
+    InputError: two images differ only in their endings.
   """
   found: dict[str, pathlib.Path] = {}
   for path in sorted(folder.iterdir()):
@@ -220,8 +219,39 @@ def list_images(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   return found
 
 
+def read_page_names(
+  path: pathlib.Path, seen: dict[str, pathlib.Path]
+) -> list[str]:
+  """Reads the list of a split's page names, one per line; may be empty.
+
+  Args:
+    path: of the list.
+    seen: name -> list that has it; gets the new names.
+
+  Raises:
+    InputError: a name is not plain, or listed already.
+  """
+  names = []
+  text = read_text(path) if path.stat().st_size else ""
+  for line in text.splitlines():
+    name = line.strip()
+    if not name:
+      continue
+    if not is_plain_name(name):
+      raise InputError(
+        f"{path}: {name[:200]!r} is not a plain page name; list names without"
+        " folder and ending"
+      )
+    if name in seen:
+      other = "twice" if seen[name] == path else f"also in {seen[name]}"
+      raise InputError(f"{path}: page {name!r} is {other}; keep it once")
+    seen[name] = path
+    names.append(name)
+  return names
+
+
 def number(text: str | None) -> float:
-  """A number in a text file; nan where it is missing, absurd or none."""
+  """A number in a text; nan if it is missing, absurd or no number."""
   try:
     value = float(text) if text and len(text) <= _MAX_DIGITS else math.nan
   except ValueError:
@@ -241,14 +271,14 @@ def clean_boxes(
     boxes_yxyx: pixels, as annotated.
     image_hw: height and width of the page in pixels.
     path: the annotation, named in the report.
-    report: counts what is cut or skipped.
+    report: counts cut and skipped boxes.
 
   Returns:
     The boxes cut to the page, float32, and which of them to keep.
 
   Raises:
-    InputError: more than half of the boxes are unusable, so that not a box
-      but the file is wrong (other units, another page); or too many boxes.
+    InputError: too many boxes, or more than half are unusable: then the file
+      is wrong (other units, another page), not a box.
   """
   if len(boxes_yxyx) > MAX_BOXES:
     raise InputError(

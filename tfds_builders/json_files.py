@@ -1,8 +1,8 @@
-"""Large JSON files of annotations: bounded, typed, one line when they are bad.
+"""Large JSON files of annotations: bounded, typed, with one-line errors.
 
-A file is held once, as bytes. A type with `msgspec.Raw` inside leaves the parts
-of interest undecoded, so that no Python objects are made for the rest;
-`spans` says where they lie in the file, for reading them later or elsewhere.
+A file is held once, as bytes. Types with `msgspec.Raw` inside leave most parts
+undecoded, so that no Python objects are made for them; `spans` tells where they
+are in the file, to read them later or elsewhere.
 """
 
 import math
@@ -44,11 +44,11 @@ def decode(
 
   Args:
     data: bytes or a view of them.
-    kind: as msgspec takes it: a `msgspec.Struct`, dict[int, msgspec.Raw], ...
-    where: the file (and the object in it), named in errors.
-    strict: text is no number; False: "12" is one.
-    custom: makes objects of types that msgspec does not know, from type and
-      decoded value; a ValueError of it is bad input.
+    kind: of msgspec: a `msgspec.Struct`, dict[int, msgspec.Raw], ...
+    where: the file (and the object in it), for errors.
+    strict: False accepts numbers in quotes.
+    custom: converts decoded values to types that msgspec does not know; may
+      raise ValueError for bad input.
 
   Raises:
     InputError: not JSON (truncated, NaN, not UTF-8, nested too deeply), or
@@ -74,26 +74,21 @@ def _short(error: Exception) -> str:
 def spans(
   parts: Iterable[msgspec.Raw], data: memoryview
 ) -> Int64[np.ndarray, "n 2"]:
-  """Where undecoded parts lie in their file, for `read_part`.
+  """First byte and byte after the last of undecoded parts, for `read_part`.
 
-  Args:
-    parts: n of them, decoded from `data`.
-    data: what `read` gave.
-
-  Returns:
-    First byte, byte after the last.
+  `parts` were decoded from `data`, the result of `read`.
   """
   found = np.fromiter(
     (x for part in parts for x in _span(part)), np.int64
   ).reshape(-1, 2)
-  return found - _span(data.obj)[0]  # with a byte order mark, if there is one
+  return found - _span(data.obj)[0]  # includes a byte order mark, if any
 
 
 def read_part(path: pathlib.Path, start: int, stop: int) -> bytes:
   """Bytes `start` .. `stop` - 1 of a file.
 
   Raises:
-    InputError: the file is gone or has become shorter.
+    InputError: the file is missing or has become shorter.
   """
   try:
     with path.open("rb") as file:
@@ -109,19 +104,14 @@ def read_part(path: pathlib.Path, start: int, stop: int) -> bytes:
 
 
 def _span(data) -> tuple[int, int]:
-  """Where a buffer lies in memory."""
+  """Address of a buffer in memory, and of the byte after it."""
   view = np.frombuffer(data, np.uint8)
   start = view.__array_interface__["data"][0]
   return start, start + view.size
 
 
 def numbers(values: Any, n: int) -> list[float]:
-  """`n` numbers from decoded JSON; nan for what is none.
-
-  Args:
-    values: anything; a list of `n` numbers if the file is right.
-    n: how many there have to be, else all are nan.
-  """
+  """`n` numbers from decoded JSON; nan for others, or for all if not `n`."""
   if not isinstance(values, list | tuple) or len(values) != n:
     return [math.nan] * n
   return [

@@ -1,7 +1,7 @@
 """Pixel annotations: PNG files whose values name a class for every pixel.
 
-Values are kept exactly: indices of a palette and not its colours, grey values
-as they are in the file (0..1 for 1 bit), colours as RGB. Alpha is left out.
+Values are kept exactly: indices of a palette, grey values as in the file (0..1
+for 1 bit), colours as RGB. Alpha is dropped.
 """
 
 import io
@@ -20,17 +20,13 @@ _GREY, _PALETTE = 0, 3  # colour types of PNG
 
 
 def read(path: pathlib.Path, page_hw: tuple[int, int]) -> bytes:
-  """The feature `pixel_labels` of a page.
-
-  Args:
-    path: a PNG file; it may be missing.
-    page_hw: height and width of the page, px.
+  """Reads the feature `pixel_labels` of a page.
 
   Returns:
-    A tiled TIFF for `tiles.read_pixels`; b"" if there is no file.
+    A tiled TIFF for `tiled_tiff.read_pixels`; b"" if there is no file.
 
   Raises:
-    InputError: no readable PNG, another size than the page, 16-bit values
+    InputError: not a readable PNG, not of the page's size, or 16-bit values
       above 255.
   """
   if not path.exists():
@@ -56,12 +52,7 @@ def read(path: pathlib.Path, page_hw: tuple[int, int]) -> bytes:
 def decode(
   data: bytes, path: pathlib.Path
 ) -> UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"] | None:
-  """The values of a PNG file; None if it cannot be decoded.
-
-  Args:
-    data: the whole file.
-    path: named in errors.
-  """
+  """The values of a PNG file; None if it cannot be decoded."""
   bits, colour = data[24], data[25]
   if colour == _PALETTE:
     return _indices(data, path)
@@ -76,7 +67,7 @@ def decode(
       raise InputError(f"{path}: values above 255; save it with 8 bits")
     pixels = pixels.astype(np.uint8)
   if colour == _GREY and bits < 8:
-    pixels = pixels // (255 // (2**bits - 1))  # the decoder stretches them
+    pixels = pixels // (255 // (2**bits - 1))  # undoes OpenCV's stretching
   if pixels.ndim == 2:
     return pixels
   if colour == _GREY or colour == 4:
@@ -96,6 +87,6 @@ def _indices(
   try:
     with PIL.Image.open(io.BytesIO(data), formats=("PNG",)) as image:
       pixels = np.asarray(image)
-  except Exception:  # of many types, for chunks that make no sense
+  except Exception:  # of many types, for senseless chunks
     return None
   return pixels if pixels.dtype == np.uint8 and pixels.ndim == 2 else None

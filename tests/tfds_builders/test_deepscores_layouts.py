@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import tiled_tiff
 from tfds_builders import checks
-from tfds_builders.deepscores import deepscores_names, deepscores_parsing
+from tfds_builders.deepscores import deepscores_parsing
 
 _PAGE = "dummy-rgb-page-1"
 _IMAGES = "segmentation_detection/images_png"
@@ -251,4 +251,4 @@ def test_too_many_names_are_refused_at_once(tmp_path):
   path = tmp_path / "class_names.csv"
   path.write_text("".join(f"{i},c{i}\n" for i in range(300_000)))
   with pytest.raises(InputError, match=r"class_names\.csv: 300,000 classes"):
-    deepscores_names.read(path)
+    deepscores_parsing.read_class_names(path)

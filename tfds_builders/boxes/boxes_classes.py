@@ -1,4 +1,4 @@
-"""The list of classes: given, listed by the files, or inferred."""
+"""The list of classes: given, listed in files, or inferred."""
 
 import pathlib
 from collections.abc import Sequence
@@ -13,14 +13,11 @@ _OPTION = "data.options.class_names"
 
 
 def checked(names: Sequence, where: object) -> tuple[str, ...]:
-  """Class names that can be printed and are there once.
-
-  Args:
-    names: by id.
-    where: the file or key that lists them.
+  """Returns class names by id if they are printable and unique.
 
   Raises:
-    InputError: none, too many, one that is empty, no text, or twice.
+    InputError: there are none or too many; one is empty, no text, or repeated.
+      The message names `where`, the file or key.
   """
   if not names or len(names) > MAX_CLASSES:
     raise InputError(
@@ -45,7 +42,7 @@ def checked(names: Sequence, where: object) -> tuple[str, ...]:
 
 
 def read_classes_txt(path: pathlib.Path) -> tuple[str, ...]:
-  """Names by id, one a line; empty lines count for nothing."""
+  """Names by id, one per line; empty lines are ignored."""
   lines = checks.read_text(path, max_bytes=4 << 20).splitlines()
   return checked([x.strip() for x in lines if x.strip()], path)
 
@@ -55,17 +52,16 @@ def resolve(
 ) -> tuple[str, ...]:
   """The classes of a data set.
 
+  The first present of: the option, classes.txt, the list in the files, the
+  sorted names of the objects.
+
   Args:
     root: may hold classes.txt.
     given: the option; () = not set.
-    found: what the annotations hold.
-
-  Returns:
-    The first there is of: the option, classes.txt, what the files list,
-    the names that occur, sorted.
+    found: content of the annotations.
 
   Raises:
-    InputError: an object of a class that is not listed, or no object at all.
+    InputError: the class of an object is not listed, or there is no object.
   """
   if not any(page.objects.names for page in found.pages):
     raise InputError(

@@ -1,7 +1,7 @@
 """COCO: JSON files with images, annotations and categories.
 
 Boxes are (x, y, width, height) in pixels, edges counted from 0. Segmentations
-are not read.
+are ignored.
 """
 
 import array
@@ -20,7 +20,7 @@ from tfds_builders.boxes.boxes_pages import Found, Objects, Page
 
 LOOKED_FOR = "coco: no .json in annotations/, train/ or the folder itself"
 _Source = tuple[str, pathlib.Path]  # split, file
-_OTHER = "notes.json"  # Label Studio writes it beside YOLO files
+_OTHER = "notes.json"  # written by Label Studio beside YOLO files
 
 
 class _File(msgspec.Struct):
@@ -51,7 +51,8 @@ class _Annotation(msgspec.Struct):
 def find(root: pathlib.Path) -> list[_Source]:
   """Annotation files with their splits; [] if there are none.
 
-  Of many files, those named instances_... count, or those that name a split.
+  Of several files, those named instances_... count, or else those that name a
+  split.
 
   Raises:
     InputError: it is not clear which files are meant.
@@ -85,15 +86,15 @@ def read(
 
   Args:
     root: holds the images, see `_image_folders`.
-    sources: what `find` gave.
-    report: counts crowds (left out), classes that not all files list.
+    sources: result of `find`.
+    report: counts crowds (left out) and classes that not all files list.
 
   Returns:
-    Classes in the order of the ids of the training file.
+    Pages, and classes in the order of the training file's ids.
 
   Raises:
-    InputError: broken or incomplete JSON, an annotation of an image or a
-      category that is not listed, an image listed twice or not there.
+    InputError: broken or incomplete JSON, an annotation of an unlisted image or
+      category, an image listed twice or missing.
   """
   pages: list[Page] = []
   listed: list[tuple[str, ...]] = []
@@ -134,7 +135,7 @@ def _read_file(
         f"{path}: image id {image.id!r} is there twice; renumber"
       )
   table = _Table(path, numbers)
-  # Consumed one by one: the parts refer to the bytes of the file.
+  # Consumed one by one, since parts refer to the bytes of the file.
   for annotation in _each(whole.annotations, _Annotation, path):
     table.add(annotation, report)
   if len(whole.categories or ()) > 2 * boxes_classes.MAX_CLASSES:
@@ -163,18 +164,18 @@ def _each(parts: Any, kind: Any, path: pathlib.Path) -> Iterator[Any]:
 
 
 class _Table:
-  """The annotations of a file as columns: small, whatever their number."""
+  """The annotations of a file as columns, which take little memory."""
 
   def __init__(self, path: pathlib.Path, numbers: dict[int | str, int]):
     self._path = path
-    self._numbers = numbers  # image id -> its place in the list
+    self._numbers = numbers  # image id -> its index in the list
     self._images = array.array("i")
     self.categories = array.array("q")
     self._boxes = array.array("d")
     self._seen = 0
 
   def add(self, annotation: Any, report: checks.BuildReport) -> None:
-    """Adds one, unless it is a crowd: a region of many, not an object."""
+    """Adds one, unless it is a crowd, a region of many objects."""
     i, self._seen = self._seen, self._seen + 1
     image = self._numbers.get(annotation.image_id)
     if image is None:
@@ -232,7 +233,7 @@ def _names_by_id(
   """Names by category id.
 
   Roboflow lists the name of the data set as a category without objects, which
-  may be the name of a class too: the unused one of two is left out.
+  may equal the name of a class: then the unused one is left out.
   """
   ids = [c.id for c in categories]
   if len(set(ids)) < len(ids):
@@ -278,7 +279,7 @@ def _page(
 def _image_folders(
   root: pathlib.Path, split: str, path: pathlib.Path
 ) -> list[pathlib.Path]:
-  """Where images are looked for, folders of the split first."""
+  """Folders that may hold the images, those of the split first."""
   general = [
     f
     for f in boxes_pages.folders(root)

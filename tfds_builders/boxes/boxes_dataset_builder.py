@@ -9,12 +9,12 @@ from tfds_builders.boxes import boxes_parsing
 
 
 class Builder(base.PageBuilder):
-  """Reads what annotation tools export; there is no code to write."""
+  """Reads what annotation tools export, without any code to write."""
 
   PARSER = boxes_parsing
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar = {
-    "1.0.0": "First release: pages, boxes and class ids.",
+    "1.0.0": "First release: pages, boxes and class ids."
   }
   BUILDER_CONFIGS: ClassVar = [
     tfds.core.BuilderConfig(name=name, description=description)

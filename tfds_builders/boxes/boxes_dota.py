@@ -39,7 +39,7 @@ def read(pairs: list[Pair], report: checks.BuildReport) -> Found:
 
 
 def read_objects(path: pathlib.Path) -> Objects:
-  """The objects of a file; their boxes enclose the four corners."""
+  """The objects of a file; boxes enclose the four corners."""
   text = boxes_pages.text_of_page(path)
   names, corners, difficult = [], [], []
   for n, line in enumerate(text.splitlines(), 1):

@@ -1,4 +1,4 @@
-"""What the readers of all formats give, and how they find files."""
+"""What readers of all formats return, and how they find files."""
 
 import dataclasses
 import pathlib
@@ -27,16 +27,16 @@ _WORDS = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Objects:
-  """The boxes of one page, as annotated: nothing is checked yet.
+  """The boxes of one page as annotated, unchecked.
 
   Attributes:
     names: class of each object.
-    boxes_yxyx: float32 [n, 4], pixels (or shares of the page), half-open;
-      nan for what is no number.
+    boxes_yxyx: float32 [n, 4], pixels or shares of the page, half-open; nan for
+      values that are no numbers.
     difficult: bool [n], marked as such.
     outlines_yx: float32 [n, 4, 2], corners in pixels, or None.
     in_shares: boxes are shares of the page's height and width, 0..1.
-    image_hw: size of the page that the annotation claims, or None.
+    image_hw: size of the page according to the annotation, or None.
   """
 
   names: tuple[str, ...]
@@ -52,11 +52,11 @@ class Page:
   """A page before its split and its class ids are known.
 
   Attributes:
-    split: train, val, test; "" = the files do not say.
+    split: train, val, test; "" = unknown.
     relative: path of the image below the folder of images, with slashes.
     image: path.
     annotation: path.
-    objects: what is on it.
+    objects: of the page.
   """
 
   split: str
@@ -68,11 +68,11 @@ class Page:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-  """What a format's reader found.
+  """What a format's reader returns.
 
   Attributes:
     pages: of all splits.
-    class_names: by id, where the files list them; () = they do not.
+    class_names: by id, if the files list them, else ().
   """
 
   pages: list[Page]
@@ -81,7 +81,7 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-  """A folder of annotations, one for each page, and where images may be."""
+  """A folder of annotations, one per page, and folders that may hold images."""
 
   split: str
   annotations: pathlib.Path
@@ -94,13 +94,13 @@ def split_of(word: str) -> str:
 
 
 def split_in(stem: str) -> str:
-  """The first word of a file's stem that names a split; "" if none does."""
+  """The first word of a file's stem that names a split, as split, or ""."""
   words = re.split(r"[^A-Za-z0-9]+", stem)
   return next(filter(None, map(split_of, words)), "")
 
 
 def folders(parent: pathlib.Path) -> list[pathlib.Path]:
-  """Folders in a folder, sorted; hidden ones are left out."""
+  """Folders in a folder, sorted, without hidden ones."""
   if not parent.is_dir():
     return []
   return sorted(
@@ -109,7 +109,7 @@ def folders(parent: pathlib.Path) -> list[pathlib.Path]:
 
 
 def files(folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
-  """Files with an ending right in a folder, sorted; hidden ones left out."""
+  """Files with an ending directly in a folder, sorted, without hidden ones."""
   if not folder.is_dir():
     return []
   return sorted(
@@ -122,16 +122,16 @@ def files(folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
 def find_pairs(
   root: pathlib.Path, names: tuple[str, ...], suffix: str, beside: bool
 ) -> list[Pair]:
-  """Folders of annotations: NAME/, NAME/SPLIT/, SPLIT/NAME/ (and beside).
+  """Folders of annotations: NAME/, NAME/SPLIT/, SPLIT/NAME/.
 
   Args:
     root: the manual folder.
-    names: how the folders may begin, lower case.
+    names: beginnings of the folders' names, lower case.
     suffix: of an annotation.
-    beside: annotations may also lie right in `root` or SPLIT/.
+    beside: annotations may also be directly in `root` or SPLIT/.
 
   Raises:
-    InputError: two folders for the same split.
+    InputError: a split has two folders.
   """
 
   def like(folder: pathlib.Path) -> bool:
@@ -168,11 +168,7 @@ def find_pairs(
 
 
 def one_for_each_split(found: list[tuple[str, pathlib.Path]]) -> None:
-  """Stops where a split has two sources, or where one has no split.
-
-  Args:
-    found: split ("" = not said) and file or folder.
-  """
+  """Raises if a split has two sources, or one of several has no split ("")."""
   seen: dict[str, pathlib.Path] = {}
   for split, path in found:
     clash = seen if not split else seen.keys() & {split, ""}
@@ -192,11 +188,11 @@ def pair_up(
 ) -> list[tuple[pathlib.Path, pathlib.Path]]:
   """Image and annotation of each page of a folder, by name without ending.
 
-  An image without annotation is counted and left out: that it shows nothing
-  can be said by an annotation without objects.
+  An image without annotation is counted and left out; an annotation without
+  objects is the way to say that it shows nothing.
 
   Raises:
-    InputError: an annotation without image.
+    InputError: an annotation has no image.
   """
   images: dict[str, pathlib.Path] = {}
   for folder in pair.images:
@@ -228,10 +224,6 @@ def pair_up(
 def plain_parts(file_name: str, where: str) -> tuple[str, ...]:
   """The parts of a path below a folder, as "sub/page.png"; "\\" is a slash.
 
-  Args:
-    file_name: as the annotation gives it.
-    where: names it in the error.
-
   Raises:
     InputError: it is absolute, leads out of the folder, or is no image.
   """
@@ -252,13 +244,13 @@ def plain_parts(file_name: str, where: str) -> tuple[str, ...]:
 
 
 def as_float32(values: np.ndarray) -> np.ndarray:
-  """Single precision; what is beyond its range is infinite."""
+  """Single precision; values beyond its range become infinite."""
   with np.errstate(over="ignore", invalid="ignore"):
     return values.astype(np.float32)
 
 
 def text_of_page(path: pathlib.Path) -> str:
-  """The content of a text file of boxes; an empty one has no boxes."""
+  """The content of a text file of boxes, which may be empty."""
   if path.is_file() and path.stat().st_size == 0:
     return ""
   return checks.read_text(path)

@@ -24,7 +24,7 @@ FORMATS = {
   "dota": boxes_dota,
   "yolo": boxes_yolo,
 }
-_SEARCHED = 100  # folders that are looked into for a hint
+_SEARCHED = 100  # folders searched for a hint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Options:
   """What `data.options` can change.
 
   Attributes:
-    class_names: all classes, by id; () = classes.txt, or the files' own.
-    skip_difficult: leave out objects that are marked as difficult.
-    keep_splits: do not make absent splits (val, test) from training pages.
+    class_names: all classes, by id; () = classes.txt, or those of the files.
+    skip_difficult: leave out objects marked as difficult.
+    keep_splits: do not take missing splits (val, test) from training pages.
     voc_pixels: "devkit" (from 1, last pixel included), "edges" (from 0), or
-      "" = as each XML file says, see `boxes_voc`.
+      "" = by XML file, see `boxes_voc`.
   """
 
   class_names: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Options:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
-  """What `PageFiles.rows` carries; see `boxes_pages.Objects`."""
+  """`PageFiles.rows` of this builder; see `boxes_pages.Objects`."""
 
   labels: np.ndarray
   boxes_yxyx: np.ndarray
@@ -57,7 +57,7 @@ class Rows:
 
 
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
-  """Names of `base.EXTRA_FEATURES` that the records have."""
+  """See `base.Parser`."""
   del options
   # `auto` does not know yet what it will find.
   return ("oriented_yx",) if config == "dota" else ()
@@ -69,20 +69,17 @@ def read_data_set(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.DataSet:
-  """Finds pages, boxes and classes; all annotations are read here.
+  """Finds pages, boxes and classes, and reads all annotations.
 
-  Args:
-    root: the manual folder.
-    config: a key of `FORMATS`, or "auto" = the one that is there.
-    options: see there.
-    report: counts what is left out, and pages that got their split here.
+  See `base.Parser`; `config` is a key of `FORMATS`, or "auto" = the one format
+  that is found.
 
   Returns:
-    Splits as the files say. Where train, val or test is not there, val and
-    test are taken from the training pages (`boxes_splits`).
+    Splits according to the files; missing val and test are taken from the
+    training pages (`boxes_splits`).
 
   Raises:
-    InputError: nothing is found, or anything is wrong with an annotation.
+    InputError: nothing is found, or an annotation is bad.
   """
   checks.require_dir(
     root, "put images and annotations there, see tfds_builders/boxes/README.md"
@@ -134,7 +131,7 @@ def _choose(root: pathlib.Path, config: str) -> tuple[str, list]:
 
 
 def _below(root: pathlib.Path, modules: list) -> pathlib.Path | None:
-  """A folder in the folder that has annotations: archives often hold one."""
+  """A folder in `root` that has annotations, as archives often hold one."""
   children = boxes_pages.folders(root)
   grandchildren = itertools.chain.from_iterable(
     map(boxes_pages.folders, children[:_SEARCHED])
@@ -183,13 +180,7 @@ def read_page(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.ParsedPage:
-  """Reads the image of a page and checks its boxes against it.
-
-  Args:
-    page: from `read_data_set`.
-    class_names: the data set's.
-    options: see there.
-    report: counts boxes that were cut or skipped.
+  """Reads the image of a page and checks its boxes; see `base.Parser`.
 
   Raises:
     InputError: broken image, of another size than the annotation says, or
@@ -210,7 +201,7 @@ def read_page(
   boxes = rows.boxes_yxyx.astype(np.float64)
   if rows.in_shares:
     boxes = boxes * np.array(ink.shape * 2)
-  # Many pages share one JSON file: there the image says more.
+  # Where many pages share a JSON file, the image says more.
   alone = page.annotation.stem == page.image.stem
   path = page.annotation if alone else page.image
   boxes, kept = checks.clean_boxes(boxes, ink.shape, path, report)

@@ -1,4 +1,4 @@
-"""Which page is trained on, which one is evaluated, and unique page names."""
+"""Assigns pages to splits, and unique names to pages."""
 
 import collections
 import hashlib
@@ -9,16 +9,16 @@ from tfds_builders import checks
 from tfds_builders.boxes import boxes_pages
 from tfds_builders.boxes.boxes_pages import Page
 
-# Shares of the hash's range; the rest is train.
+# Beginnings of the splits' parts of the hash's range; the rest is train.
 _FROM = {"val": 0.8, "test": 0.9}
 _SHARE = 0.1
-_MOST = 0.15  # of the pages; of few, the hash may choose many more
+_MOST = 0.15  # of the pages; with few pages the hash may choose many more
 
 
 def share(relative: str) -> float:
   """A number in 0..1 that depends on the image's name alone.
 
-  Versions of one picture that Roboflow made (NAME.rf.HASH.jpg) get the same.
+  Roboflow's versions of a picture (NAME.rf.HASH.jpg) get the same number.
   """
   digest = hashlib.sha256(relative.split(".rf.")[0].encode()).digest()
   return int.from_bytes(digest[:8], "big") / 2**64
@@ -30,19 +30,19 @@ def assign(
   keep_splits: bool,
   report: checks.BuildReport,
 ) -> dict[str, list[Page]]:
-  """Splits as the files say; val and test from the training pages if absent.
+  """Splits according to the files; missing val and test come from train.
 
   Args:
-    root: named in errors.
-    pages: with the split that the files say.
-    keep_splits: nothing is taken from train where the files say what train is.
-    report: counts the pages that were moved.
+    root: for errors.
+    pages: with the splits according to the files.
+    keep_splits: take nothing from train if the files tell what train is.
+    report: counts moved pages.
 
   Returns:
     Pages of each split in the order of their names; an empty split is absent.
 
   Raises:
-    InputError: there are no pages, or several splits but none to train on.
+    InputError: there are no pages, or several splits without train.
   """
   given = {page.split for page in pages}
   if not given:
@@ -66,7 +66,7 @@ def assign(
 
 
 def _taken(splits: dict[str, list[Page]]) -> dict[str, list[Page]]:
-  """What goes from train to the splits that have no pages."""
+  """Pages that move from train to the splits without pages."""
   missing = [name for name in _FROM if not splits[name]]
   pictures = collections.defaultdict(list)  # with their versions
   for page in splits["train"]:
@@ -83,7 +83,7 @@ def _taken(splits: dict[str, list[Page]]) -> dict[str, list[Page]]:
       number += len(pictures[at]) if inside else 0
       if inside and number <= most:
         chosen[name].append(at)
-  # A picture at least, those nearest to the split's part of the range first.
+  # At least one picture each, those nearest to the split's range first.
   for name in missing:
     if not chosen[name]:
       used = {at for part in chosen.values() for at in part}
@@ -100,11 +100,11 @@ def _taken(splits: dict[str, list[Page]]) -> dict[str, list[Page]]:
 def unique_names(splits: dict[str, list[Page]]) -> dict[Page, str]:
   """A plain name for each page, unique in the data set.
 
-  The image's name without ending; where this is not unique with its
-  subfolders, then with the split, then with the ending.
+  The image's name without ending; if it is not unique, with its subfolders,
+  then also with the split, then also with the ending.
 
   Raises:
-    InputError: a picture is there twice.
+    InputError: a picture is listed twice.
   """
   seen: dict[pathlib.Path, str] = {}
   for split, pages in splits.items():

@@ -1,10 +1,10 @@
 """Pascal VOC: an XML file for each image.
 
-Two conventions hide behind the same tags. The devkit counts pixels from 1 and
+Two conventions share the same tags. The devkit counts pixels from 1 and
 includes the last one: a box over the first pixel is (1, 1, 1, 1). LabelImg,
 CVAT and most later tools write edges counted from 0: (0, 0, 1, 1). Files whose
-`<source><database>` names VOC are taken for the former, all others for the
-latter; `Options.voc_pixels` decides for all files.
+`<source><database>` names VOC follow the former, all others the latter, unless
+`Options.voc_pixels` decides for all files.
 """
 
 import pathlib
@@ -26,7 +26,7 @@ def find(root: pathlib.Path) -> list[Pair]:
   """Folders with XML files; [] if there are none.
 
   Raises:
-    InputError: two folders for the same split, or one file for all images.
+    InputError: a split has two folders, or one file covers all images.
   """
   pairs = boxes_pages.find_pairs(
     root, ("annotations", "xmls", "labels"), ".xml", beside=True
@@ -51,9 +51,9 @@ def read(
 
   Args:
     root: may have ImageSets/Main.
-    pairs: what `find` gave.
-    voc_pixels: "devkit", "edges", or "" = as each file says.
-    report: counts pages that no list names, and what was taken for 1-based.
+    pairs: result of `find`.
+    voc_pixels: "devkit", "edges", or "" = by file.
+    report: counts pages that no list names, and pages counted from 1.
 
   Raises:
     InputError: broken XML, an annotation or list entry without image, ...
@@ -81,7 +81,7 @@ def read(
 
 
 def _lists(root: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
-  """Lists of page names; `trainval` only where there is no `train`."""
+  """Lists of page names; `trainval` only if there is no `train`."""
   found = {path.stem: path for path in boxes_pages.files(root / _LISTS, ".txt")}
   if "train" not in found and "trainval" in found:
     found["train"] = found["trainval"]
@@ -123,8 +123,8 @@ def _as_listed(
 def read_objects(path: pathlib.Path, voc_pixels: str) -> tuple[Objects, bool]:
   """The objects of an XML file, and whether its pixels count from 1.
 
-  `part`, `truncated`, `filename` and `path` are not used: the image is the one
-  with the name of the XML file.
+  `part`, `truncated`, `filename` and `path` are ignored: the image has the name
+  of the XML file.
   """
   root = checks.read_xml(path, "annotation")
   database = root.findtext("source/database") or ""

@@ -1,8 +1,8 @@
 """YOLO: a text file of boxes in shares of the page for each image.
 
 A line is `class cx cy w h`, all but the class in 0..1; a line with three or
-more corners (`class x1 y1 x2 y2 ...`) gives the box around them. Names of the
-classes: `names` in data.yaml, or classes.txt.
+more corners (`class x1 y1 x2 y2 ...`) stands for the box around them. Names of
+classes are `names` in data.yaml, or in classes.txt.
 """
 
 import pathlib
@@ -30,7 +30,7 @@ def find(root: pathlib.Path) -> list[Pair]:
 
 
 def _beside_images(root: pathlib.Path) -> list[Pair]:
-  """As LabelImg (root, or SPLIT/) and CVAT (obj_SPLIT_data/) write them."""
+  """As written by LabelImg (root, or SPLIT/) and CVAT (obj_SPLIT_data/)."""
   folders = {root: ""}
   for folder in boxes_pages.folders(root):
     word = re.sub(r"^obj_(.+)_data$", r"\1", folder.name)
@@ -39,7 +39,7 @@ def _beside_images(root: pathlib.Path) -> list[Pair]:
   pairs = []
   for folder, split in folders.items():
     stems = {path.stem for path in boxes_pages.files(folder, ".txt")}
-    # Other text, such as a README, has no image of its name.
+    # Other text files, such as a README, have no image of the same name.
     if stems and any(
       path.stem in stems and path.suffix.lower() in checks.IMAGE_SUFFIXES
       for path in folder.iterdir()
@@ -59,12 +59,12 @@ def read(
 
   Args:
     root: has data.yaml or classes.txt.
-    pairs: what `find` gave.
-    class_names: names by id where neither file is there.
+    pairs: result of `find`.
+    class_names: names by id if neither file is there.
     report: counts images without annotation.
 
   Raises:
-    InputError: no names, a line of another form, not UTF-8, no image.
+    InputError: no names, a malformed line, not UTF-8, or no image.
   """
   names = _class_names(root, pairs) or class_names
   if not names:
@@ -95,8 +95,8 @@ def _class_names(root: pathlib.Path, pairs: list[Pair]) -> tuple[str, ...]:
 def read_yaml_names(path: pathlib.Path) -> tuple[str, ...]:
   """`names` of a YAML file, a list or a mapping from 0, 1, 2, ...
 
-  Nothing but the text of the names is taken: no objects are made from the
-  file, and references in it are not expanded.
+  Only the text of the names is read: no objects are made from the file, and
+  references are not expanded.
   """
   text = checks.read_text(path, _MAX_YAML_BYTES)
   try:
@@ -132,7 +132,7 @@ def _text(node) -> str:
 
 
 def read_objects(path: pathlib.Path, class_names: tuple[str, ...]) -> Objects:
-  """The objects of a file, boxes in shares of the page."""
+  """The objects of a file, with boxes in shares of the page."""
   names, boxes = [], []
   for n, line in enumerate(boxes_pages.text_of_page(path).splitlines(), 1):
     words = line.split()

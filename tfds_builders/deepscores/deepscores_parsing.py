@@ -1,14 +1,16 @@
 """DeepScores (2017) folders -> pages, boxes, labels; no TFDS in here."""
 
+import csv
 import dataclasses
+import importlib.resources
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
-from tfds_builders import checks, page_lists, pixel_labels
-from tfds_builders.deepscores import deepscores_names
+from tfds_builders import checks, pixel_labels
 
 SPLITS = ("train", "val", "test")
 FOLDERS = {
@@ -18,6 +20,11 @@ FOLDERS = {
 }
 _SCANS = ("300dpi_2017", "ipad_2017")
 _LAYOUT = "see the README of tfds_builders/deepscores for the layout"
+_TAGS = ("ymin", "xmin", "ymax", "xmax")
+_MAX_NAMES = 10_000
+# What a list of names may be; `dwd_jax.engrave` writes both. The first is the
+# default.
+_VOCABULARIES = ("deepscores_v1", "deepscores_v2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +32,8 @@ class Options:
   """What `data.options` can change.
 
   Attributes:
-    merge_val_test: the split `test` has the pages of val and test, as in the
-      original; there is no `val` then.
+    merge_val_test: merge the pages of val into `test`, as the original does;
+      there is no `val` then.
   """
 
   merge_val_test: bool = False
@@ -46,29 +53,22 @@ def read_data_set(
 ) -> checks.DataSet:
   """Lists the pages of a folder in the layout of DeepScores (2017).
 
-  `images_png` and `xml_annotations` lie in `segmentation_detection/` or right
-  beside it.
-
-  Args:
-    root: the manual folder: the data set's, or the one above it.
-    config: name of the builder config, a key of `FOLDERS`.
-    options: see there.
-    report: counts pages that no split names, and that the known class names
-      were taken.
+  `images_png` and `xml_annotations` are in `segmentation_detection/` or beside
+  it. See `base.Parser`.
 
   Returns:
     Class names in the order of class_names.csv; pages in the order of the
     split lists. A split without a list, or with an empty one, is absent.
 
   Raises:
-    InputError: anything of the layout is missing, a page is in two splits,
-      an image has no annotation or the reverse.
+    InputError: part of the layout is missing, a page is in two splits, an image
+      has no annotation or vice versa.
   """
   root = _data_set_folder(root, config)
   images_dir = checks.require_dir(_find(root, "images_png"), _LAYOUT)
   annotations = checks.require_dir(_find(root, "xml_annotations"), _LAYOUT)
   lists = checks.require_dir(root / "train_val_test", _LAYOUT)
-  class_names = deepscores_names.of_folder(root, report)
+  class_names = class_names_of(root, report)
   images = checks.list_images(images_dir)
   have_annotation = {p.stem for p in annotations.glob("*.xml")}
 
@@ -78,7 +78,7 @@ def read_data_set(
     path = lists / f"{split}.txt"
     if not path.exists():
       continue
-    names = page_lists.read(path, seen)
+    names = checks.read_page_names(path, seen)
     if not names:
       report.add("split lists empty", path.name)
     elif config in _SCANS:
@@ -103,13 +103,11 @@ def read_data_set(
     splits |= {"test": merged} if merged else {}
   for name in sorted((set(images) | have_annotation) - set(seen)):
     report.add("pages skipped: in no split list", name)
-  return checks.DataSet(
-    class_names, splits, deepscores_names.vocabulary_of(class_names)
-  )
+  return checks.DataSet(class_names, splits, vocabulary_of(class_names))
 
 
 def _data_set_folder(root: pathlib.Path, config: str) -> pathlib.Path:
-  """`root` or the folder in it that has the original's name."""
+  """`root`, or the folder with the original's name in it."""
   checks.require_dir(root, _LAYOUT)
   nested = root / FOLDERS[config]
   if not nested.is_dir():
@@ -123,9 +121,9 @@ def _in_folder(
   split_list: pathlib.Path,
   report: checks.BuildReport,
 ) -> list[str]:
-  """The names that have an image: not every page was printed and scanned.
+  """The names with an image: not every page was printed and scanned.
 
-  The original takes what lists and folders have in common, too.
+  The original, too, takes what lists and folders have in common.
   """
   found = [name for name in names if name in images]
   if not found:
@@ -158,13 +156,7 @@ def read_page(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.ParsedPage:
-  """Reads and checks one page.
-
-  Args:
-    page: its files.
-    class_names: the data set's.
-    options: see there.
-    report: counts boxes that were cut or skipped.
+  """Reads and checks one page; see `base.Parser`.
 
   Returns:
     The page; extras: `pixel_labels`, b"" where the data set has none.
@@ -204,18 +196,15 @@ def read_page(
   )
 
 
-_TAGS = ("ymin", "xmin", "ymax", "xmax")
-
-
 def _compare_size(
   root: Any,
   image_hw: tuple[int, ...],
   page: checks.PageFiles,
   report: checks.BuildReport,
 ) -> None:
-  """Counts pages whose annotation was made for an image of another shape.
+  """Counts pages whose annotation is for an image of other proportions.
 
-  Boxes are relative: other pixels are fine, other proportions are not.
+  Boxes are relative, so that the number of pixels may differ.
   """
   height, width = (
     checks.number(root.findtext(f"size/{tag}")) for tag in ("height", "width")
@@ -228,3 +217,57 @@ def _compare_size(
       f"{page.annotation.name}: {width:g} x {height:g}, not"
       f" {image_hw[1]} x {image_hw[0]}",
     )
+
+
+def class_names_of(
+  root: pathlib.Path, report: checks.BuildReport
+) -> tuple[str, ...]:
+  """The class names of a data set, in the order of their ids.
+
+  Read from class_names.csv in `DeepScores_classification/` or in `root`; where
+  it is missing, the report says so and the 124 known names are used.
+  """
+  nested = root / "DeepScores_classification" / "class_names.csv"
+  for path in (nested, root / "class_names.csv"):
+    if path.exists():
+      return read_class_names(path)
+  report.add("class_names.csv missing: the 124 known names taken", root.name)
+  known = importlib.resources.files("dwd_jax") / "engrave/deepscores_v1.csv"
+  with importlib.resources.as_file(known) as path:
+    return read_class_names(path)
+
+
+def vocabulary_of(class_names: tuple[str, ...]) -> str:
+  """The vocabulary that has all these names, the older one first, or ""."""
+  return vocabulary.first_with(class_names, _VOCABULARIES)
+
+
+def read_class_names(path: pathlib.Path) -> tuple[str, ...]:
+  """Names by id from lines `id,name` with ids 0, 1, 2, ... in any order."""
+  names: dict[int, str] = {}
+  seen: set[str] = set()
+  try:
+    rows = list(csv.reader(checks.read_text(path).splitlines()))
+  except csv.Error as e:
+    raise InputError(f"{path}: not a CSV file ({e}); correct it") from None
+  for n, row in enumerate(rows, 1):
+    row = [cell.strip() for cell in row]
+    if not any(row):
+      continue
+    # Converting a number of many digits takes long, or fails.
+    if len(row) != 2 or not (row[0].isdecimal() and len(row[0]) < 10):
+      raise InputError(f"{path}: line {n} is not `id,name`; correct it")
+    if not row[1] or not row[1].isprintable() or len(row[1]) > 200:
+      raise InputError(f"{path}: line {n} has no usable name; correct it")
+    if int(row[0]) in names or row[1] in seen:
+      raise InputError(f"{path}: line {n} repeats an id or a name; correct it")
+    names[int(row[0])] = row[1]
+    seen.add(row[1])
+  if len(names) > _MAX_NAMES:
+    raise InputError(
+      f"{path}: {len(names):,} classes are more than the {_MAX_NAMES:,}"
+      " allowed; replace the file"
+    )
+  if not names or sorted(names) != list(range(len(names))):
+    raise InputError(f"{path}: the ids must be 0, 1, 2, ...; number them so")
+  return tuple(names[i] for i in range(len(names)))

@@ -1,8 +1,7 @@
-"""The OBB JSON of DeepScoresV2: where the annotations of each page lie.
+"""The OBB JSON of DeepScoresV2: where the annotations of each page are.
 
-A file has up to several hundred MB. It is read once, to learn which bytes
-belong to which page; the numbers in them are decoded page by page, when a page
-is read. Nothing but these places is kept.
+A file may have several hundred MB. It is read once, to learn which bytes belong
+to which page; the numbers in them are decoded when a page is read.
 """
 
 import dataclasses
@@ -29,11 +28,11 @@ class PageRows:
 
   Attributes:
     image_id: of the page.
-    image_hw: height and width in pixels that the annotations refer to.
-    runs: (annotation id, first byte, byte after): annotations that follow each
-      other in the file, from the value of the first to that of the last.
-    set_index: place of the annotation set in each `cat_id`.
-    class_ids: category id -> class id, of the annotation set.
+    image_hw: height and width in pixels to which annotations refer.
+    runs: (annotation id, first byte, byte after) of annotations that are
+      adjacent in the file, from the value of the first to that of the last.
+    set_index: index of the annotation set in each `cat_id`.
+    class_ids: category id -> class id in the annotation set.
   """
 
   image_id: int | str
@@ -45,7 +44,7 @@ class PageRows:
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-  """What a file holds.
+  """The contents of a file.
 
   Attributes:
     class_names: of the annotation set, in the order of the category ids.
@@ -70,7 +69,7 @@ class _Image(msgspec.Struct):
 
 
 class _AnnotationId(int):
-  """A key of `annotations`; a type of its own, so that all are counted."""
+  """A key of `annotations`; its own type, so that all keys are counted."""
 
   __slots__ = ()
 
@@ -87,17 +86,17 @@ def read(
 ) -> Index:
   """Reads which annotations belong to which page.
 
-  As in the reference reader, `ann_ids` of the image decides that.
+  As in the reference reader, `ann_ids` of the image decides.
 
   Args:
     path: an OBB JSON file.
     annotation_set: "deepscores" or "muscima++".
-    report: counts ids in `ann_ids` that are of no annotation (or of one that
-      was listed before), and annotations that no page lists.
+    report: counts ids in `ann_ids` without an annotation or listed before, and
+      annotations that no page lists.
 
   Raises:
-    InputError: not such a file; annotations, images or class names repeat;
-      an image name is no plain file name.
+    InputError: not such a file; repeated annotations, images or class names;
+      an image name that is no plain file name.
   """
   data = json_files.read(path)
   keys = 0
@@ -118,7 +117,7 @@ def read(
   class_ids, class_names = _classes(file, annotation_set, path)
   ids = np.fromiter(file.annotations, np.int64, len(file.annotations))
   places = json_files.spans(file.annotations.values(), data)
-  file.annotations = {}  # the largest part; its places are enough
+  file.annotations = {}  # the largest part, no longer needed
   finder = _Finder(ids, places, path, report)
   pages: dict[str, PageRows] = {}
   seen_ids = set()
@@ -178,7 +177,7 @@ def _check_image(
 
 
 class _Finder:
-  """Finds the places of annotations by id; each may be asked for once."""
+  """Finds annotations in the file by id, each one once."""
 
   def __init__(
     self,
@@ -196,7 +195,7 @@ class _Finder:
     self._report = report
 
   def runs(self, image: _Image) -> tuple[tuple[int, int, int], ...]:
-    """See `PageRows`; in the order of the file."""
+    """`PageRows.runs` of an image, in the order of the file."""
     where = f"{self._path}: ann_ids of {image.filename}"
     wanted = np.array(
       json_files.decode(image.ann_ids, list[_Id], where, strict=False),
@@ -228,7 +227,7 @@ class _Finder:
     )
 
   def report_unlisted(self) -> None:
-    """Counts what no page has asked for."""
+    """Counts annotations that no page has asked for."""
     for i in self._ids[self._free].tolist():
       self._report.add(
         "annotations skipped: no page lists them", f"{self._path.name}: {i}"

@@ -23,10 +23,10 @@ CONFIGS = {
   "complete": ("ds2_complete", "deepscores", "deepscores_v2"),
   "complete_muscima": ("ds2_complete", "muscima++", "deepscores_v2_muscima"),
 }
-VAL_SHARE = 10  # one piece of music in so many goes to val
+VAL_SHARE = 10  # one in this many pieces of music goes to val
 _SHARD = re.compile(r"deepscores-complete-(\d{1,6})_(train|test)\.json")
 _LAYOUT = "see the README of tfds_builders/deepscores_v2 for the layout"
-_FAR = 1e6  # px; an oriented corner beyond it is no corner
+_FAR = 1e6  # px; beyond it an oriented corner is unusable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Options:
 
 
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
-  """Names of `base.EXTRA_FEATURES` that the records have."""
+  """See `base.Parser`."""
   del config, options
   return ("oriented_yx", "pixel_labels")
 
@@ -46,22 +46,15 @@ def read_data_set(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.DataSet:
-  """Lists the pages of DeepScoresV2.
-
-  Args:
-    root: the manual folder: that of the archive, or the one above it.
-    config: a key of `CONFIGS`.
-    options: see there.
-    report: counts pages without image and images without annotations, and
-      what `deepscores_v2_index.read` counts.
+  """Lists the pages of DeepScoresV2; see `base.Parser`.
 
   Returns:
     Class names in the order of the category ids; splits `train`, `val` (every
-    tenth piece of music of the train files, see `is_val`) and `test`, where
-    there are pages for it.
+    tenth piece of music of the train files, see `is_val`) and `test`, if they
+    have pages.
 
   Raises:
-    InputError: a file is missing or bad, or most images are not there.
+    InputError: a file is missing or bad, or most images are missing.
   """
   del options
   folder, annotation_set, vocabulary_name = CONFIGS[config]
@@ -108,7 +101,7 @@ def read_data_set(
 def annotation_files(
   root: pathlib.Path, folder: str
 ) -> list[tuple[str, pathlib.Path]]:
-  """Pairs of split and file, `test` first, so that its pages stay there.
+  """Pairs of split and file, `test` first, so that its pages stay in test.
 
   Raises:
     InputError: there is no file for train.
@@ -144,7 +137,7 @@ def _pages(
 def piece_of(name: str) -> str:
   """The piece of music of a page: lg-12-aug-beethoven--page-3 -> lg-12.
 
-  All its pages in all fonts have this in common.
+  Its pages in all fonts have it in common.
   """
   return name.split("-aug-")[0].split("--page-")[0] or name
 
@@ -152,8 +145,8 @@ def piece_of(name: str) -> str:
 def is_val(name: str) -> bool:
   """Whether a page of the train files goes to val.
 
-  Decided by the name of its piece alone, so that pages of one piece stay
-  together, and that a page stays where it is when others are added.
+  Depends on the name of its piece alone: pages of a piece stay together, and no
+  page moves when others are added.
   """
   digest = hashlib.sha256(piece_of(name).encode()).digest()
   return int.from_bytes(digest[:4]) % VAL_SHARE == 0
@@ -183,22 +176,15 @@ def read_page(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.ParsedPage:
-  """Reads and checks one page.
-
-  Args:
-    page: its files.
-    class_names: the data set's.
-    options: see there.
-    report: counts annotations without a class in the annotation set, and boxes
-      that were cut, skipped or replaced.
+  """Reads and checks one page; see `base.Parser`.
 
   Returns:
     The page; extras: `oriented_yx` as annotated, not cut to the page, and
-    `pixel_labels`, b"" where there is no segmentation.
+    `pixel_labels`, b"" without a segmentation.
 
   Raises:
     InputError: broken image or JSON, an unknown category, an image of another
-      size than the annotations are for.
+      size than the annotations.
   """
   del class_names, options
   rows: obb.PageRows = page.rows
@@ -252,7 +238,7 @@ def _decode(
 
 
 def _label(cat_id: Any, rows: obb.PageRows, where: str) -> int | None:
-  """The class id; None if the annotation has none in the annotation set."""
+  """The class id; None without a class in the annotation set."""
   if not isinstance(cat_id, list):
     raise InputError(f"{where}: cat_id is not a list; correct it")
   chosen = cat_id[rows.set_index] if rows.set_index < len(cat_id) else None
@@ -274,7 +260,7 @@ def _corners(
   where: pathlib.Path,
   report: checks.BuildReport,
 ) -> np.ndarray:
-  """Corners of the oriented boxes, of the aligned one where there are none."""
+  """Corners of oriented boxes, or of aligned ones where they are unusable."""
   good = np.all(np.abs(oriented) < _FAR, axis=(1, 2))  # False for nan
   for i in np.flatnonzero(kept & ~good):
     report.add(

@@ -1,6 +1,6 @@
 """MUSCIMA++ annotation files -> classes, boxes and masks; no TFDS in here.
 
-Links between objects and their identifiers are not read.
+Links between objects and their identifiers are ignored.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True)
 class Objects:
-  """What a file annotates, unchecked but for the class names.
+  """The objects of a file, of which only class names are checked.
 
   Attributes:
     labels: class ids.
@@ -57,7 +57,7 @@ def read_objects(
 
   Args:
     path: the file.
-    page_name: that it must annotate, if it says so.
+    page_name: the page that the file must name, if it names one.
     root_tag: MUNG or CROP_OBJECTS.
     class_names: the data set's; see `_class_ids`.
 
@@ -75,7 +75,7 @@ def read_objects(
   tag = "Node" if root_tag == MUNG else "CropObjects/CropObject"
   ids = _class_ids(class_names)
   labels, corners, texts = [], [], []
-  # One more than allowed, and `clean_boxes` will say so.
+  # With one more than allowed, `clean_boxes` raises.
   items = itertools.islice(root.iterfind(tag), checks.MAX_BOXES + 1)
   for n, item in enumerate(items):
     name = class_name_of(item)
@@ -100,13 +100,13 @@ def read_objects(
 
 
 def class_name_of(item: etree._Element) -> str:
-  """The class of an object: files of v1.0 spell the tag in two ways."""
+  """The class of an object, whose tag v1.0 spells in two ways."""
   name = item.findtext("ClassName") or item.findtext("MLClassName") or ""
   return name.strip()
 
 
 def _class_ids(class_names: tuple[str, ...]) -> dict[str, int]:
-  """Ids by name, and by what `plain` makes of a name where that is unique."""
+  """Ids by name, and by `plain` name where that is unique."""
   plain_ids: dict[str, int] = {}
   for i, name in enumerate(class_names):
     key = plain(name)
@@ -116,7 +116,7 @@ def _class_ids(class_names: tuple[str, ...]) -> dict[str, int]:
 
 
 def plain(name: str) -> str:
-  """A name as the original spelled it, in small letters but for letters.
+  """A name in the original's spelling: lower case except letters.
 
   Its lists have tuple_bracket_line and trill_wobble where the release has
   tuple_bracket/line and trill_"wobble".
@@ -134,15 +134,14 @@ def read_masks(
 ) -> dict[str, np.ndarray]:
   """The features `mask_runs` and `mask_stops`.
 
-  A mask fills the box as annotated; where the box was cut at the edge of the
-  page, the mask is cut alike.
+  A mask fills the box as annotated, and is cut with it at the page's edge.
 
   Args:
     objects: all of the file.
-    rows: of the objects that the page keeps.
-    boxes_yxyx: of the kept ones, inside the page.
+    rows: indices of the objects that the page keeps.
+    boxes_yxyx: of the kept objects, inside the page.
     path: the file, for the report.
-    report: counts masks that are dropped; their objects stay.
+    report: counts dropped masks, whose objects stay.
 
   Raises:
     InputError: most masks are unusable.

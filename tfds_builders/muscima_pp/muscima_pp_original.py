@@ -10,7 +10,7 @@ import pathlib
 
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
-from tfds_builders import checks, page_lists
+from tfds_builders import checks
 from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
 
 SPLITS = ("train", "val", "test")
@@ -23,15 +23,15 @@ def read(
 ) -> tuple[tuple[str, ...], dict[str, list[checks.PageFiles]]]:
   """The class names, and the pages of the splits in the order of the lists.
 
-  Differs from the original: a listed page without its files stops instead of
-  being dropped, and a page may be in one list only.
+  Differs from the original: a listed page without its files is an error instead
+  of being dropped, and a page may be in one list only.
 
   Args:
     root: the manual folder, the outer or the inner MUSICMA++_2017 or above.
     report: counts pages that no list names.
 
   Raises:
-    InputError: anything of the layout is missing.
+    InputError: part of the layout is missing.
   """
   base = root if (root / "train_val_test").is_dir() else root / _FOLDER
   lists = checks.require_dir(base / "train_val_test", _LAYOUT)
@@ -48,7 +48,8 @@ def read(
   seen: dict[str, pathlib.Path] = {}
   for split in SPLITS:
     path = lists / f"{split}.txt"
-    for name in page_lists.read(path, seen) if path.exists() else ():
+    names = checks.read_page_names(path, seen) if path.exists() else ()
+    for name in names:
       page = checks.PageFiles(
         name,
         images.get(name, data / "images_png" / f"{name}.png"),
@@ -76,9 +77,8 @@ def read_class_names(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
   """Names from lines `number,name` or `number,name,x`, in their order.
 
-  The numbers are not read, as in the original. A list in which each name is one
-  of v1.0 but for the spelling (small letters, _ for /, no quotes) gets the
-  spelling of the release.
+  Numbers are ignored, as in the original. If all names are those of v1.0 up to
+  spelling (see `annotations.plain`), they get the spelling of the release.
 
   Returns:
     All names; those marked with x, which the original leaves out.

@@ -13,17 +13,13 @@ from tfds_builders.muscima_pp import muscima_pp_original as original
 from tfds_builders.muscima_pp import muscima_pp_release as release
 
 ORIGINAL = "original_2017"
-# What the original does not train on; the names of v1.0 and of v2.0.
-LEGACY_CLASSES = frozenset(
-  {
-    *("ledger_line", "legerLine"),
-    *("multi-measure_rest", "multiMeasureRest"),
-    *("multi-staff_brace", "brace"),
-    *("multi-staff_bracket", "bracket"),
-    *("staff_grouping", "staffGrouping"),
-  }
-)
-LEGACY_MAX_SIDE_PX = 400  # of an annotated box; as large as this is left out
+# Names in v1.0 and in v2.0 of the classes that the original does not train on.
+LEGACY_CLASSES = frozenset({
+  "ledger_line", "legerLine", "multi-measure_rest", "multiMeasureRest",
+  "multi-staff_brace", "brace", "multi-staff_bracket", "bracket",
+  "staff_grouping", "staffGrouping",
+})  # fmt: skip
+LEGACY_MAX_SIDE_PX = 400  # annotated boxes of this size or more are left out
 _VOCABULARIES = {
   "v2.0": ("muscima_v2",),
   "v1.0": ("muscima_v1",),
@@ -37,7 +33,7 @@ class Options:
 
   Attributes:
     official_split: see `muscima_pp_splits.assign`.
-    masks: records have `mask_runs` and `mask_stops`.
+    masks: add `mask_runs` and `mask_stops` to the records.
     legacy_exclusions: leave out the objects that the original leaves out.
   """
 
@@ -47,7 +43,7 @@ class Options:
 
 
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
-  """Names of `base.EXTRA_FEATURES` that the records have."""
+  """See `base.Parser`."""
   del config
   return ("mask_runs", "mask_stops") if options.masks else ()
 
@@ -58,21 +54,15 @@ def read_data_set(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.DataSet:
-  """Lists the pages of a MUSCIMA++ folder.
-
-  Args:
-    root: the manual folder.
-    config: name of the builder config.
-    options: see there.
-    report: counts pages that are absent or in no split.
+  """Lists the pages of a MUSCIMA++ folder; see `base.Parser`.
 
   Returns:
     Class names in the order of the specification, and splits. A split without
     pages is absent.
 
   Raises:
-    InputError: anything of the layout is missing, an image has no annotation
-      or the reverse, a file is not named as MUSCIMA++ does.
+    InputError: part of the layout is missing, an image has no annotation or
+      vice versa, or a file is not named as in MUSCIMA++.
   """
   checks.require_dir(root, release.LAYOUT)
   if config == ORIGINAL:
@@ -96,14 +86,7 @@ def read_page(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.ParsedPage:
-  """Reads and checks one page.
-
-  Args:
-    page: its files.
-    class_names: the data set's.
-    options: see there.
-    report: counts boxes that were cut or skipped, and identical annotations,
-      which stay.
+  """Reads and checks one page; see `base.Parser`.
 
   Raises:
     InputError: broken image or XML, an annotation of another page, an unknown
@@ -140,7 +123,7 @@ def _legacy_exclusions(
   path: pathlib.Path,
   report: checks.BuildReport,
 ) -> np.ndarray:
-  """Which objects the original does not train on."""
+  """Which objects the original leaves out."""
   sides = objects.boxes_yxyx[:, 2:] - objects.boxes_yxyx[:, :2]
   large = np.any(sides >= LEGACY_MAX_SIDE_PX, axis=1)
   of_class = np.isin(
@@ -160,7 +143,7 @@ def _legacy_exclusions(
 
 
 def _count_duplicates(rows, boxes, labels, class_names, path, report) -> None:
-  """Objects of the same class with the same box as one before them."""
+  """Counts objects with class and box of an earlier one, which stay."""
   first: dict[tuple, int] = {}
   for row, label, box in zip(rows, labels, boxes, strict=True):
     key = (int(label), *map(float, box))

@@ -18,11 +18,11 @@ class Release:
   """What differs between the releases.
 
   Attributes:
-    folders: names under which it is unpacked, below the manual folder.
-    annotations: folders of annotations; the first one that is there.
+    folders: names of its unpacked folder below the manual folder.
+    annotations: folders of annotations, of which the first present one counts.
     root_tag: of the annotation files.
     class_tags: root and item of the class list.
-    more_classes: that occur in annotations, but are not in the list.
+    more_classes: of annotations, that are missing in the list.
   """
 
   folders: tuple[str, ...]
@@ -47,8 +47,8 @@ RELEASES: Mapping[str, Release] = {
     more_classes=("staff_space",),
   ),
 }
-# Pictures named like the annotations: with staff lines first, for `images` of
-# the official script are without them.
+# Images named like the annotations. Those with staff lines come first, since
+# `images` of the official script lack them.
 _IMAGE_FOLDERS = ("data/fulls", "data/images/fulls", "data/images", "images")
 # Where CVC-MUSCIMA (the part for staff removal) is unpacked.
 _CVC_FOLDERS = tuple(
@@ -74,8 +74,8 @@ def read(
     report: counts pages that are in no split.
 
   Raises:
-    InputError: anything of the layout is missing; an annotation without image,
-      or the reverse; no page to train on.
+    InputError: part of the layout is missing; an annotation has no image, or
+      vice versa; there is no page to train on.
   """
   release = RELEASES[config]
   base = _base(root, release)
@@ -130,9 +130,9 @@ def _annotation_folder(base: pathlib.Path, release: Release) -> pathlib.Path:
 
 
 def _pages_left_out(folder: pathlib.Path, release: Release) -> set[str]:
-  """Pages of v1.0 that have been annotated by hand, but have no staff objects.
+  """Pages of v1.0 with objects annotated by hand, but without staff objects.
 
-  A page without those that a neighbour has would be trained as if it had none.
+  Training would take them for pages without staves.
   """
   manual = folder.parent / release.annotations[-1]
   return {p.stem for p in manual.glob("*.xml")} - {
@@ -143,7 +143,7 @@ def _pages_left_out(folder: pathlib.Path, release: Release) -> set[str]:
 def read_class_names(path: pathlib.Path, release: Release) -> tuple[str, ...]:
   """Names of all classes, in the order of the specification.
 
-  Classes that never occur are kept: ids must not depend on the pages.
+  Includes classes that never occur, so that ids do not depend on the pages.
   """
   root = checks.read_xml(path, release.class_tags[0])
   names = [
@@ -168,7 +168,7 @@ def _find_images(
   names: set[str],
   skipped: set[str],
 ) -> dict[str, pathlib.Path]:
-  """The image of each page in `names`; images of `skipped` are no error."""
+  """The image of each page in `names`; images of `skipped` are ignored."""
   for name in _IMAGE_FOLDERS:
     folder = base / name
     found = checks.list_images(folder) if folder.is_dir() else {}

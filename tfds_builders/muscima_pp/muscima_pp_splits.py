@@ -8,24 +8,19 @@ from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
 # Writers whose pages are kept out of `train`: 12 pages (10 %) of 12 different
-# pieces each. Chosen so that 106 of the 115 classes occur in either part, and
+# pieces each, chosen so that 106 of the 115 classes occur in either part, and
 # all of them in `train`.
 VAL_WRITERS = frozenset({"17", "18", "26", "37"})
 HELDOUT_WRITERS = frozenset({"11", "23", "38", "50"})
-# Those of the eight with no page in testset-dependent: each writer of that test
-# must have pages in `train`.
+# Those of the eight without a page in testset-dependent, whose writers must all
+# have pages in `train`.
 DEPENDENT_VAL_WRITERS = frozenset({"11", "17", "18", "38"})
 KINDS = ("", "independent", "dependent")
 _PAGE_NAME = re.compile(r"CVC-MUSCIMA_W-([0-9]{2})_N-([0-9]{2})_D-[\w-]{1,40}")
 
 
 def page_id(name: str, path: pathlib.Path) -> tuple[str, str]:
-  """Writer and piece of a page, two digits each.
-
-  Args:
-    name: of the page.
-    path: the file it comes from, for the error.
-  """
+  """Writer and piece of a page, two digits each; errors name `path`."""
   match = _PAGE_NAME.fullmatch(name)
   if not match:
     raise InputError(
@@ -42,21 +37,21 @@ def assign(
   kind: str,
   report: checks.BuildReport,
 ) -> dict[str, list[str]]:
-  """The names of the pages of each split.
+  """The page names of each split.
 
   Args:
-    names: of all pages that are there.
-    folder: of their annotations, named in errors.
+    names: of all pages.
+    folder: of their annotations, for errors.
     specifications: folder with the official lists of test pages.
     kind: "": test (testset-independent), val, heldout and train, all by writer;
       "independent": the same without heldout; "dependent": test is
-      testset-dependent, whose writers are in train too; val is by writer.
-    report: counts official test pages that are absent, and pages by a writer of
-      an independent test that are not on its list: they are in no split.
+      testset-dependent, whose writers are in train too, and val is by writer.
+    report: counts official test pages that are missing, and pages by a writer
+      of an independent test that are not on its list: they are in no split.
 
   Raises:
-    InputError: an unknown kind, a list that is none, a foreign page name, the
-      same page under two names.
+    InputError: an unknown kind, a bad list, a foreign page name, or one page
+      under two names.
   """
   if kind not in KINDS:
     raise InputError(

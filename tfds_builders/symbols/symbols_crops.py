@@ -1,4 +1,4 @@
-"""Which symbols of pages are cut out, and how; no TFDS in here."""
+"""Chooses symbols of pages and cuts them out; no TFDS in here."""
 
 import dataclasses
 import hashlib
@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float
 from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
-MIN_VISIBLE = 0.4  # share of a neighbour's area that lies in the crop
+MIN_VISIBLE = 0.4  # least share of a neighbour's area inside the crop
 _MIN_INK = 64  # of 255; less is paper
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-  """What is cut out of a page: `PageFiles.rows` of this builder.
+  """What to cut out of a page: `PageFiles.rows` of this builder.
 
   Attributes:
-    config: of this builder: how to read the page.
-    objects: rows of its boxes, ascending.
-    rows: what the page's own reader needs.
+    config: of this builder, which tells how to read the page.
+    objects: indices of its boxes, ascending.
+    rows: of the page's own reader.
   """
 
   config: str
@@ -42,23 +42,23 @@ def choose(
 ) -> list[checks.PageFiles]:
   """Chooses at most `per_class` symbols of every class.
 
-  A symbol is chosen by a hash of its page's name and its row there: the choice
-  does not depend on the order of the pages, and changes little when pages are
-  added. Memory grows with the pages and the chosen symbols, not with all.
+  The choice is by a hash of the page's name and the symbol's index: it does not
+  depend on the order of pages, and changes little when pages are added. Memory
+  grows with the pages and the chosen symbols, not with all symbols.
 
   Args:
     pages: files, boxes_yxyx and labels of each.
     config: of this builder.
     class_names: of the labels.
     per_class: 1 or more.
-    max_symbol_px: larger ones (either side) are skipped.
-    report: counts the skipped, and the classes that have no symbol.
+    max_symbol_px: symbols with a longer side are skipped.
+    report: counts skipped symbols and classes without a symbol.
 
   Returns:
-    The pages of which something was chosen, with `Wanted` as their rows.
+    The pages with a chosen symbol, with `Wanted` as their rows.
   """
   files: list[checks.PageFiles] = []
-  # Of each class a heap of (-hash, page, object), the largest hash on top.
+  # Per class a heap of (-hash, page, object), the largest hash on top.
   heaps: list[list[tuple[int, int, int]]] = [[] for _ in class_names]
   left_out = 0
   for n, (page, boxes, labels) in enumerate(pages):
@@ -103,16 +103,16 @@ def crop(
   """The surroundings of a symbol, which is the first of the boxes.
 
   Args:
-    page: all of it.
-    i: row of the symbol's box.
-    context_px: on every side of the box; paper beyond the page's edge, so that
-      the symbol is always in the middle.
-    symbol_only: leave out the boxes of its neighbours; their ink stays.
+    page: the whole page.
+    i: index of the symbol's box.
+    context_px: margin of the box; paper beyond the page's edge, so that the
+      symbol is always in the middle.
+    symbol_only: leave out the boxes of neighbours; their ink stays.
 
   Returns:
-    The crop, in pixels of the page; None where there is no ink in the box.
-    Neighbours follow the symbol, cut to the crop, if `MIN_VISIBLE` of them is
-    in there.
+    The crop, in pixels of the page; None if there is no ink in the box.
+    Neighbours with `MIN_VISIBLE` of their area inside follow the symbol, cut to
+    the crop.
   """
   top, left, height, width = _window(page.boxes_yxyx[i], context_px)
   ink = np.zeros((height, width), np.uint8)
@@ -139,13 +139,13 @@ def cut_out(
   """A symbol by itself: the ink in its mask, on paper.
 
   Args:
-    page: all of it.
-    i: row of the symbol's box, whose edges are whole pixels.
+    page: the whole page.
+    i: index of the symbol's box, whose edges are whole pixels.
     mask: of the symbol, as large as its box.
-    context_px: paper on every side of the box.
+    context_px: margin of the box.
 
   Returns:
-    The cut-out, in pixels of the page; None where there is no ink in the mask.
+    The cut-out, in pixels of the page; None if there is no ink in the mask.
   """
   box = page.boxes_yxyx[i]
   top, left = round(float(box[0])), round(float(box[1]))
@@ -165,7 +165,7 @@ def cut_out(
 
 
 def symbol_first(page: checks.ParsedPage, i: int) -> checks.ParsedPage:
-  """The same page with box `i` before the others."""
+  """The page with box `i` before the others."""
   rows = [i, *(j for j in range(len(page.labels)) if j != i)]
   return dataclasses.replace(
     page, boxes_yxyx=page.boxes_yxyx[rows], labels=page.labels[rows]
@@ -175,7 +175,7 @@ def symbol_first(page: checks.ParsedPage, i: int) -> checks.ParsedPage:
 def _window(
   box_yxyx: Float[np.ndarray, " 4"], context_px: int
 ) -> tuple[int, int, int, int]:
-  """(top, left, height, width) of whole pixels around a box."""
+  """(top, left, height, width) in whole pixels of a box with its margin."""
   y0, x0, y1, x1 = (float(x) for x in box_yxyx)
   top, left = math.floor(y0) - context_px, math.floor(x0) - context_px
   return (

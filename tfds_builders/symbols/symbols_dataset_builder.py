@@ -9,7 +9,7 @@ from tfds_builders.symbols import symbols_parsing
 
 
 class Builder(base.PageBuilder):
-  """One record for each symbol; its box is the first of the record's."""
+  """One record per symbol, whose box is the first of the record's."""
 
   PARSER = symbols_parsing
   HOMEPAGE = "https://tuggeluk.github.io/deepscores/"
@@ -29,12 +29,10 @@ class Builder(base.PageBuilder):
       description="The ink of MUSCIMA++ masks (v2.0), without anything else.",
     ),
     tfds.core.BuilderConfig(
-      name="masks_v1.0",
-      description="The same of MUSCIMA++ v1.0.",
+      name="masks_v1.0", description="The same for MUSCIMA++ v1.0."
     ),
     tfds.core.BuilderConfig(
-      name="folder",
-      description="Images with boxes that exist already.",
+      name="folder", description="Images with boxes that exist already."
     ),
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = (

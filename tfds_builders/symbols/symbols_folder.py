@@ -6,7 +6,7 @@ import numpy as np
 
 from dwd_jax.core.errors import InputError
 from tfds_builders import checks
-from tfds_builders.deepscores import deepscores_names, deepscores_parsing
+from tfds_builders.deepscores import deepscores_parsing
 from tfds_builders.symbols import symbols_crops
 
 _LAYOUT = "see the README of tfds_builders/symbols for the layout"
@@ -18,17 +18,17 @@ _PICKLES = (".pkl", ".pickle", ".p")
 def read_data_set(
   root: pathlib.Path, report: checks.BuildReport
 ) -> checks.DataSet:
-  """Lists the symbol images of a folder; all of them are for training.
+  """Lists the symbol images of a folder, all of them for training.
 
   Args:
-    root: holds `images` and `xml_data_gt`; in both, files lie directly or in
-      folders of one level.
-    report: counts pickle files, which are never read, and that the known class
-      names were taken.
+    root: holds `images` and `xml_data_gt`, with files directly or in folders of
+      one level.
+    report: counts pickle files, which are never read, and a missing list of
+      classes.
 
   Raises:
-    InputError: anything of the layout is missing, an image has no annotation
-      or the reverse, or there is nothing but pickle files.
+    InputError: part of the layout is missing, an image has no annotation or
+      vice versa, or there is nothing but pickle files.
   """
   checks.require_dir(root, _LAYOUT)
   pickles = _pickles(root)
@@ -73,9 +73,9 @@ def read_data_set(
     raise InputError(
       f"{images_dir}: two names differ only in -- and /; rename one of them"
     )
-  # Where the list is missing, the original takes it from the pages' folder.
-  names = deepscores_names.of_folder(root, report)
-  vocabulary = deepscores_names.vocabulary_of(names)
+  # If the list is missing, the original takes it from the pages' folder.
+  names = deepscores_parsing.class_names_of(root, report)
+  vocabulary = deepscores_parsing.vocabulary_of(names)
   return checks.DataSet(names, {"train": pages}, vocabulary)
 
 
@@ -90,8 +90,8 @@ def read_page(
   the nearest of this class.
 
   Raises:
-    InputError: what `deepscores_parsing.read_page` raises, or a folder named
-      like a class that is not in the image.
+    InputError: see `deepscores_parsing.read_page`; or a folder is named like a
+      class that is not in the image.
   """
   folder = page.rows.rows
   plain = checks.PageFiles(page.name, page.image, page.annotation)
@@ -142,7 +142,7 @@ def _files(
 
 
 def _pickles(root: pathlib.Path) -> list[pathlib.Path]:
-  """Pickle files in a folder and in its folders, by their names."""
+  """Pickle files in a folder and its subfolders, by name."""
   found = []
   for child in sorted(root.iterdir()):
     inner = sorted(child.iterdir()) if child.is_dir() else [child]

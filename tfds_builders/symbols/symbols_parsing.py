@@ -1,4 +1,4 @@
-"""Folders, records, generated pages, masks -> symbols; no TFDS in here."""
+"""Pages, records, masks or folders of images -> symbols; no TFDS in here."""
 
 import dataclasses
 import pathlib
@@ -14,22 +14,21 @@ from tfds_builders.deepscores import deepscores_parsing
 from tfds_builders.muscima_pp import muscima_pp_parsing
 from tfds_builders.symbols import symbols_crops, symbols_folder
 
-SPLIT = "train"  # no symbol of a page to be evaluated on may reach training
+SPLIT = "train"  # symbols of other pages must not reach training
 _LARGEST_PX = 4096
-
-_MASKS = {"masks": "v2.0", "masks_v1.0": "v1.0"}  # config -> of muscima_pp
+_MASKS = {"masks": "v2.0", "masks_v1.0": "v1.0"}  # config -> that of muscima_pp
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What `data.options` can change; the config `folder` reads none of it.
+  """What `data.options` can change; the config `folder` uses none of it.
 
   Attributes:
-    per_class: most symbols of a class; rarer classes give all they have.
-    context_px: around the box of the symbol, on every side.
+    per_class: most symbols of a class.
+    context_px: margin around the symbol's box.
     max_symbol_px: symbols with a longer side are skipped.
-    symbol_only: leave out the boxes of its neighbours.
-    official_split: of the builder muscima_pp; only masks read it.
+    symbol_only: leave out the boxes of neighbours.
+    official_split: of the builder muscima_pp, for masks only.
   """
 
   per_class: int = 200
@@ -40,7 +39,7 @@ class Options:
 
 
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
-  """Names of `base.EXTRA_FEATURES` that the records have."""
+  """See `base.Parser`."""
   del config, options
   return ()
 
@@ -51,28 +50,28 @@ def read_data_set(
   options: Options,
   report: checks.BuildReport,
 ) -> checks.DataSet:
-  """Chooses symbols; there is a split `train` and no other.
+  """Chooses symbols for a split `train`, the only one; see `base.Parser`.
 
   Args:
     root: folder: of symbol images; cropped: of prepared records; engraved: in
       the layout of DeepScores (2017), as `dwd_jax.engrave` writes it; masks
       and masks_v1.0: of MUSCIMA++.
     config: one of these.
-    options: see there.
+    options: what to choose.
     report: counts what is skipped.
 
   Returns:
     Class names and vocabulary of the pages' own data set, in its order; the
-    pages with symbols to cut out of them.
+    pages with symbols to cut out.
 
   Raises:
-    InputError: what the pages' own reader raises, or no symbol was found.
+    InputError: from the pages' own reader, or no symbol was found.
   """
   _check(options)
   if config == "folder":
     return symbols_folder.read_data_set(root, report)
   if config == "cropped":
-    # Here, since reading records needs TFDS.
+    # Imported here, since reading records needs TFDS.
     from tfds_builders.symbols import symbols_records
 
     names, vocabulary = symbols_records.class_names_of(root)
@@ -105,7 +104,7 @@ def _check(options: Options) -> None:
 
 
 def _parser(config: str, options: Options) -> tuple[Any, str, Any]:
-  """The module that reads a config's pages, that module's config, options."""
+  """The parser of a config's pages; that parser's config and options."""
   if config in _MASKS:
     made = muscima_pp_parsing.Options(
       official_split=options.official_split, masks=True
@@ -133,19 +132,13 @@ def read_page(
   options: Options,
   report: checks.BuildReport,
 ) -> Iterator[tuple[str, checks.ParsedPage]]:
-  """Cuts the chosen symbols out of one page.
-
-  Args:
-    page: with `symbols_crops.Wanted` as its rows.
-    class_names: the data set's.
-    options: see there.
-    report: counts symbols without ink.
+  """Cuts the chosen symbols out of one page; see `base.Parser`.
 
   Yields:
     Key and image of each symbol; the symbol is the first of the boxes.
 
   Raises:
-    InputError: what the page's own reader raises.
+    InputError: from the page's own reader.
   """
   wanted = page.rows
   if wanted.config == "folder":
@@ -186,7 +179,7 @@ def _whole_page(
 
     return symbols_records.read_page(page)
   parser, _, parser_options = _parser(config, options)
-  # What it skips was counted when the symbols were chosen.
+  # What it skips was already counted when symbols were chosen.
   return parser.read_page(
     page, class_names, parser_options, checks.BuildReport()
   )

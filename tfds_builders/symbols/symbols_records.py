@@ -1,4 +1,4 @@
-"""Pages of prepared records to cut symbols from; the part that needs TFDS."""
+"""Pages of prepared records to cut symbols from; this part needs TFDS."""
 
 import collections
 import functools
@@ -16,14 +16,14 @@ from dwd_jax.imaging import tiled_tiff
 from tfds_builders import checks
 
 _INFO = "dataset_info.json"
-SPLIT = "train"  # no symbol of a page to be evaluated on may reach training
+SPLIT = "train"  # symbols of other pages must not reach training
 
 
 def class_names_of(folder: pathlib.Path) -> tuple[tuple[str, ...], str]:
   """Class names and vocabulary of the records in `folder`.
 
   Raises:
-    InputError: no records there, or symbols instead of pages.
+    InputError: there are no records, or they are symbols instead of pages.
   """
   if not (folder / _INFO).is_file():
     below = sorted(folder.glob(f"*/*/*/{_INFO}")) if folder.is_dir() else []
@@ -32,7 +32,7 @@ def class_names_of(folder: pathlib.Path) -> tuple[tuple[str, ...], str]:
       f"{folder}: no prepared records of pages; data.manual_dir must name the"
       f" folder that holds their {_INFO}{hint}"
     )
-  _open.cache_clear()  # they may have been built anew since
+  _open.cache_clear()  # they may have been built anew
   facts, _ = _open(str(folder))
   if facts["name"] == "symbols":
     raise InputError(
@@ -53,7 +53,7 @@ def pages(
     _check(folder, index.boxes_yxyx, index.labels, index.page_hw[index.page])
   except InputError:
     raise
-  except Exception as e:  # damaged arrays, features that are not there
+  except Exception as e:  # damaged arrays, missing features
     raise _damaged(folder, f"{type(e).__name__}: {e}") from None
   stems = collections.Counter(
     pathlib.PurePath(name).stem for name in index.filenames
@@ -83,13 +83,9 @@ def _check(
   labels: np.ndarray,
   page_hw: np.ndarray,
 ) -> None:
-  """Stops at boxes that no builder writes.
+  """Raises for boxes [n, 4] and labels [n] that no builder writes.
 
-  Args:
-    folder: of the records.
-    boxes_yxyx: [n, 4]
-    labels: [n]
-    page_hw: [n, 2] or [1, 2]
+  `page_hw` is [n, 2] or [1, 2].
   """
   facts, _ = _open(str(folder))
   good = np.all(boxes_yxyx[:, 2:] <= page_hw, axis=1)
@@ -104,16 +100,16 @@ def _example(folder: pathlib.Path, i: int) -> dict[str, Any]:
   _, records = _open(str(folder))
   try:
     example = records[i]
-  except RuntimeError as e:  # what array_record raises, opening or reading
+  except RuntimeError as e:  # array_record's, on opening or reading
     raise _damaged(folder, str(e)) from None
-  if example["image"] is None:  # what it gives for some truncated files
+  if example["image"] is None:  # from some truncated files
     raise _damaged(folder, f"record {i} is empty")
   return example
 
 
 @functools.lru_cache(maxsize=1)
 def _open(folder: str) -> tuple[dict[str, Any], Any]:
-  """Facts and records; kept, since every page of a build asks for them."""
+  """Facts and records, cached for all pages of a build."""
   path = pathlib.Path(folder)
   try:
     facts = json.loads((path / "metadata.json").read_text())
@@ -130,7 +126,7 @@ def _open(folder: str) -> tuple[dict[str, Any], Any]:
     )
   except InputError:
     raise
-  except Exception as e:  # TFDS and protobuf raise errors of many kinds
+  except Exception as e:  # TFDS and protobuf raise many kinds of errors
     raise _damaged(path, str(e)) from None
   known = {
     "name": made.info.name,
