@@ -36,7 +36,7 @@ EXTRA_FEATURES = {
     shape=(None,), dtype=np.int32, doc="end of each object's runs in mask_runs"
   ),
   "pixel_labels": tfds.features.Text(
-    doc="tiled TIFF as large as the page, one value per pixel; empty = none"
+    doc="tiled TIFF as large as the page, one value a pixel; empty = none"
   ),
 }
 
@@ -83,10 +83,8 @@ def make_options(parser: Any, given: Mapping[str, Any], name: str) -> Any:
   """The options of a builder.
 
   Args:
-    parser: its parsing module.
     given: `config.data.options`, with the options of all builders; "", 0, False
       and () leave the builder's default.
-    name: of the builder, for errors.
 
   Raises:
     InputError: the builder lacks an option, or a value has a wrong type.
@@ -134,7 +132,6 @@ class PageBuilder(  # pyright: ignore
     """Sets up one config.
 
     Args:
-      options: see `make_options`.
       beam: read pages in a Beam pipeline.
       workers: threads that read pages without Beam.
       **kwargs: of `tfds.core.GeneratorBasedBuilder`; array_record by default.

@@ -225,7 +225,6 @@ def read_page_names(
   """Reads the list of a split's page names, one per line; may be empty.
 
   Args:
-    path: of the list.
     seen: name -> list that has it; gets the new names.
 
   Raises:
@@ -269,9 +268,7 @@ def clean_boxes(
 
   Args:
     boxes_yxyx: pixels, as annotated.
-    image_hw: height and width of the page in pixels.
     path: the annotation, named in the report.
-    report: counts cut and skipped boxes.
 
   Returns:
     The boxes cut to the page, float32, and which of them to keep.

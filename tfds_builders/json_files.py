@@ -43,7 +43,6 @@ def decode(
   """Decodes JSON as a type.
 
   Args:
-    data: bytes or a view of them.
     kind: of msgspec: a `msgspec.Struct`, dict[int, msgspec.Raw], ...
     where: the file (and the object in it), for errors.
     strict: False accepts numbers in quotes.

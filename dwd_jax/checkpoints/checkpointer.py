@@ -148,11 +148,6 @@ class Checkpoints:
     """Saves a step, unless it is saved already; in the background if possible.
 
     Args:
-      step: number of steps done.
-      state: the training state, a pytree of arrays.
-      data: state of the input iterator.
-      card: of the network.
-      progress: of the stages, see `progress.Progress.to_json`.
       score: of this state on validation pages, if known; the checkpoint with
         the highest one stays.
     """
@@ -204,7 +199,6 @@ class Checkpoints:
     """Reads a checkpoint.
 
     Args:
-      step: which.
       shapes: of the state, with the shardings to read into, as from
         `state.state_shapes`.
       card: of the network that reads it.

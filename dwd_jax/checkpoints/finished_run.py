@@ -77,7 +77,6 @@ def read(
   """Reads the parameters of a checkpoint without changing its folder.
 
   Args:
-    path: see `find_checkpoint`.
     mesh: whose devices each get all parameters.
     wanted_by: flag or key that names the path, for errors.
 

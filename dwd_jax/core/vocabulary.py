@@ -157,7 +157,6 @@ def mapped_classes(
   names that the data set uses: sets of one vocabulary get equal lists.
 
   Args:
-    class_names: of the data set.
     leave_out: names to leave out first.
     vocabulary: of the data set; "" if it has none.
     other: one of `VOCABULARIES`.
@@ -191,9 +190,7 @@ def describe_unmapped(
   """One line about the boxes that `mapped_classes` leaves out.
 
   Args:
-    split: name of the split.
     unmapped: {name: number of boxes}.
-    kept: number of all other boxes.
   """
   boxes = sum(unmapped.values())
   most = sorted(unmapped.items(), key=lambda item: -item[1])[:3]

@@ -113,9 +113,7 @@ class _Graph(NamedTuple):
   """Basins and the pixels where two of them touch.
 
   Attributes:
-    basins: before merging.
     border: positions in the list of pixels.
-    level: of each pixel of the page.
     peak: level of each basin's peak.
   """
 

@@ -80,7 +80,6 @@ def look_up(
   """Whether pixels are in a mask, and how many of it come before them.
 
   Args:
-    packed: the mask.
     y: rows, 0 .. h-1.
     x: columns, 0 .. w-1.
 

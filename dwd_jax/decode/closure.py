@@ -56,10 +56,6 @@ def make_closure(
   """Renders the maps of a page and decodes them, as one compiled function.
 
   Args:
-    groups: energy group of each class.
-    hw: (height, width) of the maps in pixels.
-    target_cfg: how boxes become maps.
-    decode_cfg: how maps become boxes.
     noise: "none"; "white" on every pixel; or "smooth", the best maps that a
       network with heads at stride 4 can make, with noise at that stride.
 
@@ -156,11 +152,8 @@ def run_page(
   """Sends one page through a closure.
 
   Args:
-    closure: of `make_closure`.
     boxes: in pixels of the maps.
-    labels: class ids.
     max_boxes: N; pages of the same N share a compilation.
-    key: of the noise.
   """
   pad = max_boxes - len(boxes)
   found = jax.device_get(
@@ -200,12 +193,7 @@ def causes(
   """Why objects were lost, as far as the truth tells.
 
   Args:
-    outcome: of `run_page`.
     boxes: in pixels of the maps.
-    labels: class ids.
-    groups: energy group of each class.
-    class_names: C names.
-    disc_px: diameter of the energy disc.
 
   Returns:
     (class, cause) -> objects. Causes are "repeated annotation", "same centre

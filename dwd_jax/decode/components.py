@@ -44,7 +44,6 @@ def find_components(
   """Finds the 8-connected components, as `scipy.ndimage.label` does.
 
   Args:
-    mask: pixels to label.
     pixels: the same as a list.
     most: rows T of the result, rounded up.
 

@@ -54,10 +54,7 @@ def measure_components(
   """Measures components; all pixels weigh the same in the centre.
 
   Args:
-    components: of one energy plane.
-    levels: energy levels.
     size_fn: (height, width) at pixels; 0 where unknown.
-    cfg: settings of the decode.
 
   Returns:
     The objects. Confidence is the mean level.
@@ -194,11 +191,8 @@ def measure_basins(
   their offset from the centre, the centre is the mean of the predictions.
 
   Args:
-    basins: of one energy plane.
     passes: level of the highest pass out of each basin.
-    levels: energy levels.
     size_fn: see `PlaneSizeFn`; sizes are 0 where unknown.
-    cfg: settings of the decode.
 
   Returns:
     The objects. Confidence is the root of the peak's share of the highest
@@ -292,10 +286,8 @@ def _choose_rows(parts, keep, confidence, cfg):
   """Puts objects into slots, the K most confident if there are too many.
 
   Args:
-    parts: the objects.
     keep: rows int32 [m] -> bool [m], objects that count.
     confidence: rows int32 [m] -> float32 [m], 0 or more.
-    cfg: settings of the decode.
 
   Returns:
     rows: of the objects in the slots.

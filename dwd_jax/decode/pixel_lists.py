@@ -108,7 +108,6 @@ def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
   """Lists the pixels of a mask by their raster indices.
 
   Args:
-    packed: the mask.
     room: capacity; None = all pixels.
   """
   words, before, count, (h, w) = packed
@@ -145,7 +144,6 @@ def for_chunks(
   """Runs `step(state, at [m], live [m], ...)` over the used part, m at a time.
 
   Args:
-    pixels: list to walk over.
     step: returns the new state; entries that are not `live` are padding.
     state: initial state, a pytree of arrays.
     beside: columns as long as the list, whose parts `step` also gets.
@@ -177,7 +175,6 @@ def map_chunks(
   """A column of `fn(at [m], ...)` for the used part of a list, m at a time.
 
   Args:
-    pixels: list to walk over.
     fn: also gets the parts of the columns `beside`; returns int32 [m].
     *beside: columns as long as the list.
     after: an int32 of 0 or more that is known as late as all inputs of `fn`,
@@ -203,7 +200,6 @@ def mark(
   `bits.rank` counts the marked ones before a number, `compact` lists them.
 
   Args:
-    numbers: numbers to test.
     keep: numbers [m], and the parts of the columns `beside`, -> bool [m].
     *beside: columns as long as the list.
   """

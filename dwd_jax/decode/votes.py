@@ -21,7 +21,6 @@ class Likeliest(NamedTuple):
 
   Attributes:
     labels: class of each pixel; -1 = background, which casts no vote.
-    num_classes: C.
   """
 
   labels: Int[jax.Array, " P"]
@@ -79,12 +78,8 @@ def vote_all_pixels(
   """Lets all pixels of a component vote.
 
   Args:
-    objects: in K slots.
-    parts: the pixels of the objects.
-    width: of the plane, in pixels.
     class_fn: class probabilities at pixels, or the likeliest classes; a row of
       zeros casts no vote.
-    cfg: settings of the decode.
 
   Returns:
     labels: class of each slot; the smaller id wins a tie.
@@ -134,13 +129,6 @@ def vote_near_peaks(
   """Lets `cfg.class_pixels` pixels around each peak vote.
 
   The cost follows the number of objects, and every object gets a vote.
-
-  Args:
-    objects: in K slots.
-    basins: the pixels of the objects.
-    width: of the plane, in pixels.
-    class_fn: as for `vote_all_pixels`.
-    cfg: settings of the decode.
 
   Returns:
     labels: class of each slot; the smaller id wins a tie.

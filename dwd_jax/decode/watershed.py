@@ -61,7 +61,6 @@ def decode(
     class_fn: class probabilities at the pixels (page, y, x, group), each
       int32 [P], as float32 [P, C]; classes of other groups are 0. A row of
       zeros is background and casts no vote.
-    cfg: settings.
 
   Returns:
     K detections of each page, best first, in pixels of the map.
@@ -100,7 +99,6 @@ def decode_levels(
     sizes: (height, width) of the box in pixels of the map, 0 = unknown; or a
       function like `class_fn`, which is called at pixels of objects only.
     class_fn: see `decode`.
-    cfg: settings.
 
   Returns:
     K detections of each page, best first, in pixels of the map. Boxes may

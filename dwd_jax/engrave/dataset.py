@@ -30,9 +30,6 @@ class Summary:
   """What `generate` wrote.
 
   Attributes:
-    pages: number of pages.
-    scores: number of scores they come from.
-    splits: pages per split.
     objects: objects per class of the vocabulary, zeros included.
     skipped: (score, reason) of failed scores.
     lost: symbols that a degradation moved off their page; not in `objects`.
@@ -70,8 +67,6 @@ def generate(
   """Generates labelled pages in the folder layout of DeepScores.
 
   Args:
-    out: a new or empty folder.
-    pages: number of pages.
     seed: equal seeds and versions give equal bytes, whatever `workers`.
     fonts: music fonts of verovio; one is drawn for each score.
     vocabulary: of the classes, `deepscores_v1` or `deepscores_v2`.

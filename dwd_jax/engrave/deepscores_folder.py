@@ -32,9 +32,6 @@ DEFAULT_SHARES = {"train": 0.80, "val": 0.08, "test": 0.12}
 def new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields a folder that appears at `out` complete, or not at all.
 
-  Args:
-    out: does not exist or is empty.
-
   Raises:
     InputError: `out` is not empty or cannot be written.
   """
@@ -95,11 +92,8 @@ def annotation_xml(
   """The annotation file of one page, in the tag order of DeepScores.
 
   Args:
-    filename: of the image.
-    image_hw: height and width of the image in px.
     boxes: (class name, yxyx in px); names need no escaping. The file has them
       relative to the page.
-    depth: bands of the image.
   """
   height, width = image_hw
   objects = "".join(

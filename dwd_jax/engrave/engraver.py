@@ -41,7 +41,6 @@ class Task:
   """One score to engrave; decides everything on its pages.
 
   Attributes:
-    seed: of the data set.
     fonts: music fonts to choose from.
     width: of a page, px.
     height: of a page, px.
@@ -81,8 +80,6 @@ class EngravedPage:
 
   Attributes:
     name: without extension.
-    png: the image file.
-    xml: the annotation file.
     counts: objects per class.
     labels: PNG of the label image, b"" if none was asked for.
     staff_space: distance of two staff lines, px; None if all staves have a
@@ -101,10 +98,6 @@ class EngravedPage:
 
 def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
   """Engraves a score.
-
-  Args:
-    task: the score.
-    toolkit: reused from score to score.
 
   Returns:
     Its pages, the same for equal tasks, whatever was engraved before.

@@ -45,8 +45,6 @@ def write(
 
   Args:
     page: as engraved; not changed.
-    objects: its symbols.
-    rng: source of randomness.
     strength: 1 = a tidy writer, up to `MAX_STRENGTH`.
 
   Returns:

@@ -26,11 +26,7 @@ def draw(
   notehead over its staff line.
 
   Args:
-    page: the page.
-    objects: its symbols.
     class_names: of the vocabulary, at most 255.
-    hw: height and width of the page, px.
-    px_per_unit: scale of the page.
 
   Returns:
     A PNG file, 8-bit grey: index of the class in `class_names` + 1; 0 = no

@@ -211,8 +211,6 @@ def _clef_objects(
   Args:
     page: the page, with the outlines of its glyphs.
     group: the clef's group, inside the group of its staff.
-    mark: the glyph.
-    names: class by SMuFL code point.
 
   Yields:
     (class name, bounds in page units).

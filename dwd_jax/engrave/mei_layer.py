@@ -91,12 +91,9 @@ class LayerWriter:
     """Prepares a layer.
 
     Args:
-      rng: source of randomness.
-      weights: rates and choices.
       staff: read, and its melody continued.
       prefix: of the ids; unique in the score.
       stems: "up" or "down" where two layers share the staff.
-      cue: write small notes.
     """
     self.rng = rng
     self.weights = weights

@@ -126,10 +126,6 @@ def measure_marks(
   """Marks of a whole measure: pedal, caesura, texts; as MEI control elements.
 
   Args:
-    rng: source of randomness.
-    weights: rates and choices.
-    staves: of the score.
-    ticks: length of the measure.
     unit: lower number of the meter.
   """
   out = []

@@ -173,7 +173,6 @@ def fill_measure(
   """A random rhythm that fills one measure exactly.
 
   Args:
-    rng: source of randomness.
     weights: rates of `ladder` and `rare_tuplet`.
     count: upper number of the meter.
     unit: lower number of the meter.

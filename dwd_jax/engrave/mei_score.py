@@ -308,7 +308,6 @@ def staff_group(parts: list[Part], signs: dict[int, str], lines: int) -> str:
   """The `staffGrp` element of all staves.
 
   Args:
-    parts: of the ensemble.
     signs: key and time signature by staff number.
     lines: of a percussion staff.
   """

@@ -40,7 +40,6 @@ class WornPage:
     png: grey for scans, colour for photos.
     boxes: (class name, yxyx in px) of the symbols that are still on the page.
     labels: PNG of the label image, b"" if none was given.
-    depth: bands of the image.
   """
 
   png: bytes
@@ -58,7 +57,6 @@ def wear_page(
   """Degrades a page; boxes and label image go through the same map.
 
   Args:
-    wear: how.
     ink: 0 = paper, 255 = ink.
     boxes: (class name, yxyx in px).
     labels: PNG of the label image; b"" = none.

@@ -105,12 +105,6 @@ def run(
 ) -> Iterator[Outcome]:
   """Engraves scores in parallel.
 
-  Args:
-    tasks: consumed as workers become free.
-    workers: number of processes.
-    timeout_s: of a score.
-    command: starts a worker.
-
   Yields:
     Outcomes in order of completion.
   """

@@ -93,7 +93,6 @@ def music_glyph(char: str, font: str) -> tuple[str, float] | None:
   """Outline (1000 units per em, y up) and advance of a SMuFL symbol.
 
   Args:
-    char: the symbol.
     font: one of verovio's fonts.
 
   Returns:
@@ -157,11 +156,6 @@ class TextSetter:
     self, element: etree._Element, m: Matrix, classes: set[str]
   ) -> tuple[Bounds | None, list[str], str]:
     """Sets one `<text>`.
-
-    Args:
-      element: the text with its tspans.
-      m: its place on the page.
-      classes: of the groups around it.
 
     Returns:
       (bounds of the ink or None, SVG elements, the characters).

@@ -69,10 +69,6 @@ def decode_runs(
 ) -> Bool[np.ndarray, "H W"]:
   """The mask of an object that has one.
 
-  Args:
-    runs: run lengths, at least one.
-    hw: height and width of the box in pixels.
-
   Raises:
     ValueError: the runs do not fill the box.
   """
@@ -96,7 +92,6 @@ def crop(
   """The run lengths of a part of a mask; an absent mask stays absent.
 
   Args:
-    runs: of the whole mask.
     hw: its height and width in pixels.
     top: first row of the part.
     left: first column of the part.

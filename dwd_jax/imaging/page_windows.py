@@ -94,7 +94,6 @@ def random_window(
   surrounded by paper.
 
   Args:
-    rng: source of randomness.
     page_hw: height and width of the page in pixels.
     out_hw: height and width of the crop in pixels, after scaling.
     scale: crop pixels per page pixel.
@@ -160,7 +159,6 @@ def fit(
 
   Args:
     region: the pixels that `window.on_page` names.
-    window: the whole window.
     top: first row of the region on the page.
     left: first column of the region on the page.
   """

@@ -26,7 +26,6 @@ class Drawn(NamedTuple):
 
   Attributes:
     ink: 0 = paper, 255 = ink.
-    dpi: resolution.
   """
 
   ink: UInt8[np.ndarray, "H W"]
@@ -76,7 +75,6 @@ def draw(
   """Renders one page; very large pages at less than the requested resolution.
 
   Args:
-    path: the file.
     number: of the page, from 1.
     staff_space_px: wanted distance of staff lines; 0 = any.
     dpi: resolution; 0 = that of the wanted staff space, measured on a first

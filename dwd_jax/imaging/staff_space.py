@@ -50,8 +50,6 @@ class _Chains(NamedTuple):
   """Five runs at equal distances in one column, n times.
 
   Attributes:
-    column: index of the column.
-    row: of the middle line.
     space: mean distance, px.
     ends: whether it ends above or below, unlike hatching.
   """

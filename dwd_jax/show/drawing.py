@@ -50,7 +50,6 @@ def overlay(
     ink: the page at any scale, 0 = paper, 255 = ink.
     truth: true boxes, in pixels of the source image (`image_hw`).
     detections: predicted boxes with scores, in the same pixels.
-    class_names: C names.
     min_iou: least overlap of a hit.
     min_score: predictions below are left out.
     min_width_px: narrower pages are enlarged, lest names hide the music.
@@ -98,7 +97,6 @@ def boxes_picture(
   Args:
     ink: the page at any scale, 0 = paper, 255 = ink.
     truth: the boxes, in pixels of the source image (`image_hw`).
-    class_names: C names.
     marked: boxes to emphasise, thick and in orange.
     min_width_px: narrower pages are enlarged, lest names hide the music.
   """
@@ -213,7 +211,6 @@ def reliability_diagram(
   Calibrated scores lie on the diagonal.
 
   Args:
-    title: of the picture.
     raw: detections with the scores of the decode, the first column.
     final: the same with probabilities, the second column; None if there are
       none.

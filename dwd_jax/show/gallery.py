@@ -89,11 +89,7 @@ def crops(
   """Draws training crops side by side.
 
   Args:
-    source: training pages.
-    kind: of `CROPS`.
-    size_px: side of a crop.
     scale: crop pixels per page pixel.
-    count: number of crops.
   """
   cfg: Any = default.get_config().data
   cfg.crop_hw = (size_px, size_px)
@@ -161,7 +157,6 @@ def pictures(
 
   Args:
     records: folder with dataset_info.json; None = generated pages.
-    size_px: side of a crop.
     scale: crop pixels per page pixel.
     count: number of crops of each kind.
 

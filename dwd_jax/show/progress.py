@@ -21,11 +21,9 @@ def show(
   """Yields the pages with a bar on a terminal, or lines to `log`.
 
   Args:
-    pages: to iterate over.
     split: shown name of the pages.
     total: number of pages, if known.
     log: takes the lines; None = neither bar nor lines.
-    doing: shown verb.
   """
   if log is None:
     yield from pages

@@ -56,7 +56,6 @@ def resolve(
   sorted names of the objects.
 
   Args:
-    root: may hold classes.txt.
     given: the option; () = not set.
     found: content of the annotations.
 

@@ -86,7 +86,6 @@ def read(
 
   Args:
     root: holds the images, see `_image_folders`.
-    sources: result of `find`.
     report: counts crowds (left out) and classes that not all files list.
 
   Returns:

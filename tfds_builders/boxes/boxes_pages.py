@@ -54,9 +54,6 @@ class Page:
   Attributes:
     split: train, val, test; "" = unknown.
     relative: path of the image below the folder of images, with slashes.
-    image: path.
-    annotation: path.
-    objects: of the page.
   """
 
   split: str
@@ -71,7 +68,6 @@ class Found:
   """What a format's reader returns.
 
   Attributes:
-    pages: of all splits.
     class_names: by id, if the files list them, else ().
   """
 
@@ -125,9 +121,7 @@ def find_pairs(
   """Folders of annotations: NAME/, NAME/SPLIT/, SPLIT/NAME/.
 
   Args:
-    root: the manual folder.
     names: beginnings of the folders' names, lower case.
-    suffix: of an annotation.
     beside: annotations may also be directly in `root` or SPLIT/.
 
   Raises:

@@ -33,10 +33,8 @@ def assign(
   """Splits according to the files; missing val and test come from train.
 
   Args:
-    root: for errors.
     pages: with the splits according to the files.
     keep_splits: take nothing from train if the files tell what train is.
-    report: counts moved pages.
 
   Returns:
     Pages of each split in the order of their names; an empty split is absent.

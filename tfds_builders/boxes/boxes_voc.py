@@ -51,7 +51,6 @@ def read(
 
   Args:
     root: may have ImageSets/Main.
-    pairs: result of `find`.
     voc_pixels: "devkit", "edges", or "" = by file.
     report: counts pages that no list names, and pages counted from 1.
 

@@ -59,7 +59,6 @@ def read(
 
   Args:
     root: has data.yaml or classes.txt.
-    pairs: result of `find`.
     class_names: names by id if neither file is there.
     report: counts images without annotation.
 

@@ -27,7 +27,6 @@ class PageRows:
   """The annotations of a page in its file.
 
   Attributes:
-    image_id: of the page.
     image_hw: height and width in pixels to which annotations refer.
     runs: (annotation id, first byte, byte after) of annotations that are
       adjacent in the file, from the value of the first to that of the last.
@@ -89,7 +88,6 @@ def read(
   As in the reference reader, `ann_ids` of the image decides.
 
   Args:
-    path: an OBB JSON file.
     annotation_set: "deepscores" or "muscima++".
     report: counts ids in `ann_ids` without an annotation or listed before, and
       annotations that no page lists.

@@ -56,7 +56,6 @@ def read_objects(
   """The objects of one annotation file.
 
   Args:
-    path: the file.
     page_name: the page that the file must name, if it names one.
     root_tag: MUNG or CROP_OBJECTS.
     class_names: the data set's; see `_class_ids`.
@@ -140,7 +139,6 @@ def read_masks(
     objects: all of the file.
     rows: indices of the objects that the page keeps.
     boxes_yxyx: of the kept objects, inside the page.
-    path: the file, for the report.
     report: counts dropped masks, whose objects stay.
 
   Raises:

@@ -68,8 +68,6 @@ def read(
   """The class names of a release, and the pages of its splits.
 
   Args:
-    root: the manual folder.
-    config: key of `RELEASES`.
     official_split: see `muscima_pp_splits.assign`.
     report: counts pages that are in no split.
 

@@ -40,7 +40,6 @@ def assign(
   """The page names of each split.
 
   Args:
-    names: of all pages.
     folder: of their annotations, for errors.
     specifications: folder with the official lists of test pages.
     kind: "": test (testset-independent), val, heldout and train, all by writer;

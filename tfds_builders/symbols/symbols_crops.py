@@ -48,8 +48,6 @@ def choose(
 
   Args:
     pages: files, boxes_yxyx and labels of each.
-    config: of this builder.
-    class_names: of the labels.
     per_class: 1 or more.
     max_symbol_px: symbols with a longer side are skipped.
     report: counts skipped symbols and classes without a symbol.
@@ -103,7 +101,6 @@ def crop(
   """The surroundings of a symbol, which is the first of the boxes.
 
   Args:
-    page: the whole page.
     i: index of the symbol's box.
     context_px: margin of the box; paper beyond the page's edge, so that the
       symbol is always in the middle.
@@ -139,7 +136,6 @@ def cut_out(
   """A symbol by itself: the ink in its mask, on paper.
 
   Args:
-    page: the whole page.
     i: index of the symbol's box, whose edges are whole pixels.
     mask: of the symbol, as large as its box.
     context_px: margin of the box.

@@ -29,7 +29,7 @@ class Builder(base.PageBuilder):
       description="The ink of MUSCIMA++ masks (v2.0), without anything else.",
     ),
     tfds.core.BuilderConfig(
-      name="masks_v1.0", description="The same for MUSCIMA++ v1.0."
+      name="masks_v1.0", description="The same of MUSCIMA++ v1.0."
     ),
     tfds.core.BuilderConfig(
       name="folder", description="Images with boxes that exist already."

@@ -56,9 +56,6 @@ def read_data_set(
     root: folder: of symbol images; cropped: of prepared records; engraved: in
       the layout of DeepScores (2017), as `dwd_jax.engrave` writes it; masks
       and masks_v1.0: of MUSCIMA++.
-    config: one of these.
-    options: what to choose.
-    report: counts what is skipped.
 
   Returns:
     Class names and vocabulary of the pages' own data set, in its order; the

@@ -31,9 +31,6 @@ def illumination(
   """The share of light on every pixel, 1 = full.
 
   Args:
-    rng: source of randomness.
-    hw: of the image, px.
-    staff_space_px: distance of two staff lines.
     slope: share of the light lost from one side to the other.
     vignette: share lost in the corners.
     shadows: share that each shadow takes.
@@ -139,8 +136,6 @@ def noise(
   """Adds sensor noise.
 
   Args:
-    pixels: the image.
-    rng: source of randomness.
     deviation: in grey values of 255.
     soft: correlate neighbours, as cameras do by denoising.
   """
@@ -221,7 +216,6 @@ def colour_cast(
 
 
 def _lamp(rng: np.random.Generator, severity: float) -> Float[np.ndarray, " 3"]:
-  """Gains of blue, green and red that keep the grey value of grey."""
   """Gains of blue, green and red that keep the grey value of grey."""
   warm = rng.normal(0.08, 0.08) * severity  # bulbs are more common than shade
   green = rng.normal(0, 0.02) * severity

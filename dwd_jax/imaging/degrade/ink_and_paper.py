@@ -30,9 +30,6 @@ def wear(
   The ink is smoothed and thresholded softly; a lower threshold spreads it more.
 
   Args:
-    ink: the image.
-    rng: source of randomness.
-    staff_space_px: distance of two staff lines.
     blur: standard deviation of the smoothing, staff spaces.
     spread: lowers the threshold; below 0 raises it, share of full ink.
     uneven: variation of the threshold over the page, share of full ink.
@@ -66,9 +63,6 @@ def specks(
   """Dust and dirt or, with tone 0, flakes of lost ink.
 
   Args:
-    ink: the image.
-    rng: source of randomness.
-    staff_space_px: distance of two staff lines.
     density: specks in a square of ten staff spaces.
     size: median radius, staff spaces.
     tone: most ink of a speck.
@@ -142,9 +136,6 @@ def printed(
   """The grey of ink on uneven paper.
 
   Args:
-    ink: the image.
-    rng: source of randomness.
-    staff_space_px: distance of two staff lines.
     white: grey of the paper, 0..1.
     black: grey of the ink, 0..1.
     uneven: variation of the paper's grey over the page, 0..1.
@@ -187,7 +178,6 @@ def edge_shade(
   """Darkens a page towards the spine of a book, in place.
 
   Args:
-    grey: the image.
     spine_x: column of the spine, px.
     length_px: over which the shade fades to 1 / e.
     depth: share of the light missing at the spine.

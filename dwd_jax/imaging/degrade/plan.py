@@ -40,12 +40,9 @@ class Plan:
   """A sampled degradation of one image, made by `sample`.
 
   Attributes:
-    recipe: key of `RECIPES`.
     hw: height and width of the degraded image, px.
     severity: drawn for this image; 0 changes nothing.
     staff_space_px: distance of two staff lines.
-    bend: map of the page.
-    seed: of the effects on pixels.
   """
 
   recipe: str
@@ -96,8 +93,6 @@ class Plan:
 
     Args:
       boxes_yxyx: px of the image's frame before degradation.
-      ink: as given to `image`.
-      origin_yx: as given to `image`.
     """
     if not self.severity:
       return boxes_yxyx.astype(np.float32)
@@ -170,7 +165,6 @@ def apply(
   Args:
     image: ink, 0 = paper, 255 = ink.
     boxes_yxyx: px.
-    rng: source of randomness.
     recipe: `scan` or `photo`.
     strength: 0..2, 1 = as real scans and photos.
     staff_space_px: distance of two staff lines.

@@ -19,7 +19,6 @@ class Bend(NamedTuple):
   """A sampled map, and where the page bends.
 
   Attributes:
-    warp: the map.
     spine_x: column of the spine, px.
     length_px: over which the bend fades to 1 / e.
     depth: 0 = flat, 1 = a thick book at severity 1.

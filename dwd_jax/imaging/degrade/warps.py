@@ -103,7 +103,6 @@ def flat_view(
   """The homography of a flat page before a camera; fixes the centre.
 
   Args:
-    hw: of the image, px.
     roll: angle in the image plane, radians.
     pitch: of the page about its horizontal axis, radians.
     yaw: of the page about its vertical axis, radians.
@@ -148,8 +147,6 @@ def curl(
   """A page that bends towards the spine of a book and waves; fixes the centre.
 
   Args:
-    hw: of the image, px.
-    homography: of the flat page.
     staff_space_px: distance of the knots.
     spine_x: column of the spine.
     length_px: over which the bend fades to 1 / e.
@@ -157,7 +154,6 @@ def curl(
     compress: share by which columns are narrower at the spine.
     stretch: share by which columns are taller at the spine.
     wave_px: height of a wave along the rows.
-    wave_length_px: of the wave.
     phase: of the wave, radians.
   """
   height, width = hw
@@ -220,8 +216,6 @@ def move_pixels(
 
   Args:
     pixels: of the page, uint8.
-    warp: the map.
-    hw: of the image, px.
     origin_yx: of `pixels` in the image's frame, px.
     nearest: take the nearest pixel, for class ids, instead of interpolating.
   """

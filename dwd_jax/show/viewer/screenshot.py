@@ -73,12 +73,9 @@ def take(
   """Takes a screenshot of a viewer.
 
   Args:
-    index: the viewer's index.html.
-    out: .png or .jpg to write.
     size: (width, height) of the window in px.
     page_name: page to show; "" = the first.
     keys: to press in turn, by playwright's names ("c", "Tab").
-    dark: use the dark colours.
 
   Raises:
     InputError: `index` or the browser is missing.

@@ -80,8 +80,6 @@ def write(
   Args:
     path: the index.html to write; pictures are relative to its folder.
     pages: in the order to show; a repeated name gets a number.
-    class_names: C names.
-    title: shown above the pages.
     min_score: initial position of the score slider, 0..1; all boxes are in the
       file.
     min_iou: least overlap of a hit, above 0 and up to 1.
@@ -181,7 +179,6 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
   Args:
     page: truth or detections; detections that are not finite are left out
       with a warning.
-    num_classes: C.
 
   Returns:
     `n`; `boxes`, float32 [n, 4] (ymin, xmin, ymax, xmax); `labels`, uint16;
