@@ -62,7 +62,7 @@ def find_basins(
   Args:
     levels: energy level of each pixel.
     mask: pixels above the cutoff; no others belong to a basin.
-    pixels: the same as a list.
+    pixels: `mask` as a list.
     min_depth: a peak less than this above its highest pass to a higher peak
       joins that; 0 keeps every local maximum (a plateau is one).
     most: rows T of the result, rounded up.

@@ -44,7 +44,7 @@ def find_components(
   """Finds the 8-connected components, as `scipy.ndimage.label` does.
 
   Args:
-    pixels: the same as a list.
+    pixels: `mask` as a list.
     most: rows T of the result, rounded up.
 
   Returns:

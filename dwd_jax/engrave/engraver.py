@@ -24,14 +24,9 @@ from dwd_jax.engrave.strokes import Strokes
 # Measures that more than fill a page of 1050 x 1485 px at 9 px per staff space;
 # what does not fit is not drawn.
 _MEASURES = {
-  "solo": 62,
-  "percussion": 75,
-  "piano": 26,
-  "duo": 18,
-  "quartet": 10,
-  "choir": 10,
-  "band": 11,
-}
+  "solo": 62, "percussion": 75, "piano": 26, "duo": 18, "quartet": 10,
+  "choir": 10, "band": 11,
+}  # fmt: skip
 _STANDARD_AREA = 1050 * 1485 / 9**2
 _MAX_PAGES = 12  # of one foreign file, lest it fill a data set by itself
 

@@ -21,21 +21,14 @@ CLEFS: dict[str, tuple[str, int]] = {
   "perc": ('shape="perc"', 30),
 }
 _ACCIDENTALS = {
-  "accidentalFlat": "f",
-  "accidentalNatural": "n",
-  "accidentalSharp": "s",
-  "accidentalDoubleSharp": "x",
-  "accidentalDoubleFlat": "ff",
-}
+  "accidentalFlat": "f", "accidentalNatural": "n", "accidentalSharp": "s",
+  "accidentalDoubleSharp": "x", "accidentalDoubleFlat": "ff",
+}  # fmt: skip
 _ARTICULATIONS = {
-  "articStaccato": "stacc",
-  "articAccent": "acc",
-  "articTenuto": "ten",
-  "articStaccatissimo": "stacciss",
-  "articMarcato": "marc",
-  "stringsDownBow": "dnbow",
-  "stringsUpBow": "upbow",
-}
+  "articStaccato": "stacc", "articAccent": "acc", "articTenuto": "ten",
+  "articStaccatissimo": "stacciss", "articMarcato": "marc",
+  "stringsDownBow": "dnbow", "stringsUpBow": "upbow",
+}  # fmt: skip
 
 
 @dataclasses.dataclass

@@ -7,24 +7,13 @@ from dwd_jax.engrave.mei_layer import Event, Staff, tstamp
 from dwd_jax.engrave.rarities import Weights
 
 _DYNAMICS = {
-  "dynamicPiano": "p",
-  "dynamicMezzo": "m",
-  "dynamicForte": "f",
-  "dynamicPPPPP": "ppppp",
-  "dynamicPPPP": "pppp",
-  "dynamicPPP": "ppp",
-  "dynamicPP": "pp",
-  "dynamicMP": "mp",
-  "dynamicMF": "mf",
-  "dynamicFF": "ff",
-  "dynamicFFF": "fff",
-  "dynamicFFFF": "ffff",
-  "dynamicFFFFF": "fffff",
-  "dynamicFortePiano": "fp",
-  "dynamicSforzando1": "sf",
-  "dynamicSforzato": "sfz",
-  "dynamicRinforzando2": "rfz",
-}
+  "dynamicPiano": "p", "dynamicMezzo": "m", "dynamicForte": "f",
+  "dynamicPPPPP": "ppppp", "dynamicPPPP": "pppp", "dynamicPPP": "ppp",
+  "dynamicPP": "pp", "dynamicMP": "mp", "dynamicMF": "mf", "dynamicFF": "ff",
+  "dynamicFFF": "fff", "dynamicFFFF": "ffff", "dynamicFFFFF": "fffff",
+  "dynamicFortePiano": "fp", "dynamicSforzando1": "sf",
+  "dynamicSforzato": "sfz", "dynamicRinforzando2": "rfz",
+}  # fmt: skip
 _ORNAMENTS = {
   "ornamentTrill": "<trill {}/>",
   "ornamentTurn": '<turn form="upper" {}/>',

@@ -25,12 +25,7 @@ _WINDS = (
   ("cClefTenor", ("cClefTenor", "fClef", "gClef", "cClefAlto")),
   ("cClefAlto", ("cClefAlto", "cClefTenor", "gClef", "fClef")),
 )
-_VOICES = (
-  ("gClef", ()),
-  ("gClef", ()),
-  ("gClef_8vb", ()),
-  ("fClef", ()),
-)
+_VOICES = (("gClef", ()), ("gClef", ()), ("gClef_8vb", ()), ("fClef", ()))
 _KEYBOARD = (("gClef", ("gClef", "fClef")), ("fClef", ("fClef", "gClef")))
 _PERCUSSION = (("perc", ()),)
 _POOLS = {

@@ -110,10 +110,7 @@ def read(
 
 
 def _read_file(
-  root: pathlib.Path,
-  split: str,
-  path: pathlib.Path,
-  report: checks.BuildReport,
+  root: pathlib.Path, split: str, path: pathlib.Path, report: checks.BuildReport
 ) -> tuple[tuple[str, ...], list[Page]]:
   data = json_files.read(path)
   whole = json_files.decode(data, _File, path)

@@ -13,16 +13,10 @@ from tfds_builders import checks
 SPLITS = ("train", "val", "test")
 IMAGE_DIRS = ("images", "jpegimages", "imgs", "data")
 _WORDS = {
-  "train": "train",
-  "training": "train",
-  "trainval": "train",
-  "val": "val",
-  "valid": "val",
-  "validation": "val",
-  "dev": "val",
-  "test": "test",
+  "train": "train", "training": "train", "trainval": "train", "val": "val",
+  "valid": "val", "validation": "val", "dev": "val", "test": "test",
   "testing": "test",
-}
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -64,10 +64,7 @@ def extra_features(config: str, options: Options) -> tuple[str, ...]:
 
 
 def read_data_set(
-  root: pathlib.Path,
-  config: str,
-  options: Options,
-  report: checks.BuildReport,
+  root: pathlib.Path, config: str, options: Options, report: checks.BuildReport
 ) -> checks.DataSet:
   """Finds pages, boxes and classes, and reads all annotations.
 

@@ -46,10 +46,7 @@ def extra_features(config: str, options: Options) -> tuple[str, ...]:
 
 
 def read_data_set(
-  root: pathlib.Path,
-  config: str,
-  options: Options,
-  report: checks.BuildReport,
+  root: pathlib.Path, config: str, options: Options, report: checks.BuildReport
 ) -> checks.DataSet:
   """Lists the pages of a folder in the layout of DeepScores (2017).
 

@@ -196,8 +196,7 @@ class _Finder:
     """`PageRows.runs` of an image, in the order of the file."""
     where = f"{self._path}: ann_ids of {image.filename}"
     wanted = np.array(
-      json_files.decode(image.ann_ids, list[_Id], where, strict=False),
-      np.int64,
+      json_files.decode(image.ann_ids, list[_Id], where, strict=False), np.int64
     )
     at = np.searchsorted(self._sorted, wanted)
     known = at < len(self._sorted)

@@ -49,10 +49,7 @@ def extra_features(config: str, options: Options) -> tuple[str, ...]:
 
 
 def read_data_set(
-  root: pathlib.Path,
-  config: str,
-  options: Options,
-  report: checks.BuildReport,
+  root: pathlib.Path, config: str, options: Options, report: checks.BuildReport
 ) -> checks.DataSet:
   """Lists the pages of a MUSCIMA++ folder; see `base.Parser`.
 

@@ -45,10 +45,7 @@ def extra_features(config: str, options: Options) -> tuple[str, ...]:
 
 
 def read_data_set(
-  root: pathlib.Path,
-  config: str,
-  options: Options,
-  report: checks.BuildReport,
+  root: pathlib.Path, config: str, options: Options, report: checks.BuildReport
 ) -> checks.DataSet:
   """Chooses symbols for a split `train`, the only one; see `base.Parser`.
 
