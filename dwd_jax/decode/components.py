@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Int
 
 from dwd_jax.decode import bits, pixel_lists
 
@@ -64,32 +63,6 @@ def find_components(
   )
   seeds = runs.first.indices[pixel_lists.compact(roots, most).indices]
   return pixel_lists.Segments(rows, seeds, roots.count, pixels, mask)
-
-
-def label_components(
-  mask: Bool[jax.Array, "h w"],
-) -> tuple[Int[jax.Array, "h w"], Int[jax.Array, ""]]:
-  """Labels 8-connected components, as `scipy.ndimage.label` does.
-
-  Returns:
-    component_ids: int32, 0 outside the mask, else 1 .. count in raster order of
-      the components' first pixels.
-    count: number of components.
-  """
-  if not mask.size:
-    return jnp.zeros(mask.shape, jnp.int32), jnp.int32(0)
-  packed = bits.pack(mask)
-  pixels = pixel_lists.compact(packed)
-  found = find_components(packed, pixels, pixel_lists.most_objects(mask.shape))
-
-  def paint(ids, at, live, row):
-    place = pixel_lists.drop_unless(live, at, mask.size)
-    return ids.at[place].set(row + 1, mode="drop")
-
-  ids = pixel_lists.for_chunks(
-    pixels, paint, jnp.zeros(mask.size, jnp.int32), beside=(found.rows,)
-  )
-  return ids.reshape(mask.shape), found.count
 
 
 def _run_at(starts, y, x):

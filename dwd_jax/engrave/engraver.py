@@ -35,18 +35,9 @@ _MAX_PAGES = 12  # of one foreign file, lest it fill a data set by itself
 class Task:
   """One score to engrave; decides everything on its pages.
 
+  Fields before `index` are arguments of `dataset.generate`.
+
   Attributes:
-    fonts: music fonts to choose from.
-    width: of a page, px.
-    height: of a page, px.
-    staff_space: mean distance of two staff lines, px.
-    jitter: relative range of the staff space.
-    vocabulary: of the classes.
-    weights: changed rates and choices of the writer.
-    pixel_labels: also draw a label image.
-    handwriting: strength of the unsteady hand; 0 = engraved.
-    degrade: `scan` or `photo`; "" = clean pages.
-    strength: of the degradation, 0..2.
     index: number of the score; with the seed it decides all that is random.
     path: a music file; "" = a random score.
     stem: beginning of the page names.
@@ -192,14 +183,14 @@ def _page(
   space = px_per_unit * verovio_svg.UNITS_PER_SPACE
   lost, depth = 0, 1
   if task.degrade:
-    wear = page_degradation.Wear(
+    done = page_degradation.wear_page(
+      255 - verovio_svg.to_array(image),
+      boxes,
+      pixels,
       recipe=task.degrade,
       strength=task.strength,
       staff_space_px=space,
       key=f"{task.seed}/{name}",
-    )
-    done = page_degradation.wear_page(
-      wear, 255 - verovio_svg.to_array(image), boxes, pixels
     )
     if not done.boxes:
       return None

@@ -16,23 +16,6 @@ Box = tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Wear:
-  """Everything that decides how a page is degraded.
-
-  Attributes:
-    recipe: `scan` or `photo`.
-    strength: 0..2, 1 = as real scans and photos.
-    staff_space_px: distance of two staff lines.
-    key: seed; equal keys give equal pages.
-  """
-
-  recipe: str
-  strength: float
-  staff_space_px: float
-  key: str
-
-
-@dataclasses.dataclass(frozen=True)
 class WornPage:
   """A degraded page.
 
@@ -49,10 +32,14 @@ class WornPage:
 
 
 def wear_page(
-  wear: Wear,
   ink: UInt8[np.ndarray, "H W"],
   boxes: Sequence[tuple[str, Box]],
   labels: bytes = b"",
+  *,
+  recipe: str,
+  strength: float,
+  staff_space_px: float,
+  key: str,
 ) -> WornPage:
   """Degrades a page; boxes and label image go through the same map.
 
@@ -60,21 +47,25 @@ def wear_page(
     ink: 0 = paper, 255 = ink.
     boxes: (class name, yxyx in px).
     labels: PNG of the label image; b"" = none.
+    recipe: `scan` or `photo`.
+    strength: 0..2, 1 = as real scans and photos.
+    staff_space_px: distance of two staff lines.
+    key: seed; equal keys give equal pages.
   """
-  rng = np.random.default_rng(list(wear.key.encode()))
+  rng = np.random.default_rng(list(key.encode()))
   hw = (ink.shape[0], ink.shape[1])
   plan = degrade.sample(
     rng,
     hw,
-    recipe=wear.recipe,
-    strength=wear.strength,
-    staff_space_px=wear.staff_space_px,
+    recipe=recipe,
+    strength=strength,
+    staff_space_px=staff_space_px,
   )
   page = np.array([box for _, box in boxes], np.float32).reshape(-1, 4)
   moved, kept = degrade.on_image(plan.boxes(page, ink), hw)
   names = [boxes[i][0] for i in np.flatnonzero(kept).tolist()]
   image = plan.image(ink)
-  if wear.recipe == "photo":
+  if recipe == "photo":
     image = camera.colour_cast(
       image, rng, severity=plan.severity, staff_space_px=plan.staff_space_px
     )[..., ::-1]

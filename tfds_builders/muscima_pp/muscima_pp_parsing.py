@@ -32,7 +32,7 @@ class Options:
   """What `data.options` can change.
 
   Attributes:
-    official_split: see `muscima_pp_splits.assign`.
+    official_split: see `muscima_pp_release.assign_splits`.
     masks: add `mask_runs` and `mask_stops` to the records.
     legacy_exclusions: leave out the objects that the original leaves out.
   """

@@ -1,13 +1,13 @@
-"""Folders of the releases v1.0 and v2.0 -> class names and pages; no TFDS."""
+"""Folders of the releases v1.0 and v2.0 -> classes, splits, pages; no TFDS."""
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 from tfds_builders.muscima_pp import muscima_pp_annotations as annotations
-from tfds_builders.muscima_pp import muscima_pp_splits as splits_lib
 
 LAYOUT = "see the README of tfds_builders/muscima_pp for the layout"
 _CLASS_LIST = "mff-muscima-mlclasses-annot.xml"
@@ -57,6 +57,16 @@ _CVC_FOLDERS = tuple(
   for b in ("", "CVC-MUSCIMA/", "CVCMUSCIMA/", "CVCMUSCIMA_SR/")
   for c in ("", "CvcMuscima-Distortions/")
 )
+# Writers whose pages are kept out of `train`: 12 pages (10 %) of 12 different
+# pieces each, chosen so that 106 of the 115 classes occur in either part, and
+# all of them in `train`.
+VAL_WRITERS = frozenset({"17", "18", "26", "37"})
+HELDOUT_WRITERS = frozenset({"11", "23", "38", "50"})
+# Those of the eight without a page in testset-dependent, whose writers must all
+# have pages in `train`.
+DEPENDENT_VAL_WRITERS = frozenset({"11", "17", "18", "38"})
+KINDS = ("", "independent", "dependent")
+_PAGE_NAME = re.compile(r"CVC-MUSCIMA_W-([0-9]{2})_N-([0-9]{2})_D-[\w-]{1,40}")
 
 
 def read(
@@ -68,7 +78,7 @@ def read(
   """The class names of a release, and the pages of its splits.
 
   Args:
-    official_split: see `muscima_pp_splits.assign`.
+    official_split: see `assign_splits`.
     report: counts pages that are in no split.
 
   Raises:
@@ -84,7 +94,7 @@ def read(
   skipped = _pages_left_out(folder, release)
   for name in sorted(skipped):
     report.add(f"pages skipped: in {release.annotations[-1]} only", name)
-  assigned = splits_lib.assign(
+  assigned = assign_splits(
     have_annotation, folder, specifications, official_split, report
   )
   if "train" not in assigned:
@@ -201,7 +211,7 @@ def _cvc_image(
   annotation_folder: pathlib.Path,
 ) -> pathlib.Path:
   """Path of a page's image in CVC-MUSCIMA."""
-  writer, piece = splits_lib.page_id(name, annotation_folder / f"{name}.xml")
+  writer, piece = page_id(name, annotation_folder / f"{name}.xml")
   kind = name.rpartition("_D-")[2]
   for parent in dict.fromkeys((base, root)):
     for between in _CVC_FOLDERS:
@@ -215,3 +225,81 @@ def _cvc_image(
     " unpack the annotated images of CVC-MUSCIMA there, or the folder"
     f" CvcMuscima-Distortions into {root}"
   )
+
+
+def page_id(name: str, path: pathlib.Path) -> tuple[str, str]:
+  """Writer and piece of a page, two digits each; errors name `path`."""
+  match = _PAGE_NAME.fullmatch(name)
+  if not match:
+    raise InputError(
+      f"{path}: {name[:100]!r} is not CVC-MUSCIMA_W-xx_N-xx_D-...; name the"
+      " page so or take it away"
+    )
+  return match[1], match[2]
+
+
+def assign_splits(
+  names: Iterable[str],
+  folder: pathlib.Path,
+  specifications: pathlib.Path,
+  kind: str,
+  report: checks.BuildReport,
+) -> dict[str, list[str]]:
+  """The page names of each split.
+
+  Args:
+    folder: of their annotations, for errors.
+    specifications: folder with the official lists of test pages.
+    kind: "": test (testset-independent), val, heldout and train, all by writer;
+      "independent": the same without heldout; "dependent": test is
+      testset-dependent, whose writers are in train too, and val is by writer.
+    report: counts official test pages that are missing, and pages by a writer
+      of an independent test that are not on its list: they are in no split.
+
+  Raises:
+    InputError: an unknown kind, a bad list, a foreign page name, or one page
+      under two names.
+  """
+  if kind not in KINDS:
+    raise InputError(
+      f"data.options.official_split: {kind!r} is none of ''"
+      " (independent test, val and heldout), 'independent', 'dependent'"
+    )
+  dependent = kind == "dependent"
+  path = specifications / f"testset-{'' if dependent else 'in'}dependent.txt"
+  official = {page_id(name, path): name for name in _read_list(path)}
+  test_writers = {} if dependent else {writer for writer, _ in official}
+  splits: dict[str, list[str]] = {}
+  seen: dict[tuple[str, str], str] = {}
+  for name in sorted(names):
+    page = page_id(name, folder / f"{name}.xml")
+    if page in seen:
+      raise InputError(
+        f"{folder / name}.xml: the same page as {seen[page]}; keep one of them"
+      )
+    seen[page] = name
+    if page in official:
+      split = "test"
+    elif page[0] in test_writers:
+      report.add("pages skipped: by a test writer, not in the test", name)
+      continue
+    else:
+      split = _by_writer(page[0], kind)
+    splits.setdefault(split, []).append(name)
+  for page in sorted(set(official) - set(seen)):
+    report.add("official test pages absent", official[page])
+  return splits
+
+
+def _by_writer(writer: str, kind: str) -> str:
+  val = DEPENDENT_VAL_WRITERS if kind == "dependent" else VAL_WRITERS
+  if writer in val:
+    return "val"
+  return "heldout" if not kind and writer in HELDOUT_WRITERS else "train"
+
+
+def _read_list(path: pathlib.Path) -> list[str]:
+  names = checks.read_text(path).split()
+  if len(set(names)) < len(names):
+    raise InputError(f"{path}: a page is listed twice; keep it once")
+  return names
