@@ -47,85 +47,66 @@ class Vocabulary:
     return name if name in self.known else ""
 
 
-def _run(first: int, names: str) -> dict[int, str]:
-  """Consecutive code points; `-` skips one."""
-  return {
-    first + i: name for i, name in enumerate(names.split()) if name != "-"
-  }
+def _glyphs(table: str) -> dict[int, str]:
+  """Symbols by code point, from rows of a first code and consecutive symbols.
+
+  `-` is a code without a class; an indented line continues a row.
+  """
+  found = {}
+  for row in table.strip().replace("\n  ", " ").splitlines():
+    first, *symbols = row.split()
+    found |= {
+      int(first, 16) + i: symbol
+      for i, symbol in enumerate(symbols)
+      if symbol != "-"
+    }
+  return found
 
 
 # Reference: SMuFL 1.4, https://w3c.github.io/smufl/latest/tables/
-_GLYPHS_V1: dict[int, str] = {
-  0xE000: "brace",
-  0xE044: "repeatDot",
-  0xE047: "segno",
-  0xE048: "coda",
-  0xE050: "gClef",
-  0xE062: "fClef",
-  0xE069: "unpitchedPercussionClef1",
-  0xE07A: "gClefChange",
-  0xE07C: "fClefChange",
-  **_run(0xE080, " ".join(f"timeSig{digit}" for digit in range(10))),
-  **_run(0xE08A, "timeSigCommon timeSigCutCommon"),
-  **_run(
-    0xE0A0,
-    "noteheadDoubleWhole noteheadDoubleWhole noteheadWhole noteheadHalf"
-    " noteheadBlack",
-  ),
-  0xE1E7: "augmentationDot",
-  **_run(
-    0xE240,
-    "flag8thUp flag8thDown flag16thUp flag16thDown flag32ndUp flag32ndDown"
-    " flag64thUp flag64thDown flag128thUp flag128thDown",
-  ),
-  **_run(
-    0xE260,
-    "accidentalFlat accidentalNatural accidentalSharp accidentalDoubleSharp"
-    " accidentalDoubleFlat",
-  ),
-  # Articulations come in pairs above, below; wedges and strokes are further
-  # shapes of staccatissimo.
-  **_run(
-    0xE4A0,
-    "articAccentAbove articAccentBelow articStaccatoAbove articStaccatoBelow"
-    " articTenutoAbove articTenutoBelow"
-    + " articStaccatissimoAbove articStaccatissimoBelow" * 3
-    + " articMarcatoAbove articMarcatoBelow",
-  ),
-  **_run(0xE4C0, "fermataAbove fermataBelow"),
-  **_run(0xE4D1, "caesura"),
-  **_run(
-    0xE4E0,
-    "restMaxima restLonga restDoubleWhole restWhole restHalf restQuarter"
-    " rest8th rest16th rest32nd rest64th rest128th",
-  ),
-  # Rests drawn with a ledger line.
-  **_run(0xE4F3, "restDoubleWhole restWhole restHalf"),
-  0xE4EE: "restHBar",
-  **_run(0xE520, "dynamicPiano dynamicMezzo dynamicForte"),
-  **_run(
-    0xE528,
-    "dynamicPPPPP dynamicPPPP dynamicPPP dynamicPP dynamicMP dynamicMF"
-    " - dynamicFF dynamicFFF dynamicFFFF dynamicFFFFF -"
-    " dynamicFortePiano - dynamicSforzando1 - - dynamicSforzato - - -"
-    " dynamicRinforzando2",
-  ),
-  **_run(
-    0xE566,
-    "ornamentTrill ornamentTurn ornamentTurnInverted - - - - ornamentMordent",
-  ),
-  **_run(0xE610, "stringsDownBow stringsDownBow stringsUpBow stringsUpBow"),
-  **_run(0xE650, "keyboardPedalPed - - - - keyboardPedalUp"),
-  0xE883: "tuplet3",
-  0xE886: "tuplet6",
-}
-
-_GLYPHS_V2: dict[int, str] = {
-  **_GLYPHS_V1,
-  **_run(0xE220, "tremolo1 tremolo2 tremolo3 tremolo4 tremolo5"),
-  **_run(0xE523, "dynamicR dynamicS dynamicZ"),
-  **_run(0xE881, " ".join(f"tuplet{digit}" for digit in range(1, 10))),
-}
+# Articulations come in pairs above, below; wedges and strokes are further
+# shapes of staccatissimo. E4F3: rests drawn with a ledger line.
+_GLYPHS_V1 = _glyphs("""
+E000 brace
+E044 repeatDot - - segno coda
+E050 gClef
+E062 fClef
+E069 unpitchedPercussionClef1
+E07A gClefChange - fClefChange
+E080 timeSig0 timeSig1 timeSig2 timeSig3 timeSig4 timeSig5 timeSig6 timeSig7
+  timeSig8 timeSig9 timeSigCommon timeSigCutCommon
+E0A0 noteheadDoubleWhole noteheadDoubleWhole noteheadWhole noteheadHalf
+  noteheadBlack
+E1E7 augmentationDot
+E240 flag8thUp flag8thDown flag16thUp flag16thDown flag32ndUp flag32ndDown
+  flag64thUp flag64thDown flag128thUp flag128thDown
+E260 accidentalFlat accidentalNatural accidentalSharp accidentalDoubleSharp
+  accidentalDoubleFlat
+E4A0 articAccentAbove articAccentBelow articStaccatoAbove articStaccatoBelow
+  articTenutoAbove articTenutoBelow
+  articStaccatissimoAbove articStaccatissimoBelow
+  articStaccatissimoAbove articStaccatissimoBelow
+  articStaccatissimoAbove articStaccatissimoBelow
+  articMarcatoAbove articMarcatoBelow
+E4C0 fermataAbove fermataBelow
+E4D1 caesura
+E4E0 restMaxima restLonga restDoubleWhole restWhole restHalf restQuarter
+  rest8th rest16th rest32nd rest64th rest128th - - - restHBar
+E4F3 restDoubleWhole restWhole restHalf
+E520 dynamicPiano dynamicMezzo dynamicForte
+E528 dynamicPPPPP dynamicPPPP dynamicPPP dynamicPP dynamicMP dynamicMF
+  - dynamicFF dynamicFFF dynamicFFFF dynamicFFFFF - dynamicFortePiano
+  - dynamicSforzando1 - - dynamicSforzato - - - dynamicRinforzando2
+E566 ornamentTrill ornamentTurn ornamentTurnInverted - - - - ornamentMordent
+E610 stringsDownBow stringsDownBow stringsUpBow stringsUpBow
+E650 keyboardPedalPed - - - - keyboardPedalUp
+E883 tuplet3 - - tuplet6
+""")
+_GLYPHS_V2 = _GLYPHS_V1 | _glyphs("""
+E220 tremolo1 tremolo2 tremolo3 tremolo4 tremolo5
+E523 dynamicR dynamicS dynamicZ
+E881 tuplet1 tuplet2 tuplet3 tuplet4 tuplet5 tuplet6 tuplet7 tuplet8 tuplet9
+""")
 # Symbols of the first vocabulary with other names in the second.
 _RENAMED_V2: dict[str, str] = {
   **{f"{letter}Clef{c}": f"clef{letter.upper()}"
