@@ -58,7 +58,7 @@ def _targets() -> ml_collections.ConfigDict:
 
 def _model() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
-  c.backbone_depth = 101  # 18, 34, 50, 101, 152
+  c.backbone_depth = 101  # 10, 18, 34, 50, 101, 152
   c.backbone_width = 64  # channels of the first stage
   c.filters = 256  # channels of RefineNet
   c.class_hidden = 0  # units of a hidden layer in the class head
@@ -154,6 +154,7 @@ def _train() -> ml_collections.ConfigDict:
   c.validate_batches = 8  # of each validation
   c.pictures_every = 0  # steps; input, targets, predictions; 0 = never
   # Folder of compiled code, for runs to share; "" = WORKDIR/compilation_cache.
+  # JAX_COMPILATION_CACHE_DIR of the environment goes first.
   c.compilation_cache = ""
   c.loss_window = 5  # steps of the running means
   c.batch_norm_momentum = 0.99

@@ -26,7 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.data.eval_scale = 1.0
   c.data.max_boxes = 64
   c.groups.num = 2
-  c.model.backbone_depth = 18
+  c.model.backbone_depth = 10
   c.model.backbone_width = 8
   c.model.filters = 8
   c.model.decoder_norm = True

@@ -3,6 +3,7 @@
 Flags only; see `dwd_jax.train.loop`.
 """
 
+import os
 import pathlib
 import re
 import sys
@@ -132,7 +133,9 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
         print(other.describe(), flush=True)
   jax.config.update(
     "jax_compilation_cache_dir",
-    run.config.train.compilation_cache or str(workdir / "compilation_cache"),
+    os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    or run.config.train.compilation_cache
+    or str(workdir / "compilation_cache"),
   )
   if mode != "eval":
     watched = others if run.config.eval.on_during_training else ()

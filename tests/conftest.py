@@ -1,12 +1,22 @@
 """Shared setup: shapes are checked at run time, shared data is optional."""
 
+import atexit
+import fcntl
+import gc
+import importlib
 import os
 import pathlib
 import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
 
 import jax
 import jaxtyping
 import pytest
+from absl import flags, logging
+from absl.testing import flagsaver
 
 from dwd_jax.cluster import huge_pages
 
@@ -15,8 +25,24 @@ from dwd_jax.cluster import huge_pages
 if not shutil.which("nvidia-smi"):
   os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-# Layers 0 to 2: array shapes and types are checked on every call in the tests
-# (not in structs: tree operations build those with leaves of any kind).
+# What is compiled once is found by every worker, by programs that the tests
+# start, and where a folder is given by the next session, too.
+_CACHE = "DWD_TEST_CACHE"
+if not os.environ.get(_CACHE):
+  os.environ[_CACHE] = tempfile.mkdtemp(prefix="dwd-test-cache-")
+  atexit.register(shutil.rmtree, os.environ[_CACHE], ignore_errors=True)
+for _name, _value in {
+  "jax_compilation_cache_dir": os.environ[_CACHE],
+  "jax_persistent_cache_min_compile_time_secs": 0.0,
+  "jax_persistent_cache_min_entry_size_bytes": -1,
+  # Otherwise the name of the folder is a part of the key.
+  "jax_persistent_cache_enable_xla_caches": "none",
+}.items():
+  os.environ[_name.upper()] = str(_value)
+  jax.config.update(_name, _value)
+
+# Array shapes and types are checked on every call in the tests (not in structs:
+# tree operations build those with leaves of any kind).
 jaxtyping.install_import_hook(
   [
     "dwd_jax.core.boxes",
@@ -48,9 +74,103 @@ def _shared(name: str) -> pathlib.Path:
   return path
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+  """What needs a browser is slow."""
+  for item in items:
+    if "needs_chromium" in item.fixturenames:
+      item.add_marker("slow")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_what_was_compiled():
+  """A worker would grow by gigabytes."""
+  yield
+  jax.clear_caches()
+  gc.collect()
+
+
 @pytest.fixture(scope="session")
 def repo_dir() -> pathlib.Path:
   return _REPO
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+  """Makes a folder in one worker; the others wait for it."""
+  root = tmp_path_factory.getbasetemp()
+  if "PYTEST_XDIST_WORKER" in os.environ:
+    root = root.parent
+
+  def once_(name: str, make: Callable[[pathlib.Path], object]) -> pathlib.Path:
+    folder, done = root / name, root / f"{name}.done"
+    with (root / f"{name}.lock").open("w") as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      if not done.exists():
+        make(folder)
+        done.touch()
+    return folder
+
+  return once_
+
+
+@pytest.fixture(scope="session")
+def records(repo_dir, once) -> pathlib.Path:
+  """A data_dir with records of the dummy pages of two builders."""
+  from configs import default
+  from dwd_jax.data import prepare
+
+  def build(folder):
+    cfg = default.get_config().data
+    cfg.data_dir = str(folder)
+    for name in ("deepscores", "muscima_pp"):
+      cfg.builder = name
+      cfg.manual_dir = str(repo_dir / f"tfds_builders/{name}/dummy_data")
+      prepare.prepare(cfg, folder)
+
+  return once("records", build)
+
+
+@pytest.fixture
+def parse(monkeypatch, repo_dir):
+  """Parses flags as dwd_jax.main would, and forgets them after the test."""
+  from dwd_jax import main
+
+  # Its libraries define flags, which must not be forgotten with the others.
+  importlib.import_module("dwd_jax.train.loop")
+  monkeypatch.chdir(repo_dir)
+
+  def parse_(*args):
+    argv = ["dwd_jax.main", *args]
+    monkeypatch.setattr(sys, "argv", argv)  # where overrides are looked up
+    sys.modules.pop("config_config", None)  # the last config file
+    with warnings.catch_warnings():
+      # ml_collections loads config files so.
+      warnings.filterwarnings("ignore", r"the load_module\(\) method")
+      return main._parse(argv)
+
+  verbosity = logging.get_verbosity() if flags.FLAGS.is_parsed() else None
+  with flagsaver.flagsaver():
+    yield parse_
+  if verbosity is not None:
+    logging.set_verbosity(verbosity)
+
+
+@pytest.fixture
+def refusal(parse, capsys):
+  """Runs dwd_jax.main in this process; gives the line that it ends with."""
+  from dwd_jax import main
+
+  def refusal_(*args):
+    with pytest.raises(SystemExit) as e:
+      parse(*args)
+      main.main([])
+    assert e.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("dwd_jax: ") and err.count("\n") == 1, err
+    return err
+
+  return refusal_
 
 
 @pytest.fixture(scope="session")
@@ -63,19 +183,3 @@ def shared_data() -> pathlib.Path:
 def golden_dir() -> pathlib.Path:
   """Outputs of the original code; skips where they are absent."""
   return _shared("golden")
-
-
-@pytest.fixture(scope="session")
-def records(repo_dir, tmp_path_factory) -> pathlib.Path:
-  """A data_dir with the dummy records of two builders."""
-  # Imported late: most tests need neither.
-  from configs import default
-  from dwd_jax.data import prepare
-
-  cfg = default.get_config().data
-  cfg.data_dir = str(tmp_path_factory.mktemp("records"))
-  for name in ("deepscores", "muscima_pp"):
-    cfg.builder = name
-    cfg.manual_dir = str(repo_dir / f"tfds_builders/{name}/dummy_data")
-    prepare.prepare(cfg, tmp_path_factory.mktemp("work"))
-  return pathlib.Path(cfg.data_dir)

@@ -1,42 +1,16 @@
 """The command line: what is wrong is said in one line, with exit code 2."""
 
 import errno
-import importlib
 import re
 import subprocess
 import sys
 
 import pytest
-from absl import flags, logging
-from absl.testing import flagsaver
+from absl import logging
 
 from dwd_jax import main as main_lib
 
-# ml_collections loads config files so.
-pytestmark = pytest.mark.filterwarnings(
-  r"ignore:the load_module\(\) method is deprecated:DeprecationWarning"
-)
 CONFIG = "--config=configs/smoke.py"
-
-
-@pytest.fixture
-def parse(monkeypatch, repo_dir):
-  """Parses flags as the program would, and forgets them after the test."""
-  # Its libraries define flags, which must not be forgotten with the others.
-  importlib.import_module("dwd_jax.train.loop")
-  monkeypatch.chdir(repo_dir)
-
-  def parse_(*args):
-    argv = ["dwd_jax.main", *args]
-    monkeypatch.setattr(sys, "argv", argv)  # where overrides are looked up
-    sys.modules.pop("config_config", None)  # the last config file
-    return main_lib._parse(argv)
-
-  verbosity = logging.get_verbosity() if flags.FLAGS.is_parsed() else None
-  with flagsaver.flagsaver():
-    yield parse_
-  if verbosity is not None:
-    logging.set_verbosity(verbosity)
 
 
 BROKEN = {

@@ -32,7 +32,7 @@ class ModelConfig:
     num_classes: C, background not counted.
     num_groups: G energy groups.
     num_energy_levels: E.
-    backbone_depth: 18, 34, 50, 101 or 152.
+    backbone_depth: 10, 18, 34, 50, 101 or 152.
     backbone_width: channels of the backbone's first stage.
     filters: channels of RefineNet.
     class_hidden: units of a hidden layer in the class head, which is evaluated

@@ -16,6 +16,7 @@ from dwd_jax.core.structs import Array
 from dwd_jax.models import layers
 
 STAGES = {  # depth: (blocks of each stage, bottleneck?)
+  10: ((1, 1, 1, 1), False),  # for tests; torchvision has no weights
   18: ((2, 2, 2, 2), False),
   34: ((3, 4, 6, 3), False),
   50: ((3, 4, 6, 3), True),
@@ -83,7 +84,7 @@ class ResNet(nn.Module):
   """Features of an image at strides 4, 8, 16 and 32.
 
   Attributes:
-    depth: 18, 34, 50, 101 or 152.
+    depth: 10, 18, 34, 50, 101 or 152.
     width: channels of the first stage (64 in the paper).
     dtype: type of the computation; parameters stay float32.
     bn_momentum: share of the old running average kept at each step.

@@ -36,7 +36,7 @@ _CHOICES = {
   "losses.class_weights": ("none", "by_class", "by_object"),
   "optimizer.name": ("rmsprop", "adam", "sgd"),
   "optimizer.schedule": ("constant", "cosine"),
-  "model.backbone_depth": (18, 34, 50, 101, 152),
+  "model.backbone_depth": (10, 18, 34, 50, 101, 152),
   "model.dtype": ("auto", "float32", "bfloat16"),
   "eval.protocol": ("coco", "voc", "legacy"),
   "eval.checkpoint": ("last", "best"),

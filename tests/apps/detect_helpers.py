@@ -20,7 +20,7 @@ HW = (100, 120)  # of the pages
 def tiny(**changes) -> weights.Weights:
   """An untrained network; every bump of its energy counts."""
   model = dwd.ModelConfig(
-    num_classes=3, backbone_depth=18, backbone_width=4, filters=4
+    num_classes=3, backbone_depth=10, backbone_width=4, filters=4
   )
   variables = dwd.init_variables(dwd.make_model(model), 0, (32, 32))
   made = weights.Weights(

@@ -81,7 +81,7 @@ def tiny(calibrated=True, decode=None, **options):
   cfg = dwd.ModelConfig(
     num_classes=len(NAMES),
     num_energy_levels=20,
-    backbone_depth=18,
+    backbone_depth=10,
     backbone_width=4,
     filters=6,
     decoder_norm=True,

@@ -13,6 +13,8 @@ from benchmarks import predict, predict_scene
 from dwd_jax.core import structs
 from dwd_jax.models import dwd
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def compile_quickly():
@@ -37,7 +39,7 @@ def subject():
   """The paper's decoder on a narrow backbone."""
   page = _page()
   image = predict.network_image(predict.read(page.png))
-  return predict_scene.untrained("18x4x256", image, page.boxes_yxyx)
+  return predict_scene.untrained("10x4x256", image, page.boxes_yxyx)
 
 
 def test_a_page_is_measured_and_the_peer_agrees(subject):

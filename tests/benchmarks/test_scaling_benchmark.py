@@ -66,7 +66,7 @@ def test_more_latency_or_less_bandwidth_is_never_better():
 def test_table_and_json_agree(tmp_path, capsys):
   out = tmp_path / "scaling.json"
   scaling.main(
-    ["--network=18x4x8", "--step_s=0.1", "--gpus=8,16", f"--json={out}"]
+    ["--network=10x4x8", "--step_s=0.1", "--gpus=8,16", f"--json={out}"]
   )
   written = json.loads(out.read_text())
   assert [row["gpus"] for row in written["rows"]] == [8, 8, 16, 16]
@@ -78,4 +78,4 @@ def test_table_and_json_agree(tmp_path, capsys):
 
 def test_gpus_that_fill_no_node_are_refused():
   with pytest.raises(SystemExit, match="multiple"):
-    scaling.main(["--network=18x4x8", "--step_s=0.1", "--gpus=12"])
+    scaling.main(["--network=10x4x8", "--step_s=0.1", "--gpus=12"])

@@ -12,6 +12,8 @@ from benchmarks import device, train_peer
 from benchmarks.train_scene import VARIANTS, make_scene
 from dwd_jax.train.stages import LOSSES
 
+pytestmark = pytest.mark.slow
+
 SPEC = {"crop": 96, "batch_size": 3, "max_boxes": 8, "optimizer": "sgd"}
 
 
@@ -41,7 +43,7 @@ def without_onednn():
 def first_step():
   """The scene, its variables, losses and gradients of our first step."""
   plain = {"model.decoder_norm": False, "optimizer.l2": 0.0}
-  scene = make_scene("18x4x8", **SPEC, **plain)
+  scene = make_scene("10x4x8", **SPEC, **plain)
   state, batch, plan = scene.inputs()
   state = state.replace(params=_calm(state.params))
   variables = jax.device_get(
@@ -87,7 +89,7 @@ def test_class_logits_may_come_before_the_upsampling():
   pytest.importorskip("torch")
   from benchmarks import torch_train
 
-  scene = make_scene("18x4x8", **SPEC, **{"model.class_hidden": 0})
+  scene = make_scene("10x4x8", **SPEC, **{"model.class_hidden": 0})
   maps = torch_train.host_maps(scene, scene.batch())
   dense, sparse = (
     torch_train.Trainer(scene, None, name, "") for name in VARIANTS
@@ -117,7 +119,7 @@ def test_what_the_peer_cannot_do_is_refused():
     ("losses.class_weights", "by_class"),
     ("optimizer.weight_decay", 0.1),
   ):
-    scene = make_scene("18x4x8", **SPEC, **{key: value})
+    scene = make_scene("10x4x8", **SPEC, **{key: value})
     with pytest.raises(ValueError, match="the paper's losses"):
       torch_train.Trainer(scene, None, "dense", "")
 
@@ -125,7 +127,7 @@ def test_what_the_peer_cannot_do_is_refused():
 def test_a_row_has_what_the_tables_need(monkeypatch):
   monkeypatch.setattr(device, "_side", lambda _: 64)
   peer = "torch" if importlib.util.find_spec("torch") else ""
-  row = train_peer.measure({"spec": "18x4x8", **SPEC}, peer, "", 1, False)
+  row = train_peer.measure({"spec": "10x4x8", **SPEC}, peer, "", 1, False)
   names = ["jax"] + ["torch_dense", "torch_stride4"] * bool(peer)
   for name in names:
     ceiling = max(row["ceiling_gflops_per_second"].values())

@@ -10,7 +10,9 @@ from benchmarks import input as input_lib
 from benchmarks import losses, memory
 from benchmarks.train_scene import make_scene
 
-SPEC = {"spec": "18x4x8", "crop": 64, "batch_size": 2, "max_boxes": 8}
+pytestmark = pytest.mark.slow
+
+SPEC = {"spec": "10x4x8", "crop": 64, "batch_size": 2, "max_boxes": 8}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,7 @@ from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.models import dwd
 
 MODEL = dwd.ModelConfig(
-  num_classes=3, num_groups=2, backbone_depth=18, backbone_width=4, filters=4
+  num_classes=3, num_groups=2, backbone_depth=10, backbone_width=4, filters=4
 )
 
 

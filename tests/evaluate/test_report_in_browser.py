@@ -13,7 +13,10 @@ _ARGS = [
   *("--disable-background-networking", "--disable-component-update"),
   "--disable-sync",
 ]
-pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="needs chromium")
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.skipif(_CHROMIUM is None, reason="needs chromium"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,15 @@ CONFIG = "--config=configs/smoke.py"
 
 
 @pytest.fixture(scope="session")
-def records(tmp_path_factory) -> pathlib.Path:
+def records(once) -> pathlib.Path:
   """Prepared records of configs/smoke.py."""
   from configs import smoke
   from dwd_jax.data import prepare
 
-  return prepare.prepare(smoke.get_config().data, tmp_path_factory.mktemp("d"))
+  made = once(
+    "smoke_records", lambda f: prepare.prepare(smoke.get_config().data, f)
+  )
+  return made / "data"
 
 
 @pytest.fixture

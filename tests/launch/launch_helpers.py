@@ -15,15 +15,13 @@ CONFIG = "tests/launch/two_processes.py"
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-  """CPUs, no cache but the run's own."""
-  kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+  """CPUs, and the compiled code of all tests; see tests/conftest.py."""
   flags = os.environ.get("XLA_FLAGS", "")
   if devices > 1:
     flags += f" --xla_force_host_platform_device_count={devices}"
-  return kept | {
+  return os.environ | {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": flags,
-    "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
     "PYTHONPATH": str(REPO),
   }
 

@@ -10,6 +10,8 @@ import pytest
 
 from dwd_jax.checkpoints import weights
 
+pytestmark = pytest.mark.slow
+
 # Warnings are errors in the cells, too.
 _STRICT = """
 import warnings
@@ -37,24 +39,15 @@ _NETWORK = [
 def execute(tmp_path_factory):
   """Runs a notebook with parameters; gives the folder and the notebook."""
   folder = tmp_path_factory.mktemp("notebooks")
-  cache = folder / "compiled"
-  kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-  environment = kept | {
+  environment = os.environ | {
     "PYTHONPATH": str(notebook_helpers.REPO),
     "IPYTHONDIR": str(folder / "ipython"),  # not the user's start-up files
     "MPLCONFIGDIR": str(folder / "matplotlib"),
     "JAX_PLATFORMS": "cpu",
-    "JAX_COMPILATION_CACHE_DIR": str(cache),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    # Found in the cache by every program.
-    "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
   }
 
   def execute_(name, **parameters):
     path = notebook_helpers.REPO / "notebooks" / f"{name}.ipynb"
-    if "FLAGS" in parameters:
-      shared = f"--config.train.compilation_cache={cache}"
-      parameters["FLAGS"] = [*parameters["FLAGS"], shared]
     code = "\n".join(f"{k} = {v!r}" for k, v in parameters.items())
     notebook = notebook_helpers.with_parameters(
       notebook_helpers.read(path), _STRICT + code

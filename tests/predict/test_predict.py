@@ -62,7 +62,7 @@ def small_model(num_groups=2):
     dwd.ModelConfig(
       num_classes=3,
       num_groups=num_groups,
-      backbone_depth=18,
+      backbone_depth=10,
       backbone_width=8,
       filters=8,
     )

@@ -10,29 +10,25 @@ CONFIG = "configs/smoke.py"
 
 
 def environment() -> dict[str, str]:
-  """A CPU, no cache but the run's own."""
-  kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-  return kept | {
-    "JAX_PLATFORMS": "cpu",
-    # Otherwise compiled code is only found in the folder it was written to.
-    "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
-  }
+  """A CPU, and the compiled code of all tests; see tests/conftest.py."""
+  return os.environ | {"JAX_PLATFORMS": "cpu"}
 
 
-def command(workdir: pathlib.Path, *flags: str) -> list[str]:
+def flags(workdir: pathlib.Path, *more: str) -> list[str]:
+  """The flags of a run of configs/smoke.py."""
+  config = () if any(f.startswith("--config=") for f in more) else (CONFIG,)
+  return [f"--workdir={workdir}", *(f"--config={c}" for c in config), *more]
+
+
+def command(workdir: pathlib.Path, *more: str) -> list[str]:
   """The command line of a run of configs/smoke.py."""
-  config = () if any(f.startswith("--config=") for f in flags) else (CONFIG,)
-  return [
-    *(sys.executable, "-m", "dwd_jax.main", f"--workdir={workdir}"),
-    *(f"--config={c}" for c in config),
-    *flags,
-  ]
+  return [sys.executable, "-m", "dwd_jax.main", *flags(workdir, *more)]
 
 
-def run(workdir: pathlib.Path, *flags: str) -> subprocess.CompletedProcess:
+def run(workdir: pathlib.Path, *more: str) -> subprocess.CompletedProcess:
   """Runs to the end; stdout and stderr are kept as text."""
   return subprocess.run(
-    command(workdir, *flags),
+    command(workdir, *more),
     cwd=REPO,
     env=environment(),
     capture_output=True,

@@ -63,7 +63,7 @@ def _run(shape, start, batch, plan, model, tx, wanted):
   )
   state = jax.device_put(start, shardings)
   after, metrics = step(state, batch, plan)
-  kernel = after.params["backbone"]["stage4_block2"]["conv2"]["kernel"]
+  kernel = after.params["backbone"]["stage4_block1"]["conv2"]["kernel"]
   total = sum(x.nbytes for x in jax.tree.leaves(after))
   return {
     "kernel": kernel.shape,

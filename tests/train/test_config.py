@@ -36,7 +36,7 @@ BAD = {
   "nothing like it": ("losses.zzz", 1, r"known: \['class_focal_gamma'"),
   "unknown choice": ("losses.size_loss", "l2", r"'mse', 'smooth_l1', 'log_l1'"),
   "unknown optimizer": ("optimizer.name", "lion", "'rmsprop', 'adam', 'sgd'"),
-  "unknown depth": ("model.backbone_depth", 20, r"18, 34, 50, 101, 152"),
+  "unknown depth": ("model.backbone_depth", 20, r"10, 18, 34, 50, 101, 152"),
   "unknown protocol": ("eval.protocol", "kitti", r"'coco', 'voc', 'legacy'"),
   "unknown decode": ("decode.method", "peaks", "watershed, threshold"),
   "no batch": ("train.batch_size", 0, "at least 1"),

@@ -19,9 +19,6 @@ def test_other_sets_are_watched_during_the_training(
   """Trained on generated pages, watched on made-up ones of two other sets."""
   builders = repo_dir / "tfds_builders"
   shutil.copytree(smoke_run / "checkpoints" / "8", tmp_path / "checkpoints/8")
-  shutil.copytree(
-    smoke_run / "compilation_cache", tmp_path / "compilation_cache"
-  )
   done = run_helpers.run(
     tmp_path,
     f"--config.data.data_dir={smoke_run / 'data'}",
@@ -57,8 +54,7 @@ def test_other_sets_are_watched_during_the_training(
 
 def test_a_run_is_judged_on_another_data_set(smoke_run, tmp_path, repo_dir):
   """Trained on generated pages, judged on made-up MUSCIMA++ v1.0 pages."""
-  for name in ("checkpoints", "compilation_cache"):
-    shutil.copytree(smoke_run / name, tmp_path / name)
+  shutil.copytree(smoke_run / "checkpoints", tmp_path / "checkpoints")
   pages = repo_dir / "tfds_builders/muscima_pp/dummy_data"
   done = run_helpers.run(
     tmp_path,

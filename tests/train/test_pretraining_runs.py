@@ -132,14 +132,14 @@ def test_one_line_starts_a_run_with_another(smoke_run, tmp_path):
   assert "Parameters from" not in again.stdout
 
 
-def test_a_wrong_file_is_one_line(smoke_run, tmp_path):
+def test_a_wrong_file_is_one_line(smoke_run, tmp_path, refusal):
   (tmp_path / "x.pth").write_bytes(b"not a checkpoint")
-  ran = run_helpers.run(
-    tmp_path / "run",
-    f"--config.data.data_dir={smoke_run / 'data'}",
-    "--config.pretraining.level=imagenet",
-    f"--config.pretraining.path={tmp_path / 'x.pth'}",
+  line = refusal(
+    *run_helpers.flags(
+      tmp_path / "run",
+      f"--config.data.data_dir={smoke_run / 'data'}",
+      "--config.pretraining.level=imagenet",
+      f"--config.pretraining.path={tmp_path / 'x.pth'}",
+    )
   )
-  assert ran.returncode == 2
-  (line,) = ran.stderr.splitlines()
   assert line.startswith(f"dwd_jax: {tmp_path / 'x.pth'}: not a whole file of")

@@ -18,7 +18,6 @@ from dwd_jax.train import optim
 
 # Caption: data x fsdp devices.
 MESHES = {
-  "two devices, data": "2x1",
   "four devices, both": "2x2",
   "eight devices, fsdp": "1x8",
 }
@@ -63,10 +62,7 @@ def test_the_state_is_really_sharded(meshes):
     fsdp = int(shape.split("x")[1])
     assert found["kernel"] == [3, 3, 64, 64]
     assert shards[shape] == [3, 3, 64, 64 // fsdp]
-    if fsdp == 1:
-      assert found["share_of_a_device"] == 1
-    else:
-      assert found["share_of_a_device"] < 0.55 + 0.55 / fsdp
+    assert found["share_of_a_device"] < 0.55 + 0.55 / fsdp
 
 
 def _shape(*shape):

@@ -139,7 +139,7 @@ def test_pictures_show_the_pages(smoke_run, kind):
     assert min(picture.shape[:2]) >= 400
     # Paper, ink and colours.
     assert picture.max() > 240
-    assert (picture.max(-1) < 140).mean() > 0.002
+    assert (picture.max(-1) < 200).mean() > 0.02
     saturation = picture.max(-1).astype(int) - picture.min(-1)
     assert (saturation > 60).mean() > 0.0005
 
@@ -176,24 +176,25 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("caption", REFUSED)
-def test_runs_that_do_not_fit_end_with_one_line(smoke_run, tmp_path, caption):
+def test_runs_that_do_not_fit_end_with_one_line(
+  smoke_run, tmp_path, refusal, caption
+):
   flags, message = REFUSED[caption]
   shutil.copytree(smoke_run / "checkpoints", tmp_path / "checkpoints")
   shutil.copy(smoke_run / "config.json", tmp_path)
-  _assert_refused(smoke_run, tmp_path, flags, message)
+  assert re.search(message, _refused(refusal, smoke_run, tmp_path, flags))
   found = (tmp_path / "config.json").read_text()
   assert found == (smoke_run / "config.json").read_text()
 
 
-def test_evaluation_needs_a_checkpoint(smoke_run, tmp_path):
-  message = r"checkpoints: no checkpoint; train first, or name the workdir"
-  _assert_refused(smoke_run, tmp_path, ["--mode=eval"], message)
+def test_evaluation_needs_a_checkpoint(smoke_run, tmp_path, refusal):
+  said = _refused(refusal, smoke_run, tmp_path, ["--mode=eval"])
+  assert "checkpoints: no checkpoint; train first, or name the workdir" in said
   assert not (tmp_path / "eval").exists()
 
 
-def _assert_refused(smoke_run, workdir, flags, message):
+def _refused(refusal, smoke_run, workdir, flags):
   records = f"--config.data.data_dir={smoke_run / 'data'}"
-  done = run_helpers.run(workdir, records, *flags)
-  assert done.returncode == 2, done.stderr
-  assert re.fullmatch(rf"dwd_jax: .*{message}.*\n", done.stderr), done.stderr
+  said = refusal(*run_helpers.flags(workdir, records, *flags))
   assert not (workdir / "metrics.jsonl").exists()
+  return said

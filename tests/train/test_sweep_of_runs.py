@@ -1,7 +1,6 @@
 """A search with real runs: a trial goes on from its own checkpoint."""
 
 import json
-import shutil
 import subprocess
 import sys
 
@@ -9,10 +8,6 @@ import run_helpers
 
 
 def test_a_trial_goes_on_from_its_checkpoint(smoke_run, tmp_path):
-  # Compiled already, as far as it is the same code.
-  shutil.copytree(
-    smoke_run / "compilation_cache", tmp_path / "compilation_cache"
-  )
   done = subprocess.run(
     [
       *(sys.executable, "-m", "launch.sweep", "--config=configs/smoke.py"),

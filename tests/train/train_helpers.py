@@ -30,11 +30,11 @@ OPTIMIZER = optim.OptimizerConfig(name="adam", learning_rate=3e-3, l2=0.0)
 
 
 def tiny_model(**changes) -> dwd.DWDNet:
-  """ResNet-18 of width 8, 8 filters, two groups."""
+  """ResNet-10 of width 8, 8 filters, two groups."""
   fields = {
     "num_classes": NUM_CLASSES,
     "num_groups": 2,
-    "backbone_depth": 18,
+    "backbone_depth": 10,
     "backbone_width": 8,
     "filters": 8,
     "decoder_norm": True,

@@ -19,7 +19,7 @@ def _shapes(cfg):
 def _variables(value, num_classes=3, **changes):
   fields = {
     "num_classes": num_classes,
-    "backbone_depth": 18,
+    "backbone_depth": 10,
     "backbone_width": 8,
     "filters": 8,
     "decoder_norm": True,

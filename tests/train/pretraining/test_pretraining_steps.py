@@ -16,7 +16,7 @@ from dwd_jax.train.pretraining.loaders import SymbolBatch
 CFG = dwd.ModelConfig(
   num_classes=3,
   num_groups=2,
-  backbone_depth=18,
+  backbone_depth=10,
   backbone_width=8,
   filters=8,
   class_hidden=4,

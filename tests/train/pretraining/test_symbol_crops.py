@@ -181,7 +181,7 @@ def test_a_broken_image_is_named(image_folder, page_source):
     symbols[4]
 
 
-def test_records_of_pages_are_no_symbols(page_records, page_source):
-  folder = next(page_records.glob("deepscores/dense_2017/*"))
+def test_records_of_pages_are_no_symbols(records, page_source):
+  folder = next(records.glob("deepscores/dense_2017/*"))
   with pytest.raises(InputError, match="not of symbols"):
     open_symbols(str(folder), page_source)
