@@ -21,6 +21,7 @@ class Parser(argparse.ArgumentParser):
       prog=f"python -m launch.{name}",
       description=description,
       usage=f"python -m launch.{name} [options] -- --config=... --workdir=...",
+      formatter_class=argparse.RawDescriptionHelpFormatter,
       allow_abbrev=False,
     )
     self._name = name
@@ -32,17 +33,18 @@ class Parser(argparse.ArgumentParser):
     sys.exit(2)
 
   def split(
-    self, argv: Sequence[str]
+    self, argv: Sequence[str], folder: str = "workdir"
   ) -> tuple[argparse.Namespace, tuple[str, ...]]:
     """The launcher's options, and the flags of the program.
 
     Args:
       argv: without the name of the program.
+      folder: the flag of the program that names its folder.
     """
     argv = list(argv)
     at = argv.index("--") if "--" in argv else len(argv)
     options, program = self.parse_args(argv[:at]), tuple(argv[at + 1 :])
-    for flag in ("config", "workdir"):
+    for flag in ("config", folder):
       if not value_of(program, flag):
         self.error(f"--{flag}=... is missing behind the --")
     for flag in _OURS:

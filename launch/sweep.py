@@ -1,9 +1,14 @@
 """Searches settings: python -m launch.sweep --config=... --out=DIR [flags].
 
-Flags only; see `launch.plan`, `launch.search_space` and `launch.trial_pool`.
+Flags and the table only; see `launch.search`, `launch.search_space` and
+`launch.trials`.
 """
 
+import argparse
 import contextlib
+import json
+import os
+import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,62 +16,219 @@ from typing import Any
 
 import jax
 
+from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare
-from launch import sweep_flags, sweep_report, sweep_slurm, trial_pool
-from launch.plan import Plan
-from launch.results import Results
+from dwd_jax.train import curves
+from launch import command_line, devices, search_space
+from launch.search import SAVED, Search, folder, load
+
+_DESCRIPTION = """Try settings of a config and rank them by a score.
+
+Every trial is a run of `python -m dwd_jax.main` in its own folder below DIR,
+judged on data.eval_split, never on the test split. Optuna chooses the settings
+and, with --rungs, stops the worse trials early. Started again with the same
+flags, a search goes on where it was stopped or killed; started several times,
+also on several machines that share DIR, all work on it together.
+  --config.KEY=VALUE changes a key in every trial."""
 
 
-def _dry_run(plan: Plan) -> None:
-  for index in range(plan.trials):
-    print(shlex.join(plan.command(index, 0)))
-  for rung, size in enumerate(plan.sizes()):
-    goes_on = rung and all(
-      plan.start(i, rung) < rung for i in range(plan.trials)
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m launch.sweep",
+    description=_DESCRIPTION,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  parser.error = _fail  # pyright: ignore[reportAttributeAccessIssue]
+  add, positive = parser.add_argument, command_line.positive
+  add("--config", required=True, help="file of the config")
+  add("--out", required=True, type=pathlib.Path, help="folder of the search")
+  add("--dry-run", action="store_true", help="print what would run, run none")
+  add("--report", action="store_true", help="print the results, run none")
+  add("--trials", type=positive, default=18, help="in all (18)")
+  add("--sampler", choices=("tpe", "random"), default="tpe", help="(tpe)")
+  add("--seed", type=command_line.not_negative, default=0, help="(0)")
+  add(
+    "--set",
+    action="append",
+    default=[],
+    metavar="KEY=SPEC",
+    help="a range as log_uniform(a,b), uniform(a,b), int(a,b), choices(a,b),"
+    " or a value; added to --space, or instead of the default space",
+  )
+  add(
+    "--space",
+    type=pathlib.Path,
+    help="a file of {key: range} in YAML or JSON; default:"
+    " launch/optimizers.yaml, learning rate and decay of three optimizers",
+  )
+  add("--steps", type=positive, help="of a trial; default: the config's")
+  add(
+    "--rungs",
+    type=positive,
+    default=1,
+    help="compare trials so often, the last time after --steps, the time before"
+    " after 1/eta of them, and so on (1: only at the end)",
+  )
+  add("--eta", type=positive, default=3, help="1/eta of a rung go on (3)")
+  add("--split", default="", help="name of the scores; default: the config's")
+  metrics = [key for key in curves.KEYS if key != "num_detections"]
+  add("--metric", choices=metrics, default="mAP", help="to rank by (mAP)")
+  add(
+    "--workers",
+    type=positive,
+    help="trials at the same time; default: one for each GPU, or 1",
+  )
+  add("--timeout-s", type=float, default=0, help="what takes longer has failed")
+  add("--retry", action="store_true", help="go on with trials that failed")
+  return parser
+
+
+def make_search(args: Any, rest: Sequence[str]) -> Search:
+  """The search that the flags ask for.
+
+  Args:
+    args: parsed.
+    rest: what the parser does not know: --config.KEY=VALUE.
+
+  Raises:
+    InputError: a flag is wrong.
+  """
+  for text in rest:
+    if not text.startswith("--config.") or "=" not in text:
+      raise InputError(f"unexpected argument '{text}'; see --help")
+  if args.eta < 2:
+    raise InputError("--eta must be at least 2")
+  file = args.space or (None if args.set else search_space.DEFAULT)
+  space = search_space.read(file) if file else {}
+  for text in args.set:
+    space |= search_space.parse(text)
+  overrides = tuple(text.removeprefix("--config.") for text in rest)
+  base = load(args.config, overrides)
+  return Search(
+    config=args.config,
+    overrides=overrides,
+    out=args.out,
+    space=search_space.check(space, "the space"),
+    sampler=args.sampler,
+    seed=args.seed,
+    trials=args.trials,
+    steps=args.steps or sum(stage.steps for stage in base.stages),
+    rungs=args.rungs,
+    eta=args.eta,
+    split=args.split or base.data.eval_split,
+    metric=args.metric,
+  )
+
+
+def _dry_run(search: Search) -> None:
+  rungs = [search.first_rung * search.eta**i for i in range(search.rungs - 1)]
+  print(
+    f"{search.trials} trials of {search.steps} steps, compared by"
+    f" {search.metric} of {search.split} after {[*rungs, search.steps]} steps;"
+    " such as"
+  )
+  settings = search_space.corners(search.space)[0]
+  print(shlex.join(search.command(search.out / "trial_000", settings)))
+
+
+def _environments(workers: int | None) -> list[dict[str, str]]:
+  """Variables of the trials that run at the same time."""
+  gpus = devices.visible_gpus(os.environ)
+  try:
+    return devices.shares(workers or len(gpus) or 1, None, gpus)
+  except ValueError as e:
+    raise InputError(f"--workers: {e}") from None
+
+
+def summary(search: Search, study: Any) -> dict[str, Any]:
+  """All about a search so far, as JSON has it; the best trial first."""
+  latest: dict[str, Any] = {}
+  for trial in study.trials:  # one that was run again counts once
+    name = folder(trial)
+    latest[name] = {
+      "trial": trial.number,
+      "workdir": name,
+      "state": trial.state.name.lower(),
+      "score": trial.value,
+      "steps": trial.last_step or 0,
+      "settings": trial.user_attrs.get("settings", {}),
+      "history": [
+        {"steps": step, "score": score}
+        for step, score in sorted(trial.intermediate_values.items())
+      ],
+      "reason": trial.user_attrs.get("reason", ""),
+      "seconds": round(trial.duration.total_seconds(), 1)
+      if trial.duration
+      else None,
+    }
+    if latest[name]["reason"]:
+      latest[name] |= {"state": "failed", "score": None}
+  ranking = sorted(
+    latest.values(),
+    key=lambda t: (t["score"] is None, -t["steps"], -(t["score"] or 0)),
+  )
+  over = ("complete", "pruned", "failed")
+  return {
+    **search.facts(),
+    "trials_wanted": search.trials,
+    "finished": len(ranking) >= search.trials
+    and all(t["state"] in over for t in ranking),
+    "best": next((t for t in ranking if t["state"] == "complete"), None),
+    "trials": ranking,
+  }
+
+
+def _write(search: Search, study: Any) -> dict[str, Any]:
+  content = summary(search, study)
+  text = json.dumps(content, indent=2) + "\n"
+  files.write_atomic(search.out / "sweep.json", text)
+  return content
+
+
+def table(content: dict[str, Any]) -> str:
+  """The trials, best first, with the settings that differ.
+
+  Args:
+    content: see `summary`.
+  """
+  trials = content["trials"]
+  keys = list(dict.fromkeys(key for t in trials for key in t["settings"]))
+  keys = [k for k in keys if len({t["settings"].get(k) for t in trials}) > 1]
+  rows = [["", "trial", "state", "steps", content["metric"], *keys, "s"]]
+  for place, trial in enumerate(trials, 1):
+    score, seconds = trial["score"], trial["seconds"]
+    rows.append(
+      [
+        *(str(place), trial["workdir"][6:], trial["state"]),
+        *(str(trial["steps"]), "-" if score is None else f"{score:.4f}"),
+        *(trial["settings"].get(key, "") for key in keys),
+        "" if seconds is None else f"{seconds:.0f}",
+      ]
     )
-    how = "from their checkpoints" if goes_on else "from the start"
-    print(f"rung {rung}: {size} trials, {plan.rungs[rung]} steps, {how}")
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  return "\n".join(
+    "  ".join(map(str.rjust, row, widths)).rstrip() for row in rows
+  )
 
 
-def _prepare(plan: Plan) -> None:
-  """Makes the records that all trials read, once."""
-  data = plan.base.data.copy_and_resolve_references()
-  data.data_dir = data.data_dir or str(plan.out / "data")
-  prepare.prepare(data, plan.out)
-
-
-def _say(line: str) -> None:
-  print(line, flush=True)
-
-
-def _search(plan: Plan, args: Any, results: Results) -> None:
-  slots = args.gpus.split(",") if args.gpus else [""] * args.workers
-  options = {"slots": slots, "timeout_s": args.timeout_s, "say": _say}
-  if args.only:
-    rung, _, place = args.only.partition(":")
-    if not (rung.isdigit() and place.isdigit() and int(rung) < len(plan.rungs)):
-      raise InputError(f"--only={args.only}: give RUNG:PLACE, two numbers")
-    members = results.members(int(rung))[int(place) :][:1]
-    trial_pool.run_trials(results, int(rung), members, **options)
-    return
-  for rung in range(len(plan.rungs)):
-    members = results.members(rung)
-    _say(f"rung {rung}: {len(members)} trials, {plan.rungs[rung]} steps")
-    trial_pool.run_trials(results, rung, members, **options)
-    sweep_report.write(results)
-
-
-def _report(plan: Plan, results: Results, with_picture: bool) -> None:
-  content = sweep_report.write(results)
-  for line in sweep_report.lines(results, content):
-    print(line)
-  if with_picture:
-    sweep_report.picture(content, plan.out / "sweep.png")
-  if content["finished"] and content["best"] is None:
+def _report(search: Search, study: Any) -> None:
+  content = _write(search, study)
+  print(table(content))
+  for trial in content["trials"]:
+    if trial["reason"]:
+      print(f"{trial['workdir']} failed: {trial['reason']}")
+  best = content["best"]
+  if best:
+    overrides = [*search.overrides, *map("=".join, best["settings"].items())]
+    command = ["python", "-m", "dwd_jax.main", f"--config={search.config}"]
+    command += ["--workdir=W", *(f"--config.{text}" for text in overrides)]
+    print(f"Train with the best settings:\n{shlex.join(command)}")
+  elif content["finished"]:
     raise InputError(
-      f"{plan.out}: no trial has a score; their logs say why, --retry runs them"
-      " again"
+      f"{search.out}: no trial has a score; their logs say why, --retry runs"
+      " them again"
     )
 
 
@@ -75,41 +237,43 @@ def run(argv: Sequence[str]) -> None:
 
   Raises:
     InputError: bad input.
-    trial_pool.Stopped: by a signal.
+    SystemExit: stopped by a signal, code 75.
   """
   # Of JAX only the number of devices is asked here: it should take no GPU.
   jax.config.update("jax_platforms", "cpu")
-  args, rest = sweep_flags.make_parser().parse_known_args(argv)
-  plan = sweep_flags.make_plan(args, rest)
-  if not args.only:
-    plan.check()
+  args, rest = _parser().parse_known_args(argv)
+  from launch import trials  # needs optuna, --help does not
+
+  search = make_search(args, rest)
+  search.check()
+  environments = _environments(args.workers)
   if args.dry_run:
-    _dry_run(plan)
+    _dry_run(search)
     return
-  plan.keep()
-  results = Results(plan)
-  if args.report:
-    _report(plan, results, args.picture)
-    return
-  if args.retry:
-    results.forget_failures()
-  if not args.only:
-    _prepare(plan)
-  if args.slurm:
-    place = ("slurm", "submit", "sbatch", "workers", "retry")
-    script = sweep_slurm.write(
-      plan,
-      sweep_flags.as_arguments(args, rest, without=place),
-      args.sbatch,
-      args.workers if args.workers > 1 else 0,
-    )
-    print(f"Submit the search with: bash {script}")
-    if args.submit:
-      sweep_slurm.submit(script)
-    return
-  _search(plan, args, results)
-  if not args.only:
-    _report(plan, results, args.picture)
+  study = trials.open_study(search)
+  if not args.report:
+    data = search.base.data.copy_and_resolve_references()
+    data.data_dir = data.data_dir or str(search.out / "data")
+    prepare.prepare(data, search.out)
+    if args.retry:
+      trials.retry(study)
+    worker = trials.Worker(search, study, environments, args.timeout_s, _say)
+    try:
+      worker.run(lambda: _write(search, study))
+    except trials.Stopped as e:
+      message = f"sweep: stopped by {e}; the same command goes on"
+      print(message, file=sys.stderr)
+      sys.exit(SAVED)
+  _report(search, study)
+
+
+def _say(line: str) -> None:
+  print(line, flush=True)
+
+
+def _fail(message: object) -> None:
+  print(f"sweep: {' '.join(str(message).split())}", file=sys.stderr)
+  sys.exit(2)
 
 
 def main() -> None:
@@ -117,11 +281,7 @@ def main() -> None:
   try:
     run(sys.argv[1:])
   except InputError as e:
-    print(f"sweep: {' '.join(str(e).split())}", file=sys.stderr)
-    sys.exit(2)
-  except trial_pool.Stopped as e:
-    print(f"sweep: stopped by {e}; the same command goes on", file=sys.stderr)
-    sys.exit(1)
+    _fail(e)
   except BrokenPipeError:  # the reader of the table has seen enough
     with contextlib.suppress(OSError):
       sys.stdout.close()

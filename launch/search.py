@@ -1,0 +1,219 @@
+"""What a search is: the configs of its trials, checked before any starts.
+
+DIR/study.journal         Optuna's storage: settings, scores, states
+DIR/trial_NNN/            workdir of a trial, with its trial.log
+DIR/data, DIR/compilation_cache  shared by all trials
+DIR/sweep.json            all trials, best first
+"""
+
+import dataclasses
+import functools
+import math
+import pathlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import ml_collections
+import numpy as np
+from absl import flags
+from ml_collections import config_flags
+
+from dwd_jax.core.errors import InputError
+from dwd_jax.evaluate import other_data_sets
+from dwd_jax.train import settings as config_lib
+from launch import search_space
+
+SAVED = 75  # exit code of a trial that was asked to stop, and saved
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+  """A search.
+
+  Attributes:
+    config: file of the config.
+    overrides: KEY=VALUE of the user, for every trial.
+    out: folder of the search.
+    space: see `search_space`.
+    sampler: tpe or random.
+    seed: of the sampler.
+    trials: how many there are to be.
+    steps: of a trial that is not stopped early.
+    rungs: how often trials are compared, the last time at their end.
+    eta: 1 / eta of the trials go on from a rung.
+    split: name of the scores, W/eval/<split>.json.
+    metric: key of the scores; the higher the better.
+  """
+
+  config: str
+  overrides: tuple[str, ...]
+  out: pathlib.Path
+  space: dict[str, Any]
+  sampler: str
+  seed: int
+  trials: int
+  steps: int
+  rungs: int
+  eta: int
+  split: str
+  metric: str
+
+  @functools.cached_property
+  def base(self) -> Any:
+    """The config with the user's overrides."""
+    return load(self.config, self.overrides)
+
+  @property
+  def first_rung(self) -> int:
+    """Steps after which trials are first compared."""
+    return math.ceil(self.steps / self.eta ** (self.rungs - 1))
+
+  def facts(self) -> dict[str, Any]:
+    """What results depend on; the number of trials is not among it."""
+    facts = dataclasses.asdict(self) | {"overrides": list(self.overrides)}
+    return {k: v for k, v in facts.items() if k not in ("out", "trials")}
+
+  def trial_overrides(self, settings: Mapping[str, str]) -> list[str]:
+    """KEY=VALUE of a trial's run.
+
+    Args:
+      settings: {key: value} of the trial, see `search_space.suggest`.
+    """
+    out = self.out.absolute()
+    values = {
+      "eval.overlays": "0",
+      "eval.viewer_pages": "0",
+      "train.eval_every": str(self.first_rung if self.rungs > 1 else 0),
+      "train.compilation_cache": str(out / "compilation_cache"),
+    }
+    if not self.base.data.data_dir:
+      values["data.data_dir"] = str(out / "data")
+    values |= dict(text.split("=", 1) for text in self.overrides)
+    if self.split == self.base.data.eval_split:  # no other set is asked for
+      values = {k: v for k, v in values.items() if k[:7] != "eval.on"}
+      values["eval.on"] = "()"
+    else:
+      values["eval.on_during_training"] = "True"
+      for i, other in enumerate(self.base.eval.on):
+        if other.builder and not other.data_dir:
+          values[f"eval.on[{i}].data_dir"] = str(out / "data/on" / other.name)
+    values |= settings
+    steps = stage_steps([s.steps for s in self.base.stages], self.steps)
+    values |= {f"stages[{i}].steps": str(n) for i, n in enumerate(steps)}
+    # All trials end after the same number of steps.
+    for i, stage in enumerate(self.base.stages):
+      if stage.patience:
+        values[f"stages[{i}].patience"] = "0"
+    # The pages of the test are for the run that is chosen in the end.
+    values["data.test_split"] = ""
+    return [f"{key}={value}" for key, value in values.items()]
+
+  def command(
+    self, workdir: pathlib.Path, settings: Mapping[str, str]
+  ) -> list[str]:
+    """Command line of a trial's run."""
+    return [
+      *(sys.executable, "-m", "dwd_jax.main", f"--config={self.config}"),
+      *(f"--workdir={workdir}", f"--preempted_code={SAVED}"),
+      *(f"--config.{text}" for text in self.trial_overrides(settings)),
+    ]
+
+  def check(self) -> None:
+    """Finds what is wrong with any trial before the first one starts.
+
+    Raises:
+      InputError: it cannot work, or it would tune on the pages of the test.
+    """
+    data = self.base.data
+    others = other_data_sets.names_in_config(self.base)
+    own = self.split == data.eval_split
+    if not own and self.split not in others:
+      raise InputError(
+        f"--split={self.split}: neither data.eval_split ({data.eval_split}) nor"
+        f" a set of eval.on ({', '.join(others) or 'none'})"
+      )
+    judged = self.split if own else others[self.split][1].split
+    tests = {data.test_split} if own else {"test", data.test_split}
+    if tests & set(judged.partition("[")[0].split("+")):
+      raise InputError(
+        f"--split={self.split}: these are the pages of the test, and nothing"
+        " may be chosen on them; name others"
+      )
+    if self.steps < self.eta ** (self.rungs - 1):
+      raise InputError(
+        f"{self.steps} steps are too few for {self.rungs} rungs with"
+        f" --eta={self.eta}; give more steps or fewer rungs"
+      )
+    for settings in search_space.corners(self.space):
+      try:
+        config = load(self.config, self.trial_overrides(settings))
+        config_lib.validate(config)
+      except InputError as e:
+        raise InputError(f"a trial would fail: {e}") from None
+
+
+def folder(trial: Any) -> str:
+  """Name of the folder of a trial: its own, or that of the one it repeats."""
+  return trial.user_attrs.get("folder", f"trial_{trial.number:03d}")
+
+
+def load(file: str, overrides: Iterable[str] = ()) -> Any:
+  """A config as `python -m dwd_jax.main` reads it, not validated.
+
+  Args:
+    file: as after --config=, with ":argument" where the config takes one.
+    overrides: KEY=VALUE, as after --config. there.
+
+  Raises:
+    InputError: no such file, an unknown key, a value of another type.
+  """
+  overrides = list(overrides)
+  if not pathlib.Path(file.partition(":")[0]).is_file():
+    raise InputError(
+      f"--config={file}: no such file; see configs/ for those there are"
+    )
+  argv = ["sweep", f"--config={file}", *(f"--config.{o}" for o in overrides)]
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+  try:
+    values(argv)
+    config = values["config"].value
+  except Exception as e:  # configs are programs: anything may happen
+    for text in overrides:
+      problem = config_lib.unknown_key(text.partition("=")[0])
+      if problem:
+        raise InputError(problem) from None
+    reason = (str(e).strip() or type(e).__name__).splitlines()[-1]
+    raise InputError(f"{' '.join(argv[1:])}: {reason}") from None
+  if not isinstance(config, ml_collections.ConfigDict):
+    raise InputError(f"--config={file}: get_config() returns no ConfigDict")
+  return config
+
+
+def stage_steps(steps: Sequence[int], total: int) -> list[int]:
+  """Steps of every stage for a training of `total` steps.
+
+  Args:
+    steps: of the stages of the config; some may be 0.
+    total: steps of all stages together.
+
+  Returns:
+    As many numbers as `steps`, of the sum `total`: every stage keeps its share,
+    and at least one step where it had any.
+
+  Raises:
+    InputError: fewer steps than stages.
+  """
+  active = [i for i, count in enumerate(steps) if count]
+  if not 0 < len(active) <= total:
+    raise InputError(
+      f"{total} steps for {len(active)} stages; give at least one each"
+    )
+  found = list(steps)
+  for i in active:
+    found[i] = max(1, steps[i] * total // sum(steps))
+  while sum(found) > total:  # single steps of short stages add up
+    found[int(np.argmax(found))] -= 1
+  found[int(np.argmax(found))] += total - sum(found)
+  return found

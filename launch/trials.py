@@ -1,0 +1,362 @@
+"""Trials of a search: taken from Optuna's storage, run, reported there.
+
+Any number of programs on any number of machines may work on the storage of a
+search, DIR/study.journal; DIR must be on a file system that they share. Who
+works on what is told by locks, which end with their process however that ends:
+trial_NNN/.worker is held by the program that watches a trial, trial_NNN/.run by
+the training itself, too. A trial that is said to be running while nobody holds
+its locks was left by a worker that is gone, and is gone on with.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import math
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Any
+
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import curves
+from launch import search_space
+from launch.search import SAVED, Search, folder
+
+try:
+  import optuna
+  import optuna.storages.journal
+except ModuleNotFoundError:
+  raise InputError(
+    "optuna is not installed; pip install 'dwd_jax[search]'"
+  ) from None
+
+State = optuna.trial.TrialState
+STORAGE = "study.journal"
+LOG = "trial.log"
+_NAME = "sweep"
+_BAD_INPUT = 2  # exit code: the settings do not work, or diverge
+_POLL_S = 0.5
+_END_S = 100.0  # for trials to save their state, when the search is stopped
+
+
+class Stopped(Exception):
+  """Somebody wants the search to stop."""
+
+
+def open_study(search: Search) -> optuna.Study:
+  """The study of a search; made if there is none.
+
+  Raises:
+    InputError: the one that is there is of another search, or damaged.
+  """
+  optuna.logging.set_verbosity(optuna.logging.WARNING)
+  path = search.out / STORAGE
+  facts = search.facts()
+  with files.turn(path):
+    try:
+      backend = optuna.storages.journal.JournalFileBackend(str(path))
+      study = optuna.create_study(
+        storage=optuna.storages.JournalStorage(backend),
+        study_name=_NAME,
+        direction="maximize",
+        pruner=optuna.pruners.SuccessiveHalvingPruner(
+          min_resource=search.first_rung, reduction_factor=search.eta
+        ),
+        load_if_exists=True,
+      )
+    except (ValueError, KeyError, TypeError, AssertionError) as e:
+      raise InputError(f"{path}: damaged ({e}); use another --out") from None
+    had = study.user_attrs.get("search") or facts
+    differing = [key for key in facts if had.get(key) != facts[key]]
+    if differing:
+      key = differing[0]
+      raise InputError(
+        f"{path}: the search there has {key} = {had.get(key)}, not"
+        f" {facts[key]}; use another --out, or the flags that it began with"
+      )
+    if "search" not in study.user_attrs:
+      study.set_user_attr("search", facts)
+  return study
+
+
+def retry(study: optuna.Study) -> None:
+  """Has the trials that failed run again, from where they were."""
+  latest = {folder(t): t for t in study.get_trials(deepcopy=False)}
+  for name, trial in latest.items():
+    if trial.state.is_finished() and "reason" in trial.user_attrs:
+      study.enqueue_trial(trial.params, user_attrs={"folder": name})
+
+
+@dataclasses.dataclass
+class _Job:
+  """A trial of which this program is the worker."""
+
+  trial: optuna.Trial
+  settings: dict[str, str]
+  workdir: pathlib.Path
+  locks: tuple[IO, IO]
+  seen: dict[int, float]  # scores that were reported, by step
+  place: int = 0
+  started: float = 0.0
+  process: subprocess.Popen | None = None
+
+
+class Worker:
+  """Runs trials of a search, one in each place."""
+
+  def __init__(
+    self,
+    search: Search,
+    study: optuna.Study,
+    environments: Sequence[Mapping[str, str]],
+    timeout_s: float = 0.0,
+    say: Callable[[str], None] = print,
+  ):
+    """Makes one.
+
+    Args:
+      search: says what is run.
+      study: see `open_study`.
+      environments: variables of the trials in each place.
+      timeout_s: after so long a trial has failed; 0 = never.
+      say: takes lines about what happens.
+    """
+    self._search = search
+    self._study = study
+    self._places = [dict(variables) for variables in environments]
+    self._timeout_s = timeout_s
+    self._say = say
+    self._jobs: list[_Job] = []
+
+  def run(self, after_trial: Callable[[], object]) -> None:
+    """Works until there is nothing left to do.
+
+    Args:
+      after_trial: called when one has ended.
+
+    Raises:
+      Stopped: by SIGTERM or SIGINT; the trials have saved, and go on when the
+        program is started again.
+    """
+    with _signals():
+      try:
+        while True:
+          for job in list(self._jobs):
+            if self._watch(job):
+              self._leave(job)
+              after_trial()
+          left_running = False
+          while len(self._jobs) < len(self._places):
+            job, left_running = self._claim()
+            if job is None:
+              break
+            self._start(job)
+          if not self._jobs and not left_running:
+            return
+          time.sleep(_POLL_S)
+      finally:
+        _end([job.process for job in self._jobs if job.process])
+
+  def _claim(self) -> tuple[_Job | None, bool]:
+    """A trial to run, if any, and whether one runs that nobody watches."""
+    orphans = False
+    with files.turn(self._search.out / STORAGE):
+      trials = self._study.get_trials(deepcopy=False)
+      for trial in trials:
+        if trial.state == State.RUNNING:
+          watching = _lock(self._workdir(trial) / ".worker")
+          running = watching and _lock(self._workdir(trial) / ".run")
+          if watching and running:
+            self._say(f"trial {trial.number} was left; it goes on")
+            again = optuna.trial.Trial(self._study, trial._trial_id)
+            return self._job(again, watching, running), True
+          if watching:
+            orphans = True
+            watching.close()
+      more = len({folder(t) for t in trials}) < self._search.trials
+      if not more and all(t.state != State.WAITING for t in trials):
+        return None, orphans
+      number = sum(t.state != State.WAITING for t in trials)
+      self._study.sampler = _sampler(self._search, number)
+      trial = self._study.ask()
+      locks = [_lock(self._workdir(trial) / n) for n in (".worker", ".run")]
+      watching, running = locks
+      assert watching and running  # it is new
+      return self._job(trial, watching, running), orphans
+
+  def _workdir(self, trial: Any) -> pathlib.Path:
+    return self._search.out / folder(trial)
+
+  def _job(self, trial: optuna.Trial, watching: IO, running: IO) -> _Job:
+    settings = search_space.suggest(trial, self._search.space)
+    trial.set_user_attr("settings", settings)
+    seen = self._study.get_trials(deepcopy=False)[trial.number]
+    return _Job(
+      trial,
+      settings,
+      self._workdir(trial),
+      (watching, running),
+      dict(seen.intermediate_values),
+    )
+
+  def _start(self, job: _Job) -> None:
+    taken = [other.place for other in self._jobs]
+    job.place = min(set(range(len(self._places))).difference(taken))
+    self._jobs.append(job)
+    job.started = time.monotonic()
+    if self._search.steps in self._scores(job):  # ended, but was not reported
+      return
+    told = ", ".join(f"{k}={v}" for k, v in job.settings.items())
+    self._say(f"trial {job.trial.number}: {told}")
+    with (job.workdir / LOG).open("ab") as log:
+      # In a session of its own, so that Ctrl-C reaches it through us alone. It
+      # keeps its lock for as long as it lives.
+      job.process = subprocess.Popen(
+        self._search.command(job.workdir, job.settings),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=os.environ | self._places[job.place],
+        pass_fds=(job.locks[1].fileno(),),
+        start_new_session=True,
+      )
+
+  def _scores(self, job: _Job) -> dict[int, float]:
+    """Scores of a trial so far, by step."""
+    found = {}
+    for point in curves.read(job.workdir / "eval" / curves.NAME):
+      score = point.get(self._search.metric)
+      if point["name"] != self._search.split:
+        continue
+      if isinstance(score, int | float) and math.isfinite(score):
+        found[point["step"]] = float(score)
+    return found
+
+  def _watch(self, job: _Job) -> bool:
+    """Reports what is new of a trial; whether that is over."""
+    search, number = self._search, job.trial.number
+    code = job.process.poll() if job.process else 0
+    for step, score in self._scores(job).items():
+      if step in job.seen or step > search.steps:
+        continue
+      job.seen[step] = score
+      job.trial.report(score, step)
+      if job.process and code is None and job.trial.should_prune():
+        _end([job.process])
+        self._tell(job, State.PRUNED)
+        self._say(
+          f"trial {number} is stopped at step {step}:"
+          f" {search.metric} {score:.4f}"
+        )
+        return True
+    late = self._timeout_s and time.monotonic() - job.started > self._timeout_s
+    if job.process and code is None and late:
+      _end([job.process], patience_s=0.0)
+      self._fail(job, f"not finished after {self._timeout_s:.0f} s")
+      return True
+    if code is None:
+      return False
+    if search.steps in job.seen:
+      self._tell(job, State.COMPLETE)
+      score = job.seen[search.steps]
+      self._say(f"trial {number}: {search.metric} {score:.4f}")
+    elif code == 0:
+      self._fail(
+        job, f"no number '{search.metric}' of {search.split} at the last step"
+      )
+    elif code != SAVED:  # then it waits for whoever claims it
+      self._fail(
+        job, f"exit code {code}: {_last_words(job.workdir / LOG)}", code
+      )
+    return True
+
+  def _fail(self, job: _Job, reason: str, code: int = 0) -> None:
+    job.trial.set_user_attr("reason", reason)
+    # Of failed trials the sampler learns nothing; those that were stopped
+    # without a score are the worst to it.
+    diverged = code == _BAD_INPUT and not job.seen
+    self._tell(job, State.PRUNED if diverged else State.FAIL)
+    self._say(
+      f"trial {job.trial.number} failed: {reason} ({job.workdir / LOG})"
+    )
+
+  def _tell(self, job: _Job, state: optuna.trial.TrialState) -> None:
+    value = job.seen[self._search.steps] if state == State.COMPLETE else None
+    self._study.tell(job.trial, value, state=state)
+
+  def _leave(self, job: _Job) -> None:
+    self._jobs.remove(job)
+    for lock in job.locks:
+      lock.close()
+
+
+def _sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
+  """The sampler for a trial, as many programs share the random numbers."""
+  seed = zlib.crc32(f"{search.seed}/{number}".encode())
+  if search.sampler == "random":
+    return optuna.samplers.RandomSampler(seed=seed)
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    # Those that run count as bad, so that workers try different settings.
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+
+
+def _last_words(log: pathlib.Path) -> str:
+  """The line of a log that says why the program ended."""
+  with log.open("rb") as f:
+    f.seek(max(0, log.stat().st_size - 2**14))
+    text = f.read().decode(errors="replace")
+  lines = [line.strip() for line in text.splitlines() if line.strip()]
+  told = [line for line in lines if line.startswith("dwd_jax: ")]
+  return (told or lines or ["no output"])[-1][:300]
+
+
+def _lock(path: pathlib.Path) -> IO | None:
+  """A lock, to be closed; None where another process has it."""
+  files.make_dir(path.parent)
+  lock = path.open("w")
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    lock.close()
+    return None
+  return lock
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+  """SIGTERM and SIGINT raise `Stopped` inside."""
+
+  def stop(number, frame):
+    del frame
+    raise Stopped(signal.Signals(number).name)
+
+  previous = {
+    n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)
+  }
+  try:
+    yield
+  finally:
+    for number, handler in previous.items():
+      signal.signal(number, handler)
+
+
+def _end(processes: list[subprocess.Popen], patience_s: float = _END_S) -> None:
+  """Asks processes to end, and ends those that do not."""
+  for process in processes:
+    if process.poll() is None and patience_s:
+      process.terminate()
+  deadline = time.monotonic() + patience_s
+  for process in processes:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      process.wait(max(0.0, deadline - time.monotonic()))
+      continue
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(process.pid, signal.SIGKILL)  # with its loader's workers
+    process.wait()
