@@ -33,7 +33,8 @@ also on several machines that share DIR, all work on it together.
   --config.KEY=VALUE changes a key in every trial."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+  """The flags; what it does not know are overrides of the config."""
   parser = argparse.ArgumentParser(
     prog="python -m launch.sweep",
     description=_DESCRIPTION,
@@ -241,7 +242,7 @@ def run(argv: Sequence[str]) -> None:
   """
   # Of JAX only the number of devices is asked here: it should take no GPU.
   jax.config.update("jax_platforms", "cpu")
-  args, rest = _parser().parse_known_args(argv)
+  args, rest = make_parser().parse_known_args(argv)
   from launch import trials  # needs optuna, --help does not
 
   search = make_search(args, rest)

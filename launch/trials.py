@@ -247,7 +247,9 @@ class Worker:
         continue
       job.seen[step] = score
       job.trial.report(score, step)
-      if job.process and code is None and job.trial.should_prune():
+      if step == search.steps or job.process is None or code is not None:
+        continue  # it has ended
+      if job.trial.should_prune():
         _end([job.process])
         self._tell(job, State.PRUNED)
         self._say(

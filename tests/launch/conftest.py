@@ -8,8 +8,8 @@ import jax
 import pytest
 import stand_in
 
-from launch import plan as plan_lib
-from launch import sweep
+from launch import search as search_lib
+from launch import sweep, trials
 
 CONFIG = "--config=configs/smoke.py"
 
@@ -30,7 +30,8 @@ def records(once) -> pathlib.Path:
 def search(monkeypatch, repo_dir, records, tmp_path):
   """Runs a search in tmp_path / "s"; its flags are given."""
   monkeypatch.chdir(repo_dir)
-  monkeypatch.setattr(plan_lib.Plan, "command", stand_in.command)
+  monkeypatch.setattr(search_lib.Search, "command", stand_in.command)
+  monkeypatch.setattr(trials, "_POLL_S", 0.02)
 
   def run(*flags):
     sweep.run([*arguments(tmp_path, records), *flags])

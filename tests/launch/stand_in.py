@@ -1,9 +1,10 @@
 """A search whose trials take no time: its own programs, as the tests run them.
 
 stand_in.py sweep FLAGS...  is `python -m launch.sweep FLAGS...`, but its trials
-are `stand_in.py trial`, which writes the file of a run and does nothing else.
-The score follows from rate and steps; the rate 666 diverges, 777 crashes, 888
-waits for the file `go` in DIR, 999 is stopped the first time.
+are `stand_in.py trial`, which writes the scores of a run and does nothing else.
+The score follows from rate and steps. Rate 666 diverges, 777 crashes, 888 waits
+for the file `go` in DIR, 999 is stopped the first time; a crash ends well if
+the file `mended` is in DIR.
 """
 
 import json
@@ -21,43 +22,47 @@ def score(rate: float, steps: int) -> float:
   return round(1 / (1 + abs(rate - 3)) * steps / (steps + 10), 6)
 
 
-def trial(workdir: pathlib.Path, steps: int, rate: float) -> None:
+def trial(workdir: pathlib.Path, steps: int, every: int, rate: float) -> None:
   """Does as `dwd_jax.main` would."""
   with (workdir / "started").open("a") as f:
     f.write(f"{steps} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}\n")
   if rate == 666:
     print("dwd_jax: the loss is nan at step 3\nsome more words")
     sys.exit(2)
-  if rate == 777:
+  if rate == 777 and not (workdir.parent / "mended").exists():
     raise RuntimeError("out of memory")
-  out = next(p for p in workdir.parents if (p / "plan.json").is_file())
-  while rate == 888 and not (out / "go").exists():
+  while rate == 888 and not (workdir.parent / "go").exists():
     time.sleep(0.05)
   if rate == 999 and (workdir / "started").read_text().count("\n") == 1:
-    return
+    sys.exit(75)
   (workdir / "eval").mkdir(exist_ok=True)
-  (workdir / "eval" / "val.json").write_text(
-    json.dumps({"checkpoint_step": steps, "mAP": score(rate, steps)})
-  )
+  path = workdir / "eval" / "curves.jsonl"
+  for step in [*range(every, steps, every), steps]:
+    found = score(rate, step)
+    with path.open("a") as f:
+      f.write(json.dumps({"step": step, "name": "val", "mAP": found}) + "\n")
+    # Until the search has seen it, and may stop this trial.
+    journal = workdir.parent / "study.journal"
+    while step < steps and f":{found}}}" not in journal.read_text():
+      time.sleep(0.02)
 
 
-def command(plan, index: int, rung: int) -> list[str]:
-  """Instead of `Plan.command`."""
-  rate = plan.params(index)[RATE]
-  workdir = plan.workdir(index, rung)
+def command(search, workdir: pathlib.Path, settings: dict) -> list[str]:
+  """Instead of `Search.command`."""
+  every = search.first_rung if search.rungs > 1 else search.steps
   return [
-    *(sys.executable, str(STAND_IN), "trial"),
-    *(str(workdir), str(plan.rungs[rung]), str(rate)),
+    *(sys.executable, str(STAND_IN), "trial", str(workdir.absolute())),
+    *(str(search.steps), str(every), settings[RATE]),
   ]
 
 
 def sweep(argv: list[str]) -> None:
   """`launch.sweep` with trials of this file."""
   sys.path.insert(0, str(STAND_IN.parent.parent.parent))
-  from launch import plan
+  from launch import search
   from launch import sweep as sweep_lib
 
-  plan.Plan.command = command
+  search.Search.command = command
   sys.argv[1:] = argv
   sweep_lib.main()
 
@@ -66,4 +71,5 @@ if __name__ == "__main__":
   if sys.argv[1] == "sweep":
     sweep(sys.argv[2:])
   else:
-    trial(pathlib.Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    _workdir, _steps, _every, _rate = sys.argv[2:]
+    trial(pathlib.Path(_workdir), int(_steps), int(_every), float(_rate))

@@ -6,14 +6,21 @@ import subprocess
 import pytest
 import yaml
 
-from launch import devices, jobset, local, slurm
+from launch import cluster, devices, local
 
 CLASSES = "--config.data.leave_out=('a','b $(c)')"
 
 
 def _printed(capsys, launcher, *argv: str) -> str:
-  assert launcher.main(["--dry-run", *argv]) == 0
+  assert _main(launcher, *argv) == 0
   return capsys.readouterr().out
+
+
+def _main(launcher, *argv: str) -> int:
+  """`launcher` is local, or the name of a cluster."""
+  if launcher is local:
+    return local.main(["--dry-run", *argv])
+  return cluster.main([launcher, "--dry-run", *argv])
 
 
 # --- local
@@ -96,8 +103,8 @@ def _is_bash(text: str) -> bool:
 
 def test_slurm_asks_for_what_was_given(capsys):
   text = _printed(
-    *(capsys, slurm, "--nodes=4", "--gpus-per-node=8", "--task=host"),
-    *("--name=dwd", "--partition=a100", "--account=lab", "--save-s=300"),
+    *(capsys, "slurm", "--nodes=4", "--gpus-per-node=8", "--task=host"),
+    *("--name=dwd", "--sbatch=--partition=a100", "--save-s=300"),
     *("--time=2-00:00:00", "--cpus-per-task=16", "--sbatch=--mem=64G"),
     *("--setup=module load 'a b'", "--", "--config=c.py", "--workdir=w"),
   )
@@ -111,7 +118,6 @@ def test_slurm_asks_for_what_was_given(capsys):
     "cpus-per-task": "16",
     "time": "2-00:00:00",
     "partition": "a100",
-    "account": "lab",
     "output": "w/slurm-%j.out",
     "open-mode": "append",
     "signal": "B:TERM@300",
@@ -125,7 +131,7 @@ def test_slurm_asks_for_what_was_given(capsys):
 
 def test_slurm_starts_a_task_for_every_gpu(capsys):
   text = _printed(
-    *(capsys, slurm, "--nodes=2", "--gpus-per-node=4", "--task=gpu"),
+    *(capsys, "slurm", "--nodes=2", "--gpus-per-node=4", "--task=gpu"),
     *("--", "--config=c.py", "--workdir=w"),
   )
   assert _is_bash(text)
@@ -136,17 +142,34 @@ def test_slurm_starts_a_task_for_every_gpu(capsys):
 
 def test_slurm_works_on_cpus(capsys):
   text = _printed(
-    *(capsys, slurm, "--gpus-per-node=0", "--", "--config=c", "--workdir=w")
+    *(capsys, "slurm", "--gpus-per-node=0", "--", "--config=c", "--workdir=w")
   )
   assert "gpus-per-node" not in _directives(text)
+
+
+def test_slurm_starts_the_workers_of_a_search(capsys):
+  text = _printed(
+    *(capsys, "slurm", "--sweep=8", "--gpus-per-node=2", "--"),
+    *("--config=c.py", "--out=my sweeps", "--set=seed=int(1,5)"),
+  )
+  assert _is_bash(text)
+  found = _directives(text)
+  assert found["array"] == "0-7"
+  assert found["nodes"] == found["ntasks-per-node"] == "1"
+  assert found["output"] == "my sweeps/slurm-%A_%a.out"
+  assert (
+    "python -m launch.sweep --config=c.py '--out=my sweeps'"
+    " '--set=seed=int(1,5)'\n"
+  ) in text
+  assert "--coordinator" not in text
 
 
 # --- Kubernetes
 
 RUN = ("--", "--config=c.py", "--workdir=/data/my run", CLASSES)
 GPU = ("--name=dwd", "--image=lab/dwd:1", "--claim=runs", "--processes=4")
-TPU = ("--name=dwd", "--image=lab/dwd:1", "--claim=runs", "--platform=tpu")
-TPU += ("--accelerator=tpu-v5-lite-podslice", "--topology=4x4")
+TPU = ("--name=dwd", "--image=lab/dwd:1", "--claim=runs", "--topology=4x4")
+TPU += ("--accelerator=tpu-v5-lite-podslice",)
 
 
 def _job(text: str) -> tuple[dict, dict, dict]:
@@ -193,7 +216,7 @@ def _job(text: str) -> tuple[dict, dict, dict]:
 
 def test_jobset_for_gpus(capsys):
   text = _printed(
-    *(capsys, jobset, *GPU, "--gpus=8", "--restarts=7", "--grace-s=90"),
+    *(capsys, "jobset", *GPU, "--gpus=8", "--restarts=7", "--grace-s=90"),
     *("--namespace=lab", *RUN),
   )
   found, job, pod = _job(text)
@@ -202,7 +225,7 @@ def test_jobset_for_gpus(capsys):
   assert found["spec"]["replicatedJobs"][0]["replicas"] == 1
   assert job["parallelism"] == 4
   assert pod["terminationGracePeriodSeconds"] == 90
-  assert "nodeSelector" not in pod
+  assert pod["nodeSelector"] == {}
   (container,) = pod["containers"]
   assert container["image"] == "lab/dwd:1"
   assert container["resources"]["limits"]["nvidia.com/gpu"] == 8
@@ -220,7 +243,7 @@ def test_jobset_for_gpus(capsys):
 
 
 def test_jobset_for_tpus(capsys):
-  text = _printed(capsys, jobset, *TPU, "--slices=2", *RUN)
+  text = _printed(capsys, "jobset", *TPU, "--slices=2", *RUN)
   found, job, pod = _job(text)
   assert found["metadata"]["annotations"] == {
     "alpha.jobset.sigs.k8s.io/exclusive-topology": (
@@ -256,32 +279,50 @@ WRONG = {
     "--process_id: is set by the launcher",
   ),
   "restarts below 0": (local, ("--processes=2", "--restarts=-1", *W), "from 0"),
-  "no time": (slurm, ("--time=soon", *W), "--time=soon"),
-  "a line in a name": (slurm, ("--name=a\n#SBATCH -x", *W), "--name=a"),
-  "a word as an option": (slurm, ("--sbatch=mem 3", *W), "--sbatch=mem 3"),
-  "a second line": (slurm, ("--setup=a\nb", *W), "--setup"),
-  "a quote in the path": (slurm, ("--", "--config=c", '--workdir="'), "SLURM"),
+  "no cluster": ("lsf", W, "name a cluster, slurm or jobset"),
+  "no time": ("slurm", ("--time=soon", *W), "--time: 'soon': give 24:00:00"),
+  "a line in a name": ("slurm", ("--name=a\n#SBATCH -x", *W), "--name: 'a"),
+  "a word as an option": ("slurm", ("--sbatch=mem 3", *W), "'mem 3': give an"),
+  "a line in an option": ("slurm", ("--sbatch=--a=b\nc", *W), "--sbatch: '"),
+  "a second line": ("slurm", ("--setup=a\nb", *W), "--setup"),
+  "a quote in the path": (
+    "slurm",
+    ("--", "--config=c", '--workdir="'),
+    "SLURM",
+  ),
+  "a command in the path": (
+    "slurm",
+    ("--sweep=2", "--", "--config=c", "--out=$(id)"),
+    "--out=$(id): a sign that SLURM cannot take",
+  ),
+  "no folder of a search": ("slurm", ("--sweep=2", *W), "--out="),
+  "a search on two machines": (
+    "slurm",
+    ("--sweep=2", "--nodes=2", "--", "--config=c", "--out=o"),
+    "each job has one machine",
+  ),
   "GPUs without GPUs": (
-    slurm,
+    "slurm",
     ("--task=gpu", "--gpus-per-node=0", *W),
     "--gpus-per-node=0",
   ),
-  "no image": (jobset, ("--name=a", "--claim=b", *W), "--image"),
-  "a bad name": (jobset, (*GPU, "--name=A_b", *W), "--name=A_b"),
-  "no pods": (jobset, (*GPU[:3], *W), "--processes is missing"),
+  "no image": ("jobset", ("--name=a", "--claim=b", *W), "--image"),
+  "a bad name": ("jobset", (*GPU, "--name=A_b", *W), "'A_b': give small"),
+  "no pods": ("jobset", (*GPU[:3], *W), "give --processes, or for TPUs"),
   "workdir in the pod": (
-    jobset,
+    "jobset",
     (*GPU, "--", "--config=c", "--workdir=/tmp/w"),
     "is not below --mount=/data",
   ),
   "workdir that leaves": (
-    jobset,
+    "jobset",
     (*GPU, "--", "--config=c", "--workdir=/data/../tmp"),
     "absolute paths",
   ),
-  "no topology": (jobset, (*TPU, "--topology=", *W), "--topology"),
-  "half a host": (jobset, (*TPU, "--topology=3x3", *W), "no multiple"),
-  "memory": (jobset, (*GPU, "--memory=much", *W), "--memory=much"),
+  "no topology": ("jobset", (*TPU[:3], *W), "give --processes, or for TPUs"),
+  "half a host": ("jobset", (*TPU, "--topology=3x3", *W), "no multiple"),
+  "memory": ("jobset", (*GPU, "--memory=much", *W), "'much': give it as"),
+  "a bell": ("jobset", (*GPU, *W, "--x=\a"), "cannot be printed"),
 }
 
 
@@ -289,10 +330,50 @@ WRONG = {
 def test_mistakes_are_one_line_and_code_2(capsys, caption):
   launcher, argv, message = WRONG[caption]
   with pytest.raises(SystemExit) as e:
-    launcher.main(["--dry-run", *argv])
+    _main(launcher, *argv)
   assert e.value.code == 2
   out, err = capsys.readouterr()
   assert out == ""
   assert err.count("\n") == 1
-  assert err.startswith(f"{launcher.__name__}: ")
+  assert err.startswith("launch.")
   assert message in err
+
+
+def test_nothing_breaks_out_of_its_quotes(capsys):
+  """Neither in YAML nor in the shell."""
+  bad = """a": [x], 'b'\\, {c: $(id) `id` é #"""
+  run = ("--", f"--config={bad}", "--workdir=/data/w")
+  text = _printed(capsys, "jobset", *GPU, *run)
+  command = _job(text)[2]["containers"][0]["command"]
+  assert command[3] == f"--config={bad.replace('$(', '$$(')}"
+  text = _printed(capsys, "slurm", *run)
+  assert _is_bash(text)
+  line = next(s for s in text.splitlines() if "-m dwd_jax.main" in s)
+  assert shlex.split(line)[3] == f"--config={bad}"
+
+
+def test_what_submits_is_given_the_text(monkeypatch, tmp_path, capsys):
+  """Programs of the cluster that note what they get."""
+  for name in ("sbatch", "kubectl"):
+    program = tmp_path / name
+    program.write_text(
+      f'#!/bin/sh\necho "$@" > {tmp_path}/args\n'
+      f"/bin/cat > {tmp_path}/text\nexit 3"
+    )
+    program.chmod(0o755)
+  monkeypatch.setenv("PATH", str(tmp_path))
+  folder = tmp_path / "w"
+  run = ("--", "--config=c", f"--workdir={folder}")
+  for name, flags, words in (
+    ("slurm", (), ""),
+    ("jobset", (*GPU, f"--mount={tmp_path}"), "apply -f -"),
+  ):
+    assert cluster.main([name, *flags, *run]) == 3
+    assert (tmp_path / "args").read_text() == f"{words}\n"
+    shown = _printed(capsys, name, *flags, *run)
+    assert (tmp_path / "text").read_text() == shown
+  assert folder.is_dir()  # for SLURM's output
+  monkeypatch.setenv("PATH", "")
+  with pytest.raises(SystemExit):
+    cluster.main(["slurm", *run])
+  assert "sbatch: not found; use --dry-run" in capsys.readouterr().err

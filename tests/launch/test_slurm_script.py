@@ -1,4 +1,4 @@
-"""The script of launch.slurm, run by bash with a SLURM of a few lines."""
+"""The script for SLURM, run by bash with a SLURM of a few lines."""
 
 import os
 import pathlib
@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from launch import slurm
+from launch import cluster
 
 # srun starts both tasks, as programs that note their words, wait for SIGTERM if
 # they are asked to, and end with a code.
@@ -51,14 +51,19 @@ def _start(folder: pathlib.Path, capsys, code: int, **variables: str):
     path = programs / name
     path.write_text(text)
     path.chmod(0o755)
-  argv = ["--task=gpu", "--gpus-per-node=2", f"--python={programs / 'task'}"]
+  argv = [
+    "slurm",
+    "--task=gpu",
+    "--gpus-per-node=2",
+    f"--python={programs / 'task'}",
+  ]
   argv += ["--restarts=3", "--dry-run", "--"]
   argv += ["--config=it's c.py", "--workdir=my $run"]
   with pytest.raises(SystemExit):  # SLURM cannot take $
-    slurm.main(argv)
+    cluster.main(argv)
   argv[-1] = "--workdir=my run"
   capsys.readouterr()
-  assert slurm.main(argv) == 0
+  assert cluster.main(argv) == 0
   script = folder / "job"
   script.write_text(capsys.readouterr().out)
   return subprocess.Popen(

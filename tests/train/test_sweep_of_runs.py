@@ -1,4 +1,4 @@
-"""A search with real runs: a trial goes on from its own checkpoint."""
+"""A search with real runs: scores of a training that goes on."""
 
 import json
 import subprocess
@@ -7,13 +7,12 @@ import sys
 import run_helpers
 
 
-def test_a_trial_goes_on_from_its_checkpoint(smoke_run, tmp_path):
+def test_a_trial_is_judged_during_its_training(smoke_run, tmp_path):
   done = subprocess.run(
     [
       *(sys.executable, "-m", "launch.sweep", "--config=configs/smoke.py"),
-      *(f"--out={tmp_path}", "--trials=1", "--method=halving", "--rungs=2"),
-      *("--eta=2", "--steps=16", "--scale=last"),
-      "--set=optimizer.learning_rate=log_uniform(1e-3,5e-3)",
+      *(f"--out={tmp_path}", "--trials=1", "--rungs=2", "--eta=2"),
+      *("--steps=16", "--set=optimizer.learning_rate=log_uniform(1e-3,5e-3)"),
       f"--config.data.data_dir={smoke_run / 'data'}",
       "--config.data.max_pages=1",
     ],
@@ -25,13 +24,14 @@ def test_a_trial_goes_on_from_its_checkpoint(smoke_run, tmp_path):
   )
   log = (tmp_path / "trial_000/trial.log").read_text()
   assert done.returncode == 0, done.stderr + log
-  assert log.count("Continuing at step 8 of 16") == 1
   lines = (tmp_path / "trial_000/metrics.jsonl").read_text().splitlines()
   assert [json.loads(line)["step"] for line in lines] == list(range(1, 17))
   content = json.loads((tmp_path / "sweep.json").read_text())
   (trial,) = content["trials"]
   assert [point["steps"] for point in trial["history"]] == [8, 16]
-  assert trial["score"] is not None
+  scores = json.loads((tmp_path / "trial_000/eval/val.json").read_text())
+  assert trial["state"] == "complete"
+  assert trial["score"] == scores["mAP"]
   # The pages of the test are never looked at.
   found = (tmp_path / "trial_000/eval").glob("*.json")
   assert sorted(p.name for p in found) == ["predictions.json", "val.json"]
