@@ -107,32 +107,24 @@ class _Job:
   process: subprocess.Popen | None = None
 
 
+@dataclasses.dataclass
 class Worker:
-  """Runs trials of a search, one in each place."""
+  """Runs trials of a search, one in each place.
 
-  def __init__(
-    self,
-    search: Search,
-    study: optuna.Study,
-    environments: Sequence[Mapping[str, str]],
-    timeout_s: float = 0.0,
-    say: Callable[[str], None] = print,
-  ):
-    """Makes one.
+  Attributes:
+    search: says what is run.
+    study: see `open_study`.
+    places: environment variables of the trials in each place.
+    timeout_s: after so long a trial has failed; 0 = never.
+    say: takes lines about what happens.
+  """
 
-    Args:
-      search: says what is run.
-      study: see `open_study`.
-      environments: variables of the trials in each place.
-      timeout_s: after so long a trial has failed; 0 = never.
-      say: takes lines about what happens.
-    """
-    self._search = search
-    self._study = study
-    self._places = [dict(variables) for variables in environments]
-    self._timeout_s = timeout_s
-    self._say = say
-    self._jobs: list[_Job] = []
+  search: Search
+  study: optuna.Study
+  places: Sequence[Mapping[str, str]]
+  timeout_s: float = 0.0
+  say: Callable[[str], None] = print
+  _jobs: list[_Job] = dataclasses.field(default_factory=list)
 
   def run(self, after_trial: Callable[[], object]) -> None:
     """Works until there is nothing left to do.
@@ -149,10 +141,12 @@ class Worker:
         while True:
           for job in list(self._jobs):
             if self._watch(job):
-              self._leave(job)
+              self._jobs.remove(job)
+              for lock in job.locks:
+                lock.close()
               after_trial()
           left_running = False
-          while len(self._jobs) < len(self._places):
+          while len(self._jobs) < len(self.places):
             job, left_running = self._claim()
             if job is None:
               break
@@ -166,37 +160,37 @@ class Worker:
   def _claim(self) -> tuple[_Job | None, bool]:
     """A trial to run, if any, and whether one runs that nobody watches."""
     orphans = False
-    with files.turn(self._search.out / STORAGE):
-      trials = self._study.get_trials(deepcopy=False)
+    with files.turn(self.search.out / STORAGE):
+      trials = self.study.get_trials(deepcopy=False)
       for trial in trials:
         if trial.state == State.RUNNING:
           watching = _lock(self._workdir(trial) / ".worker")
           running = watching and _lock(self._workdir(trial) / ".run")
           if watching and running:
-            self._say(f"trial {trial.number} was left; it goes on")
-            again = optuna.trial.Trial(self._study, trial._trial_id)
+            self.say(f"trial {trial.number} was left; it goes on")
+            again = optuna.trial.Trial(self.study, trial._trial_id)
             return self._job(again, watching, running), True
           if watching:
             orphans = True
             watching.close()
-      more = len({folder(t) for t in trials}) < self._search.trials
+      more = len({folder(t) for t in trials}) < self.search.trials
       if not more and all(t.state != State.WAITING for t in trials):
         return None, orphans
       number = sum(t.state != State.WAITING for t in trials)
-      self._study.sampler = _sampler(self._search, number)
-      trial = self._study.ask()
-      locks = [_lock(self._workdir(trial) / n) for n in (".worker", ".run")]
-      watching, running = locks
+      self.study.sampler = _sampler(self.search, number)
+      trial = self.study.ask()
+      watching = _lock(self._workdir(trial) / ".worker")
+      running = _lock(self._workdir(trial) / ".run")
       assert watching and running  # it is new
       return self._job(trial, watching, running), orphans
 
   def _workdir(self, trial: Any) -> pathlib.Path:
-    return self._search.out / folder(trial)
+    return self.search.out / folder(trial)
 
   def _job(self, trial: optuna.Trial, watching: IO, running: IO) -> _Job:
-    settings = search_space.suggest(trial, self._search.space)
+    settings = search_space.suggest(trial, self.search.space)
     trial.set_user_attr("settings", settings)
-    seen = self._study.get_trials(deepcopy=False)[trial.number]
+    seen = self.study.get_trials(deepcopy=False)[trial.number]
     return _Job(
       trial,
       settings,
@@ -207,22 +201,22 @@ class Worker:
 
   def _start(self, job: _Job) -> None:
     taken = [other.place for other in self._jobs]
-    job.place = min(set(range(len(self._places))).difference(taken))
+    job.place = min(set(range(len(self.places))).difference(taken))
     self._jobs.append(job)
     job.started = time.monotonic()
-    if self._search.steps in self._scores(job):  # ended, but was not reported
+    if self.search.steps in self._scores(job):  # ended, but was not reported
       return
     told = ", ".join(f"{k}={v}" for k, v in job.settings.items())
-    self._say(f"trial {job.trial.number}: {told}")
+    self.say(f"trial {job.trial.number}: {told}")
     with (job.workdir / LOG).open("ab") as log:
       # In a session of its own, so that Ctrl-C reaches it through us alone. It
       # keeps its lock for as long as it lives.
       job.process = subprocess.Popen(
-        self._search.command(job.workdir, job.settings),
+        self.search.command(job.workdir, job.settings),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=os.environ | self._places[job.place],
+        env=os.environ | self.places[job.place],
         pass_fds=(job.locks[1].fileno(),),
         start_new_session=True,
       )
@@ -231,8 +225,8 @@ class Worker:
     """Scores of a trial so far, by step."""
     found = {}
     for point in curves.read(job.workdir / "eval" / curves.NAME):
-      score = point.get(self._search.metric)
-      if point["name"] != self._search.split:
+      score = point.get(self.search.metric)
+      if point["name"] != self.search.split:
         continue
       if isinstance(score, int | float) and math.isfinite(score):
         found[point["step"]] = float(score)
@@ -240,7 +234,7 @@ class Worker:
 
   def _watch(self, job: _Job) -> bool:
     """Reports what is new of a trial; whether that is over."""
-    search, number = self._search, job.trial.number
+    search, number = self.search, job.trial.number
     code = job.process.poll() if job.process else 0
     for step, score in self._scores(job).items():
       if step in job.seen or step > search.steps:
@@ -251,23 +245,23 @@ class Worker:
         continue  # it has ended
       if job.trial.should_prune():
         _end([job.process])
-        self._tell(job, State.PRUNED)
-        self._say(
+        self.study.tell(job.trial, state=State.PRUNED)
+        self.say(
           f"trial {number} is stopped at step {step}:"
           f" {search.metric} {score:.4f}"
         )
         return True
-    late = self._timeout_s and time.monotonic() - job.started > self._timeout_s
+    late = self.timeout_s and time.monotonic() - job.started > self.timeout_s
     if job.process and code is None and late:
       _end([job.process], patience_s=0.0)
-      self._fail(job, f"not finished after {self._timeout_s:.0f} s")
+      self._fail(job, f"not finished after {self.timeout_s:.0f} s")
       return True
     if code is None:
       return False
     if search.steps in job.seen:
-      self._tell(job, State.COMPLETE)
       score = job.seen[search.steps]
-      self._say(f"trial {number}: {search.metric} {score:.4f}")
+      self.study.tell(job.trial, score)
+      self.say(f"trial {number}: {search.metric} {score:.4f}")
     elif code == 0:
       self._fail(
         job, f"no number '{search.metric}' of {search.split} at the last step"
@@ -283,19 +277,9 @@ class Worker:
     # Of failed trials the sampler learns nothing; those that were stopped
     # without a score are the worst to it.
     diverged = code == _BAD_INPUT and not job.seen
-    self._tell(job, State.PRUNED if diverged else State.FAIL)
-    self._say(
-      f"trial {job.trial.number} failed: {reason} ({job.workdir / LOG})"
-    )
-
-  def _tell(self, job: _Job, state: optuna.trial.TrialState) -> None:
-    value = job.seen[self._search.steps] if state == State.COMPLETE else None
-    self._study.tell(job.trial, value, state=state)
-
-  def _leave(self, job: _Job) -> None:
-    self._jobs.remove(job)
-    for lock in job.locks:
-      lock.close()
+    state = State.PRUNED if diverged else State.FAIL
+    self.study.tell(job.trial, state=state)
+    self.say(f"trial {job.trial.number} failed: {reason} ({job.workdir / LOG})")
 
 
 def _sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
