@@ -11,8 +11,6 @@ import stand_in
 from launch import search as search_lib
 from launch import sweep, trials
 
-CONFIG = "--config=configs/smoke.py"
-
 
 @pytest.fixture(scope="session")
 def records(once) -> pathlib.Path:
@@ -34,16 +32,11 @@ def search(monkeypatch, repo_dir, records, tmp_path):
   monkeypatch.setattr(trials, "_POLL_S", 0.02)
 
   def run(*flags):
-    sweep.run([*arguments(tmp_path, records), *flags])
+    sweep.run([*stand_in.arguments(tmp_path, records), *flags])
     return tmp_path / "s"
 
   yield run
   jax.config.update("jax_platforms", None)
-
-
-def arguments(tmp_path, records) -> list[str]:
-  out = f"--out={tmp_path / 's'}"
-  return [CONFIG, out, f"--config.data.data_dir={records}"]
 
 
 @pytest.fixture
@@ -56,7 +49,7 @@ def start_search(repo_dir, records, tmp_path):
       subprocess.Popen(
         [
           *(sys.executable, str(stand_in.STAND_IN), "sweep"),
-          *arguments(tmp_path, records),
+          *stand_in.arguments(tmp_path, records),
           *flags,
         ],
         cwd=repo_dir,

@@ -17,6 +17,12 @@ RATE = "optimizer.learning_rate"
 STAND_IN = pathlib.Path(__file__).absolute()
 
 
+def arguments(folder: pathlib.Path, records: pathlib.Path) -> list[str]:
+  """Flags of a search of configs/smoke.py in FOLDER/s."""
+  data = f"--config.data.data_dir={records}"
+  return ["--config=configs/smoke.py", f"--out={folder / 's'}", data]
+
+
 def score(rate: float, steps: int) -> float:
   """Best at rate 3, better with more steps."""
   return round(1 / (1 + abs(rate - 3)) * steps / (steps + 10), 6)

@@ -125,8 +125,9 @@ def test_a_failed_run_goes_back_in_the_queue(tmp_path, capsys, caption):
   assert _requeued(tmp_path) is again
 
 
-def test_out_of_time_it_saves_and_goes_back(tmp_path, capsys):
-  job = _start(tmp_path, capsys, 0, WAIT="1", SLURM_RESTART_COUNT="9")
+@pytest.mark.parametrize("code", [0, 75])
+def test_out_of_time_it_saves_and_goes_back(tmp_path, capsys, code):
+  job = _start(tmp_path, capsys, code, WAIT="1", SLURM_RESTART_COUNT="9")
   try:
     deadline = time.monotonic() + 60
     while not all((tmp_path / f"up{i}").exists() for i in range(2)):
@@ -137,7 +138,7 @@ def test_out_of_time_it_saves_and_goes_back(tmp_path, capsys):
   finally:
     job.kill()
     job.wait()
-  assert job.returncode == 0
+  assert job.returncode == code
   assert (tmp_path / "saved").read_text() == "saved\n" * 2
   assert _requeued(tmp_path)
   assert "goes on from the newest checkpoint" in out

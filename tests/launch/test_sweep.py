@@ -1,6 +1,7 @@
 """Whole searches, with trials that take no time."""
 
 import json
+import os
 import pathlib
 import re
 import signal
@@ -13,7 +14,7 @@ import pytest
 import stand_in
 
 from dwd_jax.core.errors import InputError
-from launch import sweep, trials
+from launch import cluster, sweep, trials
 
 # ml_collections loads config files so.
 pytestmark = pytest.mark.filterwarnings(
@@ -249,6 +250,46 @@ def test_workers_share_a_search(start_search, search, tmp_path):
   assert process.returncode == 0, errors
   assert summary(folder)["finished"]
   assert started(folder) == {f"trial_{i:03d}": [20] for i in range(4)}
+
+
+def test_jobs_of_slurm_share_a_search(repo_dir, records, tmp_path, capsys):
+  """The script runs in bash, with a stand-in for srun."""
+  programs = {
+    "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
+    "scontrol": "echo node7",
+    # Instead of `python -m launch.sweep`.
+    "python": f'shift 2; exec {sys.executable} {stand_in.STAND_IN} sweep "$@"',
+  }
+  for name, text in programs.items():
+    (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+    (tmp_path / name).chmod(0o755)
+  flags = ("--trials=6", RATES, TWENTY)
+  cluster.main(
+    [
+      *("slurm", "--sweep=2", "--dry-run", "--gpus-per-node=0", "--"),
+      *(*stand_in.arguments(tmp_path, records), *flags),
+    ]
+  )
+  script = capsys.readouterr().out
+  environment = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node7"}
+  environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+  jobs = [
+    subprocess.Popen(
+      ["bash", "-c", script],
+      cwd=repo_dir,
+      env=os.environ | environment,
+      text=True,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+    )
+    for _ in range(2)
+  ]
+  for job in jobs:
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode == 0, errors
+  out = tmp_path / "s"
+  assert summary(out)["finished"]
+  assert started(out) == {f"trial_{i:03d}": [20] for i in range(6)}
 
 
 # Caption: flags, what the line says.
