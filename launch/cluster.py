@@ -223,11 +223,9 @@ def jobset(argv: Sequence[str]) -> tuple[str, list[str]]:
     "pods": pods,
     "nodes": nodes,
     # Kubernetes replaces $(NAME); what the user wrote stays as it is.
-    "command": [
-      *(options.python, "-m", command_line.PROGRAM),
-      *(word.replace("$(", "$$(") for word in program),
-      *(*who, f"--preempted_code={_AGAIN}"),
-    ],
+    "command": [options.python, "-m", command_line.PROGRAM]
+    + [word.replace("$(", "$$(") for word in program]
+    + [*who, f"--preempted_code={_AGAIN}"],
     "device": "google.com/tpu" if nodes else "nvidia.com/gpu",
     "devices": options.chips if nodes else options.gpus,
   }

@@ -113,11 +113,10 @@ class Search:
     self, workdir: pathlib.Path, settings: Mapping[str, str]
   ) -> list[str]:
     """Command line of a trial's run."""
-    return [
-      *(sys.executable, "-m", "dwd_jax.main", f"--config={self.config}"),
-      *(f"--workdir={workdir}", f"--preempted_code={SAVED}"),
-      *(f"--config.{text}" for text in self.trial_overrides(settings)),
-    ]
+    program = [sys.executable, "-m", "dwd_jax.main", f"--config={self.config}"]
+    program += [f"--workdir={workdir}", f"--preempted_code={SAVED}"]
+    overrides = self.trial_overrides(settings)
+    return program + [f"--config.{text}" for text in overrides]
 
   def check(self) -> None:
     """Finds what is wrong with any trial before the first one starts.

@@ -200,14 +200,10 @@ def table(content: dict[str, Any]) -> str:
   rows = [["", "trial", "state", "steps", content["metric"], *keys, "s"]]
   for place, trial in enumerate(trials, 1):
     score, seconds = trial["score"], trial["seconds"]
-    rows.append(
-      [
-        *(str(place), trial["workdir"][6:], trial["state"]),
-        *(str(trial["steps"]), "-" if score is None else f"{score:.4f}"),
-        *(trial["settings"].get(key, "") for key in keys),
-        "" if seconds is None else f"{seconds:.0f}",
-      ]
-    )
+    row = [str(place), trial["workdir"][6:], trial["state"]]
+    row += [str(trial["steps"]), "-" if score is None else f"{score:.4f}"]
+    row += [trial["settings"].get(key, "") for key in keys]
+    rows.append([*row, "" if seconds is None else f"{seconds:.0f}"])
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   return "\n".join(
     "  ".join(map(str.rjust, row, widths)).rstrip() for row in rows

@@ -4,7 +4,6 @@ import pathlib
 import subprocess
 import sys
 
-import jax
 import pytest
 import stand_in
 
@@ -35,8 +34,7 @@ def search(monkeypatch, repo_dir, records, tmp_path):
     sweep.run([*stand_in.arguments(tmp_path, records), *flags])
     return tmp_path / "s"
 
-  yield run
-  jax.config.update("jax_platforms", None)
+  return run
 
 
 @pytest.fixture
@@ -48,7 +46,9 @@ def start_search(repo_dir, records, tmp_path):
     processes.append(
       subprocess.Popen(
         [
-          *(sys.executable, str(stand_in.STAND_IN), "sweep"),
+          sys.executable,
+          str(stand_in.STAND_IN),
+          "sweep",
           *stand_in.arguments(tmp_path, records),
           *flags,
         ],

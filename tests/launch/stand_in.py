@@ -56,10 +56,8 @@ def trial(workdir: pathlib.Path, steps: int, every: int, rate: float) -> None:
 def command(search, workdir: pathlib.Path, settings: dict) -> list[str]:
   """Instead of `Search.command`."""
   every = search.first_rung if search.rungs > 1 else search.steps
-  return [
-    *(sys.executable, str(STAND_IN), "trial", str(workdir.absolute())),
-    *(str(search.steps), str(every), settings[RATE]),
-  ]
+  program = [sys.executable, str(STAND_IN), "trial", str(workdir.absolute())]
+  return [*program, str(search.steps), str(every), settings[RATE]]
 
 
 def sweep(argv: list[str]) -> None:

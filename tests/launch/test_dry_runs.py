@@ -11,8 +11,9 @@ from launch import cluster, devices, local
 CLASSES = "--config.data.leave_out=('a','b $(c)')"
 
 
-def _printed(capsys, launcher, *argv: str) -> str:
-  assert _main(launcher, *argv) == 0
+def _printed(capsys, launcher, line: str) -> str:
+  """What a command line prints, flags as in a shell."""
+  assert _main(launcher, *shlex.split(line)) == 0
   return capsys.readouterr().out
 
 
@@ -30,8 +31,10 @@ def test_local_gives_every_process_its_number(capsys, monkeypatch):
   monkeypatch.setenv("JAX_PLATFORMS", "cpu")
   monkeypatch.setenv("XLA_FLAGS", "--xla_abc=1")
   text = _printed(
-    *(capsys, local, "--processes=3", "--devices-per-process=2", "--"),
-    *("--config=c.py", "--workdir=my runs/a"),
+    capsys,
+    local,
+    "--processes=3 --devices-per-process=2 -- --config=c.py"
+    " --workdir='my runs/a'",
   )
   lines = [shlex.split(line) for line in text.splitlines()]
   assert len(lines) == 3
@@ -39,22 +42,17 @@ def test_local_gives_every_process_its_number(capsys, monkeypatch):
     assert words[0] == (
       "XLA_FLAGS=--xla_abc=1 --xla_force_host_platform_device_count=2"
     )
-    assert words[2:] == [
-      *("-m", "dwd_jax.main", "--config=c.py", "--workdir=my runs/a"),
-      *("--coordinator=127.0.0.1:7123", "--num_processes=3"),
-      f"--process_id={i}",
-    ]
+    assert shlex.join(words[2:]) == (
+      "-m dwd_jax.main --config=c.py '--workdir=my runs/a'"
+      f" --coordinator=127.0.0.1:7123 --num_processes=3 --process_id={i}"
+    )
 
 
 def test_one_local_process_is_an_ordinary_run(capsys, monkeypatch):
   monkeypatch.setenv("JAX_PLATFORMS", "cpu")
   monkeypatch.delenv("XLA_FLAGS", raising=False)
-  text = _printed(
-    *(capsys, local, "--processes=1", "--", "--config=c", "--workdir=w")
-  )
-  assert shlex.split(text)[1:] == [
-    *("-m", "dwd_jax.main", "--config=c", "--workdir=w")
-  ]
+  text = _printed(capsys, local, "--processes=1 -- --config=c --workdir=w")
+  assert text.endswith(" -m dwd_jax.main --config=c --workdir=w\n")
 
 
 # Caption: processes, GPUs of each, GPUs there are, what each process sees.
@@ -103,10 +101,12 @@ def _is_bash(text: str) -> bool:
 
 def test_slurm_asks_for_what_was_given(capsys):
   text = _printed(
-    *(capsys, "slurm", "--nodes=4", "--gpus-per-node=8", "--task=host"),
-    *("--name=dwd", "--sbatch=--partition=a100", "--save-s=300"),
-    *("--time=2-00:00:00", "--cpus-per-task=16", "--sbatch=--mem=64G"),
-    *("--setup=module load 'a b'", "--", "--config=c.py", "--workdir=w"),
+    capsys,
+    "slurm",
+    "--nodes=4 --gpus-per-node=8 --task=host --name=dwd --save-s=300"
+    " --time=2-00:00:00 --cpus-per-task=16 --sbatch=--mem=64G"
+    " --sbatch=--partition=a100 --setup=\"module load 'a b'\""
+    " -- --config=c.py --workdir=w",
   )
   assert text.startswith("#!/bin/bash\n#SBATCH ")
   assert _is_bash(text)
@@ -131,8 +131,9 @@ def test_slurm_asks_for_what_was_given(capsys):
 
 def test_slurm_starts_a_task_for_every_gpu(capsys):
   text = _printed(
-    *(capsys, "slurm", "--nodes=2", "--gpus-per-node=4", "--task=gpu"),
-    *("--", "--config=c.py", "--workdir=w"),
+    capsys,
+    "slurm",
+    "--nodes=2 --gpus-per-node=4 --task=gpu -- --config=c.py --workdir=w",
   )
   assert _is_bash(text)
   assert _directives(text)["ntasks-per-node"] == "4"
@@ -142,15 +143,17 @@ def test_slurm_starts_a_task_for_every_gpu(capsys):
 
 def test_slurm_works_on_cpus(capsys):
   text = _printed(
-    *(capsys, "slurm", "--gpus-per-node=0", "--", "--config=c", "--workdir=w")
+    capsys, "slurm", "--gpus-per-node=0 -- --config=c --workdir=w"
   )
   assert "gpus-per-node" not in _directives(text)
 
 
 def test_slurm_starts_the_workers_of_a_search(capsys):
   text = _printed(
-    *(capsys, "slurm", "--sweep=8", "--gpus-per-node=2", "--"),
-    *("--config=c.py", "--out=my sweeps", "--set=seed=int(1,5)"),
+    capsys,
+    "slurm",
+    "--sweep=8 --gpus-per-node=2 -- --config=c.py '--out=my sweeps'"
+    " '--set=seed=int(1,5)'",
   )
   assert _is_bash(text)
   found = _directives(text)
@@ -180,9 +183,8 @@ def _job(text: str) -> tuple[dict, dict, dict]:
   assert found["kind"] == "JobSet"
   # Fields of JobSetSpec, FailurePolicy, Network, ReplicatedJob in v1alpha2.
   spec = found["spec"]
-  assert set(spec) == {
-    *("network", "failurePolicy", "successPolicy", "replicatedJobs")
-  }
+  policies = {"failurePolicy", "successPolicy"}
+  assert set(spec) == {"network", "replicatedJobs"} | policies
   assert spec["network"] == {"enableDNSHostnames": True, "subdomain": "dwd"}
   assert spec["successPolicy"] == {
     "operator": "All",
@@ -216,8 +218,10 @@ def _job(text: str) -> tuple[dict, dict, dict]:
 
 def test_jobset_for_gpus(capsys):
   text = _printed(
-    *(capsys, "jobset", *GPU, "--gpus=8", "--restarts=7", "--grace-s=90"),
-    *("--namespace=lab", *RUN),
+    capsys,
+    "jobset",
+    f"{shlex.join(GPU)} --gpus=8 --restarts=7 --grace-s=90 --namespace=lab"
+    f" {shlex.join(RUN)}",
   )
   found, job, pod = _job(text)
   assert found["metadata"] == {"name": "dwd", "namespace": "lab"}
@@ -230,12 +234,11 @@ def test_jobset_for_gpus(capsys):
   assert container["image"] == "lab/dwd:1"
   assert container["resources"]["limits"]["nvidia.com/gpu"] == 8
   # <jobset>-<replicated job>-<job>-<pod>.<subdomain>; $$( is a plain $(.
-  assert container["command"] == [
-    *("python", "-m", "dwd_jax.main", "--config=c.py"),
-    *("--workdir=/data/my run", CLASSES.replace("$(", "$$(")),
-    *("--coordinator=dwd-worker-0-0.dwd:7123", "--num_processes=4"),
-    *("--process_id=$(JOB_COMPLETION_INDEX)", "--preempted_code=75"),
-  ]
+  command = ["python", "-m", "dwd_jax.main", "--config=c.py"]
+  command += ["--workdir=/data/my run", CLASSES.replace("$(", "$$(")]
+  command += ["--coordinator=dwd-worker-0-0.dwd:7123", "--num_processes=4"]
+  command += ["--process_id=$(JOB_COMPLETION_INDEX)", "--preempted_code=75"]
+  assert container["command"] == command
   volumes = {v["name"]: v for v in pod["volumes"]}
   assert volumes["runs"]["persistentVolumeClaim"] == {"claimName": "runs"}
   mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
@@ -243,7 +246,8 @@ def test_jobset_for_gpus(capsys):
 
 
 def test_jobset_for_tpus(capsys):
-  text = _printed(capsys, "jobset", *TPU, "--slices=2", *RUN)
+  flags = shlex.join([*TPU, "--slices=2", *RUN])
+  text = _printed(capsys, "jobset", flags)
   found, job, pod = _job(text)
   assert found["metadata"]["annotations"] == {
     "alpha.jobset.sigs.k8s.io/exclusive-topology": (
@@ -259,7 +263,8 @@ def test_jobset_for_tpus(capsys):
   (container,) = pod["containers"]
   assert container["resources"]["limits"]["google.com/tpu"] == 4
   assert container["command"][-2:] == [
-    *("--distributed=auto", "--preempted_code=75")
+    "--distributed=auto",
+    "--preempted_code=75",
   ]
 
 
@@ -343,10 +348,10 @@ def test_nothing_breaks_out_of_its_quotes(capsys):
   """Neither in YAML nor in the shell."""
   bad = """a": [x], 'b'\\, {c: $(id) `id` é #"""
   run = ("--", f"--config={bad}", "--workdir=/data/w")
-  text = _printed(capsys, "jobset", *GPU, *run)
+  text = _printed(capsys, "jobset", shlex.join([*GPU, *run]))
   command = _job(text)[2]["containers"][0]["command"]
   assert command[3] == f"--config={bad.replace('$(', '$$(')}"
-  text = _printed(capsys, "slurm", *run)
+  text = _printed(capsys, "slurm", shlex.join(run))
   assert _is_bash(text)
   line = next(s for s in text.splitlines() if "-m dwd_jax.main" in s)
   assert shlex.split(line)[3] == f"--config={bad}"
@@ -370,7 +375,7 @@ def test_what_submits_is_given_the_text(monkeypatch, tmp_path, capsys):
   ):
     assert cluster.main([name, *flags, *run]) == 3
     assert (tmp_path / "args").read_text() == f"{words}\n"
-    shown = _printed(capsys, name, *flags, *run)
+    shown = _printed(capsys, name, shlex.join([*flags, *run]))
     assert (tmp_path / "text").read_text() == shown
   assert folder.is_dir()  # for SLURM's output
   monkeypatch.setenv("PATH", "")

@@ -22,9 +22,7 @@ def test_the_default_gives_each_optimizer_its_own_range():
   options = space["optimizer.name"]["choices"]
   found = {name: [] for name in options}
   for settings in _settings(space):
-    assert set(settings) == {
-      *("optimizer.name", RATE, "optimizer.l2", "optimizer.weight_decay")
-    }
+    assert {"optimizer.name", RATE, "optimizer.l2"} < set(settings)
     found[settings["optimizer.name"]].append(float(settings[RATE]))
   for name, rates in found.items():
     low, high = options[name][RATE]["log_uniform"]

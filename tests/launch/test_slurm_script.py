@@ -99,11 +99,10 @@ def test_every_task_is_told_who_it_is(tmp_path, capsys):
   assert srun[:2] == ["--kill-on-bad-exit=1", "--ntasks=2"]
   port = 49152 + 1000001 % 16384
   for i in range(2):
-    assert (tmp_path / f"task{i}").read_text().split("\n") == [
-      *("-m", "dwd_jax.main", "--config=it's c.py", "--workdir=my run"),
-      *(f"--coordinator=node7:{port}", "--num_processes=2"),
-      *(f"--process_id={i}", f"--local_devices={i}", ""),
-    ]
+    words = ["-m", "dwd_jax.main", "--config=it's c.py", "--workdir=my run"]
+    words += [f"--coordinator=node7:{port}", "--num_processes=2"]
+    words += [f"--process_id={i}", f"--local_devices={i}", ""]
+    assert (tmp_path / f"task{i}").read_text().split("\n") == words
 
 
 # Caption: exit code of the run, how often the job was in the queue again,
