@@ -169,7 +169,7 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
     no_network=True,
     load_dtd=False,
     huge_tree=False,
-    collect_ids=False,  # lest an id that occurs twice be an error
+    collect_ids=False,  # an id may occur twice
   )
   try:
     root = etree.fromstring(data, parser)

@@ -249,7 +249,7 @@ class Checkpoints:
     reason = " ".join(reason.split())[:120]
     return DamagedError(
       f"{self.folder(step)}: damaged ({reason}); remove this folder to"
-      " go on from the checkpoint before"
+      " resume from the previous checkpoint"
     )
 
   def _check(self, step: int, card: ModelCard) -> None:

@@ -188,8 +188,8 @@ def _join_higher(graph, owner, way_out):
       partner = partner.at[to].max(high, mode="drop")
     return partner
 
-  nobody = jnp.full(size, -1, jnp.int32)
-  partner = pixel_lists.for_chunks(graph.border, step, nobody)
+  unset = jnp.full(size, -1, jnp.int32)
+  partner = pixel_lists.for_chunks(graph.border, step, unset)
   return jnp.where(partner >= 0, partner, owner)
 
 

@@ -255,8 +255,8 @@ def _sum_basins(basins, slot_of, passes, levels, size_fn, cfg):
     offset, on_page = _offset(at, basins.seeds[row], levels.shape)
     base = jnp.maximum(passes[row], cfg.energy_cutoff)
     weight = jnp.where(on_page, jnp.maximum(level[at] - base, 0), 0)
-    said = size_fn(at // levels.shape[1], at % levels.shape[1])
-    hw, to_center = said[:, :2], said[:, 2:]
+    predicted = size_fn(at // levels.shape[1], at % levels.shape[1])
+    hw, to_center = predicted[:, :2], predicted[:, 2:]
     known = (hw > 0).all(1).astype(hw.dtype)
     if to_center.shape[1]:
       weight, offset = weight * known, offset + to_center.T

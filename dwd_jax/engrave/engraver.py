@@ -28,7 +28,7 @@ _MEASURES = {
   "choir": 10, "band": 11,
 }  # fmt: skip
 _STANDARD_AREA = 1050 * 1485 / 9**2
-_MAX_PAGES = 12  # of one foreign file, lest it fill a data set by itself
+_MAX_PAGES = 12  # of one foreign file, so that none fills a data set
 
 
 @dataclasses.dataclass(frozen=True)

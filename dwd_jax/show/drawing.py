@@ -52,7 +52,7 @@ def overlay(
     detections: predicted boxes with scores, in the same pixels.
     min_iou: least overlap of a hit.
     min_score: predictions below are left out.
-    min_width_px: narrower pages are enlarged, lest names hide the music.
+    min_width_px: narrower pages are enlarged, so that names fit.
   """
   detections = at_least(detections, min_score)
   matches = match(truth, detections, min_iou)
@@ -98,7 +98,7 @@ def boxes_picture(
     ink: the page at any scale, 0 = paper, 255 = ink.
     truth: the boxes, in pixels of the source image (`image_hw`).
     marked: boxes to emphasise, thick and in orange.
-    min_width_px: narrower pages are enlarged, lest names hide the music.
+    min_width_px: narrower pages are enlarged, so that names fit.
   """
   canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
   for i, box in enumerate(_to_px(truth.boxes_yxyx, zoom)):

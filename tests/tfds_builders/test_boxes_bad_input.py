@@ -123,11 +123,11 @@ COCO = {
   ),
   "a category id twice": (
     _set("categories", 0, id=10),
-    "a category id is there twice",
+    "a category id occurs twice",
   ),
   "a category name twice": (
     _set("categories", 0, name="disc"),
-    "class 'disc' is there twice",
+    "class 'disc' occurs twice",
   ),
   "a category without name": (
     _set("categories", 0, name=" "),
@@ -155,7 +155,7 @@ COCO = {
   ),
   "an image id twice": (
     _coco(lambda c: c["images"].append(dict(c["images"][0]))),
-    "image id 70 is there twice",
+    "image id 70 occurs twice",
   ),
   "an image twice": (
     _coco(_image_twice),
@@ -265,7 +265,7 @@ VOC = {
   ),
   "a file name that is no text": (
     lambda root: (root / XML).rename(root / "Annotations/\udcff.xml"),
-    "Annotations: the file name '\\udcff.xml' can not be printed",
+    "Annotations: the file name '\\udcff.xml' cannot be printed",
   ),
   "boxes of another page": (
     _edit(XML, "<xmin>", "<xmin>9", count=4),
@@ -403,7 +403,7 @@ def test_an_unlisted_class_is_named_with_file_and_object(folder):
 
 # Caption: option, what the line says.
 BAD_OPTIONS = {
-  "a class twice": ({"class_names": ("disc", "disc")}, "'disc' is there twice"),
+  "a class twice": ({"class_names": ("disc", "disc")}, "'disc' occurs twice"),
   "no text": ({"class_names": (1,)}, "class_names: class 0 has the name '1'"),
   "a convention": ({"voc_pixels": "coco"}, "voc_pixels: 'coco' is unknown"),
 }

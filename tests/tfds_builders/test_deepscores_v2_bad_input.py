@@ -92,10 +92,10 @@ _ERRORS = {
     edit(lambda d: d["annotations"].update({FIRST: 7})),
     f"{TRAIN}: {PAGE}: not as expected: Expected `object`, got `int`",
   ),
-  "image id twice": (set_image(id=12), "or its id 12 is there twice"),
+  "image id twice": (set_image(id=12), "or its id 12 occurs twice"),
   "image name twice": (
     edit(lambda d: d["images"][1].update(filename=f"{PAGE}.png")),
-    f"image '{PAGE}.png' or its id 12 is there twice",
+    f"image '{PAGE}.png' or its id 12 occurs twice",
   ),
   "image name leads out": (
     set_image(filename="../../secret.png"),

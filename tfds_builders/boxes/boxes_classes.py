@@ -36,7 +36,7 @@ def checked(names: Sequence, where: object) -> tuple[str, ...]:
         " printable name of at most 200 characters"
       )
     if name in seen:
-      raise InputError(f"{where}: class {name!r} is there twice; keep it once")
+      raise InputError(f"{where}: class {name!r} occurs twice; keep it once")
     seen.add(name)
   return tuple(names)
 

@@ -127,9 +127,7 @@ def _read_file(
   numbers: dict[int | str, int] = {}
   for i, image in enumerate(images):
     if numbers.setdefault(image.id, i) != i:
-      raise InputError(
-        f"{path}: image id {image.id!r} is there twice; renumber"
-      )
+      raise InputError(f"{path}: image id {image.id!r} occurs twice; renumber")
   table = _Table(path, numbers)
   # Consumed one by one, since parts refer to the bytes of the file.
   for annotation in _each(whole.annotations, _Annotation, path):
@@ -177,7 +175,7 @@ class _Table:
     if image is None:
       raise InputError(
         f"{self._path}: annotation {i} is of image {annotation.image_id!r},"
-        " which is not among images; add the image or take it out"
+        " which is not among images; add the image or remove the entry"
       )
     if not 0 <= annotation.category_id < 2**62:
       raise InputError(
@@ -233,7 +231,7 @@ def _names_by_id(
   """
   ids = [c.id for c in categories]
   if len(set(ids)) < len(ids):
-    raise InputError(f"{path}: a category id is there twice; renumber them")
+    raise InputError(f"{path}: a category id occurs twice; renumber them")
   names = [c.name.strip() for c in categories]
   times = collections.Counter(names)
   kept = {
@@ -268,7 +266,7 @@ def _page(
       return Page(split, "/".join(parts), file, path, objects)
   raise InputError(
     f"{path}: {image.file_name[:200]!r} is in none of"
-    f" {', '.join(map(str, folders))}; add the image or take it out"
+    f" {', '.join(map(str, folders))}; add the image or remove the entry"
   )
 
 

@@ -194,14 +194,14 @@ def pair_up(
       continue
     if not checks.is_plain_name(path.name):
       raise InputError(
-        f"{path.parent}: the file name {path.name[:200]!r} can not be printed;"
+        f"{path.parent}: the file name {path.name[:200]!r} cannot be printed;"
         " rename the file"
       )
     if path.stem not in images:
       raise InputError(
         f"{path}: no image of this name in"
         f" {' or '.join(str(f) for f in pair.images)}; add it"
-        f" ({', '.join(checks.IMAGE_SUFFIXES)}) or take the annotation away"
+        f" ({', '.join(checks.IMAGE_SUFFIXES)}) or remove the annotation"
       )
     pages.append((images.pop(path.stem), path))
   for stem in images:

@@ -69,7 +69,7 @@ def read(
   if not names:
     raise InputError(
       f"{root}: the names of the classes are missing; add data.yaml with names,"
-      " classes.txt with a name a line, or set data.options.class_names"
+      " classes.txt with one name per line, or set data.options.class_names"
     )
   ignored = frozenset({boxes_classes.CLASSES_TXT})
   pages = []
@@ -121,7 +121,7 @@ def read_yaml_names(path: pathlib.Path) -> tuple[str, ...]:
   ids = [str(i) for i in range(len(by_id))]
   if by_id.keys() != set(ids) or len(node.value) != len(ids):
     raise InputError(
-      f"{path}: the ids of names must be 0, 1, 2, ...; number so"
+      f"{path}: the ids of names must be 0, 1, 2, ...; renumber them"
     )
   return boxes_classes.checked([by_id[i] for i in ids], path)
 

@@ -93,7 +93,7 @@ def read_data_set(
       splits.setdefault(split, []).append(page)
   if "train" not in splits:
     raise InputError(
-      f"{lists / 'train.txt'}: missing or empty; list one page name a line"
+      f"{lists / 'train.txt'}: missing or empty; list one page name per line"
     )
   if options.merge_val_test:
     merged = splits.pop("val", []) + splits.pop("test", [])
@@ -266,5 +266,5 @@ def read_class_names(path: pathlib.Path) -> tuple[str, ...]:
       " allowed; replace the file"
     )
   if not names or sorted(names) != list(range(len(names))):
-    raise InputError(f"{path}: the ids must be 0, 1, 2, ...; number them so")
+    raise InputError(f"{path}: the ids must be 0, 1, 2, ...; renumber them")
   return tuple(names[i] for i in range(len(names)))

@@ -168,7 +168,7 @@ def _check_image(
     )
   if image.filename in pages or image.id in seen_ids:
     raise InputError(
-      f"{path}: image {image.filename!r} or its id {image.id} is there twice;"
+      f"{path}: image {image.filename!r} or its id {image.id} occurs twice;"
       " keep it once"
     )
   seen_ids.add(image.id)

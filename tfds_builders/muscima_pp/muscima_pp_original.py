@@ -65,7 +65,7 @@ def read(
       splits.setdefault(split, []).append(page)
   if "train" not in splits:
     raise InputError(
-      f"{lists / 'train.txt'}: missing or empty; list one page name a line"
+      f"{lists / 'train.txt'}: missing or empty; list one page name per line"
     )
   for name in sorted(set(images) - set(seen)):
     report.add("pages skipped: in no split list", name)

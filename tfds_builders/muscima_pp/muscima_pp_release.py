@@ -199,7 +199,7 @@ def _find_images(
     if not path.is_file():
       raise InputError(
         f"{path}: no such image, but {annotation_folder / name}.xml is there;"
-        " add the image or take the annotation away"
+        " add the image or remove the annotation"
       )
   return images
 
@@ -233,7 +233,7 @@ def page_id(name: str, path: pathlib.Path) -> tuple[str, str]:
   if not match:
     raise InputError(
       f"{path}: {name[:100]!r} is not CVC-MUSCIMA_W-xx_N-xx_D-...; name the"
-      " page so or take it away"
+      " page so or remove it"
     )
   return match[1], match[2]
 

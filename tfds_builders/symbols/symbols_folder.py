@@ -50,12 +50,12 @@ def read_data_set(
     if key not in annotations:
       raise InputError(
         f"{images[key]}: no {annotations_dir.name}/{key}.xml for it; add the"
-        " annotation or take the image away"
+        " annotation or remove the image"
       )
     if key not in images:
       raise InputError(
         f"{annotations[key]}: no image {images_dir.name}/{key} for it; add the"
-        " image or take the annotation away"
+        " image or remove the annotation"
       )
     name = key.replace("/", "--")
     pages.append(
