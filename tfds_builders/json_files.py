@@ -57,10 +57,10 @@ def decode(
     return msgspec.json.decode(data, type=kind, strict=strict, dec_hook=custom)
   except msgspec.ValidationError as e:
     reason = f"not as expected: {_short(e)}; correct it"
-  except msgspec.DecodeError as e:
+  except (msgspec.DecodeError, UnicodeDecodeError) as e:
     reason = f"not a readable JSON file ({_short(e)}); copy it again"
-  except UnicodeDecodeError:
-    reason = "the JSON is not UTF-8 text; convert the file"
+    if "utf-8" in str(e).lower():  # of either type, by version of msgspec
+      reason = "the JSON is not UTF-8 text; convert the file"
   except RecursionError:
     reason = "the JSON is nested too deeply; replace the file"
   raise InputError(f"{where}: {reason}") from None
