@@ -30,11 +30,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import common
+from benchmarks import common, perfect_maps
 from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
-from dwd_jax.decode import closure, watershed
+from dwd_jax.decode import watershed
 from dwd_jax.objectives import energy_groups, targets
 from dwd_jax.train import settings as config_lib
 
@@ -92,16 +92,18 @@ def closure_row(
   """Recall and precision over the pages of a set."""
   pages = _scaled(data, scale)
   max_boxes = max(len(labels) for _, labels in pages)
-  run = closure.make_closure(
+  run = perfect_maps.make_closure(
     groups, _room(pages), settings.targets, settings.decode, noise
   )
   lost: collections.Counter[tuple[str, str]] = collections.Counter()
   total = np.zeros(4, int)
   for i, (boxes, labels) in enumerate(pages):
-    page = closure.run_page(run, boxes, labels, max_boxes, jax.random.key(i))
+    page = perfect_maps.run_page(
+      run, boxes, labels, max_boxes, jax.random.key(i)
+    )
     unmatched = int((page.lost & page.repeated).sum())
     total += (len(labels), page.num_found, page.num_matched, unmatched)
-    lost += closure.causes(
+    lost += perfect_maps.causes(
       page,
       boxes,
       labels,
@@ -199,7 +201,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   parser.add_argument("--option", action="append", default=[])
   add("--num_groups", type=int, default=[1, 2, 3, 4])
   add("--scale", type=float, default=[0.5, 1.0])
-  add("--noise", choices=closure.NOISES, default=list(closure.NOISES))
+  add("--noise", choices=perfect_maps.NOISES, default=list(perfect_maps.NOISES))
   parser.add_argument("--max_pages", type=int, default=0, help="0 = all")
   parser.add_argument("--top", type=int, default=8, help="causes listed")
   return parser.parse_args(argv)

@@ -21,13 +21,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import common
+from benchmarks import common, perfect_maps
 from dwd_jax.apps.export import export_files
 from dwd_jax.checkpoints import weights
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import huge_pages
 from dwd_jax.core.structs import PageImage
-from dwd_jax.decode import closure
 from dwd_jax.imaging import images
 from dwd_jax.models import dwd
 from dwd_jax.predict import packaged, predict_pages
@@ -84,7 +83,7 @@ def agreement(
     labels = [class_names.index(name) for name, *_ in detections]
     return boxes.astype(np.float32), np.array(labels, int)
 
-  pairs, _ = closure.match(arrays(wanted), arrays(found), _IOU)
+  pairs, _ = perfect_maps.match(arrays(wanted), arrays(found), _IOU)
   return {
     "dwd_jax": len(wanted),
     "found": len(found),

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from dwd_jax.decode import closure, decode_config
+from benchmarks import perfect_maps
+from dwd_jax.decode import decode_config
 from dwd_jax.objectives import energy_groups, targets
 
 _HW = (256, 512)  # one size, so that few functions are compiled
@@ -34,7 +35,7 @@ _THRESHOLD = decode_config.DecodeConfig(method="threshold", energy_cutoff=10.0)
 def _compiled(cfg, target_cfg, noise):
   """A closure for any grouping: a class has one id for each group."""
   groups = np.repeat(np.arange(_MAX_GROUPS, dtype=np.int32), _MAX_CLASSES)
-  return closure.make_closure(groups, _HW, target_cfg, cfg, noise)
+  return perfect_maps.make_closure(groups, _HW, target_cfg, cfg, noise)
 
 
 def _in_group(labels, groups):
@@ -45,7 +46,7 @@ def _closure(pages, groups, cfg, target_cfg, noise="none"):
   """Recall (of distinct objects) and precision over (boxes_yxyx, labels)."""
   run = _compiled(cfg, target_cfg, noise)
   outcomes = [
-    closure.run_page(run, boxes, _in_group(labels, groups), _MAX_BOXES)
+    perfect_maps.run_page(run, boxes, _in_group(labels, groups), _MAX_BOXES)
     for boxes, labels in pages
   ]
   matched = sum(page.num_matched for page in outcomes)
@@ -217,7 +218,7 @@ def _found(boxes, labels):
 def test_objects_that_are_far_apart_always_come_back(seed, count):
   boxes, labels = _far_apart(np.random.default_rng(seed), count, 1)
   run = _compiled(_WATERSHED, _EXACT, "none")
-  page = closure.run_page(run, boxes, labels, _MAX_BOXES)
+  page = perfect_maps.run_page(run, boxes, labels, _MAX_BOXES)
   assert page.num_found == page.num_matched == count
   assert not page.lost.any()
 
@@ -242,13 +243,13 @@ def test_causes_of_loss():
     np.float32,
   )
   labels = np.array([0, 0, 1, 1], np.int32)
-  lost = closure.Outcome(
+  lost = perfect_maps.Outcome(
     np.array([False, True, True, True]),
     np.array([False, True, False, False]),
     1,
     1,
   )
-  counts = closure.causes(
+  counts = perfect_maps.causes(
     lost, boxes, labels, np.zeros(2, np.int32), ("head", "dot"), 17.0
   )
   assert counts == {
@@ -260,7 +261,7 @@ def test_causes_of_loss():
 
 def test_pairs_are_one_to_one_and_of_one_class():
   boxes = np.array([[0, 0, 10, 10], [0, 1, 10, 11]], np.float32)
-  rows, columns = closure.match(
+  rows, columns = perfect_maps.match(
     (boxes, np.array([3, 3])), (boxes[[1, 1, 0]], np.array([3, 3, 4]))
   )
   assert dict(zip(rows.tolist(), columns.tolist(), strict=True)) in (
