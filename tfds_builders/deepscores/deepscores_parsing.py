@@ -40,7 +40,7 @@ class Options:
 
 
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
-  """Names of `base.EXTRA_FEATURES` that the records have."""
+  """See `base.Parser`."""
   del config, options
   return ("pixel_labels",)
 
