@@ -1,5 +1,7 @@
 """Scans and photos as a whole: sameness, strengths, odd pages."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -23,13 +25,17 @@ def _page(hw=(240, 320), space=9):
 
 
 def _apply(ink, boxes, seed=0, recipe="scan", strength=1.0, space=9.0):
-  return degrade.apply(
-    ink,
-    boxes,
+  """The worn page, its boxes, and which of the given ones these are."""
+  plan = degrade.sample(
     np.random.default_rng(seed),
+    ink.shape,
     recipe=recipe,
     strength=strength,
     staff_space_px=space,
+  )
+  moved, kept = degrade.on_image(plan.boxes(boxes, ink), ink.shape)
+  return types.SimpleNamespace(
+    image=plan.image(ink), boxes_yxyx=moved, kept=kept
   )
 
 

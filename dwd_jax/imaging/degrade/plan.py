@@ -20,22 +20,6 @@ STAFF_SPACES_PX = (1.0, 1000.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Degraded:
-  """A degraded image and the boxes that are still on it.
-
-  Attributes:
-    image: 0 = white, 255 = black; as in real scans and photos, grey paper is
-      not 0.
-    boxes_yxyx: px of the image, clipped to it.
-    kept: which of the given boxes these are.
-  """
-
-  image: UInt8[np.ndarray, "h w"]
-  boxes_yxyx: Float[np.ndarray, "m 4"]
-  kept: Bool[np.ndarray, " n"]
-
-
-@dataclasses.dataclass(frozen=True)
 class Plan:
   """A sampled degradation of one image, made by `sample`.
 
@@ -149,44 +133,6 @@ def check(recipe: str, strength: float) -> None:
       f"strength: {strength} is not within 0..{MAX_STRENGTH:g}; 1 is as real"
       " scans and photos"
     )
-
-
-def apply(
-  image: UInt8[np.ndarray, "h w"],
-  boxes_yxyx: Float[np.ndarray, "n 4"],
-  rng: np.random.Generator,
-  *,
-  recipe: str,
-  strength: float = 1.0,
-  staff_space_px: float,
-) -> Degraded:
-  """Degrades a page and moves its boxes by the same map; see `sample`.
-
-  Args:
-    image: ink, 0 = paper, 255 = ink.
-    boxes_yxyx: px.
-    recipe: `scan` or `photo`.
-    strength: 0..2, 1 = as real scans and photos.
-    staff_space_px: distance of two staff lines.
-
-  Returns:
-    The degraded image and the boxes of which at least half is on it.
-
-  Raises:
-    InputError: an argument is out of range.
-  """
-  hw = (image.shape[0], image.shape[1])
-  plan = sample(
-    rng, hw, recipe=recipe, strength=strength, staff_space_px=staff_space_px
-  )
-  if not plan.severity:
-    return Degraded(
-      image.copy(),
-      boxes_yxyx.astype(np.float32),
-      np.ones(len(boxes_yxyx), bool),
-    )
-  moved, kept = on_image(plan.boxes(boxes_yxyx, image), hw)
-  return Degraded(plan.image(image), moved, kept)
 
 
 def on_image(
