@@ -103,10 +103,9 @@ def run(
   timeout_s: float = 120.0,
   command: tuple[str, ...] = COMMAND,
 ) -> Iterator[Outcome]:
-  """Engraves scores in parallel.
+  """Engraves scores in parallel; yields outcomes in order of completion.
 
-  Yields:
-    Outcomes in order of completion.
+  A score that takes more than `timeout_s` is given up.
   """
   pool: list[_Worker] = []
   try:
