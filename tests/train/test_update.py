@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import toy_task as toy
 
-from dwd_jax.train import optim, update
+from dwd_jax.train import optim
 from dwd_jax.train import state as state_lib
+from dwd_jax.train import step as step_lib
 
 TX = optim.make_optimizer(optim.OptimizerConfig("sgd", l2=0.0))
-PLAN = update.make_plan(toy.stages(1)[0], 0.1)
+PLAN = step_lib.make_plan(toy.stages(1)[0], 0.1)
 
 
 def _state(ema=False):
@@ -20,13 +21,13 @@ def _state(ema=False):
 
 
 def _update(state, batch, plan=PLAN, **options):
-  return update.update(
+  return step_lib.train_step(
     state,
     batch,
     plan,
     losses_fn=toy.losses_fn,
     tx=TX,
-    cfg=update.UpdateConfig(**options),
+    cfg=step_lib.UpdateConfig(**options),
   )
 
 
@@ -105,19 +106,20 @@ def test_exploding_losses_are_skipped_once_there_is_a_mean():
 
 
 def test_a_loss_that_is_not_trained_may_explode():
-  def losses_fn(params, batch_stats, batch):
+  def losses_fn(params, batch_stats, batch, train=True):
+    del train
     losses, stats, metrics = toy.losses_fn(params, batch_stats, batch)
     return losses.at[1].set(batch["y"].max() ** 20), stats, metrics
 
   state = _state()
   for scale in (*[1e-3] * 6, 10.0):
-    state, _ = update.update(
+    state, _ = step_lib.train_step(
       state,
       _batch(scale=scale),
       PLAN,
       losses_fn=losses_fn,
       tx=TX,
-      cfg=update.UpdateConfig(max_loss_ratio=1e12),
+      cfg=step_lib.UpdateConfig(max_loss_ratio=1e12),
     )
   np.testing.assert_array_equal(state.skipped, [0, 0])
 
