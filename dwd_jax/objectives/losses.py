@@ -30,7 +30,7 @@ class LossConfig:
       the target of foreground pixels; 0 = the one true level, as the paper.
     size_loss: "mse" (px, the paper), "smooth_l1" (px) or "log_l1".
     energy_weights: "none" or "balanced": foreground and background of a plane
-      get the same total weight.
+      get the same total weight, over the images of a batch.
     class_weights: "none", "by_class" (classes of the batch get the same total
       weight) or "by_object" (objects do).
     class_pixels: most foreground pixels of an image (all groups together) at
@@ -144,7 +144,11 @@ def energy_loss(
   return reduce_strides(losses, reduction), {"energy_recall": recall}
 
 
-def _balanced(foreground: Bool[Array, "*n"]) -> Float[Array, "*n"]:
-  """Weights that give foreground and background the same total."""
-  share = jnp.clip(foreground.mean(), 1e-4, 1 - 1e-4)
+def _balanced(
+  foreground: Bool[Array, "B H W G"],
+) -> Float[Array, "B H W G"]:
+  """Weights that give both parts of every plane of a batch the same total."""
+  # A plane that is all paper has half the weight of the others.
+  share = foreground.mean((0, 1, 2), keepdims=True)
+  share = jnp.clip(share, 1e-4, 1 - 1e-4)
   return jnp.where(foreground, 0.5 / share, 0.5 / (1 - share))

@@ -189,6 +189,24 @@ def test_balanced_energy_weighs_symbols_like_paper():
   np.testing.assert_allclose(loss, plain, rtol=1e-5)
 
 
+def test_balanced_energy_balances_every_plane():
+  energy = np.zeros((2, 8, 8, 2), int)
+  energy[0, 2, 2:5, 0] = 3
+  energy[1, :, :6, 1] = 2  # a plane that is mostly discs
+  logits = _logits((2, 8, 8, 2, 4))
+  cfg = dataclasses.replace(CFG, energy_weights="balanced")
+  loss, _ = losses.energy_loss(logits, _maps(energy), cfg)
+  per_pixel = np.asarray(
+    optax.softmax_cross_entropy_with_integer_labels(logits, energy)
+  )
+  parts = [
+    per_pixel[..., g][(energy[..., g] > 0) == foreground].mean()
+    for g in range(2)
+    for foreground in (True, False)
+  ]
+  np.testing.assert_allclose(loss, np.mean(parts), rtol=1e-5)
+
+
 # Caption: option, loss of errors of (2, 0.5) px at a size of (8, 4) px.
 SIZE_LOSSES = {
   "mse": 2**2 + 0.5**2,
