@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -68,6 +69,21 @@ def test_a_resumed_run_takes_back_what_it_does_again(
   (tmp_path / "metrics.jsonl").write_text(text)
   open_logs(first_step=2).scalars(3, "box", {})
   assert [line["step"] for line in _lines(tmp_path)] == [*kept, 3]
+
+
+def test_a_disk_that_is_full_on_resuming_costs_no_line(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  text = "".join(f'{{"step": {step}}}\n' for step in range(1, 1001))
+  path.write_text(text)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+  try:
+    with pytest.raises(OSError, match="too large"):
+      logs_lib.Logs(tmp_path, 900, 2000)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert path.read_text() == text
+  assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch, capsys):
