@@ -311,6 +311,7 @@ class _Stepper:
         losses_fn=self._task.losses_fn,
         tx=optim.make_optimizer(self._task.optimizer, stage.frozen),
         cfg=self._task.update,
+        frozen=stage.frozen,
       )
       lowered = jax.jit(
         step,
@@ -319,7 +320,7 @@ class _Stepper:
         donate_argnums=0,
         compiler_options=compiling.training_options(),
       ).lower(*args)
-      self._flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
+      self._flops = flops(lowered, self._task.update.accumulate)
       self._compiled[stage.frozen] = lowered.compile()
       dtype = self._task.config.model.dtype
       self._ceiling = self._ceiling or matmul_ceiling(dtype)
@@ -353,6 +354,16 @@ class _Stepper:
 @jax.jit
 def _merge(a, b):
   return a.merge(b)
+
+
+def flops(lowered: jax.stages.Lowered, parts: int) -> float:
+  """Floating-point operations of a step; 0 = unknown.
+
+  Args:
+    lowered: `train_step`.
+    parts: `UpdateConfig.accumulate`; XLA counts one of them.
+  """
+  return parts * float((lowered.cost_analysis() or {}).get("flops", 0.0))
 
 
 @functools.cache

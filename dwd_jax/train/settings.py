@@ -34,7 +34,7 @@ _CHOICES = {
   "losses.size_loss": ("mse", "smooth_l1", "log_l1"),
   "losses.energy_weights": ("none", "balanced"),
   "losses.class_weights": ("none", "by_class", "by_object"),
-  "optimizer.name": ("rmsprop", "adam", "sgd"),
+  "optimizer.name": tuple(optim.OPTIMIZERS),
   "optimizer.schedule": ("constant", "cosine"),
   "model.backbone_depth": (10, 18, 34, 50, 101, 152),
   "model.dtype": ("auto", "float32", "bfloat16"),

@@ -74,7 +74,10 @@ class Run:
     training = {
       "optimizer": self.settings.optimizer.name,
       "loss_window": self.config.train.loss_window,
-      "ema": bool(self.config.train.ema_decay),
+      # Of older runs True: their mean was of the parameters alone.
+      "ema": ["params", "batch_stats"]
+      if self.config.train.ema_decay
+      else False,
     }
     return checkpointer.ModelCard(
       self.class_names,

@@ -16,6 +16,7 @@ import optax
 from clu import metrics as clu_metrics
 
 from dwd_jax.core.structs import Array, Params
+from dwd_jax.train import optim
 from dwd_jax.train.stages import LOSSES, Stage
 from dwd_jax.train.state import TrainState, eval_variables
 
@@ -40,7 +41,8 @@ class UpdateConfig:
   Attributes:
     accumulate: parts that a batch is cut into; their gradients are averaged.
       A part has its own batch norm statistics and its own loss normalisers.
-    ema_decay: of the running mean of the parameters; 0 = none is kept.
+    ema_decay: of the running mean of parameters and batch statistics; 0 = none
+      is kept.
     max_loss_ratio: a step is skipped where a trained loss exceeds its running
       mean this many times; 0 = only where something is not finite.
   """
@@ -105,10 +107,13 @@ def combine(
   return total, history
 
 
-def _gradients(params, batch_stats, batch, history, plan, losses_fn):
-  """((loss, (batch_stats, losses, metrics)), gradients)."""
+def _gradients(params, batch_stats, batch, history, plan, losses_fn, frozen):
+  """((loss, (batch_stats, losses, metrics)), gradients); 0 where frozen."""
 
   def loss_fn(params):
+    params = jax.tree.map(
+      lambda x, still: jax.lax.stop_gradient(x) if still else x, params, frozen
+    )
     losses, stats, metrics = losses_fn(params, batch_stats, batch)
     total, _ = combine(losses, history, plan)
     return total, (stats, losses, metrics)
@@ -116,7 +121,7 @@ def _gradients(params, batch_stats, batch, history, plan, losses_fn):
   return jax.value_and_grad(loss_fn, has_aux=True)(params)
 
 
-def _accumulated(state, batch, plan, losses_fn, parts: int):
+def _accumulated(state, batch, plan, losses_fn, frozen, parts: int):
   """As `_gradients`, averaged over parts of the batch, one after another."""
 
   def cut(x):
@@ -129,7 +134,13 @@ def _accumulated(state, batch, plan, losses_fn, parts: int):
   def body(carry, part):
     batch_stats, total = carry
     (loss, (stats, losses, metrics)), grads = _gradients(
-      state.params, batch_stats, part, state.loss_history, plan, losses_fn
+      state.params,
+      batch_stats,
+      part,
+      state.loss_history,
+      plan,
+      losses_fn,
+      frozen,
     )
     total = jax.tree.map(jnp.add, total, grads)
     return (stats, total), (loss, losses, metrics)
@@ -156,10 +167,10 @@ def _sane(losses, history, plan, ratio: float) -> Array:
   return ~jnp.any((plan.factors > 0) & (losses > limit))
 
 
-def _moving_average(average: Params, params: Params, step, decay: float):
-  """Running mean of the parameters, faster in the first steps."""
+def _moving_average(average: Any, variables: Any, step, decay: float):
+  """Running mean of all variables, faster in the first steps."""
   rate = 1 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-  return jax.tree.map(lambda a, p: a + rate * (p - a), average, params)
+  return jax.tree.map(lambda a, x: a + rate * (x - a), average, variables)
 
 
 def train_step(
@@ -170,6 +181,7 @@ def train_step(
   losses_fn: LossesFn,
   tx: optax.GradientTransformation,
   cfg: UpdateConfig,
+  frozen: tuple[str, ...] = (),
 ) -> tuple[TrainState, clu_metrics.Collection]:
   """One step of training, whatever is trained.
 
@@ -184,13 +196,17 @@ def train_step(
     losses_fn: the losses of parameters, batch statistics and batch.
     tx: optimizer, without the learning rate.
     cfg: accumulation, running mean of the parameters, what is skipped.
+    frozen: patterns of the paths of parameters that get no gradient, see
+      `optim.make_optimizer`: what is clipped, and what has to be finite, are
+      the gradients of the others.
 
   Returns:
     The state after the step, and its metrics. Batch norm uses the statistics of
     the whole batch, over all devices (of a part of it with `cfg.accumulate`).
   """
+  still = optim.frozen_mask(state.params, frozen)
   if cfg.accumulate > 1:
-    found = _accumulated(state, batch, plan, losses_fn, cfg.accumulate)
+    found = _accumulated(state, batch, plan, losses_fn, still, cfg.accumulate)
   else:
     found = _gradients(
       state.params,
@@ -199,6 +215,7 @@ def train_step(
       state.loss_history,
       plan,
       losses_fn,
+      still,
     )
   (loss, (batch_stats, losses, metrics)), grads = found
   _, history = combine(losses, state.loss_history, plan)
@@ -213,7 +230,8 @@ def train_step(
   params = optax.apply_updates(state.params, updates)
   ema = state.ema_params
   if cfg.ema_decay:
-    ema = _moving_average(ema, params, state.step, cfg.ema_decay)
+    variables = {"params": params, "batch_stats": batch_stats}
+    ema = _moving_average(ema, variables, state.step, cfg.ema_decay)
   after = state.replace(
     params=params,
     batch_stats=batch_stats,
@@ -245,7 +263,7 @@ def eval_step(
   """The losses on a batch as the network is used: running averages.
 
   Args:
-    state: its parameters, or their running mean where there is one, are used.
+    state: its variables, or their running mean where there is one, are used.
     batch: see `train_step`.
     losses_fn: see `train_step`.
 

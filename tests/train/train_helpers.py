@@ -100,7 +100,7 @@ def tiny_state(
     batch_stats=variables["batch_stats"],
     opt_state=tx.init(variables["params"]),
     loss_history=jnp.full((len(stages.LOSSES), window), jnp.nan),
-    ema_params=jax.tree.map(jnp.array, variables["params"]) if ema else {},
+    ema_params=jax.tree.map(jnp.array, variables) if ema else {},
     skipped=jnp.zeros(2, jnp.int32),
   )
 
