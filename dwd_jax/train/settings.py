@@ -20,7 +20,7 @@ from dwd_jax.models import dwd
 from dwd_jax.objectives import losses, targets
 from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.train import optim, stages
-from dwd_jax.train.pretraining.pretraining_config import PretrainingConfig
+from dwd_jax.train.pretraining_config import PretrainingConfig
 
 T = TypeVar("T")
 

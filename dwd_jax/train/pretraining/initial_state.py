@@ -19,7 +19,7 @@ from dwd_jax.train.pretraining import (
   tasks,
   torch_files,
 )
-from dwd_jax.train.pretraining.pretraining_config import TRAINED
+from dwd_jax.train.pretraining_config import TRAINED
 from dwd_jax.train.state import TrainState, eval_variables
 
 

@@ -19,7 +19,7 @@ from dwd_jax.train import setup as setup_lib
 from dwd_jax.train.logs import Logs
 from dwd_jax.train.pretraining import networks
 from dwd_jax.train.pretraining.loaders import pixel_loader, symbol_loader
-from dwd_jax.train.pretraining.pretraining_config import PretrainingConfig
+from dwd_jax.train.pretraining_config import PretrainingConfig
 from dwd_jax.train.stages import Stage
 from dwd_jax.train.task import Loader, Task
 
