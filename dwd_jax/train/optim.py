@@ -114,8 +114,7 @@ def make_optimizer(
   Args:
     cfg: options.
     frozen: patterns of the paths of parameters that get no update. Their
-      gradients are expected to be 0, see `step.train_step`: those would count
-      for the clipping.
+      gradients would count for the clipping: `step.train_step` makes them 0.
 
   Reference: section 4 (rmsprop, learning rate 5e-5, L2 5e-7). Differs from the
   original: L2 is added once (the original's combined stage added it twice).

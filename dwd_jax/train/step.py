@@ -107,22 +107,26 @@ def combine(
   return total, history
 
 
-def _gradients(params, batch_stats, batch, history, plan, losses_fn, frozen):
-  """((loss, (batch_stats, losses, metrics)), gradients); 0 where frozen."""
+def _gradients_fn(losses_fn: LossesFn, history: Array, plan: StepPlan, still):
+  """Of (params, batch_stats, batch), differentiates the stage's loss.
 
-  def loss_fn(params):
+  The function made gives ((loss, (batch_stats, losses, metrics)), gradients),
+  which are 0 for parameters that are `still`.
+  """
+
+  def loss_fn(params, batch_stats, batch):
     params = jax.tree.map(
-      lambda x, still: jax.lax.stop_gradient(x) if still else x, params, frozen
+      lambda x, fixed: jax.lax.stop_gradient(x) if fixed else x, params, still
     )
     losses, stats, metrics = losses_fn(params, batch_stats, batch)
     total, _ = combine(losses, history, plan)
     return total, (stats, losses, metrics)
 
-  return jax.value_and_grad(loss_fn, has_aux=True)(params)
+  return jax.value_and_grad(loss_fn, has_aux=True)
 
 
-def _accumulated(state, batch, plan, losses_fn, frozen, parts: int):
-  """As `_gradients`, averaged over parts of the batch, one after another."""
+def _accumulated(state, batch, gradients_fn, parts: int):
+  """Of `_gradients_fn`, the mean over parts of a batch, one after another."""
 
   def cut(x):
     # Part i has rows i, i + parts, ...: every device keeps its own rows.
@@ -133,14 +137,8 @@ def _accumulated(state, batch, plan, losses_fn, frozen, parts: int):
 
   def body(carry, part):
     batch_stats, total = carry
-    (loss, (stats, losses, metrics)), grads = _gradients(
-      state.params,
-      batch_stats,
-      part,
-      state.loss_history,
-      plan,
-      losses_fn,
-      frozen,
+    (loss, (stats, losses, metrics)), grads = gradients_fn(
+      state.params, batch_stats, part
     )
     total = jax.tree.map(jnp.add, total, grads)
     return (stats, total), (loss, losses, metrics)
@@ -195,28 +193,20 @@ def train_step(
     plan: which losses are trained, how they are weighed, the learning rate.
     losses_fn: the losses of parameters, batch statistics and batch.
     tx: optimizer, without the learning rate.
-    cfg: accumulation, running mean of the parameters, what is skipped.
-    frozen: patterns of the paths of parameters that get no gradient, see
-      `optim.make_optimizer`: what is clipped, and what has to be finite, are
-      the gradients of the others.
+    cfg: accumulation, running mean of the variables, what is skipped.
+    frozen: patterns of the paths of parameters whose gradient is 0, so that
+      they count neither for the clipping nor as not finite; as `tx` has them.
 
   Returns:
     The state after the step, and its metrics. Batch norm uses the statistics of
     the whole batch, over all devices (of a part of it with `cfg.accumulate`).
   """
   still = optim.frozen_mask(state.params, frozen)
+  gradients_fn = _gradients_fn(losses_fn, state.loss_history, plan, still)
   if cfg.accumulate > 1:
-    found = _accumulated(state, batch, plan, losses_fn, still, cfg.accumulate)
+    found = _accumulated(state, batch, gradients_fn, cfg.accumulate)
   else:
-    found = _gradients(
-      state.params,
-      state.batch_stats,
-      batch,
-      state.loss_history,
-      plan,
-      losses_fn,
-      still,
-    )
+    found = gradients_fn(state.params, state.batch_stats, batch)
   (loss, (batch_stats, losses, metrics)), grads = found
   _, history = combine(losses, state.loss_history, plan)
   updates, opt_state = tx.update(grads, state.opt_state, state.params)

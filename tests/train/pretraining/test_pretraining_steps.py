@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -122,14 +123,12 @@ def test_steps_learn():
 
 
 def test_losses_stand_where_the_loop_expects_them():
-  def network(variables, image, train):
-    del variables, train
-    return jnp.zeros((*image.shape[:1], 3))
+  class Model(nn.Module):
+    def __call__(self, image, train):
+      del train
+      return jnp.zeros((*image.shape[:1], 3))
 
-  class Model:
-    apply = staticmethod(network)
-
-  losses_fn = networks.losses_of(Model())  # pyright: ignore
+  losses_fn = networks.losses_of(Model())
   losses, stats, metrics = losses_fn({}, {"kept": 1}, _batch(), False)
   index = stages.LOSSES.index("class")
   assert losses.shape == (len(stages.LOSSES),)
