@@ -9,6 +9,7 @@ import pytest
 import train_helpers as helpers
 
 from dwd_jax.core.structs import Targets
+from dwd_jax.models import dwd
 from dwd_jax.objectives import box_losses, losses
 from dwd_jax.train import optim, stages
 from dwd_jax.train import step as step_lib
@@ -228,14 +229,9 @@ def test_plans_follow_the_order_of_the_losses():
 
 
 def test_bytes_and_floats_are_the_same_image():
-  class Model:
-    @staticmethod
-    def apply(variables, ink, train):
-      return ink
-
   grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
   for image in (grey, grey / np.float32(255)):
-    seen, _ = step_lib.apply(Model, {"batch_stats": {}}, image, False)
+    seen = dwd.network_input(image)
     np.testing.assert_allclose(seen, grey / 255, rtol=1e-6)
 
 
