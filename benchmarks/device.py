@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from dwd_jax.train import compiled_step
+from dwd_jax.train import loop
 
 _MIB = 2**20
 
@@ -34,7 +34,7 @@ def _rate(multiply: Callable[[], Any], side: int, repeats: int) -> float:
 
 def jax_ceiling(dtype: str) -> float:
   """FLOP/s of a large matrix product in JAX, see `stepping.matmul_ceiling`."""
-  return compiled_step.matmul_ceiling(dtype, _side(jax.default_backend()))
+  return loop.matmul_ceiling(dtype, _side(jax.default_backend()))
 
 
 def torch_ceiling(dtype: str, repeats: int = 10) -> float:

@@ -23,9 +23,9 @@ import numpy as np
 from benchmarks import common, device
 from benchmarks.train_scene import NUM_CLASSES, Scene, make_scene
 from dwd_jax.cluster import huge_pages
-from dwd_jax.models import compiling
+from dwd_jax.models import compiling, dwd
+from dwd_jax.objectives import class_loss, detection_loss
 from dwd_jax.objectives import targets as targets_lib
-from dwd_jax.train import step as step_lib
 
 Parts = dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]
 
@@ -51,7 +51,7 @@ def parts(scene: Scene) -> Parts:
   def forward(params, image):
     return model.apply(
       {"params": params, "batch_stats": state.batch_stats},
-      step_lib.network_input(image),
+      dwd.network_input(image),
       train=True,
       mutable=["batch_stats"],
     )
@@ -64,16 +64,27 @@ def parts(scene: Scene) -> Parts:
     """With gradients, as the step needs them."""
 
     def total(params, predictions):
-      return fn(params, predictions, targets, cfg, num_boxes)[0].sum()
+      return fn(params, predictions, targets)[0].sum()
 
     return jax.value_and_grad(total, (0, 1))(params, predictions)
 
   maps = jax.jit(render)(*boxes)
   predictions = jax.jit(forward)(state.params, batch.image)[0]
   given = (state.params, predictions, maps)
-  both = {
-    "sparse_class_loss": step_lib.sparse_class_loss,
-    "dense_class_loss": step_lib.dense_class_loss,
+  all_losses = functools.partial(
+    detection_loss.compute_losses, num_boxes=num_boxes, cfg=cfg
+  )
+  options = {
+    "cfg": cfg.losses,
+    "group_of_class": cfg.group_of_class,
+    "num_boxes": num_boxes,
+  }
+  losses = {
+    "all_losses": all_losses,
+    **{
+      fn.__name__: functools.partial(fn, **options)
+      for fn in (class_loss.sparse_class_loss, class_loss.dense_class_loss)
+    },
   }
   return {
     "step": (scene.step, (state, batch, plan)),
@@ -83,8 +94,7 @@ def parts(scene: Scene) -> Parts:
       backward,
       (state.params, batch.image, predictions),
     ),
-    "all_losses": (functools.partial(loss, step_lib.compute_losses), given),
-    **{k: (functools.partial(loss, fn), given) for k, fn in both.items()},
+    **{k: (functools.partial(loss, fn), given) for k, fn in losses.items()},
     "optimizer": (_optimizer(scene), (state, state.params)),
   }
 

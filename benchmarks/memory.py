@@ -25,7 +25,7 @@ import jax
 from benchmarks import common, device
 from benchmarks.train_scene import Scene, make_scene
 from dwd_jax.models import compiling
-from dwd_jax.train import step as step_lib
+from dwd_jax.objectives import detection_loss
 
 
 def residuals_mib(scene: Scene) -> float:
@@ -38,7 +38,7 @@ def residuals_mib(scene: Scene) -> float:
 
   def pullback(params, batch_stats, batch):
     def loss(params):
-      losses, _, _ = step_lib.detection_losses(
+      losses, _, _ = detection_loss.detection_losses(
         params, batch_stats, batch, model=scene.model, cfg=scene.cfg
       )
       return losses.sum()

@@ -28,7 +28,7 @@ from benchmarks import torch_network
 from benchmarks.train_scene import NUM_CLASSES, VARIANTS, Scene, make_scene
 from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
-from dwd_jax.objectives import losses as losses_lib
+from dwd_jax.objectives import class_loss
 from dwd_jax.objectives import targets as targets_lib
 from dwd_jax.train.stages import LOSSES
 
@@ -58,7 +58,7 @@ def host_maps(scene: Scene, batch: Batch) -> dict[str, np.ndarray]:
     )
     classes = maps.classes.reshape(len(boxes), -1)
     budget = min(scene.cfg.losses.class_pixels, classes.shape[1])
-    select = jax.vmap(lambda x: losses_lib.select_pixels(x, budget))
+    select = jax.vmap(lambda x: class_loss.select_pixels(x, budget))
     return maps, *select(classes > 0)
 
   maps, pixels, valid = jax.device_get(

@@ -12,7 +12,8 @@ from benchmarks import common
 from configs import default
 from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
-from dwd_jax.train import optim, update
+from dwd_jax.objectives import detection_loss
+from dwd_jax.train import optim
 from dwd_jax.train import settings as config_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
@@ -38,9 +39,9 @@ class Scene:
 
   model: dwd.DWDNet
   settings: config_lib.Settings
-  cfg: step_lib.StepConfig
+  cfg: detection_loss.DetectionConfig
   step: Callable[..., Any]
-  plan: update.StepPlan
+  plan: step_lib.StepPlan
   batch_shape: tuple[int, int, int]
   loss_window: int
 
@@ -58,7 +59,7 @@ class Scene:
     made = common.made_up_batch(size, (crop, crop), max_boxes, NUM_CLASSES)
     return made.replace(image=(made.image * 255).astype(np.uint8))
 
-  def inputs(self) -> tuple[state_lib.TrainState, Batch, update.StepPlan]:
+  def inputs(self) -> tuple[state_lib.TrainState, Batch, step_lib.StepPlan]:
     """Arguments of `step`."""
     state = jax.device_put(state_lib.init_on_host(self.new_state))
     return state, self.batch(), self.plan
@@ -115,29 +116,30 @@ def make_scene(
   config.update_from_flattened_dict(overrides)
   settings = config_lib.validate(config)
   model = dwd.make_model(config_lib.model_config(config, NUM_CLASSES, 1))
-  cfg = step_lib.StepConfig(
+  cfg = detection_loss.DetectionConfig(
     settings.targets,
     settings.losses,
     (0,) * NUM_CLASSES,
-    update.UpdateConfig(
-      config.train.accumulate,
-      config.train.ema_decay,
-      config.train.max_loss_ratio,
-    ),
     config.train.remat,
   )
   step = functools.partial(
     step_lib.train_step,
-    model=model,
+    losses_fn=functools.partial(
+      detection_loss.detection_losses, model=model, cfg=cfg
+    ),
     tx=optim.make_optimizer(settings.optimizer),
-    cfg=cfg,
+    cfg=step_lib.UpdateConfig(
+      config.train.accumulate,
+      config.train.ema_decay,
+      config.train.max_loss_ratio,
+    ),
   )
   return Scene(
     model=model,
     settings=settings,
     cfg=cfg,
     step=step,
-    plan=update.make_plan(settings.stages[-1], 1e-3),
+    plan=step_lib.make_plan(settings.stages[-1], 1e-3),
     batch_shape=(batch_size, crop, max_boxes),
     loss_window=config.train.loss_window,
   )

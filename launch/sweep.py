@@ -19,7 +19,7 @@ import jax
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare
-from dwd_jax.train import curves
+from dwd_jax.train import logs
 from launch import command_line, devices, search_space
 from launch.search import SAVED, Search, folder, load
 
@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
   )
   add("--eta", type=positive, default=3, help="1/eta of a rung go on (3)")
   add("--split", default="", help="name of the scores; default: the config's")
-  metrics = [key for key in curves.KEYS if key != "num_detections"]
+  metrics = [key for key in logs.CURVE_KEYS if key != "num_detections"]
   add("--metric", choices=metrics, default="mAP", help="to rank by (mAP)")
   add(
     "--workers",

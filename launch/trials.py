@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
-from dwd_jax.train import curves
+from dwd_jax.train import logs
 from launch import search_space
 from launch.search import SAVED, Search, folder
 
@@ -224,7 +224,7 @@ class Worker:
   def _scores(self, job: _Job) -> dict[int, float]:
     """Scores of a trial so far, by step."""
     found = {}
-    for point in curves.read(job.workdir / "eval" / curves.NAME):
+    for point in logs.read_curves(job.workdir / "eval" / logs.CURVES):
       score = point.get(self.search.metric)
       if point["name"] != self.search.split:
         continue

@@ -26,8 +26,8 @@ class FinishedRun(NamedTuple):
   """The network of a run.
 
   Attributes:
-    variables: {"params": .., "batch_stats": ..} on all devices; the running
-      mean of the parameters if one was kept.
+    variables: {"params": .., "batch_stats": ..} on all devices; their running
+      mean if one was kept.
     card: see `ModelCard.to_json`.
     folder: of the checkpoint.
   """
@@ -105,10 +105,13 @@ def _restore(folder: pathlib.Path, mesh: Mesh) -> Any:
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
     saved: Any = checkpointer.metadata(folder).item_metadata
     tree = saved.tree
-    params = "ema_params" if tree.get("ema_params") else "params"
+    mean = tree.get("ema_params") or {}
+    whole = "batch_stats" in mean  # older runs: of the parameters alone
+    params = "ema_params" if mean else "params"
+    keys = (params,) if whole else (params, "batch_stats")
     wanted = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-      {key: tree[key] for key in (params, "batch_stats")},
+      {key: tree[key] for key in keys},
     )
     found = checkpointer.restore(
       folder,
@@ -118,6 +121,8 @@ def _restore(folder: pathlib.Path, mesh: Mesh) -> Any:
         partial_restore=True,
       ),
     )
+  if whole:
+    return found["ema_params"]
   return {"params": found[params], "batch_stats": found["batch_stats"]}
 
 

@@ -6,7 +6,6 @@ the pixels that are asked for.
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -68,6 +67,36 @@ class ModelConfig:
       )
 
 
+def make_backbone(cfg: ModelConfig, train: bool) -> nn.Module:
+  """Image -> features at strides 4, 8, 16 and 32; for a compact module.
+
+  The one place that names a backbone: another one is a module like `ResNet`.
+  """
+  return ResNet(
+    cfg.backbone_depth,
+    cfg.backbone_width,
+    jnp.dtype(cfg.dtype),
+    cfg.bn_momentum,
+    remat=cfg.remat and train,
+    name="backbone",
+  )
+
+
+def make_decoder(
+  cfg: ModelConfig, train: bool, name: str = "refinenet"
+) -> RefineNet:
+  """Features of the backbone -> one map at stride 4; for a compact module."""
+  dtype = jnp.dtype(cfg.dtype)
+  norm = make_norm(train, cfg.bn_momentum, dtype)
+  return RefineNet(
+    cfg.filters,
+    dtype,
+    norm if cfg.decoder_norm else None,
+    remat=cfg.remat and train,
+    name=name,
+  )
+
+
 def _energy_bias(groups: int, levels: int):
   """Starts with 85 % background in every group, as on a sparse page."""
   prob = np.full((groups, levels), 0.15 / (levels - 1), np.float32)
@@ -108,30 +137,14 @@ class DWDNet(nn.Module):
         f"image of {image.shape[1]} x {image.shape[2]} px: pad both sides to"
         f" multiples of {SIZE_MULTIPLE}"
       )
-    dtype = jnp.dtype(cfg.dtype)
-    features = ResNet(
-      cfg.backbone_depth,
-      cfg.backbone_width,
-      dtype,
-      cfg.bn_momentum,
-      remat=cfg.remat and train,
-      name="backbone",
-    )(image, train)
-    norm = make_norm(train, cfg.bn_momentum, dtype)
-    refine = functools.partial(
-      RefineNet,
-      cfg.filters,
-      dtype,
-      norm if cfg.decoder_norm else None,
-      remat=cfg.remat and train,
-    )
+    features = make_backbone(cfg, train)(image, train)
     if cfg.separate_decoders:
       decoded = {
-        head: refine(name=f"refinenet_{head}")(features)
+        head: make_decoder(cfg, train, f"refinenet_{head}")(features)
         for head in ("energy", "size", "class")
       }
     else:
-      shared = refine(name="refinenet")(features)
+      shared = make_decoder(cfg, train)(features)
       decoded = dict.fromkeys(("energy", "size", "class"), shared)
     decoded = {k: nn.relu(v).astype(jnp.float32) for k, v in decoded.items()}
     groups, levels = cfg.num_groups, cfg.num_energy_levels
@@ -234,3 +247,30 @@ def init_variables(model: nn.Module, seed: int, hw: tuple[int, int]) -> Any:
   """
   image = jnp.zeros((1, *hw, 1), jnp.float32)
   return model.init(jax.random.key(seed), image, train=False)
+
+
+def network_input(image: Array) -> Array:
+  """uint8 ink 0..255, as it travels to the device, -> float32 ink 0..1."""
+  if image.dtype != jnp.uint8:
+    return image
+  return image.astype(jnp.float32) * np.float32(1 / 255)
+
+
+def apply(
+  model: nn.Module, variables: Any, image: Array, train: bool
+) -> tuple[Any, Any]:
+  """Outputs of a network on a batch, and its batch statistics after it.
+
+  Args:
+    model: as in `init_variables`.
+    variables: {"params": .., "batch_stats": ..}.
+    image: see `network_input`.
+    train: batch norm by the batch, which updates the averages; else by them.
+  """
+  ink = network_input(image)
+  if not train:
+    return model.apply(variables, ink, train=False), variables["batch_stats"]
+  outputs, updates = model.apply(
+    variables, ink, train=True, mutable=["batch_stats"]
+  )
+  return outputs, updates["batch_stats"]

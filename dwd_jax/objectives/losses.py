@@ -1,4 +1,4 @@
-"""Energy and class losses with their pixel weights.
+"""The options of all losses, what they share, and the energy loss.
 
 Every loss returns (loss, metrics), a weighted mean: the sum of weight x loss
 over pixels divided by the sum of the weights, 0 where no pixel counts. Padded
@@ -11,7 +11,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array as AnyArray
 from jaxtyping import Bool, Float, Int
 
 from dwd_jax.core.structs import Array, Targets
@@ -31,7 +30,7 @@ class LossConfig:
       the target of foreground pixels; 0 = the one true level, as the paper.
     size_loss: "mse" (px, the paper), "smooth_l1" (px) or "log_l1".
     energy_weights: "none" or "balanced": foreground and background of a plane
-      get the same total weight.
+      get the same total weight, over the images of a batch.
     class_weights: "none", "by_class" (classes of the batch get the same total
       weight) or "by_object" (objects do).
     class_pixels: most foreground pixels of an image (all groups together) at
@@ -145,77 +144,11 @@ def energy_loss(
   return reduce_strides(losses, reduction), {"energy_recall": recall}
 
 
-def _balanced(foreground: Bool[Array, "*n"]) -> Float[Array, "*n"]:
-  """Weights that give foreground and background the same total."""
-  share = jnp.clip(foreground.mean(), 1e-4, 1 - 1e-4)
+def _balanced(
+  foreground: Bool[Array, "B H W G"],
+) -> Float[Array, "B H W G"]:
+  """Weights that give both parts of every plane of a batch the same total."""
+  # A plane that is all paper has half the weight of the others.
+  share = foreground.mean((0, 1, 2), keepdims=True)
+  share = jnp.clip(share, 1e-4, 1 - 1e-4)
   return jnp.where(foreground, 0.5 / share, 0.5 / (1 - share))
-
-
-def select_pixels(
-  mask: Bool[Array, " n"], budget: int
-) -> tuple[Int[AnyArray, " p"], Bool[AnyArray, " p"]]:
-  """Indices of the True elements, thinned evenly to a fixed number.
-
-  Args:
-    mask: elements to choose from.
-    budget: number of indices returned, 1 .. MAX_CLASS_PIXELS.
-
-  Returns:
-    Indices (n where there are fewer than `budget` True elements) and which of
-    them are real. All True elements are chosen if there are at most `budget`.
-  """
-  seen = jnp.cumsum(mask)
-  count = seen[-1]
-  slot = jnp.arange(budget, dtype=jnp.uint32)
-  # Slot s takes True element number ceil(s * count / budget), in whole numbers
-  # that stay below 2 ** 32 because the budget stays below 2 ** 16.
-  whole, rest = jnp.divmod(count.astype(jnp.uint32), jnp.uint32(budget))
-  rank = slot * whole + (slot * rest + jnp.uint32(budget - 1)) // budget
-  rank = jnp.where(count <= budget, slot, rank).astype(jnp.int32)
-  indices = jnp.searchsorted(seen, rank + 1).astype(jnp.int32)
-  return indices, slot < count
-
-
-def class_loss(
-  logits: Float[Array, "P C"],
-  classes: Int[Array, " P"],
-  owners: Int[Array, " P"],
-  valid: Bool[Array, " P"],
-  cfg: LossConfig,
-  num_owners: int,
-) -> tuple[Float[Array, ""], Metrics]:
-  """Softmax cross-entropy of the class on foreground pixels only.
-
-  Args:
-    logits: of the chosen pixels, other groups masked.
-    classes: label + 1 of each pixel; 0 and False in `valid` do not count.
-    owners: index of the object that owns each pixel, unique in the batch.
-    valid: True for real pixels.
-    cfg: options.
-    num_owners: more than the largest of `owners`.
-
-  Returns:
-    The loss, divided by the sum of the pixel weights, and metrics.
-  """
-  labels = jnp.maximum(classes - 1, 0)
-  loss = softmax_cross_entropy(logits, labels, cfg.class_focal_gamma)
-  valid = valid & (classes > 0)
-  weights = valid.astype(jnp.float32)
-  if cfg.class_weights == "by_class":
-    weights = weights / _counts(labels, valid, logits.shape[-1])
-  elif cfg.class_weights == "by_object":
-    weights = weights / _counts(owners, valid, num_owners)
-  # As logits.argmax(-1) == labels, which is slow on CPUs; ties count as right.
-  own = jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
-  right = weighted_mean((own >= logits.max(-1)).astype(jnp.float32), weights)
-  return weighted_mean(loss, weights), {
-    "class_accuracy": right,
-    "class_pixels": valid.sum(),
-  }
-
-
-def _counts(ids, valid, size):
-  """How many valid elements share each element's id; at least 1."""
-  ids = jnp.where(valid, ids, size)
-  count = jnp.zeros(size, jnp.float32).at[ids].add(1.0, mode="drop")
-  return jnp.maximum(count[jnp.minimum(ids, size - 1)], 1.0)

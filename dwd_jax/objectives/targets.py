@@ -30,7 +30,8 @@ class TargetConfig:
     energy_disc: "fixed" (energy_disc_px) or "box" (0.8 x the box).
     energy_disc_px: diameter of the fixed energy disc.
     disc_center: "exact": the fixed energy disc lies around the box's centre to
-      a fraction of a pixel, other discs around the pixel that holds it;
+      a fraction of a pixel, other discs (and one of 1 px) around the pixel that
+      holds it;
       "rounded": all discs are placed as the paper did, up to 1 px away.
     energy_shape: "oval" or "square".
     energy_profile: "linear", "root" or "quadratic" decrease from the centre.
@@ -130,7 +131,8 @@ def render_energy(
   """
   if cfg.energy_disc == "box":
     return _render_box_energy(boxes_yxyx, groups, box_mask, hw, num_groups, cfg)
-  if cfg.disc_center == "exact":
+  # A disc of one pixel has no room for a centre between pixels.
+  if cfg.disc_center == "exact" and cfg.energy_disc_px > 1:
     start, offsets, levels = _exact_discs(boxes_yxyx, cfg)
   else:
     offsets, levels = _fixed_disc(
@@ -139,7 +141,8 @@ def render_energy(
       cfg.energy_profile,
       cfg.num_energy_levels,
     )
-    start = _disc_start(boxes_yxyx, float(cfg.energy_disc_px))
+    size = float(cfg.energy_disc_px)
+    start = _disc_start(boxes_yxyx, size, cfg.disc_center)
   shape = (*hw, num_groups)
   index = _flat_index(start, offsets, groups, box_mask, shape)
   values = jnp.broadcast_to(jnp.asarray(levels), index.shape)

@@ -2,26 +2,33 @@
 
 import functools
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
+import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 from clu import parameter_overview
 
 from dwd_jax.core.structs import Batch
 from dwd_jax.data import pipeline, synthetic
 from dwd_jax.evaluate import among_processes, other_data_sets
-from dwd_jax.train import batch_pictures, run_evaluation
+from dwd_jax.models import dwd
+from dwd_jax.objectives import targets as targets_lib
+from dwd_jax.objectives.detection_loss import detection_losses
+from dwd_jax.train import run_evaluation
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
 from dwd_jax.train.state import TrainState
-from dwd_jax.train.step import eval_step, train_step
 from dwd_jax.train.task import Task
 
 _VALIDATION_SEED = 1  # crops of validations; any number
+_CROPS = 2  # of a picture of a batch, one below the other
+_GAP_PX = 4
+_BOX_RGB = (0, 114, 178)
 
 
 def make_task(
@@ -38,7 +45,6 @@ def make_task(
       are compared by the run's own pages alone.
   """
   config: Any = run.config
-  model, cfg = run.model, run.step_config
   return Task(
     workdir=run.workdir,
     config=config,
@@ -48,13 +54,13 @@ def make_task(
     mesh=run.mesh,
     loader=functools.partial(_loader, run),
     init=run.init,
-    make_step=lambda tx: functools.partial(
-      train_step, model=model, tx=tx, cfg=cfg
+    losses_fn=functools.partial(
+      detection_losses, model=run.model, cfg=run.losses
     ),
+    update=run.update,
     initial=initial,
     announce=functools.partial(_announce, run),
     evaluate=functools.partial(_evaluate, run, others),
-    eval_step=functools.partial(eval_step, model=model, cfg=cfg),
     validation=functools.partial(_validation, run),
     pictures=functools.partial(_pictures, run),
   )
@@ -71,21 +77,16 @@ def _loader(run: setup_lib.Run) -> pipeline.TrainLoader:
   )
 
 
-def _validation(run: setup_lib.Run) -> Iterable[Batch]:
+def _validation(run: setup_lib.Run) -> pipeline.TrainLoader:
   """Crops of the validation pages, the same ones each time; no augmentation."""
   data_cfg = run.config.data.copy_and_resolve_references()
   data_cfg.degrade.scan_prob = data_cfg.degrade.photo_prob = 0.0
-  loader = pipeline.train_loader(
+  return pipeline.train_loader(
     run.source(run.config.data.eval_split),
     data_cfg,
     batch_size=run.config.train.batch_size,
     seed=_VALIDATION_SEED,
   )
-  try:
-    for _ in range(run.config.train.validate_batches):
-      yield next(loader)
-  finally:
-    loader.close()
 
 
 def _evaluate(
@@ -104,9 +105,7 @@ def _pictures(
   variables = among_processes.on_local_device(
     state_lib.eval_variables(state), run.mesh
   )
-  return batch_pictures.of_batch(
-    run.model, run.step_config.targets, variables, batch
-  )
+  return batch_pictures(run.model, run.settings.targets, variables, batch)
 
 
 def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
@@ -121,3 +120,66 @@ def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
   run_evaluation.say_unmapped(run.source(run.config.data.train_split))
   if jax.process_index() == 0:
     (run.workdir / "parameters.txt").write_text(overview + "\n")
+
+
+@functools.partial(jax.jit, static_argnames=("model", "cfg"))
+def _energies(variables, batch: Batch, *, model, cfg):
+  """Target and expected energy of each crop, 0..1, highest of all groups."""
+  levels = cfg.num_energy_levels
+  groups = np.zeros(model.cfg.num_classes, np.int32)
+  hw = batch.image.shape[1], batch.image.shape[2]
+  wanted = targets_lib.render(
+    batch.boxes_yxyx, batch.labels, batch.box_mask, groups, hw, cfg
+  ).energy.max(-1)
+  found = model.apply(variables, dwd.network_input(batch.image), train=False)
+  probs = jax.nn.softmax(dwd.energy_logits_full(found))
+  expected = (probs * jnp.arange(levels)).sum(-1).max(-1)
+  return wanted / (levels - 1), expected / (levels - 1)
+
+
+def batch_pictures(
+  model: dwd.DWDNet,
+  cfg: targets_lib.TargetConfig,
+  variables: Any,
+  batch: Batch,
+) -> dict[str, np.ndarray]:
+  """The first crops of a batch, each with its boxes and energies.
+
+  Args:
+    model: the network.
+    cfg: how boxes become maps.
+    variables: of the network, on a device of this process.
+    batch: on the host.
+
+  Returns:
+    {"crops": uint8 [H, W, 3]}: from left to right the crop with its boxes, the
+    target energy (all groups in one), the predicted energy.
+  """
+  batch = jax.tree.map(lambda x: x[:_CROPS], batch)
+  wanted, found = _energies(variables, batch, model=model, cfg=cfg)
+  rows = []
+  for i in range(len(batch.image)):
+    image = np.asarray(dwd.network_input(jnp.asarray(batch.image[i])))[..., 0]
+    paper = np.repeat((255 * (1 - image)).astype(np.uint8)[..., None], 3, -1)
+    for y0, x0, y1, x1 in batch.boxes_yxyx[i][batch.box_mask[i]]:
+      corners = (int(x0), int(y0)), (int(x1) - 1, int(y1) - 1)
+      cv2.rectangle(paper, *corners, _BOX_RGB)
+    rows.append([paper, _heat(wanted[i]), _heat(found[i])])
+  return {"crops": _grid(rows)}
+
+
+def _heat(energy: Any) -> np.ndarray:
+  grey = (255 * np.clip(np.asarray(energy), 0, 1)).astype(np.uint8)
+  return cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1]
+
+
+def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:
+  """Pictures of one size in rows, with white gaps."""
+  height, width, _ = rows[0][0].shape
+  full = len(rows) * (height + _GAP_PX), len(rows[0]) * (width + _GAP_PX), 3
+  grid = np.full(full, 255, np.uint8)
+  for i, row in enumerate(rows):
+    for j, picture in enumerate(row):
+      y, x = i * (height + _GAP_PX), j * (width + _GAP_PX)
+      grid[y : y + height, x : x + width] = picture
+  return grid

@@ -1,4 +1,8 @@
-"""Where the numbers go: metrics.jsonl, TensorBoard, the terminal."""
+"""Where the numbers go: metrics.jsonl, curves.jsonl, TensorBoard, the terminal.
+
+metrics.jsonl has a line for every log of the training, all with the same keys;
+W/eval/curves.jsonl a line for each evaluation, which are fewer.
+"""
 
 import json
 import pathlib
@@ -10,6 +14,17 @@ import jax
 import numpy as np
 import tensorboardX
 import tqdm
+
+from dwd_jax.core import files
+
+CURVES = "curves.jsonl"
+CURVE_KEYS = (
+  "mAP",
+  "mAP_50",
+  "mAP_50_min10",
+  "AP_50_weighted",
+  "num_detections",
+)
 
 
 class Logs:
@@ -99,13 +114,52 @@ def _is_finite(value: Any) -> bool:
 
 def _cut(path: pathlib.Path, first_step: int) -> None:
   """Removes lines past `first_step`, and a last line that is not whole."""
-  if not path.exists():
-    return
-  kept = []
+  if path.exists():
+    kept = [line for line in _read(path) if line["step"] <= first_step]
+    _write(path, kept)
+
+
+def append_curve(
+  path: pathlib.Path, name: str, metrics: dict[str, Any]
+) -> None:
+  """Adds the point of an evaluation to a file of curves.
+
+  Points of the same name at the same step or later go: a run that was killed,
+  or a workdir that was evaluated again, comes past them once more.
+
+  Args:
+    path: the file; made if missing, never half written.
+    name: what was judged: a split, or another data set.
+    metrics: see `dwd_jax.evaluate.evaluate_split`.
+  """
+  step = metrics["checkpoint_step"]
+  kept = [
+    point
+    for point in read_curves(path)
+    if point["name"] != name or point["step"] < step
+  ]
+  point = {"step": step, "name": name} | {k: metrics[k] for k in CURVE_KEYS}
+  _write(path, [*kept, point])
+
+
+def read_curves(path: pathlib.Path) -> list[dict[str, Any]]:
+  """All points, in the order of their evaluations; lines that are none go."""
+  return [p for p in _read(path) if "name" in p] if path.is_file() else []
+
+
+def _read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """The lines of a file of JSON lines that have a step."""
+  found = []
   for line in path.read_text(encoding="utf8").splitlines():
     try:
-      if json.loads(line)["step"] <= first_step:
-        kept.append(line + "\n")
+      values = json.loads(line)
+      _ = int(values["step"])
+      found.append(values)
     except (ValueError, KeyError, TypeError):
       continue
-  path.write_text("".join(kept), encoding="utf8")
+  return found
+
+
+def _write(path: pathlib.Path, lines: list[dict[str, Any]]) -> None:
+  """Replaces the file at once: a kill loses nothing."""
+  files.write_atomic(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -6,6 +6,7 @@ of any stage can be read by any other.
 
 import dataclasses
 import re
+from collections.abc import Callable
 
 import jax
 import optax
@@ -93,16 +94,13 @@ def frozen_mask(params: Params, patterns: tuple[str, ...]) -> Params:
   )
 
 
-def _scale_by(cfg: OptimizerConfig) -> optax.GradientTransformation:
-  if cfg.name == "rmsprop":
-    return optax.scale_by_rms(decay=cfg.rmsprop_decay, eps=1e-8)
-  if cfg.name == "adam":
-    return optax.scale_by_adam()
-  if cfg.name == "sgd":
-    return optax.trace(decay=cfg.momentum)
-  raise InputError(
-    f"config.optimizer.name '{cfg.name}': use rmsprop, adam or sgd"
-  )
+OPTIMIZERS: dict[
+  str, Callable[[OptimizerConfig], optax.GradientTransformation]
+] = {
+  "rmsprop": lambda cfg: optax.scale_by_rms(cfg.rmsprop_decay, eps=1e-8),
+  "adam": lambda cfg: optax.scale_by_adam(),
+  "sgd": lambda cfg: optax.trace(cfg.momentum),
+}
 
 
 def make_optimizer(
@@ -115,16 +113,21 @@ def make_optimizer(
 
   Args:
     cfg: options.
-    frozen: patterns of the paths of parameters that get no update.
+    frozen: patterns of the paths of parameters that get no update. Their
+      gradients would count for the clipping: `step.train_step` makes them 0.
 
   Reference: section 4 (rmsprop, learning rate 5e-5, L2 5e-7). Differs from the
   original: L2 is added once (the original's combined stage added it twice).
   """
+  if cfg.name not in OPTIMIZERS:
+    raise InputError(
+      f"config.optimizer.name '{cfg.name}': use one of {tuple(OPTIMIZERS)}"
+    )
   clip = optax.clip_by_global_norm(cfg.clip_norm or float("inf"))
   return optax.chain(
     clip if cfg.clip_norm else optax.identity(),
     optax.add_decayed_weights(cfg.l2, mask=_kernels),
-    _scale_by(cfg),
+    OPTIMIZERS[cfg.name](cfg),
     optax.add_decayed_weights(cfg.weight_decay, mask=_kernels),
     optax.masked(
       optax.set_to_zero(), lambda params: frozen_mask(params, frozen)

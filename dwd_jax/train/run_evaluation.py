@@ -31,7 +31,7 @@ from dwd_jax.evaluate import evaluate_split as evaluate_lib
 from dwd_jax.metrics import calibration as calibration_lib
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.predict import predict_pages
-from dwd_jax.train import curves
+from dwd_jax.train import logs as logs_lib
 from dwd_jax.train import settings as config_lib
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
@@ -87,7 +87,9 @@ def evaluate_all(
 def _note(run, name: str, result, logs: Logs | None) -> None:
   """A point of the curves, a line for people."""
   if jax.process_index() == 0:
-    curves.append(run.workdir / "eval" / curves.NAME, name, result.metrics)
+    logs_lib.append_curve(
+      run.workdir / "eval" / logs_lib.CURVES, name, result.metrics
+    )
   if logs is not None:
     logs.say(summary(result.metrics, run.workdir, name))
 

@@ -20,7 +20,7 @@ from dwd_jax.models import dwd
 from dwd_jax.objectives import losses, targets
 from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.train import optim, stages
-from dwd_jax.train.pretraining.pretraining_config import PretrainingConfig
+from dwd_jax.train.pretraining_config import PretrainingConfig
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _CHOICES = {
   "losses.size_loss": ("mse", "smooth_l1", "log_l1"),
   "losses.energy_weights": ("none", "balanced"),
   "losses.class_weights": ("none", "by_class", "by_object"),
-  "optimizer.name": ("rmsprop", "adam", "sgd"),
+  "optimizer.name": tuple(optim.OPTIMIZERS),
   "optimizer.schedule": ("constant", "cosine"),
   "model.backbone_depth": (10, 18, 34, 50, 101, 152),
   "model.dtype": ("auto", "float32", "bfloat16"),

@@ -15,8 +15,8 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources, split_staff_spaces
 from dwd_jax.evaluate import other_data_sets
 from dwd_jax.models import dwd
-from dwd_jax.objectives import energy_groups
-from dwd_jax.train import optim, state, step, update
+from dwd_jax.objectives import detection_loss, energy_groups
+from dwd_jax.train import optim, state, step
 from dwd_jax.train import settings as config_lib
 
 
@@ -47,19 +47,21 @@ class Run:
   mesh: jax.sharding.Mesh
 
   @property
-  def step_config(self) -> step.StepConfig:
-    """What `train_step` needs."""
-    train = self.config.train
-    return step.StepConfig(
+  def losses(self) -> detection_loss.DetectionConfig:
+    """What the losses of the detector need."""
+    return detection_loss.DetectionConfig(
       self.settings.targets,
       self.settings.losses,
       self.group_of_class,
-      update.UpdateConfig(
-        int(train.accumulate),
-        float(train.ema_decay),
-        float(train.max_loss_ratio),
-      ),
-      bool(train.remat),
+      bool(self.config.train.remat),
+    )
+
+  @property
+  def update(self) -> step.UpdateConfig:
+    """How gradients become an update."""
+    train = self.config.train
+    return step.UpdateConfig(
+      int(train.accumulate), float(train.ema_decay), float(train.max_loss_ratio)
     )
 
   @property
@@ -72,7 +74,10 @@ class Run:
     training = {
       "optimizer": self.settings.optimizer.name,
       "loss_window": self.config.train.loss_window,
-      "ema": bool(self.config.train.ema_decay),
+      # Of older runs True: their mean was of the parameters alone.
+      "ema": ["params", "batch_stats"]
+      if self.config.train.ema_decay
+      else False,
     }
     return checkpointer.ModelCard(
       self.class_names,

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dwd_jax.core.errors import InputError
+from dwd_jax.objectives import detection_loss
 
-LOSSES = ("energy", "class", "box")
+LOSSES = tuple(detection_loss.LOSSES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Stage:
   Attributes:
     name: shown in logs and metrics.
     steps: number of optimizer steps.
-    losses: which of "energy", "class", "box" are trained.
+    losses: which of `LOSSES` are trained.
     factors: weight of each loss.
     balance: divide each loss by its mean over the last few steps.
     reset_optimizer: start with fresh optimizer state.

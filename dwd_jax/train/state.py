@@ -25,7 +25,8 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: of the current stage's optimizer.
     loss_history: [len(LOSSES), window] last values of each loss, newest first;
       NaN where there is none yet.
-    ema_params: running mean of the parameters; {} where none is kept.
+    ema_params: running mean of {"params": .., "batch_stats": ..}; {} where none
+      is kept. It had the parameters alone once: its name is that in a file.
     skipped: [2] steps that changed nothing: all of them, and those since the
       last one that did.
   """
@@ -35,7 +36,7 @@ class TrainState(flax.struct.PyTreeNode):
   batch_stats: Any
   opt_state: Any
   loss_history: Array
-  ema_params: Params
+  ema_params: Any
   skipped: Array
 
 
@@ -51,8 +52,9 @@ def new_state(
     variables: {"params": .., "batch_stats": ..} to start from.
     tx: optimizer of the first stage.
     window: steps of the running mean of losses.
-    ema: keep a running mean of the parameters.
+    ema: keep a running mean of the variables.
   """
+  variables = {key: variables[key] for key in ("params", "batch_stats")}
   params = variables["params"]
   return TrainState(
     step=jnp.zeros((), jnp.int32),
@@ -61,15 +63,15 @@ def new_state(
     opt_state=tx.init(params),
     loss_history=jnp.full((len(LOSSES), window), jnp.nan, jnp.float32),
     # Copies: a step is given all of the state's buffers to reuse.
-    ema_params=jax.tree.map(jnp.array, params) if ema else {},
+    ema_params=jax.tree.map(jnp.array, variables) if ema else {},
     skipped=jnp.zeros(2, jnp.int32),
   )
 
 
 def eval_variables(state: TrainState) -> Any:
   """What a network predicts with: the running mean where one is kept."""
-  return {
-    "params": state.ema_params or state.params,
+  return state.ema_params or {
+    "params": state.params,
     "batch_stats": state.batch_stats,
   }
 

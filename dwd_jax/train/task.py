@@ -2,13 +2,12 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
 import ml_collections
 import numpy as np
-import optax
 
 from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import sharding
@@ -17,10 +16,7 @@ from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
 from dwd_jax.train.stages import Stage
 from dwd_jax.train.state import TrainState
-from dwd_jax.train.update import StepPlan
-
-# (state, batch, plan) -> state, metrics; a pure function.
-StepFn = Callable[[TrainState, Any, StepPlan], tuple[TrainState, Any]]
+from dwd_jax.train.step import LossesFn, UpdateConfig
 
 
 class Loader(Protocol):
@@ -57,15 +53,15 @@ class Task:
     mesh: devices.
     loader: opens the batches at the first one.
     init: makes a fresh state; a pure function.
-    make_step: optimizer of a stage -> step.
+    losses_fn: what is trained; a pure function.
+    update: how its gradients become an update.
     initial: called with a fresh state on the mesh, returns the state to start
       with: with parameters of a pretraining; None = the fresh one.
     announce: says what is trained; gets logs and the state at the start.
     evaluate: score of a state on validation pages, by which checkpoints are
       compared, the higher the better; may log more. None = no scores.
-    eval_step: (state, batch) -> losses by name, as the network is used; a pure
-      function. None = no validation losses.
-    validation: opens the batches of `eval_step`, the same ones each time.
+    validation: opens the batches of a validation, the same ones each time; None
+      = there are no validation losses.
     pictures: of a state and a batch on the host, by name, uint8 [H, W, 3].
   """
 
@@ -77,12 +73,12 @@ class Task:
   mesh: jax.sharding.Mesh
   loader: Callable[[], Loader]
   init: Callable[[], TrainState]
-  make_step: Callable[[optax.GradientTransformation], StepFn]
+  losses_fn: LossesFn
+  update: UpdateConfig
   initial: Callable[[TrainState], TrainState] | None = None
   announce: Callable[[Logs, TrainState], None] | None = None
   evaluate: Callable[[TrainState, Logs], float | None] | None = None
-  eval_step: Callable[[TrainState, Any], Mapping[str, Any]] | None = None
-  validation: Callable[[], Iterable[Any]] | None = None
+  validation: Callable[[], Loader] | None = None
   pictures: Callable[[TrainState, Any], Mapping[str, np.ndarray]] | None = None
 
   @property
@@ -104,7 +100,3 @@ class Task:
     return checkpointer.Checkpoints(
       self.workdir / "checkpoints", self.config.train.keep_checkpoints
     )
-
-  def batches(self) -> Iterator[Any]:
-    """The batches of `eval_step`; none where there is no validation."""
-    return iter(self.validation() if self.validation else ())

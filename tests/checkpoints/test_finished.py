@@ -15,22 +15,25 @@ from dwd_jax.train import state
 CARD = checkpointer.ModelCard(("a", "b"), (0, 0), {}, {})
 
 
-def _state(value, ema=False):
+def _state(value, ema=""):
+  """With `ema` "whole" there is a running mean, "params" an older run's."""
   params = {"head": {"kernel": jnp.full((4, 2), value, jnp.float32)}}
+  mean = {
+    "params": {"head": {"kernel": params["head"]["kernel"] * 10}},
+    "batch_stats": {"bn": {"mean": jnp.full(4, value + 7.0)}},
+  }
   return state.TrainState(
     step=jnp.asarray(3, jnp.int32),
     params=params,
     batch_stats={"bn": {"mean": jnp.full(4, value + 0.5)}},
     opt_state={"moments": jnp.zeros((4, 2))},
     loss_history=jnp.zeros((3, 5)),
-    ema_params={"head": {"kernel": params["head"]["kernel"] * 10}}
-    if ema
-    else {},
+    ema_params={"whole": mean, "params": mean["params"], "": {}}[ema],
     skipped=jnp.zeros(2, jnp.int32),
   )
 
 
-def _saved(folder, *steps, ema=False):
+def _saved(folder, *steps, ema=""):
   checkpoints = checkpointer.Checkpoints(folder / "checkpoints")
   for step in steps:
     checkpoints.save(step, _state(step, ema), {"step": step}, CARD)
@@ -71,9 +74,12 @@ def test_the_newest_or_the_named_checkpoint_is_read(workdir, path, step):
   assert _hashes(workdir) == before
 
 
-def test_the_running_mean_is_taken_where_there_is_one(tmp_path):
-  found = finished_run.read(_saved(tmp_path, 2, ema=True), sharding.make_mesh())
+@pytest.mark.parametrize(("ema", "stats"), [("whole", 9.0), ("params", 2.5)])
+def test_the_running_mean_is_taken_where_there_is_one(tmp_path, ema, stats):
+  found = finished_run.read(_saved(tmp_path, 2, ema=ema), sharding.make_mesh())
   assert _value(found) == 20
+  assert set(found.variables) == {"params", "batch_stats"}
+  assert np.unique(found.variables["batch_stats"]["bn"]["mean"]) == stats
 
 
 @pytest.mark.parametrize("path", ["absent", "."])

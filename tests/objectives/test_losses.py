@@ -14,8 +14,13 @@ import scipy.stats
 from hypothesis import strategies as st
 
 from dwd_jax.core.structs import Predictions, Targets
-from dwd_jax.objectives import box_losses, losses, targets
-from dwd_jax.train import step
+from dwd_jax.objectives import (
+  box_losses,
+  class_loss,
+  detection_loss,
+  losses,
+  targets,
+)
 
 CFG = losses.LossConfig()
 
@@ -184,6 +189,24 @@ def test_balanced_energy_weighs_symbols_like_paper():
   np.testing.assert_allclose(loss, plain, rtol=1e-5)
 
 
+def test_balanced_energy_balances_every_plane():
+  energy = np.zeros((2, 8, 8, 2), int)
+  energy[0, 2, 2:5, 0] = 3
+  energy[1, :, :6, 1] = 2  # a plane that is mostly discs
+  logits = _logits((2, 8, 8, 2, 4))
+  cfg = dataclasses.replace(CFG, energy_weights="balanced")
+  loss, _ = losses.energy_loss(logits, _maps(energy), cfg)
+  per_pixel = np.asarray(
+    optax.softmax_cross_entropy_with_integer_labels(logits, energy)
+  )
+  parts = [
+    per_pixel[..., g][(energy[..., g] > 0) == foreground].mean()
+    for g in range(2)
+    for foreground in (True, False)
+  ]
+  np.testing.assert_allclose(loss, np.mean(parts), rtol=1e-5)
+
+
 # Caption: option, loss of errors of (2, 0.5) px at a size of (8, 4) px.
 SIZE_LOSSES = {
   "mse": 2**2 + 0.5**2,
@@ -283,7 +306,7 @@ def test_selected_pixels_are_all_or_evenly_thinned(mask, budget):
     assert gaps.max() <= -(-len(wanted) // budget)
 
 
-_select = jax.jit(losses.select_pixels, static_argnums=1)
+_select = jax.jit(class_loss.select_pixels, static_argnums=1)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +330,7 @@ def _class_loss(cfg, **changes):
     "owners": np.array([0, 0, 1, 2, 2, 5]),
     "valid": np.array([True, True, True, True, False, True]),
   } | changes
-  return given, losses.class_loss(**given, cfg=cfg, num_owners=6)
+  return given, class_loss.class_loss(**given, cfg=cfg, num_owners=6)
 
 
 # Caption: option, weights of the first four pixels (the fifth is not valid,
@@ -376,11 +399,7 @@ CLASS_OPTIONS = {
 @pytest.mark.parametrize("groups", [1, 3])
 def test_sparse_class_loss_equals_the_dense_one(groups, caption):
   maps, params, features, group_of_class = _scene(groups)
-  cfg = step.StepConfig(
-    targets.TargetConfig(),
-    losses.LossConfig(**CLASS_OPTIONS[caption]),
-    tuple(map(int, group_of_class)),
-  )
+  cfg = losses.LossConfig(**CLASS_OPTIONS[caption])
 
   @functools.partial(jax.jit, static_argnums=0)
   def both(loss, params, features):
@@ -391,14 +410,14 @@ def test_sparse_class_loss_equals_the_dense_one(groups, caption):
         log_sizes=jnp.zeros((2, 8, 16, groups, 2)),
         class_features=features,
       )
-      return loss(params, predictions, maps, cfg, 8)
+      return loss(params, predictions, maps, cfg, group_of_class, 8)
 
     return jax.value_and_grad(value, argnums=(0, 1), has_aux=True)(
       params, features
     )
 
-  sparse = both(step.sparse_class_loss, params, features)
-  dense = both(step.dense_class_loss, params, features)
+  sparse = both(class_loss.sparse_class_loss, params, features)
+  dense = both(class_loss.dense_class_loss, params, features)
   assert sparse[0][0] > 0.1
   for a, b in zip(jax.tree.leaves(sparse), jax.tree.leaves(dense), strict=True):
     np.testing.assert_allclose(
@@ -416,12 +435,10 @@ def test_a_small_budget_is_an_unbiased_looking_sample():
 
   @functools.partial(jax.jit, static_argnums=0)
   def loss(budget):
-    cfg = step.StepConfig(
-      targets.TargetConfig(),
-      losses.LossConfig(class_pixels=budget),
-      tuple(map(int, group_of_class)),
+    cfg = losses.LossConfig(class_pixels=budget)
+    return class_loss.sparse_class_loss(
+      params, predictions, maps, cfg, group_of_class, 8
     )
-    return step.sparse_class_loss(params, predictions, maps, cfg, 8)
 
   (all_, metrics), (some, fewer) = loss(4096), loss(64)
   assert fewer["class_pixels"] == 128 < metrics["class_pixels"]
@@ -435,7 +452,7 @@ def _step_losses(boxes_yxyx, labels, mask):
   maps = targets.render(
     boxes_yxyx, labels, mask, group_of_class, HW, targets.TargetConfig()
   )
-  cfg = step.StepConfig(targets.TargetConfig(), CFG, (0, 0, 1))
+  cfg = detection_loss.DetectionConfig(targets.TargetConfig(), CFG, (0, 0, 1))
   h, w = HW[0] // 4, HW[1] // 4
   predictions = Predictions(
     energy_logits=jnp.asarray(_logits((1, h, w, 2, 20))),
@@ -445,8 +462,8 @@ def _step_losses(boxes_yxyx, labels, mask):
   params = {"class_head": {"kernel": jnp.ones((4, 3)), "bias": jnp.arange(3.0)}}
 
   def total(params, predictions):
-    values, _ = step.compute_losses(
-      params, predictions, maps, cfg, labels.shape[1]
+    values, _ = detection_loss.compute_losses(
+      params, predictions, maps, labels.shape[1], cfg
     )
     return values.sum(), values
 

@@ -102,6 +102,18 @@ def test_discs_are_cut_at_the_edge_and_last_row_is_painted():
   )
 
 
+@pytest.mark.parametrize("profile", ["linear", "root", "quadratic"])
+def test_a_disc_of_one_pixel_is_the_one_that_holds_the_center(profile):
+  boxes = np.array([[2, 3, 7, 8], [10.3, 10.2, 14.6, 15.9]], np.float32)
+  cfg = targets.TargetConfig(
+    energy_disc_px=1, disc_center="exact", energy_profile=profile
+  )
+  got = _render(boxes, [0, 0], (20, 20), cfg).energy[..., 0]
+  wanted = np.zeros((20, 20), int)
+  wanted[4, 5] = wanted[12, 13] = 19
+  np.testing.assert_array_equal(got, wanted)
+
+
 def test_overlap_last_and_nearest():
   boxes = np.array([[10, 10, 20, 20], [10, 14, 20, 24]], np.float32)
   last = _render(boxes, [5, 7], (40, 40), targets.TargetConfig())

@@ -14,7 +14,7 @@ import numpy as np
 import train_helpers as helpers
 
 from dwd_jax.cluster import sharding
-from dwd_jax.train import optim, update
+from dwd_jax.train import optim, step
 from dwd_jax.train.stages import LOSSES
 
 # With sgd the change of a parameter is its gradient.
@@ -55,14 +55,14 @@ def _run(shape, start, batch, plan, model, tx, wanted):
   data, fsdp = map(int, shape.split("x"))
   mesh = sharding.make_mesh(fsdp, jax.devices()[: data * fsdp])
   shardings = sharding.state_shardings(start, mesh)
-  step = jax.jit(
+  run = jax.jit(
     helpers.step_fn(model, tx),
     in_shardings=(shardings, sharding.batch_sharding(mesh), None),
     out_shardings=(shardings, None),
     donate_argnums=0,
   )
   state = jax.device_put(start, shardings)
-  after, metrics = step(state, batch, plan)
+  after, metrics = run(state, batch, plan)
   kernel = after.params["backbone"]["stage4_block1"]["conv2"]["kernel"]
   total = sum(x.nbytes for x in jax.tree.leaves(after))
   return {
@@ -81,7 +81,7 @@ def _run(shape, start, batch, plan, model, tx, wanted):
 def main() -> None:
   model = helpers.tiny_model()
   tx = optim.make_optimizer(OPTIMIZER)
-  plan = update.make_plan(helpers.COMBINED, RATE)
+  plan = step.make_plan(helpers.COMBINED, RATE)
   batch = helpers.tiny_batch(size=8)
   start = jax.device_get(helpers.tiny_state(model, tx))
   single = jax.jit(helpers.step_fn(model, tx))

@@ -1,7 +1,8 @@
-"""metrics.jsonl, TensorBoard and the terminal."""
+"""metrics.jsonl, curves.jsonl, TensorBoard and the terminal."""
 
 import io
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -70,6 +71,21 @@ def test_a_resumed_run_takes_back_what_it_does_again(
   assert [line["step"] for line in _lines(tmp_path)] == [*kept, 3]
 
 
+def test_a_disk_that_is_full_on_resuming_costs_no_line(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  text = "".join(f'{{"step": {step}}}\n' for step in range(1, 1001))
+  path.write_text(text)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+  try:
+    with pytest.raises(OSError, match="too large"):
+      logs_lib.Logs(tmp_path, 900, 2000)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert path.read_text() == text
+  assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
 def test_other_processes_write_nothing(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(logs_lib.jax, "process_index", lambda: 1)
   logs = logs_lib.Logs(tmp_path / "none", 0, 10)
@@ -112,3 +128,49 @@ def test_evaluations_go_to_tensorboard(open_logs, tmp_path):
   assert b"val/mAP" in data
   assert b"val/a-overlay" in data
   assert b"val/mAP_50" not in data
+
+
+def _metrics(step, value):
+  return {"checkpoint_step": step, "per_class": {}} | dict.fromkeys(
+    logs_lib.CURVE_KEYS, value
+  )
+
+
+def _points(path):
+  return [(p["name"], p["step"], p["mAP"]) for p in logs_lib.read_curves(path)]
+
+
+def test_points_come_in_the_order_of_the_evaluations(tmp_path):
+  path = tmp_path / "eval" / logs_lib.CURVES
+  assert logs_lib.read_curves(path) == []
+  for step in (10, 20):
+    logs_lib.append_curve(path, "val", _metrics(step, step / 100))
+    logs_lib.append_curve(path, "other", _metrics(step, None))
+  assert _points(path) == [
+    *(("val", 10, 0.1), ("other", 10, None)),
+    *(("val", 20, 0.2), ("other", 20, None)),
+  ]
+  assert set(logs_lib.read_curves(path)[0]) == {
+    "step",
+    "name",
+    *logs_lib.CURVE_KEYS,
+  }
+
+
+def test_what_is_done_again_replaces_what_was(tmp_path):
+  path = tmp_path / logs_lib.CURVES
+  for step in (10, 20, 30):
+    logs_lib.append_curve(path, "val", _metrics(step, 0.1))
+  logs_lib.append_curve(path, "other", _metrics(30, 0.1))
+  # The run was killed at 30 and goes on from 15.
+  logs_lib.append_curve(path, "val", _metrics(20, 0.5))
+  assert _points(path) == [
+    *(("val", 10, 0.1), ("other", 30, 0.1), ("val", 20, 0.5)),
+  ]
+
+
+def test_lines_that_are_no_points_are_dropped(tmp_path):
+  path = tmp_path / logs_lib.CURVES
+  path.write_text('{"step": 1, "name": "val"\n[1]\n{"step": 2}\n')
+  logs_lib.append_curve(path, "val", _metrics(3, 0.1))
+  assert _points(path) == [("val", 3, 0.1)]

@@ -1,19 +1,23 @@
 """The loop: what it logs, saves, skips, and how it ends and goes on."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import toy_task as toy
 
 from dwd_jax.core.errors import InputError, InterruptedRun
-from dwd_jax.train import loop
+from dwd_jax.train import loop, optim
+from dwd_jax.train import state as state_lib
+from dwd_jax.train import step as step_lib
 
 
 def _lines(workdir: pathlib.Path) -> list[dict]:
@@ -186,6 +190,13 @@ def test_validation_losses_end_a_stage_early(tmp_path):
   _same(again, state)
 
 
+def test_without_validation_pages_there_are_no_validation_losses(tmp_path):
+  # As a pretraining on a folder of symbols.
+  task = toy.make(tmp_path, validation=None, validate_every=2)
+  assert int(loop.train(task).step) == 6
+  assert not any("val_loss_energy" in line for line in _lines(tmp_path))
+
+
 def test_a_resumed_stage_ends_early_at_the_same_step(tmp_path):
   stages = (
     dataclasses.replace(toy.stages(500)[0], patience=2),
@@ -198,6 +209,32 @@ def test_a_resumed_stage_ends_early_at_the_same_step(tmp_path):
     with pytest.raises(InterruptedRun):
       loop.train(toy.make(run, spoil=_killer(kill), **options))
   _same(loop.train(toy.make(run, **options)), wanted)
+
+
+def test_operations_of_all_parts_of_a_batch_are_counted():
+  weights = jnp.ones((64, 64))
+
+  def losses_fn(params, batch_stats, batch, train=True):
+    wide = (batch["x"] * params["line"]["kernel"]) @ jnp.ones((1, 64))
+    losses, stats, metrics = toy.losses_fn(params, batch_stats, batch, train)
+    return losses.at[0].add((wide @ weights @ weights).sum()), stats, metrics
+
+  tx = optim.make_optimizer(optim.OptimizerConfig("sgd"))
+  state = state_lib.new_state(toy.variables(), tx, 5)
+  batch = {"x": np.ones((64, 1), np.float32), "y": np.ones((64, 1), np.float32)}
+  counts = []
+  for parts in (1, 4):
+    run = functools.partial(
+      step_lib.train_step,
+      losses_fn=losses_fn,
+      tx=tx,
+      cfg=step_lib.UpdateConfig(accumulate=parts),
+    )
+    plan = step_lib.make_plan(toy.stages(1)[0], 0.1)
+    lowered = jax.jit(run).lower(state, batch, plan)
+    counts.append(loop.flops(lowered, parts))
+  # The same products of matrices, cut into parts.
+  np.testing.assert_allclose(counts[1], counts[0], rtol=0.05)
 
 
 def test_the_best_checkpoint_stays(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import train_helpers as helpers
 
 from dwd_jax.objectives.targets import TargetConfig
-from dwd_jax.train import batch_pictures
+from dwd_jax.train import detector_task
 
 
 def test_a_picture_shows_crops_targets_and_predictions():
@@ -13,7 +13,7 @@ def test_a_picture_shows_crops_targets_and_predictions():
   batch = helpers.tiny_batch(size=3)
   grey = np.round(255 * np.asarray(batch.image)).astype(np.uint8)
   batch = jax.tree.map(np.asarray, batch.replace(image=grey))
-  found = batch_pictures.of_batch(
+  found = detector_task.batch_pictures(
     model, TargetConfig(), helpers.made_up_variables(model), batch
   )
   picture = found["crops"]

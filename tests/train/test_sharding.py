@@ -116,7 +116,7 @@ def test_rules_cover_every_array_of_a_state(name):
   found = sharding.state_shardings(state, mesh)
   # The optimizer's copies and the running mean lie where their parameter does.
   wanted = jax.tree.map(lambda s: s.spec, found.params)
-  assert wanted == jax.tree.map(lambda s: s.spec, found.ema_params)
+  assert wanted == jax.tree.map(lambda s: s.spec, found.ema_params["params"])
   specs = jax.tree.leaves(jax.tree.map(lambda s: s.spec, found.opt_state))
   copies = {"rmsprop": 1, "adam": 2, "sgd": 1}[name]
   cut = sum("fsdp" in s for s in jax.tree.leaves(wanted))

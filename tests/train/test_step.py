@@ -9,18 +9,19 @@ import pytest
 import train_helpers as helpers
 
 from dwd_jax.core.structs import Targets
+from dwd_jax.models import dwd
 from dwd_jax.objectives import box_losses, losses
-from dwd_jax.train import optim, stages, update
+from dwd_jax.train import optim, stages
 from dwd_jax.train import step as step_lib
 
 RATE = 3e-3
 
 
-def _plan(*factors, balance=False, rate=RATE) -> update.StepPlan:
+def _plan(*factors, balance=False, rate=RATE) -> step_lib.StepPlan:
   """A plan with the factors of energy, class and box losses; 0 = without."""
   used = {k: f for k, f in zip(stages.LOSSES, factors, strict=True) if f}
   stage = stages.Stage("s", 1, tuple(used), tuple(used.values()), balance)
-  return update.make_plan(stage, rate)
+  return step_lib.make_plan(stage, rate)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def tiny():
 
 def test_twenty_steps_on_one_batch_lower_all_losses(tiny):
   state, batch, run = tiny
-  plan = update.make_plan(helpers.COMBINED, RATE)
+  plan = step_lib.make_plan(helpers.COMBINED, RATE)
   history = []
   for _ in range(20):
     state, metrics = run(state, batch, plan)
@@ -190,7 +191,7 @@ def test_combine(caption):
   plan = _plan(*factors, balance=balance)
 
   def total(values):
-    return update.combine(values, history, plan)
+    return step_lib.combine(values, history, plan)
 
   values = jnp.asarray(values, jnp.float32)
   (loss, after), gradient = jax.value_and_grad(total, has_aux=True)(values)
@@ -212,7 +213,7 @@ def test_a_size_head_that_runs_wild_untrained_does_no_harm(kind):
   def total(log_sizes):
     size_loss, _ = box_losses.size_loss(log_sizes, maps, cfg)
     values = jnp.stack([1.0, 1.0, size_loss])
-    return update.combine(values, jnp.full((3, 5), NONE), _plan(1, 1, 0))[0]
+    return step_lib.combine(values, jnp.full((3, 5), NONE), _plan(1, 1, 0))[0]
 
   loss, gradient = jax.value_and_grad(total)(jnp.full(sizes.shape, 500.0))
   assert loss == 2
@@ -221,21 +222,16 @@ def test_a_size_head_that_runs_wild_untrained_does_no_harm(kind):
 
 def test_plans_follow_the_order_of_the_losses():
   stage = stages.Stage("s", 1, ("box", "energy"), (3.0, 2.0), balance=True)
-  plan = update.make_plan(stage, 0.5)
+  plan = step_lib.make_plan(stage, 0.5)
   np.testing.assert_array_equal(plan.factors, [2, 0, 3])
   assert plan.balance
   assert plan.learning_rate == 0.5
 
 
 def test_bytes_and_floats_are_the_same_image():
-  class Model:
-    @staticmethod
-    def apply(variables, ink, train):
-      return ink
-
   grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
   for image in (grey, grey / np.float32(255)):
-    seen, _ = step_lib.apply(Model, {"batch_stats": {}}, image, False)
+    seen = dwd.network_input(image)
     np.testing.assert_allclose(seen, grey / 255, rtol=1e-6)
 
 
@@ -243,7 +239,7 @@ def test_rematerialisation_changes_no_result(tiny):
   state, batch, run = tiny
   plan = _plan(1, 1, 1)
   model = helpers.tiny_model(remat=True)
-  cfg = dataclasses.replace(helpers.STEP_CONFIG, remat=True)
+  cfg = dataclasses.replace(helpers.LOSSES, remat=True)
   tx = optim.make_optimizer(helpers.OPTIMIZER)
   step = jax.jit(helpers.step_fn(model, tx, cfg))
   lowered = step.lower(state, batch, plan)

@@ -12,9 +12,10 @@ import numpy as np
 from configs import default
 from dwd_jax.checkpoints.checkpointer import ModelCard
 from dwd_jax.cluster import sharding
-from dwd_jax.train import optim, update
+from dwd_jax.train import optim
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.stages import LOSSES, Stage
+from dwd_jax.train.step import UpdateConfig
 from dwd_jax.train.task import Task
 
 SLOPE = 3.0
@@ -48,9 +49,10 @@ class Points:
     self.closed = True
 
 
-def losses_fn(params, batch_stats, batch):
+def losses_fn(params, batch_stats, batch, train=True):
   """Squared error as the energy loss; the others are constants."""
   error = (batch["x"] * params["line"]["kernel"] - batch["y"]) ** 2
+  del train
   losses = jnp.stack([error.mean(), jnp.ones(()), jnp.ones(())])
   seen = {"line": {"mean": 0.9 * batch_stats["line"]["mean"] + 0.1}}
   return losses, seen, {"loss_energy": error.mean()}
@@ -87,7 +89,7 @@ def make(workdir: pathlib.Path, *, spoil=None, **changes) -> Task:
   for key, value in changes.items():
     if key not in fields:
       config.train[key] = value
-  cfg = update.UpdateConfig(
+  cfg = UpdateConfig(
     config.train.accumulate,
     config.train.ema_decay,
     config.train.max_loss_ratio,
@@ -95,10 +97,6 @@ def make(workdir: pathlib.Path, *, spoil=None, **changes) -> Task:
   optimizer = optim.OptimizerConfig(
     "sgd", learning_rate=0.05, l2=0.0, momentum=0.0
   )
-
-  def eval_step(state, batch):
-    _, _, metrics = losses_fn(state.params, state.batch_stats, batch)
-    return metrics
 
   task = Task(
     workdir=workdir,
@@ -111,11 +109,9 @@ def make(workdir: pathlib.Path, *, spoil=None, **changes) -> Task:
     init=lambda: state_lib.new_state(
       variables(), optim.make_optimizer(optimizer), 5, cfg.ema_decay > 0
     ),
-    make_step=lambda tx: functools.partial(
-      update.update, losses_fn=losses_fn, tx=tx, cfg=cfg
-    ),
-    eval_step=eval_step,
-    validation=lambda: [next(Points())],
+    losses_fn=losses_fn,
+    update=cfg,
+    validation=Points,
   )
   return dataclasses.replace(
     task, **{k: v for k, v in changes.items() if k in fields}

@@ -8,6 +8,7 @@ import numpy as np
 
 from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
+from dwd_jax.objectives import detection_loss
 from dwd_jax.objectives.losses import LossConfig
 from dwd_jax.objectives.targets import TargetConfig
 from dwd_jax.train import optim, stages
@@ -18,7 +19,7 @@ NUM_CLASSES = 4
 GROUP_OF_CLASS = (0, 1, 0, 1)
 CROP_PX = 64
 
-STEP_CONFIG = step_lib.StepConfig(
+LOSSES = detection_loss.DetectionConfig(
   TargetConfig(),
   LossConfig(size_loss="log_l1", class_pixels=256),
   GROUP_OF_CLASS,
@@ -99,11 +100,29 @@ def tiny_state(
     batch_stats=variables["batch_stats"],
     opt_state=tx.init(variables["params"]),
     loss_history=jnp.full((len(stages.LOSSES), window), jnp.nan),
-    ema_params=jax.tree.map(jnp.array, variables["params"]) if ema else {},
+    ema_params=jax.tree.map(jnp.array, variables) if ema else {},
     skipped=jnp.zeros(2, jnp.int32),
   )
 
 
-def step_fn(model: dwd.DWDNet, tx, cfg: step_lib.StepConfig = STEP_CONFIG):
+def losses_fn(
+  model: dwd.DWDNet, cfg: detection_loss.DetectionConfig = LOSSES
+) -> step_lib.LossesFn:
+  """The losses of parameters, batch statistics and batch."""
+  return functools.partial(
+    detection_loss.detection_losses, model=model, cfg=cfg
+  )
+
+
+def step_fn(
+  model: dwd.DWDNet,
+  tx,
+  cfg: detection_loss.DetectionConfig = LOSSES,
+):
   """`train_step` of state, batch and plan, not compiled."""
-  return functools.partial(step_lib.train_step, model=model, tx=tx, cfg=cfg)
+  return functools.partial(
+    step_lib.train_step,
+    losses_fn=losses_fn(model, cfg),
+    tx=tx,
+    cfg=step_lib.UpdateConfig(),
+  )

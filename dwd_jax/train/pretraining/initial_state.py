@@ -19,7 +19,7 @@ from dwd_jax.train.pretraining import (
   tasks,
   torch_files,
 )
-from dwd_jax.train.pretraining.pretraining_config import TRAINED
+from dwd_jax.train.pretraining_config import TRAINED
 from dwd_jax.train.state import TrainState, eval_variables
 
 
@@ -125,13 +125,12 @@ def _with(fresh: TrainState, variables: Any) -> TrainState:
       old.shape, old.sharding, lambda index: new[index]
     )
 
-  params = variables["params"]
   ema = fresh.ema_params
   return fresh.replace(
-    params=jax.tree.map(place, fresh.params, params),
+    params=jax.tree.map(place, fresh.params, variables["params"]),
     batch_stats=jax.tree.map(
       place, fresh.batch_stats, variables["batch_stats"]
     ),
     # Arrays of their own: a step uses the buffers of both again.
-    ema_params=jax.tree.map(place, ema, params) if ema else ema,
+    ema_params=jax.tree.map(place, ema, variables) if ema else ema,
   )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -17,9 +17,9 @@ from dwd_jax.models import dwd
 from dwd_jax.train import optim, state
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train.logs import Logs
-from dwd_jax.train.pretraining import networks, steps
+from dwd_jax.train.pretraining import networks
 from dwd_jax.train.pretraining.loaders import pixel_loader, symbol_loader
-from dwd_jax.train.pretraining.pretraining_config import PretrainingConfig
+from dwd_jax.train.pretraining_config import PretrainingConfig
 from dwd_jax.train.stages import Stage
 from dwd_jax.train.task import Loader, Task
 
@@ -58,11 +58,10 @@ def make_task(run: setup_lib.Run) -> Task:
   chosen = run.settings.pretraining
   config = task_config(run.config, chosen)
   parts = (_symbols if chosen.level == "class" else _pixels)(run, config)
-  stage = Stage(chosen.level, chosen.steps, (steps.LOSS,), (1.0,))
+  stage = Stage(chosen.level, chosen.steps, (networks.LOSS,), (1.0,))
   optimizer = dataclasses.replace(
     run.settings.optimizer, learning_rate=config.optimizer.learning_rate
   )
-  update = run.step_config.update
   network: nn.Module = parts.model
   return Task(
     workdir=run.workdir / FOLDER,
@@ -73,16 +72,10 @@ def make_task(run: setup_lib.Run) -> Task:
     mesh=run.mesh,
     loader=functools.partial(parts.loader, config.seed),
     init=functools.partial(_init, network, config, optimizer),
-    make_step=lambda tx: functools.partial(
-      steps.train_step, model=network, tx=tx, cfg=update
-    ),
+    losses_fn=networks.losses_of(network),
+    update=run.update,
     announce=functools.partial(_announce, chosen, parts),
-    eval_step=functools.partial(steps.eval_step, model=network),
-    validation=(
-      None
-      if parts.validation is None
-      else functools.partial(_validation, config, parts.validation)
-    ),
+    validation=parts.validation,
   )
 
 
@@ -185,17 +178,6 @@ def _pixels(run: setup_lib.Run, config: Any) -> _Parts:
     validation,
     f"classes of pixels from {pixels.describe()}",
   )
-
-
-def _validation(
-  config: Any, open_loader: Callable[[], Loader]
-) -> Iterable[Any]:
-  loader = open_loader()
-  try:
-    for _ in range(config.train.validate_batches):
-      yield next(loader)
-  finally:
-    loader.close()
 
 
 def _announce(

@@ -7,7 +7,7 @@ import pytest
 from configs import engraved
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings as config_lib
-from dwd_jax.train.pretraining.pretraining_config import PretrainingConfig
+from dwd_jax.train.pretraining_config import PretrainingConfig
 
 
 def test_the_default_is_none():

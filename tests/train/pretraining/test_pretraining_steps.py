@@ -2,15 +2,17 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dwd_jax.models import dwd
-from dwd_jax.train import optim, stages, update
+from dwd_jax.train import optim, stages
 from dwd_jax.train import state as state_lib
-from dwd_jax.train.pretraining import networks, steps
+from dwd_jax.train import step as step_lib
+from dwd_jax.train.pretraining import networks
 from dwd_jax.train.pretraining.loaders import SymbolBatch
 
 CFG = dwd.ModelConfig(
@@ -28,7 +30,7 @@ HW = (32, 64)
 
 def test_the_symbol_loss_is_the_mean_cross_entropy():
   logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]], np.float32))
-  loss, metrics = steps.symbol_loss(logits, np.array([0, 1]))
+  loss, metrics = networks.symbol_loss(logits, np.array([0, 1]))
   assert float(loss) == pytest.approx(-(np.log(0.5) + np.log(0.2)) / 2)
   assert float(metrics["accuracy"]) == 0.5
 
@@ -38,7 +40,7 @@ def test_foreground_and_background_weigh_the_same():
   probs[0, 0, 0] = 0.8, 0.2  # the only foreground cell
   classes = np.zeros((1, 2, 4), np.int16)
   classes[0, 0, 0] = 1
-  loss, metrics = steps.pixel_loss(np.log(probs), classes)
+  loss, metrics = networks.pixel_loss(np.log(probs), classes)
   assert float(loss) == pytest.approx(-(np.log(0.2) + np.log(0.5)) / 2)
   assert float(metrics["accuracy_foreground"]) == 0.0
   assert float(metrics["accuracy_background"]) == 1.0
@@ -48,9 +50,9 @@ def test_foreground_and_background_weigh_the_same():
 def test_a_batch_of_one_kind_has_half_the_loss(value):
   logits = np.zeros((1, 2, 2, 4), np.float32)
   classes = np.full((1, 2, 2), value)
-  loss, _ = steps.pixel_loss(logits, classes)
+  loss, _ = networks.pixel_loss(logits, classes)
   assert float(loss) == pytest.approx(np.log(4) / 2)
-  gradient = jax.grad(lambda x: steps.pixel_loss(x, classes)[0])(logits)
+  gradient = jax.grad(lambda x: networks.pixel_loss(x, classes)[0])(logits)
   assert np.isfinite(gradient).all()
 
 
@@ -100,10 +102,13 @@ def test_steps_learn():
   """Those of pixels: tests/train/test_pretraining_runs.py."""
   model = networks.SymbolNet(CFG)
   tx = optim.make_optimizer(optim.OptimizerConfig(name="adam", l2=0.0))
-  stage = stages.Stage("x", 9, (steps.LOSS,), (1.0,))
-  plan = update.make_plan(stage, 1e-2)
+  stage = stages.Stage("x", 9, (networks.LOSS,), (1.0,))
+  plan = step_lib.make_plan(stage, 1e-2)
   step = functools.partial(
-    steps.train_step, model=model, tx=tx, cfg=update.UpdateConfig()
+    step_lib.train_step,
+    losses_fn=networks.losses_of(model),
+    tx=tx,
+    cfg=step_lib.UpdateConfig(),
   )
   step = jax.jit(step)
   init = jax.jit(lambda: dwd.init_variables(model, 0, HW))
@@ -118,14 +123,12 @@ def test_steps_learn():
 
 
 def test_losses_stand_where_the_loop_expects_them():
-  def network(variables, image, train):
-    del variables, train
-    return jnp.zeros((*image.shape[:1], 3))
+  class Model(nn.Module):
+    def __call__(self, image, train):
+      del train
+      return jnp.zeros((*image.shape[:1], 3))
 
-  class Model:
-    apply = staticmethod(network)
-
-  losses_fn = steps.losses_of(Model())  # pyright: ignore
+  losses_fn = networks.losses_of(Model())
   losses, stats, metrics = losses_fn({}, {"kept": 1}, _batch(), False)
   index = stages.LOSSES.index("class")
   assert losses.shape == (len(stages.LOSSES),)

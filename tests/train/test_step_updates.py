@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import toy_task as toy
 
-from dwd_jax.train import optim, update
+from dwd_jax.train import optim
 from dwd_jax.train import state as state_lib
+from dwd_jax.train import step as step_lib
 
 TX = optim.make_optimizer(optim.OptimizerConfig("sgd", l2=0.0))
-PLAN = update.make_plan(toy.stages(1)[0], 0.1)
+PLAN = step_lib.make_plan(toy.stages(1)[0], 0.1)
 
 
 def _state(ema=False):
@@ -20,13 +21,13 @@ def _state(ema=False):
 
 
 def _update(state, batch, plan=PLAN, **options):
-  return update.update(
+  return step_lib.train_step(
     state,
     batch,
     plan,
     losses_fn=toy.losses_fn,
     tx=TX,
-    cfg=update.UpdateConfig(**options),
+    cfg=step_lib.UpdateConfig(**options),
   )
 
 
@@ -105,35 +106,81 @@ def test_exploding_losses_are_skipped_once_there_is_a_mean():
 
 
 def test_a_loss_that_is_not_trained_may_explode():
-  def losses_fn(params, batch_stats, batch):
+  def losses_fn(params, batch_stats, batch, train=True):
+    del train
     losses, stats, metrics = toy.losses_fn(params, batch_stats, batch)
     return losses.at[1].set(batch["y"].max() ** 20), stats, metrics
 
   state = _state()
   for scale in (*[1e-3] * 6, 10.0):
-    state, _ = update.update(
+    state, _ = step_lib.train_step(
       state,
       _batch(scale=scale),
       PLAN,
       losses_fn=losses_fn,
       tx=TX,
-      cfg=update.UpdateConfig(max_loss_ratio=1e12),
+      cfg=step_lib.UpdateConfig(max_loss_ratio=1e12),
     )
   np.testing.assert_array_equal(state.skipped, [0, 0])
 
 
-def test_the_running_mean_follows_the_parameters():
+def test_the_running_mean_follows_parameters_and_statistics():
   state, decay = _state(ema=True), 0.5
-  mean = 0.0
+  mean = stats = 0.0
   for step in range(20):
     state, _ = _update(state, _batch(seed=step), ema_decay=decay)
     rate = 1 - min(decay, (1 + step) / (10 + step))
     mean += rate * (toy.slope(state) - mean)
-  found = float(state.ema_params["line"]["kernel"][0, 0])
+    # As they are: statistics of other parameters would not belong to the mean.
+    stats += rate * (float(state.batch_stats["line"]["mean"][0]) - stats)
+  used = state_lib.eval_variables(state)
+  found = float(used["params"]["line"]["kernel"][0, 0])
   np.testing.assert_allclose(found, mean, rtol=1e-5)
   assert found != toy.slope(state)
-  used = state_lib.eval_variables(state)["params"]
-  assert used is state.ema_params
+  found = float(used["batch_stats"]["line"]["mean"][0])
+  np.testing.assert_allclose(found, stats, rtol=1e-5)
+  assert found != float(state.batch_stats["line"]["mean"][0])
   without, _ = _update(_state(), _batch())
   assert without.ema_params == {}
-  assert state_lib.eval_variables(without)["params"] is without.params
+  used = state_lib.eval_variables(without)
+  assert used["params"] is without.params
+  assert used["batch_stats"] is without.batch_stats
+
+
+# Caption: a loss that is 0 at 0 and its gradient there too much.
+STEEP = {"a long gradient": lambda x: 1e6 * x, "not finite": jnp.sqrt}
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("caption", STEEP)
+def test_gradients_of_frozen_parameters_do_not_count(caption, parts):
+  frozen = ("^other/",)
+  cfg = optim.OptimizerConfig("sgd", l2=0.0, clip_norm=1e-3)
+  tx = optim.make_optimizer(cfg, frozen)
+  variables = toy.variables()
+  variables["params"]["other"] = {"kernel": jnp.zeros((1, 1))}
+
+  def losses_fn(params, batch_stats, batch, train=True):
+    losses, stats, metrics = toy.losses_fn(params, batch_stats, batch, train)
+    other = STEEP[caption](params["other"]["kernel"]).sum()
+    return losses.at[0].add(other), stats, metrics
+
+  after, metrics = step_lib.train_step(
+    state_lib.new_state(variables, tx, 5),
+    _batch(),
+    PLAN,
+    losses_fn=losses_fn,
+    tx=tx,
+    cfg=step_lib.UpdateConfig(accumulate=parts),
+    frozen=frozen,
+  )
+  np.testing.assert_array_equal(after.skipped, [0, 0])
+  _, alone = _update(_state(), _batch())
+  np.testing.assert_allclose(
+    metrics.compute()["gradient_norm"],
+    alone.compute()["gradient_norm"],
+    rtol=1e-6,
+  )
+  # As long as the limit: the norm was that of the one trained parameter.
+  np.testing.assert_allclose(toy.slope(after), 0.1 * 1e-3, rtol=1e-5)
+  np.testing.assert_array_equal(after.params["other"]["kernel"], 0)

@@ -1,0 +1,181 @@
+"""The class loss: on foreground pixels only, by features or by pixels.
+
+As those of `dwd_jax.objectives.losses`: each returns (loss, metrics), a
+weighted mean.
+Reference: Tuggener et al. 2018, section 3.3.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array as AnyArray
+from jaxtyping import Bool, Float, Int
+
+from dwd_jax.core.structs import Array, Params, Predictions, Targets
+from dwd_jax.models import dwd, pixel_sampling
+from dwd_jax.models.refinenet import upsample
+from dwd_jax.objectives.losses import (
+  LossConfig,
+  Metrics,
+  softmax_cross_entropy,
+  weighted_mean,
+)
+
+
+def sparse_class_loss(
+  params: Params,
+  predictions: Predictions,
+  targets: Targets,
+  cfg: LossConfig,
+  group_of_class: tuple[int, ...],
+  num_boxes: int,
+) -> tuple[Float[Array, ""], Metrics]:
+  """Class loss with the head evaluated on foreground pixels only.
+
+  Args:
+    params: of the network, for the class head.
+    predictions: at stride 4.
+    targets: at stride 1.
+    cfg: options; `class_pixels` is the budget of an image.
+    group_of_class: energy group of each class.
+    num_boxes: N, padded boxes of an image.
+
+  Returns:
+    (loss, metrics), see `class_loss`. Equal to `dense_class_loss` as long as no
+    image has more foreground pixels than the budget.
+  """
+  batch, _, width, groups = targets.classes.shape
+  classes = targets.classes.reshape(batch, -1)
+  owner = targets.owner.reshape(batch, -1)
+  budget = min(cfg.class_pixels, classes.shape[1])
+  index, valid = jax.vmap(lambda mask: select_pixels(mask, budget))(
+    classes > 0
+  )  # [B, P]
+  index = jnp.minimum(index, classes.shape[1] - 1)
+  page = jnp.broadcast_to(jnp.arange(batch)[:, None], index.shape)
+  group = index % groups
+  features = pixel_sampling.gather_bilinear(
+    predictions.class_features,
+    page.reshape(-1),
+    (index // groups // width).reshape(-1),
+    (index // groups % width).reshape(-1),
+  )
+  logits = dwd.mask_other_groups(
+    dwd.class_logits(params, features),
+    group.reshape(-1),
+    np.asarray(group_of_class, np.int32),
+  )
+  # Boxes of different images are different objects.
+  owners = page * num_boxes + jnp.take_along_axis(owner, index, 1)
+  return class_loss(
+    logits,
+    jnp.take_along_axis(classes, index, 1).reshape(-1),
+    owners.reshape(-1),
+    valid.reshape(-1),
+    cfg,
+    batch * num_boxes,
+  )
+
+
+def dense_class_loss(
+  params: Params,
+  predictions: Predictions,
+  targets: Targets,
+  cfg: LossConfig,
+  group_of_class: tuple[int, ...],
+  num_boxes: int,
+) -> tuple[Float[Array, ""], Metrics]:
+  """The oracle of `sparse_class_loss`: class logits at every pixel.
+
+  Needs B x H x W x G x C floats; for tests and small crops only.
+  """
+  classes, owner = targets.classes, targets.owner
+  batch, _, _, groups = classes.shape
+  logits = dwd.class_logits(
+    params, upsample(predictions.class_features, dwd.STRIDE)
+  )  # [B, H, W, C]
+  shape = (*classes.shape, logits.shape[-1])
+  logits = dwd.mask_other_groups(
+    jnp.broadcast_to(logits[..., None, :], shape),
+    jnp.broadcast_to(jnp.arange(groups), classes.shape),
+    np.asarray(group_of_class, np.int32),
+  )
+  page = jnp.arange(batch)[:, None, None, None]
+  return class_loss(
+    logits.reshape(-1, shape[-1]),
+    classes.reshape(-1),
+    (page * num_boxes + owner).reshape(-1),
+    (classes > 0).reshape(-1),
+    cfg,
+    batch * num_boxes,
+  )
+
+
+def select_pixels(
+  mask: Bool[Array, " n"], budget: int
+) -> tuple[Int[AnyArray, " p"], Bool[AnyArray, " p"]]:
+  """Indices of the True elements, thinned evenly to a fixed number.
+
+  Args:
+    mask: elements to choose from.
+    budget: number of indices returned, 1 .. `losses.MAX_CLASS_PIXELS`.
+
+  Returns:
+    Indices (n where there are fewer than `budget` True elements) and which of
+    them are real. All True elements are chosen if there are at most `budget`.
+  """
+  seen = jnp.cumsum(mask)
+  count = seen[-1]
+  slot = jnp.arange(budget, dtype=jnp.uint32)
+  # Slot s takes True element number ceil(s * count / budget), in whole numbers
+  # that stay below 2 ** 32 because the budget stays below 2 ** 16.
+  whole, rest = jnp.divmod(count.astype(jnp.uint32), jnp.uint32(budget))
+  rank = slot * whole + (slot * rest + jnp.uint32(budget - 1)) // budget
+  rank = jnp.where(count <= budget, slot, rank).astype(jnp.int32)
+  indices = jnp.searchsorted(seen, rank + 1).astype(jnp.int32)
+  return indices, slot < count
+
+
+def class_loss(
+  logits: Float[Array, "P C"],
+  classes: Int[Array, " P"],
+  owners: Int[Array, " P"],
+  valid: Bool[Array, " P"],
+  cfg: LossConfig,
+  num_owners: int,
+) -> tuple[Float[Array, ""], Metrics]:
+  """Softmax cross-entropy of the class on foreground pixels only.
+
+  Args:
+    logits: of the chosen pixels, other groups masked.
+    classes: label + 1 of each pixel; 0 and False in `valid` do not count.
+    owners: index of the object that owns each pixel, unique in the batch.
+    valid: True for real pixels.
+    cfg: options.
+    num_owners: more than the largest of `owners`.
+
+  Returns:
+    The loss, divided by the sum of the pixel weights, and metrics.
+  """
+  labels = jnp.maximum(classes - 1, 0)
+  loss = softmax_cross_entropy(logits, labels, cfg.class_focal_gamma)
+  valid = valid & (classes > 0)
+  weights = valid.astype(jnp.float32)
+  if cfg.class_weights == "by_class":
+    weights = weights / _counts(labels, valid, logits.shape[-1])
+  elif cfg.class_weights == "by_object":
+    weights = weights / _counts(owners, valid, num_owners)
+  # As logits.argmax(-1) == labels, which is slow on CPUs; ties count as right.
+  own = jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
+  right = weighted_mean((own >= logits.max(-1)).astype(jnp.float32), weights)
+  return weighted_mean(loss, weights), {
+    "class_accuracy": right,
+    "class_pixels": valid.sum(),
+  }
+
+
+def _counts(ids, valid, size):
+  """How many valid elements share each element's id; at least 1."""
+  ids = jnp.where(valid, ids, size)
+  count = jnp.zeros(size, jnp.float32).at[ids].add(1.0, mode="drop")
+  return jnp.maximum(count[jnp.minimum(ids, size - 1)], 1.0)
