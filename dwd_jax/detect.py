@@ -73,15 +73,15 @@ def _parser() -> argparse.ArgumentParser:
 def _run(flags: argparse.Namespace) -> int:
   # Imported late: --help and a typing error should not wait for it.
   from dwd_jax.apps.detect import detect_files
+  from dwd_jax.models import compiling
 
   if not 0 <= flags.dpi <= 2400:
     raise InputError(f"--dpi: {flags.dpi:g}; use up to 2400, or 0")
   if not 1 <= flags.batch_size <= 1024:
     raise InputError(f"--batch-size: {flags.batch_size}; use 1 to 1024")
-  cache = flags.compilation_cache
-  detect_files.use_compilation_cache(
-    pathlib.Path(cache).expanduser() if cache else None
-  )
+  if flags.compilation_cache:
+    cache = pathlib.Path(flags.compilation_cache)
+    compiling.keep(cache.expanduser(), least_s=0.5)
   out = pathlib.Path(flags.out)
   settings = detect_files.Settings(
     checkpoint=flags.checkpoint,

@@ -3,7 +3,6 @@
 Flags only; see `dwd_jax.train.loop`.
 """
 
-import os
 import pathlib
 import re
 import sys
@@ -114,6 +113,7 @@ def _why(error: Exception, argv: list[str]) -> str:
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a typing error should not wait for them.
   from dwd_jax.evaluate import other_data_sets
+  from dwd_jax.models import compiling
   from dwd_jax.train import detector_task, loop, run_evaluation, setup
   from dwd_jax.train.logs import Logs
   from dwd_jax.train.pretraining import initial_state
@@ -131,12 +131,8 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     if jax.process_index() == 0:
       for other in others:
         print(other.describe(), flush=True)
-  jax.config.update(
-    "jax_compilation_cache_dir",
-    os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    or run.config.train.compilation_cache
-    or str(workdir / "compilation_cache"),
-  )
+  cache = run.config.train.compilation_cache or workdir / "compilation_cache"
+  compiling.keep(pathlib.Path(cache))
   if mode != "eval":
     watched = others if run.config.eval.on_during_training else ()
     task = detector_task.make_task(run, initial_state.initial_of(run), watched)

@@ -76,7 +76,8 @@ def _shared(name: str) -> pathlib.Path:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-  """What needs a browser is slow."""
+  """What needs a browser is slow; what takes longest comes first."""
+  items.sort(key=lambda item: "train" not in item.path.parts)
   for item in items:
     if "needs_chromium" in item.fixturenames:
       item.add_marker("slow")

@@ -22,9 +22,8 @@ def tiny(**changes) -> weights.Weights:
   model = dwd.ModelConfig(
     num_classes=3, backbone_depth=10, backbone_width=4, filters=4
   )
-  variables = dwd.init_variables(dwd.make_model(model), 0, (32, 32))
   made = weights.Weights(
-    variables=jax.tree.map(np.asarray, dict(variables)),
+    variables=_untrained(dwd.make_model(model)),
     class_names=CLASSES,
     group_of_class=(0, 0, 0),
     model=model,
@@ -42,6 +41,21 @@ def tiny(**changes) -> weights.Weights:
     about={"name": "tiny"},
   )
   return dataclasses.replace(made, **changes)
+
+
+def _untrained(model: dwd.DWDNet):
+  """Variables of a network; to initialise it takes longer than most tests."""
+  shapes = jax.eval_shape(lambda: dwd.init_variables(model, 0, (32, 32)))
+  rng = np.random.default_rng(0)
+
+  def value(path, x):
+    if path[-1].key == "kernel":
+      return rng.normal(0, np.prod(x.shape[:-1]) ** -0.5, x.shape)
+    return np.full(x.shape, path[-1].key in ("scale", "var"))
+
+  return jax.tree_util.tree_map_with_path(
+    lambda path, x: value(path, x).astype(x.dtype), dict(shapes)
+  )
 
 
 def ink(seed: int = 0, hw: tuple[int, int] = HW) -> np.ndarray:

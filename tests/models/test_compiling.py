@@ -21,6 +21,17 @@ def forget():
   compiling._known.cache_clear()
 
 
+def test_code_is_kept_where_the_environment_says(monkeypatch, tmp_path):
+  kept = {}
+  monkeypatch.setattr(jax.config, "update", kept.__setitem__)
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+  compiling.keep(tmp_path)
+  assert not kept
+  monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+  compiling.keep(tmp_path, 0.5)
+  assert set(kept.values()) == {str(tmp_path), 0.5}
+
+
 def test_narrow_networks_and_other_models_have_xlas_defaults():
   assert not compiling.options(_net(32))
   assert not compiling.options(object())

@@ -1,12 +1,9 @@
 """Pages in, files out: the work of `python -m dwd_jax.detect`."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-
-import jax
 
 from dwd_jax.apps.detect import inputs, outputs
 from dwd_jax.apps.detect.inputs import Failure, Source
@@ -169,15 +166,3 @@ def _facts(settings: Settings, detector: Detector) -> dict[str, Any]:
     "classes": list(settings.classes),
     "dpi": settings.dpi,
   }
-
-
-def use_compilation_cache(folder: pathlib.Path | None) -> None:
-  """Keeps compiled code for the next start.
-
-  Args:
-    folder: made if missing; None = it is not kept. JAX_COMPILATION_CACHE_DIR
-      of the environment goes first.
-  """
-  if folder is not None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -153,7 +153,7 @@ def test_the_report_tells_it_in_a_few_lines():
   text = report.lines()
   assert text[0].startswith(f"{report.numbers[0]:,} of {report.numbers[1]:,}")
   assert (
-    f"  loaded: {len(report.loaded)} arrays (backbone/stage1 20, " in (text[1])
+    f"  loaded: {len(report.loaded)} arrays (backbone/stage1 10, " in (text[1])
   )
   assert "backbone/stem 5, " in text[1]
   assert text[2] == "  loaded for some classes: 2 arrays (class_head 2)"
