@@ -12,7 +12,9 @@ the middle of a staff. The darker of both pixels is kept.
 """
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -156,21 +158,14 @@ class SymbolCutter:
     return Scene(symbol.read(*corner, *hw), boxes[kept], symbol.labels[kept])
 
 
-def row(
-  cutter: SymbolCutter,
-  rng: np.random.Generator,
-  most_hw: tuple[int, int],
-  margin: int,
-  per_row: int,
-) -> list[tuple[int, Scene]]:
-  """Draws symbols side by side, with random gaps.
+# Draws a symbol of a height and width at most; None if those drawn are larger.
+Draw = Callable[[tuple[int, int]], Scene | None]
 
-  Args:
-    cutter: draws the symbols.
-    rng: source of randomness.
-    most_hw: largest height and width of the row, px.
-    margin: px around each symbol.
-    per_row: largest number of symbols.
+
+def row(
+  draw: Draw, rng: np.random.Generator, most_hw: tuple[int, int], per_row: int
+) -> list[tuple[int, Scene]]:
+  """Up to `per_row` symbols side by side, with random gaps.
 
   Returns:
     (px from the left, symbol) of each.
@@ -178,7 +173,7 @@ def row(
   found: list[Scene] = []
   room = most_hw[1]
   while len(found) < per_row and room > 0:
-    scene = cutter(rng, margin, (most_hw[0], room))
+    scene = draw((most_hw[0], room))
     if scene is None:
       break
     found.append(scene)
@@ -206,18 +201,12 @@ def join(hw: tuple[int, int], parts: list[tuple[int, int, Scene]]) -> Scene:
 
 
 def full(
-  cutter: SymbolCutter,
-  rng: np.random.Generator,
-  hw: tuple[int, int],
-  margin: int,
-  per_row: int,
+  draw: Draw, rng: np.random.Generator, hw: tuple[int, int], per_row: int
 ) -> Scene:
   """A page of size `hw`, px, with up to 8 rows of symbols, see `row`."""
   parts, top = [], 0
   for _ in range(_ROWS):
-    placed = row(
-      cutter, rng, (hw[0] - top, hw[1]), margin=margin, per_row=per_row
-    )
+    placed = row(draw, rng, (hw[0] - top, hw[1]), per_row=per_row)
     if not placed:
       break
     height = max(scene.ink.shape[0] for _, scene in placed)
@@ -229,10 +218,9 @@ def full(
 
 
 def up(
-  cutter: SymbolCutter,
+  draw: Draw,
   rng: np.random.Generator,
   scene: Scene,
-  margin: int,
   per_row: int,
   min_visible: float,
 ) -> Scene:
@@ -242,27 +230,19 @@ def up(
   from the original, whose image grew by a strip above the crop.
   """
   height, width = scene.ink.shape
-  placed = row(
-    cutter, rng, (height // 3, width), margin=margin, per_row=per_row
-  )
+  placed = row(draw, rng, (height // 3, width), per_row=per_row)
   if not placed:
     return scene
   strip = max(part.ink.shape[0] for _, part in placed)
   above = join((strip, width), [(0, left, part) for left, part in placed])
-  below = Scene(
-    scene.ink[strip:],
-    scene.boxes_yxyx - np.array([strip, 0] * 2, np.float32),
-    scene.labels,
-  )
   # Only the strip cuts here: boxes may still reach over the other edges.
-  y0, y1 = below.boxes_yxyx[:, 0], below.boxes_yxyx[:, 2]
-  seen = np.clip(y1, 0, None) - np.clip(y0, 0, None)
+  y0, y1 = scene.boxes_yxyx[:, 0], scene.boxes_yxyx[:, 2]
+  seen = np.maximum(y1, strip) - np.maximum(y0, strip)
   kept = (seen > 0) & (seen >= (min_visible - 1e-5) * (y1 - y0))
-  boxes = below.boxes_yxyx[kept].copy()
-  boxes[:, 0] = np.clip(boxes[:, 0], 0, None)
-  boxes += np.array([strip, 0] * 2, np.float32)
+  boxes = scene.boxes_yxyx[kept]
+  boxes[:, 0] = np.maximum(boxes[:, 0], strip)
   return Scene(
-    np.concatenate([above.ink, below.ink]),
+    np.concatenate([above.ink, scene.ink[strip:]]),
     np.concatenate([above.boxes_yxyx, boxes]),
     np.concatenate([above.labels, scene.labels[kept].astype(np.int32)]),
   )
@@ -335,17 +315,16 @@ def rows_that_fit(
 
 
 def paste(
-  cutter: SymbolCutter,
+  draw: Draw,
   rng: np.random.Generator,
   scene: Scene,
   margin: int,
   count: int,
 ) -> Scene:
   """Blends 1 to `count` symbols into a scene, without those that do not fit."""
-  height, width = scene.ink.shape
   ink, boxes, labels = scene.ink.copy(), [scene.boxes_yxyx], [scene.labels]
   for _ in range(int(rng.integers(1, count + 1))):
-    symbol = cutter(rng, margin, (height, width))
+    symbol = draw((ink.shape[0], ink.shape[1]))
     if symbol is None:
       continue
     is_line = lines(sides(symbol, margin))
@@ -402,22 +381,16 @@ class SyntheticSymbols:
 
     `scale` is the number of pixels of the crop for one of the page.
     """
-    cfg, cutter = self._cfg, self._cutter
-    if rng.random() >= cfg.prob:
+    if rng.random() >= self._cfg.prob:
       return scene
-    margin, most = max(1, round(MARGIN / scale)), cfg.per_row
-    if cfg.layout == "full":
-      return full(cutter, rng, scene.ink.shape, margin=margin, per_row=most)
-    if cfg.layout == "paste":
-      return paste(cutter, rng, scene, margin=margin, count=most)
-    return up(
-      cutter,
-      rng,
-      scene,
-      margin=margin,
-      per_row=most,
-      min_visible=self._min_visible,
-    )
+    layout, most = self._cfg.layout, self._cfg.per_row
+    margin = max(1, round(MARGIN / scale))
+    draw = functools.partial(self._cutter, rng, margin)
+    if layout == "full":
+      return full(draw, rng, scene.ink.shape, per_row=most)
+    if layout == "paste":
+      return paste(draw, rng, scene, margin=margin, count=most)
+    return up(draw, rng, scene, per_row=most, min_visible=self._min_visible)
 
 
 def open_synthetic(source: PageSource, data_cfg) -> SyntheticSymbols | None:
