@@ -111,7 +111,7 @@ class PageSource:
     leave_out: tuple[str, ...] = (),
     common_with: str = "",
   ):
-    """See `open_source`; `records[i]` is a dict of features."""
+    """See `open_records`; `records[i]` is a dict of features."""
     unknown = sorted(set(leave_out) - set(class_names))
     if unknown:
       raise InputError(
@@ -148,13 +148,12 @@ class PageSource:
 
   def __getitem__(self, i: int) -> Record:
     """Page `i`; 0 = paper, 255 = ink."""
-    index = self.box_index()
-    rows = index.of_page(i)
+    labels, boxes = self.labels_and_boxes(i)
     return Record(
       image=self.image(i),
-      boxes_yxyx=index.boxes_yxyx[rows],
-      labels=index.labels[rows],
-      filename=index.filenames[i],
+      boxes_yxyx=boxes,
+      labels=labels,
+      filename=self.box_index().filenames[i],
     )
 
   def image(self, i: int) -> np.ndarray:
@@ -213,36 +212,6 @@ class PageSource:
     return self._index
 
 
-def open_source(
-  builder: str,
-  split: str,
-  data_dir: str | pathlib.Path,
-  builder_config: str = "",
-  *,
-  leave_out: tuple[str, ...] = (),
-  common_with: str = "",
-) -> PageSource:
-  """Opens one split of prepared records.
-
-  Args:
-    builder: folder name in `tfds_builders/`.
-    split: in the syntax of TFDS, e.g. "train", "train[:10]" or "train+val".
-    data_dir: from `prepare`.
-    builder_config: "" = the builder's first.
-    leave_out: class names whose boxes are dropped, from training and truth
-      alike; the other classes are renumbered.
-    common_with: one of `vocabulary.VOCABULARIES`: keeps the remaining classes
-      that it shares, under its names; "" = the classes of the records.
-
-  Raises:
-    InputError: no such records or split.
-  """
-  made = builder_by_name(builder, data_dir, builder_config)
-  return open_records(
-    made.data_dir, split, leave_out=leave_out, common_with=common_with
-  )
-
-
 def open_records(
   folder: str | pathlib.Path,
   split: str,
@@ -254,12 +223,14 @@ def open_records(
 
   Args:
     folder: e.g. .../deepscores/dense_2017/2.0.0.
-    split: as in `open_source`.
-    leave_out: as in `open_source`.
-    common_with: as in `open_source`.
+    split: in the syntax of TFDS, e.g. "train", "train[:10]" or "train+val".
+    leave_out: class names whose boxes are dropped, from training and truth
+      alike; the other classes are renumbered.
+    common_with: one of `vocabulary.VOCABULARIES`: keeps the remaining classes
+      that it shares, under its names; "" = the classes of the records.
 
   Raises:
-    InputError: no such records or split.
+    InputError: no such records, split or class.
   """
   metadata = pathlib.Path(folder) / "metadata.json"
   if not metadata.is_file():
@@ -301,13 +272,15 @@ def open_split(
   Args:
     data_cfg: `config.data`.
     data_dir: from `prepare`.
-    split: see `open_source`.
+    split: see `open_records`.
+
+  Raises:
+    InputError: no such builder, records, split or class.
   """
-  return open_source(
-    data_cfg.builder,
+  made = builder_by_name(data_cfg.builder, data_dir, data_cfg.builder_config)
+  return open_records(
+    made.data_dir,
     split,
-    data_dir,
-    data_cfg.builder_config,
     leave_out=tuple(data_cfg.leave_out),
     common_with=data_cfg.common_with,
   )

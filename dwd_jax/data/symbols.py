@@ -187,7 +187,7 @@ def open_symbol_records(
   Args:
     folder: holds dataset_info.json.
     class_names: of the pages' source; () = those of the records.
-    leave_out: as for the pages' source, see `sources.open_source`.
+    leave_out: as for the pages' source, see `sources.open_records`.
     common_with: as for the pages' source.
 
   Raises:
