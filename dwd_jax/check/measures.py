@@ -31,7 +31,7 @@ class Page:
     ink: 0 = paper, 255 = ink.
     boxes_yxyx: px.
     labels: class ids.
-    skipped: number of boxes that the reader left out or cut, by reason.
+    skipped: reason -> number of boxes that the reader left out or cut.
   """
 
   split: str
@@ -226,15 +226,14 @@ class Tables:
     splits: names, "train" first.
     pages: number in each split.
     objects: number in each split and class.
-    heights: percentiles of each class, px of the page; nan where the class has
-      no objects.
+    heights: of the objects of each class, px of the page; nan for no objects.
     widths: as heights.
-    all_sizes: percentiles of heights and widths of all objects, px.
-    too_small: objects of each class with a scaled side under `min_px`.
-    too_large: objects of each class larger than a crop when scaled.
-    per_page: percentiles of the number of objects.
-    page_sizes: percentiles of heights and widths of pages, px.
-    ink_shares: percentiles of the ink's share of a page.
+    all_sizes: heights and widths of all objects, px of the page.
+    too_small: number in each class with a scaled side under `min_px`.
+    too_large: number in each class larger than a crop when scaled.
+    per_page: number of objects.
+    page_sizes: heights and widths of pages, px.
+    ink_shares: share of the ink in a page.
   """
 
   splits: tuple[str, ...]

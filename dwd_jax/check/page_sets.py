@@ -1,7 +1,6 @@
 """Sets of pages, of records or original files, and one reading of all pages."""
 
 import dataclasses
-import heapq
 import json
 import os
 import pathlib
@@ -10,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from dwd_jax.check import choose_builder, draw_pages, measures
 from dwd_jax.check.measures import Measures, Page
@@ -27,10 +25,10 @@ _MAX_FOLDERS = 60  # at each level
 
 @dataclasses.dataclass(frozen=True)
 class PageSet:
-  """Pages to read one by one, from any thread.
+  """Pages of a data set, to read one by one from any thread.
 
   Attributes:
-    name: of the data set.
+    name: e.g. "deepscores".
     origin: one line: what is read, and how.
     class_names: C names.
     splits: split of each file or record.
@@ -94,15 +92,10 @@ def find_records(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _records(folder: pathlib.Path) -> PageSet:
-  try:
-    splits = list(tfds.builder_from_directory(str(folder)).info.splits)
-  except Exception as e:  # TFDS and protobuf raise all kinds
-    reason = " ".join(str(e).split())[:200]
-    raise InputError(
-      f"{folder}: damaged records ({reason}); remove the folder and prepare"
-      " them again"
-    ) from None
-  opened = {split: sources.open_records(folder, split) for split in splits}
+  opened = {
+    split: sources.open_records(folder, split)
+    for split in sources.builder_of_folder(folder).info.splits
+  }
   at = [(split, i) for split, s in opened.items() for i in range(len(s))]
   if not at:
     raise InputError(f"{folder}: no pages in the records; build them again")
@@ -219,19 +212,12 @@ def collect(
 ) -> Collected:
   """Reads and measures all pages.
 
-  Args:
-    page_set: the pages.
-    crop_px: side of a training crop in px of a page.
-    keep_going: list bad pages instead of stopping at the first.
-    workers: threads.
-    progress: called with the number of pages done and of all pages.
-
-  Raises:
-    InputError: a bad page, unless `keep_going`.
+  `crop_px` is the side of a training crop in px of a page; for the other
+  options and errors see `check_data_set.check`.
   """
   start = time.monotonic()
   pages, at, bad = [], [], []
-  sample = _Sample()
+  examples: dict[int, list[tuple[float, np.ndarray]]] = {}
 
   def work(index: int):
     try:
@@ -251,38 +237,18 @@ def collect(
     if isinstance(result, str):
       bad.append((page_set.splits[index], result))
     else:
-      for place, (measured, examples) in enumerate(result):
+      for place, (measured, drawn) in enumerate(result):
         pages.append(measured)
         at.append((index, place))
-        sample.add(examples)
+        for label, example in drawn.items():
+          kept = [*examples.get(label, ()), example]
+          examples[label] = sorted(kept, key=lambda pair: pair[0])[:EXAMPLES]
     if progress:
       progress(index + 1, total)
   return Collected(
     pages=pages,
     at=at,
     bad=bad,
-    examples=sample.pictures(),
+    examples={c: [x for _, x in examples[c]] for c in sorted(examples)},
     seconds=time.monotonic() - start,
   )
-
-
-class _Sample:
-  """Keeps the examples of each class with the lowest random numbers."""
-
-  def __init__(self):
-    self._heaps: dict[int, list] = {}
-    self._count = 0
-
-  def add(self, examples: dict[int, tuple[float, np.ndarray]]) -> None:
-    for label, (key, picture) in examples.items():
-      heap = self._heaps.setdefault(label, [])
-      self._count += 1  # so that pictures are never compared
-      heapq.heappush(heap, (-key, self._count, picture))
-      if len(heap) > EXAMPLES:
-        heapq.heappop(heap)
-
-  def pictures(self) -> dict[int, list[np.ndarray]]:
-    return {
-      label: [picture for _, _, picture in sorted(heap, reverse=True)]
-      for label, heap in sorted(self._heaps.items())
-    }

@@ -60,15 +60,10 @@ def write(
   sheet_pages: int,
   workers: int,
 ) -> None:
-  """Writes check.json, index.html and the draw_pages.
+  """Writes check.json, index.html and the pictures.
 
-  Args:
-    checked: result of the check.
-    out: from `claim_folder`.
-    read: reads a page by index again.
-    pages_per_split: overlays of each split besides the suspicious pages.
-    sheet_pages: pages of a contact sheet.
-    workers: threads that draw.
+  `out` is from `claim_folder`; `read` reads a page by index again; for the
+  other options see `check_data_set.check`.
   """
   (out / _PICTURES).mkdir(exist_ok=True)
 
@@ -122,9 +117,9 @@ def render(
 
   Args:
     checked: result of the check.
-    drawn: pictures of pages by index.
-    sheets: link to the contact sheet of each split.
-    strips: link to the examples of each class.
+    drawn: page index -> pictures.
+    sheets: split -> link to its contact sheet.
+    strips: class id -> link to its examples.
   """
   pages = checked.collected.pages
   marked = _kinds_of(checked.findings)
