@@ -90,7 +90,7 @@ def _unreadable(bad: list[tuple[str, str]]) -> list[Finding]:
     Finding(
       level="error",
       kind="unreadable",
-      message=f"{plural(len(bad), 'page')} that no build would accept",
+      message=f"{plural(len(bad), 'page')} that a build refuses",
       remedy="each line names its own remedy",
       details=tuple(why for _, why in bad),
     )
@@ -103,7 +103,7 @@ def _notes(page_set: PageSet) -> list[Finding]:
       level="info",
       kind="while reading",
       message=f"{count} {kind}",
-      remedy="expected? else look at the lists of pages",
+      remedy="correct the lists of pages unless this is expected",
     )
     for kind, count in page_set.notes.items()
   ]

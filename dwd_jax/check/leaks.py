@@ -12,10 +12,10 @@ from jaxtyping import Float, Int8, UInt8
 from dwd_jax.check.findings import Finding, listed, page_name, plural
 from dwd_jax.check.measures import PRINT_GRID, Measures, detail
 
-# Correlation of the fingerprints of one picture encoded anew (JPEG quality 30,
-# half the size, noise, uneven light, one bit): 0.96 to 1.00. Of different
-# pages: at most 0.68 on 240 generated pages, 0.70 on 120 MUSCIMA++ pages
-# (one piece by two writers); 0.99 for one DeepScores page in two music fonts.
+# Correlation of the fingerprints of a picture and a copy (JPEG quality 30, half
+# the size, noise, uneven light, one bit): 0.96 to 1.00. Of different pages: at
+# most 0.68 on 240 generated pages, 0.70 on 120 MUSCIMA++ pages (one piece by two
+# writers); 0.99 for one DeepScores page in two music fonts.
 _SIMILAR = 0.9
 # The same at 512 x 512: 0.95 to 1.00, and 0.89 for the two music fonts.
 _SAME_PICTURE = 0.93
@@ -98,8 +98,7 @@ def _pictures(pages, same) -> Iterator[Finding]:
       kind="leak between splits",
       message=f"{plural(len(across), 'picture')} in two splits:"
       f" {_pairs(pages, across)}",
-      remedy="take the page out of one of the splits, and all of its piece with"
-      " it",
+      remedy="remove the page, and the others of its piece, from one split",
       pages=_members(across),
     )
   if within:
@@ -128,10 +127,9 @@ def _likenesses(pages, alike, unread) -> Iterator[Finding]:
       yield Finding(
         level=level,
         kind="similar pictures",
-        message=f"{plural(len(pairs), 'pair')} of pages {where} are laid out"
+        message=f"{plural(len(pairs), 'pair')} of pages {where} look"
         f" alike{more}: {_pairs(pages, pairs)}",
-        remedy="another print, font or scan of one page belongs into the same"
-        " split",
+        remedy="put all prints, fonts and scans of a page into one split",
         pages=_members(pairs) if level == "warning" else (),
       )
 
@@ -187,8 +185,7 @@ def _pieces(pages) -> Iterator[Finding]:
       kind="pieces in two splits",
       message=f"{len(shared)} of {plural(len(splits), 'piece')}, by their file"
       f" names, have pages in more than one split: {listed(shared)}",
-      remedy="right if writers or fonts are to be new, not pieces; else split"
-      " by piece",
+      remedy="right for a test of new writers or fonts; else split by piece",
     )
 
 

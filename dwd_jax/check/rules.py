@@ -41,15 +41,14 @@ def find_misfits(
     elif not reason:
       remedy = (
         "look at the overlays: pages or annotations exchanged, axes swapped,"
-        " another size of the picture?"
+        " picture resized?"
       )
     found.append(
       Finding(
         level="error",
         kind="boxes of another picture",
-        message=f"on {plural(len(chosen), 'page')} the boxes have nothing to do"
-        f" with the ink{f': {reason}' if reason else ''};"
-        f" {_names(pages, chosen, limit=4)}",
+        message=f"on {plural(len(chosen), 'page')} the boxes do not fit the"
+        f" ink{reason and f': {reason}'}; {_names(pages, chosen, limit=4)}",
         remedy=remedy,
         pages=tuple(chosen),
       )
@@ -74,7 +73,7 @@ def find_misfits(
         kind="loose boxes",
         message=f"on {plural(unexplained, 'page')} the boxes do not end at the"
         " ink",
-        remedy="boxes with a margin cost IoU: make them tight where you can",
+        remedy="a margin costs IoU: make the boxes tight",
       )
     )
   return [*found, *_pooled(pages)]
@@ -110,9 +109,9 @@ def _pooled(pages) -> Iterator[Finding]:
     yield Finding(
       level="error",
       kind="boxes of another picture",
-      message=f"on {plural(len(few), 'page')} with few boxes these have, taken"
-      " together, nothing to do with the ink",
-      remedy="look at the overlays: axes swapped, another size of the picture?",
+      message=f"on {plural(len(few), 'page')} with few boxes each, all boxes"
+      " together do not fit the ink",
+      remedy="look at the overlays: axes swapped, picture resized?",
       pages=tuple(few),
     )
 
@@ -167,7 +166,7 @@ def _classes(tables: Tables, class_names) -> Iterator[Finding]:
       kind="classes not in train",
       message=f"{plural(len(unseen), 'class')} with objects in other splits"
       f" only: {names}",
-      remedy="they cannot be learned: move pages, or data.leave_out",
+      remedy="they cannot be learned: move pages, or set data.leave_out",
     )
   untested = np.flatnonzero((in_train > 0) & (elsewhere == 0))
   if len(tables.splits) > 1 and len(untested):
@@ -187,13 +186,13 @@ def _sizes(tables: Tables, class_names, limits: Limits) -> Iterator[Finding]:
       tables.too_small,
       "too small",
       f"with a side under {limits.min_px:g} px",
-      "train at a larger data.scales and data.eval_scale",
+      "set larger data.scales and data.eval_scale",
     ),
     (
       tables.too_large,
       "larger than a crop",
       f"longer than {limits.crop_px} px",
-      "they are not learned whole: larger data.crop_hw, or data.leave_out",
+      "no crop shows them whole: set a larger data.crop_hw, or data.leave_out",
     ),
   ):
     if counts.any():
@@ -242,7 +241,7 @@ def _pages(pages) -> Iterator[Finding]:
       ink < _EMPTY_INK,
       "nearly empty",
       "with hardly any ink",
-      "look at the pictures; take empty pages out",
+      "look at the pictures; remove empty pages",
     ),
     (
       ink > _BLACK_INK,
@@ -254,7 +253,7 @@ def _pages(pages) -> Iterator[Finding]:
       objects == 0,
       "no objects",
       "without any object",
-      "annotate them or take them out, unless they are empty on purpose",
+      "annotate or remove them, unless they are empty on purpose",
     ),
     (
       (ratio > _OTHER_SIZE) | (ratio < 1 / _OTHER_SIZE),
@@ -327,7 +326,7 @@ def _two_classes(pages, class_names) -> Iterator[Finding]:
   }
   for chosen, level, remedy in (
     (pairs.keys() - usual, "warning", "labelled twice? keep the right class"),
-    (usual, "info", "so often that it is meant; energy groups tell them apart"),
+    (usual, "info", "frequent, so intended; energy groups tell them apart"),
   ):
     if not chosen:
       continue
@@ -361,7 +360,7 @@ def _skipped(pages) -> Iterator[Finding]:
       level="warning" if lost else "info",
       kind="while reading",
       message=f"{count} {kind}, on {_names(pages, where[kind])}",
-      remedy="correct the annotations, if it is not on purpose",
+      remedy="correct the annotations unless this is on purpose",
       pages=tuple(where[kind]) if lost else (),
     )
 
