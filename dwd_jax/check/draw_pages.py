@@ -96,7 +96,7 @@ def strip(tiles: Sequence[np.ndarray], places: int) -> np.ndarray:
   made = np.full((places, TILE_PX, TILE_PX + 4, 3), 255, np.uint8)
   for i, tile in enumerate(tiles[:places]):
     made[i, :, :TILE_PX] = tile
-  return np.hstack(made)[:, :-4]
+  return np.hstack(list(made))[:, :-4]
 
 
 def class_examples(

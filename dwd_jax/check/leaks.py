@@ -14,8 +14,8 @@ from dwd_jax.check.measures import PRINT_GRID, Measures, detail
 
 # Correlation of the fingerprints of a picture and a copy (JPEG quality 30, half
 # the size, noise, uneven light, one bit): 0.96 to 1.00. Of different pages: at
-# most 0.68 on 240 generated pages, 0.70 on 120 MUSCIMA++ pages (one piece by two
-# writers); 0.99 for one DeepScores page in two music fonts.
+# most 0.68 on 240 generated pages, 0.70 on 120 MUSCIMA++ pages (one piece by
+# two writers); 0.99 for one DeepScores page in two music fonts.
 _SIMILAR = 0.9
 # The same at 512 x 512: 0.95 to 1.00, and 0.89 for the two music fonts.
 _SAME_PICTURE = 0.93
