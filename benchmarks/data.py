@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks import common
 from configs import default
-from dwd_jax.data import builders, pipeline, prepare, sources
+from dwd_jax.data import pipeline, prepare, sources
 from tfds_builders import checks
 
 COMPLETE_PAGES = 255_385  # DeepScoresV2 (Tuggener et al. 2020)
@@ -102,7 +102,7 @@ def build_row(name: str, data_dir: str) -> dict[str, Any]:
       _build, name, data_dir
     ).result()
   cfg = data_cfg(name, data_dir)
-  made = builders.by_name(cfg.builder, data_dir, cfg.builder_config)
+  made = sources.builder_by_name(cfg.builder, data_dir, cfg.builder_config)
   splits = made.info.splits
   pages = sum(splits[s].num_examples for s in splits)
   folder = pathlib.Path(made.data_dir)
@@ -161,7 +161,7 @@ def _per_second(read: Callable, count: int) -> tuple[float, float]:
 
 def _original_pages(cfg) -> list:
   """(image file, boxes) of the training pages, annotations already parsed."""
-  made = builders.by_name(cfg.builder, cfg.data_dir, cfg.builder_config)
+  made = sources.builder_by_name(cfg.builder, cfg.data_dir, cfg.builder_config)
   report = checks.BuildReport()
   data_set = made.PARSER.read_data_set(
     pathlib.Path(cfg.manual_dir), cfg.builder_config, made.options, report

@@ -81,7 +81,7 @@ def main() -> None:
   config.data.max_pages = args.pages
   run = setup.setup(config, pathlib.Path(args.workdir))
   state = run_evaluation.restore(run)
-  pages = list(pipeline.read(run.source(args.split), config.data))
+  pages = list(pipeline.read_eval_pages(run.source(args.split), config.data))
   rows = {}
   for caption, changes in OPTIONS.items():
     decode = dataclasses.replace(run.settings.decode, **changes)

@@ -28,20 +28,20 @@ def _parser() -> argparse.ArgumentParser:
   add = parser.add_argument
   add("dataset", help="folder of records or of original files")
   add("--out", default="", help="folder of the report; default: NAME_check")
-  add("--builder", default="", help="that reads the files; default: all tried")
-  add("--builder-config", default="", help="default: the first that can")
+  add("--builder", default="", help="reads the files; default: try all")
+  add("--builder-config", default="", help="default: the first that fits")
   add(
     "--option",
     action="append",
     default=[],
     metavar="NAME=VALUE",
-    help=f"of the builder: {', '.join(data.options)}",
+    help=f"option of the builder: {', '.join(data.options)}",
   )
-  add("--scale", type=float, default=data.eval_scale, help="of the training")
-  add("--crop", type=int, default=data.crop_hw[0], help="of the training, px")
-  add("--min-px", type=float, default=3.0, help="sides below are too small")
-  add("--max-boxes", type=int, default=data.max_boxes, help="of a crop")
-  add("--pages", type=int, default=12, help="overlays of each split")
+  add("--scale", type=float, default=data.eval_scale, help="of pages")
+  add("--crop", type=int, default=data.crop_hw[0], help="side, px")
+  add("--min-px", type=float, default=3.0, help="smallest side of an object")
+  add("--max-boxes", type=int, default=data.max_boxes, help="in a crop")
+  add("--pages", type=int, default=12, help="overlays for each split")
   add("--sheet", type=int, default=24, help="pages of a contact sheet")
   add("--workers", type=int, default=0, help="threads; 0 = one for each core")
   add(
@@ -63,12 +63,15 @@ def _check(flags: argparse.Namespace) -> int:
       )
   for text in flags.option:
     settings.parse_option(text, cfg.data.options)
-  # Late: --help should not wait for them.
+  # Imported here: --help should not wait for them.
   from dwd_jax.check import check_data_set, findings, page_sets
-  from dwd_jax.check.statistics import Limits
+  from dwd_jax.check.measures import Limits
 
   page_set = page_sets.open_set(
-    flags.dataset, flags.builder, flags.builder_config, cfg.data.options
+    flags.dataset,
+    builder=flags.builder,
+    config=flags.builder_config,
+    options=cfg.data.options,
   )
   print(findings.clean(f"Reading {page_set.origin}"), flush=True)
   given = pathlib.Path(flags.dataset).absolute().name
@@ -95,14 +98,14 @@ def _check(flags: argparse.Namespace) -> int:
 
 
 def _progress(done: int, total: int) -> None:
-  """Pages done, in place on a terminal, else nothing."""
+  """Shows the number of pages done, on a terminal only."""
   if sys.stderr.isatty():
     end = "\n" if done == total else ""
     print(f"\rpage {done} of {total}", end=end, file=sys.stderr, flush=True)
 
 
 def main(argv: list[str]) -> int:
-  """Checks; returns the exit code."""
+  """Runs the check and returns the exit code."""
   flags = _parser().parse_args(argv)
   try:
     return _check(flags)

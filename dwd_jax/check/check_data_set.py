@@ -4,11 +4,10 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from dwd_jax.check import leaks, misfits, page_sets, report, rules, statistics
+from dwd_jax.check import leaks, measures, page_sets, rules, write_report
 from dwd_jax.check.findings import Checked, Finding, by_level, plural
-from dwd_jax.check.measures import Page
+from dwd_jax.check.measures import Limits, Page
 from dwd_jax.check.page_sets import PageSet
-from dwd_jax.check.statistics import Limits
 from dwd_jax.core.errors import InputError
 
 
@@ -28,20 +27,20 @@ def check(
   Args:
     page_set: see `page_sets.open_set`.
     limits: of the training to come.
-    out: folder of the report; made, or taken over from an earlier check.
+    out: folder of the report; new, empty, or that of an earlier check.
     pages_per_split: overlays of each split, besides those of suspicious pages.
-    sheet_pages: on the contact sheet of each split.
+    sheet_pages: pages of the contact sheet of each split.
     keep_going: list bad pages instead of stopping at the first.
     workers: threads; 0 = one for each core, at most 16.
-    progress: is told the pages done and all pages.
+    progress: called with the number of pages done and of all pages.
 
   Raises:
-    InputError: `out` is in use, a bad page (unless `keep_going`), or no page
-      that can be read.
+    InputError: `out` is in use, a page is bad (unless `keep_going`), or no page
+      can be read.
   """
   out = pathlib.Path(out).expanduser()
   workers = workers if workers > 0 else min(os.cpu_count() or 1, 16)
-  report.claim_folder(out)
+  write_report.claim_folder(out)
   collected = page_sets.collect(
     page_set,
     crop_px=limits.crop_px / limits.scale,
@@ -58,16 +57,22 @@ def check(
     index, place = collected.at[i]
     return page_set.read(index)[place]
 
-  tables = statistics.tabulate(pages, len(page_set.class_names), limits)
+  tables = measures.tabulate(pages, len(page_set.class_names), limits)
   findings = [
     *_unreadable(collected.bad),
-    *misfits.find(pages, read),
+    *rules.find_misfits(pages, read),
     *leaks.find(pages, lambda i: read(i).ink),
-    *rules.find(pages, tables, page_set.class_names, limits),
+    *rules.find(pages, tables, class_names=page_set.class_names, limits=limits),
     *_notes(page_set),
   ]
-  checked = Checked(page_set, collected, tables, by_level(findings), limits)
-  report.write(
+  checked = Checked(
+    page_set=page_set,
+    collected=collected,
+    tables=tables,
+    findings=by_level(findings),
+    limits=limits,
+  )
+  write_report.write(
     checked,
     out,
     read,
@@ -83,10 +88,10 @@ def _unreadable(bad: list[tuple[str, str]]) -> list[Finding]:
     return []
   return [
     Finding(
-      "error",
-      "unreadable",
-      f"{plural(len(bad), 'page')} that no build would accept",
-      "each line names its own remedy",
+      level="error",
+      kind="unreadable",
+      message=f"{plural(len(bad), 'page')} that a build refuses",
+      remedy="each line names its own remedy",
       details=tuple(why for _, why in bad),
     )
   ]
@@ -95,10 +100,10 @@ def _unreadable(bad: list[tuple[str, str]]) -> list[Finding]:
 def _notes(page_set: PageSet) -> list[Finding]:
   return [
     Finding(
-      "info",
-      "while reading",
-      f"{count} {kind}",
-      "expected? else look at the lists of pages",
+      level="info",
+      kind="while reading",
+      message=f"{count} {kind}",
+      remedy="correct the lists of pages unless this is expected",
     )
     for kind, count in page_set.notes.items()
   ]

@@ -1,4 +1,4 @@
-"""Which builder reads a folder of original files, and why the others do not."""
+"""Chooses the builder that reads a folder of original files."""
 
 import dataclasses
 import importlib
@@ -10,17 +10,17 @@ from typing import Any
 from dwd_jax.core.errors import InputError
 from tfds_builders import base, checks
 
-# Not tried unless named: it cuts symbols out of other builders' folders, and
-# reads all their pages for it.
+# Not tried unless named: it cuts symbols out of the pages of other builders,
+# which takes long.
 _ONLY_IF_NAMED = ("symbols",)
-_FOLDERS = 60  # that are looked into at each level
+_MAX_FOLDERS = 60  # tried at each level
 
 
 class NoneFits(InputError):
   """No builder reads the folder.
 
   Attributes:
-    reasons: builder -> the one line of what it missed.
+    reasons: builder -> one line: what it misses.
   """
 
   def __init__(self, message: str, reasons: Mapping[str, str]):
@@ -34,12 +34,12 @@ class Reading:
 
   Attributes:
     builder: folder name in tfds_builders/.
-    config: of the builder.
+    config: name of the builder's config.
     parser: its parsing module.
-    options: of that.
+    options: of the parser.
     data_set: class names and pages.
-    report: of reading the lists.
-    others: builders that could read the folder, too.
+    report: counts from reading the lists of pages.
+    others: names of further builders that read the folder.
   """
 
   builder: str
@@ -51,7 +51,7 @@ class Reading:
   others: tuple[str, ...] = ()
 
   def flags(self) -> str:
-    """How to name this reading on the command line."""
+    """Command line flags that choose this reading."""
     text = f"--builder={self.builder} --builder-config={self.config}"
     if self.others:
       text += f" (possible too: {', '.join(self.others)})"
@@ -59,7 +59,7 @@ class Reading:
 
 
 def names() -> list[str]:
-  """The folders of tfds_builders/ that hold a builder."""
+  """Names of the builders in tfds_builders/."""
   folder = pathlib.Path(str(base.__file__)).parent
   return sorted(
     path.parent.name
@@ -71,16 +71,16 @@ def names() -> list[str]:
 def choose(
   root: pathlib.Path, builder: str, config: str, options: Mapping[str, Any]
 ) -> Reading:
-  """Reads the lists of pages with the builder that fits.
+  """Reads the lists of pages with the builder that fits best.
 
   Args:
     root: folder of original files.
-    builder: "" = all are tried.
-    config: "" = all are tried.
+    builder: "" = try all.
+    config: "" = try all.
     options: see `base.make_options`.
 
   Raises:
-    InputError: the builder that was named does not fit or does not exist.
+    InputError: the named builder does not fit or does not exist.
     NoneFits: none was named, and none fits.
   """
   if builder:
@@ -98,25 +98,21 @@ def choose(
   if not fits:
     hint = _hint(root)
     raise NoneFits(f"{root}: no builder reads this folder; {hint}", reasons)
-  # Layouts are alike; the annotations are not.
+  # A layout may fit several builders; the annotations fit one.
   fits = [f for f in fits if len(fits) == 1 or _reads_a_page(f)] or fits
-  # A vocabulary of its own before one's own data, then the most pages.
+  # Builders with a fixed vocabulary first, then those with the most pages.
   fits.sort(key=lambda f: (not f.data_set.vocabulary, -_num_pages(f)))
   others = tuple(f.builder for f in fits[1:])
   return dataclasses.replace(fits[0], others=others)
 
 
 def _reads_a_page(reading: Reading) -> bool:
-  """Whether one of the first pages of a split can be read."""
+  """Whether one of the first three pages can be read."""
   pages = [page for split in reading.data_set.splits.values() for page in split]
   for page in pages[:3]:
     try:
-      made = reading.parser.read_page(
-        page,
-        reading.data_set.class_names,
-        reading.options,
-        checks.BuildReport(),
-      )
+      names, report = reading.data_set.class_names, checks.BuildReport()
+      made = reading.parser.read_page(page, names, reading.options, report)
       if not isinstance(made, checks.ParsedPage):
         next(iter(made), None)
     except InputError:
@@ -132,7 +128,7 @@ def _num_pages(reading: Reading) -> int:
 def _read(
   root: pathlib.Path, name: str, config: str, options: Mapping[str, Any]
 ) -> Reading:
-  """Reads with the first config that can; the first config's error else."""
+  """Reads with the first config that fits; else raises the first error."""
   if name not in names():
     raise InputError(
       f"--builder: no builder {name!r}; there are {', '.join(names())}"
@@ -156,12 +152,19 @@ def _read(
     except InputError as e:
       errors.append(e)
       continue
-    return Reading(name, tried, parser, made, data_set, report)
+    return Reading(
+      builder=name,
+      config=tried,
+      parser=parser,
+      options=made,
+      data_set=data_set,
+      report=report,
+    )
   raise errors[0]
 
 
 def _hint(root: pathlib.Path) -> str:
-  """Names a folder above or below that is a data set."""
+  """Names a data set in a folder above or below."""
   for folder in _near(root.absolute()):
     for name in names():
       if name in _ONLY_IF_NAMED:
@@ -170,7 +173,7 @@ def _hint(root: pathlib.Path) -> str:
         _read(folder, name, "", {})
       except InputError:
         continue
-      return f"but {name} reads {folder}: name that one"
+      return f"but {name} reads {folder}: name that folder"
   return "what each of them misses:"
 
 
@@ -184,7 +187,7 @@ def _near(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def folders_in(path: pathlib.Path) -> list[pathlib.Path]:
-  """Folders right in a folder, sorted, without hidden ones; at most 60."""
+  """The first 60 folders in a folder, sorted, without hidden ones."""
   try:
     with os.scandir(path) as entries:
       found = [
@@ -194,4 +197,4 @@ def folders_in(path: pathlib.Path) -> list[pathlib.Path]:
       ]
   except OSError:  # not readable
     return []
-  return sorted(found)[:_FOLDERS]
+  return sorted(found)[:_MAX_FOLDERS]

@@ -1,4 +1,4 @@
-"""What a check found: each finding, the tables, their text and their JSON."""
+"""What a check found: findings and tables, as text and as JSON."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -6,27 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from dwd_jax.check.measures import PERCENTS, Limits, Measures, Tables
 from dwd_jax.check.page_sets import Collected, PageSet
-from dwd_jax.check.statistics import PERCENTS, Limits, Tables
 
 LEVELS = ("error", "warning", "info")
-_NAMED = 8  # pages that a line of text names
+_NAMED = 8  # names in a line of text
 _DETAILS = 50  # lines of one finding on a terminal
 _LISTED_PAGES = 10_000  # in the JSON
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-  """One kind of fault, or something to know.
+  """A fault, or a fact to know.
 
   Attributes:
     level: error (training or scores would be wrong), warning (probably not
       meant), info.
-    kind: two or three words; the same for findings of the same kind.
-    message: one line of what was found, with figures.
-    remedy: one line of what to do.
+    kind: two or three words, the same for findings of the same kind.
+    message: what was found, with figures, in one line.
+    remedy: what to do, in one line.
     pages: indices of the pages that show it, the worst first.
-    details: more lines, for example one for each bad file.
+    details: further lines, for example one for each bad file.
   """
 
   level: str
@@ -41,7 +41,7 @@ class Finding:
 
 
 def by_level(findings: Iterable[Finding]) -> list[Finding]:
-  """Errors first."""
+  """Sorts findings, errors first."""
   return sorted(findings, key=lambda f: LEVELS.index(f.level))
 
 
@@ -60,17 +60,14 @@ def listed(names: Iterable[str], limit: int = _NAMED) -> str:
   return ", ".join(names[:limit]) + more
 
 
+def page_name(page: Measures) -> str:
+  """Split and file name."""
+  return f"{page.split}/{page.filename}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Checked:
-  """All that a check has found.
-
-  Attributes:
-    page_set: what was read.
-    collected: the measures of each page.
-    tables: figures.
-    findings: errors first.
-    limits: that objects were compared with.
-  """
+  """The result of a check; findings come errors first."""
 
   page_set: PageSet
   collected: Collected
@@ -79,7 +76,7 @@ class Checked:
   limits: Limits
 
   def pages_per_second(self) -> float:
-    """Of reading and measuring."""
+    """Speed of reading and measuring."""
     return len(self.collected.pages) / max(self.collected.seconds, 1e-6)
 
   def classes_without_objects(self) -> list[str]:
@@ -92,16 +89,16 @@ class Checked:
 
     Sizes are medians in px at the scale of the training.
     """
-    tables, scale = self.tables, self.limits.scale
-    middle = PERCENTS.index(50)
+    tables = self.tables
+    medians = self.limits.scale * np.stack([tables.heights, tables.widths])
+    medians = medians[:, :, PERCENTS.index(50)]
     head = ["class", *tables.splits, "height", "width", "too small", "> crop"]
     total = tables.objects.sum(axis=0)
     rows = [
       [
         self.page_set.class_names[c],
         *(str(n) for n in tables.objects[:, c]),
-        f"{scale * tables.heights[c, middle]:.1f}",
-        f"{scale * tables.widths[c, middle]:.1f}",
+        *(f"{size:.1f}" for size in medians[:, c]),
         str(tables.too_small[c]),
         str(tables.too_large[c]),
       ]
@@ -113,51 +110,42 @@ class Checked:
   def figure_rows(self) -> tuple[list[str], list[list[str]]]:
     """Heading and rows: percentiles over objects and pages."""
     tables, limits = self.tables, self.limits
-    head = ["", *(f"{p} %" for p in PERCENTS)]
-    scaled = tables.all_sizes * limits.scale
     rows = []
-    for k, side in enumerate(("height", "width")):
-      rows.append([f"object {side}, px", *_texts(tables.all_sizes[k])])
-      rows.append(
-        [f"  at scale {limits.scale:g}", *_texts(scaled[k])],
-      )
-      relative = 100 * scaled[k] / limits.crop_px
-      rows.append(
-        [f"  in % of a crop of {limits.crop_px} px", *_texts(relative)]
-      )
-    rows.append(["objects of a page", *_texts(tables.per_page)])
-    rows.append(["page height, px", *_texts(tables.page_sizes[0])])
-    rows.append(["page width, px", *_texts(tables.page_sizes[1])])
-    rows.append(["ink, % of a page", *_texts(100 * tables.ink_shares)])
-    return head, rows
+    for side, sizes in zip(("height", "width"), tables.all_sizes, strict=True):
+      scaled = sizes * limits.scale
+      in_crop = 100 * scaled / limits.crop_px
+      rows += [
+        (f"object {side}, px", sizes),
+        (f"  at scale {limits.scale:g}", scaled),
+        (f"  in % of a crop of {limits.crop_px} px", in_crop),
+      ]
+    rows += [
+      ("objects of a page", tables.per_page),
+      ("page height, px", tables.page_sizes[0]),
+      ("page width, px", tables.page_sizes[1]),
+      ("ink, % of a page", 100 * tables.ink_shares),
+    ]
+    return ["", *(f"{p} %" for p in PERCENTS)], [
+      [name, *("-" if np.isnan(v) else f"{v:.4g}" for v in values)]
+      for name, values in rows
+    ]
 
   def split_rows(self) -> tuple[list[str], list[list[str]]]:
     """Heading and rows: pages and objects of each split."""
     tables = self.tables
-    rows = []
-    for k, (split, pages) in enumerate(
-      zip(tables.splits, tables.pages, strict=True)
-    ):
-      bad = sum(where == split for where, _ in self.collected.bad)
-      objects = tables.objects[k]
-      rows.append(
-        [
-          split,
-          str(pages),
-          str(bad),
-          str(int(objects.sum())),
-          str(np.count_nonzero(objects)),
-        ]
+    bad = [split for split, _ in self.collected.bad]
+    rows = [
+      (split, pages, bad.count(split), objects.sum(), np.count_nonzero(objects))
+      for split, pages, objects in zip(
+        tables.splits, tables.pages, tables.objects, strict=True
       )
-    return ["split", "pages", "unreadable", "objects", "classes"], rows
-
-
-def _texts(values: np.ndarray) -> list[str]:
-  return ["-" if np.isnan(v) else f"{v:.4g}" for v in values]
+    ]
+    head = ["split", "pages", "unreadable", "objects", "classes"]
+    return head, [[str(cell) for cell in row] for row in rows]
 
 
 def clean(text: str) -> str:
-  """Text for a terminal: names come from files and may hold anything."""
+  """Replaces what a terminal may interpret: names may hold any characters."""
   return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -177,20 +165,18 @@ def summary(checked: Checked) -> str:
   if absent:
     lines.append(f"and {plural(len(absent), 'class')} without objects")
   lines.append("")
-  for finding in checked.findings:
-    lines.append(
-      clean(f"{finding.level.upper()} {finding.kind}: {finding.message}")
-    )
-    shown = finding.details[:_DETAILS]
-    lines += [clean(f"    {detail}") for detail in shown]
-    if len(shown) < len(finding.details):
-      more = len(finding.details) - len(shown)
+  for f in checked.findings:
+    lines.append(clean(f"{f.level.upper()} {f.kind}: {f.message}"))
+    lines += [clean(f"    {detail}") for detail in f.details[:_DETAILS]]
+    if len(f.details) > _DETAILS:
+      more = len(f.details) - _DETAILS
       lines.append(f"    and {more} more, see check.json")
-    lines.append(clean(f"    -> {finding.remedy}"))
+    lines.append(clean(f"    -> {f.remedy}"))
+  levels = [f.level for f in checked.findings]
   counts = [
-    plural(n, level)
+    plural(levels.count(level), level)
     for level in LEVELS[:2]
-    if (n := sum(f.level == level for f in checked.findings))
+    if level in levels
   ]
   lines.append(
     f"{', '.join(counts) or 'No errors, no warnings'};"
@@ -204,24 +190,19 @@ def summary(checked: Checked) -> str:
 def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
   """Lines with aligned columns, the first to the left."""
   cells = [[clean(cell) for cell in row] for row in (head, *rows)]
-  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+  first, *others = (max(map(len, c)) for c in zip(*cells, strict=True))
   return [
-    "  ".join(
-      [
-        row[0].ljust(widths[0]),
-        *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-      ]
-    )
-    for row in cells
+    "  ".join([name.ljust(first), *map(str.rjust, row, others)])
+    for name, *row in cells
   ]
 
 
 def as_dict(checked: Checked) -> dict[str, Any]:
-  """What check.json holds."""
+  """Content of check.json."""
   tables, pages = checked.tables, checked.collected.pages
   names = checked.page_set.class_names
-  listed = {i for f in checked.findings for i in f.pages}
-  listed |= set(range(min(len(pages), _LISTED_PAGES)))
+  shown = {i for f in checked.findings for i in f.pages}
+  shown |= set(range(min(len(pages), _LISTED_PAGES)))
   return {
     "dataset": checked.page_set.name,
     "origin": checked.page_set.origin,
@@ -229,23 +210,16 @@ def as_dict(checked: Checked) -> dict[str, Any]:
     "seconds": round(checked.collected.seconds, 2),
     "pages_per_second": round(checked.pages_per_second(), 2),
     "splits": {
-      split: {"pages": count, "objects": int(tables.objects[k].sum())}
-      for k, (split, count) in enumerate(
-        zip(tables.splits, tables.pages, strict=True)
+      split: {"pages": count, "objects": int(objects.sum())}
+      for split, count, objects in zip(
+        tables.splits, tables.pages, tables.objects, strict=True
       )
     },
     "unreadable": [
       {"split": split, "reason": why} for split, why in checked.collected.bad
     ],
     "findings": [
-      {
-        "level": f.level,
-        "kind": f.kind,
-        "message": f.message,
-        "remedy": f.remedy,
-        "details": list(f.details),
-        "pages": [f"{pages[i].split}/{pages[i].filename}" for i in f.pages],
-      }
+      dataclasses.asdict(f) | {"pages": [page_name(pages[i]) for i in f.pages]}
       for f in checked.findings
     ],
     "objects": {
@@ -260,10 +234,9 @@ def as_dict(checked: Checked) -> dict[str, Any]:
     },
     "classes": {
       names[c]: {
-        "objects": {
-          split: int(tables.objects[k, c])
-          for k, split in enumerate(tables.splits)
-        },
+        "objects": dict(
+          zip(tables.splits, tables.objects[:, c].tolist(), strict=True)
+        ),
         "height_px": _percentiles(tables.heights[c]),
         "width_px": _percentiles(tables.widths[c]),
         "too_small": int(tables.too_small[c]),
@@ -271,11 +244,9 @@ def as_dict(checked: Checked) -> dict[str, Any]:
       }
       for c in np.flatnonzero(tables.objects.sum(axis=0)).tolist()
     },
-    "classes_without_objects": [
-      names[c] for c in np.flatnonzero(tables.objects.sum(axis=0) == 0).tolist()
-    ],
-    "pages": [_page(pages[i]) for i in sorted(listed)],
-    "pages_not_listed": len(pages) - len(listed),
+    "classes_without_objects": checked.classes_without_objects(),
+    "pages": [_page(pages[i]) for i in sorted(shown)],
+    "pages_not_listed": len(pages) - len(shown),
   }
 
 
@@ -287,7 +258,7 @@ def _percentiles(values: np.ndarray) -> dict[str, float] | None:
   }
 
 
-def _page(page) -> dict[str, Any]:
+def _page(page: Measures) -> dict[str, Any]:
   return {
     "split": page.split,
     "filename": page.filename,

@@ -1,12 +1,12 @@
-"""Whether boxes belong to their picture: do their edges end at the ink?
+"""Fit of boxes to their picture: do the edges of boxes end at the ink?
 
-Staff lines cross every box, so that ink at an edge says little. What tells is
-the difference: at the edge of a right box there is more ink just inside than
-just outside, and the box is darker than what surrounds it. For boxes of another
-page both differences are as often positive as negative, however dense the page
-is. Measured on right boxes: `edge` 0.62 to 0.97, `ring` 0.93 to 1.00 (40
-generated, 3 DeepScores and 120 MUSCIMA++ pages); with the boxes of another
-page, swapped axes or half the scale: -0.05 to 0.08 and -0.15 to 0.16.
+Staff lines cross every box, so that ink at an edge says little. The difference
+does: at the edge of a right box there is more ink just inside than just
+outside, and the box is darker than its surroundings. For boxes of another page
+both differences are as often positive as negative, however dense the page is.
+Measured on right boxes: `edge` 0.62 to 0.97, `ring` 0.93 to 1.00 (40 generated,
+3 DeepScores and 120 MUSCIMA++ pages); with the boxes of another page, swapped
+axes or half the scale: -0.05 to 0.08 and -0.15 to 0.16.
 """
 
 from typing import NamedTuple
@@ -17,12 +17,12 @@ from jaxtyping import Float, Int, UInt8
 
 MIN_BOXES = 10  # fewer say too little about a page
 _EDGE_PX = 2
-_MAX_PIXELS = 1 << 25  # larger pages are measured at a smaller size
-_BACKGROUND_PX = 16  # of the coarse picture that the paper's tone comes from
+_MAX_PIXELS = 1 << 25  # larger pages are shrunk before they are measured
+_BACKGROUND_PX = 16  # of the page for one pixel of the coarse paper tone
 _CONTRAST = 48  # of ink against the paper around it
 _MAX_SHIFT_PX = 24
 _SHIFT_BOXES = 200
-# Of small symbols of one size these cannot be told from a shift.
+# For small symbols of one size, these cannot be told from a shift.
 _LIKE_SHIFTS = (
   "centres are taken for corners",
   "corners are taken for centres",
@@ -31,17 +31,21 @@ _SCALES = (0.25, 1 / 3, 0.5, 2 / 3, 0.75, 4 / 3, 1.5, 2, 3, 4)
 
 
 class Fit(NamedTuple):
-  """How well boxes fit the ink, -1 .. 1 each; about 0 for foreign boxes.
+  """Fit of boxes to the ink, -1..1 each; about 0 for boxes of another page.
 
   Attributes:
-    edge: edges with more ink inside than outside, less the reverse.
-    ring: boxes darker than their surroundings, less the reverse.
-    num_boxes: boxes that were looked at.
+    edge: share of edges with more ink inside than outside, less the reverse.
+    ring: share of boxes darker than their surroundings, less the reverse.
+    num_boxes: boxes measured.
   """
 
   edge: float
   ring: float
   num_boxes: int
+
+  def is_sound(self) -> bool:
+    """Whether the boxes surely belong to the picture."""
+    return self.edge >= 0.4 and self.ring >= 0.6
 
   def is_bad(self) -> bool:
     """Whether the boxes hardly belong to the picture."""
@@ -52,13 +56,8 @@ class Fit(NamedTuple):
     return not self.is_bad() and self.edge < 0.3
 
 
-def is_sound(fit: Fit) -> bool:
-  """Whether the boxes surely belong to the picture."""
-  return fit.edge >= 0.4 and fit.ring >= 0.6
-
-
 class InkSums(NamedTuple):
-  """Ink of a page, ready to be counted in any rectangle.
+  """Sums of the ink of a page, for counts in any rectangle.
 
   Attributes:
     sums: integral image of the ink pixels.
@@ -70,7 +69,7 @@ class InkSums(NamedTuple):
 
 
 def ink_sums(ink: UInt8[np.ndarray, "H W"]) -> InkSums:
-  """Prepares a page (0 = paper, 255 = ink); uneven light is taken out."""
+  """Sums the ink (0 = paper, 255 = ink) after removing uneven light."""
   scale = min(1.0, (_MAX_PIXELS / max(ink.size, 1)) ** 0.5)
   if scale < 1:
     ink = cv2.resize(
@@ -85,8 +84,9 @@ def ink_sums(ink: UInt8[np.ndarray, "H W"]) -> InkSums:
   return InkSums(cv2.integral((ink > _CONTRAST).astype(np.uint8)), scale)
 
 
-def _count(sums, y0, x0, y1, x1):
-  """(ink pixels, pixels) in rectangles, cut to the page."""
+def _count(sums, corners):
+  """(ink pixels, pixels) in rectangles (y0, x0, y1, x1), cut to the page."""
+  y0, x0, y1, x1 = corners
   height, width = sums.shape[0] - 1, sums.shape[1] - 1
   y0, y1 = np.clip(y0, 0, height), np.clip(y1, 0, height)
   x0, x1 = np.clip(x0, 0, width), np.clip(x1, 0, width)
@@ -100,37 +100,31 @@ def ink_inside(
 ) -> Int[np.ndarray, " n"]:
   """Ink pixels in each box."""
   scaled = np.asarray(boxes_yxyx, np.float64) * page.scale
-  low, high = np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])
-  return _count(page.sums, *np.hstack([low, high]).astype(np.int64).T)[0]
+  whole = np.hstack([np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])])
+  return _count(page.sums, whole.astype(np.int64).T)[0]
 
 
 def measure(page: InkSums, boxes_yxyx: Float[np.ndarray, "n 4"]) -> Fit:
-  """How well boxes in pixels of the page fit its ink."""
+  """Measures how well boxes, in pixels of the page, fit its ink."""
   if not len(boxes_yxyx):
     return Fit(0.0, 0.0, 0)
   scaled = np.asarray(boxes_yxyx, np.float64) * page.scale
   y0, x0, y1, x1 = np.rint(scaled).astype(np.int64).T
   k = _EDGE_PX
-  inside = (
-    (y0, x0, y0 + k, x1),
-    (y1 - k, x0, y1, x1),
-    (y0, x0, y1, x0 + k),
-    (y0, x1 - k, y1, x1),
-  )
-  outside = (
-    (y0 - k, x0, y0, x1),
-    (y1, x0, y1 + k, x1),
-    (y0, x0 - k, y1, x0),
-    (y0, x1, y1, x1 + k),
+  strips = (  # inside and outside of each edge
+    ((y0, x0, y0 + k, x1), (y0 - k, x0, y0, x1)),
+    ((y1 - k, x0, y1, x1), (y1, x0, y1 + k, x1)),
+    ((y0, x0, y1, x0 + k), (y0, x0 - k, y1, x0)),
+    ((y0, x1 - k, y1, x1), (y0, x1, y1, x1 + k)),
   )
   edges = [
-    np.sign(_count(page.sums, *a)[0] - _count(page.sums, *b)[0])
-    for a, b in zip(inside, outside, strict=True)
+    np.sign(_count(page.sums, inside)[0] - _count(page.sums, outside)[0])
+    for inside, outside in strips
   ]
   # The surroundings: a quarter of the box on each side, 2 to 12 px.
   dy, dx = np.clip((y1 - y0) // 4, 2, 12), np.clip((x1 - x0) // 4, 2, 12)
-  inked, area = _count(page.sums, y0, x0, y1, x1)
-  all_ink, all_area = _count(page.sums, y0 - dy, x0 - dx, y1 + dy, x1 + dx)
+  inked, area = _count(page.sums, (y0, x0, y1, x1))
+  all_ink, all_area = _count(page.sums, (y0 - dy, x0 - dx, y1 + dy, x1 + dx))
   density = inked / np.maximum(area, 1)
   around = (all_ink - inked) / np.maximum(all_area - area, 1)
   ring = np.sign(density - around)
@@ -142,71 +136,68 @@ def explain(
   boxes_yxyx: Float[np.ndarray, "n 4"],
   image_hw: tuple[int, int],
 ) -> str:
-  """What is wrong with boxes that do not fit; "" if nothing simple is.
+  """Says what is wrong with boxes that do not fit; "" if nothing simple is.
 
   Args:
-    page: of the picture.
+    page: ink of the picture.
     boxes_yxyx: as annotated, px.
-    image_hw: height and width of the picture, px.
+    image_hw: of the picture, px.
 
   Returns:
     For example "x and y are swapped".
   """
   found = {
     name: measure(page, boxes)
-    for name, boxes in _readings(boxes_yxyx, image_hw).items()
+    for name, boxes in _corrections(boxes_yxyx, image_hw).items()
   }
   best = max(found, key=lambda name: found[name].edge)
-  if is_sound(found[best]) and best not in _LIKE_SHIFTS:
+  if found[best].is_sound() and best not in _LIKE_SHIFTS:
     return best
   shift, edge = _shift(page, boxes_yxyx)
-  if is_sound(found[best]) and found[best].edge >= edge:
+  if found[best].is_sound() and found[best].edge >= edge:
     return best
   return shift
 
 
-def _readings(boxes, image_hw) -> dict:
-  """The ways in which boxes are commonly written down wrongly, set right."""
+def _corrections(boxes, image_hw) -> dict:
+  """Common mistake -> the boxes with that mistake undone."""
   height, width = image_hw
   y0, x0, y1, x1 = np.asarray(boxes, np.float64).T
-  h, w = y1 - y0, x1 - x0
-  readings = {
+  tall, wide = height / width, width / height
+  top, bottom = height - y1, height - y0
+  left, right = width - x1, width - x0
+  dy, dx = (y1 - y0) / 2, (x1 - x0) / 2
+  made = {
     "x and y are swapped": (x0, y0, x1, y1),
     "relative x and y are swapped": (
-      x0 * height / width,
-      y0 * width / height,
-      x1 * height / width,
-      y1 * width / height,
+      x0 * tall,
+      y0 * wide,
+      x1 * tall,
+      y1 * wide,
     ),
-    "y counts from the bottom": (height - y1, x0, height - y0, x1),
-    "x counts from the right": (y0, width - x1, y1, width - x0),
-    "the picture is turned by 180 degrees": (
-      (height - y1, width - x1, height - y0, width - x0)
-    ),
+    "y counts from the bottom": (top, x0, bottom, x1),
+    "x counts from the right": (y0, left, y1, right),
+    "the picture is turned by 180 degrees": (top, left, bottom, right),
     "the picture is turned by 90 degrees": (x0, width - y1, x1, width - y0),
     "the picture is turned by 270 degrees": (height - x1, y0, height - x0, y1),
-    "centres are taken for corners": (
-      (y0 - h / 2, x0 - w / 2, y1 - h / 2, x1 - w / 2)
-    ),
-    "corners are taken for centres": (
-      (y0 + h / 2, x0 + w / 2, y1 + h / 2, x1 + w / 2)
-    ),
+    "centres are taken for corners": (y0 - dy, x0 - dx, y1 - dy, x1 - dx),
+    "corners are taken for centres": (y0 + dy, x0 + dx, y1 + dy, x1 + dx),
   }
   for s in _SCALES:
     name = f"the boxes are of a picture {1 / s:.3g} times as large"
-    readings[name] = (s * y0, s * x0, s * y1, s * x1)
-  return {name: np.stack(b, axis=1) for name, b in readings.items()}
+    made[name] = (s * y0, s * x0, s * y1, s * x1)
+  return {name: np.stack(b, axis=1) for name, b in made.items()}
 
 
 def _shift(page: InkSums, boxes) -> tuple[str, float]:
-  """The shift that fits best, in words, and its `Fit.edge`; "" for none."""
+  """The shift that fits best, in words ("" for none), and its `Fit.edge`."""
   some = boxes[:: max(1, len(boxes) // _SHIFT_BOXES)]
   best, at = 0.0, (0, 0)
   steps = range(-_MAX_SHIFT_PX, _MAX_SHIFT_PX + 1, 2)
   for dy in steps:
     for dx in steps:
       fit = measure(page, some + np.array([dy, dx, dy, dx]))
-      if is_sound(fit) and fit.edge > best:
+      if fit.is_sound() and fit.edge > best:
         best, at = fit.edge, (dy, dx)
   parts = []
   if at[0]:

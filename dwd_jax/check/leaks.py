@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int8, UInt8
 
-from dwd_jax.check.findings import Finding, listed, plural
+from dwd_jax.check.findings import Finding, listed, page_name, plural
 from dwd_jax.check.measures import PRINT_GRID, Measures, detail
 
-# Correlation of the fingerprints of one picture encoded anew (JPEG quality 30,
-# half the size, noise, uneven light, one bit): 0.96 to 1.00. Of different
-# pages: at most 0.68 on 240 generated pages, 0.70 on 120 MUSCIMA++ pages
-# (one piece by two writers); 0.99 for one DeepScores page in two music fonts.
+# Correlation of the fingerprints of a picture and a copy (JPEG quality 30, half
+# the size, noise, uneven light, one bit): 0.96 to 1.00. Of different pages: at
+# most 0.68 on 240 generated pages, 0.70 on 120 MUSCIMA++ pages (one piece by
+# two writers); 0.99 for one DeepScores page in two music fonts.
 _SIMILAR = 0.9
 # The same at 512 x 512: 0.95 to 1.00, and 0.89 for the two music fonts.
 _SAME_PICTURE = 0.93
@@ -24,8 +24,8 @@ _BLOCK = 2048  # pages compared at once
 _MAX_PAIRS = 10_000
 _MIN_SAME_BOXES = 20  # fewer may be alike by chance, on cut-outs above all
 _MAX_COMPARED = 200  # similar pairs that are read again
-# How names of pages tell the piece of music. The last is for anything:
-# document-page-3, document_p3.
+# The piece of music in the names of pages. The last pattern is for any other
+# set: document-page-3, document_p3.
 _PIECES = (
   re.compile(r".*_(N-\d\d)_D-.*"),  # MUSCIMA++
   re.compile(r"(lg-\d+)-aug-.*"),  # DeepScores
@@ -41,38 +41,35 @@ def find(
 
   Args:
     pages: of all splits.
-    image: ink of a page by index, read again; only asked for pages that are
-      alike from afar.
+    image: reads the ink of a page by index again; called for pages with similar
+      fingerprints only.
   """
-  same = _equal_pictures(pages)
-  same, alike, unread = _similar_pictures(pages, image, same)
-  known = {frozenset(pair) for pair in [*same, *alike]}
-  found = [*_pictures(pages, same), *_likenesses(pages, alike, unread)]
-  found += _annotations(pages, known)
-  found += _names(pages, {frozenset(pair) for pair in same})
-  found += _pieces(pages)
-  return found
+  same, alike, unread = _same_and_similar(pages, image)
+  return [
+    *_pictures(pages, same),
+    *_likenesses(pages, alike, unread),
+    *_annotations(pages, known={*same, *alike}),
+    *_names(pages, known=set(same)),
+    *_pieces(pages),
+  ]
 
 
-def _groups(keys) -> Iterator[list[int]]:
+def _repeats(keys) -> list[tuple[int, int]]:
+  """(index of the first, index of a later one) of equal keys; none if empty."""
   groups = collections.defaultdict(list)
   for i, key in enumerate(keys):
     if key:
       groups[key].append(i)
-  return (group for group in groups.values() if len(group) > 1)
+  return [(group[0], i) for group in groups.values() for i in group[1:]]
 
 
-def _equal_pictures(pages) -> list[tuple[int, int]]:
-  """Each page with the first of the same pixels; blank ones left out."""
-  keys = [p.picture if p.print_.any() else b"" for p in pages]
-  return [(group[0], i) for group in _groups(keys) for i in group[1:]]
-
-
-def _similar_pictures(pages, image, same):
-  """Pairs of the same picture, of similar ones, and how many are unread."""
+def _same_and_similar(pages, image):
+  """Pairs i < j of the same picture, of similar ones, number not compared."""
+  # Blank pages are like no other.
+  same = _repeats(p.picture if p.print_.any() else b"" for p in pages)
   repeats = {i for _, i in same}
   rest = [i for i in range(len(pages)) if i not in repeats]
-  same, alike, unread = list(same), [], 0
+  alike, unread = [], 0
   pairs = similar_pairs([pages[i].print_ for i in rest])
   for n, (a, b, _) in enumerate(pairs):
     i, j = rest[a], rest[b]
@@ -86,105 +83,94 @@ def _similar_pictures(pages, image, same):
   return same, alike, unread
 
 
-def _sort_out(pages, pairs):
-  """(pairs in two splits, pairs within one)."""
+def _across_and_within(pages, pairs):
+  """Pairs in two splits, and pairs within one."""
   across = [(i, j) for i, j in pairs if pages[i].split != pages[j].split]
   within = [(i, j) for i, j in pairs if pages[i].split == pages[j].split]
   return across, within
 
 
 def _pictures(pages, same) -> Iterator[Finding]:
-  across, within = _sort_out(pages, same)
+  across, within = _across_and_within(pages, same)
   if across:
     yield Finding(
-      "error",
-      "leak between splits",
-      f"{plural(len(across), 'picture')} in two splits:"
+      level="error",
+      kind="leak between splits",
+      message=f"{plural(len(across), 'picture')} in two splits:"
       f" {_pairs(pages, across)}",
-      "take the page out of one of the splits, and all of its piece with it",
-      _members(across),
+      remedy="remove the page, and the others of its piece, from one split",
+      pages=_members(across),
     )
   if within:
     yield Finding(
-      "warning",
-      "same picture twice",
-      f"{plural(len(within), 'picture')} twice in a split:"
+      level="warning",
+      kind="same picture twice",
+      message=f"{plural(len(within), 'picture')} twice in a split:"
       f" {_pairs(pages, within)}",
-      "keep one of each; compare their annotations first",
-      _members(within),
+      remedy="keep one of each; compare their annotations first",
+      pages=_members(within),
     )
 
 
 def _likenesses(pages, alike, unread) -> Iterator[Finding]:
-  across, within = _sort_out(pages, alike)
+  across, within = _across_and_within(pages, alike)
   for level, where, pairs in (
     ("warning", "in two splits", across),
     ("info", "within a split", within),
   ):
     if pairs:
-      more = f" ({unread} of them compared from afar only)" if unread else ""
+      more = (
+        f" ({unread} of them compared by fingerprint only)" if unread else ""
+      )
       if unread + _MAX_COMPARED >= _MAX_PAIRS:
         more += ", and there may be many more"
       yield Finding(
-        level,
-        "similar pictures",
-        f"{plural(len(pairs), 'pair')} of pages {where} are laid out alike"
-        f"{more}: {_pairs(pages, pairs)}",
-        "another print, font or scan of one page belongs into the same split",
-        _members(pairs) if level == "warning" else (),
+        level=level,
+        kind="similar pictures",
+        message=f"{plural(len(pairs), 'pair')} of pages {where} look"
+        f" alike{more}: {_pairs(pages, pairs)}",
+        remedy="put all prints, fonts and scans of a page into one split",
+        pages=_members(pairs) if level == "warning" else (),
       )
 
 
 def _annotations(pages, known) -> Iterator[Finding]:
-  keys = [
+  keys = (
     p.annotation if len(p.labels) >= _MIN_SAME_BOXES else b"" for p in pages
-  ]
-  pairs = [
-    (group[0], i)
-    for group in _groups(keys)
-    for i in group[1:]
-    if frozenset((group[0], i)) not in known
-  ]
+  )
+  pairs = [pair for pair in _repeats(keys) if pair not in known]
   if pairs:
     yield Finding(
-      "error",
-      "same annotation twice",
-      f"{plural(len(pairs), 'pair')} of different pictures with the same"
-      f" boxes: {_pairs(pages, pairs)}",
-      "one of the two annotations was copied; give it its own",
-      _members(pairs),
+      level="error",
+      kind="same annotation twice",
+      message=f"{plural(len(pairs), 'pair')} of different pictures with the"
+      f" same boxes: {_pairs(pages, pairs)}",
+      remedy="one of the two annotations was copied; give it its own",
+      pages=_members(pairs),
     )
 
 
 def _names(pages, known) -> Iterator[Finding]:
-  stems = [pathlib.PurePath(p.filename).stem.lower() for p in pages]
-  pairs = [
-    (group[0], i)
-    for group in _groups(stems)
-    for i in group[1:]
-    if frozenset((group[0], i)) not in known
-  ]
-  across, within = _sort_out(pages, pairs)
+  stems = (pathlib.PurePath(p.filename).stem.lower() for p in pages)
+  pairs = [pair for pair in _repeats(stems) if pair not in known]
+  across, within = _across_and_within(pages, pairs)
   for where, chosen in (("two splits", across), ("one split", within)):
     if chosen:
       yield Finding(
-        "warning",
-        "same name twice",
-        f"{plural(len(chosen), 'page')} of different content with a name that"
-        f" occurs twice in {where}: {_pairs(pages, chosen)}",
-        "rename them: results are stored by file name",
-        _members(chosen),
+        level="warning",
+        kind="same name twice",
+        message=f"{plural(len(chosen), 'page')} of different content with a"
+        f" name that occurs twice in {where}: {_pairs(pages, chosen)}",
+        remedy="rename them: results are stored by file name",
+        pages=_members(chosen),
       )
 
 
 def piece_of(filename: str) -> str:
-  """The piece of music that a page's name tells; "" if it tells none."""
+  """The piece of music in the name of a page; "" if there is none."""
   stem = pathlib.PurePath(filename).stem
-  for pattern in _PIECES:
-    match = pattern.fullmatch(stem)
-    if match:
-      return match[1]
-  return ""
+  matches = (pattern.fullmatch(stem) for pattern in _PIECES)
+  return next((match[1] for match in matches if match), "")
 
 
 def _pieces(pages) -> Iterator[Finding]:
@@ -195,24 +181,17 @@ def _pieces(pages) -> Iterator[Finding]:
   shared = sorted(piece for piece, where in splits.items() if len(where) > 1)
   if shared:
     yield Finding(
-      "info",
-      "pieces in two splits",
-      f"{len(shared)} of {plural(len(splits), 'piece')}, told by file names,"
-      f" have pages in more than one split: {listed(shared)}",
-      "right where writers or fonts are to be new, not pieces; else split by"
-      " piece",
+      level="info",
+      kind="pieces in two splits",
+      message=f"{len(shared)} of {plural(len(splits), 'piece')}, by their file"
+      f" names, have pages in more than one split: {listed(shared)}",
+      remedy="right for a test of new writers or fonts; else split by piece",
     )
 
 
 def _pairs(pages, pairs) -> str:
-  return listed(
-    (
-      f"{pages[i].split}/{pages[i].filename} ="
-      f" {pages[j].split}/{pages[j].filename}"
-      for i, j in pairs
-    ),
-    limit=4,
-  )
+  names = (f"{page_name(pages[i])} = {page_name(pages[j])}" for i, j in pairs)
+  return listed(names, limit=4)
 
 
 def _members(pairs) -> tuple[int, ...]:
@@ -222,9 +201,9 @@ def _members(pairs) -> tuple[int, ...]:
 def similar_pairs(
   prints: list[Int8[np.ndarray, " 2304"]], at_least: float = _SIMILAR
 ) -> Iterator[tuple[int, int, float]]:
-  """Pairs i < j of fingerprints that correlate, with their correlation.
+  """Yields pairs i < j of fingerprints that correlate, and their correlation.
 
-  Every pair is compared: 100,000 pages take minutes. Stops after `_MAX_PAIRS`.
+  Compares every pair: 100,000 pages take minutes. Stops after `_MAX_PAIRS`.
   """
   found = 0
   for a in range(0, len(prints), _BLOCK):
@@ -245,13 +224,12 @@ def similar_pairs(
 def _unit(prints) -> Float[np.ndarray, "n 2304"]:
   table = np.stack(prints).astype(np.float32)
   length = np.linalg.norm(table, axis=1, keepdims=True)
-  # A blank page is like no other.
   return table / np.maximum(length, 1e-6)
 
 
 def likeness(a: UInt8[np.ndarray, "H W"], b: UInt8[np.ndarray, "h w"]) -> float:
-  """Correlation of two pages in detail, after laying one on the other."""
-  # Not finer than the smaller page: enlarged, it would lack detail.
+  """Correlation of two aligned pages in detail."""
+  # No finer than the smaller page, which would lack detail when enlarged.
   grid = max(PRINT_GRID, min(_FINE_GRID, *a.shape, *b.shape))
   fine_a, fine_b = (detail(x, grid, 15) for x in (a, b))
   (dx, dy), _ = cv2.phaseCorrelate(fine_a, fine_b)

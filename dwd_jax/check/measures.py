@@ -1,7 +1,12 @@
-"""All that a check keeps of a page: 10 bytes a box, some kilobytes a page."""
+"""Measures of each page, and the tables of a whole data set made from them.
+
+Pixels are not kept: 10 bytes for each box and a few kilobytes for each page.
+"""
 
 import dataclasses
 import hashlib
+import itertools
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -10,14 +15,15 @@ from jaxtyping import Float, Int, Int8, UInt8
 from dwd_jax.check import fit
 
 NEAR_IOU = 0.8
-PRINT_GRID = 48  # of a fingerprint
+PERCENTS = (0, 5, 25, 50, 75, 95, 100)
+PRINT_GRID = 48  # side of a fingerprint
 _INK = 127
 _NEIGHBOURS = 100  # boxes that one box is compared with
 
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-  """A page as it is read, and where it comes from.
+  """A page as it is read.
 
   Attributes:
     split: e.g. "train".
@@ -25,7 +31,7 @@ class Page:
     ink: 0 = paper, 255 = ink.
     boxes_yxyx: px.
     labels: class ids.
-    skipped: counts of boxes that the reader left out or cut, by reason.
+    skipped: reason -> number of boxes that the reader left out or cut.
   """
 
   split: str
@@ -38,25 +44,21 @@ class Page:
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-  """What is kept of a page.
+  """What is kept of a page; split, filename, labels, skipped: as in `Page`.
 
   Attributes:
-    split: e.g. "train".
-    filename: of the image, without folder.
     image_hw: px.
-    ink_share: of the pixels, 0..1.
-    labels: class ids.
+    ink_share: share of the pixels, 0..1.
     sizes_hw: height and width of each box, px.
-    fit: of the boxes to the ink.
+    fit: fit of the boxes to the ink.
     max_in_crop: most boxes that a training crop can show.
     without_ink: class ids of boxes without any ink.
     repeated: class ids of boxes that repeat another one of their class.
     near: class ids of boxes nearly equal to another one of their class.
-    two_classes: pairs of class ids on one and the same box.
-    picture: equal for pages with equal pixels.
-    annotation: equal for pages with equal boxes and labels.
+    two_classes: pairs of class ids with the same box.
+    picture: digest of the pixels.
+    annotation: digest of boxes and labels.
     print_: see `fingerprint`.
-    skipped: as in `Page`.
   """
 
   split: str
@@ -78,17 +80,13 @@ class Measures:
 
 
 def measure(page: Page, crop_px: float) -> Measures:
-  """Measures one page.
-
-  Args:
-    page: as read.
-    crop_px: side of a training crop in px of the page.
-  """
+  """Measures one page; `crop_px` is the side of a training crop on it."""
   sums = fit.ink_sums(page.ink)
   boxes = np.asarray(page.boxes_yxyx, np.float32).reshape(-1, 4)
   labels = page.labels.astype(np.uint16)
   inked = fit.ink_inside(sums, boxes)
-  rows, first = _unique_rows(boxes, labels)
+  rows = np.hstack([labels[:, None].astype(np.float32), boxes])
+  rows, first = np.unique(rows, axis=0, return_index=True)
   unique = np.zeros(len(labels), bool)
   unique[first] = True
   return Measures(
@@ -111,23 +109,17 @@ def measure(page: Page, crop_px: float) -> Measures:
   )
 
 
-def _unique_rows(boxes, labels):
-  """Sorted rows (label, box), and the index of the first box of each kind."""
-  rows = np.hstack([labels[:, None].astype(np.float32), boxes])
-  return np.unique(rows, axis=0, return_index=True)
-
-
 def near_duplicates(
   boxes_yxyx: Float[np.ndarray, "n 4"], labels: Int[np.ndarray, " n"]
 ) -> tuple[int, ...]:
-  """Class ids of boxes with IoU > 0.8 to another of their class.
+  """Class ids of boxes with IoU > 0.8 to another one of their class.
 
   Args:
-    boxes_yxyx: no two alike within a class, px.
+    boxes_yxyx: px; without exact duplicates within a class.
     labels: class ids.
 
   Returns:
-    The class of each such pair.
+    One class id for each such pair.
   """
   if len(labels) < 2:
     return ()
@@ -152,7 +144,7 @@ def near_duplicates(
 
 
 def _two_classes(boxes, labels) -> tuple[tuple[int, int], ...]:
-  """Pairs of classes that share a box exactly; no box twice in a class."""
+  """Pairs of classes with equal boxes; no duplicates within a class."""
   order = np.lexsort((labels, *boxes.T))
   b, c = boxes[order], labels[order].tolist()
   same = np.flatnonzero(np.all(b[1:] == b[:-1], axis=1)).tolist()
@@ -164,7 +156,7 @@ def max_in_window(
   image_hw: tuple[int, int],
   window_px: float,
 ) -> int:
-  """About how many box centres the fullest window of a page shows."""
+  """Approximate number of box centres in the fullest window of a page."""
   if not len(boxes_yxyx):
     return 0
   steps = 8
@@ -181,28 +173,123 @@ def max_in_window(
 
 
 def digest(array: np.ndarray) -> bytes:
-  """Equal for arrays of the same shape and content only."""
+  """Hash of shape and content."""
   made = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
   made.update(np.ascontiguousarray(array).data)
   return made.digest()
 
 
 def fingerprint(ink: UInt8[np.ndarray, "H W"]) -> Int8[np.ndarray, " 2304"]:
-  """What the page looks like from afar: coarse ink less its surroundings.
+  """The page at 48 x 48 px without its local mean.
 
-  Taking the surroundings out leaves where systems and symbols lie and drops
-  what all pages share: margins, and an even density of ink.
+  The difference keeps where systems and symbols lie, and drops what all pages
+  share: margins and an even density of ink.
   """
   coarse = detail(ink, PRINT_GRID, 5).ravel()
-  return np.rint(coarse * (127 / max(np.abs(coarse).max(), 1e-6))).astype(
-    np.int8
-  )
+  coarse *= 127 / max(np.abs(coarse).max(), 1e-6)
+  return np.rint(coarse).astype(np.int8)
 
 
 def detail(
   ink: UInt8[np.ndarray, "H W"], grid: int, window_px: int
 ) -> Float[np.ndarray, "g g"]:
-  """A page at `grid` x `grid` px, less the mean of its surroundings."""
+  """A page at `grid` x `grid` px, less the mean of a window at each pixel."""
   small = cv2.resize(ink, (grid, grid), interpolation=cv2.INTER_AREA)
   small = small.astype(np.float32)
   return small - cv2.blur(small, (window_px, window_px))
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """Limits of the training and the decode that objects are compared with.
+
+  Attributes:
+    scale: of pages in training.
+    crop_px: side of a training crop, after scaling.
+    min_px: objects with a side below this are too small, after scaling.
+    max_boxes: slots of a training crop.
+    max_detections: slots of a page in the decode.
+  """
+
+  scale: float
+  crop_px: int
+  min_px: float
+  max_boxes: int
+  max_detections: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+  """Figures of all pages; percentiles are those of `PERCENTS`.
+
+  Attributes:
+    splits: names, "train" first.
+    pages: number in each split.
+    objects: number in each split and class.
+    heights: of the objects of each class, px of the page; nan for no objects.
+    widths: as heights.
+    all_sizes: heights and widths of all objects, px of the page.
+    too_small: number in each class with a scaled side under `min_px`.
+    too_large: number in each class larger than a crop when scaled.
+    per_page: number of objects.
+    page_sizes: heights and widths of pages, px.
+    ink_shares: share of the ink in a page.
+  """
+
+  splits: tuple[str, ...]
+  pages: tuple[int, ...]
+  objects: Int[np.ndarray, "S C"]
+  heights: Float[np.ndarray, "C p"]
+  widths: Float[np.ndarray, "C p"]
+  all_sizes: Float[np.ndarray, "2 p"]
+  too_small: Int[np.ndarray, " C"]
+  too_large: Int[np.ndarray, " C"]
+  per_page: Float[np.ndarray, " p"]
+  page_sizes: Float[np.ndarray, "2 p"]
+  ink_shares: Float[np.ndarray, " p"]
+
+
+def tabulate(
+  pages: Sequence[Measures], num_classes: int, limits: Limits
+) -> Tables:
+  """Counts and measures the objects of all pages."""
+  usual = ("train", "val", "test")
+  names = {p.split for p in pages}
+  splits = (*(s for s in usual if s in names), *sorted(names.difference(usual)))
+  objects = np.zeros((len(splits), num_classes), np.int64)
+  for page in pages:
+    objects[splits.index(page.split)] += np.bincount(
+      page.labels, minlength=num_classes
+    )
+  labels = np.concatenate([*(p.labels for p in pages), np.zeros(0, np.uint16)])
+  sizes = np.concatenate(
+    [*(p.sizes_hw for p in pages), np.zeros((0, 2), np.float32)]
+  )
+  order = np.argsort(labels, kind="stable")
+  labels, sizes = labels[order], sizes[order]
+  ends = np.searchsorted(labels, np.arange(num_classes + 1))
+  groups = [slice(*pair) for pair in itertools.pairwise(ends)]
+  scaled = sizes * limits.scale
+  small = scaled.min(axis=1) < limits.min_px
+  large = scaled.max(axis=1) > limits.crop_px
+  page_sizes = np.array([p.image_hw for p in pages]).reshape(-1, 2)
+  return Tables(
+    splits=splits,
+    pages=tuple(sum(p.split == s for p in pages) for s in splits),
+    objects=objects,
+    heights=np.array([_percentiles(sizes[g, 0]) for g in groups]),
+    widths=np.array([_percentiles(sizes[g, 1]) for g in groups]),
+    all_sizes=np.stack([_percentiles(side) for side in sizes.T]),
+    too_small=np.bincount(labels[small], minlength=num_classes),
+    too_large=np.bincount(labels[large], minlength=num_classes),
+    per_page=_percentiles(np.array([len(p.labels) for p in pages])),
+    page_sizes=np.stack([_percentiles(side) for side in page_sizes.T]),
+    ink_shares=_percentiles(np.array([p.ink_share for p in pages])),
+  )
+
+
+def _percentiles(values: np.ndarray) -> Float[np.ndarray, " p"]:
+  """`PERCENTS` of the values; nan for none."""
+  if not len(values):
+    return np.full(len(PERCENTS), np.nan)
+  return np.percentile(values.astype(np.float64), PERCENTS)

@@ -1,10 +1,6 @@
-"""Where the pages of a check come from: records, or the original files.
-
-Reads all pages once and keeps what the checks need.
-"""
+"""Sets of pages, of records or original files, and one reading of all pages."""
 
 import dataclasses
-import heapq
 import json
 import os
 import pathlib
@@ -13,9 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from dwd_jax.check import choose_builder, measures, pictures
+from dwd_jax.check import choose_builder, draw_pages, measures
 from dwd_jax.check.measures import Measures, Page
 from dwd_jax.core import box_index, threads
 from dwd_jax.core.errors import InputError
@@ -24,30 +19,28 @@ from dwd_jax.imaging import tiled_tiff
 from tfds_builders import base, checks
 
 EXAMPLES = 8  # of each class
-_LEVELS = 3  # folders between the one that is named and the records
-_LOOKED_INTO = 60  # folders at each level
+_LEVELS = 3  # of folders below the given one that may hold the records
+_MAX_FOLDERS = 60  # at each level
 
 
 @dataclasses.dataclass(frozen=True)
 class PageSet:
-  """Pages that can be read one by one, by any thread.
+  """Pages of a data set, to read one by one from any thread.
 
   Attributes:
-    name: of the data set.
-    origin: one line of what is read, and how.
+    name: e.g. "deepscores".
+    origin: one line: what is read, and how.
     class_names: C names.
-    splits: of each page file or record.
-    names: of each page file or record, for errors.
-    read: pages of a file or record by index, nearly always one; raises
-      `InputError` where it is bad.
-    notes: counts of what reading the lists told, by reason.
+    splits: split of each file or record.
+    read: reads the pages of a file or record by index, nearly always one;
+      raises `InputError` for a bad one.
+    notes: counts from reading the lists of pages, by reason.
   """
 
   name: str
   origin: str
   class_names: tuple[str, ...]
   splits: tuple[str, ...]
-  names: tuple[str, ...]
   read: Callable[[int], list[Page]]
   notes: Mapping[str, int]
 
@@ -61,14 +54,14 @@ def open_set(
   """Opens prepared records or original files.
 
   Args:
-    folder: of either; records may lie a few levels below.
-    builder: that reads the files; "" = whichever can.
+    folder: of either; records may lie up to three levels below.
+    builder: reads the files; "" = any that can.
     config: of the builder; "" = the first that can.
     options: see `base.make_options`.
 
   Raises:
     InputError: nothing fits.
-    choose_builder.NoneFits: no builder reads the files; it tells why of each.
+    choose_builder.NoneFits: no builder reads the files; it has the reasons.
   """
   root = pathlib.Path(folder).expanduser()
   checks.require_dir(root, "name the folder of a data set")
@@ -80,9 +73,10 @@ def open_set(
     )
   if found:
     return _records(found[0])
-  return _files(
-    root, choose_builder.choose(root, builder, config, options or {})
+  reading = choose_builder.choose(
+    root, builder=builder, config=config, options=options or {}
   )
+  return _files(root, reading)
 
 
 def find_records(root: pathlib.Path) -> list[pathlib.Path]:
@@ -93,20 +87,15 @@ def find_records(root: pathlib.Path) -> list[pathlib.Path]:
     if found:
       return found
     level = [q for path in level for q in choose_builder.folders_in(path)]
-    level = level[:_LOOKED_INTO]
+    level = level[:_MAX_FOLDERS]
   return []
 
 
 def _records(folder: pathlib.Path) -> PageSet:
-  try:
-    splits = list(tfds.builder_from_directory(str(folder)).info.splits)
-  except Exception as e:  # TFDS and protobuf raise all kinds
-    reason = " ".join(str(e).split())[:200]
-    raise InputError(
-      f"{folder}: damaged records ({reason}); remove the folder and prepare"
-      " them again"
-    ) from None
-  opened = {split: sources.open_records(folder, split) for split in splits}
+  opened = {
+    split: sources.open_records(folder, split)
+    for split in sources.builder_of_folder(folder).info.splits
+  }
   at = [(split, i) for split, s in opened.items() for i in range(len(s))]
   if not at:
     raise InputError(f"{folder}: no pages in the records; build them again")
@@ -121,14 +110,13 @@ def _records(folder: pathlib.Path) -> PageSet:
     origin=f"records of {some.name} in {folder}",
     class_names=some.class_names,
     splits=tuple(split for split, _ in at),
-    names=tuple(f"{folder}: record {i} of {split}" for split, i in at),
     read=read,
     notes=_build_notes(folder),
   )
 
 
 def _build_notes(folder: pathlib.Path) -> dict[str, int]:
-  """What the build counted, by reason; nothing where it left no report."""
+  """Counts of the build, by reason; {} without a report."""
   try:
     counts = json.loads((folder / base.REPORT_NAME).read_text())["counts"]
     return {str(kind): int(count) for kind, count in counts.items()}
@@ -143,8 +131,8 @@ def _record_page(example: dict, split: str, class_names) -> Page:
   known = (labels >= 0) & (labels < len(class_names))
   if not known.all() or not np.isfinite(boxes).all():
     raise InputError(
-      f"{filename}: class ids or boxes of the record are no sane numbers;"
-      " prepare the records again"
+      f"{filename}: class ids or boxes of the record are out of range; prepare"
+      " the records again"
     )
   return Page(
     split=split,
@@ -170,47 +158,41 @@ def _files(root: pathlib.Path, reading: choose_builder.Reading) -> PageSet:
     )
     own_name = files.filename or files.image.name
     if isinstance(parsed, checks.ParsedPage):
-      return [_file_page(split, own_name, parsed, dict(report.counts))]
-    named = list(parsed)  # before the report is looked at: it may be lazy
-    skipped = dict(report.counts)
-    pages = []
-    for name, part in named:
-      pages.append(_file_page(split, name, part, skipped))
-      skipped = {}
-    return pages
+      named = [(own_name, parsed)]
+    else:
+      named = list(parsed)  # may be lazy and fill the report
+    return [
+      Page(
+        split=split,
+        filename=name,
+        ink=part.ink,
+        boxes_yxyx=part.boxes_yxyx,
+        labels=part.labels,
+        skipped={} if n else dict(report.counts),
+      )
+      for n, (name, part) in enumerate(named)
+    ]
 
   return PageSet(
     name=reading.builder,
     origin=f"files in {root}, read with {reading.flags()}",
     class_names=reading.data_set.class_names,
     splits=tuple(split for split, _ in at),
-    names=tuple(str(files.image) for _, files in at),
     read=read,
     notes=dict(reading.report.counts),
   )
 
 
-def _file_page(split, filename, parsed: checks.ParsedPage, skipped) -> Page:
-  return Page(
-    split=split,
-    filename=filename,
-    ink=parsed.ink,
-    boxes_yxyx=parsed.boxes_yxyx,
-    labels=parsed.labels,
-    skipped=skipped,
-  )
-
-
 @dataclasses.dataclass(frozen=True)
 class Collected:
-  """What one reading of all pages gave.
+  """Result of reading all pages.
 
   Attributes:
-    pages: in the order of the data set, those that could be read.
-    at: (index of `PageSet.read`, place in its list) of each.
-    bad: (split, reason) of each page that could not be read.
+    pages: all readable pages, in the order of the data set.
+    at: (index for `PageSet.read`, place in its list) of each.
+    bad: (split, reason) of each page that cannot be read.
     examples: class id -> pictures.
-    seconds: of wall time.
+    seconds: wall time.
   """
 
   pages: list[Measures]
@@ -230,19 +212,12 @@ def collect(
 ) -> Collected:
   """Reads and measures all pages.
 
-  Args:
-    page_set: to read.
-    crop_px: side of a training crop in px of a page.
-    keep_going: list bad pages instead of stopping at the first.
-    workers: threads.
-    progress: is told the pages done and all pages.
-
-  Raises:
-    InputError: a bad page, unless `keep_going`.
+  `crop_px` is the side of a training crop in px of a page; for the other
+  options and errors see `check_data_set.check`.
   """
   start = time.monotonic()
   pages, at, bad = [], [], []
-  sample = _Sample()
+  examples: dict[int, list[tuple[float, np.ndarray]]] = {}
 
   def work(index: int):
     try:
@@ -252,11 +227,8 @@ def collect(
         raise
       return str(e)
     return [
-      (
-        measures.measure(page, crop_px),
-        pictures.class_examples(page, seed=index),
-      )
-      for page in made
+      (measures.measure(p, crop_px), draw_pages.class_examples(p, seed=index))
+      for p in made
     ]
 
   total = len(page_set.splits)
@@ -265,35 +237,18 @@ def collect(
     if isinstance(result, str):
       bad.append((page_set.splits[index], result))
     else:
-      for place, (measured, examples) in enumerate(result):
+      for place, (measured, drawn) in enumerate(result):
         pages.append(measured)
         at.append((index, place))
-        sample.add(examples)
+        for label, example in drawn.items():
+          kept = [*examples.get(label, ()), example]
+          examples[label] = sorted(kept, key=lambda pair: pair[0])[:EXAMPLES]
     if progress:
       progress(index + 1, total)
-  seconds = time.monotonic() - start
-  return Collected(pages, at, bad, sample.pictures(), seconds)
-
-
-class _Sample:
-  """Of each class the examples with the lowest numbers."""
-
-  def __init__(self):
-    self._heaps: dict[int, list] = {}
-    self._count = 0
-
-  def add(self, examples: dict[int, tuple[float, np.ndarray]]) -> None:
-    for label, (key, picture) in examples.items():
-      heap = self._heaps.setdefault(label, [])
-      self._count += 1  # so that pictures are never compared
-      entry = (-key, self._count, picture)
-      if len(heap) < EXAMPLES:
-        heapq.heappush(heap, entry)
-      else:
-        heapq.heappushpop(heap, entry)
-
-  def pictures(self) -> dict[int, list[np.ndarray]]:
-    return {
-      label: [picture for _, _, picture in sorted(heap, reverse=True)]
-      for label, heap in sorted(self._heaps.items())
-    }
+  return Collected(
+    pages=pages,
+    at=at,
+    bad=bad,
+    examples={c: [x for _, x in examples[c]] for c in sorted(examples)},
+    seconds=time.monotonic() - start,
+  )

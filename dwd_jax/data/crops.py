@@ -1,4 +1,4 @@
-"""One training crop: where it lies, its pixels, its boxes."""
+"""Training crops: their place on a page, pixels and boxes."""
 
 import grain
 import numpy as np
@@ -23,10 +23,10 @@ class TrainCrops(grain.transforms.RandomMap):
     data_cfg,
     synthetic: SyntheticSymbols | None = None,
   ):
-    """Args: `source` gives the pages; `data_cfg` is config.data."""
+    """Crops of the pages in `source`; `data_cfg` is `config.data`."""
     self._source = source
     self._synthetic = synthetic
-    factors = split_staff_spaces.factors(source, data_cfg)
+    factors = split_staff_spaces.scale_factors(source, data_cfg)
     self._sampler = CropSampler(source.box_index(), data_cfg, factors)
     self._degraded = DegradedCrops(
       data_cfg.degrade, float(data_cfg.staff_space_px)
@@ -37,9 +37,9 @@ class TrainCrops(grain.transforms.RandomMap):
     self._warned: set[int] = set()
 
   def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draws a crop; `page` is where the shuffled epoch stands."""
+    """Draws a crop; `page` is the next one of the shuffled epoch."""
     page, window = self._sampler(int(page), rng)
-    # What a degradation needs of the page is more than what the crop shows.
+    # A degradation needs more of the page than the crop shows.
     wear = self._degraded(window, rng)
     scene = self._scene(page, wear.shown if wear else window, rng)
     if wear:
@@ -57,18 +57,26 @@ class TrainCrops(grain.transforms.RandomMap):
         boxes, window.out_hw, self._max_boxes
       )
       boxes, labels = boxes[rows], labels[rows]
-    return _arrays(image, boxes, labels, self._max_boxes)
+    padded, ids, mask = page_windows.pad_boxes(boxes, labels, self._max_boxes)
+    return {
+      "image": image,
+      "boxes_yxyx": padded,
+      "labels": ids,
+      "box_mask": mask,
+    }
 
   def _scene(
     self, page: int, window: Window, rng: np.random.Generator
   ) -> Scene:
-    """A window of a page, and what is added to it, in pixels of the page."""
+    """A window of a page with synthetic symbols, in pixels of the page."""
     page_hw = tuple(self._source.box_index().page_hw[page].tolist())
     top, left, height, width = window.on_page(page_hw)
-    region = self._source.image_window(page, top, left, height, width)
+    region = self._source.image_window(
+      page, top=top, left=left, height=height, width=width
+    )
     labels, boxes = self._source.labels_and_boxes(page)
     scene = Scene(
-      page_windows.pad(region, window, top, left),
+      page_windows.pad(region, window, top=top, left=left),
       boxes - np.array([window.top, window.left] * 2, np.float32),
       labels,
     )
@@ -77,7 +85,7 @@ class TrainCrops(grain.transforms.RandomMap):
     return self._synthetic(scene, rng, min(window.scale_hw))
 
   def _warn(self, page: int, count: int) -> None:
-    if page in self._warned:  # once for each page
+    if page in self._warned:
       return
     self._warned.add(page)
     logging.warning(
@@ -87,13 +95,3 @@ class TrainCrops(grain.transforms.RandomMap):
       count,
       self._max_boxes,
     )
-
-
-def _arrays(image, boxes, labels, count: int) -> dict[str, np.ndarray]:
-  padded, ids, mask = page_windows.pad_boxes(boxes, labels, count)
-  return {
-    "image": image,
-    "boxes_yxyx": padded,
-    "labels": ids,
-    "box_mask": mask,
-  }

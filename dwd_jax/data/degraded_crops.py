@@ -1,6 +1,6 @@
-"""Training crops degraded on the fly: from the page around them, at its size.
+"""Training crops degraded on the fly, with the page around them.
 
-A crop is degraded before it is resized: dust, JPEG blocks and thresholds happen
+A crop is degraded before it is resized: dust, JPEG blocks and thresholds belong
 to the pixels of a scanner, not to those of the network.
 """
 
@@ -13,11 +13,11 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import degrade, page_windows
 from dwd_jax.imaging.page_windows import Window
 
-# The distance of two staff lines in the network's image, px, where it is not
-# known: what the scales of the configs are made for (0.5 for DeepScores and
-# MUSCIMA++, 1.0 for generated pages).
+# Distance of two staff lines in a crop, px, if it is not known; the scales of
+# the configs lead to it (0.5 for DeepScores and MUSCIMA++, 1.0 for generated
+# pages).
 NETWORK_STAFF_SPACE_PX = 9.0
-# Crops that show more of a page are shrunk before, which bounds the time.
+# Crops of a larger part of a page are shrunk first, which bounds the time.
 MAX_PIXELS = 1_500_000
 
 
@@ -47,10 +47,10 @@ class Wear:
   """A degradation of one crop.
 
   Attributes:
-    plan: what happens.
-    out: the crop's window, px of the page.
-    work: that window at the scale at which it happens.
-    wide: the part of the page that it brings in, at the same scale.
+    plan: the degradation.
+    out: window of the crop.
+    work: that window at the scale of the degradation.
+    wide: window of all that the degradation brings in, at the same scale.
     origin_yx: corner of `wide` in the frame of `work`'s output, px.
   """
 
@@ -62,7 +62,7 @@ class Wear:
 
   @property
   def shown(self) -> Window:
-    """What `apply` wants to be given of the page, in its own pixels."""
+    """Window of the pixels that `apply` needs, at the size of the page."""
     return dataclasses.replace(self.wide, out_hw=self.wide.source_hw)
 
   def apply(
@@ -71,12 +71,12 @@ class Wear:
     """Degrades the pixels of a window and moves its boxes.
 
     Args:
-      ink: of `shown`.
-      boxes_yxyx: in its pixels.
+      ink: pixels of `shown`.
+      boxes_yxyx: in these pixels.
 
     Returns:
-      Pixels of `out.out_hw`, and the boxes in their pixels, not clipped; a box
-      out of sight has no area.
+      Pixels of size `out.out_hw`, and the boxes in them, not clipped; boxes
+      outside have no area.
     """
     ink = page_windows.resize(ink, self.wide.out_hw)
     image = self.plan.image(ink, self.origin_yx)
@@ -92,14 +92,14 @@ class Wear:
 
 
 class DegradedCrops:
-  """Draws how crops are degraded, as `config.data.degrade` says."""
+  """Draws degradations of crops."""
 
   def __init__(self, cfg, staff_space_px: float = 0.0):
-    """How crops are degraded.
+    """A sampler of degradations.
 
     Args:
       cfg: config.data.degrade.
-      staff_space_px: distance of two staff lines in a crop; 0 = as usual.
+      staff_space_px: distance of two staff lines in a crop; 0 = unknown.
     """
     self._space = staff_space_px or NETWORK_STAFF_SPACE_PX
     self._strength = float(cfg.strength)
@@ -109,11 +109,9 @@ class DegradedCrops:
     self._off = not self._strength or not any(p for _, p in self._recipes)
 
   def __call__(self, window: Window, rng: np.random.Generator) -> Wear | None:
-    """What happens to a window; None: it stays as it is.
+    """Draws the degradation of a window; None: it stays clean.
 
-    Args:
-      window: of a page.
-      rng: source of randomness; not used where degradations are off.
+    `rng` is not used if degradations are off.
     """
     recipe = "" if self._off else self._draw(rng)
     if not recipe:
@@ -128,7 +126,9 @@ class DegradedCrops:
       staff_space_px=float(np.clip(space, *degrade.STAFF_SPACES_PX)),
     )
     wide, origin_yx = _widened(work, plan.source_extent())
-    return Wear(plan, window, work, wide, origin_yx)
+    return Wear(
+      plan=plan, out=window, work=work, wide=wide, origin_yx=origin_yx
+    )
 
   def _draw(self, rng: np.random.Generator) -> str:
     drawn = rng.random()
@@ -150,30 +150,28 @@ def _bounded(window: Window) -> Window:
 def _widened(
   window: Window, extent: tuple[int, int, int, int]
 ) -> tuple[Window, tuple[float, float]]:
-  """A window that shows all that a map brings in, and where it begins.
+  """Widens a window to an extent.
 
   Args:
     window: of the page.
-    extent: what is needed: top, left, bottom, right in px of the output.
+    extent: top, left, bottom, right in px of the window's output.
 
   Returns:
-    The window, at about the same scale, and its corner in the frame of the
-    first one's output, px.
+    A window at about the same scale, and its corner in the frame of the first
+    one's output, px.
   """
   scale = window.scale_hw
-  corner, source, out = [], [], []
-  for axis in (0, 1):
-    low = int(np.floor(extent[axis] / scale[axis]))
-    high = int(np.ceil(extent[axis + 2] / scale[axis]))
-    corner.append(low)
-    source.append(high - low)
-    out.append(max(1, round((high - low) * scale[axis])))
-  return Window(
-    window.top + corner[0],
-    window.left + corner[1],
-    (source[0], source[1]),
-    (out[0], out[1]),
-  ), (corner[0] * scale[0], corner[1] * scale[1])
+  low = [int(np.floor(extent[k] / scale[k])) for k in (0, 1)]
+  height, width = (
+    int(np.ceil(extent[k + 2] / scale[k])) - low[k] for k in (0, 1)
+  )
+  wide = Window(
+    top=window.top + low[0],
+    left=window.left + low[1],
+    source_hw=(height, width),
+    out_hw=(max(1, round(height * scale[0])), max(1, round(width * scale[1]))),
+  )
+  return wide, (low[0] * scale[0], low[1] * scale[1])
 
 
 def _touching(

@@ -1,7 +1,7 @@
 """Batches of random crops for training, whole pages for evaluation (grain).
 
-The n-th training batch depends on the seed and n alone: not on the number of
-worker processes, nor on how often the run was interrupted.
+The n-th training batch depends on the seed and n only, not on the number of
+worker processes or on interruptions of the run.
 """
 
 import dataclasses
@@ -21,25 +21,25 @@ from dwd_jax.data.sources import PageSource
 from dwd_jax.data.synthetic import SyntheticSymbols
 
 _ENDLESS = 1 << 40  # samples; grain datasets need a length
-_MAX_DEATHS = 3  # of worker processes, without a batch in between
+_MAX_DEATHS = 3  # of worker processes in a row
 
 
 @dataclasses.dataclass(frozen=True)
 class _Sealed:
-  """Arrays of a batch that grain takes for one object.
+  """Arrays of a batch, hidden from grain.
 
-  It then sends them from a worker through a pipe. Arrays it can see travel by
-  shared memory, of which containers have 64 MiB unless told otherwise, and
-  which is reported as leaked when a run ends with batches under way.
+  Workers then send them through a pipe. Grain sends arrays by shared memory, of
+  which containers have 64 MiB by default, and which is reported as leaked when
+  a run ends with batches on their way.
   """
 
   arrays: dict[str, np.ndarray]
 
 
 class TrainLoader(grain.DatasetIterator):
-  """Endless batches of NumPy arrays; its state is the number of the next one.
+  """Endless batches of NumPy arrays; the state is the number of the next one.
 
-  Call `close()` when done: worker processes end then.
+  `close()` ends the worker processes.
   """
 
   def __init__(
@@ -48,12 +48,12 @@ class TrainLoader(grain.DatasetIterator):
     workers: int,
     make: Callable[..., Any] = Batch,
   ):
-    """Batches of a dataset.
+    """Iterates over a dataset.
 
     Args:
-      dataset: gives batch n as element n, sealed.
+      dataset: element n is the sealed batch n.
       workers: processes that read; 0 = threads.
-      make: makes a batch of its arrays.
+      make: makes a batch of arrays, given by name.
     """
     super().__init__()
     self._dataset = dataset
@@ -66,11 +66,11 @@ class TrainLoader(grain.DatasetIterator):
     """The next batch."""
     arrays = self._arrays()
     self._step += 1
-    # As bytes to the device, which makes them floats: a quarter of the traffic.
+    # Bytes; the device converts them to floats: a quarter of the traffic.
     return self._make(**arrays | {"image": arrays["image"][..., None]})
 
   def _arrays(self) -> dict[str, np.ndarray]:
-    """The next arrays; where a worker process dies, others take its place."""
+    """The next arrays; restarts worker processes that die."""
     for _ in range(_MAX_DEATHS):
       inner = self._inner or self._start()
       self._inner = inner
@@ -87,8 +87,7 @@ class TrainLoader(grain.DatasetIterator):
     )
 
   def _start(self) -> grain.DatasetIterator:
-    # The state is kept here, as a number, and not in grain's iterator: that
-    # one's state depends on the number of workers.
+    # The state of grain's own iterator depends on the number of workers.
     rest = self._dataset[self._step :]
     threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
     batches = rest.to_iter_dataset(threads)
@@ -108,9 +107,7 @@ class TrainLoader(grain.DatasetIterator):
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Continues at the batch that `state` names."""
-    if self._inner is not None:
-      self._inner.close()
-      self._inner = None
+    self.close()
     self._step = int(state["step"])
 
   def close(self) -> None:
@@ -137,17 +134,16 @@ def train_loader(
     source: pages of the training split.
     data_cfg: `config.data`.
     batch_size: crops of a step over all processes.
-    seed: with the step, decides every crop.
+    seed: 0..2**32 - 1.
     synthetic: adds symbols to the crops, see `synthetic.open_synthetic`.
-    process_index: of this process, which gets its share; None = JAX's.
-    process_count: None = JAX's.
+    process_index: see `loader`.
+    process_count: see `loader`.
 
   Returns:
-    Iterator of `Batch` of NumPy arrays with batch_size / process_count crops,
-    with `get_state()`, `set_state()` and `close()`.
+    Iterator of `Batch` with batch_size / process_count crops.
 
   Raises:
-    InputError: a value of the config makes no sense, or no pages.
+    InputError: a bad value of the config, or no pages.
   """
   check(source, data_cfg)
   crops = shuffled_pages(source, seed).random_map(
@@ -163,22 +159,14 @@ def train_loader(
 
 
 def shuffled_pages(source: PageSource, seed: int) -> grain.MapDataset:
-  """Page numbers, every epoch in another order, without end.
-
-  Raises:
-    InputError: a seed out of range.
-  """
+  """Endless page numbers, in a new order every epoch."""
   _check_seed(seed)
   pages = grain.MapDataset.range(len(source)).seed(seed).shuffle()
   return pages.repeat(_ENDLESS // len(source))
 
 
 def endless(seed: int) -> grain.MapDataset:
-  """The numbers 0, 1, ..., for crops that are drawn from everywhere.
-
-  Raises:
-    InputError: a seed out of range.
-  """
+  """The numbers 0, 1, ..., for crops that do not follow epochs of pages."""
   _check_seed(seed)
   return grain.MapDataset.range(_ENDLESS).seed(seed)
 
@@ -200,12 +188,12 @@ def loader(
   """Batches of crops; this process gets its share of each.
 
   Args:
-    crops: endless; each a dict of arrays, with "image" uint8 [h, w] among them.
+    crops: endless dicts of arrays, one of them "image" uint8 [h, w].
     workers: processes that read; 0 = threads.
     batch_size: crops of a step over all processes.
-    make: makes a batch of arrays by name.
-    process_index: which share this process gets; None = JAX's.
-    process_count: number of processes; None = JAX's.
+    make: makes a batch of arrays, given by name.
+    process_index: share of this process; None = JAX's.
+    process_count: None = JAX's.
 
   Raises:
     InputError: the processes cannot share the batch.
@@ -248,37 +236,26 @@ def check(source: PageSource, data_cfg) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class EvalPage:
-  """One whole page and its truth.
-
-  Attributes:
-    image: as the records have it, with the scale to predict it at.
-    truth: boxes in pixels of the image.
-  """
+  """A whole page with the scale to predict it at, and its truth."""
 
   image: PageImage
   truth: PageBoxes
 
 
-def count(source: PageSource, data_cfg) -> int:
-  """Pages of a split that are evaluated: the first `max_pages`, 0 = all."""
+def num_eval_pages(source: PageSource, data_cfg) -> int:
+  """Number of pages to evaluate: the first `max_pages`, 0 = all."""
   return min(len(source), data_cfg.max_pages or len(source))
 
 
-def read(
+def read_eval_pages(
   source: PageSource, data_cfg, part: range | None = None
 ) -> Iterator[EvalPage]:
-  """Whole pages in the order of the records, read one ahead.
+  """Whole pages in the order of the records, with one page of read-ahead.
 
-  Args:
-    source: pages of the split.
-    data_cfg: `config.data`.
-    part: numbers of the wanted pages; None = the first `max_pages` (0 = all).
-
-  Returns:
-    Iterator over these pages.
+  `part` has the numbers of the pages; None = those of `num_eval_pages`.
   """
   if part is None:
-    part = range(count(source, data_cfg))
+    part = range(num_eval_pages(source, data_cfg))
   if not part:
     return iter(())
   pages = grain.MapDataset.range(part.start, part.stop).map(

@@ -1,15 +1,15 @@
-"""The class of every pixel of a page, from whatever its records have.
+"""The class of every pixel of a page: by pixel labels, masks or boxes.
 
-Ink takes the class of the smallest box around it; what is in no box, and paper,
-is background. Records of DeepScores may have pixel labels, those of MUSCIMA++
-masks of the objects (`data.options.masks`): these say more, since the boxes of
-slurs and beams have much ink of others in them.
+By boxes, ink takes the class of the smallest box around it; paper and other ink
+are background. Records of DeepScores may have pixel labels, those of MUSCIMA++
+masks of the objects (`data.options.masks`). Both are better than boxes: those
+of slurs and beams hold much ink of other objects.
 
-The values of pixel labels mean different things in every edition: class ids
-from 0 or from 1, indices of a palette, colours. What a value means is therefore
-looked at: the value of most paper is background. Where class ids from 1 or from
-0 agree with the boxes, values are those; else a value means the class that ink
-of this value has most often by the boxes.
+The values of pixel labels differ between editions: class ids from 0 or from 1,
+indices of a palette, colours. Their meaning is therefore inferred: the value of
+most paper is background; the others are class ids from 1 or from 0 if these
+agree with the boxes, else the most frequent class, by the boxes, of ink with
+that value.
 """
 
 import collections
@@ -24,30 +24,30 @@ from dwd_jax.data.sources import PageSource
 from dwd_jax.imaging import masks, tiled_tiff
 
 MIN_INK = 64  # of 255; less is paper
-_LOOKED_AT = 8  # objects of each class that decide what the values mean
-_MARGIN_PX = 16  # around those
-_LARGEST_PX = 512  # of the part of those that is looked at
-_MIN_PIXELS = 8  # of a value, to say what it means
-_AGREED = 0.7  # share of ink, the mean over the values
+_SAMPLED = 8  # objects of each class that the meaning is inferred from
+_MARGIN_PX = 16  # around these objects
+_MAX_PX = 512  # side of the part of a page around an object
+_MIN_PIXELS = 8  # of a value with a meaning
+_MIN_AGREEMENT = 0.7  # share of ink, the mean over the values
 
 
 class PixelClasses:
   """Class + 1 of the pixels of a source's pages, 0 = background.
 
   Attributes:
-    kind: "pixel_labels", "masks" or "boxes": the best that there is. A page
-      without pixel labels, an object without a mask go by their boxes.
+    kind: "pixel_labels", "masks" or "boxes": the best in the records. Boxes
+      stand in for missing pixel labels of a page or mask of an object.
     meaning: value of pixel labels -> class + 1.
   """
 
   def __init__(
     self, source: PageSource, meaning: Mapping[int, int] | None = None
   ):
-    """Looks at the records.
+    """Finds the kind of labels in the records.
 
     Args:
-      source: has one page or more.
-      meaning: of another split of the same records; None = counted.
+      source: of at least one page.
+      meaning: of another split of the same records; None = infer it.
     """
     self._source = source
     example = source.example(0)
@@ -61,30 +61,25 @@ class PixelClasses:
   def window(
     self, page: int, top: int, left: int, height: int, width: int
   ) -> tuple[UInt8[np.ndarray, "h w"], Int32[np.ndarray, "h w"]]:
-    """Ink and classes of a part of a page, which must lie inside.
-
-    Returns:
-      Ink (0 = paper, 255 = ink), and class + 1 of each pixel.
-    """
-    ink, classes, values = self._read(page, top, left, height, width)
+    """Ink (0 = paper, 255 = ink) and class + 1 of a part within a page."""
+    ink, classes, values = self._read(page, (top, left, height, width))
     if values is not None and self.meaning:
       known = np.array(sorted(self.meaning))
       at = np.minimum(np.searchsorted(known, values), len(known) - 1)
       meant = np.array([self.meaning[int(v)] for v in known], np.int32)[at]
-      # Of values that were not seen, the boxes are all there is.
+      # Values without a meaning: by the boxes.
       classes = np.where(known[at] == values, meant, classes)
     return ink, classes
 
   def describe(self) -> str:
-    """One line: where the classes come from."""
+    """The source of the classes, in one line."""
     if self.kind == "pixel_labels":
       named = len(set(self.meaning.values()) - {0})
       return f"pixel labels ({len(self.meaning)} values, {named} classes)"
     return {"masks": "masks", "boxes": "ink in boxes"}[self.kind]
 
-  def _read(self, page: int, top: int, left: int, height: int, width: int):
-    """Ink, classes without pixel labels, and the values of those or None."""
-    area = (top, left, height, width)
+  def _read(self, page: int, area: tuple[int, int, int, int]):
+    """Ink, classes by masks or boxes, and values of pixel labels or None."""
     example = self._source.example(page)
     name = self._source.box_index().filenames[page]
     ink = tiled_tiff.read_window(example["image"], name, *area)
@@ -92,16 +87,16 @@ class PixelClasses:
       classes = self._from_masks(example, name, area, ink)
     else:
       labels, boxes = self._source.labels_and_boxes(page)
-      moved = boxes - np.array([top, left, top, left], np.float32)
+      moved = boxes - np.array(area[:2] * 2, np.float32)
       classes = paint(ink, moved, labels)
     values = None
     if example.get("pixel_labels"):
       values = tiled_tiff.read_pixels_window(
         example["pixel_labels"], name, *area
       )
-      if values.ndim == 3:
-        values = values.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
       values = values.astype(np.int32)
+      if values.ndim == 3:
+        values = values @ np.array([1 << 16, 1 << 8, 1], np.int32)
     return ink, classes, values
 
   def _from_masks(
@@ -132,7 +127,7 @@ class PixelClasses:
     return classes
 
   def _meanings(self) -> dict[int, int]:
-    """What the values mean, see above."""
+    """Infers the meaning of pixel labels, see above."""
     votes, background = self._votes()
     if not votes:
       return {}
@@ -143,13 +138,13 @@ class PixelClasses:
         counts[meant[value]] / counts.sum() if value in meant else 0.0
         for value, counts in votes.items()
       ]
-      if np.mean(shares) >= _AGREED:
+      if np.mean(shares) >= _MIN_AGREEMENT:
         return meant
     counted = {value: int(counts.argmax()) for value, counts in votes.items()}
     return counted | {background: 0}
 
   def _votes(self) -> tuple[dict[int, np.ndarray], int]:
-    """Classes that ink of each value has by the boxes; value of most paper."""
+    """Value -> ink by class of the boxes; and the value of most paper."""
     index = self._source.box_index()
     size = len(self._source.class_names) + 1
     ink_votes: collections.Counter[tuple[int, int]] = collections.Counter()
@@ -157,7 +152,7 @@ class PixelClasses:
     for row in _some_of_each_class(index):
       page = int(index.page[row])
       area = _around(index.boxes_yxyx[row], index.page_hw[page])
-      ink, classes, values = self._read(page, *area)
+      ink, classes, values = self._read(page, area)
       if values is None:
         continue
       inked = ink >= MIN_INK
@@ -170,9 +165,8 @@ class PixelClasses:
     for (value, label), count in ink_votes.items():
       votes.setdefault(value, np.zeros(size, np.int64))[label] = count
     votes.pop(background, None)
-    return {
-      v: c for v, c in votes.items() if c.sum() >= _MIN_PIXELS
-    }, background
+    votes = {v: c for v, c in votes.items() if c.sum() >= _MIN_PIXELS}
+    return votes, background
 
 
 def _counted(values: np.ndarray) -> dict[int, int]:
@@ -181,11 +175,11 @@ def _counted(values: np.ndarray) -> dict[int, int]:
 
 
 def _some_of_each_class(index: BoxIndex) -> list[int]:
-  """Rows of objects, spread over the split."""
+  """Rows of objects of every class, evenly spaced over the split."""
   rows = []
   for label in np.unique(index.labels):
     of_class = np.flatnonzero(index.labels == label)
-    at = np.linspace(0, len(of_class) - 1, min(_LOOKED_AT, len(of_class)))
+    at = np.linspace(0, len(of_class) - 1, min(_SAMPLED, len(of_class)))
     rows += of_class[at.astype(int)].tolist()
   return rows
 
@@ -193,13 +187,13 @@ def _some_of_each_class(index: BoxIndex) -> list[int]:
 def _around(
   box_yxyx: Float[np.ndarray, " 4"], page_hw: Int[np.ndarray, " 2"]
 ) -> tuple[int, int, int, int]:
-  """(top, left, height, width) of the surroundings of a box on its page."""
+  """(top, left, height, width) of a box and its surroundings on the page."""
   first, size = [], []
   for axis in (0, 1):
     start = int(box_yxyx[axis]) - _MARGIN_PX
     stop = int(np.ceil(box_yxyx[axis + 2])) + _MARGIN_PX
-    start = max(start, (start + stop - _LARGEST_PX) // 2, 0)
-    stop = min(stop, start + _LARGEST_PX, int(page_hw[axis]))
+    start = max(start, (start + stop - _MAX_PX) // 2, 0)
+    stop = min(stop, start + _MAX_PX, int(page_hw[axis]))
     first.append(start)
     size.append(stop - start)
   return first[0], first[1], size[0], size[1]
@@ -220,11 +214,11 @@ def paint(
   boxes_yxyx: Float[np.ndarray, "n 4"],
   labels: Int[np.ndarray, " n"],
 ) -> Int32[np.ndarray, "h w"]:
-  """Ink inside a box gets its class + 1; the smallest box wins.
+  """Class + 1 of the smallest box around each pixel of ink, 0 elsewhere.
 
   Args:
     ink: 0 = paper, 255 = ink.
-    boxes_yxyx: in pixels of `ink`; may reach over it.
+    boxes_yxyx: in pixels of `ink`; may reach over its edges.
     labels: class ids.
   """
   classes = np.zeros(ink.shape, np.int32)
@@ -246,7 +240,7 @@ def at_stride(
   Args:
     classes: class + 1, 0 = background; both sides multiples of the stride.
     stride: side of a cell, px.
-    min_share: of its pixels that must be of some class; else it is background.
+    min_share: a cell with a smaller share of classed pixels is background.
   """
   height, width = classes.shape[0] // stride, classes.shape[1] // stride
   cells = classes.reshape(height, stride, width, stride).transpose(0, 2, 1, 3)

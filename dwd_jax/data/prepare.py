@@ -1,4 +1,4 @@
-"""Generates pages if asked to, and builds the records if they are missing."""
+"""Generates pages if the config says so, and builds missing records."""
 
 import functools
 import inspect
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dwd_jax.cluster import processes
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import builders, records
+from dwd_jax.data import records, sources
 
-# Options of the generator: "" or 0 leaves each as the generator has it.
+# Options of the generator; "" or 0 stands for its default.
 _SWITCHES = (
   "vocabulary",
   "width",
@@ -32,18 +32,17 @@ def prepare(
   workers: int = 0,
   beam_args: Sequence[str] | None = None,
 ) -> pathlib.Path:
-  """Makes sure that the records of `config.data` exist.
+  """Builds the records of `config.data` unless they exist.
 
-  Does nothing where they do. Safe to call from many processes at once: process
-  0 of a JAX job works and the others wait; unrelated processes that share a
-  folder take turns. Killed at any moment, it leaves nothing that would be taken
-  for finished.
+  Many processes may call it at once: process 0 of a JAX job works and the
+  others wait; unrelated processes that share a folder take turns. If it is
+  killed, it leaves no incomplete records behind.
 
   Args:
-    data_cfg: `config.data`. `manual_dir` may be relative (to the current
-      folder); empty, pages are generated below `workdir`.
+    data_cfg: `config.data`. `manual_dir` may be relative to the current folder;
+      if it is empty, pages are generated below `workdir`.
     workdir: the run's folder.
-    workers: threads that read pages; 0 = one for each core.
+    workers: threads that read pages; 0 = one for each core, at most 16.
     beam_args: options of Apache Beam ("--runner=..."), which then reads the
       pages; None: no Beam.
 
@@ -52,7 +51,7 @@ def prepare(
 
   Raises:
     InputError: no pages can be found or generated, a file is bad, or the
-      records there were made with other settings.
+      existing records were made with other settings.
   """
   workdir = pathlib.Path(workdir).expanduser().absolute()
   data_dir = pathlib.Path(data_cfg.data_dir or workdir / "data")
@@ -74,7 +73,7 @@ def _prepare(
   beam_args: Sequence[str] | None,
 ) -> None:
   make = functools.partial(
-    builders.by_name,
+    sources.builder_by_name,
     data_cfg.builder,
     builder_config=data_cfg.builder_config,
     options=data_cfg.options,
@@ -107,7 +106,7 @@ def _prepare(
 
 
 def _origin(data_cfg, workdir: pathlib.Path) -> dict:
-  """What the records depend on; kept beside them."""
+  """What the records are made from; stored beside them."""
   engrave = {
     k: v
     for k, v in sorted(data_cfg.engrave.items())
@@ -126,13 +125,13 @@ def _origin(data_cfg, workdir: pathlib.Path) -> dict:
 
 
 def _unused(engrave) -> set[str]:
-  """Options of the generator that are off: records do not name them."""
+  """Options of the generator with default values, not stored with records."""
   off = {k for k in _SWITCHES if not engrave.get(k)}
   return off | {"strength"} if "degrade" in off else off
 
 
 def _check_origin(folder: pathlib.Path, origin: dict) -> None:
-  """Stops where the records were made from other pages than wanted."""
+  """Raises InputError if the records are made from other pages."""
   path = folder / records.ORIGIN_NAME
   if not path.is_file():  # built by `tfds build`
     return
@@ -157,8 +156,8 @@ def _check_origin(folder: pathlib.Path, origin: dict) -> None:
         f" {had['engrave']}, not {wanted['engrave']}; remove"
         " both folders, or use another workdir"
       )
-  # Records may be moved, and outlive their files: only a folder that is really
-  # there, and another one, can have been meant instead.
+  # Records may be moved, and outlive their files: another folder counts only if
+  # it exists.
   elif had["manual_dir"] != wanted["manual_dir"] and (
     wanted["manual_dir"] and pathlib.Path(wanted["manual_dir"]).is_dir()
   ):
@@ -170,7 +169,7 @@ def _check_origin(folder: pathlib.Path, origin: dict) -> None:
 
 
 def _engrave(settings, manual_dir: pathlib.Path) -> None:
-  from dwd_jax import engrave  # verovio and libvips, only when needed
+  from dwd_jax import engrave  # loads verovio and libvips
 
   options = {
     k: v

@@ -1,4 +1,4 @@
-"""Writes and checks the folders of records."""
+"""Writes and checks folders of records."""
 
 import contextlib
 import io
@@ -14,20 +14,16 @@ import tensorflow_datasets as tfds
 
 from dwd_jax.core import box_index, files
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import builders, sources
+from dwd_jax.data import sources
 from tfds_builders import base
 
-NAME = "records"  # of lock files and staging folders beside them
+NAME = "records"  # of lock files and staging folders
 ORIGIN_NAME = "origin.json"
 
 
 def check(folder: pathlib.Path) -> None:
-  """Stops where files of a folder of records are gone.
-
-  Raises:
-    InputError: names the folder and the remedy.
-  """
-  made = builders.of_folder(folder)
+  """Raises InputError if files of a folder of records are missing."""
+  made = sources.builder_of_folder(folder)
   for split in made.info.splits.values():
     for path in split.filepaths:
       if not path.exists() or not path.stat().length:
@@ -48,11 +44,11 @@ def write(
   """Builds records and moves them to their place in one step.
 
   Args:
-    make: the builder for a `data_dir`.
-    manual_dir: the original files.
-    data_dir: where to work; the caller has its `files.turn`.
-    folder: the place, within `data_dir`.
-    origin: what the records depend on, kept beside them.
+    make: makes the builder for a `data_dir`.
+    manual_dir: folder of the original files.
+    data_dir: folder to work in; the caller has its `files.turn`.
+    folder: of the records, within `data_dir`.
+    origin: what the records are made from, stored beside them.
     beam_args: options of Apache Beam; None: no Beam.
 
   Raises:
@@ -62,7 +58,7 @@ def write(
   config = tfds.download.DownloadConfig(manual_dir=manual_dir)
   if beam_args is not None:
     config = config.replace(beam_options=_beam_options(beam_args))
-  # TFDS leaves a metadata folder behind when it fails: it works elsewhere.
+  # In a staging folder: TFDS leaves a metadata folder behind when it fails.
   with _unwrapped(data_dir), files.staged(data_dir / NAME) as staging:
     builder = make(data_dir=staging)
     if not sys.stderr.isatty():

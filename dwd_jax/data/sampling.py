@@ -1,4 +1,4 @@
-"""Which page and which region a training crop shows."""
+"""Random choice of the page and the region of a training crop."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,21 +10,21 @@ from dwd_jax.imaging import page_windows
 class RareObjects:
   """Draws objects by the rarity of their class.
 
-  A class is drawn with P ~ count ** (1 - rare_power), then one of its objects
-  (rare_power = 0: all objects are equally likely; 1: all classes are; 2: by 1 /
-  frequency).
+  P(class) ~ count ** (1 - rare_power); the objects of a class are equally
+  likely. rare_power 0: all objects are equally likely; 1: all classes are; 2:
+  classes by 1 / frequency.
   """
 
   def __init__(
     self, labels: Int[np.ndarray, " n"], rare_power: float, per_class: int = 0
   ):
-    """What is drawn from.
+    """A sampler of objects.
 
     Args:
       labels: classes of all objects, 0 or more.
       rare_power: see above.
-      per_class: most objects of a class that are drawn, spread over all; 0 =
-        all of them. Classes are drawn by all of their objects.
+      per_class: draw from this many objects of a class, evenly spaced; 0 = all.
+        The class is still drawn by the number of all its objects.
     """
     by_class = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
@@ -39,25 +39,25 @@ class RareObjects:
     self._class_stop = np.cumsum([len(rows) for rows in parts])
 
   def __call__(self, rng: np.random.Generator) -> int:
-    """Row of the drawn object; there must be one."""
+    """Index of the drawn object; there must be one."""
     label = int(np.searchsorted(self._class_cdf, rng.random(), side="right"))
     start = self._class_stop[label - 1] if label else 0
     return int(self._by_class[rng.integers(start, self._class_stop[label])])
 
 
 def _spread(rows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " m"]:
-  """At most `count` of the rows, from beginning to end."""
+  """At most `count` of the rows, evenly spaced."""
   at = np.linspace(0, len(rows) - 1, min(len(rows), count))
   return rows[at.round().astype(int)]
 
 
 class CropSampler:
-  """Draws which page and which region a training crop shows.
+  """Draws the page and the region of a training crop.
 
-  With probability `rare_prob` it shows an object of the whole split, drawn by
-  the rarity of its class (`RareObjects`). Else the page is the one the
-  shuffled epoch gives, and with probability `nonempty_prob` the crop shows one
-  of its objects; otherwise it lies anywhere.
+  With probability `rare_prob` the crop shows an object of any page, drawn by
+  the rarity of its class (`RareObjects`). Else it is on the given page, and
+  shows one of its objects with probability `nonempty_prob`; otherwise it lies
+  anywhere.
   """
 
   def __init__(
@@ -66,12 +66,12 @@ class CropSampler:
     data_cfg,
     factors: Float[np.ndarray, " p"] | None = None,
   ):
-    """Where crops are drawn from.
+    """A sampler of crops.
 
     Args:
       index: all boxes of the split.
       data_cfg: config.data.
-      factors: of each page's scale, see `split_staff_spaces.factors`; None = 1.
+      factors: see `split_staff_spaces.scale_factors`; None = 1.
     """
     self._index = index
     self._out_hw = tuple(data_cfg.crop_hw)
@@ -85,7 +85,7 @@ class CropSampler:
   def __call__(
     self, page: int, rng: np.random.Generator
   ) -> tuple[int, page_windows.Window]:
-    """Returns the page to use (`page`, or that of a rare object) and where."""
+    """Draws the page (`page`, or that of a rare object) and the window."""
     row = None
     if rng.random() < self._rare_prob and len(self._index.labels):
       row = self._rare(rng)
@@ -98,14 +98,14 @@ class CropSampler:
     focus = None if row is None else self._index.boxes_yxyx[row]
     height, width = self._index.page_hw[page].tolist()
     return page, page_windows.random_window(
-      rng, (height, width), self._out_hw, scale, focus
+      rng, (height, width), self._out_hw, scale=scale, focus_yxyx=focus
     )
 
   def _scale(self, page: int, rng: np.random.Generator) -> float:
-    """One of the scales, for the page's staves, give or take the jitter."""
+    """One of the scales, times the factor of the page, with jitter."""
     scale = self._scales[int(rng.integers(len(self._scales)))]
     if self._factors is not None:
       scale *= float(self._factors[page])
-    if self._jitter:  # without it, nothing is drawn: the same crops as ever
+    if self._jitter:  # else `rng` must not advance
       scale *= 1 + rng.uniform(-self._jitter, self._jitter)
     return scale

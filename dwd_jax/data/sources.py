@@ -1,7 +1,9 @@
 """Prepared records (TFDS, array_record) -> pages with boxes."""
 
+import importlib
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -11,24 +13,90 @@ from dwd_jax.core import vocabulary as vocabulary_lib
 from dwd_jax.core.box_index import BoxIndex, filename_of
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Record
-from dwd_jax.data import builders
 from dwd_jax.imaging import tiled_tiff
+from tfds_builders import base
+
+
+def builder_by_name(
+  name: str,
+  data_dir: str | pathlib.Path,
+  builder_config: str = "",
+  **kwargs: Any,
+) -> base.PageBuilder:
+  """The TFDS builder in the folder `tfds_builders/<name>`.
+
+  Args:
+    name: folder name, e.g. "deepscores".
+    data_dir: folder of the records, also before they are built.
+    builder_config: "" = the builder's first.
+    **kwargs: see `tfds_builders.base.PageBuilder`.
+
+  Raises:
+    InputError: unknown builder, config or option.
+  """
+  module = f"tfds_builders.{name}.{name}_dataset_builder"
+  try:
+    builder_cls = importlib.import_module(module).Builder
+  except ModuleNotFoundError as e:
+    if name.isidentifier() and e.name and not module.startswith(e.name):
+      raise
+    raise InputError(
+      f"data.builder: no builder {name!r}; name a folder of tfds_builders/"
+    ) from None
+  known = [c.name for c in builder_cls.BUILDER_CONFIGS]
+  if builder_config and builder_config not in known:
+    raise InputError(
+      f"data.builder_config: {name} has no config {builder_config!r};"
+      f" known: {', '.join(known) or 'none'}"
+    )
+  try:
+    return builder_cls(
+      data_dir=str(data_dir), config=builder_config or known[0], **kwargs
+    )
+  except (InputError, OSError):
+    raise
+  except Exception as e:  # from TFDS, for damaged records
+    raise _damaged(str(data_dir), f"{type(e).__name__}: {e}") from None
+
+
+def builder_of_folder(folder: str | pathlib.Path) -> tfds.core.DatasetBuilder:
+  """The TFDS builder of records, from the metadata in their folder.
+
+  The code that made the records does not do: its options decide which features
+  there are.
+
+  Raises:
+    InputError: damaged metadata.
+  """
+  try:
+    return tfds.builder_from_directory(str(folder))
+  except Exception as e:  # JSON, protobuf and assertions of TFDS
+    raise _damaged(str(folder), f"{type(e).__name__}: {e}") from None
+
+
+def _damaged(folder: str, reason: str) -> InputError:
+  """Error for unreadable records."""
+  reason = " ".join(reason.split())[:300]
+  return InputError(
+    f"{folder}: damaged or missing records ({reason}); remove the folder and"
+    " prepare them again"
+  )
 
 
 class PageSource:
   """Pages of one split by index.
 
-  Nothing is kept in memory but the boxes: an image, or the part of it that a
-  crop needs, is read from its record each time. Thread-safe.
+  Only the boxes stay in memory: an image, or the part of it that a crop needs,
+  is read from its record each time. Thread-safe.
 
   Attributes:
-    name: of the records, as TFDS has it.
-    split: of the records.
+    name: full name of the records in TFDS.
+    split: e.g. "train".
     folder: of the records; "" = unknown.
-    vocabulary: of the records' own class names, "" = unknown.
-    class_names: C names, mapped if `common_with` asks for it.
-    unmapped_boxes: boxes left out because the other vocabulary has no class for
-      them, {own name: number}; known once `box_index` was called.
+    vocabulary: of the class names in the records; "" = unknown.
+    class_names: C names, mapped if `common_with` is given.
+    unmapped_boxes: {name in the records: number of boxes} left out because the
+      other vocabulary has no such class; set by `box_index`.
   """
 
   def __init__(
@@ -43,7 +111,7 @@ class PageSource:
     leave_out: tuple[str, ...] = (),
     common_with: str = "",
   ):
-    """Args: see `open_source`; `records[i]` is the dict of features."""
+    """See `open_records`; `records[i]` is a dict of features."""
     unknown = sorted(set(leave_out) - set(class_names))
     if unknown:
       raise InputError(
@@ -57,7 +125,11 @@ class PageSource:
     self.class_names, renamed = kept, dict(zip(kept, kept, strict=True))
     if common_with:
       self.class_names, renamed = vocabulary_lib.mapped_classes(
-        class_names, leave_out, vocabulary, common_with, folder or name
+        class_names,
+        leave_out,
+        vocabulary,
+        other=common_with,
+        where=folder or name,
       )
     self.folder = folder
     self._records = records
@@ -75,14 +147,13 @@ class PageSource:
     return len(self._records)
 
   def __getitem__(self, i: int) -> Record:
-    """Page `i`: ink = 255 on paper = 0."""
-    index = self.box_index()
-    rows = index.of_page(i)
+    """Page `i`; 0 = paper, 255 = ink."""
+    labels, boxes = self.labels_and_boxes(i)
     return Record(
       image=self.image(i),
-      boxes_yxyx=index.boxes_yxyx[rows],
-      labels=index.labels[rows],
-      filename=index.filenames[i],
+      boxes_yxyx=boxes,
+      labels=labels,
+      filename=self.box_index().filenames[i],
     )
 
   def image(self, i: int) -> np.ndarray:
@@ -93,29 +164,29 @@ class PageSource:
   def image_window(
     self, i: int, top: int, left: int, height: int, width: int
   ) -> np.ndarray:
-    """Ink of a part of page `i`, uint8 [height, width]; inside the page."""
+    """Ink of a part of page `i`, uint8 [height, width]; px within the page."""
     example = self.example(i)
     return tiled_tiff.read_window(
       example["image"], filename_of(example), top, left, height, width
     )
 
   def example(self, i: int) -> dict:
-    """The record of page `i` as it is stored, all features."""
+    """All stored features of page `i`."""
     try:
       example = self._records[i]
-    except RuntimeError as e:  # what array_record raises, opening or reading
-      raise builders.damaged(self.folder or self.name, str(e)) from None
-    if example["image"] is None:  # what it gives for some truncated files
-      raise builders.damaged(self.folder or self.name, f"record {i} is empty")
+    except RuntimeError as e:  # from array_record, opening or reading
+      raise _damaged(self.folder or self.name, str(e)) from None
+    if example["image"] is None:  # some truncated files
+      raise _damaged(self.folder or self.name, f"record {i} is empty")
     return example
 
   @property
   def new_ids(self) -> np.ndarray:
-    """Class id of each of the records' own classes, int32; -1 = left out."""
+    """Class id of each class in the records, int32; -1 = left out."""
     return self._new_id
 
   def labels_and_boxes(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-    """(labels int32 [n], boxes_yxyx float32 [n, 4]) without decoding pixels."""
+    """Labels int32 [n] and boxes_yxyx float32 [n, 4], without the pixels."""
     index = self.box_index()
     rows = index.of_page(i)
     return index.labels[rows], index.boxes_yxyx[rows]
@@ -123,8 +194,8 @@ class PageSource:
   def box_index(self) -> BoxIndex:
     """All boxes of the split.
 
-    Kept beside the records for whole splits; for anything else, as
-    "train[:10]", the first call reads every record.
+    Stored beside the records for whole splits; for others, e.g. "train[:10]",
+    the first call reads every record.
     """
     if self._index is None:
       index = None
@@ -141,36 +212,6 @@ class PageSource:
     return self._index
 
 
-def open_source(
-  builder: str,
-  split: str,
-  data_dir: str | pathlib.Path,
-  builder_config: str = "",
-  *,
-  leave_out: tuple[str, ...] = (),
-  common_with: str = "",
-) -> PageSource:
-  """Opens one split of prepared records.
-
-  Args:
-    builder: folder name in `tfds_builders/`.
-    split: e.g. "train"; what TFDS allows, "train[:10]" or "train+val", too.
-    data_dir: folder that `prepare` filled.
-    builder_config: "" = the builder's first.
-    leave_out: class names whose boxes are dropped everywhere, from training
-      and from the truth alike; the remaining classes are numbered anew.
-    common_with: one of `vocabulary.VOCABULARIES`: after that, the classes are
-      those that the records have in common with it. "" = the records' own.
-
-  Raises:
-    InputError: the records or the split are not there.
-  """
-  made = builders.by_name(builder, data_dir, builder_config)
-  return open_records(
-    made.data_dir, split, leave_out=leave_out, common_with=common_with
-  )
-
-
 def open_records(
   folder: str | pathlib.Path,
   split: str,
@@ -181,13 +222,15 @@ def open_records(
   """Opens one split of the records in `folder`.
 
   Args:
-    folder: holds dataset_info.json, as .../deepscores/dense_2017/2.0.0.
-    split: see `open_source`.
-    leave_out: see `open_source`.
-    common_with: see `open_source`.
+    folder: e.g. .../deepscores/dense_2017/2.0.0.
+    split: in the syntax of TFDS, e.g. "train", "train[:10]" or "train+val".
+    leave_out: class names whose boxes are dropped, from training and truth
+      alike; the other classes are renumbered.
+    common_with: one of `vocabulary.VOCABULARIES`: keeps the remaining classes
+      that it shares, under its names; "" = the classes of the records.
 
   Raises:
-    InputError: the records or the split are not there.
+    InputError: no such records, split or class.
   """
   metadata = pathlib.Path(folder) / "metadata.json"
   if not metadata.is_file():
@@ -197,7 +240,7 @@ def open_records(
       " data.data_dir"
     )
   facts = json.loads(metadata.read_text())
-  made = builders.of_folder(folder)
+  made = builder_of_folder(folder)
   known = sorted(made.info.splits)
   for part in split.split("+"):
     name = part.split("[")[0].strip()
@@ -224,18 +267,20 @@ def open_records(
 def open_split(
   data_cfg, data_dir: str | pathlib.Path, split: str
 ) -> PageSource:
-  """`open_source` with what `config.data` says about it.
+  """Opens a split of the records that `config.data` names.
 
   Args:
     data_cfg: `config.data`.
-    data_dir: what `prepare` returned.
-    split: e.g. data_cfg.train_split.
+    data_dir: from `prepare`.
+    split: see `open_records`.
+
+  Raises:
+    InputError: no such builder, records, split or class.
   """
-  return open_source(
-    data_cfg.builder,
+  made = builder_by_name(data_cfg.builder, data_dir, data_cfg.builder_config)
+  return open_records(
+    made.data_dir,
     split,
-    data_dir,
-    data_cfg.builder_config,
     leave_out=tuple(data_cfg.leave_out),
     common_with=data_cfg.common_with,
   )

@@ -1,8 +1,7 @@
-"""Staff spaces of the pages of a split: measured once, kept beside the records.
+"""Staff spaces of the pages of a split, stored beside the records.
 
-`staff_spaces/<split>.npy` in the folder of the records has a number for each
-page, px of the page: NaN where no staff was found, -1 where none was measured
-yet.
+`staff_spaces/<split>.npy` in the folder of the records has the staff space of
+each page, px of the page: NaN = no staff found, -1 = not measured yet.
 """
 
 import concurrent.futures
@@ -21,65 +20,63 @@ from dwd_jax.data.sources import PageSource
 from dwd_jax.imaging import staff_space
 
 FOLDER = "staff_spaces"  # in the folder of the records
-_SAMPLE = 32  # pages that say what is usual in a split
-_LEAST = 0.25  # share of them that must have staves
-_MANY = 500  # pages whose measuring takes long enough to be announced
-_MOST = 4.0  # a page is scaled by at most that, else the estimate is not used
-_NOT_YET = -1.0
+_SAMPLE = 32  # pages that give the typical staff space
+_MIN_SHARE = 0.25  # of them that must have staves
+_MANY = 500  # pages; measuring them is announced
+_MAX_FACTOR = 4.0  # and its inverse; beyond, the estimate is not used
+_NOT_MEASURED = -1.0
 
 
-def usual(source: PageSource) -> float:
-  """The median staff space of some pages of a split, px of the page.
+def typical_staff_space(source: PageSource) -> float:
+  """Median staff space of 32 pages of a split, px of the page.
 
-  Args:
-    source: the split; 32 of its pages are looked at.
-
-  Returns:
-    0.0 where most of them have no staves.
+  0.0 if at most a quarter of them have staves.
   """
   at = np.linspace(0, len(source) - 1, min(_SAMPLE, len(source)))
   at = np.unique(at.round().astype(int))
   spaces = _measured(source, at)[at]
   found = spaces[~np.isnan(spaces)]
-  return float(np.median(found)) if len(found) > _LEAST * len(at) else 0.0
+  return float(np.median(found)) if len(found) > _MIN_SHARE * len(at) else 0.0
 
 
-def of_pages(source: PageSource) -> Float[np.ndarray, " p"]:
+def staff_spaces(source: PageSource) -> Float[np.ndarray, " p"]:
   """Staff space of every page of a split, px of the page; NaN = none."""
   return _measured(source, np.arange(len(source)))
 
 
-def factors(source: PageSource, data_cfg) -> Float[np.ndarray, " p"] | None:
-  """By what the scale of a training page is multiplied, for equal staves.
+def scale_factors(
+  source: PageSource, data_cfg
+) -> Float[np.ndarray, " p"] | None:
+  """Factors of the scales of training pages that give equal staff spaces.
 
   Args:
     source: the training pages.
-    data_cfg: `config.data`. `data.scales` are those of a page whose staff space
-      becomes `staff_space_px` at `eval_scale`.
+    data_cfg: `config.data`. `data.scales` are for pages with a staff space of
+      `staff_space_px` at `eval_scale`.
 
   Returns:
-    1 for pages without staves; None where `normalise_staff_space` is off.
+    1 for pages without staves; None if `normalise_staff_space` is off.
   """
   if not data_cfg.normalise_staff_space:
     return None
-  wanted = data_cfg.staff_space_px / data_cfg.eval_scale or usual(source)
-  found = wanted / of_pages(source)
-  usable = (found >= 1 / _MOST) & (found <= _MOST)  # NaN is not
+  wanted = data_cfg.staff_space_px / data_cfg.eval_scale
+  found = (wanted or typical_staff_space(source)) / staff_spaces(source)
+  usable = (found >= 1 / _MAX_FACTOR) & (found <= _MAX_FACTOR)  # NaN is not
   return np.where(usable, found, 1.0)
 
 
 def _measured(source: PageSource, pages: np.ndarray) -> np.ndarray:
-  """Staff spaces of at least these pages, of all that are known."""
+  """Staff spaces of all pages, measured for at least `pages`."""
   path = None
   if source.folder and source.split.isidentifier():
     path = pathlib.Path(source.folder) / FOLDER / f"{source.split}.npy"
   spaces = _read(path, len(source))
-  todo = pages[spaces[pages] == _NOT_YET]
+  todo = pages[spaces[pages] == _NOT_MEASURED]
   if len(todo):
     if len(todo) >= _MANY and processes.is_first():
       print(f"Measuring the staves of {len(todo):,} pages", flush=True)
     spaces[todo] = _measure(source, todo.tolist())
-    _keep(path, spaces)
+    _write(path, spaces)
   return spaces
 
 
@@ -93,17 +90,17 @@ def _measure(source: PageSource, pages: Iterable[int]) -> list[float]:
 
 
 def _read(path: pathlib.Path | None, count: int) -> np.ndarray:
-  """What is kept; nothing where that is not whole."""
+  """Stored staff spaces; `_NOT_MEASURED` if there are none or damaged ones."""
   if path is not None:
     with contextlib.suppress(OSError, EOFError, ValueError):
       spaces = np.load(path, allow_pickle=False)
       if spaces.shape == (count,) and spaces.dtype == np.float32:
         return spaces
-  return np.full(count, _NOT_YET, np.float32)
+  return np.full(count, _NOT_MEASURED, np.float32)
 
 
-def _keep(path: pathlib.Path | None, spaces: np.ndarray) -> None:
-  """Writes them, where that is possible."""
+def _write(path: pathlib.Path | None, spaces: np.ndarray) -> None:
+  """Stores staff spaces if the folder is writable."""
   if path is not None:
     data = io.BytesIO()
     np.save(data, spaces, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Symbols by class: of pages, of symbol records, of folders of images."""
+"""Single symbols: of pages, of symbol records, of folders of images."""
 
 import dataclasses
 import functools
@@ -19,14 +19,14 @@ from tfds_builders.symbols import symbols_parsing
 
 @dataclasses.dataclass(frozen=True)
 class Symbol:
-  """A symbol and the image that it is in.
+  """A symbol and its image.
 
   Attributes:
-    image_hw: height and width of the image, px.
-    box_yxyx: of the symbol in there.
-    read: (top, left, height, width) of a part of the image -> its ink.
+    image_hw: px.
+    box_yxyx: of the symbol, px of the image.
+    read: reads the ink of a part: top, left, height, width.
     boxes_yxyx: of all objects in the image, the symbol among them.
-    labels: class ids of these; -1 = of no class.
+    labels: class ids of all objects; -1 = no class.
   """
 
   image_hw: tuple[int, int]
@@ -37,26 +37,18 @@ class Symbol:
 
 
 class SymbolSet(Protocol):
-  """Symbols in images.
-
-  Attributes:
-    class_names: of the labels.
-    labels: class id of each symbol.
-  """
+  """Symbols by index; `labels` are their class ids."""
 
   class_names: tuple[str, ...]
   labels: Int[np.ndarray, " n"]
 
-  def __getitem__(self, i: int) -> Symbol:
-    """Symbol `i`."""
-    ...
+  def __getitem__(self, i: int) -> Symbol: ...
 
 
 class SymbolsOfPages:
-  """Every object of the pages is a symbol."""
+  """All objects of the pages of a source."""
 
   def __init__(self, source: sources.PageSource):
-    """Args: `source` has the pages."""
     self._source = source
     self._index = source.box_index()
     self.class_names = source.class_names
@@ -68,20 +60,20 @@ class SymbolsOfPages:
     height, width = self._index.page_hw[page].tolist()
     rows = self._index.of_page(page)
     return Symbol(
-      (height, width),
-      self._index.boxes_yxyx[i],
-      functools.partial(self._source.image_window, page),
-      self._index.boxes_yxyx[rows],
-      self._index.labels[rows],
+      image_hw=(height, width),
+      box_yxyx=self._index.boxes_yxyx[i],
+      read=functools.partial(self._source.image_window, page),
+      boxes_yxyx=self._index.boxes_yxyx[rows],
+      labels=self._index.labels[rows],
     )
 
 
 class SymbolsOfRecords:
-  """Prepared symbols (tfds_builders/symbols), in the class ids of a set.
+  """Symbol records (tfds_builders/symbols), with the class ids of a data set.
 
   Attributes:
-    class_names: of the set they are used with.
-    labels: class id of each symbol; -1 = that set has no such class.
+    class_names: of the data set.
+    labels: class id of each symbol; -1 = no class of the data set.
   """
 
   def __init__(
@@ -94,12 +86,12 @@ class SymbolsOfRecords:
 
     Args:
       source: symbol records, opened without `leave_out` and `common_with`.
-      class_names: of the set to use them with; () = the symbols' own.
-      renamed: {name in the records: name of the class}; what is absent is of no
-        class. None = the names are the same.
+      class_names: of the data set; () = those of the records.
+      renamed: {name in the records: name in the data set}; names that are
+        absent have no class. None = equal names.
 
     Raises:
-      InputError: records that are not symbols, or no symbol of these classes.
+      InputError: a record without a symbol, or no symbol of these classes.
     """
     index = source.box_index()
     first = np.searchsorted(index.page, np.arange(len(source)))
@@ -126,40 +118,34 @@ class SymbolsOfRecords:
       )
 
   def __getitem__(self, i: int) -> Symbol:
-    """Symbol `i`, with its neighbours."""
+    """Symbol `i` with its neighbours."""
     height, width = self._source.box_index().page_hw[i].tolist()
     labels, boxes = self._source.labels_and_boxes(i)
     return Symbol(
-      (height, width),
-      boxes[0],
-      functools.partial(self._source.image_window, i),
-      boxes,
-      self._new_id[labels],
+      image_hw=(height, width),
+      box_yxyx=boxes[0],
+      read=functools.partial(self._source.image_window, i),
+      boxes_yxyx=boxes,
+      labels=self._new_id[labels],
     )
 
 
 class SymbolsOfFolder:
-  """FOLDER/CLASS/IMAGE, as DeepScores_classification has them.
+  """Images FOLDER/CLASS/IMAGE, the layout of DeepScores_classification.
 
-  The whole image is the symbol: DeepScores (2017) has it in the middle of a
-  part of its page.
+  The box of the symbol is the whole image: DeepScores (2017) has the symbol in
+  the middle of a part of its page.
   """
 
   def __init__(self, folder: pathlib.Path):
-    """Args: `folder` has a folder for each class; files beside them are left.
-
-    Raises:
-      InputError: fewer than two classes.
-    """
-    found = []
-    for child in sorted(checks.require_dir(folder, _LAYOUT).iterdir()):
-      if child.is_dir():
-        files = sorted(
-          path
-          for path in child.iterdir()
-          if path.suffix.lower() in checks.IMAGE_SUFFIXES
-        )
-        found += [(child.name, path) for path in files]
+    """Lists the images; raises InputError for fewer than two classes."""
+    found = [
+      (child.name, path)
+      for child in sorted(checks.require_dir(folder, _LAYOUT).iterdir())
+      if child.is_dir()
+      for path in sorted(child.iterdir())
+      if path.suffix.lower() in checks.IMAGE_SUFFIXES
+    ]
     self.class_names = tuple(dict.fromkeys(name for name, _ in found))
     if len(self.class_names) < 2:
       raise InputError(
@@ -170,7 +156,7 @@ class SymbolsOfFolder:
     self._paths = [path for _, path in found]
 
   def __getitem__(self, i: int) -> Symbol:
-    """Symbol `i`; the image is read."""
+    """Reads symbol `i`."""
     path = self._paths[i]
     data = checks.read_bytes(path, checks.MAX_IMAGE_BYTES)
     ink = images.decode_page(data, str(path))
@@ -181,24 +167,28 @@ class SymbolsOfFolder:
 
     whole = np.array([0, 0, height, width], np.float32)
     return Symbol(
-      (height, width), whole, read, whole[None], self.labels[i : i + 1]
+      image_hw=(height, width),
+      box_yxyx=whole,
+      read=read,
+      boxes_yxyx=whole[None],
+      labels=self.labels[i : i + 1],
     )
 
 
-def open_records(
+def open_symbol_records(
   folder: str | pathlib.Path,
   class_names: Sequence[str] = (),
   *,
   leave_out: Sequence[str] = (),
   common_with: str = "",
 ) -> SymbolsOfRecords:
-  """The symbols of the records in `folder`, to use with a set of pages.
+  """Opens symbol records for use with the pages of a data set.
 
   Args:
     folder: holds dataset_info.json.
-    class_names: of the pages' source; () = the symbols' own.
-    leave_out: names that the pages' source was opened without.
-    common_with: see `sources.open_source`; as the pages' source was opened.
+    class_names: of the pages' source; () = those of the records.
+    leave_out: as for the pages' source, see `sources.open_records`.
+    common_with: as for the pages' source.
 
   Raises:
     InputError: see `SymbolsOfRecords` and `sources.open_records`.
@@ -215,8 +205,8 @@ def open_records(
       source.class_names,
       leave_out,
       source.vocabulary,
-      common_with,
-      str(folder),
+      other=common_with,
+      where=str(folder),
     )
     class_names = class_names or made
   return SymbolsOfRecords(source, class_names, renamed)
@@ -229,20 +219,20 @@ _LAYOUT = (
 
 
 def open_symbols(path: str, source: sources.PageSource) -> SymbolSet:
-  """The symbols that `config.pretraining.path` names.
+  """Opens the symbols of `config.pretraining.path`.
 
   Args:
-    path: a folder; "" = the objects of the source's pages.
+    path: folder of records or images; "" = the objects of the source's pages.
     source: training pages of the run.
 
   Raises:
-    InputError: nothing of the kind there, or no symbol.
+    InputError: neither records nor images, or no symbol.
   """
   folder = pathlib.Path(path)
   if not path:
     found: SymbolSet = SymbolsOfPages(source)
   elif (folder / "dataset_info.json").is_file():
-    found = open_records(folder)
+    found = open_symbol_records(folder)
   else:
     found = SymbolsOfFolder(folder)
   if not len(found.labels):

@@ -2,18 +2,19 @@
 
 Layouts `up` and `full` are the original's (paper, section 4.2, "synthetic
 data"). Differs from the original, which trained pasted symbols as background:
-their boxes, and those of the neighbours that their images show, are boxes of
-the crop like all others.
+their boxes, and those of neighbours in their images, are boxes of the crop.
 
 Layout `paste` is ours: it blends symbols into free places of a page, at the
-height of its staff. An image of a symbol shows a little of its surroundings;
-rows that are ink all along there are staff lines. The image fits where the page
-has lines in the same rows and no other ink, so a rest from the middle of a
-staff lands in the middle of a staff. The darker pixel of both is kept.
+height of its staff. The image of a symbol shows a little of its surroundings;
+rows of ink in them are staff lines. The image fits where the page has lines in
+the same rows and no other ink, so a rest from the middle of a staff lands in
+the middle of a staff. The darker of both pixels is kept.
 """
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ LAYOUTS = ("no", "up", "full", "paste")
 DRAWS = {"uniform": 1.0, "inverse": 2.0}  # P(class) ~ count ** (1 - this)
 _ROWS = 8  # of `full`
 _TRIES = 4  # draws for a place before it stays empty
-PER_CLASS = 64  # symbols that are used
+PER_CLASS = 64  # symbols in use
 MARGIN = 4  # px around a symbol, at the network's scale
 
 
@@ -88,10 +89,10 @@ class Scene:
 
 
 class SymbolCutter:
-  """Draws symbols and cuts them out, with what is near them.
+  """Draws symbols and cuts them out, with their surroundings.
 
-  Of each class `PER_CLASS` symbols are used, spread over the pages: they are
-  drawn again and again, and stay in memory.
+  Draws from `PER_CLASS` symbols of each class, evenly spaced over the pages;
+  their images stay in memory.
   """
 
   def __init__(self, found: SymbolSet, draw: str, min_visible: float):
@@ -100,11 +101,11 @@ class SymbolCutter:
     Args:
       found: symbols to draw from.
       draw: see `SyntheticConfig`.
-      min_visible: share of a neighbour's box that must be on the image for it
-        to count, as in a training crop.
+      min_visible: a neighbour with a smaller share of its box on the image does
+        not count, as in a training crop.
 
     Raises:
-      InputError: there is no symbol of any class.
+      InputError: no symbol has a class.
     """
     self._symbols = found
     self._min_visible = min_visible
@@ -120,7 +121,7 @@ class SymbolCutter:
     self._kept: dict[tuple[int, int], Scene] = {}
 
   def missing(self) -> tuple[str, ...]:
-    """Classes without a symbol: they are never drawn."""
+    """Names of the classes without a symbol."""
     present = set(self._symbols.labels[self._known].tolist())
     names = enumerate(self._symbols.class_names)
     return tuple(name for i, name in names if i not in present)
@@ -128,13 +129,15 @@ class SymbolCutter:
   def __call__(
     self, rng: np.random.Generator, margin: int, most_hw: tuple[int, int]
   ) -> Scene | None:
-    """A symbol's image, not to be changed; None if all that were drawn,
-    `_TRIES` of them, were too large.
+    """Draws a symbol; None if `_TRIES` of them are too large.
 
     Args:
       rng: source of randomness.
-      margin: px of its surroundings on every side, as far as there are any.
+      margin: px of surroundings on every side, within the symbol's image.
       most_hw: largest height and width in px, margin included.
+
+    Returns:
+      A cached scene, not to be changed.
     """
     for _ in range(_TRIES):
       i = int(self._known[self._draw(rng)])
@@ -144,47 +147,33 @@ class SymbolCutter:
       hw = np.minimum(high, symbol.image_hw) - low
       if np.all((hw > 0) & (hw <= most_hw)):
         if (i, margin) not in self._kept:
-          self._kept[i, margin] = self._cut(symbol, *low.tolist(), *hw.tolist())
+          self._kept[i, margin] = self._cut(symbol, low.tolist(), hw.tolist())
         return self._kept[i, margin]
     return None
 
-  def _cut(
-    self, symbol: Symbol, top: int, left: int, height: int, width: int
-  ) -> Scene:
-    corner = np.array([top, left] * 2)
-    boxes, kept = boxes_lib.visible(
-      (symbol.boxes_yxyx - corner).astype(np.float32),
-      (height, width),
-      self._min_visible,
-    )
+  def _cut(self, symbol: Symbol, corner: list[int], hw: list[int]) -> Scene:
+    moved = (symbol.boxes_yxyx - np.array(corner * 2)).astype(np.float32)
+    boxes, kept = boxes_lib.visible(moved, (hw[0], hw[1]), self._min_visible)
     kept &= symbol.labels >= 0
-    return Scene(
-      symbol.read(top, left, height, width), boxes[kept], symbol.labels[kept]
-    )
+    return Scene(symbol.read(*corner, *hw), boxes[kept], symbol.labels[kept])
+
+
+# Draws a symbol of a height and width at most; None if those drawn are larger.
+Draw = Callable[[tuple[int, int]], Scene | None]
 
 
 def row(
-  cutter: SymbolCutter,
-  rng: np.random.Generator,
-  most_hw: tuple[int, int],
-  margin: int,
-  per_row: int,
+  draw: Draw, rng: np.random.Generator, most_hw: tuple[int, int], per_row: int
 ) -> list[tuple[int, Scene]]:
-  """Symbols side by side, and where each begins, px from the left.
+  """Up to `per_row` symbols side by side, with random gaps.
 
-  The room that they leave is divided among the gaps by chance.
-
-  Args:
-    cutter: gives the symbols.
-    rng: source of randomness.
-    most_hw: height and width of the row at most, px.
-    margin: see `SymbolCutter`.
-    per_row: most symbols.
+  Returns:
+    (px from the left, symbol) of each.
   """
   found: list[Scene] = []
   room = most_hw[1]
   while len(found) < per_row and room > 0:
-    scene = cutter(rng, margin, (most_hw[0], room))
+    scene = draw((most_hw[0], room))
     if scene is None:
       break
     found.append(scene)
@@ -199,7 +188,7 @@ def row(
 
 
 def join(hw: tuple[int, int], parts: list[tuple[int, int, Scene]]) -> Scene:
-  """Scenes at (top, left) of an empty page of height and width `hw`, px."""
+  """Puts scenes at (top, left) on an empty page of size `hw`, px."""
   ink = np.zeros(hw, np.uint8)
   boxes, labels = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int32)]
   for top, left, scene in parts:
@@ -212,24 +201,12 @@ def join(hw: tuple[int, int], parts: list[tuple[int, int, Scene]]) -> Scene:
 
 
 def full(
-  cutter: SymbolCutter,
-  rng: np.random.Generator,
-  hw: tuple[int, int],
-  margin: int,
-  per_row: int,
+  draw: Draw, rng: np.random.Generator, hw: tuple[int, int], per_row: int
 ) -> Scene:
-  """A page of rows of symbols, each as high as its highest symbol.
-
-  Args:
-    cutter: gives the symbols.
-    rng: source of randomness.
-    hw: height and width in px.
-    margin: see `SymbolCutter`.
-    per_row: most symbols of a row; at most 8 rows.
-  """
+  """A page of size `hw`, px, with up to 8 rows of symbols, see `row`."""
   parts, top = [], 0
   for _ in range(_ROWS):
-    placed = row(cutter, rng, (hw[0] - top, hw[1]), margin, per_row)
+    placed = row(draw, rng, (hw[0] - top, hw[1]), per_row=per_row)
     if not placed:
       break
     height = max(scene.ink.shape[0] for _, scene in placed)
@@ -241,75 +218,59 @@ def full(
 
 
 def up(
-  cutter: SymbolCutter,
+  draw: Draw,
   rng: np.random.Generator,
   scene: Scene,
-  margin: int,
   per_row: int,
   min_visible: float,
 ) -> Scene:
-  """A strip of symbols over the upper edge of a scene, at most a third high.
+  """Puts a row of symbols over the upper edge of a scene, up to a third high.
 
-  Differs from the original, which put the strip above the crop, so that the
-  image grew: ours keep their size, and what the strip hides is hidden.
-
-  Args:
-    cutter: gives the symbols.
-    rng: source of randomness.
-    scene: of a page.
-    margin: see `SymbolCutter`.
-    per_row: most symbols.
-    min_visible: share of its area that an object below the strip must keep.
+  An object that keeps less than `min_visible` of its area is dropped. Differs
+  from the original, whose image grew by a strip above the crop.
   """
   height, width = scene.ink.shape
-  placed = row(cutter, rng, (height // 3, width), margin, per_row)
+  placed = row(draw, rng, (height // 3, width), per_row=per_row)
   if not placed:
     return scene
   strip = max(part.ink.shape[0] for _, part in placed)
   above = join((strip, width), [(0, left, part) for left, part in placed])
-  below = Scene(
-    scene.ink[strip:],
-    scene.boxes_yxyx - np.array([strip, 0] * 2, np.float32),
-    scene.labels,
-  )
   # Only the strip cuts here: boxes may still reach over the other edges.
-  y0 = below.boxes_yxyx[:, 0]
-  y1 = below.boxes_yxyx[:, 2]
-  seen = np.clip(y1, 0, None) - np.clip(y0, 0, None)
+  y0, y1 = scene.boxes_yxyx[:, 0], scene.boxes_yxyx[:, 2]
+  seen = np.maximum(y1, strip) - np.maximum(y0, strip)
   kept = (seen > 0) & (seen >= (min_visible - 1e-5) * (y1 - y0))
-  boxes = below.boxes_yxyx[kept].copy()
-  boxes[:, 0] = np.clip(boxes[:, 0], 0, None)
-  boxes += np.array([strip, 0] * 2, np.float32)
+  boxes = scene.boxes_yxyx[kept]
+  boxes[:, 0] = np.maximum(boxes[:, 0], strip)
   return Scene(
-    np.concatenate([above.ink, below.ink]),
+    np.concatenate([above.ink, scene.ink[strip:]]),
     np.concatenate([above.boxes_yxyx, boxes]),
     np.concatenate([above.labels, scene.labels[kept].astype(np.int32)]),
   )
 
 
 _INK = 96  # of 255: darker counts as ink
-_LINE = 0.8  # share of a row that is ink where it is a staff line
-_CLEAN = 0.02  # share of the pixels below that may be other ink
-_STRAY = 0.005  # share of an image that may be ink at its outside
-_PASTE_TRIES = 6  # columns to look at for each symbol
-_AWAY = 0.5  # share of the line rows that may differ: line widths vary
+_LINE = 0.8  # smallest share of ink in the rows of staff lines
+_CLEAN = 0.02  # largest share of other ink below a symbol
+_STRAY = 0.005  # largest share of an image that is ink in its margin
+_PASTE_TRIES = 6  # columns tried for each symbol
+_AWAY = 0.5  # largest share of line rows that differ: line widths vary
 
 
 def lines(ink: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, " h"]:
-  """Which rows are staff lines: ink nearly all along."""
+  """Mask of the rows that are staff lines: nearly all ink."""
   if not ink.shape[1]:
     return np.zeros(ink.shape[0], np.bool_)
   return (ink >= _INK).mean(axis=1) >= _LINE
 
 
 def _with_edges(is_line: Bool[np.ndarray, " h"]) -> Bool[np.ndarray, " h"]:
-  """Lines with the row above and the row below: their edges are grey."""
+  """Mask of the lines and the rows above and below: their edges are grey."""
   rows = is_line.astype(np.uint8)[:, None]
   return cv2.dilate(rows, np.ones((3, 1)))[:, 0] > 0
 
 
 def sides(scene: Scene, margin: int) -> UInt8[np.ndarray, "h m"]:
-  """What is left and right of the symbol: its image's outer columns."""
+  """The outer columns of a symbol's image, without the symbol."""
   margin = min(margin, scene.ink.shape[1] // 2)
   return np.concatenate(
     [scene.ink[:, :margin], scene.ink[:, scene.ink.shape[1] - margin :]], 1
@@ -319,7 +280,7 @@ def sides(scene: Scene, margin: int) -> UInt8[np.ndarray, "h m"]:
 def stray(
   ink: UInt8[np.ndarray, "h w"], is_line: Bool[np.ndarray, " h"], margin: int
 ) -> float:
-  """Share of an image's outer pixels that are ink, staff lines left out."""
+  """Share of ink in the margin of an image, without staff lines."""
   outer = (ink >= _INK) & ~_with_edges(is_line)[:, None]
   outer[margin:-margin, margin:-margin] = False
   return float(outer.sum() / max(ink.size, 1))
@@ -328,11 +289,11 @@ def stray(
 def rows_that_fit(
   band: UInt8[np.ndarray, "H w"], is_line: Bool[np.ndarray, " h"]
 ) -> Int[np.ndarray, " k"]:
-  """Rows of a band of the page at which an image may lie, best ones only.
+  """Rows of a page where the top of an image fits best; none if it does not.
 
   Args:
-    band: the columns of the page that the image would cover.
-    is_line: which rows of the image are staff lines.
+    band: the columns of the page below the image.
+    is_line: mask of the staff lines in the image.
   """
   height = len(is_line)
   if band.shape[0] < height:
@@ -341,7 +302,7 @@ def rows_that_fit(
   other = np.where(_with_edges(on_page), 0.0, (band >= _INK).mean(axis=1))
   window = np.ones(height)
   disorder = np.correlate(other, window, "valid")
-  # Rows that are a line in one of them only.
+  # Number of rows that are a line in one of both only.
   apart = (
     is_line.sum()
     + np.correlate(on_page.astype(float), window, "valid")
@@ -354,29 +315,20 @@ def rows_that_fit(
 
 
 def paste(
-  cutter: SymbolCutter,
+  draw: Draw,
   rng: np.random.Generator,
   scene: Scene,
   margin: int,
   count: int,
 ) -> Scene:
-  """Blends symbols into a scene; one that fits nowhere is left out.
-
-  Args:
-    cutter: gives the symbols.
-    rng: source of randomness.
-    scene: of a page.
-    margin: px around a symbol, see `SymbolCutter`.
-    count: symbols to try at most; 1 is the least.
-  """
-  height, width = scene.ink.shape
+  """Blends 1 to `count` symbols into a scene, without those that do not fit."""
   ink, boxes, labels = scene.ink.copy(), [scene.boxes_yxyx], [scene.labels]
   for _ in range(int(rng.integers(1, count + 1))):
-    symbol = cutter(rng, margin, (height, width))
+    symbol = draw((ink.shape[0], ink.shape[1]))
     if symbol is None:
       continue
     is_line = lines(sides(symbol, margin))
-    # What is near would be cut in two.
+    # A neighbour in the margin would be cut in two.
     if stray(symbol.ink, is_line, max(margin - 1, 1)) > _STRAY:
       continue
     place = _place(ink, symbol, is_line, rng)
@@ -388,16 +340,15 @@ def paste(
     np.maximum(part, symbol.ink, out=part)
     boxes.append(symbol.boxes_yxyx + np.array([top, left] * 2, np.float32))
     labels.append(symbol.labels)
-  return dataclasses.replace(
-    scene,
-    ink=ink,
-    boxes_yxyx=np.concatenate(boxes).astype(np.float32),
-    labels=np.concatenate(labels).astype(np.int32),
+  return Scene(
+    ink,
+    np.concatenate(boxes).astype(np.float32),
+    np.concatenate(labels).astype(np.int32),
   )
 
 
 def _place(ink, symbol: Scene, is_line, rng) -> tuple[int, int] | None:
-  """Top and left of a free place for an image; None: none found."""
+  """Top and left of a free place for a symbol, or None."""
   width = symbol.ink.shape[1]
   for _ in range(_PASTE_TRIES):
     left = int(rng.integers(0, ink.shape[1] - width + 1))
@@ -408,15 +359,11 @@ def _place(ink, symbol: Scene, is_line, rng) -> tuple[int, int] | None:
 
 
 class SyntheticSymbols:
-  """Adds symbols to crops, as `config.data.synthetic` says."""
+  """Adds symbols to crops."""
 
   def __init__(
-    self,
-    found: symbols.SymbolSet,
-    cfg: SyntheticConfig,
-    min_visible: float,
+    self, found: SymbolSet, cfg: SyntheticConfig, min_visible: float
   ):
-    """Args: `found` to draw from; `min_visible` as in config.data."""
     self._cfg = cfg
     self._min_visible = min_visible
     self._cutter = SymbolCutter(found, cfg.draw, min_visible)
@@ -430,41 +377,33 @@ class SyntheticSymbols:
   def __call__(
     self, scene: Scene, rng: np.random.Generator, scale: float
   ) -> Scene:
-    """A scene, or with probability `prob` one with symbols.
+    """Adds symbols with probability `prob` to a scene, in pixels of the page.
 
-    Args:
-      scene: in pixels of the page.
-      rng: source of randomness.
-      scale: pixels of the crop for one of the page.
+    `scale` is the number of pixels of the crop for one of the page.
     """
-    cfg, hw = self._cfg, scene.ink.shape
-    if rng.random() >= cfg.prob:
+    if rng.random() >= self._cfg.prob:
       return scene
+    layout, most = self._cfg.layout, self._cfg.per_row
     margin = max(1, round(MARGIN / scale))
-    if cfg.layout == "full":
-      return full(self._cutter, rng, hw, margin, cfg.per_row)
-    if cfg.layout == "up":
-      return up(
-        self._cutter, rng, scene, margin, cfg.per_row, self._min_visible
-      )
-    return paste(self._cutter, rng, scene, margin, cfg.per_row)
+    draw = functools.partial(self._cutter, rng, margin)
+    if layout == "full":
+      return full(draw, rng, scene.ink.shape, per_row=most)
+    if layout == "paste":
+      return paste(draw, rng, scene, margin=margin, count=most)
+    return up(draw, rng, scene, per_row=most, min_visible=self._min_visible)
 
 
 def open_synthetic(source: PageSource, data_cfg) -> SyntheticSymbols | None:
-  """The synthetic symbols of a training; None without any.
-
-  Args:
-    source: training pages.
-    data_cfg: `config.data`.
+  """The synthetic symbols of `config.data`, None if it has none.
 
   Raises:
-    InputError: settings or records that make no sense.
+    InputError: bad settings or records.
   """
   cfg = SyntheticConfig(**data_cfg.synthetic)
   if cfg.layout == "no":
     return None
   if cfg.path:
-    found: symbols.SymbolSet = symbols.open_records(
+    found: SymbolSet = symbols.open_symbol_records(
       pathlib.Path(cfg.path).expanduser(),
       source.class_names,
       leave_out=tuple(data_cfg.leave_out),

@@ -182,7 +182,7 @@ class OtherSet:
 
   def pages(self, part: range | None = None) -> Iterator[pipeline.EvalPage]:
     """The pages with truth in `class_names`; see `eval_pages.read`."""
-    for page in pipeline.read(self.source, self.data_cfg, part):
+    for page in pipeline.read_eval_pages(self.source, self.data_cfg, part):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)
 

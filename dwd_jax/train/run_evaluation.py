@@ -140,9 +140,9 @@ def evaluate(
   source = run.source(split)
   say_unmapped(source)
   part = among_processes.part(
-    pipeline.count(source, run.config.data), run.config.eval.overlays
+    pipeline.num_eval_pages(source, run.config.data), run.config.eval.overlays
   )
-  pages = pipeline.read(source, run.config.data, part)
+  pages = pipeline.read_eval_pages(source, run.config.data, part)
   return _evaluate(run, state, source, pages, part, logs, calibration)
 
 
@@ -169,7 +169,7 @@ def evaluate_on(
     the set.
   """
   part = among_processes.part(
-    pipeline.count(other.source, other.data_cfg),
+    pipeline.num_eval_pages(other.source, other.data_cfg),
     run.config.eval.overlays,
   )
   pages = other.pages(part)
@@ -317,11 +317,11 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
   except InputError as e:
     _say(f"Scores are not calibrated: {e}")
     return
-  part = among_processes.part(pipeline.count(source, data))
+  part = among_processes.part(pipeline.num_eval_pages(source, data))
   predicted = among_processes.collect(
     evaluate_lib.predict_all(
       bound_predict_fn(run, state),
-      pipeline.read(source, data, part),
+      pipeline.read_eval_pages(source, data, part),
       run.settings.predict,
     )
   )

@@ -233,10 +233,11 @@ def resolve_staff_space(data_cfg, source: sources.PageSource) -> float:
     Pixels at `data.eval_scale`; 0.0 where the pages have no staves.
   """
   given = float(data_cfg.staff_space_px)
+  if given:
+    return given
+  px = split_staff_spaces.typical_staff_space(source)
   # Rounded: measured anew it must be the same number in the config.
-  return given or round(
-    split_staff_spaces.usual(source) * float(data_cfg.eval_scale), 3
-  )
+  return round(px * float(data_cfg.eval_scale), 3)
 
 
 def describe_staff_space(run: Run) -> str:

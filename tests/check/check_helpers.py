@@ -5,11 +5,11 @@ import pathlib
 import cv2
 import numpy as np
 
-from dwd_jax.check import measures, statistics
+from dwd_jax.check import measures
 
 CLASS_NAMES = ("notehead", "rest", "flag", "unused")
 HW = (400, 320)
-LIMITS = statistics.Limits(
+LIMITS = measures.Limits(
   scale=0.5, crop_px=160, min_px=3, max_boxes=512, max_detections=2048
 )
 

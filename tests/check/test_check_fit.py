@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dwd_jax.check import fit, misfits
+from dwd_jax.check import fit, rules
 
 HEIGHT, WIDTH = h.HW
 
@@ -36,7 +36,7 @@ def test_right_boxes_fit(caption):
 
 def test_right_boxes_fit_tightly():
   ink, boxes, _ = h.make_page(0)
-  assert fit.is_sound(_fit(ink, boxes))
+  assert _fit(ink, boxes).is_sound()
   assert not _fit(ink, boxes).is_loose()
 
 
@@ -71,7 +71,7 @@ def test_wrong_boxes_are_seen_and_explained(caption):
   ink, boxes, _ = h.make_page(3, symbols=60)
   wrong = WRONG[caption](boxes).astype(np.float32)
   sums = fit.ink_sums(ink)
-  assert not fit.is_sound(fit.measure(sums, wrong))
+  assert not fit.measure(sums, wrong).is_sound()
   assert fit.explain(sums, wrong, h.HW) == caption
 
 
@@ -124,7 +124,7 @@ def _pages(seeds, boxes_of=None, symbols=40):
 
 def _find(pages):
   measured = [h.measures.measure(p, 320) for p in pages.values()]
-  return misfits.find(measured, pages.__getitem__)
+  return rules.find_misfits(measured, pages.__getitem__)
 
 
 def test_exchanged_annotations_are_named():
@@ -153,7 +153,7 @@ def test_pages_with_few_boxes_are_judged_together():
 
 
 def test_only_some_pages_are_read_again(monkeypatch):
-  monkeypatch.setattr(misfits, "_EXPLAINED", 2)
+  monkeypatch.setattr(rules, "_EXPLAINED", 2)
   pages = _pages(range(5), lambda i, boxes, labels: (boxes * 0.5, labels))
   measured = [h.measures.measure(p, 320) for p in pages.values()]
   read = []
@@ -162,7 +162,7 @@ def test_only_some_pages_are_read_again(monkeypatch):
     read.append(i)
     return pages[i]
 
-  (found,) = misfits.find(measured, again)
+  (found,) = rules.find_misfits(measured, again)
   assert set(read) == {0, 1}
   assert found.pages == (0, 1, 2, 3, 4)
   assert "0.5 times" in found.message

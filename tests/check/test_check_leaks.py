@@ -155,7 +155,7 @@ def test_no_end_of_pairs_is_cut_and_said(monkeypatch):
   found = _findings(pages)
   similar = [f for f in found if f.kind == "similar pictures"]
   assert similar[0].message.startswith("3 pairs of pages within a split")
-  assert "3 of them compared from afar only" in similar[0].message
+  assert "3 of them compared by fingerprint only" in similar[0].message
   assert "may be many more" in similar[0].message
 
 

@@ -4,7 +4,7 @@ import check_helpers as h
 import numpy as np
 import pytest
 
-from dwd_jax.check import measures, pictures, rules, statistics
+from dwd_jax.check import draw_pages, measures, rules
 
 NAMES = h.CLASS_NAMES
 
@@ -24,7 +24,7 @@ def _page(rows, split="train", ink=None, **kwargs):
 
 
 def _find(*pages, limits=h.LIMITS):
-  tables = statistics.tabulate(pages, len(NAMES), limits)
+  tables = measures.tabulate(pages, len(NAMES), limits)
   found = rules.find(pages, tables, NAMES, limits)
   return {f.kind: f for f in found if f.kind != "splits absent"}
 
@@ -85,7 +85,7 @@ def test_usual_pairs_of_classes_are_only_told():
     *[_page([(0, *A), (1, *A)]) for _ in range(9)],
     *[_page([(2, *B)] * 1 + [(0, *A)]) for _ in range(40)],
   ]
-  tables = statistics.tabulate(pages, len(NAMES), h.LIMITS)
+  tables = measures.tabulate(pages, len(NAMES), h.LIMITS)
   found = rules.find(pages, tables, NAMES, h.LIMITS)
   levels = {
     f.level: f.message for f in found if f.kind == "two classes on one box"
@@ -115,7 +115,7 @@ def test_crowded_pages_and_crops_say_the_number_that_is_needed():
   rng = np.random.default_rng(0)
   at = rng.integers(0, 100, (130, 2))
   rows = [(0, y, x, y + 10, x + 10) for y, x in at]
-  limits = statistics.Limits(0.5, 160, 3, max_boxes=100, max_detections=120)
+  limits = measures.Limits(0.5, 160, 3, max_boxes=100, max_detections=120)
   found = _find(_page(rows), limits=limits)
   assert found["crowded crops"].remedy == "set data.max_boxes to 192"
   assert found["crowded pages"].remedy == "set decode.max_detections to 192"
@@ -159,12 +159,12 @@ def test_tables_count_and_measure():
     _page([(2, *A)], split="val"),
     _page([(0, *A)], split="aaa"),
   ]
-  tables = statistics.tabulate(pages, len(NAMES), h.LIMITS)
+  tables = measures.tabulate(pages, len(NAMES), h.LIMITS)
   assert tables.splits == ("train", "val", "aaa")
   np.testing.assert_array_equal(
     tables.objects, [[2, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0]]
   )
-  middle = statistics.PERCENTS.index(50)
+  middle = measures.PERCENTS.index(50)
   assert tables.heights[0, middle] == 20 and tables.widths[0, middle] == 20
   assert np.isnan(tables.heights[3]).all()
   np.testing.assert_array_equal(tables.per_page[[0, -1]], [1, 3])
@@ -230,8 +230,8 @@ def test_tiles_show_the_object_in_their_middle(caption):
   box = BOXES[caption]
   ink = np.zeros(h.HW, np.uint8)
   ink[box[0] : box[2], box[1] : box[3]] = 255
-  tile = pictures.tile(ink, np.array(box, np.float32)).astype(int)
-  size = pictures.TILE_PX
+  tile = draw_pages.tile(ink, np.array(box, np.float32)).astype(int)
+  size = draw_pages.TILE_PX
   assert tile.shape == (size, size, 3)
   assert tile[size // 2, size // 2].sum() < 600  # ink, or the line of the box
   rows = np.flatnonzero((tile.sum(axis=2) < 600).any(axis=1))
@@ -240,8 +240,8 @@ def test_tiles_show_the_object_in_their_middle(caption):
 
 def test_examples_do_not_depend_on_the_order_of_reading():
   ink, boxes, labels = h.make_page(0)
-  first = pictures.class_examples(h.page(ink, boxes, labels), seed=4)
-  again = pictures.class_examples(h.page(ink, boxes, labels), seed=4)
+  first = draw_pages.class_examples(h.page(ink, boxes, labels), seed=4)
+  again = draw_pages.class_examples(h.page(ink, boxes, labels), seed=4)
   assert set(first) == set(labels.tolist())
   for label, (key, picture) in first.items():
     assert key == again[label][0]

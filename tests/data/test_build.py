@@ -47,8 +47,8 @@ def test_one_command_builds(scores, tmp_path, capsys):
   said = capsys.readouterr().out
   assert "train 3, val 1, test 1" in said
   assert "1 boxes skipped: not a usable number" in said
-  source = sources.open_source("deepscores", "train", tmp_path / "out")
-  assert len(source) == 3
+  (folder,) = (tmp_path / "out/deepscores/dense_2017").iterdir()
+  assert len(sources.open_records(folder, "train")) == 3
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -233,7 +233,7 @@ def test_flip_is_off_by_default_and_mirrors_half_of_the_crops(
 
 def test_evaluation_shows_every_page_with_all_its_boxes(records, data_cfg):
   source = sources.open_split(data_cfg, records, "train")
-  pages = list(pipeline.read(source, data_cfg))
+  pages = list(pipeline.read_eval_pages(source, data_cfg))
   assert len(pages) == 3
   for i, page in enumerate(pages):
     record = source[i]
@@ -244,7 +244,7 @@ def test_evaluation_shows_every_page_with_all_its_boxes(records, data_cfg):
     np.testing.assert_array_equal(page.truth.boxes_yxyx, record.boxes_yxyx)
     np.testing.assert_array_equal(page.truth.labels, record.labels)
   data_cfg.max_pages = 2
-  assert len(list(pipeline.read(source, data_cfg))) == 2
+  assert len(list(pipeline.read_eval_pages(source, data_cfg))) == 2
 
 
 _BAD_CONFIGS = {

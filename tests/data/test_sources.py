@@ -4,6 +4,7 @@ import collections
 import json
 import pickle
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +12,12 @@ import pytest
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
+
+
+def _open(builder, split, data_dir, **settings):
+  cfg = {"builder_config": "", "leave_out": (), "common_with": ""} | settings
+  cfg = types.SimpleNamespace(builder=builder, **cfg)
+  return sources.open_split(cfg, data_dir, split)
 
 
 def test_a_page_is_what_was_drawn(train_source):
@@ -41,14 +48,14 @@ def test_index_and_pages_agree(train_source):
 
 
 def test_class_names_come_from_the_files(records):
-  source = sources.open_source("muscima_pp", "train", records)
+  source = _open("muscima_pp", "train", records)
   assert source.class_names[-1] == "unused"
   assert len(source.class_names) == 5
 
 
 def test_left_out_classes_are_gone_and_the_others_renumbered(records):
-  whole = sources.open_source("deepscores", "train", records)
-  part = sources.open_source(
+  whole = _open("deepscores", "train", records)
+  part = _open(
     "deepscores", "train", records, leave_out=("augmentationDot", "brace")
   )
   assert part.class_names == ("noteheadBlack", "gClef")
@@ -71,8 +78,8 @@ def _with_vocabulary(records, folder, builder, vocabulary):
 
 def test_classes_in_common_with_another_vocabulary(records, tmp_path):
   copy = _with_vocabulary(records, tmp_path, "deepscores", "deepscores_v1")
-  whole = sources.open_source("deepscores", "train", copy)
-  part = sources.open_source(
+  whole = _open("deepscores", "train", copy)
+  part = _open(
     "deepscores",
     "train",
     copy,
@@ -100,10 +107,8 @@ def test_classes_in_common_with_another_vocabulary(records, tmp_path):
 
 def test_boxes_of_unmapped_classes_are_counted(records, tmp_path):
   copy = _with_vocabulary(records, tmp_path, "muscima_pp", "muscima_v2")
-  whole = sources.open_source("muscima_pp", "train", copy)
-  part = sources.open_source(
-    "muscima_pp", "train", copy, common_with="deepscores_v1"
-  )
+  whole = _open("muscima_pp", "train", copy)
+  part = _open("muscima_pp", "train", copy, common_with="deepscores_v1")
   common = vocabulary.common_classes("muscima_v2", "deepscores_v1")
   assert part.class_names == common.names
   want = collections.Counter(
@@ -120,7 +125,7 @@ def test_names_of_no_vocabulary_cannot_be_mapped(records, tmp_path):
   with pytest.raises(
     InputError, match=r"deepscores/.*: its class names belong"
   ):
-    sources.open_source("deepscores", "train", copy, common_with="muscima_v1")
+    _open("deepscores", "train", copy, common_with="muscima_v1")
 
 
 def test_a_window_is_the_same_part_of_the_page(train_source):
@@ -150,12 +155,12 @@ def test_a_copy_for_a_worker_reads_the_same(train_source):
 def test_errors_name_the_key(records, change, message):
   arguments = {"builder": "deepscores", "split": "train", "data_dir": records}
   with pytest.raises(InputError, match=message):
-    sources.open_source(**{**arguments, **change})
+    _open(**{**arguments, **change})
 
 
 def test_the_stored_boxes_are_those_of_the_records(records):
-  stored = sources.open_source("deepscores", "train", records).box_index()
-  read = sources.open_source("deepscores", "train[:100%]", records).box_index()
+  stored = _open("deepscores", "train", records).box_index()
+  read = _open("deepscores", "train[:100%]", records).box_index()
   assert stored.filenames == read.filenames
   for name in ("boxes_yxyx", "labels", "page", "page_hw"):
     np.testing.assert_array_equal(getattr(stored, name), getattr(read, name))
@@ -178,8 +183,8 @@ def test_without_stored_boxes_the_records_are_read(records, tmp_path, damage):
   else:
     shutil.rmtree(path)
     shutil.copytree(path.parent / "val", path)
-  want = sources.open_source("deepscores", "train", records)
-  have = sources.open_source("deepscores", "train", tmp_path / "copy")
+  want = _open("deepscores", "train", records)
+  have = _open("deepscores", "train", tmp_path / "copy")
   for a, b in zip(
     want.labels_and_boxes(1), have.labels_and_boxes(1), strict=True
   ):
@@ -187,9 +192,9 @@ def test_without_stored_boxes_the_records_are_read(records, tmp_path, damage):
 
 
 def test_split_expressions(records):
-  both = sources.open_source("deepscores", "train+val", records)
+  both = _open("deepscores", "train+val", records)
   assert len(both) == 4
-  first = sources.open_source("deepscores", "train[:1]", records)
+  first = _open("deepscores", "train[:1]", records)
   assert len(first) == 1
 
 
@@ -205,7 +210,7 @@ def test_damaged_records_name_their_folder(records, tmp_path, damage):
   else:
     path.write_bytes(whole[:100] + bytes(20) + whole[120:])
   with pytest.raises(InputError, match=r"dense_2017/2\.0\.0: damaged") as e:
-    source = sources.open_source("deepscores", "train", tmp_path / "copy")
+    source = _open("deepscores", "train", tmp_path / "copy")
     for i in range(len(source)):
       source.image(i)
   assert "\n" not in str(e.value)

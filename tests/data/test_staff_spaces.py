@@ -35,25 +35,25 @@ def _cfg(**changes):
 
 
 def test_measured_once_and_kept(tmp_path):
-  first = split_staff_spaces.of_pages(_Source(tmp_path))
+  first = split_staff_spaces.staff_spaces(_Source(tmp_path))
   assert np.isnan(first[2])
   assert np.allclose(first[[0, 1, 3]], [8, 16, 16], rtol=0.02)
   again = _Source(tmp_path)
   assert np.array_equal(
-    split_staff_spaces.of_pages(again), first, equal_nan=True
+    split_staff_spaces.staff_spaces(again), first, equal_nan=True
   )
   assert not again.read
-  assert abs(split_staff_spaces.usual(again) / 16 - 1) < 0.02
+  assert abs(split_staff_spaces.typical_staff_space(again) / 16 - 1) < 0.02
   assert not again.read
 
 
 def test_other_splits_and_parts_of_splits(tmp_path):
-  split_staff_spaces.of_pages(_Source(tmp_path))
+  split_staff_spaces.staff_spaces(_Source(tmp_path))
   other = _Source(tmp_path, "val")
-  split_staff_spaces.of_pages(other)
+  split_staff_spaces.staff_spaces(other)
   assert sorted(other.read) == [0, 1, 2, 3]
   part = _Source(tmp_path, "train[:4]")
-  split_staff_spaces.of_pages(part)
+  split_staff_spaces.staff_spaces(part)
   assert part.read
   files = sorted(
     p.name for p in (tmp_path / split_staff_spaces.FOLDER).iterdir()
@@ -66,39 +66,42 @@ def test_what_is_damaged_is_made_anew(tmp_path, content):
   path = tmp_path / split_staff_spaces.FOLDER / "train.npy"
   path.parent.mkdir()
   path.write_bytes(content)
-  assert len(split_staff_spaces.of_pages(_Source(tmp_path))) == 4
+  assert len(split_staff_spaces.staff_spaces(_Source(tmp_path))) == 4
   again = _Source(tmp_path)
-  split_staff_spaces.of_pages(again)
+  split_staff_spaces.staff_spaces(again)
   assert not again.read
 
 
 def test_a_folder_that_takes_nothing_is_no_error(tmp_path):
   (tmp_path / split_staff_spaces.FOLDER).write_text("a file in the place")
-  assert len(split_staff_spaces.of_pages(_Source(tmp_path))) == 4
+  assert len(split_staff_spaces.staff_spaces(_Source(tmp_path))) == 4
 
 
 def test_few_pages_say_what_is_usual(tmp_path):
   source = _Source(tmp_path, spaces=(8,) * 100)
-  assert abs(split_staff_spaces.usual(source) / 8 - 1) < 0.02
+  assert abs(split_staff_spaces.typical_staff_space(source) / 8 - 1) < 0.02
   assert len(source.read) == 32
-  assert split_staff_spaces.usual(_Source(spaces=(None,) * 9 + (8,))) == 0.0
-  assert split_staff_spaces.usual(_Source(spaces=())) == 0.0
+  assert (
+    split_staff_spaces.typical_staff_space(_Source(spaces=(None,) * 9 + (8,)))
+    == 0.0
+  )
+  assert split_staff_spaces.typical_staff_space(_Source(spaces=())) == 0.0
 
 
 def test_factors_bring_pages_to_the_staff_space_of_the_model(tmp_path):
   source = _Source(tmp_path)
-  assert split_staff_spaces.factors(source, _cfg()) is None
+  assert split_staff_spaces.scale_factors(source, _cfg()) is None
   cfg = _cfg(normalise_staff_space=True, staff_space_px=6.0, eval_scale=0.5)
-  found = split_staff_spaces.factors(source, cfg)
+  found = split_staff_spaces.scale_factors(source, cfg)
   # 6 px at scale 0.5 are 12 px of the page.
   assert found is not None
   assert np.allclose(found, [1.5, 0.75, 1, 0.75], rtol=0.02)
   cfg.staff_space_px = 0.0
-  found = split_staff_spaces.factors(source, cfg)
+  found = split_staff_spaces.scale_factors(source, cfg)
   assert found is not None
   assert np.allclose(found, [2, 1, 1, 1], rtol=0.02)
   cfg.staff_space_px = 60.0  # fifteen times as large: not believed
-  found = split_staff_spaces.factors(source, cfg)
+  found = split_staff_spaces.scale_factors(source, cfg)
   assert found is not None
   assert found[0] == 1
 

@@ -75,7 +75,7 @@ def test_records_give_synthetic_symbols(pages, tmp_path):
   scene = add(page, np.random.default_rng(0), 1.0)
   assert len(scene.labels) > 4
   # Ids are those of the pages: one class fewer than the records have.
-  found = symbols.open_records(folder, source.class_names)
+  found = symbols.open_symbol_records(folder, source.class_names)
   assert set(scene.labels) <= set(found.labels[found.labels >= 0])
   cfg.synthetic.path = str(pages)
   with pytest.raises(InputError, match="not of symbols"):
@@ -151,7 +151,7 @@ def _of(found, label: int) -> np.ndarray:
 
 def test_symbols_have_their_image_and_neighbours(pages, tmp_path):
   folder = _build(tmp_path, pages, "cropped")
-  found = symbols.open_records(folder)
+  found = symbols.open_symbol_records(folder)
   source = sources.open_records(folder, "train")
   assert len(found.labels) == len(source)
   for i, record in enumerate(_all(source)):
@@ -168,10 +168,10 @@ def test_symbols_have_their_image_and_neighbours(pages, tmp_path):
 
 def test_classes_have_the_ids_of_the_pages(pages, tmp_path):
   folder = _build(tmp_path, pages, "cropped")
-  own = symbols.open_records(folder)
+  own = symbols.open_symbol_records(folder)
   # Numbered anew, one left out, as data.leave_out does.
   names = own.class_names[:0:-1]
-  found = symbols.open_records(folder, names)
+  found = symbols.open_symbol_records(folder, names)
   assert (found.labels < 0).sum() == len(_of(own, 0)) > 0
   for i in range(len(own.labels)):
     theirs, mine = own[i], found[i]
@@ -184,10 +184,13 @@ def test_classes_of_another_vocabulary(pages, tmp_path):
   given = {"leave_out": ("gClef",), "common_with": "muscima_v2"}
   source = sources.open_records(pages, "train", **given)
   folder = _build(tmp_path, pages, "cropped")
-  own = symbols.open_records(folder)
-  found = symbols.open_records(folder, source.class_names, **given)
+  own = symbols.open_symbol_records(folder)
+  found = symbols.open_symbol_records(folder, source.class_names, **given)
   assert found.class_names == source.class_names
-  assert symbols.open_records(folder, **given).class_names == source.class_names
+  assert (
+    symbols.open_symbol_records(folder, **given).class_names
+    == source.class_names
+  )
   # As many as there are boxes: the dummy pages have fewer than per_class.
   labels = source.box_index().labels
   known = found.labels[found.labels >= 0]
@@ -201,9 +204,9 @@ def test_classes_of_another_vocabulary(pages, tmp_path):
 def test_symbols_of_nothing_are_errors(pages, tmp_path):
   folder = _build(tmp_path, pages, "cropped")
   with pytest.raises(InputError, match="no symbol of a class such as 'house'"):
-    symbols.open_records(folder, ["house"])
+    symbols.open_symbol_records(folder, ["house"])
   with pytest.raises(InputError, match="not of symbols; build symbols from"):
-    symbols.open_records(pages)
+    symbols.open_symbol_records(pages)
   left = sources.open_records(folder, "train", leave_out=("noteheadBlack",))
   with pytest.raises(InputError, match=r"without data\.leave_out"):
     symbols.SymbolsOfRecords(left)

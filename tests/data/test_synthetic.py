@@ -1,6 +1,7 @@
 """Synthetic symbols: strips, pages of symbols, symbols in free places."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def assert_boxes_are_ink(scene: Scene):
 @settings(max_examples=30, deadline=None)
 def test_full_pages_are_their_boxes(seed, per_row):
   rng = np.random.default_rng(seed)
-  scene = synthetic.full(cutter(), rng, (160, 130), MARGIN, per_row)
+  draw = functools.partial(cutter(), rng, MARGIN)
+  scene = synthetic.full(draw, rng, (160, 130), per_row)
   assert scene.ink.shape == (160, 130)
   assert 1 <= len(scene.labels) <= 8 * per_row
   assert_boxes_are_ink(scene)
@@ -85,7 +87,8 @@ def test_a_strip_hides_what_is_below_it(seed):
     ),
     np.array([7, 8, 9, 10], np.int32),
   )
-  scene = synthetic.up(cutter(), rng, page, MARGIN, 12, 0.4)
+  draw = functools.partial(cutter(), rng, MARGIN)
+  scene = synthetic.up(draw, rng, page, per_row=12, min_visible=0.4)
   mine = scene.labels < 7
   strip = int(np.argmax(scene.ink[:, 0] == 9))
   assert 0 < strip <= 50
@@ -104,14 +107,15 @@ def test_a_strip_hides_what_is_below_it(seed):
 
 def test_symbols_larger_than_the_crop_are_not_drawn():
   rng = np.random.default_rng(0)
-  huge = cutter((0, 0, 0, 2))
-  assert huge(rng, MARGIN, (150, 150)) is None
-  empty = synthetic.full(huge, rng, (150, 150), MARGIN, 12)
+  huge = functools.partial(cutter((0, 0, 0, 2)), rng, MARGIN)
+  assert huge((150, 150)) is None
+  empty = synthetic.full(huge, rng, (150, 150), per_row=12)
   assert not len(empty.labels)
   assert not empty.ink.any()
   page = Scene(np.zeros((90, 90), np.uint8), np.zeros((0, 4)), np.zeros(0, int))
-  assert synthetic.up(huge, rng, page, MARGIN, 12, 0.4) is page
-  assert not len(synthetic.paste(huge, rng, page, MARGIN, 12).labels)
+  assert synthetic.up(huge, rng, page, per_row=12, min_visible=0.4) is page
+  pasted = synthetic.paste(huge, rng, page, margin=MARGIN, count=12)
+  assert not len(pasted.labels)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +160,10 @@ def test_pasted_symbols_lie_at_the_height_of_a_staff(seed):
 
       return dataclasses.replace(found, read=read)
 
-  made = SymbolCutter(Lined((0, 3)), "uniform", 0.4)
+  lined = SymbolCutter(Lined((0, 3)), "uniform", 0.4)
   page = staff_page()
-  scene = synthetic.paste(made, rng, page, 1, 6)
+  draw = functools.partial(lined, rng, 1)
+  scene = synthetic.paste(draw, rng, page, margin=1, count=6)
   assert 1 <= len(scene.labels) <= 6
   for y0, *_ in scene.boxes_yxyx.astype(int).tolist():
     assert (y0 + 4 - 50) % 10 == 0
@@ -168,7 +173,8 @@ def test_pasted_symbols_lie_at_the_height_of_a_staff(seed):
 @pytest.mark.parametrize("seed", range(8))
 def test_pasted_symbols_lie_on_free_paper(seed):
   rng = np.random.default_rng(seed)
-  scene = synthetic.paste(cutter((2, 0, 1)), rng, staff_page(), MARGIN, 9)
+  draw = functools.partial(cutter((2, 0, 1)), rng, MARGIN)
+  scene = synthetic.paste(draw, rng, staff_page(), margin=MARGIN, count=9)
   assert len(scene.labels)
   assert_boxes_are_ink(scene)
   for y0, _, y1, _ in scene.boxes_yxyx:
@@ -181,7 +187,9 @@ def test_nothing_is_pasted_where_there_is_no_room():
     np.zeros((0, 4), np.float32),
     np.zeros(0, np.int32),
   )
-  made = synthetic.paste(cutter(), np.random.default_rng(0), full, MARGIN, 12)
+  rng = np.random.default_rng(0)
+  draw = functools.partial(cutter(), rng, MARGIN)
+  made = synthetic.paste(draw, rng, full, margin=MARGIN, count=12)
   assert not len(made.labels)
   np.testing.assert_array_equal(made.ink, full.ink)
 

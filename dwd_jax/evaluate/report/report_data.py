@@ -1,16 +1,16 @@
-"""Everything the report of a split says, as one tree of JSON: report.json.
+"""The numbers of the report of a split: the content of report.json.
 
-  name          of the split or of the other data set
-  saved         what predictions.json holds: all detections from `min_score`
-                on, `num_detections` of them
-  point         the threshold of the report, where it is from (`calibration`,
-                or `these pages`: their best F1), and what it gives
+  name          of the split or the other data set
+  saved         content of predictions.json: `num_detections` detections with
+                scores of at least `min_score`
+  point         the threshold of the report, its origin (`calibration`, or
+                `these pages`: their best F1), and its figures
   classes       of each class with objects or detections: counts, precision and
                 recall at the threshold, AP at every IoU
   curves        precision over recall, at most 200 points each: all classes
                 together, the 6 most frequent classes, and the 6 with the
                 lowest AP_50 among those with `min_objects` objects or more
-  confusion     [truth, detection, count], null = background; all that is not 0
+  confusion     [truth, detection, count > 0], null = background
   errors        by kind and by class: counts at the threshold, AP_50 gained
   sizes         figures by the size of the objects: `px`, `staff_spaces`
   reliability   bins of raw and final scores
@@ -101,8 +101,8 @@ def reliability_bins(
   """The reliability diagram as JSON.
 
   Args:
-    raw: all detections, with the scores of the decode.
-    final: the same with probabilities; None: they are not calibrated.
+    raw: all detections with the scores of the decode.
+    final: the same with calibrated probabilities; None: not calibrated.
   """
 
   def bins(judged: reliability.Judged) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def reliability_bins(
 
 
 def _list(values) -> list[float | None]:
-  """Numbers as JSON, rounded to what a report needs; null for NaN."""
+  """Numbers as JSON with 6 decimals; null for NaN."""
   return [or_null(round(float(v), 6)) for v in values]
 
 
@@ -172,11 +172,11 @@ def _curves(judged: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
   worst = enough[np.argsort(ap_50[enough], kind="stable")]
   everything = np.ones(len(found.labels), bool)
   wanted = [("all", "all classes", everything, len(found.true_labels))]
-  for sort, classes in (("frequent", frequent), ("worst", worst)):
-    wanted += [
-      (sort, judged.class_names[c], found.labels == c, int(counts[c]))
-      for c in classes[:_CURVES]
-    ]
+  wanted += [
+    (sort, judged.class_names[c], found.labels == c, int(counts[c]))
+    for sort, classes in (("frequent", frequent), ("worst", worst))
+    for c in classes[:_CURVES]
+  ]
   curves = []
   for sort, name, rows, objects in wanted:
     given = (found.scores[rows], found.right[rows], objects)
@@ -196,7 +196,7 @@ def _curves(judged: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
 
 
 def _confusion(matrix) -> list[list[int | None]]:
-  """[truth, detection, count] by class id, the most frequent first."""
+  """[truth, detection, count] of class ids, the most frequent first."""
   background = len(matrix) - 1
   rows = [
     [None if i == background else i for i in at] + [int(matrix[tuple(at)])]
@@ -258,7 +258,7 @@ def _sizes(
 
 
 def _pages(judged: Measured, kept: Outcomes):
-  """Every page, and the numbers of the worst."""
+  """All pages, and the indices of the worst."""
   figures = by_page(kept, len(judged.truth))
   pages = [
     {

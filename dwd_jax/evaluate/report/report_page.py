@@ -1,4 +1,4 @@
-"""report.html: what report.html.j2 shows, from the numbers alone."""
+"""Renders report.html from its numbers and report.html.j2."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from dwd_jax.show.html.templates import number
 from dwd_jax.show.viewer import write as viewer
 
 VIEWER = "index.html"  # beside the report
-_PAIRS = 30  # strongest confusions in the table
-_IN_MATRIX = 26  # classes
+_PAIRS = 30  # most frequent confusions in the table
+_IN_MATRIX = 26  # classes in the matrix
 _CURVES = {
   "all": "All classes together",
   "frequent": "The most frequent classes",
@@ -25,16 +25,16 @@ def render(
   class_names: Sequence[str],
   in_viewer: Collection[str],
 ) -> str:
-  """The whole page.
+  """Renders the page.
 
   Args:
-    metrics: the summary, `<split>.json`.
-    data: the content of report.json, see `report_data`.
+    metrics: content of `<split>.json`.
+    data: content of report.json, see `report_data`.
     class_names: C names; any text.
-    in_viewer: names of the pages that the viewer has.
+    in_viewer: names of the pages in the viewer.
 
   Returns:
-    HTML, light or dark as the reader's system is; it can be printed.
+    HTML, light or dark like the reader's system; fit for printing.
   """
   return templates.render(
     "dwd_jax.evaluate.report",
@@ -67,15 +67,13 @@ def _curves(metrics: dict, data: dict) -> list[dict[str, Any]]:
     chosen = [c for c in data["curves"] if c["sort"] == sort]
     if not chosen:
       continue
-    mark, first = None, 1
-    if sort == "all":
-      first = 0
-      if point["recall"] is not None:
-        mark = (point["recall"], point["precision"] or 0.0)
+    mark, first = None, int(sort != "all")
+    if sort == "all" and point["recall"] is not None:
+      mark = (point["recall"], point["precision"] or 0.0)
     given = [
       charts.Line(c["name"], c["recall"], c["precision"], mark) for c in chosen
     ]
-    chart = charts.lines(title, given, "recall", "precision", first)
+    chart = charts.lines(title, given, "recall", "precision", first=first)
     texts = (
       f"{c['name']}: AP {number(c['AP_50'])}, {c['num_objects']:,} objects"
       for c in chosen
@@ -97,7 +95,7 @@ def _curves(metrics: dict, data: dict) -> list[dict[str, Any]]:
 def _confusion(
   rows: Sequence[Sequence[Any]], names: Sequence[str]
 ) -> dict[str, Any]:
-  """The strongest confusions, and the matrix of their classes."""
+  """The most frequent confusions, and the matrix of their classes."""
   mixed = [row for row in rows if row[0] != row[1] and None not in row[:2]]
   objects = np.zeros(len(names), int)
   for true, _, times in rows:
@@ -107,7 +105,7 @@ def _confusion(
   for true, found, _ in mixed:
     if len({*chosen, true, found}) <= _IN_MATRIX:
       chosen |= {true: None, found: None}
-  # Behind the chosen classes come all others, then background.
+  # The last two rows are all other classes, and background.
   size = len(chosen)
   places = {c: i for i, c in enumerate(chosen)} | {None: size + 1}
   cells = np.zeros((size + 2, size + 2), int)

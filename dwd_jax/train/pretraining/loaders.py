@@ -154,7 +154,7 @@ class PixelCrops(grain.transforms.RandomMap):
     """Args: `pixels` of the same source; `data_cfg` is config.data."""
     self._page_hw = source.box_index().page_hw
     self._pixels = pixels
-    factors = split_staff_spaces.factors(source, data_cfg)
+    factors = split_staff_spaces.scale_factors(source, data_cfg)
     self._sampler = CropSampler(source.box_index(), data_cfg, factors)
     self._flip = bool(data_cfg.flip)
 

@@ -1,4 +1,4 @@
-"""The pictures of a check: overlays, contact sheets, examples of classes."""
+"""Draws overlays, contact sheets and examples of classes."""
 
 from collections.abc import Sequence
 
@@ -12,20 +12,16 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.show import drawing
 
 TILE_PX = 96  # of the examples of a class
-CELL_HW = (360, 280)  # of a thumbnail at most, its name included
-_COLUMNS = 6
+CELL_HW = (360, 280)  # largest thumbnail, its name included
+_COLUMNS = 6  # of a contact sheet
 _MAX_OVERLAY_PX = 4000  # longer pages are drawn smaller
 _BOX_RGB = (213, 94, 0)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def overlay(
   page: Page, class_names: Sequence[str]
 ) -> UInt8[np.ndarray, "h w 3"]:
-  """The page with all its boxes; doubtful ones stand out.
-
-  Doubtful are boxes without ink, and those that repeat another one.
-  """
+  """The page with all its boxes; the `doubtful` ones stand out."""
   ink, image_hw = page.ink, (page.ink.shape[0], page.ink.shape[1])
   shrink = min(1.0, _MAX_OVERLAY_PX / max(image_hw))
   if shrink < 1:
@@ -37,7 +33,7 @@ def overlay(
 
 
 def doubtful(page: Page) -> np.ndarray:
-  """Which boxes have no ink inside, or repeat another one; bool [n]."""
+  """Mask of the boxes without ink or with duplicates, bool [n]."""
   if not len(page.labels):
     return np.zeros(0, bool)
   marked = fit.ink_inside(fit.ink_sums(page.ink), page.boxes_yxyx) == 0
@@ -49,12 +45,12 @@ def doubtful(page: Page) -> np.ndarray:
 
 
 def thumbnail(page: Page) -> UInt8[np.ndarray, "h 280 3"]:
-  """The page and its boxes, small, with its name below."""
+  """The page and its boxes, with its name below."""
   height, width = CELL_HW[0] - 28, CELL_HW[1] - 8
   scale = min(height / page.ink.shape[0], width / page.ink.shape[1])
   size = [max(1, round(s * scale)) for s in page.ink.shape]
   small = cv2.resize(page.ink, size[::-1], interpolation=cv2.INTER_AREA)
-  # Averaged lines are pale: the darkest tone becomes black again.
+  # Lines turn pale when shrunk: stretch the darkest tone to black.
   strong = small.astype(np.float32) * (255 / max(float(small.max()), 1))
   picture = cv2.cvtColor(
     255 - np.rint(strong).astype(np.uint8), cv2.COLOR_GRAY2RGB
@@ -68,16 +64,20 @@ def thumbnail(page: Page) -> UInt8[np.ndarray, "h 280 3"]:
   name = page.filename.encode("ascii", "replace").decode()
   name = name if len(name) <= 44 else f"{name[:20]}...{name[-21:]}"
   cv2.putText(
-    cell, name, (4, size[0] + 20), _FONT, 0.33, (0, 0, 0), 1, cv2.LINE_AA
+    cell,
+    name,
+    org=(4, size[0] + 20),
+    fontFace=cv2.FONT_HERSHEY_SIMPLEX,
+    fontScale=0.33,
+    color=(0, 0, 0),
+    lineType=cv2.LINE_AA,
   )
   return cell
 
 
-def sheet(
-  cells: Sequence[np.ndarray], columns: int = _COLUMNS
-) -> UInt8[np.ndarray, "h w 3"]:
-  """Pictures of one width in rows."""
-  columns = min(columns, len(cells))
+def sheet(cells: Sequence[np.ndarray]) -> UInt8[np.ndarray, "h w 3"]:
+  """Pictures of one width in rows of six."""
+  columns = min(_COLUMNS, len(cells))
   height = max(len(cell) for cell in cells)
   cells = [
     np.pad(cell, ((0, height - len(cell)), (0, 0), (0, 0)), constant_values=225)
@@ -93,11 +93,10 @@ def sheet(
 
 def strip(tiles: Sequence[np.ndarray], places: int) -> np.ndarray:
   """The examples of one class side by side, 4 px apart."""
-  size = TILE_PX
-  made = np.full((size, places * (size + 4) - 4, 3), 255, np.uint8)
+  made = np.full((places, TILE_PX, TILE_PX + 4, 3), 255, np.uint8)
   for i, tile in enumerate(tiles[:places]):
-    made[:, i * (size + 4) : i * (size + 4) + size] = tile
-  return made
+    made[i, :, :TILE_PX] = tile
+  return np.hstack(list(made))[:, :-4]
 
 
 def class_examples(
@@ -105,13 +104,9 @@ def class_examples(
 ) -> dict[int, tuple[float, UInt8[np.ndarray, "96 96 3"]]]:
   """One object of each class on the page, drawn at random.
 
-  Args:
-    page: as read.
-    seed: of the draw.
-
   Returns:
-    Class id -> (random number, picture). Keeping the lowest numbers of all
-    pages gives a fair sample of the pages.
+    Class id -> (random number, picture). The lowest numbers of all pages are a
+    fair sample.
   """
   rng = np.random.default_rng(seed)
   keys = rng.random(len(page.labels))
@@ -127,17 +122,16 @@ def class_examples(
 def tile(
   ink: UInt8[np.ndarray, "H W"], box_yxyx: Float[np.ndarray, " 4"]
 ) -> UInt8[np.ndarray, "96 96 3"]:
-  """An object with its surroundings and its box, as a small square picture."""
+  """A square picture of an object, its surroundings and its box."""
   y0, x0, y1, x1 = (float(v) for v in box_yxyx)
   side = max(y1 - y0, x1 - x0)
   side += 2 * max(8.0, 0.4 * side)
-  # A matrix from the tile to the page: it may reach beyond the page's edge.
   zoom = TILE_PX / side
   top, left = (y0 + y1 - side) / 2, (x0 + x1 - side) / 2
   low_y, low_x = max(0, int(top)), max(0, int(left))
   part = ink[low_y : int(top + side) + 1, low_x : int(left + side) + 1]
   scale = np.ones(2)
-  # Averaged first, or thin lines would break up.
+  # Shrink by averaging first: thin lines would break up in the warp.
   if zoom < 1 and min(part.shape) * zoom >= 1:
     size = part.shape[::-1]
     part = cv2.resize(
@@ -145,6 +139,7 @@ def tile(
     )
     scale = np.array(part.shape[::-1]) / size
   fx, fy = zoom / scale
+  # The tile may reach beyond the edge of the page.
   move = np.array(
     [[fx, 0, (low_x - left) * zoom], [0, fy, (low_y - top) * zoom]], np.float32
   )

@@ -1,4 +1,4 @@
-"""The folder of a check: pictures, check.json and the page index.html."""
+"""Writes the report of a check: pictures, check.json and index.html."""
 
 import json
 import pathlib
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dwd_jax.check import findings, pictures
+from dwd_jax.check import draw_pages, findings
 from dwd_jax.check.findings import Checked, Finding
 from dwd_jax.check.measures import Page
 from dwd_jax.check.page_sets import EXAMPLES
@@ -20,26 +20,21 @@ from dwd_jax.show.html import templates
 
 JSON_NAME = "check.json"
 _PICTURES = "pictures"
-_MAX_SUSPICIOUS = 60  # of one kind of finding at most a third of these
+_MAX_SUSPICIOUS = 60  # pages; a third of them from one finding
 
 
 class Drawn(NamedTuple):
-  """Pictures of a page, as links.
-
-  Attributes:
-    overlay: the page with its boxes.
-    thumbnail: small.
-  """
+  """Links to the pictures of a page."""
 
   overlay: str
   thumbnail: str
 
 
 def claim_folder(out: pathlib.Path) -> None:
-  """Makes the folder; what an earlier check left there is removed.
+  """Makes the folder, and removes the pictures of an earlier check in it.
 
   Raises:
-    InputError: there is something else in it.
+    InputError: something else is in it, or it cannot be written.
   """
   try:
     out.mkdir(parents=True, exist_ok=True)
@@ -67,13 +62,8 @@ def write(
 ) -> None:
   """Writes check.json, index.html and the pictures.
 
-  Args:
-    checked: what was found.
-    out: from `claim_folder`.
-    read: a page by index, again.
-    pages_per_split: overlays of each split besides the suspicious pages.
-    sheet_pages: of a contact sheet.
-    workers: threads that draw.
+  `out` is from `claim_folder`; `read` reads a page by index again; for the
+  other options see `check_data_set.check`.
   """
   (out / _PICTURES).mkdir(exist_ok=True)
 
@@ -84,18 +74,15 @@ def write(
   def draw(i: int) -> Drawn:
     page = read(i)
     stem = f"{_safe(page.split)}-{i:06d}"
-    overlay = pictures.overlay(page, checked.page_set.class_names)
+    overlay = draw_pages.overlay(page, checked.page_set.class_names)
     return Drawn(
       save(f"{stem}.png", overlay),
-      save(f"{stem}-small.png", pictures.thumbnail(page)),
+      save(f"{stem}-small.png", draw_pages.thumbnail(page)),
     )
 
-  members = {
-    split: [
-      i for i, p in enumerate(checked.collected.pages) if p.split == split
-    ]
-    for split in checked.tables.splits
-  }
+  members = {split: [] for split in checked.tables.splits}
+  for i, measured in enumerate(checked.collected.pages):
+    members[measured.split].append(i)
   chosen = dict.fromkeys(_suspicious(checked.findings))
   for indices in members.values():
     chosen |= dict.fromkeys(indices[:pages_per_split])
@@ -104,14 +91,14 @@ def write(
   sheets = {}
   for split, indices in members.items():
     cells = threads.in_order(
-      lambda i: pictures.thumbnail(read(i)),
+      lambda i: draw_pages.thumbnail(read(i)),
       _spread(indices, sheet_pages),
       workers,
     )
-    sheet = pictures.sheet(list(cells))
+    sheet = draw_pages.sheet(list(cells))
     sheets[split] = save(f"contact-{_safe(split)}.png", sheet)
   strips = {
-    label: save(f"class-{label:05d}.png", pictures.strip(tiles, EXAMPLES))
+    label: save(f"class-{label:05d}.png", draw_pages.strip(tiles, EXAMPLES))
     for label, tiles in checked.collected.examples.items()
   }
   page = render(checked, drawn, sheets, strips)
@@ -126,13 +113,13 @@ def render(
   sheets: Mapping[str, str],
   strips: Mapping[int, str],
 ) -> str:
-  """The page index.html: one file, no script, relative links.
+  """Renders index.html: one file, no script, relative links.
 
   Args:
-    checked: what was found.
-    drawn: pictures of pages by index.
-    sheets: contact sheet of each split, as link.
-    strips: examples of each class, as link.
+    checked: result of the check.
+    drawn: page index -> pictures.
+    sheets: split -> link to its contact sheet.
+    strips: class id -> link to its examples.
   """
   pages = checked.collected.pages
   marked = _kinds_of(checked.findings)
@@ -147,7 +134,7 @@ def render(
     "index.html.j2",
     checked=checked,
     drawn=drawn,
-    names={i: f"{pages[i].split}/{pages[i].filename}" for i in drawn},
+    names={i: findings.page_name(pages[i]) for i in drawn},
     marked=marked,
     galleries=galleries,
     strips=[(names[c], total[c], link) for c, link in strips.items()],
@@ -159,14 +146,13 @@ def _kinds_of(found: Iterable[Finding]) -> dict[int, list[str]]:
   """Page -> kinds of its errors and warnings."""
   kinds: dict[int, list[str]] = {}
   for finding in found:
-    if finding.level != "info":
-      for i in finding.pages:
-        kinds.setdefault(i, []).append(finding.kind)
+    for i in finding.pages if finding.level != "info" else ():
+      kinds.setdefault(i, []).append(finding.kind)
   return kinds
 
 
 def _suspicious(found: Sequence[Finding]) -> list[int]:
-  """Pages to look at: the worst of each finding, errors first."""
+  """The worst pages of each finding, errors first."""
   chosen: dict[int, None] = {}
   for finding in found:
     if finding.level != "info":
