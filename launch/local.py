@@ -203,6 +203,16 @@ def _say(line: str) -> None:
 
 
 def _run(options, program, environments) -> int:
+  asked, running = False, None
+
+  def stop(*_) -> None:
+    nonlocal asked
+    asked = True
+    if running is not None:
+      running.stop()
+
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, stop)
   for start in range(options.restarts + 1):
     if start:
       _say(
@@ -210,8 +220,8 @@ def _run(options, program, environments) -> int:
         " checkpoint"
       )
     running = Processes(program, environments, options.grace_s)
-    for number in (signal.SIGTERM, signal.SIGINT):
-      signal.signal(number, lambda *_, running=running: running.stop())
+    if asked and not running.stopping:  # while they were started
+      running.stop()
     code = running.wait()
     if code in (0, BAD_INPUT) or running.stopping:
       break
