@@ -101,7 +101,7 @@ def test_sigterm_and_ctrl_c_let_all_processes_save(tmp_path):
 
 
 def test_a_signal_while_the_processes_are_started_is_no_loss(tmp_path):
-  launcher = _start(tmp_path, "deaf", "--grace-s=0", early=True)
+  launcher = _start(tmp_path, "deaf", "--grace-s=1", early=True)
   # Of the processes, not of the launcher; they had no time.
   assert _ended(launcher)[0] in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 
