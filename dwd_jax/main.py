@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import sys
-import traceback
 
 import jax
 import ml_collections
@@ -103,11 +102,13 @@ def _why(error: Exception, argv: list[str]) -> str:
       return problem
   if isinstance(error, IndexError):
     return f"config: {text}: a list has fewer entries than that"
+  name = f"--config={file[1] if file else ''}"
+  lines = str(error).strip().splitlines()
+  if len(lines) > 1:  # ml_collections puts a whole traceback into some
+    return f"{name}: {lines[-1]}"
   if isinstance(error, flags.IllegalFlagValueError):
     return str(error)
-  # ml_collections puts a whole traceback into some messages: its last line.
-  said = "".join(traceback.format_exception_only(error)).splitlines()
-  return f"--config={file[1] if file else ''}: {said[-1]}"
+  return f"{name}: {type(error).__name__}: {error}"
 
 
 def _run(mode: str, workdir: pathlib.Path) -> None:
