@@ -223,11 +223,9 @@ def _run(options, program, environments) -> int:
     if asked and not running.stopping:  # while they were started
       running.stop()
     code = running.wait()
-    if code in (0, BAD_INPUT) or running.stopping:
+    if code in (0, BAD_INPUT) or asked:
       break
-  else:
-    start = options.restarts
-  if code and code != BAD_INPUT and not running.stopping:
+  if code and code != BAD_INPUT and not asked:
     _say(
       "the run has not ended; start the same command again and it goes on from"
       " its newest checkpoint"
