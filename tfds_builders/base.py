@@ -294,7 +294,7 @@ def _with_report(
 ) -> list[tuple[str, dict]]:
   """Reads a page on a Beam worker, its report into a file of its own.
 
-  As does the line of an `InputError`: Beam passes on words, not exceptions.
+  The line of an `InputError` goes into one, too: Beam passes on words only.
   """
   parts = epath.Path(folder)
   try:
