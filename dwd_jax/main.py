@@ -102,9 +102,9 @@ def _why(error: Exception, argv: list[str]) -> str:
   if isinstance(error, IndexError):
     return f"config: {text}: a list has fewer entries than that"
   name = f"--config={file[1] if file else ''}"
-  # ml_collections puts a whole traceback into some messages.
-  if "Traceback" in str(error):
-    return f"{name}: {str(error).strip().splitlines()[-1]}"
+  lines = str(error).strip().splitlines()
+  if len(lines) > 1:  # ml_collections puts a whole traceback into some
+    return f"{name}: {lines[-1]}"
   if isinstance(error, flags.IllegalFlagValueError):
     return str(error)
   return f"{name}: {type(error).__name__}: {error}"

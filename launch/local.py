@@ -203,6 +203,16 @@ def _say(line: str) -> None:
 
 
 def _run(options, program, environments) -> int:
+  asked, running = False, None
+
+  def stop(*_) -> None:
+    nonlocal asked
+    asked = True
+    if running is not None:
+      running.stop()
+
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, stop)
   for start in range(options.restarts + 1):
     if start:
       _say(
@@ -210,14 +220,12 @@ def _run(options, program, environments) -> int:
         " checkpoint"
       )
     running = Processes(program, environments, options.grace_s)
-    for number in (signal.SIGTERM, signal.SIGINT):
-      signal.signal(number, lambda *_, running=running: running.stop())
+    if asked and not running.stopping:  # while they were started
+      running.stop()
     code = running.wait()
-    if code in (0, BAD_INPUT) or running.stopping:
+    if code in (0, BAD_INPUT) or asked:
       break
-  else:
-    start = options.restarts
-  if code and code != BAD_INPUT and not running.stopping:
+  if code and code != BAD_INPUT and not asked:
     _say(
       "the run has not ended; start the same command again and it goes on from"
       " its newest checkpoint"

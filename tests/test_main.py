@@ -102,7 +102,7 @@ BAD = {
   ),
   "a config with a wrong type": (
     ["--config=FOLDER/type.py", "--workdir=w"],
-    r"type\.py.*TypeError: Could not override field 'seed'",
+    r"type\.py: TypeError: ",
   ),
 }
 

@@ -18,6 +18,7 @@ from tfds_builders import checks
 
 REPORT_NAME = "build_report.json"
 _PARTS = "report_parts"  # folder of a Beam build, a file per page that counts
+_BAD_INPUT = "bad_input.txt"  # in there, where a page cannot be read
 
 # Features that `extra_features` of a parsing module may name; `extras` of each
 # `ParsedPage` then holds them.
@@ -140,6 +141,7 @@ class PageBuilder(  # pyright: ignore
     self.options = make_options(self.PARSER, options or {}, self.name)
     self._beam = beam
     self._workers = workers
+    self._manual_dir: Any = None  # known when it is built
     super().__init__(**kwargs)
     self.report = checks.BuildReport()
 
@@ -181,10 +183,10 @@ class PageBuilder(  # pyright: ignore
   def _split_generators(self, dl_manager):
     try:
       root = pathlib.Path(dl_manager.manual_dir)
-    except AssertionError as e:
-      reason = " ".join(str(e).splitlines()[0].split())
+    except AssertionError:  # it is not there, or empty
       raise InputError(
-        f"{reason} (data.manual_dir must hold the files of {self.name})"
+        f"{self._manual_dir}: no such folder, or nothing in it;"
+        f" data.manual_dir must hold the files of {self.name}"
       ) from None
     data_set = self.PARSER.read_data_set(
       root, self._config_name(), self.options, self.report
@@ -220,23 +222,30 @@ class PageBuilder(  # pyright: ignore
   def _examples(
     self, pages: Iterable[checks.PageFiles], read: Callable
   ) -> Iterator[tuple[str, dict]]:
+    nothing = True
     for made, counted in threads.in_order(read, pages, self._workers):
       self.report.merge(counted)
+      nothing = nothing and not made
       yield from made
+    if nothing:
+      raise InputError(
+        f"{self._manual_dir}: nothing is left for a split"
+        f" ({self.report.line() or 'no pages'}); add pages or correct these"
+      )
 
   def _download_and_prepare(self, dl_manager, download_config=None):
-    try:
-      super()._download_and_prepare(dl_manager, download_config)
-    except AssertionError as e:
-      if "No examples" not in str(e):
-        raise
-      raise InputError(
-        f"{dl_manager.manual_dir}: nothing is left for a split"
-        f" ({self.report.line() or 'no pages'}); add pages or correct these"
-      ) from None
+    if download_config is not None:
+      self._manual_dir = download_config.manual_dir
     # TFDS renames this temporary folder afterwards.
     folder = epath.Path(self.data_dir)
     parts = folder / _PARTS
+    try:
+      super()._download_and_prepare(dl_manager, download_config)
+    except RuntimeError:
+      bad = parts / _BAD_INPUT
+      if not bad.exists():
+        raise
+      raise InputError(bad.read_text()) from None
     if parts.exists():
       for part in sorted(parts.iterdir()):
         self.report.merge(json.loads(part.read_text()))
@@ -283,10 +292,18 @@ def _example(
 def _with_report(
   page: checks.PageFiles, *, read: Callable, folder: str
 ) -> list[tuple[str, dict]]:
-  """Reads a page on a Beam worker, its report into a file of its own."""
-  examples, counted = read(page)
+  """Reads a page on a Beam worker, its report into a file of its own.
+
+  The line of an `InputError` goes into one, too: Beam passes on words only.
+  """
+  parts = epath.Path(folder)
+  try:
+    examples, counted = read(page)
+  except InputError as e:
+    parts.mkdir(parents=True, exist_ok=True)
+    (parts / _BAD_INPUT).write_text(str(e))
+    raise
   if counted["counts"]:
-    parts = epath.Path(folder)
     parts.mkdir(parents=True, exist_ok=True)
     (parts / f"{page.name}.json").write_text(json.dumps(counted))
   return examples

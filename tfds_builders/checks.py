@@ -4,6 +4,7 @@ A page that cannot be used is an `InputError`; a single bad box is skipped or
 cut, counted, and listed in the `BuildReport`.
 """
 
+import codecs
 import collections
 import dataclasses
 import math
@@ -21,6 +22,7 @@ MAX_XML_BYTES = 64 << 20
 MAX_IMAGE_BYTES = 256 << 20
 MAX_BOXES = 100_000  # on a page
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_PIECE = 1 << 24  # bytes that are checked at a time
 _LISTED = 20  # examples of each kind in the report
 _MAX_DIGITS = 50  # of a number, with sign, point and exponent
 _ABSURD = 1e9  # beyond it, products of coordinates overflow
@@ -150,10 +152,24 @@ def read_bytes(path: pathlib.Path, max_bytes: int) -> bytes:
 
 def read_text(path: pathlib.Path, max_bytes: int = MAX_XML_BYTES) -> str:
   """The content of a UTF-8 text file."""
-  try:
-    return read_bytes(path, max_bytes).decode("utf-8-sig")
-  except UnicodeDecodeError:
-    raise InputError(f"{path}: not UTF-8 text; convert the file") from None
+  data = read_bytes(path, max_bytes)
+  check_utf8(memoryview(data), path)
+  return data.decode("utf-8-sig")
+
+
+def check_utf8(data: memoryview, path: pathlib.Path) -> None:
+  """Raises `InputError` where bytes are not UTF-8; names the first of them."""
+  decoder = codecs.getincrementaldecoder("utf-8")()
+  for start in range(0, len(data), _PIECE):
+    piece = data[start : start + _PIECE]
+    left = len(decoder.getstate()[0])  # of a character that began before
+    try:
+      decoder.decode(piece, final=start + len(piece) == len(data))
+    except UnicodeDecodeError as e:
+      raise InputError(
+        f"{path}: not UTF-8 text (byte {start - left + e.start}); convert the"
+        " file"
+      ) from None
 
 
 def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:

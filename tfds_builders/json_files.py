@@ -26,9 +26,10 @@ def read(path: pathlib.Path) -> memoryview:
   """The bytes of a JSON file, without a byte order mark.
 
   Raises:
-    InputError: missing, empty, or more than `MAX_BYTES`.
+    InputError: missing, empty, more than `MAX_BYTES`, or not UTF-8.
   """
   data = memoryview(checks.read_bytes(path, MAX_BYTES))
+  checks.check_utf8(data, path)
   return data[len(_BOM) :] if data[: len(_BOM)] == _BOM else data
 
 
@@ -50,8 +51,8 @@ def decode(
       raise ValueError for bad input.
 
   Raises:
-    InputError: not JSON (truncated, NaN, not UTF-8, nested too deeply), or
-      not of this type.
+    InputError: not JSON (truncated, NaN, nested too deeply), or not of this
+      type.
   """
   try:
     return msgspec.json.decode(data, type=kind, strict=strict, dec_hook=custom)
@@ -59,8 +60,6 @@ def decode(
     reason = f"not as expected: {_short(e)}; correct it"
   except (msgspec.DecodeError, UnicodeDecodeError) as e:
     reason = f"not a readable JSON file ({_short(e)}); copy it again"
-    if "utf-8" in str(e).lower():  # of either type, by version of msgspec
-      reason = "the JSON is not UTF-8 text; convert the file"
   except RecursionError:
     reason = "the JSON is nested too deeply; replace the file"
   raise InputError(f"{where}: {reason}") from None

@@ -40,11 +40,10 @@ def read(path: pathlib.Path, page_hw: tuple[int, int]) -> bytes:
       f"{path}: {hw[1]} x {hw[0]} px, but the page has {page_hw[1]} x"
       f" {page_hw[0]}; replace it by the labels of that page"
     )
-  fault = images.png_fault(data)
-  pixels = None if fault else decode(data, path)
+  pixels = decode(data, path) if images.png_is_whole(data) else None
   if pixels is None or pixels.shape[:2] != hw:
     raise InputError(
-      f"{path}: not a readable PNG{fault and ', ' + fault}; copy it again"
+      f"{path}: not a readable PNG, it is truncated or damaged; copy it again"
     )
   return tiled_tiff.encode(pixels)
 

@@ -4,9 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import json
-import os
 import pathlib
-import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -112,6 +110,7 @@ class Checkpoints:
     self._folder = pathlib.Path(folder).absolute()
     self._scores: dict[int, float] = {}
     self._unsealed: list[int] = []
+    self._bytes = 0  # of the state that was saved last
     options = ocp.CheckpointManagerOptions(
       preservation_policy=_NewestAndBest(keep, self._scores),
       create=True,
@@ -158,6 +157,7 @@ class Checkpoints:
       self._scores[step] = float(score)
     scores = {str(key): value for key, value in self._scores.items()}
     self._unsealed.append(step)
+    self._bytes = sum(x.nbytes for x in jax.tree.leaves(state))
     with self._writing():
       self._manager.save(
         step,
@@ -276,16 +276,17 @@ class Checkpoints:
     try:
       yield
     except (ValueError, OSError) as e:
-      code = getattr(e, "errno", None)
-      found = re.search(r"os_error_code='(\d+)'", str(e))  # of tensorstore
-      code = int(found[1]) if found else code
-      if code not in (*files.UNWRITABLE, errno.EACCES, errno.EPERM):
+      cause = e if isinstance(e, OSError) else None
+      if cause is None:  # of tensorstore
+        cause = files.why_unwritable(self._folder, self._bytes)
+      unwritable = (*files.UNWRITABLE, errno.EACCES, errno.EPERM)
+      if cause is None or cause.errno not in unwritable:
         raise
       step, self._unsealed = self._unsealed[-1:], []
       _remove_rests(self._folder)
       raise InputError(
         f"{self._folder}: cannot save step {step[0] if step else ''}:"
-        f" {os.strerror(code)}; the checkpoints before it are whole: make room"
+        f" {cause.strerror}; the checkpoints before it are whole: make room"
         " there and start the same command again"
       ) from None
 

@@ -1,24 +1,30 @@
 """Brings up and ends a run of several processes (`jax.distributed`)."""
 
 import contextlib
+import ctypes
 import dataclasses
+import json
+import multiprocessing
 import os
-import re
+import signal
 import socket
+import sys
 import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 from jax._src import distributed  # what was connected has no public name
 
-from dwd_jax.cluster import processes, watchdog
+from dwd_jax.cluster import processes
 from dwd_jax.core.errors import InputError
 
-# The runtime notices a loss, too, but does not say it well: our
-# watchdog shall be first. The runtime was seen to take half of its limit.
-_RUNTIME_LIMIT = 3
+LOST = 75  # exit code: worth another start (EX_TEMPFAIL)
+_PARTING_S = 5  # for all to hear why the run ends
+_VERDICT = "dwd_jax/verdict"  # key: [process, why, exit code]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +94,7 @@ def running(settings: Settings) -> Iterator[None]:
   """Brings the processes of a run together, and ends them together.
 
   Where one of them is lost, or leaves the context with an error, all end: with
-  a line that names it, and an exit code that is not 0. Without settings nothing
+  a line that says why, and an exit code that is not 0. Without settings nothing
   happens.
 
   Args:
@@ -102,7 +108,7 @@ def running(settings: Settings) -> Iterator[None]:
     yield
     return
   _connect(settings)
-  job = _Job(settings)
+  job = _Job(settings.lost_after_s)
   try:
     yield
   except BaseException as e:
@@ -112,64 +118,145 @@ def running(settings: Settings) -> Iterator[None]:
 
 
 class _Job:
-  """This process of a run of several."""
+  """This process of a run of several.
 
-  def __init__(self, settings: Settings):
+  The runtime of JAX sees a lost process by itself, and aborts the others. What
+  it does not do: end them with a line and an exit code of ours, and tell them
+  why a process fails that can still say so. It would leave them waiting, and
+  take the process for lost when it is gone.
+  """
+
+  def __init__(self, lost_after_s: float):
     # Not yet `jax.process_index()`: that waits for the devices of all.
     state = distributed.global_state
-    self._watchdog = watchdog.Watchdog(
-      state.client,
-      state.process_id,
-      state.num_processes,
-      coordinator=str(state.coordinator_address),
-      lost_after_s=settings.lost_after_s,
-    )
-    watchdog.on_abort(self._watchdog.aborted)
+    self._client: Any = state.client
+    self._index, self._count = state.process_id, state.num_processes
+    self._lost_after_s = lost_after_s
+    self._code = LOST  # if the runtime aborts
+    self._ending = threading.Lock()  # held by the thread that ends us
+    _on_abort(self._aborted)
+    self._listener = threading.Thread(target=self._listen, daemon=True)
+    self._listener.start()
 
   def finish(self) -> None:
     """The end of a run that went well; waits for the others."""
     processes.wait_for_all("end")
-    self._watchdog.stop()
+    if self._index == 0:
+      self._client.key_value_set(_VERDICT, "null")  # ends the listeners
+    self._listener.join()
     jax.distributed.shutdown()
-    watchdog.leave_aborts()
+    signal.signal(signal.SIGABRT, signal.SIG_DFL)
 
   def ended_by(self, error: BaseException) -> None:
     """Ends all processes, except where the program was left with code 0."""
     if isinstance(error, SystemExit) and not error.code:
       self.finish()
-      return
-    self._fail(error)
-
-  def _fail(self, error: BaseException) -> NoReturn:
-    if isinstance(error, InputError):
-      self._watchdog.fail(str(error), 2)
-    if isinstance(error, KeyboardInterrupt):
-      self._watchdog.fail("interrupted", 130)
-    if isinstance(error, SystemExit):
+    elif isinstance(error, InputError):
+      self._fail(str(error), 2)
+    elif isinstance(error, KeyboardInterrupt):
+      self._fail("interrupted", 130)
+    elif isinstance(error, SystemExit):
       code = error.code if isinstance(error.code, int) else 1
-      self._watchdog.fail(f"exit with {error.code}", code)
-    if _of_another(error):
-      # Its connection is closed long before it is known which one is lost.
-      self._watchdog.wait_for_verdict()
-    traceback.print_exception(error)
-    self._watchdog.fail(f"{type(error).__name__}: {str(error)[:500]}", 1)
+      self._fail(f"exit with {error.code}", code)
+    else:
+      with self._ending:
+        traceback.print_exception(error)
+      # Perhaps another process is lost, which closes its connections at once:
+      # then the runtime shall say so, and the run is worth another start.
+      time.sleep(self._lost_after_s + _PARTING_S)
+      self._fail(f"{type(error).__name__}: {str(error)[:500]}", 1)
+
+  def _fail(self, why: str, code: int) -> NoReturn:
+    """Ends this process for a reason of its own, and with it the others."""
+    self._ending.acquire()
+    verdict = [self._index, why, code]
+    try:
+      self._client.key_value_set(_VERDICT, json.dumps(verdict))
+    except jax.errors.JaxRuntimeError:  # another one was first, or all is lost
+      with contextlib.suppress(jax.errors.JaxRuntimeError):
+        verdict = self._verdict(timeout_s=1)
+    if verdict[0] == self._index or verdict[1] != why:
+      _say(why)  # of all that fail alike one speaks
+    self._part(code)
+
+  def _listen(self) -> None:
+    """In a thread: ends this process where another one has failed."""
+    try:
+      verdict = self._verdict(processes.FOREVER_S)
+    except jax.errors.JaxRuntimeError:
+      return  # the coordinator is lost, and the runtime aborts
+    if verdict:
+      process, why, code = verdict
+      self._ending.acquire()
+      _say(f"process {process} of {self._count} ended: {why}")
+      self._part(code)
+
+  def _verdict(self, timeout_s: int) -> Any:
+    return json.loads(
+      self._client.blocking_key_value_get(_VERDICT, timeout_s * 1000)
+    )
+
+  def _part(self, code: int) -> NoReturn:
+    """Ends this process, when the others have heard why.
+
+    With the coordinator the reason would be gone. Process 0, which holds it,
+    leaves last: the runtime of the others would complain.
+    """
+    self._code = code
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+      self._client.wait_at_barrier("dwd_jax/parting", _PARTING_S * 1000)
+      if self._index == 0:
+        time.sleep(1)
+    _end(code)
+
+  def _aborted(self) -> int:
+    """Says why the runtime aborts; gives the exit code."""
+    if self._code == LOST:
+      self._ending.acquire(timeout=_PARTING_S)
+      _say(
+        f"another of the {self._count} processes is lost, see above; start the"
+        " same command again and the run goes on from its newest checkpoint"
+      )
+    return self._code
 
 
-# What the libraries say where another process does not answer any more. Orbax
-# raises it anew as other exceptions.
-_BROKEN = re.compile(
-  "gloo|nccl|connection|socket|unavailable|deadline|coordination|barrier", re.I
-)
+def _say(line: str) -> None:
+  """One line on stderr."""
+  line = " ".join(line.split())
+  sys.stdout.flush()
+  os.write(2, f"dwd_jax: {line}\n".encode())
 
 
-def _of_another(error: BaseException) -> bool:
-  """Whether an error looks as if another process were lost."""
-  seen: BaseException | None = error
-  while seen is not None:
-    if "RESOURCE_EXHAUSTED" not in str(seen) and _BROKEN.search(str(seen)):
-      return True
-    seen = seen.__cause__ or seen.__context__
-  return False
+def _end(code: int) -> NoReturn:
+  """Ends this process at once, with its loaders, without waiting for others."""
+  for child in multiprocessing.active_children():
+    child.kill()
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
+
+
+_hooks = []  # the C library keeps only an address
+
+
+def _on_abort(code: Callable[[], int]) -> None:
+  """Makes an abort of the runtime end with an exit code.
+
+  The runtime aborts where it cannot connect or a process is lost, and its own
+  callback for that cannot be given a function of Python's (JAX 0.10: it throws
+  std::bad_cast). A handler of Python's would not run either: the thread that
+  aborts is not Python's and never comes back.
+
+  Args:
+    code: says why, and gives the code.
+  """
+
+  @ctypes.CFUNCTYPE(None, ctypes.c_int)
+  def hook(_):
+    _end(code())
+
+  _hooks.append(hook)
+  ctypes.CDLL(None).signal(signal.SIGABRT, hook)
 
 
 def _connect(settings: Settings) -> None:
@@ -182,11 +269,12 @@ def _connect(settings: Settings) -> None:
   try:
     with _hidden_stderr() as show:
 
-      def why() -> str:
+      def aborted() -> int:
         show()
-        return _not_connected(settings, where)
+        _say(_not_connected(settings, where))
+        return LOST
 
-      watchdog.on_abort(why)
+      _on_abort(aborted)
       jax.distributed.initialize(
         settings.coordinator or None,
         settings.num_processes,
@@ -195,7 +283,7 @@ def _connect(settings: Settings) -> None:
         # With the flags, SLURM's variables would still choose the devices.
         None if settings.auto else "deactivate",
         initialization_timeout=settings.connect_timeout_s,
-        heartbeat_timeout_seconds=_RUNTIME_LIMIT * settings.lost_after_s,
+        heartbeat_timeout_seconds=settings.lost_after_s,
       )
   except jax.errors.JaxRuntimeError as e:
     raise InputError(
@@ -211,7 +299,7 @@ def _connect(settings: Settings) -> None:
       " --process_id"
     ) from None
   finally:
-    watchdog.leave_aborts()
+    signal.signal(signal.SIGABRT, signal.SIG_DFL)
 
 
 def _check_port(coordinator: str) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from jax._src import distributed  # the key-value store has no public name
 
 # Somebody who works for hours may be waited for; somebody who is lost is seen
-# by the watchdog.
-_FOREVER_MS = 30 * 24 * 3600 * 1000
+# by the runtime.
+FOREVER_S = 30 * 24 * 3600
+_FOREVER_MS = 1000 * FOREVER_S
 _PIECE = 1 << 20  # bytes; a message of gRPC may have 4 MiB
 
 _times: collections.Counter[str] = collections.Counter()

@@ -46,6 +46,22 @@ def make_dir(
     ) from None
 
 
+def why_unwritable(folder: pathlib.Path, size: int) -> OSError | None:
+  """Why `size` bytes cannot be written in a folder; None: they can.
+
+  Tried out, for where a library says of a failed write nothing but words.
+  """
+  piece = bytes(min(size, 1 << 20))
+  try:
+    with tempfile.TemporaryFile(dir=folder) as file:
+      for _ in range(0, size, 1 << 20):
+        file.write(piece)
+      file.flush()
+  except OSError as e:
+    return e
+  return None
+
+
 @contextlib.contextmanager
 def turn(target: pathlib.Path) -> Iterator[None]:
   """Waits until no other process is making `target`.

@@ -71,20 +71,22 @@ class TrainLoader(grain.DatasetIterator):
 
   def _arrays(self) -> dict[str, np.ndarray]:
     """The next arrays; restarts worker processes that die."""
+    reason = None
     for _ in range(_MAX_DEATHS):
       inner = self._inner or self._start()
       self._inner = inner
       try:
         return next(inner).arrays
       except RuntimeError as e:
-        if "terminated unexpectedly" not in str(e):  # grain has no type for it
+        if not self._workers:
           raise
+        reason = e  # grain has no type for a death
         logging.warning("Batch %d: %s Starting anew.", self._step, e)
         self.close()
     raise InputError(
       f"data.workers: worker processes died {_MAX_DEATHS} times at batch"
       f" {self._step}, maybe for want of memory; use fewer of them"
-    )
+    ) from reason
 
   def _start(self) -> grain.DatasetIterator:
     # The state of grain's own iterator depends on the number of workers.

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import pathlib
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -63,8 +62,14 @@ def write(
     builder = make(data_dir=staging)
     if not sys.stderr.isatty():
       tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):
-      builder.download_and_prepare(download_config=config)
+    try:
+      with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(download_config=config)
+    except RuntimeError:  # array_record has no other type for a full disk
+      full = files.why_unwritable(staging, 1 << 20)
+      if full is None:
+        raise
+      raise _unwritable(data_dir, str(full.strerror)) from None
     made = pathlib.Path(builder.data_dir)
     (made / ORIGIN_NAME).write_text(json.dumps(origin, indent=2) + "\n")
     pages, objects, classes = [], 0, set()
@@ -110,19 +115,9 @@ def _beam_options(args: Sequence[str]) -> Any:
 
 @contextlib.contextmanager
 def _unwrapped(data_dir: pathlib.Path) -> Iterator[None]:
-  """Raises InputError for bad input and full disks inside other errors."""
+  """Raises InputError for what cannot be read or written."""
   try:
     yield
-  except RuntimeError as e:
-    # Beam workers and array_record's writer report causes as text only.
-    bad = re.search(r"\bInputError: ([^\n]+)", str(e))
-    full = re.search(r"write\(\) failed: ([^;\n]+)", str(e))
-    if bad:
-      line = re.sub(r" \[while running .*", "", bad[1])
-      raise InputError(line) from None
-    if full:
-      raise _unwritable(data_dir, full[1]) from None
-    raise
   except OSError as e:
     named = str(e.filename or "")
     reason = e.strerror or str(e)

@@ -1,21 +1,22 @@
 """Image files -> grey pages with ink = 255 on paper = 0."""
 
+import io
 import struct
-import zlib
+from typing import Any
 
 import cv2
 import numpy as np
 import pyvips
 from jaxtyping import Shaped, UInt8
+from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
 
 from dwd_jax.core.errors import InputError
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384: a decoded page takes 256 MiB
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_BMP_MAGIC = b"BM"
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Start-of-frame markers of JPEG; C4, C8 and CC in that range mean other things.
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def header_hw(data: bytes) -> tuple[int, int] | None:
@@ -24,61 +25,37 @@ def header_hw(data: bytes) -> tuple[int, int] | None:
   Read before anything is decoded: a file of some kilobytes may claim a page
   that fills the memory.
   """
-  if data.startswith(_PNG_MAGIC) and len(data) >= 24:
-    width, height = struct.unpack(">II", data[16:24])
-    return height, width
-  if data.startswith(_JPEG_MAGIC):
-    return _jpeg_hw(data)
-  if data.startswith(b"BM") and len(data) >= 26:
-    if data[14:18] == b"\x0c\0\0\0":  # the header of OS/2: 16-bit sides
-      width, height = struct.unpack("<HH", data[18:22])
-    else:  # the height is negative where the rows go down
-      width, height = struct.unpack("<ii", data[18:26])
-    return abs(height), abs(width)
-  if data.startswith(_TIFF_MAGICS):
-    try:
-      page = pyvips.Image.tiffload_buffer(data)
-    except pyvips.Error:
-      return None
-    return page.height, page.width  # pyright: ignore
-  return None
-
-
-def _jpeg_hw(data: bytes) -> tuple[int, int] | None:
-  at = 2
-  while at + 9 <= len(data) and data[at] == 0xFF:
-    marker = data[at + 1]
-    if marker in _JPEG_FRAMES:
-      height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-      return height, width
-    if marker == 0xFF:  # padding
-      at += 1
+  try:
+    if data.startswith(_PNG_MAGIC):
+      # Not by Pillow, which would refuse a large colour profile.
+      width, height = struct.unpack(">II", data[16:24])
+    elif data.startswith(_JPEG_MAGIC):
+      width, height = JpegImagePlugin.JpegImageFile(io.BytesIO(data)).size
+    elif data.startswith(_BMP_MAGIC):
+      width, height = BmpImagePlugin.BmpImageFile(io.BytesIO(data)).size
+    elif data.startswith(_TIFF_MAGICS):
+      page: Any = pyvips.Image.tiffload_buffer(data)
+      width, height = page.width, page.height
     else:
-      at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
-  return None
+      return None
+  except Exception:  # of many types, for headers that make no sense
+    return None
+  return height, width
 
 
-def png_fault(data: bytes) -> str:
-  """What is wrong with the chunks of a PNG file; "" if they are whole.
+def png_is_whole(data: bytes) -> bool:
+  """Whether a PNG file has all its chunks, with the right checksums.
 
   Found here and not left to the decoder, since some versions of it return the
   upper part of a truncated page without an error.
   """
-  at = len(_PNG_MAGIC)
-  while at + 12 <= len(data):
-    size = int.from_bytes(data[at : at + 4], "big")
-    kind = data[at + 4 : at + 8]
-    end = at + 12 + size
-    if end > len(data):
-      break
-    if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(
-      data[end - 4 : end], "big"
-    ):
-      return "a checksum is wrong"
-    if kind == b"IEND":
-      return ""
-    at = end
-  return "it is truncated"
+  file = io.BytesIO(data)
+  file.seek(len(_PNG_MAGIC))
+  try:
+    PngImagePlugin.ChunkStream(file).verify()
+  except Exception:  # of many types
+    return False
+  return True
 
 
 def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
@@ -109,10 +86,10 @@ def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
       f"{filename}: {hw[1]} x {hw[0]} pixels are more than the"
       f" {MAX_PIXELS:,} allowed; scale the page down"
     )
-  fault = png_fault(data) if data.startswith(_PNG_MAGIC) else ""
-  if fault:
+  if data.startswith(_PNG_MAGIC) and not png_is_whole(data):
     raise InputError(
-      f"{filename}: not a readable PNG, {fault}; copy the file again"
+      f"{filename}: not a readable PNG, it is truncated or a checksum is wrong;"
+      " copy the file again"
     )
   # IMREAD_UNCHANGED keeps alpha but ignores the EXIF orientation; JPEG has no
   # alpha, so there the converting mode is right.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pypdfium2
+import pypdfium2.raw as pdfium
 from jaxtyping import UInt8
 
 from dwd_jax.core.errors import InputError
@@ -36,8 +37,8 @@ class Drawn(NamedTuple):
 def _opened(path: pathlib.Path) -> Iterator[pypdfium2.PdfDocument]:
   try:
     document = pypdfium2.PdfDocument(path)
-  except pypdfium2.PdfiumError as e:
-    if "password" in str(e).lower():
+  except pypdfium2.PdfiumError:
+    if pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD:
       raise InputError(
         f"{path}: is encrypted; save it without a password"
       ) from None

@@ -95,11 +95,44 @@ def test_a_header_that_claims_too_much_is_refused(hw):
 
 def test_header_sizes_are_those_of_the_pixels():
   page = np.zeros((37, 53), np.uint8)
-  for ending in (".png", ".jpg"):
+  for ending in (".png", ".jpg", ".bmp", ".tif"):
     data = cv2.imencode(ending, page)[1].tobytes()
     assert images.header_hw(data) == (37, 53)
   assert images.header_hw(b"\xff\xd8\xff\xff") is None
   assert images.header_hw(b"BM123") is None
+
+
+def test_a_large_colour_profile_is_no_fault():
+  out = io.BytesIO()
+  profile = np.random.default_rng(0).bytes(3 << 20)
+  Image.fromarray(_PAPER).save(out, "png", icc_profile=profile)
+  page = images.decode_page(out.getvalue(), "page.png")
+  np.testing.assert_array_equal(page, _INK)
+
+
+def _claiming(kind: str, height: int, width: int) -> bytes:
+  """A small JPEG, BMP or TIFF whose header claims another size."""
+  out = io.BytesIO()
+  Image.fromarray(_PAPER).save(out, kind)
+  data = bytearray(out.getvalue())
+  if kind == "jpeg":
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", height, width)
+  elif kind == "bmp":
+    data[18:26] = struct.pack("<ii", width, height)
+  else:  # the first two entries of the directory: width, height
+    at = int.from_bytes(data[4:8], "little") + 2
+    for value in (width, height):
+      data[at + 2 : at + 12] = struct.pack("<HII", 4, 1, value)
+      at += 12
+  return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "bmp", "tiff"])
+def test_other_formats_that_claim_too_much_are_refused(kind):
+  data = _claiming(kind, 40_000, 50_000)
+  with pytest.raises(InputError, match="50000 x 40000 pixels are more than"):
+    images.decode_page(data, "page")
 
 
 @pytest.mark.parametrize(

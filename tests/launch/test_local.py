@@ -10,10 +10,16 @@ import pytest
 # saves on SIGTERM, or ends with a code; one process after the launcher took
 # note of the end of the other.
 LAUNCHER = """
-import sys
+import signal, sys
 sys.path.insert(0, {folder!r})
 from launch import command_line, local
 command_line.PROGRAM = "small_program"
+if {early}:
+  commands = local.commands
+  def with_signal(*args):
+    signal.raise_signal(signal.SIGTERM)
+    return commands(*args)
+  local.commands = with_signal
 sys.exit(local.main())
 """
 PROGRAM = """
@@ -58,10 +64,10 @@ except ProcessLookupError:
 """
 
 
-def _start(tmp_path, task: str, *flags: str):
+def _start(tmp_path, task: str, *flags: str, early: bool = False):
   (tmp_path / "small_program.py").write_text(PROGRAM.format())
   launcher = tmp_path / "launcher.py"
-  launcher.write_text(LAUNCHER.format(folder=str(tmp_path)))
+  launcher.write_text(LAUNCHER.format(folder=str(tmp_path), early=early))
   # Its children import the program from there, too.
   environment = helpers.environment()
   environment["PYTHONPATH"] += f":{tmp_path}"
@@ -92,6 +98,12 @@ def test_sigterm_and_ctrl_c_let_all_processes_save(tmp_path):
     launcher.send_signal(number)
     assert _ended(launcher) == (0, "out 0\n", [])
     assert {p.name for p in folder.glob("saved*")} == {"saved0", "saved1"}
+
+
+def test_a_signal_while_the_processes_are_started_is_no_loss(tmp_path):
+  launcher = _start(tmp_path, "deaf", "--grace-s=1", early=True)
+  # Of the processes, not of the launcher; they had no time.
+  assert _ended(launcher)[0] in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 
 
 def test_without_the_launcher_all_processes_save_and_end(tmp_path):

@@ -15,12 +15,12 @@ from launch import cluster
 SRUN = r"""#!/bin/bash
 while [[ $1 == --* ]]; do echo "$1" >> "$NOTES/srun"; shift; done
 export SLURM_NTASKS=2
+trap 'kill -TERM "${tasks[@]}"' TERM
 for SLURM_PROCID in 0 1; do
   export SLURM_PROCID SLURM_LOCALID=$SLURM_PROCID
   "$@" &
   tasks+=($!)
 done
-trap 'kill -TERM "${tasks[@]}"' TERM
 code=0
 for task in "${tasks[@]}"; do
   while :; do

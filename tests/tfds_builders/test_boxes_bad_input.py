@@ -103,7 +103,7 @@ _PLAIN = "is not a path below the folder of images"
 COCO = {
   "truncated": (_truncate(JSON, 500), "json: not a readable JSON"),
   "empty": (_truncate(JSON, 0), "json: the file is empty"),
-  "random bytes": (_write(JSON, bytes(range(256))), "json: not a readable"),
+  "random bytes": (_write(JSON, bytes(range(256))), "json: not UTF-8 text"),
   "a list": (_write(JSON, "[]"), "json: not as expected"),
   "deep nesting": (
     _write(JSON, '{"images": ' + "[" * 200_000),
@@ -135,7 +135,7 @@ COCO = {
   ),
   "text for a category id": (
     _set("categories", 0, id="a"),
-    "category 0: not as expected: Expected `int`, got `str` - at `$.id`",
+    "category 0: not as expected",
   ),
   "an unknown category": (
     _set("annotations", 3, category_id=99),
@@ -143,7 +143,7 @@ COCO = {
   ),
   "text for a category": (
     _set("annotations", 3, category_id="disc"),
-    "annotation 3: not as expected: Expected `int`, got `str`",
+    "annotation 3: not as expected",
   ),
   "a huge category": (
     _set("annotations", 3, category_id=2**63 - 1),
@@ -167,7 +167,7 @@ COCO = {
   ),
   "no file name": (
     _coco(lambda c: c["images"][0].pop("file_name")),
-    "image 0: not as expected: Object missing required field `file_name`",
+    "image 0: not as expected",
   ),
   "out of the folder": (_traversal("../../secret.png"), _PLAIN),
   "out of the folder, backslashes": (_traversal("..\\..\\secret.png"), _PLAIN),
@@ -377,7 +377,8 @@ def test_json_that_is_not_utf_8(folder):
   root = folder("coco")
   data = (root / JSON).read_bytes().replace(b'"disc"', b'"d\xffsc"')
   (root / JSON).write_bytes(data)
-  with pytest.raises(InputError, match=r"annotations\.json: category 2: .*UTF"):
+  line = rf"annotations\.json: not UTF-8 text \(byte {data.index(0xFF)}\)"
+  with pytest.raises(InputError, match=line):
     parse(root)
 
 

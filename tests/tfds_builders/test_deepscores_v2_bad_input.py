@@ -37,24 +37,24 @@ _ERRORS = {
   "folder missing": (_remove("."), "scores: no such folder"),
   "no images": (_remove("images"), "images: no such folder"),
   "no train file": (_remove(TRAIN), "deepscores_train.json: no such file"),
-  "truncated": (_json_bytes(lambda b: b[:-99]), "(Input data was truncated)"),
+  "truncated": (_json_bytes(lambda b: b[:-99]), "not a readable JSON file"),
   "empty": (_json_bytes(lambda b: b""), "the file is empty"),
   "not a number that is none": (
     helpers.replace('"comments": ""', '"comments": NaN'),
-    "not a readable JSON file (JSON is malformed: invalid character",
+    "not a readable JSON file",
   ),
   "not UTF-8": (
     _json_bytes(lambda b: b.replace(b"lg-1-", b"lg-\xff-", 1)),
-    "the JSON is not UTF-8",
+    "not UTF-8 text (byte ",
   ),
   "nested too deeply": (
     _json_bytes(lambda b: b'{"info":' + b"[" * 10**6),
     "nested too deeply",
   ),
-  "a list": (_json_bytes(lambda b: b"[]"), "Expected `object`, got `array`"),
+  "a list": (_json_bytes(lambda b: b"[]"), "not as expected"),
   "categories missing": (
     edit(lambda d: d.pop("categories")),
-    "missing required field `categories`",
+    "deepscores_train.json: not as expected",
   ),
   "categories empty": (
     edit(lambda d: d.update(categories={})),
@@ -74,7 +74,7 @@ _ERRORS = {
   ),
   "annotations as a list": (
     edit(lambda d: d.update(annotations=[])),
-    "Expected `object`, got `array` - at `$.annotations`",
+    "deepscores_train.json: not as expected",
   ),
   "annotation id is text": (
     helpers.replace(f'"{FIRST}": ', '"first": '),
@@ -90,7 +90,7 @@ _ERRORS = {
   ),
   "annotation is a number": (
     edit(lambda d: d["annotations"].update({FIRST: 7})),
-    f"{TRAIN}: {PAGE}: not as expected: Expected `object`, got `int`",
+    f"{TRAIN}: {PAGE}: not as expected",
   ),
   "image id twice": (set_image(id=12), "or its id 12 occurs twice"),
   "image name twice": (
@@ -105,19 +105,19 @@ _ERRORS = {
     set_image(filename="C:\\secret.png"),
     "is not a plain file name",
   ),
-  "width is text": (set_image(width="96"), "Expected `int`, got `str`"),
-  "width is negative": (set_image(width=-96), "Expected `int` >= 1"),
+  "width is text": (set_image(width="96"), "not as expected"),
+  "width is negative": (set_image(width=-96), "not as expected"),
   "width of another image": (
     set_image(width=97),
     f"{PAGE}.png: 96 x 64 px, but {TRAIN} is for 97 x 64",
   ),
   "ann_ids missing": (
     edit(lambda d: d["images"][0].pop("ann_ids")),
-    "missing required field `ann_ids`",
+    "not as expected",
   ),
   "ann_ids are words": (
     set_image(ann_ids=["first"]),
-    f"ann_ids of {PAGE}.png: not as expected: Expected `int`",
+    f"ann_ids of {PAGE}.png: not as expected",
   ),
   "category unknown": (
     set_first(cat_id=["999", None]),
@@ -143,7 +143,7 @@ _ERRORS = {
   ),
   "number out of range": (
     helpers.replace('"comments": ""', '"a_bbox": [1e999, 0, 1, 1]'),
-    f"{TRAIN}: {PAGE}: not as expected: Number out of range",
+    f"{TRAIN}: {PAGE}: not ",
   ),
   "most images missing": (
     lambda root: [p.unlink() for p in (root / "images").glob("lg-1*")],

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwd_jax.core.errors import InputError
-from tfds_builders import json_files
+from tfds_builders import checks, json_files
 
 
 class _File(msgspec.Struct):
@@ -29,16 +29,18 @@ def test_parts_are_found_again_in_the_file(tmp_path, mark):
   assert json_files.spans([], data).shape == (0, 2)
 
 
+_NO_JSON, _OTHER = "not a readable JSON file (", "not as expected: "
+# Caption: the file, how the line begins; the rest is msgspec's.
 _BAD = {
-  "empty": (b"", "Input data was truncated"),
-  "truncated": (b'{"parts": {"a": [1', "Input data was truncated"),
-  "trailing text": (b'{"parts": {}} and more', "trailing characters"),
-  "not a number": (b'{"parts": {"a": NaN}}', "invalid character"),
-  "wrong type": (b'{"parts": []}', "Expected `object`, got `array`"),
-  "missing": (b"{}", "missing required field `parts`"),
-  "not UTF-8": (b'{"parts": {"\xff": 1}}', "not UTF-8 text"),
-  "too deep": (b'{"parts": {"a": ' + b"[" * 200_000, "nested too deeply"),
-  "two names, wrong": (b'{"parts": {}, "parts": 1}', "Expected `object`"),
+  "empty": (b"", _NO_JSON),
+  "truncated": (b'{"parts": {"a": [1', _NO_JSON),
+  "trailing text": (b'{"parts": {}} and more', _NO_JSON),
+  "not a number": (b'{"parts": {"a": NaN}}', _NO_JSON),
+  "wrong type": (b'{"parts": []}', _OTHER),
+  "missing": (b"{}", _OTHER),
+  "not UTF-8": (b'{"parts": {"\xff": 1}}', _NO_JSON),
+  "too deep": (b'{"parts": {"a": ' + b"[" * 200_000, "the JSON is nested too"),
+  "two names, wrong": (b'{"parts": {}, "parts": 1}', _OTHER),
 }
 
 
@@ -47,9 +49,23 @@ def test_bad_json_is_one_line_that_names_the_file(caption):
   data, expected = _BAD[caption]
   with pytest.raises(InputError) as e:
     json_files.decode(data, _File, pathlib.Path("the.json"))
-  assert str(e.value).startswith("the.json: ")
-  assert expected in str(e.value)
+  assert str(e.value).startswith(f"the.json: {expected}")
   assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 100])
+def test_bytes_that_are_not_utf_8_are_named(tmp_path, monkeypatch, piece):
+  monkeypatch.setattr(checks, "_PIECE", piece)
+  path = tmp_path / "a.json"
+  right = '["aé楽\U0001d11e"]'.encode()
+  path.write_bytes(right)
+  assert json_files.read(path) == right
+  for wrong in (b"\xff", b"\xc3", b"\xe6\xa5"):  # two are cut short
+    path.write_bytes(right + wrong)
+    with pytest.raises(InputError) as e:
+      json_files.read(path)
+    byte = f"(byte {len(right)})"
+    assert str(e.value) == f"{path}: not UTF-8 text {byte}; convert the file"
 
 
 def test_numbers():

@@ -15,6 +15,7 @@ import zlib
 
 import jax
 import numpy as np
+import safetensors.numpy
 
 from configs import smoke
 from dwd_jax.core.errors import InputError, InterruptedRun
@@ -22,7 +23,7 @@ from dwd_jax.train import detector_task, loop, setup
 from dwd_jax.train.pretraining import initial_state, tasks
 
 sys.path.append(str(pathlib.Path(__file__).parent / "pretraining"))
-import torch_writer
+import resnet_helpers
 
 STEPS = 6
 
@@ -133,12 +134,11 @@ def levels(smoke_run, out):
   except InputError as e:
     found["no run there"] = str(e)
 
-  torch_writer.save(
-    out / "resnet10.pth", torch_writer.resnet((1, 1, 1, 1), False, 8)
+  weights = out / "resnet10.safetensors"
+  safetensors.numpy.save_file(
+    resnet_helpers.resnet((1, 1, 1, 1), False, 8), weights
   )
-  image_net = make_run(
-    smoke_run, out / "imagenet", "imagenet", out / "resnet10.pth"
-  )
+  image_net = make_run(smoke_run, out / "imagenet", "imagenet", weights)
   found["imagenet"] = parts_of(started(image_net, fresh))
   return found
 

@@ -17,7 +17,6 @@ from dwd_jax.train.pretraining import (
   parameter_matching,
   resnet_weights,
   tasks,
-  torch_files,
 )
 from dwd_jax.train.pretraining_config import TRAINED
 from dwd_jax.train.state import TrainState, eval_variables
@@ -93,7 +92,7 @@ def _imagenet(run: setup_lib.Run, own: Any) -> _Given:
   path = run.settings.pretraining.path
   shapes = {key: tree["backbone"] for key, tree in own.items()}
   made = resnet_weights.backbone_variables(
-    torch_files.read(pathlib.Path(path)),
+    resnet_weights.read(pathlib.Path(path)),
     shapes,
     run.model.cfg.backbone_depth,
     path,

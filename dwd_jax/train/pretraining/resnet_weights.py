@@ -1,4 +1,4 @@
-"""ImageNet ResNets in torchvision's format -> variables of our backbone.
+"""Files of ImageNet ResNets (torchvision's) -> variables of our backbone.
 
 torchvision's networks see (v - mean) / std of each colour, v = 0 (black) .. 1
 (white); ours see ink = 1 - v, and paper is 0. For ink i of a channel c
@@ -18,12 +18,15 @@ white in the other network's eyes:
 compares every pixel.
 """
 
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+import safetensors
+import safetensors.numpy
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.models.resnet import STAGES
@@ -37,6 +40,80 @@ _LEAVES = {
   "mean": "running_mean",
   "var": "running_var",
 }
+# Training scripts keep the parameters beside other things.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Reads the parameters of a file.
+
+  Args:
+    path: .safetensors, or what `torch.save` has written (.pth, .pt, .bin), for
+      which PyTorch must be installed. Nothing that such a file names is run.
+
+  Returns:
+    Arrays by name, as `Module.state_dict()` has them, without the "module."
+    that `DataParallel` puts in front of every name.
+
+  Raises:
+    InputError: no such file, PyTorch is missing, or the file is damaged or has
+      more in it than parameters.
+  """
+  try:
+    size = path.stat().st_size
+    if path.suffix == ".safetensors":
+      found = safetensors.numpy.load_file(path)
+    else:
+      found = _read_torch(path, size)
+  except OSError as e:
+    raise InputError(
+      f"{path}: cannot be read ({e.strerror or type(e).__name__}); name a .pth"
+      " or .safetensors file"
+    ) from None
+  except safetensors.SafetensorError as e:
+    raise _damaged(path) from e
+  prefix = "module."
+  if all(name.startswith(prefix) for name in found):
+    found = {name.removeprefix(prefix): x for name, x in found.items()}
+  return found
+
+
+def _read_torch(path: pathlib.Path, size: int) -> dict[str, np.ndarray]:
+  """As `read`, for what `torch.save` has written."""
+  try:
+    import torch  # pyright: ignore[reportMissingImports]
+  except ImportError:
+    raise InputError(
+      f"{path}: needs PyTorch, which is not installed; pip install"
+      " 'dwd_jax[torch]', or name a .safetensors file"
+    ) from None
+  try:
+    # Not mapped (mmap=True): PyTorch 2.13 reads other numbers then, where the
+    # archive is compressed or a record is too short, and says nothing.
+    top = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(top, dict):
+      inner = (top.get(name) for name in _WRAPPERS)
+      top = next((x for x in inner if isinstance(x, dict)), top)
+    tensors = {k: x for k, x in top.items() if isinstance(x, torch.Tensor)}
+    # Strides of 0 can make any size of a few numbers.
+    if not 0 < sum(x.nbytes for x in tensors.values()) <= size:
+      raise ValueError("no parameters, or more than the file has bytes")
+    return {
+      # NumPy has no bfloat16.
+      str(k): (x.float() if x.dtype == torch.bfloat16 else x).detach().numpy()
+      for k, x in tensors.items()
+    }
+  except OSError:
+    raise
+  except Exception as e:  # PyTorch was seen to raise six kinds
+    raise _damaged(path) from e
+
+
+def _damaged(path: pathlib.Path) -> InputError:
+  return InputError(
+    f"{path}: damaged, or more in it than parameters; copy it again, or save"
+    " it anew with torch.save(model.state_dict(), PATH)"
+  )
 
 
 def depth_of(state: Mapping[str, Any]) -> int | None:

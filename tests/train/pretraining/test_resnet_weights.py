@@ -3,11 +3,12 @@
 import jax
 import numpy as np
 import pytest
-import torch_writer
+import resnet_helpers
+import safetensors.numpy
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.models.resnet import STAGES, ResNet
-from dwd_jax.train.pretraining import resnet_weights, torch_files
+from dwd_jax.train.pretraining import resnet_weights
 
 WIDTH = 8
 
@@ -19,7 +20,7 @@ def _shapes(depth, channels, width=WIDTH):
 
 
 def _state(depth, seed=0):
-  return torch_writer.resnet(*STAGES[depth], WIDTH, seed)
+  return resnet_helpers.resnet(*STAGES[depth], WIDTH, seed)
 
 
 def _torch_features(state, depth, rgb, border):
@@ -89,8 +90,8 @@ def _page(hw, channels):
 @pytest.mark.parametrize("depth", [18, 50])
 def test_features_equal_those_of_pytorch(tmp_path, depth, channels):
   state = _state(depth)
-  torch_writer.save(tmp_path / "x.pth", state)
-  given = torch_files.read(tmp_path / "x.pth")
+  safetensors.numpy.save_file(state, tmp_path / "x.safetensors")
+  given = resnet_weights.read(tmp_path / "x.safetensors")
   net, shapes = _shapes(depth, channels)
   variables = resnet_weights.backbone_variables(given, shapes, depth, "x")
   ink = _page((96, 128), channels)
@@ -170,7 +171,7 @@ def _poisoned(state):
 
 
 def _wide(state):
-  state.update(torch_writer.resnet(*STAGES[18], 16))
+  state.update(resnet_helpers.resnet(*STAGES[18], 16))
 
 
 # Caption: what is done to a ResNet-18, depth of our backbone, the line.
