@@ -61,11 +61,7 @@ class Reading:
 def names() -> list[str]:
   """Names of the builders in tfds_builders/."""
   folder = pathlib.Path(str(base.__file__)).parent
-  return sorted(
-    path.parent.name
-    for path in folder.glob("*/*_dataset_builder.py")
-    if path.name == f"{path.parent.name}_dataset_builder.py"
-  )
+  return sorted(p.parent.name for p in folder.glob("*/*_dataset_builder.py"))
 
 
 def choose(

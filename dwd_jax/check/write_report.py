@@ -15,6 +15,7 @@ from dwd_jax.check.measures import Page
 from dwd_jax.check.page_sets import EXAMPLES
 from dwd_jax.core import files, threads
 from dwd_jax.core.errors import InputError
+from dwd_jax.data import sampling
 from dwd_jax.show import drawing
 from dwd_jax.show.html import templates
 
@@ -92,7 +93,7 @@ def write(
   for split, indices in members.items():
     cells = threads.in_order(
       lambda i: draw_pages.thumbnail(read(i)),
-      _spread(indices, sheet_pages),
+      sampling.spread(np.array(indices), sheet_pages).tolist(),
       workers,
     )
     sheet = draw_pages.sheet(list(cells))
@@ -158,14 +159,6 @@ def _suspicious(found: Sequence[Finding]) -> list[int]:
     if finding.level != "info":
       chosen |= dict.fromkeys(finding.pages[: _MAX_SUSPICIOUS // 3])
   return list(chosen)[:_MAX_SUSPICIOUS]
-
-
-def _spread(members: Sequence[int], count: int) -> list[int]:
-  """Evenly spaced members."""
-  if len(members) <= count:
-    return list(members)
-  at = np.linspace(0, len(members) - 1, count).round().astype(int)
-  return [members[k] for k in at.tolist()]
 
 
 def _safe(name: str) -> str:

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int, Int32, UInt8
 
 from dwd_jax.core.box_index import BoxIndex
 from dwd_jax.core.errors import InputError
+from dwd_jax.data import sampling
 from dwd_jax.data.sources import PageSource
 from dwd_jax.imaging import masks, tiled_tiff
 
@@ -179,8 +180,7 @@ def _some_of_each_class(index: BoxIndex) -> list[int]:
   rows = []
   for label in np.unique(index.labels):
     of_class = np.flatnonzero(index.labels == label)
-    at = np.linspace(0, len(of_class) - 1, min(_SAMPLED, len(of_class)))
-    rows += of_class[at.astype(int)].tolist()
+    rows += sampling.spread(of_class, _SAMPLED).tolist()
   return rows
 
 
@@ -188,15 +188,12 @@ def _around(
   box_yxyx: Float[np.ndarray, " 4"], page_hw: Int[np.ndarray, " 2"]
 ) -> tuple[int, int, int, int]:
   """(top, left, height, width) of a box and its surroundings on the page."""
-  first, size = [], []
-  for axis in (0, 1):
-    start = int(box_yxyx[axis]) - _MARGIN_PX
-    stop = int(np.ceil(box_yxyx[axis + 2])) + _MARGIN_PX
-    start = max(start, (start + stop - _MAX_PX) // 2, 0)
-    stop = min(stop, start + _MAX_PX, int(page_hw[axis]))
-    first.append(start)
-    size.append(stop - start)
-  return first[0], first[1], size[0], size[1]
+  low = box_yxyx[:2].astype(int) - _MARGIN_PX
+  high = np.ceil(box_yxyx[2:]).astype(int) + _MARGIN_PX
+  low = np.maximum(np.maximum(low, (low + high - _MAX_PX) // 2), 0)
+  high = np.minimum(np.minimum(high, low + _MAX_PX), page_hw)
+  (top, left), (height, width) = low.tolist(), (high - low).tolist()
+  return top, left, height, width
 
 
 def _large_first(

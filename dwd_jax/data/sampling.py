@@ -34,7 +34,7 @@ class RareObjects:
     self._class_cdf = np.cumsum(weights) / max(weights.sum(), 1e-30)
     parts = np.split(by_class, np.cumsum(counts)[:-1])
     if per_class:
-      parts = [_spread(rows, per_class) for rows in parts]
+      parts = [spread(rows, per_class) for rows in parts]
     self._by_class = np.concatenate(parts)
     self._class_stop = np.cumsum([len(rows) for rows in parts])
 
@@ -45,7 +45,7 @@ class RareObjects:
     return int(self._by_class[rng.integers(start, self._class_stop[label])])
 
 
-def _spread(rows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " m"]:
+def spread(rows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " m"]:
   """At most `count` of the rows, evenly spaced."""
   at = np.linspace(0, len(rows) - 1, min(len(rows), count))
   return rows[at.round().astype(int)]

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from dwd_jax.cluster import processes
 from dwd_jax.core import files
+from dwd_jax.data import sampling
 from dwd_jax.data.sources import PageSource
 from dwd_jax.imaging import staff_space
 
@@ -32,8 +33,7 @@ def typical_staff_space(source: PageSource) -> float:
 
   0.0 if at most a quarter of them have staves.
   """
-  at = np.linspace(0, len(source) - 1, min(_SAMPLE, len(source)))
-  at = np.unique(at.round().astype(int))
+  at = sampling.spread(np.arange(len(source)), _SAMPLE)
   spaces = _measured(source, at)[at]
   found = spaces[~np.isnan(spaces)]
   return float(np.median(found)) if len(found) > _MIN_SHARE * len(at) else 0.0
