@@ -21,7 +21,7 @@ for package in (configs, dwd_jax, tfds_builders):
     importlib.import_module(module.name)
 
 from configs import default
-from dwd_jax.data import eval_pages, pipeline, prepare, sources
+from dwd_jax.data import pipeline, prepare, sources
 for name in ("deepscores", "muscima_pp"):
   cfg = default.get_config().data
   cfg.builder = name
@@ -32,7 +32,7 @@ for name in ("deepscores", "muscima_pp"):
   loader = pipeline.train_loader(source, cfg, batch_size=2, seed=0)
   next(loader)
   loader.close()
-  next(eval_pages.read(source, cfg))
+  next(pipeline.read_eval_pages(source, cfg))
 assert "tensorflow" not in sys.modules
 print("modules", sum(m.startswith("dwd_jax.") for m in sys.modules))
 """

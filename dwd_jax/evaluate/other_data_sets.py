@@ -181,7 +181,7 @@ class OtherSet:
     self._matched = matched
 
   def pages(self, part: range | None = None) -> Iterator[pipeline.EvalPage]:
-    """The pages with truth in `class_names`; see `eval_pages.read`."""
+    """The pages with truth in `class_names`; see `pipeline.read_eval_pages`."""
     for page in pipeline.read_eval_pages(self.source, self.data_cfg, part):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)
