@@ -1,9 +1,7 @@
-"""The data sets besides its own that a run is judged on: `config.eval.on`.
-
-A run judged on the pages of other data sets: `config.eval.on`.
+"""Other data sets than its own that a run is evaluated on: `config.eval.on`.
 
 Truth and detections are given the finest classes that the run and the set can
-both express (`data.vocabulary`); what has none is left out and counted. Where
+both express (`core.vocabulary`); what has none is left out and counted. Where
 both use the same vocabulary, or one of them none that is known, classes are
 matched by name.
 """
@@ -181,7 +179,7 @@ class OtherSet:
     self._matched = matched
 
   def pages(self, part: range | None = None) -> Iterator[pipeline.EvalPage]:
-    """The pages with truth in `class_names`; see `eval_pages.read`."""
+    """The pages with truth in `class_names`; see `pipeline.read_eval_pages`."""
     for page in pipeline.read_eval_pages(self.source, self.data_cfg, part):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)
@@ -225,13 +223,7 @@ class OtherSet:
 
 def _relabelled(page: PageBoxes, new_id: np.ndarray) -> PageBoxes:
   labels = new_id[np.asarray(page.labels, np.int32)]
-  keep = labels >= 0
-  return dataclasses.replace(
-    page,
-    boxes_yxyx=page.boxes_yxyx[keep],
-    labels=labels[keep],
-    scores=None if page.scores is None else page.scores[keep],
-  )
+  return dataclasses.replace(page, labels=labels).keep(labels >= 0)
 
 
 def open_sets(

@@ -11,7 +11,6 @@ from dwd_jax.checkpoints import weights
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageImage
-from dwd_jax.metrics.flat_boxes import at_least, finite
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
 from dwd_jax.predict.assemble import PagePrediction
@@ -105,10 +104,10 @@ class Detector:
   def _detections(
     self, found: PagePrediction, ink: np.ndarray
   ) -> PageDetections:
-    trained, boxes = self.weights, finite(found.detections)
+    trained, boxes = self.weights, found.detections.finite()
     if trained.calibration is not None:
       boxes = trained.calibration.apply(boxes)
-    boxes = at_least(boxes, self.min_score)
+    boxes = boxes.at_least(self.min_score)
     assert boxes.scores is not None
     order = np.argsort(-boxes.scores, kind="stable")
     result = PageDetections(

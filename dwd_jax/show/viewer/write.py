@@ -26,7 +26,6 @@ from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging.images import MAX_PIXELS, header_hw
-from dwd_jax.metrics.flat_boxes import finite
 from dwd_jax.metrics.matching import sane
 from dwd_jax.show import drawing
 from dwd_jax.show.viewer import palette
