@@ -1,6 +1,7 @@
-"""What was found in the tiles of a page -> boxes of the source image.
+"""Detections of a page's tiles, at several scales -> one list of boxes.
 
-Detections of one page at several scales -> one list.
+`join` puts the tiles of a page together, in pixels of the source image; `fuse`
+makes one list of what was found at several scales.
 """
 
 import dataclasses

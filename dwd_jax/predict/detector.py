@@ -19,7 +19,7 @@ from dwd_jax.predict.predict_config import PredictConfig
 
 
 class Detector:
-  """Pages -> `Detections`.
+  """Pages -> `PageDetections`.
 
   Attributes:
     weights: of the network.
@@ -49,7 +49,7 @@ class Detector:
     self.weights = trained
     self.min_score = trained.threshold if min_score is None else min_score
     if not 0 <= self.min_score <= 1:
-      raise InputError(f"--min-score: {self.min_score:g} is not 0 to 1")
+      raise InputError(f"min_score: {self.min_score:g} is not 0 to 1")
     self._classes = known_classes(classes, trained.class_names)
     self.cfg = PredictConfig(
       batch_size=batch_size,
@@ -136,7 +136,7 @@ def known_classes(
     if name not in class_names:
       near = difflib.get_close_matches(name, class_names, 3, 0.5)
       hint = f"did you mean {' or '.join(near)}?" if near else "see its card"
-      raise InputError(f"--classes: the detector knows no '{name}'; {hint}")
+      raise InputError(f"classes: the detector knows no '{name}'; {hint}")
   return wanted
 
 

@@ -141,8 +141,12 @@ def evaluate(
   else:
     source, data, name = split.source, split.data_cfg, split.name
   settings: Any = run.config.eval
-  part = among_processes.part(pipeline.num_eval_pages(source, data), settings.overlays)
-  pages = other.pages(part) if other else pipeline.read_eval_pages(source, data, part)
+  part = among_processes.part(
+    pipeline.num_eval_pages(source, data), settings.overlays
+  )
+  pages = (
+    other.pages(part) if other else pipeline.read_eval_pages(source, data, part)
+  )
   predict_fn = bound_predict_fn(run, state)
   if not processes.is_first():
     pictures = output_files.Pictures(
