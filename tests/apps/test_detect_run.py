@@ -78,31 +78,26 @@ def test_all_files_say_the_same(run, tmp_path):
   assert "Seite 1" in html and "noteheadBlack" in html
 
 
-class _Lines(formats.Format):
-  """A kind of output that is in no table: its file and its entry are all."""
+def _write_line(path, found, source):
+  files.write_atomic(path, f"{source.name}: {len(found)}")
 
-  page_file = "lines/{}.txt"
-  run_files = ("lines.txt",)
 
-  def __init__(self, *run):
-    super().__init__(*run)
-    self.lines = []
+def _line(image_id, found, source):
+  return f"{image_id} {source.name}: {len(found)}"
 
-  @staticmethod
-  def write_page(path, found, source):
-    files.write_atomic(path, f"{source.name}: {len(found)}")
 
-  def add(self, image_id, found, source):
-    self.lines.append(f"{image_id} {source.name}: {len(found)}")
-
-  def finish(self):
-    files.write_atomic(self.out / "lines.txt", "\n".join(self.lines))
+def _write_lines(path, lines, run):
+  files.write_atomic(path, "\n".join([*lines, str(run.min_score)]))
 
 
 def test_a_format_is_an_entry_and_every_record_is_read_once(
   run, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(outputs, "FORMATS", (_Lines, *outputs.FORMATS))
+  page_files = {"lines/{}.txt": _write_line, **formats.PAGE_FILES}
+  lines = formats.RunFile(_line, _write_lines)
+  run_files = {**formats.RUN_FILES, "lines.txt": lines}
+  monkeypatch.setattr(formats, "PAGE_FILES", page_files)
+  monkeypatch.setattr(formats, "RUN_FILES", run_files)
   read, read_page = [], formats.read_page
 
   def counted(out, source, class_names):
@@ -122,6 +117,7 @@ def test_a_format_is_an_entry_and_every_record_is_read_once(
   assert (out / "lines.txt").read_text().splitlines() == [
     f"1 a: {counts[0]}",
     f"2 lines-2: {counts[1]}",
+    "0.2",
   ]
   monkeypatch.setattr(outputs, "write_run", lambda *_: None)
   assert run(pages, f"--out={out}", "--overwrite", "--min-score=0")[0] == 0

@@ -1,10 +1,15 @@
-"""The kinds of output: files of each page, and files of all pages together."""
+"""The kinds of output: files of each page, and files of all pages together.
+
+A further kind is a function, in a file of its own where it is long, and its
+entry in `PAGE_FILES` or `RUN_FILES`.
+"""
 
 import csv
 import io
 import json
 import pathlib
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.core import files
@@ -13,95 +18,158 @@ from dwd_jax.predict import page_detections
 from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.show.viewer import write as viewer
 
+_PICTURE = "pages/{}.jpg"
+_PICTURE_PX = 2400  # longer side of the viewer's pictures
+_PAGE = "{}.json"
+_MAX_BYTES = 256 << 20  # of a page's JSON
+_CSV_COLUMNS = (
+  *("page", "file", "page_number", "name", "score"),
+  *("x_min", "y_min", "x_max", "y_max", "page_width", "page_height"),
+)
 
-class Format:
-  """A kind of output; a subclass says which files it writes, and writes them.
 
-  `write_page` is called while pages are detected. At the end of a run an
-  instance is made, which is given all pages one by one (`add`), those of
-  earlier runs too, and then writes the files of the run (`finish`).
+class Run(NamedTuple):
+  """What the files of all pages say of the run.
 
   Attributes:
-    page_file: of a page, in the folder of the results, {} standing for the
-      page's name; "" = none.
-    run_files: of all pages together, in the folder of the results.
+    class_names: C names.
+    min_score: of the detections.
   """
 
-  page_file: ClassVar[str] = ""
-  run_files: ClassVar[tuple[str, ...]] = ()
-
-  def __init__(
-    self, out: pathlib.Path, class_names: tuple[str, ...], min_score: float
-  ):
-    """Begins the files of a run.
-
-    Args:
-      out: folder of the results.
-      class_names: C names.
-      min_score: of the detections.
-    """
-    self.out, self.class_names, self.min_score = out, class_names, min_score
-
-  @staticmethod
-  def write_page(
-    path: pathlib.Path, found: PageDetections, source: Source
-  ) -> None:
-    """Writes `page_file`.
-
-    Args:
-      path: of the file.
-      found: with its ink.
-      source: that the page was read from.
-    """
-
-  def add(self, image_id: int, found: PageDetections, source: Source) -> None:
-    """Takes a page into the files of the run.
-
-    Args:
-      image_id: counts the pages from 1.
-      found: as `read_page` gives it, without the ink.
-      source: that the page was read from.
-    """
-
-  def finish(self) -> None:
-    """Writes `run_files`."""
+  class_names: tuple[str, ...]
+  min_score: float
 
 
-class PageJson(Format):
-  """Size and symbols (name, score, bbox in pixels), and where they are from."""
+class RunFile(NamedTuple):
+  """A file of all pages together, which pass by one at a time.
 
-  page_file = "{}.json"
+  Attributes:
+    of_page: image id, page as `read_page` gives it, its source -> what is kept
+      of it in memory.
+    write: writes the file, of what was kept of all pages in their order.
+  """
 
-  @staticmethod
-  def write_page(path, found, source):
-    """See `Format`."""
-    content = {**origin(source), **found.to_json()}
-    files.write_atomic(path, json.dumps(content, indent=1) + "\n")
+  of_page: Callable[[int, PageDetections, Source], Any]
+  write: Callable[[pathlib.Path, list[Any], Run], None]
 
 
-_MAX_BYTES = 256 << 20  # of a page's JSON
+def _write_picture(path: pathlib.Path, found: PageDetections, _: Source):
+  assert found.ink is not None
+  files.write_atomic(path, viewer.page_picture(found.ink, _PICTURE_PX))
+
+
+def _write_page(path: pathlib.Path, found: PageDetections, source: Source):
+  content = {**_origin(source), **found.to_json()}
+  files.write_atomic(path, json.dumps(content, indent=1) + "\n")
+
+
+def _coco_results(image_id: int, found: PageDetections, _: Source) -> str:
+  return json.dumps(found.to_coco(image_id))[1:-1]
+
+
+def _write_coco_results(path: pathlib.Path, pages: list[str], _: Run):
+  files.write_atomic(path, f"[{', '.join(filter(None, pages))}]")
+
+
+def _coco_image(image_id: int, found: PageDetections, _: Source):
+  height, width = found.image_hw
+  return {
+    "id": image_id,
+    "file_name": found.page,
+    "height": height,
+    "width": width,
+  }
+
+
+def _write_coco_images(path: pathlib.Path, images: list[Any], run: Run):
+  categories = [
+    {"id": i, "name": name} for i, name in enumerate(run.class_names, start=1)
+  ]
+  content = {"images": images, "categories": categories}
+  files.write_atomic(path, json.dumps(content))
+
+
+def _csv_lines(_: int, found: PageDetections, source: Source) -> str:
+  height, width = found.image_hw
+  rows = []
+  for symbol in found:
+    x, y, w, h = symbol["bbox"]
+    corners = [round(value, 2) for value in (x, y, x + w, y + h)]
+    rows.append(
+      (
+        *(found.page, source.path, source.number),
+        *(symbol["name"], symbol["score"], *corners, width, height),
+      )
+    )
+  return _as_csv(rows)
+
+
+def _as_csv(rows) -> str:
+  text = io.StringIO()
+  csv.writer(text, lineterminator="\n").writerows(rows)
+  return text.getvalue()
+
+
+def _write_csv(path: pathlib.Path, pages: list[str], _: Run):
+  files.write_atomic(path, _as_csv([_CSV_COLUMNS]) + "".join(pages))
+
+
+def _viewer_page(_: int, found: PageDetections, source: Source):
+  boxes = PageBoxes(
+    filename=found.page,
+    image_hw=found.image_hw,
+    boxes_yxyx=found.boxes_yxyx,
+    labels=found.labels,
+    scores=found.scores,
+  )
+  return viewer.ViewerPage(found.page, _PICTURE.format(source.name), boxes)
+
+
+def _write_viewer(path: pathlib.Path, pages: list[Any], run: Run):
+  title = "dwd_jax: detected symbols"
+  viewer.write(
+    path, pages, run.class_names, title=title, min_score=run.min_score
+  )
+
+
+# File, {} standing for the page's name -> function that writes it, given its
+# path, the page with its ink, and the source that the page was read from.
+PAGE_FILES: Mapping[
+  str, Callable[[pathlib.Path, PageDetections, Source], object]
+] = {
+  "{}-overlay.png": lambda path, found, _: found.plot(path),
+  "mung/{}.xml": lambda path, found, _: found.to_mung(path),
+  _PICTURE: _write_picture,
+  _PAGE: _write_page,  # last: it says that all files of the page are there
+}
+RUN_FILES: Mapping[str, RunFile] = {
+  "predictions.json": RunFile(_coco_results, _write_coco_results),
+  "coco_images.json": RunFile(_coco_image, _write_coco_images),
+  "detections.csv": RunFile(_csv_lines, _write_csv),
+  "index.html": RunFile(_viewer_page, _write_viewer),
+}
 
 
 def read_page(
   out: pathlib.Path, source: Source, class_names: tuple[str, ...]
 ) -> PageDetections | None:
-  """What `PageJson` has written of a page; None: nothing, or of another.
+  """What is in the folder of results of a page; None: nothing, or of another.
 
   A file that has changed since counts as another.
   """
-  path = out / PageJson.page_file.format(source.name)
+  path = out / _PAGE.format(source.name)
   try:
     if path.stat().st_size > _MAX_BYTES:
       return None
     content = json.loads(path.read_text(encoding="utf8"))
-    if any(content[key] != value for key, value in origin(source).items()):
+    if any(content[key] != value for key, value in _origin(source).items()):
       return None
     return page_detections.from_json(content, class_names)
   except (OSError, ValueError, KeyError, TypeError):
     return None
 
 
-def origin(source: Source) -> dict[str, Any]:
+def _origin(source: Source) -> dict[str, Any]:
   """What a page is of, and when that was written."""
   status = source.path.stat()
   return {
@@ -110,137 +178,3 @@ def origin(source: Source) -> dict[str, Any]:
     "file_bytes": status.st_size,
     "file_mtime_ns": status.st_mtime_ns,
   }
-
-
-class Overlay(Format):
-  """The page with boxes and names."""
-
-  page_file = "{}-overlay.png"
-
-  @staticmethod
-  def write_page(path, found, source):
-    """See `Format`."""
-    found.plot(path)
-
-
-class Mung(Format):
-  """MuNG, the notation graph of MUSCIMA++; nodes only."""
-
-  page_file = "mung/{}.xml"
-
-  @staticmethod
-  def write_page(path, found, source):
-    """See `Format`."""
-    found.to_mung(path)
-
-
-class CocoResults(Format):
-  """COCO results: image_id, category_id, bbox, score; images and categories."""
-
-  run_files = ("predictions.json", "coco_images.json")
-
-  def __init__(self, *run):
-    """See `Format`."""
-    super().__init__(*run)
-    self._results: list[str] = []  # as JSON: a tenth of the objects' memory
-    self._images: list[dict[str, Any]] = []
-
-  def add(self, image_id, found, source):
-    """See `Format`."""
-    self._results += map(json.dumps, found.to_coco(image_id))
-    height, width = found.image_hw
-    self._images.append(
-      {
-        "id": image_id,
-        "file_name": found.page,
-        "height": height,
-        "width": width,
-      }
-    )
-
-  def finish(self):
-    """See `Format`."""
-    categories = [
-      {"id": i, "name": name}
-      for i, name in enumerate(self.class_names, start=1)
-    ]
-    content = {"images": self._images, "categories": categories}
-    results, images = (self.out / file for file in self.run_files)
-    files.write_atomic(results, f"[{', '.join(self._results)}]")
-    files.write_atomic(images, json.dumps(content))
-
-
-class Table(Format):
-  """A line for each symbol."""
-
-  run_files = ("detections.csv",)
-  _COLUMNS = (
-    *("page", "file", "page_number", "name", "score"),
-    *("x_min", "y_min", "x_max", "y_max", "page_width", "page_height"),
-  )
-
-  def __init__(self, *run):
-    """See `Format`."""
-    super().__init__(*run)
-    self._text = io.StringIO()
-    self._rows = csv.writer(self._text, lineterminator="\n")
-    self._rows.writerow(self._COLUMNS)
-
-  def add(self, image_id, found, source):
-    """See `Format`."""
-    height, width = found.image_hw
-    for symbol in found:
-      x, y, w, h = symbol["bbox"]
-      corners = [round(value, 2) for value in (x, y, x + w, y + h)]
-      self._rows.writerow(
-        (
-          *(found.page, source.path, source.number),
-          *(symbol["name"], symbol["score"], *corners, width, height),
-        )
-      )
-
-  def finish(self):
-    """See `Format`."""
-    files.write_atomic(self.out / self.run_files[0], self._text.getvalue())
-
-
-class Viewer(Format):
-  """A page for the browser that shows all pages, and their pictures."""
-
-  page_file = "pages/{}.jpg"
-  run_files = ("index.html",)
-  _PICTURE_PX = 2400  # longer side of the pictures
-
-  def __init__(self, *run):
-    """See `Format`."""
-    super().__init__(*run)
-    self._pages: list[viewer.ViewerPage] = []
-
-  @staticmethod
-  def write_page(path, found, source):
-    """See `Format`."""
-    assert found.ink is not None
-    picture = viewer.page_picture(found.ink, Viewer._PICTURE_PX)
-    files.write_atomic(path, picture)
-
-  def add(self, image_id, found, source):
-    """See `Format`."""
-    boxes = PageBoxes(
-      filename=found.page,
-      image_hw=found.image_hw,
-      boxes_yxyx=found.boxes_yxyx,
-      labels=found.labels,
-      scores=found.scores,
-    )
-    picture = self.page_file.format(source.name)
-    self._pages.append(viewer.ViewerPage(found.page, picture, boxes))
-
-  def finish(self):
-    """See `Format`."""
-    viewer.write(
-      self.out / self.run_files[0],
-      self._pages,
-      self.class_names,
-      title="dwd_jax: detected symbols",
-      min_score=self.min_score,
-    )

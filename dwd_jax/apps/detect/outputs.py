@@ -15,8 +15,7 @@ and of all pages
   detections.csv      a line for each symbol
   detect.json         settings, pages, and what failed
 
-A further kind of output is a `formats.Format`, in a file of its own where it is
-more than a few lines, and its entry in `FORMATS`.
+Which function writes which: `formats`.
 """
 
 import json
@@ -25,31 +24,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from dwd_jax.apps.detect import formats
-from dwd_jax.apps.detect.formats import Format
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.predict.page_detections import PageDetections
 
-FORMATS: tuple[type[Format], ...] = (
-  formats.Overlay,
-  formats.Viewer,
-  formats.Mung,
-  formats.CocoResults,
-  formats.Table,
-  formats.PageJson,  # last: it says that all files of the page are there
-)
 RUN = "detect.json"
 
 
-def run_files() -> tuple[str, ...]:
-  """Files of all pages together."""
-  return (*(file for kind in FORMATS for file in kind.run_files), RUN)
-
-
-def taken() -> tuple[str, ...]:
-  """Names that no page may have: its files would collide with those."""
-  return tuple(pathlib.PurePath(file).stem for file in run_files())
+def taken() -> list[str]:
+  """Names that no page may have: its files would collide with the run's."""
+  return [pathlib.PurePath(file).stem for file in (*formats.RUN_FILES, RUN)]
 
 
 def write_page(
@@ -62,10 +47,8 @@ def write_page(
     found: with its ink.
     source: that it was read from.
   """
-  for kind in FORMATS:
-    if kind.page_file:
-      path = out / kind.page_file.format(source.name)
-      kind.write_page(path, found, source)
+  for file, write in formats.PAGE_FILES.items():
+    write(out / file.format(source.name), found, source)
 
 
 def write_run(
@@ -84,9 +67,7 @@ def write_run(
     settings: of the run, see `write_settings`.
     failed: "what" and "reason" of the others.
   """
-  kinds = [
-    kind(out, class_names, float(settings["min_score"])) for kind in FORMATS
-  ]
+  kept: dict[str, list[Any]] = {file: [] for file in formats.RUN_FILES}
   for image_id, source in enumerate(sources, start=1):
     found = formats.read_page(out, source, class_names)
     if found is None:
@@ -94,10 +75,11 @@ def write_run(
         f"{out / source.name}.json: lost or changed while detecting; start the"
         " same command again"
       )
-    for kind in kinds:
-      kind.add(image_id, found, source)
-  for kind in kinds:
-    kind.finish()
+    for file, kind in formats.RUN_FILES.items():
+      kept[file].append(kind.of_page(image_id, found, source))
+  run = formats.Run(class_names, float(settings["min_score"]))
+  for file, kind in formats.RUN_FILES.items():
+    kind.write(out / file, kept.pop(file), run)
   write_settings(out, settings, [s.name for s in sources], failed)
 
 
@@ -122,7 +104,7 @@ def check_folder(out: pathlib.Path, settings: dict[str, Any]) -> None:
   try:
     written = json.loads((out / RUN).read_text(encoding="utf8"))["settings"]
   except FileNotFoundError:
-    for name in run_files():
+    for name in formats.RUN_FILES:
       if (out / name).exists():
         raise InputError(
           f"{out / name}: is there already, and of something else; choose"
@@ -151,8 +133,7 @@ def remove(out: pathlib.Path) -> None:
     return  # what is there is not of a run
   for name in names:
     if pathlib.PurePath(name).name == name:
-      for kind in FORMATS:
-        if kind.page_file:
-          (out / kind.page_file.format(name)).unlink(missing_ok=True)
-  for file in run_files():
+      for file in formats.PAGE_FILES:
+        (out / file.format(name)).unlink(missing_ok=True)
+  for file in (*formats.RUN_FILES, RUN):
     (out / file).unlink(missing_ok=True)
