@@ -136,7 +136,7 @@ class _Job:
     of_name = {source.name: source for source in todo}
     shown = progress.show(todo, "pages", len(todo), log, doing="detect")
     for found, _ in self._detector.pages(self._read(shown), self._bad):
-      found = dataclasses.replace(found, dpi=self._dpi.pop(found.page))
+      found = found.at_resolution(self._dpi.pop(found.page))
       outputs.write_page(self._out, found, of_name[found.page])
       self.counts[found.page] = len(found)
 

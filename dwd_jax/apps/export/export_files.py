@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 
-from dwd_jax.apps.export import onnx_graph, onnx_network
+from dwd_jax.apps.export import onnx_network
 from dwd_jax.checkpoints import weights as weights_lib
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core import files
@@ -101,7 +101,7 @@ def export(
   if wanted not in FORMATS:
     raise InputError(f"--format: {wanted!r} is none of {', '.join(FORMATS)}")
   if wanted == "onnx":
-    onnx_graph.import_onnx()  # missing? say so before anything takes long
+    onnx_network.import_onnx()  # missing? say so before anything takes long
   weights = packaged.weights_of(checkpoint)
   if wanted == "safetensors":
     name = "" if out.suffix == ".safetensors" else "detector.safetensors"
