@@ -53,23 +53,22 @@ def overlay(
   """
   canvas, zoom = _canvas(ink, page.image_hw, min_width_px)
   hit, found = outcomes.right, outcomes.found()
-  labels = outcomes.labels.tolist()
-  true_labels = outcomes.true_labels.tolist()
+  names = [class_names[int(label)] for label in outcomes.labels]
+  true_names = [class_names[int(label)] for label in outcomes.true_labels]
   true_boxes = _to_px(outcomes.true_boxes_yxyx, zoom)
   found_boxes = _to_px(outcomes.boxes_yxyx, zoom)
   for box in true_boxes[found]:
     _box(canvas, box, FOUND_RGB)
   for i in np.flatnonzero(hit):
     _box(canvas, found_boxes[i], HIT_RGB)
-    _name(canvas, found_boxes[i], class_names[labels[i]], HIT_RGB)
+    _name(canvas, found_boxes[i], names[i], HIT_RGB)
   for i in np.flatnonzero(~found):
     _box(canvas, true_boxes[i], MISSED_RGB, 2)
-    _name(canvas, true_boxes[i], class_names[true_labels[i]], MISSED_RGB)
+    _name(canvas, true_boxes[i], true_names[i], MISSED_RGB)
   for i in np.flatnonzero(~hit):
-    name = class_names[labels[i]]
-    other = int(outcomes.confused_with[i])
+    name, other = names[i], int(outcomes.confused_with[i])
     if other >= 0:
-      name += f"?{class_names[true_labels[other]]}"
+      name += f"?{true_names[other]}"
     _box(canvas, found_boxes[i], WRONG_RGB, 2)
     _name(canvas, found_boxes[i], name, WRONG_RGB, below=True)
   entries = (
