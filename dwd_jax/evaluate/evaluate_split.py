@@ -68,6 +68,7 @@ from dwd_jax.metrics import json_results, matching, protocols, reliability
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.metrics.json_results import SummaryInputs, or_null
 from dwd_jax.metrics.matching import Outcomes
+from dwd_jax.metrics.protocols import Protocol
 from dwd_jax.metrics.reliability import Judged
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.predict_config import DEFAULT, PredictConfig
@@ -103,7 +104,7 @@ def evaluate(
   out_dir: str | pathlib.Path,
   dataset: str,
   split: str,
-  protocol: str = "coco",
+  protocol: Protocol = "coco",
   checkpoint_step: int = 0,
   min_score: float = 0.05,
   overlays: int = 4,

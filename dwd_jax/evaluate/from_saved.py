@@ -33,6 +33,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate import evaluate_split, output_files
 from dwd_jax.metrics import matching, protocols
+from dwd_jax.metrics.protocols import Protocol
 
 _MAX_BYTES = 2 << 30
 _MAX_SIDE_PX = 1 << 20
@@ -278,7 +279,7 @@ def reevaluate(
   out_dir: str | pathlib.Path,
   name: str,
   *,
-  protocol: str = "coco",
+  protocol: Protocol = "coco",
   min_score: float = 0.05,
   viewer_pages: int = 0,
 ) -> dict[str, Any]:

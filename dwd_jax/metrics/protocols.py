@@ -18,13 +18,14 @@ wrote the class id as the score, so that the sort order decided the AP), that
 scores are not rounded to three digits and coordinates not to one, and that no
 class is left out by name (the original left out 11 to 40).
 
-A further protocol is a function and its entry in `PROTOCOLS`.
+A further protocol is a function, its name in `Protocol` and its entry in
+`PROTOCOLS`.
 """
 
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -93,6 +94,7 @@ def mean_or_nan(values: Float[np.ndarray, " n"]) -> float:
   return float(known.mean()) if known.size else float("nan")
 
 
+Protocol: TypeAlias = Literal["coco", "voc", "legacy"]
 PageList: TypeAlias = Sequence[PageBoxes]
 
 
@@ -100,7 +102,7 @@ def measure(
   truth: PageList,
   detections: PageList,
   num_classes: int,
-  protocol: str,
+  protocol: Protocol,
   dataset: str = "",
 ) -> APTable:
   """AP of every class at IoU 0.50 to 0.95 by one of the protocols.
@@ -306,7 +308,9 @@ def legacy(
 _LEGACY_MAX_SIDE_PX = {"muscima_pp": 400}
 
 # Name -> function of truth, detections, number of classes, data set.
-PROTOCOLS: Mapping[str, Callable[[PageList, PageList, int, str], APTable]] = {
+PROTOCOLS: Mapping[
+  Protocol, Callable[[PageList, PageList, int, str], APTable]
+] = {
   "coco": lambda truth, found, classes, _: coco(truth, found, classes),
   "voc": lambda truth, found, classes, _: voc(truth, found, classes),
   "legacy": legacy,
