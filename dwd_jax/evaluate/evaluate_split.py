@@ -121,7 +121,6 @@ def evaluate(
     predict_fn: images [B, H, W, 1] -> detections, energy levels; variables
       bound.
     pages: the split's pages, each file name once.
-    class_names: C names.
     cfg: how pages go through the network.
     out_dir: folder of the results; made if missing.
     dataset: name of the data set, for the summary and the legacy protocol.
@@ -219,10 +218,8 @@ def measure(
 
   Args:
     name: of the files.
-    truth: of the pages.
     detections: of the same pages, in classes of the truth.
     outcomes: of the detections.
-    class_names: C names.
     facts: the summary's fields that are not measured here, among them protocol,
       min_score and, of another data set, `OTHER_SET_KEYS`.
     staff_spaces: px of each page; NaN = unknown.

@@ -144,7 +144,6 @@ def read(out_dir: pathlib.Path, name: str) -> Saved:
   """Reads what was saved of a split.
 
   Args:
-    out_dir: WORKDIR/eval.
     name: of its files.
 
   Raises:

@@ -101,7 +101,6 @@ def match(run: RunClasses, source: sources.PageSource) -> Matched:
   """Matches the classes of a run with those of a source.
 
   Args:
-    run: the run's classes.
     source: opened with `common_with` as `other_vocabulary` says.
 
   Returns:
@@ -233,11 +232,6 @@ def open_sets(
 
   Their records are built into WORKDIR/data/on, those of a set with a name into
   WORKDIR/data/on/NAME, unless `eval.on[i].data_dir` is set.
-
-  Args:
-    config: of the run.
-    workdir: of the run.
-    run: the run's classes.
 
   Raises:
     InputError: a set cannot be built or opened, or has nothing in common with

@@ -84,7 +84,6 @@ def draw(
     truth: of all pages.
     outcomes: of all pages, of the detections from `min_score` on.
     predictions: of the pages to draw, with their energy levels.
-    class_names: C names.
     min_score: see `outcomes`.
     threshold: less likely detections are not drawn; None: all are.
   """
@@ -112,7 +111,6 @@ def write(
   """Writes everything; the summary last, when all the others are there.
 
   Args:
-    out_dir: WORKDIR/eval.
     judged: the split, measured.
     pictures: by name.
     viewer_pages: so many of the first pages are in the viewer; -1 = all.
@@ -140,7 +138,6 @@ def write_scores(
   """Writes what depends on protocol and least score; the summary last.
 
   Args:
-    out_dir: WORKDIR/eval.
     judged: the split, measured; predictions.json is there.
     viewer_pages: see `write`. Only pages with a picture are in the viewer.
   """

@@ -85,7 +85,6 @@ def fit_score_map(judged: Judged, num_classes: int) -> ScoreMap:
 
   Args:
     judged: the more detections, the less the identity's prior counts.
-    num_classes: C.
   """
   fixed = np.zeros(2, bool)  # slopes at their least
   while True:
@@ -106,7 +105,6 @@ def cross_validated(
   Args:
     judged: of several pages. Those of a single page get the map fitted on
       themselves.
-    num_classes: C.
   """
   pages = np.unique(judged.page)
   if len(pages) < 2:
@@ -247,7 +245,6 @@ def make(
     raw: the pages' detections with raw scores. The fewer there are, the closer
       the map stays to the identity.
     num_pages: with detections or without.
-    num_classes: C.
     made_with: see `Calibration`.
   """
   probable = raw._replace(scores=cross_validated(raw, num_classes))

@@ -76,7 +76,6 @@ def curve(
   """Precision and recall at every score.
 
   Args:
-    scores: of n detections.
     correct: whether they are right.
     num_objects: true boxes, found or not; without any there are no points.
   """
@@ -141,7 +140,6 @@ def error_counts(
 
   Args:
     outcomes: the detections that count, see `Outcomes.at_least`.
-    num_classes: C.
   """
   found = {
     name: np.bincount(
@@ -158,7 +156,6 @@ def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
 
   Args:
     outcomes: all detections that the AP counts.
-    num_classes: C.
   """
   objects = np.bincount(outcomes.true_labels, minlength=num_classes)
   plain = _ap(outcomes, outcomes.labels, outcomes.right, None, objects)
@@ -221,7 +218,6 @@ def confusion_matrix(
 
   Args:
     outcomes: the detections that count, see `Outcomes.at_least`.
-    num_classes: C.
 
   Returns:
     Row: class of the true box; column: class of the detection. The last column
@@ -364,7 +360,6 @@ def by_page(outcomes: Outcomes, num_pages: int) -> ByPage:
 
   Args:
     outcomes: the detections that count, see `Outcomes.at_least`.
-    num_pages: p.
   """
   pages = (
     outcomes.true_page,

@@ -169,7 +169,12 @@ class Outcomes(NamedTuple):
     Where no detection that goes scores better than one of its class and page
     that stays, the others stay what they are.
     """
-    return self._replace(**{name: getattr(self, name)[rows] for name in _OF_N})
+    kept = {
+      name: values[rows]
+      for name, values in self._asdict().items()
+      if not name.startswith("true_")
+    }
+    return self._replace(**kept)
 
   def at_least(self, min_score: float) -> "Outcomes":
     """Without the detections below a score; the others stay what they are."""
@@ -190,18 +195,6 @@ class Outcomes(NamedTuple):
       true_boxes_yxyx=self.true_boxes_yxyx[first:end],
       true_labels=self.true_labels[first:end],
     )
-
-
-# Fields of `Outcomes` that are about detections.
-_OF_N = (
-  "page",
-  "boxes_yxyx",
-  "labels",
-  "scores",
-  "kind",
-  "of_truth",
-  "confused_with",
-)
 
 
 def judge(

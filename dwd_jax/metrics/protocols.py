@@ -110,7 +110,6 @@ def measure(
   Args:
     truth: pages in source-image pixels; each file name once.
     detections: pages with scores; see `join`.
-    num_classes: C, number of classes.
     protocol: key of `PROTOCOLS`, see `check`.
     dataset: decides which large objects the legacy protocol leaves out.
 
@@ -330,7 +329,6 @@ def join(
     detections: pages with scores, each a page of the truth; a page that is
       missing here has no detections. Detections whose score or box is not
       finite are left out, with a warning that names the page.
-    num_classes: C, number of classes.
 
   Returns:
     The truth, the detections, and the file names by page index.

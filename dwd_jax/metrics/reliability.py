@@ -70,8 +70,6 @@ def reliability(
 
   Args:
     scores: 0..1; those beyond count in the outermost bins, NaN in none.
-    correct: see `Judged`.
-    num_bins: of equal width.
   """
   known = ~np.isnan(scores)
   scores, correct = scores[known], correct[known]
@@ -96,8 +94,6 @@ def expected_calibration_error(
 
   Args:
     scores: see `reliability`.
-    correct: see `Judged`.
-    num_bins: of equal width.
 
   Returns:
     0..1; NaN without detections.

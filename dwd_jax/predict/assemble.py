@@ -54,7 +54,6 @@ def join(
   """What was found in the tiles of a page, as one prediction.
 
   Args:
-    page: the page.
     window: how it became `ink`.
     ink: the padded image.
     tiles: of the image; one if it stayed whole.
@@ -142,7 +141,6 @@ def to_page_boxes(
     boxes_yxyx: in pixels of the padded image.
     labels: class ids.
     scores: best first.
-    page: the page.
     window: how it became the padded image.
 
   Returns:

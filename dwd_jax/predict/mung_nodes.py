@@ -30,7 +30,6 @@ def of_page(
 
   Args:
     found: detections of a page.
-    class_names: C names.
     ink: the page, 0 = paper, 255 = ink; None: nodes have no masks.
   """
   assert found.scores is not None

@@ -136,7 +136,6 @@ def predict_pages(
   Args:
     predict_fn: with its variables bound.
     pages: read as the results are taken, a batch at a time.
-    cfg: settings.
     keep_levels: of how many of the first pages the energy levels are kept.
     on_bad: is told of a page that cannot be predicted, and why; the page is
       left out. None: it raises.

@@ -62,7 +62,6 @@ def evaluate_all(
   """Evaluates a state on the run's own pages, then on other data sets.
 
   Args:
-    run: the run.
     state: its parameters are used.
     others: see `other_data_sets.open_sets`.
     logs: gets scores and pictures for TensorBoard, and a line for each set.
@@ -121,7 +120,6 @@ def evaluate(
   """Evaluates a state on a split, see `dwd_jax.evaluate.evaluate_split`.
 
   Args:
-    run: the run.
     state: its parameters are used.
     split: one of the run's, by name, or pages of another data set.
     logs: gets scores and pictures for TensorBoard.
@@ -233,7 +231,6 @@ def calibration_of_checkpoint(
   """How the scores of a state are to be calibrated.
 
   Args:
-    run: the run.
     state: saved as a checkpoint of the run.
 
   Returns:

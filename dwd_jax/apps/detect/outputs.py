@@ -63,7 +63,6 @@ def write_run(
   Args:
     out: folder of the results.
     sources: pages that have results; one is in memory at a time.
-    class_names: C names.
     settings: of the run, see `write_settings`.
     failed: "what" and "reason" of the others.
   """

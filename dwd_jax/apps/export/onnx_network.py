@@ -168,7 +168,6 @@ def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
 
   Args:
     variables: {"params": .., "batch_stats": ..} of `DWDNet`.
-    cfg: of the network.
     text: for people who open the file.
 
   Returns:
@@ -218,8 +217,6 @@ def class_head(variables: Any, cfg: ModelConfig, text: str) -> bytes:
   """The class head, for single pixels: features [P, F] -> logits [P, C].
 
   Args:
-    variables: of `DWDNet`.
-    cfg: of the network.
     text: for people who open the file.
   """
   graph, params = Graph("class_head"), variables["params"]
