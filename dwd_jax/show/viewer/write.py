@@ -187,7 +187,7 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
     ValueError: a label is outside 0 .. C-1.
   """
   if page.scores is not None:
-    page = finite(page)
+    page = page.finite()
   labels = np.asarray(page.labels)
   if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
     raise ValueError(
