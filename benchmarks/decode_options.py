@@ -16,7 +16,9 @@ from benchmarks import common
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import pipeline
 from dwd_jax.evaluate import evaluate_split as evaluate_lib
-from dwd_jax.metrics import json_results, protocols
+from dwd_jax.metrics import protocols
+from dwd_jax.metrics.json_results import or_null
+from dwd_jax.metrics.protocols import mean_or_nan
 from dwd_jax.train import run_evaluation, setup
 
 
@@ -57,13 +59,12 @@ def _measure(run, state, pages) -> dict[str, Any]:
   table = protocols.measure(
     predicted.truth, predicted.detections, len(run.class_names), "coco"
   )
-  means = json_results.averages(
-    table, run.class_names, json_results.MIN_OBJECTS
-  )
   return {
-    **{key: means[key] for key in ("mAP", "mAP_50", "AP_50_weighted")},
+    "mAP": or_null(mean_or_nan(table.per_class())),
+    "mAP_50": or_null(mean_or_nan(table.at(0.5))),
+    "AP_50_weighted": or_null(table.weighted_at(0.5)),
     "num_detections": sum(len(page.labels) for page in predicted.detections),
-    "seconds_per_page": json_results.or_null(predicted.seconds_per_page),
+    "seconds_per_page": or_null(predicted.seconds_per_page),
   }
 
 

@@ -75,6 +75,8 @@ def _run(flags: argparse.Namespace) -> int:
   from dwd_jax.apps.detect import detect_files
   from dwd_jax.models import compiling
 
+  if not 0 <= (flags.min_score or 0.0) <= 1:
+    raise InputError(f"--min-score: {flags.min_score:g} is not 0 to 1")
   if not 0 <= flags.dpi <= 2400:
     raise InputError(f"--dpi: {flags.dpi:g}; use up to 2400, or 0")
   if not 1 <= flags.batch_size <= 1024:

@@ -9,6 +9,7 @@ Conventions used everywhere:
 """
 
 import dataclasses
+import warnings
 from typing import Any, TypeAlias
 
 import flax.struct
@@ -140,6 +141,32 @@ class PageBoxes:
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: Int[np.ndarray, " n"]
   scores: Float[np.ndarray, " n"] | None = None
+
+  def keep(self, rows: np.ndarray) -> "PageBoxes":
+    """Only these boxes; `rows` is what indexes an array [n]."""
+    return dataclasses.replace(
+      self,
+      boxes_yxyx=self.boxes_yxyx[rows],
+      labels=self.labels[rows],
+      scores=None if self.scores is None else self.scores[rows],
+    )
+
+  def at_least(self, min_score: float) -> "PageBoxes":
+    """Without the detections below a score; truth stays as it is."""
+    return self if self.scores is None else self.keep(self.scores >= min_score)
+
+  def finite(self) -> "PageBoxes":
+    """Without detections whose score or box is not finite; warns of them."""
+    assert self.scores is not None
+    good = np.isfinite(self.scores) & np.isfinite(self.boxes_yxyx).all(axis=1)
+    if good.all():
+      return self
+    warnings.warn(
+      f"{self.filename}: {np.sum(~good)} detections with a score or box that is"
+      " not finite are left out; the model has probably diverged",
+      stacklevel=2,
+    )
+    return self.keep(good)
 
 
 Params: TypeAlias = Any  # a pytree of arrays

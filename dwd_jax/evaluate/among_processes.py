@@ -64,13 +64,12 @@ def collect(predicted: Predicted) -> Predicted:
   parts = processes.to_first("evaluation", _arrays(predicted))
   if not parts:
     return predicted
-  pages = [page for part in parts for page in zip(*_pages(part), strict=True)]
   weights = np.array([len(part["hw"]) for part in parts], float)
   seconds = np.array([float(part["seconds"]) for part in parts])
   timed = np.isfinite(seconds) & (weights > 0)
   return Predicted(
-    truth=[true for true, _ in pages],
-    detections=[found for _, found in pages],
+    truth=[page for part in parts for page in _split("truth", part)],
+    detections=[page for part in parts for page in _split("found", part)],
     shown=predicted.shown,
     overflowing_pages=[str(n) for p in parts for n in p["overflowing"]],
     seconds_per_page=float(np.average(seconds[timed], weights=weights[timed]))
@@ -103,14 +102,8 @@ def _joined(kind: str, pages: Sequence[PageBoxes]) -> dict[str, np.ndarray]:
   return joined
 
 
-def _pages(
-  arrays: dict[str, np.ndarray],
-) -> tuple[list[PageBoxes], list[PageBoxes]]:
-  """Truth and detections of the pages of one part."""
-  return _split("truth", arrays), _split("found", arrays)
-
-
 def _split(kind: str, arrays: dict[str, np.ndarray]) -> list[PageBoxes]:
+  """The pages of one part, `kind` truth or found."""
   ends = np.cumsum(arrays[f"{kind}_counts"])
   pages = []
   for i, count in enumerate(arrays[f"{kind}_counts"]):

@@ -1,11 +1,9 @@
-"""The scores of a split: calibrated or raw, and what they are worth.
+"""Evaluates a trained network on a split: pages -> metrics, files, pictures.
 
-One split -> metrics, files and pictures.
-
-`evaluate` writes into `out_dir` (WORKDIR/eval of a run):
+`evaluate` writes into `out_dir`, WORKDIR/eval of a run:
 
 ```
-  <split>.json            the summary; the fields are a contract, see below
+  <split>.json            the summary; its fields are a contract, see below
   <split>/res-0.5.txt     AP of every class at IoU 0.5 ... 0.95, one file each
   <split>/predictions.json  COCO results: image_id, category_id, bbox, score
   <split>/truth.json      COCO annotations: the file name of every image_id, the
@@ -14,7 +12,7 @@ One split -> metrics, files and pictures.
                           show the detections from the default threshold on
   <split>/reliability.png what scores are worth, raw and calibrated
   <split>/report.html     the report, for people; see docs/report.md
-  <split>/report.json     all its numbers, see `evaluating.report_data`
+  <split>/report.json     all its numbers, see `evaluate.report.report_data`
   <split>/index.html      the first pages with truth and detections, to look
                           at; their pictures are <split>/pages/NAME.jpg
   res-0.5.txt ... and predictions.json       copies, of the split that was
@@ -30,7 +28,7 @@ min_objects, min_score, overflowing_pages (names of pages with more objects
 than the decode has slots). Of the scores it says
 
 ```
-  calibrated  whether they are probabilities, see `calibration`
+  calibrated  whether they are probabilities, see `metrics.calibration`
   ece_raw, ece  expected calibration error of the raw scores, of those in use
   threshold   the default one, stored with the checkpoint
   precision, recall, f1  at the threshold: all classes, IoU 0.5
@@ -40,22 +38,22 @@ The last four are null where scores are not calibrated; all are of all
 detections, whatever `min_score` is. A number that is not defined is null: the
 AP of a class without truth, any mean over no class. For another data set than
 the run's the files are called `<dataset>-<split>`, and the summary ends with
-`OtherSet.facts` of `transfer`.
+`OtherSet.facts`, see `evaluate.other_data_sets`.
 
 `seconds_per_page` is the mean wall time from the page on the host to boxes on
 the host (scaling, transfer, network, decode), without reading the page, the
 metrics, the pictures, and without compilation: the first pages of each padded
 size are not counted. If no page is left, the last one runs once more.
 
-Protocols: see `metrics.protocols`. `reevaluate` measures what was saved by
-another one.
+Protocols: see `metrics.protocols`. `evaluate.from_saved` measures what was
+saved by another one.
 """
 
 import itertools
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -66,86 +64,21 @@ from dwd_jax.evaluate import output_files
 from dwd_jax.evaluate.other_data_sets import OtherSet
 from dwd_jax.evaluate.report import report_data
 from dwd_jax.evaluate.report.report_data import Measured
-from dwd_jax.metrics import json_results, protocols, reliability
-from dwd_jax.metrics import json_results as summary_lib
+from dwd_jax.metrics import json_results, matching, protocols, reliability
 from dwd_jax.metrics.calibration import Calibration
-from dwd_jax.metrics.flat_boxes import at_least, finite
-from dwd_jax.metrics.json_results import or_null
+from dwd_jax.metrics.json_results import SummaryInputs, or_null
+from dwd_jax.metrics.matching import Outcomes
 from dwd_jax.metrics.protocols import Protocol
+from dwd_jax.metrics.reliability import Judged
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.predict_config import DEFAULT, PredictConfig
 from dwd_jax.predict.predict_pages import PredictFn, predict_pages
 from dwd_jax.show import drawing, progress
-from dwd_jax.show.drawing import Picture
 
-
-class Scores(NamedTuple):
-  """Detections with the scores that count, judged.
-
-  Attributes:
-    detections: classes of the run.
-    raw: the detections judged with the scores of the decode.
-    final: the same with the scores of `detections`.
-    threshold: default threshold; None: the scores are not calibrated.
-  """
-
-  detections: list[PageBoxes]
-  raw: reliability.Judged
-  final: reliability.Judged
-  threshold: float | None
-
-  def facts(self) -> dict[str, Any]:
-    """The summary's fields on scores, unknown numbers as None."""
-    ece = reliability.expected_calibration_error
-    point: dict[str, Any] = dict.fromkeys(reliability.OperatingPoint._fields)
-    if self.threshold is not None:
-      values = reliability.operating_point(self.final, self.threshold)
-      point = {key: or_null(value) for key, value in values._asdict().items()}
-    return {
-      "calibrated": self.threshold is not None,
-      "ece_raw": or_null(ece(self.raw.scores, self.raw.correct)),
-      "ece": or_null(ece(self.final.scores, self.final.correct)),
-      **point,
-    }
-
-  def bins(self) -> dict[str, Any]:
-    """The diagram's numbers, see `report_data`."""
-    final = None if self.threshold is None else self.final
-    return report_data.reliability_bins(self.raw, final)
-
-  def diagram(self, title: str) -> Picture:
-    """The picture `reliability`."""
-    final = None if self.threshold is None else self.final
-    return drawing.reliability_diagram(title, self.raw, final, self.threshold)
-
-
-def judge_scores(
-  truth: Sequence[PageBoxes],
-  detections: Sequence[PageBoxes],
-  relabel: Callable[[PageBoxes], PageBoxes],
-  calibration: Calibration | None,
-) -> Scores:
-  """Calibrates the scores of a split and judges them.
-
-  Args:
-    truth: of the pages.
-    detections: of the same pages in the same order: raw scores, classes of the
-      run.
-    relabel: gives them the classes of the truth.
-    calibration: None: scores stay raw.
-  """
-  raw = reliability.judge(truth, [relabel(page) for page in detections])
-  if calibration is None:
-    return Scores(list(detections), raw, raw, None)
-  # The map knows the classes of the run, so it comes before the relabelling.
-  scored = [calibration.apply(page) for page in detections]
-  final = reliability.judge(truth, [relabel(page) for page in scored])
-  return Scores(scored, raw, final, calibration.point.threshold)
-
-
-MakeCalibration: TypeAlias = Callable[
-  [Sequence[PageBoxes], Sequence[PageBoxes]], Calibration
-]
+# Detections with raw scores, number of pages -> calibration.
+MakeCalibration: TypeAlias = Callable[[Judged, int], Calibration]
+# Of another data set than the run's, in the summary behind the contract.
+OTHER_SET_KEYS = ("vocabularies", "unmapped_detections")
 
 
 class EvalResult(NamedTuple):
@@ -188,12 +121,11 @@ def evaluate(
     predict_fn: images [B, H, W, 1] -> detections, energy levels; variables
       bound.
     pages: the split's pages, each file name once.
-    class_names: C names.
     cfg: how pages go through the network.
     out_dir: folder of the results; made if missing.
     dataset: name of the data set, for the summary and the legacy protocol.
     split: name of the split and of its files.
-    protocol: one of `protocols.PROTOCOLS`.
+    protocol: key of `protocols.PROTOCOLS`.
     checkpoint_step: training step of the variables, for the summary.
     min_score: detections below this score do not count, 0..1.
     overlays: pages to draw.
@@ -203,11 +135,9 @@ def evaluate(
       bar); None: neither.
     other: the set that the pages are of, if it is not the run's.
     calibration: turns the scores into probabilities; a function makes it of
-      the pages' truth and detections with raw scores. None: scores stay raw.
-    collect: adds what other processes have predicted, see `train.shares`.
-
-  Returns:
-    The summary and the pictures.
+      the pages' detections. None: scores stay raw.
+    collect: adds what other processes have predicted, see
+      `evaluate.among_processes`.
 
   Raises:
     InputError: unknown protocol.
@@ -218,60 +148,136 @@ def evaluate(
   shown = progress.show(pages, name, num_pages, log)
   pictured = output_files.Pictures(out_dir / name, viewer_pages)
   predicted = collect(predict_all(predict_fn, shown, cfg, overlays, pictured))
-  truth = predicted.truth
+  truth, detections = predicted.truth, predicted.detections
+
+  def in_classes_of_truth(pages: Sequence[PageBoxes]) -> list[PageBoxes]:
+    return [other.relabel(page) for page in pages] if other else list(pages)
+
+  outcomes = matching.judge(truth, in_classes_of_truth(detections))
+  raw, final, threshold = outcomes.judged(), None, None
   if callable(calibration):
-    calibration = calibration(truth, predicted.detections)
-  relabel = other.relabel if other else lambda page: page
-  scores = judge_scores(truth, predicted.detections, relabel, calibration)
-  facts = {
-    "dataset": dataset,
-    "split": split,
-    "protocol": protocol,
-    "checkpoint_step": int(checkpoint_step),
-    "min_score": float(min_score),
-  }
-  judged = _measure(name, predicted, scores, class_names, facts, other)
-  pictures = {"reliability": scores.diagram(f"{dataset}, {split}")}
-  pictures |= output_files.draw(
-    *(truth, judged.detections, predicted.shown, class_names),
-    max(min_score, scores.threshold or 0.0),
-  )
-  output_files.write(out_dir, judged, pictures, viewer_pages)
-  return EvalResult(judged.metrics, pictures, calibration)
-
-
-def _measure(
-  name: str,
-  predicted: "Predicted",
-  scores: Scores,
-  class_names: Sequence[str],
-  facts: dict[str, Any],
-  other: OtherSet | None,
-) -> Measured:
-  """Everything that the files say; `facts` are fields of the summary."""
-  least, truth = facts["min_score"], predicted.truth
-  of_run = [at_least(page, least) for page in scores.detections]
-  detections = [other.relabel(p) for p in of_run] if other else of_run
-  table = protocols.measure(
-    truth, detections, len(class_names), facts["protocol"], facts["dataset"]
-  )
-  metrics = summary_lib.summary(
-    table,
-    detections,
+    calibration = calibration(raw, len(truth))
+  if calibration is not None:
+    # The map knows the classes of the run, so it comes before the relabelling.
+    detections = [calibration.apply(page) for page in detections]
+    outcomes = matching.rejudge(
+      outcomes, truth, in_classes_of_truth(detections)
+    )
+    final, threshold = outcomes.judged(), calibration.point.threshold
+  counted = [page.at_least(min_score) for page in detections]
+  measured = measure(
+    name,
+    truth,
+    in_classes_of_truth(detections),
+    outcomes,
     class_names,
-    **facts,
-    **scores.facts(),
-    num_pages=len(truth),
-    seconds_per_page=json_results.or_null(predicted.seconds_per_page),
-    overflowing_pages=predicted.overflowing_pages,
-  )
-  metrics |= other.facts(of_run) if other else {}
-  return Measured(
-    *(name, metrics, table, truth, detections, class_names),
+    facts={
+      "dataset": dataset,
+      "split": split,
+      "protocol": protocol,
+      "checkpoint_step": int(checkpoint_step),
+      "min_score": float(min_score),
+      "num_pages": len(truth),
+      "seconds_per_page": predicted.seconds_per_page,
+      "overflowing_pages": predicted.overflowing_pages,
+      **_score_facts(raw, final, threshold),
+      **(other.facts(counted) if other else {}),
+    },
     staff_spaces=predicted.staff_spaces,
-    reliability=scores.bins(),
-    saved={"min_score": least, "num_detections": metrics["num_detections"]},
+    reliability_bins=report_data.reliability_bins(raw, final),
   )
+  title = f"{dataset}, {split}"
+  pictures = {
+    "reliability": drawing.reliability_diagram(title, raw, final, threshold),
+    **output_files.draw(
+      truth,
+      measured.outcomes,
+      predicted.shown,
+      class_names,
+      min_score,
+      threshold,
+    ),
+  }
+  output_files.write(out_dir, measured, pictures, viewer_pages)
+  return EvalResult(measured.metrics, pictures, calibration)
+
+
+def measure(
+  name: str,
+  truth: Sequence[PageBoxes],
+  detections: Sequence[PageBoxes],
+  outcomes: Outcomes,
+  class_names: Sequence[str],
+  *,
+  facts: Mapping[str, Any],
+  staff_spaces: Sequence[float],
+  reliability_bins: dict[str, Any],
+  saved_from: float | None = None,
+) -> Measured:
+  """Measures detections: all that the files of a split say.
+
+  Args:
+    name: of the files.
+    detections: of the same pages, in classes of the truth.
+    outcomes: of the detections.
+    facts: the summary's fields that are not measured here, among them protocol,
+      min_score and, of another data set, `OTHER_SET_KEYS`.
+    staff_spaces: px of each page; NaN = unknown.
+    reliability_bins: see `report_data`; {} = unknown.
+    saved_from: least score of the detections in predictions.json; None: those
+      that count are saved.
+  """
+  least = facts["min_score"]
+  counted = [page.at_least(least) for page in detections]
+  # By the pages' own scores, as what counts: they may be of less precision.
+  kept = [_scores(page) >= least for page in detections]
+  outcomes = outcomes.keep(np.concatenate([np.zeros(0, bool), *kept]))
+  table = protocols.measure(
+    truth, counted, len(class_names), facts["protocol"], facts["dataset"]
+  )
+  metrics = json_results.summary(
+    SummaryInputs(table, outcomes, class_names), facts
+  )
+  metrics |= {key: facts[key] for key in OTHER_SET_KEYS if key in facts}
+  saved = counted if saved_from is None else detections
+  return Measured(
+    name=name,
+    metrics=metrics,
+    table=table,
+    truth=truth,
+    detections=counted,
+    outcomes=outcomes,
+    class_names=class_names,
+    staff_spaces=staff_spaces,
+    reliability=reliability_bins,
+    saved={
+      "min_score": least if saved_from is None else saved_from,
+      "num_detections": sum(len(page.labels) for page in saved),
+    },
+  )
+
+
+def _scores(page: PageBoxes) -> np.ndarray:
+  assert page.scores is not None
+  return page.scores
+
+
+def _score_facts(
+  raw: Judged, final: Judged | None, threshold: float | None
+) -> dict[str, Any]:
+  """The summary's fields on scores, unknown numbers as None."""
+  used = raw if final is None else final
+  point: dict[str, Any] = dict.fromkeys(reliability.OperatingPoint._fields)
+  if threshold is not None:
+    values = reliability.operating_point(used, threshold)
+    point = {key: or_null(value) for key, value in values._asdict().items()}
+  ece = reliability.expected_calibration_error
+  return {
+    "calibrated": threshold is not None,
+    "ece_raw": or_null(ece(raw.scores, raw.correct)),
+    "ece": or_null(ece(used.scores, used.correct)),
+    **point,
+  }
 
 
 class Predicted(NamedTuple):
@@ -283,7 +289,7 @@ class Predicted(NamedTuple):
     shown: the first pages, with their energy levels.
     overflowing_pages: names of pages with more objects than slots.
     seconds_per_page: mean time, see the text of the module.
-    staff_spaces: of each page, px, as `pages.normalise` has measured it; NaN
+    staff_spaces: of each page, px, as `predict.normalise` has measured it; NaN
       where it is off, or has found no staves.
   """
 
@@ -322,7 +328,7 @@ def predict_all(
     seconds.append(prediction.seconds)
     staff_spaces.append(prediction.staff_space_px or math.nan)
     truth.append(page.truth)
-    detections.append(finite(prediction.detections))
+    detections.append(prediction.detections.finite())
     if prediction.overflow:
       overflowing.append(page.truth.filename)
     if len(truth) <= overlays:

@@ -1,22 +1,18 @@
-"""What an evaluation has saved, read again: truth.json, predictions.json.
+"""Measures what an evaluation has saved, without the network.
 
-Kept is what the metrics need: names, sizes, true boxes, and all detections
-from the evaluation's `min_score` on, with the scores that counted there. Lost
-are the detections below, the raw scores where they were calibrated, the pages
-themselves and the energy.
+The detections of `WORKDIR/eval/<split>/predictions.json` are measured against
+`truth.json` beside them by another protocol or from a higher score on, in
+seconds, and all files that depend on it are written anew: `<split>.json`, the
+lists res-*.txt, report and viewer. What is saved stays as it is, so that the
+next time may go back to a lower score.
 
-Measures what an evaluation has saved, without the network.
-
-`WORKDIR/eval/<split>/predictions.json` and `truth.json` are measured by another
-protocol or from a higher score on, in seconds, and all files that depend on it
-are written anew: `<split>.json`, the lists res-*.txt, report and viewer. What
-is saved stays as it is, so that the next time may go back to a lower score.
-
-The numbers are those that the evaluation with the network would give with the
-same scores. What it needs the network for is taken from the saved summary:
-`seconds_per_page`, `checkpoint_step`, `overflowing_pages`; and what it
-says of all detections, those below `min_score` too: `calibrated`, `ece_raw`,
-`ece`, `threshold`, `precision`, `recall`, `f1`, for another data set also
+Saved is what the metrics need: names, sizes, true boxes, and all detections
+from the evaluation's `min_score` on, with the scores that counted there. The
+numbers are those that the evaluation with the network would give with the same
+scores. What needs the network is taken from the saved summary:
+`seconds_per_page`, `checkpoint_step`, `overflowing_pages`; and what it says of
+all detections, those below `min_score` too: `calibrated`, `ece_raw`, `ece`,
+`threshold`, `precision`, `recall`, `f1`, for another data set also
 `unmapped_detections`. Pictures, curves.jsonl and TensorBoard stay as they are.
 
 An evaluation with the network never calibrates scores in the legacy protocol;
@@ -24,11 +20,10 @@ here they are the saved ones. Calibration keeps their order within a class, so
 an AP can differ by what `min_score` leaves out, and by ties, only.
 """
 
-import json
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -36,24 +31,22 @@ import numpy as np
 from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.evaluate import output_files
-from dwd_jax.evaluate.report.report_data import Measured
-from dwd_jax.metrics import json_results, protocols
-from dwd_jax.metrics import json_results as summary_lib
-from dwd_jax.metrics.flat_boxes import at_least
+from dwd_jax.evaluate import evaluate_split, output_files
+from dwd_jax.metrics import matching, protocols
 from dwd_jax.metrics.protocols import Protocol
 
 _MAX_BYTES = 2 << 30
 _MAX_SIDE_PX = 1 << 20
 _T = TypeVar("_T")
 _Box = tuple[float, float, float, float]
+_Pair = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
 
 
 class Saved(NamedTuple):
   """An evaluation as it was saved.
 
   Attributes:
-    metrics: its summary.
+    facts: the fields of its summary that are not measured anew.
     truth: of the pages.
     detections: of the same pages, from `min_score` on.
     class_names: C names.
@@ -63,7 +56,7 @@ class Saved(NamedTuple):
     reliability: see `report_data`; {} = unknown.
   """
 
-  metrics: dict[str, Any]
+  facts: dict[str, Any]
   truth: list[PageBoxes]
   detections: list[PageBoxes]
   class_names: tuple[str, ...]
@@ -143,15 +136,14 @@ class _Summary(msgspec.Struct):
   precision: float | None
   recall: float | None
   f1: float | None
-  vocabularies: tuple[str, str] | None = None
-  unmapped_detections: dict[str, int] | None = None
+  vocabularies: _Pair | msgspec.UnsetType = msgspec.UNSET
+  unmapped_detections: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 def read(out_dir: pathlib.Path, name: str) -> Saved:
   """Reads what was saved of a split.
 
   Args:
-    out_dir: WORKDIR/eval.
     name: of its files.
 
   Raises:
@@ -159,19 +151,19 @@ def read(out_dir: pathlib.Path, name: str) -> Saved:
       others.
   """
   folder = out_dir / name
-  raw, metrics = _read_summary(out_dir / f"{name}.json")
+  summary = _decode(out_dir / f"{name}.json", _Summary)
   path = folder / output_files.TRUTH
   truth = _decode(path, _Truth)
   results = _decode(folder / output_files.PREDICTIONS, list[_Result])
   names = _checked(path, truth)
   pages = [_page(image) for image in truth.images]
   # Raw scores are float32, probabilities float64: the same comparisons again.
-  kind = np.float64 if metrics.calibrated else np.float32
+  kind = np.float64 if summary.calibrated else np.float32
   detections = _filled(
     folder / output_files.PREDICTIONS, pages, names, results, kind
   )
-  least, spaces = metrics.min_score, [math.nan] * len(pages)
-  count, reliability = metrics.num_detections, {}
+  least, spaces = summary.min_score, [math.nan] * len(pages)
+  count, reliability = summary.num_detections, {}
   path = folder / output_files.REPORT
   if path.exists():  # there is none of an older version
     report = _decode(path, _Report)
@@ -180,10 +172,10 @@ def read(out_dir: pathlib.Path, name: str) -> Saved:
       reliability = msgspec.to_builtins(report.reliability)
     known = {page.name: page.staff_space_px for page in report.pages}
     spaces = [known.get(page.filename) or math.nan for page in pages]
-  if count != len(results) or metrics.num_pages != len(pages):
+  if count != len(results) or summary.num_pages != len(pages):
     raise _damaged(folder, "its files are not of one evaluation")
   return Saved(
-    metrics=raw,
+    facts=msgspec.to_builtins(summary),
     truth=_filled(
       folder / output_files.TRUTH, pages, names, truth.annotations, None
     ),
@@ -217,16 +209,6 @@ def _decode(path: pathlib.Path, kind: type[_T]) -> _T:
     return msgspec.json.decode(_bytes(path), type=kind)
   except (ValueError, RecursionError) as e:  # all of msgspec's, and UTF-8's
     raise _damaged(path, f"damaged ({e})") from None
-
-
-def _read_summary(path: pathlib.Path) -> tuple[dict[str, Any], _Summary]:
-  """The summary as it is, and what is needed of it."""
-  metrics = _decode(path, _Summary)
-  raw = json.loads(_bytes(path))
-  missing = [key for key in json_results.KEYS if key not in raw]
-  if missing:
-    raise _damaged(path, f"damaged ('{missing[0]}' is missing)")
-  return raw, metrics
 
 
 def _checked(path: pathlib.Path, truth: _Truth) -> tuple[str, ...]:
@@ -292,10 +274,6 @@ def _filled(
   return filled
 
 
-# Of another data set than the run's; behind the keys of the contract.
-_OTHER_KEYS = ("vocabularies", "unmapped_detections")
-
-
 def reevaluate(
   out_dir: str | pathlib.Path,
   name: str,
@@ -309,7 +287,7 @@ def reevaluate(
   Args:
     out_dir: WORKDIR/eval.
     name: of the split's files.
-    protocol: one of `protocols.PROTOCOLS`.
+    protocol: key of `protocols.PROTOCOLS`.
     min_score: detections below this score do not count; not below that of the
       evaluation that saved them.
     viewer_pages: so many of the first pages are in the viewer, if there are
@@ -324,35 +302,25 @@ def reevaluate(
   """
   protocols.check(protocol)
   out_dir = pathlib.Path(out_dir)
-  found = read(out_dir, name)
-  if not found.min_score <= min_score <= 1:
+  saved = read(out_dir, name)
+  if not saved.min_score <= min_score <= 1:
     raise InputError(
       f"config: eval.min_score is {min_score:g}, but"
       f" {out_dir / name / output_files.PREDICTIONS} holds detections from"
-      f" {found.min_score:g} on; use a score from there up to 1, or evaluate"
+      f" {saved.min_score:g} on; use a score from there up to 1, or evaluate"
       " without eval.from_saved"
     )
-  detections = [at_least(page, min_score) for page in found.detections]
-  table = protocols.measure(
-    found.truth,
-    detections,
-    len(found.class_names),
-    protocol,
-    found.metrics["dataset"],
-  )
   changed = {"protocol": protocol, "min_score": float(min_score)}
-  metrics = summary_lib.summary(
-    table, detections, found.class_names, **(found.metrics | changed)
+  measured = evaluate_split.measure(
+    name,
+    saved.truth,
+    saved.detections,
+    matching.judge(saved.truth, saved.detections),
+    saved.class_names,
+    facts=saved.facts | changed,
+    staff_spaces=saved.staff_spaces,
+    reliability_bins=saved.reliability,
+    saved_from=saved.min_score,
   )
-  metrics |= {k: found.metrics[k] for k in _OTHER_KEYS if k in found.metrics}
-  judged = Measured(
-    *(name, metrics, table, found.truth, detections, found.class_names),
-    staff_spaces=found.staff_spaces,
-    reliability=found.reliability,
-    saved={
-      "min_score": found.min_score,
-      "num_detections": sum(len(page.labels) for page in found.detections),
-    },
-  )
-  output_files.write_scores(out_dir, judged, viewer_pages)
-  return metrics
+  output_files.write_scores(out_dir, measured, viewer_pages)
+  return measured.metrics

@@ -1,9 +1,7 @@
-"""The data sets besides its own that a run is judged on: `config.eval.on`.
-
-A run judged on the pages of other data sets: `config.eval.on`.
+"""Other data sets than its own that a run is evaluated on: `config.eval.on`.
 
 Truth and detections are given the finest classes that the run and the set can
-both express (`data.vocabulary`); what has none is left out and counted. Where
+both express (`core.vocabulary`); what has none is left out and counted. Where
 both use the same vocabulary, or one of them none that is known, classes are
 matched by name.
 """
@@ -103,7 +101,6 @@ def match(run: RunClasses, source: sources.PageSource) -> Matched:
   """Matches the classes of a run with those of a source.
 
   Args:
-    run: the run's classes.
     source: opened with `common_with` as `other_vocabulary` says.
 
   Returns:
@@ -225,13 +222,7 @@ class OtherSet:
 
 def _relabelled(page: PageBoxes, new_id: np.ndarray) -> PageBoxes:
   labels = new_id[np.asarray(page.labels, np.int32)]
-  keep = labels >= 0
-  return dataclasses.replace(
-    page,
-    boxes_yxyx=page.boxes_yxyx[keep],
-    labels=labels[keep],
-    scores=None if page.scores is None else page.scores[keep],
-  )
+  return dataclasses.replace(page, labels=labels).keep(labels >= 0)
 
 
 def open_sets(
@@ -241,11 +232,6 @@ def open_sets(
 
   Their records are built into WORKDIR/data/on, those of a set with a name into
   WORKDIR/data/on/NAME, unless `eval.on[i].data_dir` is set.
-
-  Args:
-    config: of the run.
-    workdir: of the run.
-    run: the run's classes.
 
   Raises:
     InputError: a set cannot be built or opened, or has nothing in common with

@@ -1,6 +1,7 @@
-"""Pictures of pages for the viewer, written while the pages pass by.
+"""The files of an evaluation: lists, COCO files, pictures, report, summary.
 
-The files of an evaluation: lists, COCO files, pictures, report, summary.
+The viewer's pictures of pages are written while the pages pass by, the rest
+once the split is measured. Which files there are: `evaluate.evaluate_split`.
 """
 
 import hashlib
@@ -17,13 +18,17 @@ from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate.report import report_data, report_page
 from dwd_jax.evaluate.report.report_data import Measured
 from dwd_jax.metrics import json_results
+from dwd_jax.metrics.matching import Outcomes
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.show import drawing
 from dwd_jax.show.drawing import Picture
 from dwd_jax.show.viewer import write as viewer
 
-FOLDER = "pages"  # beside index.html
-MAX_SIDE_PX = 2400
+PREDICTIONS = "predictions.json"
+TRUTH = "truth.json"
+REPORT = "report.json"
+VIEWER = "index.html"
+_MAX_SIDE_PX = 2400  # of the viewer's pictures
 
 
 def picture_name(filename: str) -> str:
@@ -38,7 +43,7 @@ def picture_name(filename: str) -> str:
   if f"{stem}.png" != filename:
     digest = hashlib.sha256(filename.encode(errors="surrogatepass"))
     stem += f"-{digest.hexdigest()[:8]}"
-  return f"{FOLDER}/{stem}.jpg"
+  return f"pages/{stem}.jpg"
 
 
 class Pictures:
@@ -61,41 +66,37 @@ class Pictures:
       return
     files.write_atomic(
       self._folder / picture_name(page.image.filename),
-      viewer.page_picture(page.image.ink, MAX_SIDE_PX),
+      viewer.page_picture(page.image.ink, _MAX_SIDE_PX),
     )
-
-
-PREDICTIONS = "predictions.json"
-TRUTH = "truth.json"
-REPORT = "report.json"
-VIEWER = "index.html"
 
 
 def draw(
   truth: Sequence[PageBoxes],
-  detections: Sequence[PageBoxes],
+  outcomes: Outcomes,
   predictions: Sequence[PagePrediction],
   class_names: Sequence[str],
   min_score: float,
+  threshold: float | None,
 ) -> dict[str, Picture]:
   """Pictures of the first pages by name: NAME-overlay and NAME-energy.
 
   Args:
-    truth: of the pages.
-    detections: of the same pages, with scores.
+    truth: of all pages.
+    outcomes: of all pages, of the detections from `min_score` on.
     predictions: of the pages to draw, with their energy levels.
-    class_names: C names.
-    min_score: detections below are not drawn.
+    min_score: see `outcomes`.
+    threshold: less likely detections are not drawn; None: all are.
   """
+  if threshold is not None:
+    min_score = max(min_score, threshold)
+    outcomes = outcomes.at_least(min_score)
   pictures = {}
-  for true, found, prediction in zip(
-    truth, detections, predictions, strict=False
-  ):
-    stem = pathlib.PurePath(true.filename).stem
+  for i, prediction in enumerate(predictions):
+    stem = pathlib.PurePath(truth[i].filename).stem
     ink, levels = prediction.ink, prediction.levels
     assert levels is not None
     pictures[f"{stem}-overlay"] = drawing.overlay(
-      ink, true, found, class_names, min_score=min_score
+      ink, truth[i], outcomes.of_page(i), class_names, min_score=min_score
     )
     pictures[f"{stem}-energy"] = drawing.energy_picture(ink, levels)
   return pictures
@@ -110,7 +111,6 @@ def write(
   """Writes everything; the summary last, when all the others are there.
 
   Args:
-    out_dir: WORKDIR/eval.
     judged: the split, measured.
     pictures: by name.
     viewer_pages: so many of the first pages are in the viewer; -1 = all.
@@ -138,7 +138,6 @@ def write_scores(
   """Writes what depends on protocol and least score; the summary last.
 
   Args:
-    out_dir: WORKDIR/eval.
     judged: the split, measured; predictions.json is there.
     viewer_pages: see `write`. Only pages with a picture are in the viewer.
   """

@@ -1,6 +1,7 @@
-"""Scores -> probabilities that a detection is right: the fit of a monotone map.
+"""Calibration of a checkpoint: its scores as probabilities, its threshold.
 
-Beta calibration (Kull, Silva Filho and Flach 2017) with an offset for each
+A monotone map turns a score into the probability that the detection is right:
+beta calibration (Kull, Silva Filho and Flach 2017) with an offset for each
 class:
 
 ```
@@ -11,13 +12,11 @@ It rises with the score within a class, so no AP changes (but for ties). A
 Gaussian prior around the identity (a = b = 1, no offsets) holds what few
 detections can not decide: with none, the map is the identity.
 
-Calibration of a checkpoint: its scores as probabilities, its threshold.
-
-Kept as `calibration.json` in the checkpoint's own folder, so that it is copied
-and removed with it. It holds
+It is kept as `calibration.json` in the checkpoint's own folder, so that it is
+copied and removed with it. It holds
 
 ```
-  score_map     a, b, c and the classes' offsets, see `metrics.score_map`
+  score_map     a, b, c and the classes' offsets
   threshold     the probability from which a detection counts by default: the
                 best F1
   precision, recall, f1  at the threshold
@@ -86,7 +85,6 @@ def fit_score_map(judged: Judged, num_classes: int) -> ScoreMap:
 
   Args:
     judged: the more detections, the less the identity's prior counts.
-    num_classes: C.
   """
   fixed = np.zeros(2, bool)  # slopes at their least
   while True:
@@ -107,7 +105,6 @@ def cross_validated(
   Args:
     judged: of several pages. Those of a single page get the map fitted on
       themselves.
-    num_classes: C.
   """
   pages = np.unique(judged.page)
   if len(pages) < 2:
@@ -240,21 +237,16 @@ class Calibration:
 
 
 def make(
-  truth: Sequence[PageBoxes],
-  detections: Sequence[PageBoxes],
-  num_classes: int,
-  made_with: dict[str, Any],
+  raw: Judged, num_pages: int, num_classes: int, made_with: dict[str, Any]
 ) -> Calibration:
   """Makes the calibration from pages that were not trained on.
 
   Args:
-    truth: of the pages.
-    detections: of the same pages in the same order, with raw scores. The fewer
-      there are, the closer the map stays to the identity.
-    num_classes: C.
+    raw: the pages' detections with raw scores. The fewer there are, the closer
+      the map stays to the identity.
+    num_pages: with detections or without.
     made_with: see `Calibration`.
   """
-  raw = reliability.judge(truth, detections)
   probable = raw._replace(scores=cross_validated(raw, num_classes))
   ece = reliability.expected_calibration_error
   return Calibration(
@@ -262,7 +254,7 @@ def make(
     point=reliability.best_threshold(probable),
     ece_raw=ece(raw.scores, raw.correct),
     ece=ece(probable.scores, probable.correct),
-    num_pages=len(truth),
+    num_pages=num_pages,
     num_objects=raw.num_objects,
     num_detections=len(raw.scores),
     made_with=made_with,

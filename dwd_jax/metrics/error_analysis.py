@@ -1,9 +1,13 @@
-"""Precision over recall, and the area below it as COCO measures it.
+"""Figures of a report, each a function of the outcomes of a split.
 
-How many errors of each kind there are, and what each kind costs.
+`curve` is precision over recall, `average_precision` the area below it as COCO
+measures it, `confusion_matrix` which class is taken for which, `by_page` the
+scores of single pages.
 
-The kinds are those of `metrics.outcomes`. What a kind costs is the AP at IoU
-0.5 that is gained where all its errors, and no others, are repaired:
+`error_counts` and `error_gains` say how many errors of each kind there are, and
+what each kind costs. The kinds are those of `metrics.matching`. What a kind
+costs is the AP at IoU 0.5 that is gained where all its errors, and no others,
+are repaired:
 
   location, class  the best scored detection of a true box that is not found
                    gets its place or its class, the others go
@@ -16,16 +20,11 @@ Reference: Bolya et al., TIDE: A General Toolbox for Identifying Object
 Detection Errors (ECCV 2020), section 2.3. Differs from it where a class has
 nothing but missed boxes: once they are gone its AP is taken for 1.
 
-Which class is taken for which: the confusion matrix of a split.
-
-How well objects of different sizes are found.
-
-The size of a box is the square root of its area, the side of a square that is
-as large. A bin holds the true boxes of its sizes, the detections that found
-one of them, and the wrong detections that are themselves of such a size; COCO
-treats its small, medium and large objects in a similar way.
-
-The scores of single pages, and which of them are the worst.
+`by_size` says how well objects of different sizes are found. The size of a box
+is the square root of its area, the side of a square that is as large. A bin
+holds the true boxes of its sizes, the detections that found one of them, and
+the wrong detections that are themselves of such a size; COCO treats its small,
+medium and large objects in a similar way.
 """
 
 import itertools
@@ -36,7 +35,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dwd_jax.core import boxes as box_lib
-from dwd_jax.metrics.flat_boxes import mean_or_nan
 from dwd_jax.metrics.matching import (
   CLASS,
   KINDS,
@@ -45,6 +43,7 @@ from dwd_jax.metrics.matching import (
   Outcomes,
   sane,
 )
+from dwd_jax.metrics.protocols import mean_or_nan
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
@@ -77,7 +76,6 @@ def curve(
   """Precision and recall at every score.
 
   Args:
-    scores: of n detections.
     correct: whether they are right.
     num_objects: true boxes, found or not; without any there are no points.
   """
@@ -105,7 +103,7 @@ def average_precision(
   Returns:
     0..1; NaN without true boxes.
 
-  Reference: Lin et al., Microsoft COCO (2014). `metrics.coco` gives the same
+  Reference: Lin et al., Microsoft COCO (2014). `protocols.coco` gives the same
   (a test compares them) for boxes instead of flags.
   """
   if not num_objects:
@@ -142,7 +140,6 @@ def error_counts(
 
   Args:
     outcomes: the detections that count, see `Outcomes.at_least`.
-    num_classes: C.
   """
   found = {
     name: np.bincount(
@@ -159,7 +156,6 @@ def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
 
   Args:
     outcomes: all detections that the AP counts.
-    num_classes: C.
   """
   objects = np.bincount(outcomes.true_labels, minlength=num_classes)
   plain = _ap(outcomes, outcomes.labels, outcomes.right, None, objects)
@@ -222,7 +218,6 @@ def confusion_matrix(
 
   Args:
     outcomes: the detections that count, see `Outcomes.at_least`.
-    num_classes: C.
 
   Returns:
     Row: class of the true box; column: class of the detection. The last column
@@ -365,7 +360,6 @@ def by_page(outcomes: Outcomes, num_pages: int) -> ByPage:
 
   Args:
     outcomes: the detections that count, see `Outcomes.at_least`.
-    num_pages: p.
   """
   pages = (
     outcomes.true_page,

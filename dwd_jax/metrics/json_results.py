@@ -1,17 +1,18 @@
 """The evaluation's files as data: the JSON summary, AP lists, COCO results.
 
-The content of `<split>.json`, in the order of the contract.
+A further number of the summary is a function and its entry in `SUMMARY`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics.flat_boxes import APTable, mean_or_nan
+from dwd_jax.metrics.matching import Outcomes
+from dwd_jax.metrics.protocols import APTable, mean_or_nan
 
 
 def or_null(value: float) -> float | None:
@@ -19,44 +20,96 @@ def or_null(value: float) -> float | None:
   return float(value) if math.isfinite(value) else None
 
 
-def averages(
-  table: APTable, class_names: Sequence[str], min_objects: int
-) -> dict[str, Any]:
-  """The numbers of a table as JSON, unknown ones as None.
+class SummaryInputs(NamedTuple):
+  """What the numbers of a summary are made of.
+
+  Attributes:
+    table: APs of C classes by the protocol; holds the IoU threshold 0.5.
+    outcomes: of the detections that count, from `min_score` on.
+    class_names: C names.
+  """
+
+  table: APTable
+  outcomes: Outcomes
+  class_names: Sequence[str]
+
+
+def _per_class(of: SummaryInputs) -> dict[str, dict[str, Any]]:
+  """AP, AP_50 and number of objects of every class."""
+  table = of.table
+  columns = table.per_class(), table.at(0.5), table.num_objects
+  return {
+    name: {
+      "AP": or_null(ap),
+      "AP_50": or_null(ap_50),
+      "num_objects": int(objects),
+    }
+    for name, ap, ap_50, objects in zip(of.class_names, *columns, strict=True)
+  }
+
+
+def _ap_by_iou(of: SummaryInputs) -> dict[str, float | None]:
+  """Mean AP at each IoU threshold."""
+  means = zip(of.table.ious, of.table.per_iou(), strict=True)
+  return {f"{iou:.2f}": or_null(ap) for iou, ap in means}
+
+
+def _map_50_without_rare(of: SummaryInputs) -> float:
+  """Mean over the classes that are not too rare to say anything."""
+  enough = of.table.num_objects >= MIN_OBJECTS
+  return mean_or_nan(of.table.at(0.5)[enough])
+
+
+MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
+
+# The content of <split>.json in the order of the contract: a number is a
+# function of what was measured; None is a fact that the evaluation gives, and
+# that measuring saved detections anew takes from the summary beside them.
+SUMMARY: Mapping[str, Callable[[SummaryInputs], Any] | None] = {
+  "dataset": None,
+  "split": None,
+  "num_pages": None,
+  "num_objects": lambda of: int(of.table.num_objects.sum()),
+  "num_detections": lambda of: len(of.outcomes.labels),
+  "protocol": None,
+  "mAP": lambda of: mean_or_nan(of.table.per_class()),
+  "mAP_50": lambda of: mean_or_nan(of.table.at(0.5)),
+  "AP_by_iou": _ap_by_iou,
+  "per_class": _per_class,
+  "seconds_per_page": None,
+  "checkpoint_step": None,
+  "AP_50_weighted": lambda of: of.table.weighted_at(0.5),
+  f"mAP_50_min{MIN_OBJECTS}": _map_50_without_rare,
+  "min_objects": lambda _: MIN_OBJECTS,
+  "min_score": None,
+  "overflowing_pages": None,
+  "calibrated": None,
+  "ece_raw": None,
+  "ece": None,
+  "threshold": None,
+  "precision": None,
+  "recall": None,
+  "f1": None,
+}
+
+
+def summary(inputs: SummaryInputs, facts: Mapping[str, Any]) -> dict[str, Any]:
+  """The content of <split>.json, see `dwd_jax.evaluate.evaluate_split`.
 
   Args:
-    table: APs of C classes; holds the IoU threshold 0.5.
-    class_names: C names.
-    min_objects: the classes of `mAP_50_min` have at least so many objects.
+    inputs: of the split.
+    facts: all that is None in `SUMMARY`; what else it holds is ignored.
 
   Returns:
-    mAP, mAP_50, AP_by_iou, per_class; AP_50_weighted is the mean of the
-    classes' AP_50 weighted by their objects, mAP_50_min the plain mean over
-    the classes that are not too rare to say anything.
+    Plain values; numbers that are not finite as None.
   """
-  ap_50, per_class = table.at(0.5), table.per_class()
-  counts = table.num_objects
-  present = counts > 0
-  weighted = math.nan
-  if present.any():
-    weighted = float(np.average(ap_50[present], weights=counts[present]))
+  values = {
+    key: facts[key] if number is None else number(inputs)
+    for key, number in SUMMARY.items()
+  }
   return {
-    "mAP": or_null(mean_or_nan(per_class)),
-    "mAP_50": or_null(mean_or_nan(ap_50)),
-    "AP_by_iou": {
-      f"{iou:.2f}": or_null(ap)
-      for iou, ap in zip(table.ious, table.per_iou(), strict=True)
-    },
-    "per_class": {
-      name: {
-        "AP": or_null(per_class[i]),
-        "AP_50": or_null(ap_50[i]),
-        "num_objects": int(counts[i]),
-      }
-      for i, name in enumerate(class_names)
-    },
-    "AP_50_weighted": or_null(weighted),
-    "mAP_50_min": or_null(mean_or_nan(ap_50[counts >= min_objects])),
+    key: or_null(value) if isinstance(value, float) else value
+    for key, value in values.items()
   }
 
 
@@ -149,54 +202,3 @@ def _rows(image_id: int, page: PageBoxes, exact: bool) -> list[dict[str, Any]]:
       page.labels.tolist(), boxes_xywh.tolist(), strict=True
     )
   ]
-
-
-MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
-KEYS = (
-  "dataset",
-  "split",
-  "num_pages",
-  "num_objects",
-  "num_detections",
-  "protocol",
-  "mAP",
-  "mAP_50",
-  "AP_by_iou",
-  "per_class",
-  "seconds_per_page",
-  "checkpoint_step",
-  "AP_50_weighted",
-  "mAP_50_min10",
-  "min_objects",
-  "min_score",
-  "overflowing_pages",
-  "calibrated",
-  "ece_raw",
-  "ece",
-  "threshold",
-  "precision",
-  "recall",
-  "f1",
-)
-
-
-def summary(
-  table: APTable,
-  detections: Sequence[PageBoxes],
-  class_names: Sequence[str],
-  **facts: Any,
-) -> dict[str, Any]:
-  """The summary, see `dwd_jax.evaluate.evaluate_split`.
-
-  Args:
-    table: APs of C classes.
-    detections: that the table is about.
-    class_names: C names.
-    **facts: all fields that do not follow from these.
-  """
-  values = facts | averages(table, class_names, MIN_OBJECTS)
-  values["num_objects"] = int(table.num_objects.sum())
-  values["num_detections"] = sum(len(page.labels) for page in detections)
-  values[f"mAP_50_min{MIN_OBJECTS}"] = values.pop("mAP_50_min")
-  values["min_objects"] = MIN_OBJECTS
-  return {key: values[key] for key in KEYS}

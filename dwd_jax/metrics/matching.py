@@ -1,7 +1,7 @@
-"""Which detections are right: pairs of detections and truth, one to one.
+"""What became of every detection and of every true box of some pages.
 
-What became of every detection and of every true box of a split.
-
+Detections are paired with true boxes, best score first, one to one; an
+evaluation does this once, and all that speaks of right and wrong shares it.
 The kinds of error are those of TIDE, in its order: a wrong detection gets the
 first that fits.
 
@@ -26,7 +26,13 @@ from jaxtyping import Bool, Float, Int
 
 from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics.flat_boxes import finite
+from dwd_jax.metrics.reliability import Judged
+
+MIN_IOU = 0.5  # of a detection that is right
+BACKGROUND_IOU = 0.1  # below: on nothing
+RIGHT = -1
+KINDS = ("location", "class", "duplicate", "background", "both")
+LOCATION, CLASS, DUPLICATE, BACKGROUND, BOTH = range(len(KINDS))
 
 
 class Matches(NamedTuple):
@@ -49,7 +55,7 @@ class Matches(NamedTuple):
 def match(
   truth: PageBoxes,
   detections: PageBoxes,
-  min_iou: float = 0.5,
+  min_iou: float = MIN_IOU,
   iou: Float[np.ndarray, "n m"] | None = None,
 ) -> Matches:
   """Pairs predictions with truth, best score first, one to one.
@@ -99,13 +105,6 @@ def sane(boxes_yxyx: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
   return np.clip(np.nan_to_num(boxes_yxyx.astype(np.float64)), -1e5, 1e5)
 
 
-MIN_IOU = 0.5  # of a detection that is right
-BACKGROUND_IOU = 0.1  # below: on nothing
-RIGHT = -1
-KINDS = ("location", "class", "duplicate", "background", "both")
-LOCATION, CLASS, DUPLICATE, BACKGROUND, BOTH = range(len(KINDS))
-
-
 class Outcomes(NamedTuple):
   """n detections and m true boxes of some pages, one page after the other.
 
@@ -117,6 +116,8 @@ class Outcomes(NamedTuple):
     kind: RIGHT, or the index into `KINDS`.
     of_truth: index of the true box that the detection found, or that its error
       is about (location, class, duplicate); -1 where there is none.
+    confused_with: index of the true box of another class that a wrong detection
+      overlaps most, if by IoU 0.5 or more; else -1.
     true_page: number of the true box's page.
     true_boxes_yxyx: pixels of the source images.
     true_labels: class ids of the true boxes.
@@ -128,6 +129,7 @@ class Outcomes(NamedTuple):
   scores: Float[np.ndarray, " n"]
   kind: Int[np.ndarray, " n"]
   of_truth: Int[np.ndarray, " n"]
+  confused_with: Int[np.ndarray, " n"]
   true_page: Int[np.ndarray, " m"]
   true_boxes_yxyx: Float[np.ndarray, "m 4"]
   true_labels: Int[np.ndarray, " m"]
@@ -151,19 +153,47 @@ class Outcomes(NamedTuple):
     touched[self.of_truth[which]] = True
     return touched
 
-  def at_least(self, min_score: float) -> "Outcomes":
-    """Without the detections below a score.
+  def judged(self) -> Judged:
+    """Right and wrong, as the functions of `metrics.reliability` take it."""
+    return Judged(
+      scores=self.scores,
+      correct=self.right,
+      labels=self.labels,
+      page=self.page,
+      num_objects=len(self.true_labels),
+    )
 
-    The others stay what they are: a match depends on better scores only.
+  def keep(self, rows: Bool[np.ndarray, " n"]) -> "Outcomes":
+    """Only these detections, all true boxes.
+
+    Where no detection that goes scores better than one of its class and page
+    that stays, the others stay what they are.
     """
-    keep = self.scores >= min_score
-    return self._replace(
-      page=self.page[keep],
-      boxes_yxyx=self.boxes_yxyx[keep],
-      labels=self.labels[keep],
-      scores=self.scores[keep],
-      kind=self.kind[keep],
-      of_truth=self.of_truth[keep],
+    kept = {
+      name: values[rows]
+      for name, values in self._asdict().items()
+      if not name.startswith("true_")
+    }
+    return self._replace(**kept)
+
+  def at_least(self, min_score: float) -> "Outcomes":
+    """Without the detections below a score; the others stay what they are."""
+    return self.keep(self.scores >= min_score)
+
+  def of_page(self, number: int) -> "Outcomes":
+    """Those of one page, with true boxes counted from 0."""
+    first, end = np.searchsorted(self.true_page, (number, number + 1))
+    page = self.keep(self.page == number)
+
+    def counted(index):
+      return np.where(index < 0, -1, index - first)
+
+    return page._replace(
+      of_truth=counted(page.of_truth),
+      confused_with=counted(page.confused_with),
+      true_page=self.true_page[first:end],
+      true_boxes_yxyx=self.true_boxes_yxyx[first:end],
+      true_labels=self.true_labels[first:end],
     )
 
 
@@ -177,12 +207,13 @@ def judge(
     detections: of the same pages in the same order, with scores. Scores and
       boxes that are not finite are left out, with a warning.
   """
-  found = [finite(page) for page in detections]
-  kinds, of_truth, offset = [], [], 0
+  found = [page.finite() for page in detections]
+  kinds, of_truth, confused, offset = [], [], [], 0
   for true, page in zip(truth, found, strict=True):
-    kind, index = _judge_page(true, page)
+    kind, *indices = _judge_page(true, page)
     kinds.append(kind)
-    of_truth.append(np.where(index < 0, -1, index + offset))
+    for of_all, index in zip((of_truth, confused), indices, strict=True):
+      of_all.append(np.where(index < 0, -1, index + offset))
     offset += len(true.labels)
   return Outcomes(
     page=_numbers(found),
@@ -191,10 +222,34 @@ def judge(
     scores=_joined([p.scores for p in found], np.float64),
     kind=_joined(kinds, np.int64),
     of_truth=_joined(of_truth, np.int64),
+    confused_with=_joined(confused, np.int64),
     true_page=_numbers(truth),
     true_boxes_yxyx=_joined([p.boxes_yxyx for p in truth], np.float64, (0, 4)),
     true_labels=_joined([p.labels for p in truth], np.int64),
   )
+
+
+def rejudge(
+  outcomes: Outcomes,
+  truth: Sequence[PageBoxes],
+  detections: Sequence[PageBoxes],
+) -> Outcomes:
+  """What `judge` gives for the same boxes with other, finite scores.
+
+  Nothing is matched anew where scores keep their order on each page within each
+  class: a match depends on nothing else of them.
+
+  Args:
+    outcomes: of the old scores.
+    truth: that they were judged by.
+    detections: with the new scores, in the old order.
+  """
+  scores = _joined([page.scores for page in detections], np.float64)
+  place = outcomes.labels, outcomes.page
+  old, new = (np.lexsort((-s, *place)) for s in (outcomes.scores, scores))
+  if np.array_equal(old, new):
+    return outcomes._replace(scores=scores)
+  return judge(truth, detections)
 
 
 def _joined(parts, dtype, empty=(0,)):
@@ -208,10 +263,10 @@ def _numbers(pages: Sequence[PageBoxes]):
 
 
 def _judge_page(true: PageBoxes, found: PageBoxes):
-  """Kind and true box of each detection of a page."""
+  """Kind, true box and confused box of each detection of a page."""
   n, m = len(found.labels), len(true.labels)
   if not n or not m:
-    return np.full(n, BACKGROUND), np.full(n, -1)
+    return np.full(n, BACKGROUND), np.full(n, -1), np.full(n, -1)
   iou = overlaps(true, found)  # [n, m]
   matches = match(true, found, MIN_IOU, iou)
   same = found.labels[:, None] == true.labels[None, :]
@@ -233,4 +288,4 @@ def _judge_page(true: PageBoxes, found: PageBoxes):
     (matches.taken, other_box, own_box),
     -1,
   )
-  return kind, index
+  return kind, index, matches.confused_with

@@ -1,26 +1,20 @@
-"""What scores are worth: right and wrong detections, reliability, thresholds.
+"""What scores are worth: reliability, calibration error, thresholds.
 
-A detection is right if it is matched with a true box of its class at IoU 0.5
-(see `metrics.matching`). All functions are plain NumPy on the flat lists of
-`judge`.
+A detection is right if it is matched with a true box of its class at IoU 0.5,
+see `metrics.matching`.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-
-from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics.flat_boxes import finite
-from dwd_jax.metrics.matching import match
 
 NUM_BINS = 15
 DEFAULT_THRESHOLD = 0.5  # where nothing is right, so that F1 decides nothing
 
 
 class Judged(NamedTuple):
-  """The n detections of some pages, judged.
+  """The n detections of some pages, right or wrong.
 
   Attributes:
     scores: finite.
@@ -53,33 +47,6 @@ class OperatingPoint(NamedTuple):
   f1: float
 
 
-def judge(
-  truth: Sequence[PageBoxes], detections: Sequence[PageBoxes]
-) -> Judged:
-  """Judges the detections of pages.
-
-  Args:
-    truth: one entry for each page.
-    detections: of the same pages in the same order, with scores. Scores and
-      boxes that are not finite are left out, with a warning.
-  """
-  scores, correct, labels, page = [np.zeros(0)], [], [], []
-  for i, (true, raw) in enumerate(zip(truth, detections, strict=True)):
-    found = finite(raw)
-    assert found.scores is not None
-    scores.append(found.scores.astype(np.float64))
-    correct.append(match(true, found).hit)
-    labels.append(np.asarray(found.labels, np.int64))
-    page.append(np.full(len(found.labels), i))
-  return Judged(
-    scores=np.concatenate(scores),
-    correct=np.concatenate([np.zeros(0, bool), *correct]),
-    labels=np.concatenate([np.zeros(0, np.int64), *labels]),
-    page=np.concatenate([np.zeros(0, np.int64), *page]),
-    num_objects=sum(len(p.labels) for p in truth),
-  )
-
-
 class Bins(NamedTuple):
   """Detections in bins of equal width over the score, 0..1.
 
@@ -103,8 +70,6 @@ def reliability(
 
   Args:
     scores: 0..1; those beyond count in the outermost bins, NaN in none.
-    correct: see `Judged`.
-    num_bins: of equal width.
   """
   known = ~np.isnan(scores)
   scores, correct = scores[known], correct[known]
@@ -129,8 +94,6 @@ def expected_calibration_error(
 
   Args:
     scores: see `reliability`.
-    correct: see `Judged`.
-    num_bins: of equal width.
 
   Returns:
     0..1; NaN without detections.

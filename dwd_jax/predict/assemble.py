@@ -1,6 +1,7 @@
-"""What was found in the tiles of a page -> boxes of the source image.
+"""Detections of a page's tiles, at several scales -> one list of boxes.
 
-Detections of one page at several scales -> one list.
+`join` puts the tiles of a page together, in pixels of the source image; `fuse`
+makes one list of what was found at several scales.
 """
 
 import dataclasses
@@ -53,7 +54,6 @@ def join(
   """What was found in the tiles of a page, as one prediction.
 
   Args:
-    page: the page.
     window: how it became `ink`.
     ink: the padded image.
     tiles: of the image; one if it stayed whole.
@@ -141,7 +141,6 @@ def to_page_boxes(
     boxes_yxyx: in pixels of the padded image.
     labels: class ids.
     scores: best first.
-    page: the page.
     window: how it became the padded image.
 
   Returns:

@@ -11,7 +11,6 @@ from dwd_jax.checkpoints import weights
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageImage
-from dwd_jax.metrics.flat_boxes import at_least, finite
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
 from dwd_jax.predict.assemble import PagePrediction
@@ -20,7 +19,7 @@ from dwd_jax.predict.predict_config import PredictConfig
 
 
 class Detector:
-  """Pages -> `Detections`.
+  """Pages -> `PageDetections`.
 
   Attributes:
     weights: of the network.
@@ -50,7 +49,7 @@ class Detector:
     self.weights = trained
     self.min_score = trained.threshold if min_score is None else min_score
     if not 0 <= self.min_score <= 1:
-      raise InputError(f"--min-score: {self.min_score:g} is not 0 to 1")
+      raise InputError(f"min_score: {self.min_score:g} is not 0 to 1")
     self._classes = known_classes(classes, trained.class_names)
     self.cfg = PredictConfig(
       batch_size=batch_size,
@@ -105,10 +104,10 @@ class Detector:
   def _detections(
     self, found: PagePrediction, ink: np.ndarray
   ) -> PageDetections:
-    trained, boxes = self.weights, finite(found.detections)
+    trained, boxes = self.weights, found.detections.finite()
     if trained.calibration is not None:
       boxes = trained.calibration.apply(boxes)
-    boxes = at_least(boxes, self.min_score)
+    boxes = boxes.at_least(self.min_score)
     assert boxes.scores is not None
     order = np.argsort(-boxes.scores, kind="stable")
     result = PageDetections(
@@ -137,7 +136,7 @@ def known_classes(
     if name not in class_names:
       near = difflib.get_close_matches(name, class_names, 3, 0.5)
       hint = f"did you mean {' or '.join(near)}?" if near else "see its card"
-      raise InputError(f"--classes: the detector knows no '{name}'; {hint}")
+      raise InputError(f"classes: the detector knows no '{name}'; {hint}")
   return wanted
 
 

@@ -22,9 +22,9 @@ def weights_of(checkpoint: str | pathlib.Path = "") -> Weights:
   path = pathlib.Path(checkpoint) if checkpoint else PRINTED
   if not path.exists():
     raise InputError(
-      f"{path}: no such file or folder; --checkpoint wants the workdir of a run"
-      " or a file of weights"
+      f"{path}: no such file or folder; a checkpoint is the workdir of a run or"
+      " a file of weights"
     )
-  return (
-    finished_run.weights_of_run(path) if path.is_dir() else weights.read(path)
-  )
+  if path.is_dir():
+    return finished_run.weights_of_run(path, "checkpoint")
+  return weights.read(path)

@@ -1,89 +1,19 @@
-"""Detections as nodes of MuNG, the format of MUSCIMA++.
+"""What was found on one page, for people and for the next program."""
 
-What was found on one page, for people and for the next program.
-"""
-
-import copy
 import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from xml.sax import saxutils
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from mung import io as mung_io
-from mung.node import Node
 
-from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import json_results
+from dwd_jax.predict import mung_nodes
 from dwd_jax.show import drawing
 from dwd_jax.show.drawing import Picture
-
-_DATASET = "dwd_jax"
-_INK = 128  # from here on a pixel is of the symbol
-
-
-def mung_nodes(
-  found: PageBoxes,
-  class_names: Sequence[str],
-  ink: UInt8[np.ndarray, "H W"] | None = None,
-) -> list[Node]:
-  """A node for each symbol, in their order, ids from 0.
-
-  Boxes are in whole pixels, at least one, and cut at the page's edges. The mask
-  is the ink in the box; the score is kept as the node's data "score".
-
-  Args:
-    found: detections of a page.
-    class_names: C names.
-    ink: the page, 0 = paper, 255 = ink; None: nodes have no masks.
-  """
-  assert found.scores is not None
-  height, width = found.image_hw
-  result = []
-  for i, (label, score) in enumerate(
-    zip(found.labels.tolist(), found.scores.tolist(), strict=True)
-  ):
-    y0, x0, y1, x1 = np.rint(found.boxes_yxyx[i]).astype(int).tolist()
-    top, left = min(max(y0, 0), height - 1), min(max(x0, 0), width - 1)
-    bottom = min(max(y1, top + 1), height)
-    right = min(max(x1, left + 1), width)
-    mask: Any = None
-    if ink is not None:
-      mask = (ink[top:bottom, left:right] >= _INK).astype(np.uint8)
-    result.append(
-      Node(
-        i,
-        class_names[int(label)],
-        top,
-        left,
-        right - left,
-        bottom - top,
-        mask=mask,
-        dataset=_DATASET,
-        document=found.filename,
-        data={"score": round(score, 4)},
-      )
-    )
-  return result
-
-
-def write_mung(path: pathlib.Path, found: Sequence[Node], page: str) -> None:
-  """Writes nodes as XML; `mung.io.read_nodes_from_file` reads it."""
-  # The package writes names as they are, whatever they hold.
-  escaped = [copy.copy(node) for node in found]
-  for node in escaped:
-    node.set_class_name(_escape(node.class_name))
-  text = mung_io.write_nodes_to_string(escaped, _escape(page), _DATASET)
-  files.write_atomic(path, text)
-
-
-def _escape(text: str) -> str:
-  return saxutils.escape(text, {'"': "&quot;"})
-
 
 _SHOWN_CLASSES = 6  # of a repr
 
@@ -203,10 +133,9 @@ class PageDetections:
     Returns:
       `mung.node.Node`s; the mask of each is the ink in its box.
     """
-
-    nodes = mung_nodes(self._boxes(), self.class_names, self.ink)
+    nodes = mung_nodes.of_page(self._boxes(), self.class_names, self.ink)
     if path is not None:
-      write_mung(pathlib.Path(path), nodes, self.page)
+      mung_nodes.write(pathlib.Path(path), nodes, self.page)
     return nodes
 
   def plot(self, path: str | pathlib.Path | None = None) -> Picture:
@@ -255,7 +184,7 @@ class PageDetections:
 def from_json(
   content: Mapping[str, Any], class_names: tuple[str, ...]
 ) -> PageDetections:
-  """The detections that `Detections.to_json` has described, without the ink.
+  """What `PageDetections.to_json` has described, without the ink.
 
   Raises:
     ValueError, KeyError, TypeError: something else.

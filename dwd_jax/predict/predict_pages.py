@@ -16,7 +16,6 @@ from jaxtyping import Int, UInt8
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageImage
 from dwd_jax.decode import watershed
-from dwd_jax.decode import watershed as levels_lib
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.imaging import images, page_windows
 from dwd_jax.models import compiling, dwd, pixel_sampling
@@ -98,9 +97,7 @@ def network_and_decode(
         pixel_sampling.boxes_at(predictions, page, y, x, group)
       )
 
-    levels = levels_lib.levels_from_logits(
-      predictions.energy_logits, decode_cfg
-    )
+    levels = watershed.levels_from_logits(predictions.energy_logits, decode_cfg)
     levels = jnp.asarray(upsample(levels, dwd.STRIDE))  # [B, H, W, G]
     if levels_hw:
       room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
@@ -130,7 +127,7 @@ def predict_pages(
 ) -> Iterator[PagePrediction]:
   """Runs the network and the decode on pages of any size, in their order.
 
-  A page is scaled (by its staff space, see `pages.normalise`, or as it says),
+  A page is scaled (by its staff space, see `predict.normalise`, or as it says),
   padded to a size that few others differ from, and stays whole up to
   `cfg.max_mpx`; a larger one is cut into overlapping tiles, each with all the
   slots of the decode. Pages in a row that have the same padded size go through
@@ -139,7 +136,6 @@ def predict_pages(
   Args:
     predict_fn: with its variables bound.
     pages: read as the results are taken, a batch at a time.
-    cfg: settings.
     keep_levels: of how many of the first pages the energy levels are kept.
     on_bad: is told of a page that cannot be predicted, and why; the page is
       left out. None: it raises.

@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import reliability
-from dwd_jax.metrics.flat_boxes import at_least
-from dwd_jax.metrics.matching import match, sane
+from dwd_jax.metrics.matching import MIN_IOU, Outcomes, sane
 
 Picture = UInt8[np.ndarray, "H W 3"]
 
@@ -32,11 +31,10 @@ _DPI = 100
 
 def overlay(
   ink: UInt8[np.ndarray, "h w"],
-  truth: PageBoxes,
-  detections: PageBoxes,
+  page: PageBoxes,
+  outcomes: Outcomes,
   class_names: Sequence[str],
   *,
-  min_iou: float = 0.5,
   min_score: float = 0.0,
   min_width_px: int = 2000,
 ) -> Picture:
@@ -48,39 +46,38 @@ def overlay(
 
   Args:
     ink: the page at any scale, 0 = paper, 255 = ink.
-    truth: true boxes, in pixels of the source image (`image_hw`).
-    detections: predicted boxes with scores, in the same pixels.
-    min_iou: least overlap of a hit.
-    min_score: predictions below are left out.
+    page: its name, and its size in the pixels of the boxes.
+    outcomes: of this page, see `Outcomes.of_page`.
+    min_score: of the predictions; for the legend.
     min_width_px: narrower pages are enlarged, so that names fit.
   """
-  detections = at_least(detections, min_score)
-  matches = match(truth, detections, min_iou)
-  canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
-  true_boxes = _to_px(truth.boxes_yxyx, zoom)
-  found_boxes = _to_px(detections.boxes_yxyx, zoom)
-  for box in true_boxes[matches.found]:
+  canvas, zoom = _canvas(ink, page.image_hw, min_width_px)
+  hit, found = outcomes.right, outcomes.found()
+  names = [class_names[int(label)] for label in outcomes.labels]
+  true_names = [class_names[int(label)] for label in outcomes.true_labels]
+  true_boxes = _to_px(outcomes.true_boxes_yxyx, zoom)
+  found_boxes = _to_px(outcomes.boxes_yxyx, zoom)
+  for box in true_boxes[found]:
     _box(canvas, box, FOUND_RGB)
-  for i in np.flatnonzero(matches.hit):
+  for i in np.flatnonzero(hit):
     _box(canvas, found_boxes[i], HIT_RGB)
-    _name(canvas, found_boxes[i], class_names[detections.labels[i]], HIT_RGB)
-  for i in np.flatnonzero(~matches.found):
+    _name(canvas, found_boxes[i], names[i], HIT_RGB)
+  for i in np.flatnonzero(~found):
     _box(canvas, true_boxes[i], MISSED_RGB, 2)
-    _name(canvas, true_boxes[i], class_names[truth.labels[i]], MISSED_RGB)
-  for i in np.flatnonzero(~matches.hit):
-    name = class_names[int(detections.labels[i])]
-    other = int(matches.confused_with[i])
+    _name(canvas, true_boxes[i], true_names[i], MISSED_RGB)
+  for i in np.flatnonzero(~hit):
+    name, other = names[i], int(outcomes.confused_with[i])
     if other >= 0:
-      name += "?" + class_names[int(truth.labels[other])]
+      name += f"?{true_names[other]}"
     _box(canvas, found_boxes[i], WRONG_RGB, 2)
     _name(canvas, found_boxes[i], name, WRONG_RGB, below=True)
   entries = (
-    (f"{matches.found.sum()} truth, found", FOUND_RGB),
-    (f"{matches.hit.sum()} predicted right", HIT_RGB),
-    (f"{(~matches.hit).sum()} predicted wrong", WRONG_RGB),
-    (f"{(~matches.found).sum()} truth, missed", MISSED_RGB),
+    (f"{found.sum()} truth, found", FOUND_RGB),
+    (f"{hit.sum()} predicted right", HIT_RGB),
+    (f"{(~hit).sum()} predicted wrong", WRONG_RGB),
+    (f"{(~found).sum()} truth, missed", MISSED_RGB),
   )
-  title = f"{truth.filename}   IoU {min_iou:g}   score {min_score:.2f} or more"
+  title = f"{page.filename}   IoU {MIN_IOU:g}   score {min_score:.2f} or more"
   return np.concatenate([_legend(canvas.shape[1], title, entries), canvas])
 
 

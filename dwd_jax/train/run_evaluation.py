@@ -1,8 +1,8 @@
-"""A run's state -> scores on its own splits and on other data sets.
+"""The evaluations of a run: its checkpoint on its splits and other data sets.
 
-The calibration of a run's checkpoint: read, or made on `data.eval_split`.
-
-`--mode=eval` with `eval.from_saved`: all results of a run, measured anew.
+`evaluate_all` evaluates a state, `reevaluate_all` measures saved results anew
+(`eval.from_saved`). A checkpoint's calibration is read where it was stored, or
+made of the pages of `data.eval_split`.
 """
 
 import dataclasses
@@ -19,17 +19,20 @@ import numpy as np
 from dwd_jax.cluster import processes
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
-from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data import pipeline, sources
 from dwd_jax.evaluate import (
   among_processes,
+  evaluate_split,
   from_saved,
   other_data_sets,
   output_files,
 )
-from dwd_jax.evaluate import evaluate_split as evaluate_lib
+from dwd_jax.evaluate.evaluate_split import EvalResult, MakeCalibration
+from dwd_jax.evaluate.other_data_sets import OtherSet
 from dwd_jax.metrics import calibration as calibration_lib
+from dwd_jax.metrics import matching
 from dwd_jax.metrics.calibration import Calibration
+from dwd_jax.metrics.reliability import Judged
 from dwd_jax.predict import predict_pages
 from dwd_jax.train import logs as logs_lib
 from dwd_jax.train import settings as config_lib
@@ -51,20 +54,19 @@ def say_unmapped(source: sources.PageSource) -> None:
 def evaluate_all(
   run: setup_lib.Run,
   state: state_lib.TrainState,
-  others: Sequence[other_data_sets.OtherSet] = (),
+  others: Sequence[OtherSet] = (),
   logs: Logs | None = None,
   splits: Sequence[str] = (),
-  calibration: Calibration | evaluate_lib.MakeCalibration | None = None,
-) -> dict[str, evaluate_lib.EvalResult]:
+  calibration: Calibration | MakeCalibration | None = None,
+) -> dict[str, EvalResult]:
   """Evaluates a state on the run's own pages, then on other data sets.
 
   Args:
-    run: the run.
     state: its parameters are used.
-    others: the sets, see `transfer.open_sets`.
+    others: see `other_data_sets.open_sets`.
     logs: gets scores and pictures for TensorBoard, and a line for each set.
     splits: of the run's records; none: `data.eval_split`.
-    calibration: see `calibrating.for_checkpoint`. Where it is a function, the
+    calibration: see `calibration_of_checkpoint`. Where it is a function, the
       first split makes it, and all others use it. None: scores stay raw.
 
   Returns:
@@ -72,29 +74,21 @@ def evaluate_all(
     W/eval/curves.jsonl gets a line for each.
   """
   results = {}
-  for split in dict.fromkeys(splits or (run.config.data.eval_split,)):
-    results[split] = evaluate(run, state, split, logs, calibration)
-    _note(run, split, results[split], logs)
-    calibration = results[split].calibration
-  assert not callable(calibration)  # made by then
-  for other in others:
-    result = evaluate_on(run, state, other, logs, calibration)
-    results[other.name] = result
-    _note(run, other.name, result, logs)
+  own = dict.fromkeys(splits or (run.config.data.eval_split,))
+  for pages in (*own, *others):
+    name = pages if isinstance(pages, str) else pages.name
+    result = evaluate(run, state, pages, logs, calibration)
+    results[name], calibration = result, result.calibration
+    if jax.process_index() == 0:
+      logs_lib.append_curve(
+        run.workdir / "eval" / logs_lib.CURVES, name, result.metrics
+      )
+    if logs is not None:
+      logs.say(describe(result.metrics, run.workdir, name))
   return results
 
 
-def _note(run, name: str, result, logs: Logs | None) -> None:
-  """A point of the curves, a line for people."""
-  if jax.process_index() == 0:
-    logs_lib.append_curve(
-      run.workdir / "eval" / logs_lib.CURVES, name, result.metrics
-    )
-  if logs is not None:
-    logs.say(summary(result.metrics, run.workdir, name))
-
-
-def summary(metrics: dict, workdir: pathlib.Path, name: str) -> str:
+def describe(metrics: dict, workdir: pathlib.Path, name: str) -> str:
   """The scores of an evaluation in one line."""
 
   def number(value):
@@ -119,84 +113,51 @@ def summary(metrics: dict, workdir: pathlib.Path, name: str) -> str:
 def evaluate(
   run: setup_lib.Run,
   state: state_lib.TrainState,
-  split: str,
+  split: str | OtherSet,
   logs: Logs | None = None,
-  calibration: Calibration | evaluate_lib.MakeCalibration | None = None,
-) -> evaluate_lib.EvalResult:
+  calibration: Calibration | MakeCalibration | None = None,
+) -> EvalResult:
   """Evaluates a state on a split, see `dwd_jax.evaluate.evaluate_split`.
 
   Args:
-    run: the run.
     state: its parameters are used.
-    split: name of the split.
+    split: one of the run's, by name, or pages of another data set.
     logs: gets scores and pictures for TensorBoard.
-    calibration: see `calibrating.for_checkpoint`; None: scores stay raw.
+    calibration: see `calibration_of_checkpoint`; a function needs a split of
+      the run. None: scores stay raw.
 
   Returns:
-    The result; `W/eval/<split>.json` and the other files are written. To be
-    called in all processes: each predicts a part of the pages, all get the
-    scores, and process 0 the pictures and the calibration.
+    The result; `W/eval/NAME.json` and the other files are written, NAME being
+    that of the split or set. To be called in all processes: each predicts a
+    part of the pages, all get the scores, and process 0 the pictures and the
+    calibration.
   """
-  source = run.source(split)
-  say_unmapped(source)
+  other = None if isinstance(split, str) else split
+  if isinstance(split, str):
+    source, data, name = run.source(split), run.config.data, split
+    say_unmapped(source)
+  else:
+    source, data, name = split.source, split.data_cfg, split.name
+  settings: Any = run.config.eval
   part = among_processes.part(
-    pipeline.num_eval_pages(source, run.config.data), run.config.eval.overlays
+    pipeline.num_eval_pages(source, data), settings.overlays
   )
-  pages = pipeline.read_eval_pages(source, run.config.data, part)
-  return _evaluate(run, state, source, pages, part, logs, calibration)
-
-
-def evaluate_on(
-  run: setup_lib.Run,
-  state: state_lib.TrainState,
-  other: other_data_sets.OtherSet,
-  logs: Logs | None = None,
-  calibration: Calibration | None = None,
-) -> evaluate_lib.EvalResult:
-  """Evaluates a state on pages of another data set.
-
-  See `dwd_jax.evaluate.other_data_sets`.
-
-  Args:
-    run: the run.
-    state: its parameters are used.
-    other: the set, see `transfer.open_sets`.
-    logs: gets scores and pictures for TensorBoard.
-    calibration: of the run, made on its own pages; None: scores stay raw.
-
-  Returns:
-    The result; W/eval/NAME.json and others are written, NAME being that of
-    the set.
-  """
-  part = among_processes.part(
-    pipeline.num_eval_pages(other.source, other.data_cfg),
-    run.config.eval.overlays,
+  pages = (
+    other.pages(part) if other else pipeline.read_eval_pages(source, data, part)
   )
-  pages = other.pages(part)
-  return _evaluate(
-    *(run, state, other.source, pages, part, logs, calibration, other)
-  )
-
-
-def _evaluate(
-  run, state, source, pages, part, logs, calibration, other=None
-) -> evaluate_lib.EvalResult:
-  config = run.config
-  data = other.data_cfg if other else config.data
   predict_fn = bound_predict_fn(run, state)
-  name = other.name if other else source.split
   if not processes.is_first():
     pictures = output_files.Pictures(
-      run.workdir / "eval" / name, config.eval.viewer_pages, part.start
+      run.workdir / "eval" / name, settings.viewer_pages, part.start
     )
     among_processes.collect(
-      evaluate_lib.predict_all(
+      evaluate_split.predict_all(
         predict_fn, pages, run.settings.predict, each=pictures
       )
     )
     metrics = json.loads(processes.from_first("scores", ""))
-    return evaluate_lib.EvalResult(metrics, {}, None)
-  result = evaluate_lib.evaluate(
+    return EvalResult(metrics, {}, None)
+  result = evaluate_split.evaluate(
     predict_fn,
     pages,
     other.class_names if other else run.class_names,
@@ -204,11 +165,11 @@ def _evaluate(
     out_dir=run.workdir / "eval",
     dataset=data.builder,
     split=source.split,
-    protocol=config.eval.protocol,
+    protocol=settings.protocol,
     checkpoint_step=int(state.step),
-    min_score=config.eval.min_score,
-    overlays=config.eval.overlays,
-    viewer_pages=config.eval.viewer_pages,
+    min_score=settings.min_score,
+    overlays=settings.overlays,
+    viewer_pages=settings.viewer_pages,
     num_pages=len(part),
     other=other,
     calibration=calibration,
@@ -266,11 +227,10 @@ def restore(run: setup_lib.Run) -> state_lib.TrainState:
 
 def calibration_of_checkpoint(
   run: setup_lib.Run, state: state_lib.TrainState
-) -> Calibration | evaluate_lib.MakeCalibration | None:
+) -> Calibration | MakeCalibration | None:
   """How the scores of a state are to be calibrated.
 
   Args:
-    run: the run.
     state: saved as a checkpoint of the run.
 
   Returns:
@@ -319,24 +279,22 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
     return
   part = among_processes.part(pipeline.num_eval_pages(source, data))
   predicted = among_processes.collect(
-    evaluate_lib.predict_all(
+    evaluate_split.predict_all(
       bound_predict_fn(run, state),
       pipeline.read_eval_pages(source, data, part),
       run.settings.predict,
     )
   )
   if jax.process_index() == 0:
-    make(predicted.truth, predicted.detections)
+    outcomes = matching.judge(predicted.truth, predicted.detections)
+    make(outcomes.judged(), len(predicted.truth))
 
 
 def _make(
-  run: setup_lib.Run,
-  folder: pathlib.Path,
-  truth: Sequence[PageBoxes],
-  detections: Sequence[PageBoxes],
+  run: setup_lib.Run, folder: pathlib.Path, raw: Judged, num_pages: int
 ) -> Calibration:
   made = calibration_lib.make(
-    truth, detections, len(run.class_names), _made_with(run)
+    raw, num_pages, len(run.class_names), _made_with(run)
   )
   if jax.process_index() == 0:
     calibration_lib.write(folder, made, run.class_names)
@@ -405,5 +363,5 @@ def reevaluate_all(
       min_score=float(judged.min_score),
       viewer_pages=int(judged.viewer_pages),
     )
-    print(summary(results[name], workdir, name), flush=True)
+    print(describe(results[name], workdir, name), flush=True)
   return results

@@ -63,6 +63,21 @@ def test_options(tiny):
   assert len(dwd_jax.detect(page, checkpoint=tiny, min_score=1)) == 0
 
 
+# Caption: arguments, what the one line says of them.
+BAD_ARGUMENTS = {
+  "a score": ({"min_score": 2}, "^min_score: 2 is not 0 to 1$"),
+  "a class": ({"classes": ["clef"]}, "^classes: .* no 'clef'; did you mean"),
+  "weights": ({"checkpoint": "absent"}, "^absent: .*; a checkpoint is the"),
+}
+
+
+@pytest.mark.parametrize("caption", BAD_ARGUMENTS)
+def test_messages_name_the_argument_not_a_flag(tiny, caption):
+  arguments, message = BAD_ARGUMENTS[caption]
+  with pytest.raises(InputError, match=message):
+    dwd_jax.detect(helpers.ink(), **({"checkpoint": tiny} | arguments))
+
+
 def test_pages_of_a_file(tiny, tmp_path):
   path = helpers.save_pages(
     tmp_path / "score.pdf", helpers.ink(0), helpers.ink(1)

@@ -10,7 +10,9 @@ import pytest
 from mung import io as mung_io
 
 from dwd_jax import detect
+from dwd_jax.apps.detect import formats, outputs
 from dwd_jax.checkpoints import weights
+from dwd_jax.core import files
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,52 @@ def test_all_files_say_the_same(run, tmp_path):
     assert all(0.2 <= s["score"] <= 1 for s in found)
   html = (out / "index.html").read_text(encoding="utf8")
   assert "Seite 1" in html and "noteheadBlack" in html
+
+
+def _write_line(path, found, source):
+  files.write_atomic(path, f"{source.name}: {len(found)}")
+
+
+def _line(image_id, found, source):
+  return f"{image_id} {source.name}: {len(found)}"
+
+
+def _write_lines(path, lines, run):
+  files.write_atomic(path, "\n".join([*lines, str(run.min_score)]))
+
+
+def test_a_format_is_an_entry_and_every_record_is_read_once(
+  run, tmp_path, monkeypatch
+):
+  page_files = {"lines/{}.txt": _write_line, **formats.PAGE_FILES}
+  lines = formats.RunFile(_line, _write_lines)
+  run_files = {**formats.RUN_FILES, "lines.txt": lines}
+  monkeypatch.setattr(formats, "PAGE_FILES", page_files)
+  monkeypatch.setattr(formats, "RUN_FILES", run_files)
+  read, read_page = [], formats.read_page
+
+  def counted(out, source, class_names):
+    found = read_page(out, source, class_names)
+    read.append((source.name, found is not None))
+    return found
+
+  monkeypatch.setattr(formats, "read_page", counted)
+  pages, out = _pages(tmp_path / "in", "a.png", "lines.png"), tmp_path / "out"
+  assert run(pages, f"--out={out}")[0] == 0
+  assert read == [
+    *(("a", False), ("lines-2", False)),  # nothing to go on from
+    *(("a", True), ("lines-2", True)),
+  ]
+  counts = [_read(out, f"{name}.json")["num_detections"] for name, _ in read]
+  assert (out / "lines/a.txt").read_text() == f"a: {counts[0]}"
+  assert (out / "lines.txt").read_text().splitlines() == [
+    f"1 a: {counts[0]}",
+    f"2 lines-2: {counts[1]}",
+    "0.2",
+  ]
+  monkeypatch.setattr(outputs, "write_run", lambda *_: None)
+  assert run(pages, f"--out={out}", "--overwrite", "--min-score=0")[0] == 0
+  assert not (out / "lines.txt").exists()
 
 
 def test_it_goes_on_where_it_stopped(run, tmp_path):

@@ -14,9 +14,10 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Detections, PageBoxes, PageImage
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate import evaluate_split as evaluate_lib
+from dwd_jax.evaluate.from_saved import reevaluate
 from dwd_jax.imaging import page_windows
 from dwd_jax.metrics import calibration as calibration_lib
-from dwd_jax.metrics import json_results as summary_lib
+from dwd_jax.metrics import json_results, matching
 from dwd_jax.metrics.calibration import ScoreMap
 from dwd_jax.metrics.protocols import PROTOCOLS
 from dwd_jax.metrics.reliability import OperatingPoint
@@ -133,7 +134,7 @@ def test_summary_keeps_the_contract(tmp_path):
   summary = strict_json(tmp_path / "val.json")
   assert summary == result.metrics
   assert list(summary)[: len(CONTRACT)] == CONTRACT
-  assert list(summary) == list(summary_lib.KEYS)
+  assert list(summary) == list(json_results.SUMMARY)
   assert summary["dataset"] == "made_up"
   assert summary["split"] == "val"
   assert summary["protocol"] == "coco"
@@ -153,6 +154,30 @@ def test_summary_keeps_the_contract(tmp_path):
   assert summary["mAP_50_min10"] is None  # no class has ten objects
   assert summary["AP_50_weighted"] == pytest.approx(1)
   assert summary["seconds_per_page"] > 0
+
+
+def test_every_page_is_matched_once(tmp_path, monkeypatch):
+  matched, match = [], matching.match
+
+  def counted(truth, *args):
+    matched.append(truth.filename)
+    return match(truth, *args)
+
+  monkeypatch.setattr(matching, "match", counted)
+  answers = [(p, perfect(p)) for p in two_pages()]
+  run(tmp_path, answers, calibration=_made_up_calibration, viewer_pages=-1)
+  assert matched == ["a.png", "b.png"]
+
+
+def test_a_number_of_the_summary_is_a_function_and_an_entry(
+  tmp_path, monkeypatch
+):
+  missed = "num_missed", lambda of: int(of.outcomes.missed().sum())
+  monkeypatch.setitem(json_results.SUMMARY, *missed)  # pyright: ignore
+  first, second = two_pages()
+  run(tmp_path, [(first, perfect(first)), (second, [])])
+  assert strict_json(tmp_path / "val.json")["num_missed"] == 1
+  assert reevaluate(tmp_path, "val", min_score=0.85)["num_missed"] == 2
 
 
 def test_files_lie_beside_the_summary_and_in_the_split(tmp_path):
@@ -276,9 +301,9 @@ def test_min_score_leaves_out_the_unsure(tmp_path):
   assert summary["min_score"] == 0.05
 
 
-def _made_up_calibration(truth, detections):
+def _made_up_calibration(raw, num_pages):
   """A map with p = s / (2 + s) and the threshold 0.3."""
-  assert [p.filename for p in truth] == [p.filename for p in detections]
+  assert len(raw.scores) > 0
   # logit(p) = log(s) - log(2)
   score_map = ScoreMap(1.0, 1e-9, -np.log(2), np.zeros(len(NAMES)))
   return calibration_lib.Calibration(
@@ -286,7 +311,7 @@ def _made_up_calibration(truth, detections):
     point=OperatingPoint(0.3, 1.0, 1.0, 1.0),
     ece_raw=0.0,
     ece=0.0,
-    num_pages=len(truth),
+    num_pages=num_pages,
     num_objects=0,
     num_detections=0,
     made_with={},

@@ -170,8 +170,8 @@ BAD = {
   "another summary": ("val.json", _set("calibrated", value=3), r"calibrated"),
   "a summary cut short": (
     "val.json",
-    lambda content: content.pop("mAP"),
-    r"val\.json: damaged \('mAP' is missing\)",
+    lambda content: content.pop("ece"),
+    r"val\.json: damaged \(.* missing required field `ece`\)",
   ),
   "a page twice": (
     "val/truth.json",

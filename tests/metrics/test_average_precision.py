@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import coco, voc
-from dwd_jax.metrics.flat_boxes import IOUS
+from dwd_jax.metrics import protocols
+from dwd_jax.metrics.protocols import IOUS
 
 A, B, C = (0, 0, 10, 10), (0, 20, 10, 30), (50, 50, 60, 60)
 
@@ -28,11 +28,9 @@ def page(name, rows, scores=None):
 
 def run(metric, truth, found, num_classes, ious=IOUS):
   if metric == "coco":
-    return coco.average_precision(truth, found, num_classes, ious=ious)
-  protocol = {"voc": "clean", "legacy": "legacy"}[metric]
-  return voc.average_precision(
-    truth, found, num_classes, ious=ious, protocol=protocol
-  )
+    return protocols.coco(truth, found, num_classes, ious=ious)
+  original = metric == "legacy"
+  return protocols.voc(truth, found, num_classes, ious=ious, original=original)
 
 
 # Caption: truth rows, detections (score, row), AP at IoU 0.5 by VOC, by the
@@ -314,8 +312,3 @@ def test_detections_said_twice_do_not_raise_the_ap(metric, pages):
 def test_stricter_iou_never_raises_the_ap(metric, pages):
   ap = np.nan_to_num(run(metric, *pages, 3).ap)
   assert np.all(np.diff(ap, axis=0) <= 1e-12)
-
-
-def test_unknown_protocol():
-  with pytest.raises(ValueError, match="neither 'clean' nor 'legacy'"):
-    voc.average_precision([], [], 1, protocol="tidy")  # pyright: ignore

@@ -35,7 +35,9 @@ def test_pages_add_up_to_the_whole():
   truth, found = scene(3, pages=6)
   got = by_page(matching.judge(truth, found), 6)
   for i, (true, dets) in enumerate(zip(truth, found, strict=True)):
-    point = reliability.operating_point(reliability.judge([true], [dets]), 0.0)
+    point = reliability.operating_point(
+      matching.judge([true], [dets]).judged(), 0.0
+    )
     if len(true.labels) + len(dets.labels):
       assert got.f1[i] == point.f1
   assert got.num_objects.sum() == sum(len(p.labels) for p in truth)

@@ -8,6 +8,7 @@ import pytest
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import calibration as calibration_lib
+from dwd_jax.metrics import matching
 from dwd_jax.metrics.calibration import ScoreMap
 from dwd_jax.metrics.reliability import OperatingPoint
 
@@ -42,6 +43,11 @@ def pages(num_pages=4, per_page=200):
   return truth, found
 
 
+def make(truth, found):
+  raw = matching.judge(truth, found).judged()
+  return calibration_lib.make(raw, len(truth), len(NAMES), MADE_WITH)
+
+
 def same(a, b):
   for field in vars(a):
     one, two = getattr(a, field), getattr(b, field)
@@ -68,7 +74,7 @@ def test_it_comes_back_as_it_was_written(tmp_path):
 
 def test_one_made_of_pages_comes_back_to_the_last_bit(tmp_path):
   truth, found = pages()
-  made = calibration_lib.make(truth, found, len(NAMES), MADE_WITH)
+  made = make(truth, found)
   calibration_lib.write(tmp_path, made, NAMES)
   read = calibration_lib.read(tmp_path, NAMES)
   assert read is not None
@@ -80,7 +86,7 @@ def test_one_made_of_pages_comes_back_to_the_last_bit(tmp_path):
 
 def test_scores_become_probabilities():
   truth, found = pages()
-  made = calibration_lib.make(truth, found, len(NAMES), MADE_WITH)
+  made = make(truth, found)
   assert (made.num_pages, made.num_detections) == (4, 800)
   assert made.num_objects == sum(len(page.labels) for page in truth)
   assert made.ece_raw == pytest.approx(0.25, abs=0.03)
@@ -105,8 +111,7 @@ FEW = {
 
 @pytest.mark.parametrize("caption", FEW)
 def test_few_pages_give_something_that_can_be_kept(caption, tmp_path):
-  truth, found = FEW[caption]()
-  made = calibration_lib.make(truth, found, len(NAMES), MADE_WITH)
+  made = make(*FEW[caption]())
   calibration_lib.write(tmp_path, made, NAMES)
   read = calibration_lib.read(tmp_path, NAMES)
   assert read is not None

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene_helpers import CLASSES, page, scene
 
-from dwd_jax.metrics import coco, error_analysis, matching
+from dwd_jax.metrics import error_analysis, matching, protocols
 from dwd_jax.metrics.matching import KINDS
 
 
 def _ap_50(truth, found):
-  return coco.average_precision(truth, found, CLASSES, ious=(0.5,)).ap[0]
+  return protocols.coco(truth, found, CLASSES, ious=(0.5,)).ap[0]
 
 
 def _repaired(truth, found, kind):

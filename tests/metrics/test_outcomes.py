@@ -87,11 +87,9 @@ def test_kinds_are_those_of_simple_loops(seed, crowded):
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0, 1))
 def test_right_are_those_of_the_summary_at_any_threshold(seed, threshold):
   truth, found = scene(seed, crowded=True)
-  judged = reliability.judge(truth, found)
   got = matching.judge(truth, found)
-  np.testing.assert_array_equal(got.right, judged.correct)
   kept = got.at_least(threshold)
-  point = reliability.operating_point(judged, threshold)
+  point = reliability.operating_point(got.judged(), threshold)
   right, objects = int(kept.right.sum()), len(kept.true_labels)
   assert kept.found().sum() == right
   if len(kept.labels):
@@ -109,6 +107,52 @@ def test_right_are_those_of_the_summary_at_any_threshold(seed, threshold):
   )
   np.testing.assert_array_equal(kept.kind, again.kind)
   np.testing.assert_array_equal(kept.of_truth, again.of_truth)
+  np.testing.assert_array_equal(kept.confused_with, again.confused_with)
+
+
+def _assert_equal(a, b):
+  for name, one, two in zip(a._fields, a, b, strict=True):
+    np.testing.assert_array_equal(one, two, err_msg=name)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10**6))
+def test_a_page_of_many_is_as_if_it_were_alone(seed):
+  truth, found = scene(seed, crowded=True)
+  got = matching.judge(truth, found)
+  for i, (true, page_found) in enumerate(zip(truth, found, strict=True)):
+    alone = matching.judge([true], [page_found])
+    of_page = got.of_page(i)
+    assert set(of_page.page) <= {i} and set(of_page.true_page) <= {i}
+    _assert_equal(
+      of_page._replace(page=alone.page, true_page=alone.true_page), alone
+    )
+
+
+# Caption: other scores, whether they keep the order within a class.
+RESCORED = {
+  "half": lambda page: page.scores / 2,
+  "by class": lambda page: page.scores / (2 + page.labels),
+  "turned around": lambda page: 1 - page.scores,
+}
+
+
+@pytest.mark.parametrize("caption", RESCORED)
+def test_other_scores_give_what_judging_them_gives(caption, monkeypatch):
+  truth, found = scene(3, pages=6, crowded=True)
+  outcomes = matching.judge(truth, found)
+  other = [
+    page(p.filename, p.boxes_yxyx, p.labels, RESCORED[caption](p))
+    for p in found
+  ]
+  expected = matching.judge(truth, other)
+  calls = []
+  judge = matching.judge
+  monkeypatch.setattr(
+    matching, "judge", lambda *pages: (calls.append(1), judge(*pages))[1]
+  )
+  _assert_equal(matching.rejudge(outcomes, truth, other), expected)
+  assert len(calls) == (caption == "turned around")
 
 
 def test_every_kind_occurs_in_the_random_pages():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import flat_boxes
+from dwd_jax.metrics import protocols
 
 
 def page(name="p", n=2, scores=None, label=0):
@@ -51,7 +51,7 @@ REFUSED = {
 def test_refused(caption):
   truth, found, message = REFUSED[caption]
   with pytest.raises(ValueError, match=message):
-    flat_boxes.join(truth, found, 3)
+    protocols.join(truth, found, 3)
 
 
 NOT_FINITE = {
@@ -71,7 +71,7 @@ NOT_FINITE = {
 def test_not_finite_is_left_out_with_a_warning(caption):
   broken = NOT_FINITE[caption](page(scores=SCORES))
   with pytest.warns(UserWarning, match="p: 1 detections .* not finite"):
-    _, found, _ = flat_boxes.join([page()], [broken], 3)
+    _, found, _ = protocols.join([page()], [broken], 3)
   np.testing.assert_array_equal(found.scores, [0.25])
 
 
@@ -81,13 +81,13 @@ def test_best_score_first_across_pages():
     page("b", scores=np.array([0.1, 0.9])),
     page("a", scores=np.array([0.5, 0.9])),
   ]
-  _, flat, names = flat_boxes.join(truth, found, 3)
+  _, flat, names = protocols.join(truth, found, 3)
   assert names == ["a", "b"]
   np.testing.assert_array_equal(flat.scores, [0.9, 0.9, 0.5, 0.1])
   np.testing.assert_array_equal(flat.page, [0, 1, 0, 1])
 
 
 def test_mean_or_nan():
-  assert flat_boxes.mean_or_nan(np.array([0.25, np.nan, 0.75])) == 0.5
-  assert np.isnan(flat_boxes.mean_or_nan(np.array([np.nan])))
-  assert np.isnan(flat_boxes.mean_or_nan(np.array([])))
+  assert protocols.mean_or_nan(np.array([0.25, np.nan, 0.75])) == 0.5
+  assert np.isnan(protocols.mean_or_nan(np.array([np.nan])))
+  assert np.isnan(protocols.mean_or_nan(np.array([])))

@@ -8,38 +8,51 @@ from faster_coco_eval import COCO
 
 from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import json_results
-from dwd_jax.metrics.flat_boxes import APTable
+from dwd_jax.metrics import json_results, matching
+from dwd_jax.metrics.protocols import APTable
 
 NAMES = ("notehead", "clef", "absent", "slash/name")
 TABLE = APTable(
   ious=(0.5, 0.75),
   ap=np.array([[1.0, 0.5, np.nan, 0.0], [0.5, 0.0, np.nan, 0.0]]),
-  num_objects=np.array([90, 10, 0, 0]) + np.array([0, 0, 0, 100]),
+  num_objects=np.array([90, 9, 0, 100]),
 )
 NOTHING = APTable((0.5,), np.full((1, 4), np.nan), np.zeros(4, int))
 
 
-def test_averages_by_hand():
-  numbers = json_results.averages(TABLE, NAMES, min_objects=50)
-  per_class = numbers.pop("per_class")
-  assert numbers == {
+FACTS = dict.fromkeys(k for k, v in json_results.SUMMARY.items() if v is None)
+
+
+def _summary(table):
+  inputs = json_results.SummaryInputs(table, matching.judge([], []), NAMES)
+  return json_results.summary(inputs, FACTS | {"ece": np.nan, "other": 1})
+
+
+def test_summary_by_hand():
+  numbers = _summary(TABLE)
+  assert list(numbers) == list(json_results.SUMMARY)
+  per_class = numbers["per_class"]
+  expected = {
     "mAP": pytest.approx((0.75 + 0.25 + 0) / 3),
     "mAP_50": pytest.approx(0.5),
     "AP_by_iou": {
       "0.50": pytest.approx(0.5),
       "0.75": pytest.approx(0.5 / 3),
     },
-    "AP_50_weighted": pytest.approx((90 * 1 + 10 * 0.5) / 200),
-    "mAP_50_min": pytest.approx(0.5),  # notehead 1.0, slash/name 0.0
+    "AP_50_weighted": pytest.approx((90 * 1 + 9 * 0.5) / 199),
+    "mAP_50_min10": pytest.approx(0.5),  # notehead 1.0, slash/name 0.0
+    "num_objects": 199,
+    "min_objects": 10,
+    "ece": None,
   }
+  assert {key: numbers[key] for key in expected} == expected
   assert per_class["notehead"] == {"AP": 0.75, "AP_50": 1.0, "num_objects": 90}
   assert per_class["absent"] == {"AP": None, "AP_50": None, "num_objects": 0}
   assert list(per_class) == list(NAMES)
 
 
 def test_no_truth_gives_nulls_that_json_accepts():
-  numbers = json_results.averages(NOTHING, NAMES, min_objects=1)
+  numbers = _summary(NOTHING)
   text = json.dumps(numbers, allow_nan=False)
   assert numbers["mAP"] is None
   assert numbers["AP_by_iou"] == {"0.50": None}

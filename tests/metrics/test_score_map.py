@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import calibration, coco, reliability
+from dwd_jax.metrics import calibration, matching, protocols, reliability
 from dwd_jax.metrics.reliability import Judged
 
 LABELS = 3
@@ -124,7 +124,7 @@ def test_average_precision_stays_as_it_is():
     moved = boxes + rng.normal(0, 2, boxes.shape).astype(np.float32)
     seen = np.where(rng.random(60) < 0.8, labels, 0)
     found.append(PageBoxes(name, (220, 220), moved, seen, scores))
-  data = reliability.judge(truth, found)
+  data = matching.judge(truth, found).judged()
   fitted = calibration.fit_score_map(data, LABELS)
   assert np.ptp(fitted.offsets) > 0.1
   after = [
@@ -135,6 +135,6 @@ def test_average_precision_stays_as_it_is():
     if p.scores is not None
   ]
   np.testing.assert_array_equal(
-    coco.average_precision(truth, after, LABELS).ap,
-    coco.average_precision(truth, found, LABELS).ap,
+    protocols.coco(truth, after, LABELS).ap,
+    protocols.coco(truth, found, LABELS).ap,
   )

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene_helpers import CLASSES, page, scene
 
-from dwd_jax.metrics import coco, error_analysis, matching
-from dwd_jax.metrics.flat_boxes import mean_or_nan
+from dwd_jax.metrics import error_analysis, matching, protocols
+from dwd_jax.metrics.protocols import mean_or_nan
 
 SMALL, LARGE = (0, 0, 4, 9), (50, 50, 70, 70)  # 6 px and 20 px
 
@@ -59,7 +59,7 @@ def test_one_bin_for_all_has_the_figures_of_the_whole(seed):
   truth, found = scene(seed)
   judged = matching.judge(truth, found)
   got = error_analysis.by_size(judged, 0.0, (0, np.inf))
-  ap = coco.average_precision(truth, found, CLASSES, ious=(0.5,))
+  ap = protocols.coco(truth, found, CLASSES, ious=(0.5,))
   np.testing.assert_allclose(got.ap_50, [mean_or_nan(ap.ap[0])], atol=1e-9)
   assert got.num_objects.sum() == len(judged.true_labels)
   split = error_analysis.by_size(judged, 0.4)

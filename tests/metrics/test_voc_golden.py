@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import voc
+from dwd_jax.metrics import protocols
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,7 @@ def _pages(reference, class_names):
 def test_legacy_equals_the_original(reference):
   class_names = sorted(reference["ap"]["0.5"])
   truth, detections = _pages(reference, class_names)
-  table = voc.average_precision(
-    truth, detections, len(class_names), protocol="legacy"
-  )
+  table = protocols.voc(truth, detections, len(class_names), original=True)
   assert len(reference["ap"]) == 10
   assert len(class_names) == 57
   for iou, expected in reference["ap"].items():
@@ -61,7 +59,7 @@ def test_clean_differs_from_the_original(reference):
   """The protocols are not the same thing under two names."""
   class_names = sorted(reference["ap"]["0.5"])
   truth, detections = _pages(reference, class_names)
-  table = voc.average_precision(truth, detections, len(class_names))
+  table = protocols.voc(truth, detections, len(class_names))
   differences = [
     abs(table.at(float(iou))[i] - expected[name])
     for iou, expected in reference["ap"].items()

@@ -12,6 +12,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration as calibration_lib
+from dwd_jax.metrics import matching
 from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.train import run_evaluation
 
@@ -58,7 +59,8 @@ def pages(count=3):
 def _made(run):
   make = run_evaluation.calibration_of_checkpoint(run, STATE)
   assert callable(make)
-  return make(*pages())
+  truth, found = pages()
+  return make(matching.judge(truth, found).judged(), len(truth))
 
 
 def test_what_was_made_is_found_again(tmp_path, capsys):

@@ -90,7 +90,7 @@ def test_tensorboard_gets_curves_scores_and_pictures(smoke_run):
 def test_every_split_has_its_scores(smoke_run, split):
   folder = smoke_run / "eval"
   scores = _json(folder / f"{split}.json")
-  assert list(scores) == list(json_results.KEYS)
+  assert list(scores) == list(json_results.SUMMARY)
   assert scores["dataset"] == "deepscores"
   assert scores["split"] == split
   assert scores["checkpoint_step"] == STEPS

@@ -59,11 +59,7 @@ def pages(
 ) -> Iterator[PageDetections]:
   """Finds the symbols of all pages of a PDF, TIFF or folder, one by one.
 
-  Args:
-    path: of the file or folder.
-    checkpoint: as in `detect`.
-    min_score: as in `detect`.
-    classes: as in `detect`.
+  The arguments are those of `detect`.
 
   Yields:
     A page's symbols.

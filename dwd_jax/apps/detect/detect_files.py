@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dwd_jax.apps.detect import inputs, outputs
+from dwd_jax.apps.detect import formats, inputs, outputs
 from dwd_jax.apps.detect.inputs import Failure, Source
 from dwd_jax.checkpoints import weights
 from dwd_jax.core.errors import InputError
@@ -87,7 +87,7 @@ def run(
   if settings.overwrite:
     outputs.remove(out)
   outputs.check_folder(out, facts)
-  sources, failures = inputs.find(paths, outputs.TAKEN)
+  sources, failures = inputs.find(paths, outputs.taken())
   job = _Job(detector, out, settings, sources, failures)
   if sources:
     outputs.write_settings(out, facts)
@@ -127,7 +127,7 @@ class _Job:
     todo = []
     names = self._detector.weights.class_names
     for source in self._sources:
-      found = outputs.read_page(self._out, source, names)
+      found = formats.read_page(self._out, source, names)
       if found is None:
         todo.append(source)
       else:
@@ -136,7 +136,7 @@ class _Job:
     of_name = {source.name: source for source in todo}
     shown = progress.show(todo, "pages", len(todo), log, doing="detect")
     for found, _ in self._detector.pages(self._read(shown), self._bad):
-      found = dataclasses.replace(found, dpi=self._dpi.pop(found.page))
+      found = found.at_resolution(self._dpi.pop(found.page))
       outputs.write_page(self._out, found, of_name[found.page])
       self.counts[found.page] = len(found)
 

@@ -1,22 +1,54 @@
-"""A trained detector -> files for other programs."""
+"""A trained detector -> files for other programs.
 
+classes.json lies beside every exported network and says what a program needs to
+know of it:
+
+```
+  class_names      of the labels 0, 1, ...
+  group_of_class   energy group of each class
+  multiple         sides of images are multiples of this, px
+  most_hw          largest image, px; null = any
+  staff_space_px   between staff lines of the pages that the network knows;
+                   0 = unknown
+  scale            pixels of the network's image per pixel of a page whose
+                   staff space is not known
+  threshold        probability from which a detection counts by default
+  calibration      probability = 1 / (1 + exp(-z)), z = a * log(score)
+                   - b * log(1 - score) + c + offsets[label]; null = scores
+                   stay as they are
+  decode           settings of the decode, see `DecodeConfig`
+  fingerprint      differs where any prediction could
+  about            for people
+```
+"""
+
+import dataclasses
+import json
 import pathlib
 import string
 from collections.abc import Mapping
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from dwd_jax.apps.export import manifest, onnx_graph, onnx_network, stablehlo
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export as jax_export
+
+from dwd_jax.apps.export import onnx_network
 from dwd_jax.checkpoints import weights as weights_lib
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
-from dwd_jax.predict import packaged
+from dwd_jax.models import dwd
+from dwd_jax.predict import packaged, predict_pages
 
 FORMATS = ("safetensors", "stablehlo", "onnx")
 # A4 at the staff space of the packaged detector, and as much again.
 MOST_HW = (2048, 1536)
 _MOST_PX = 1 << 26  # of the decode's plane
+_MULTIPLE = 64  # of the sides of padded pages, px; what `predict` takes
+_PLATFORMS = ("cpu", "cuda", "tpu")
 _ALONE = "dwd_jax.apps.export.standalone"
 
 
@@ -69,17 +101,17 @@ def export(
   if wanted not in FORMATS:
     raise InputError(f"--format: {wanted!r} is none of {', '.join(FORMATS)}")
   if wanted == "onnx":
-    onnx_graph.import_onnx()  # missing? say so before anything takes long
+    onnx_network.import_onnx()  # missing? say so before anything takes long
   weights = packaged.weights_of(checkpoint)
   if wanted == "safetensors":
     name = "" if out.suffix == ".safetensors" else "detector.safetensors"
-    _make_folder((out / name).parent)
+    files.make_dir((out / name).parent, "choose another --out")
     weights_lib.write(out / name, weights)
     return Exported((out / name,), weights)
   content = (
     _stablehlo(weights, most_hw) if wanted == "stablehlo" else _onnx(weights)
   )
-  _make_folder(out)
+  files.make_dir(out, "choose another --out")
   for name, data in content.items():
     files.write_atomic(out / name, data)
   return Exported(tuple(out / name for name in content), weights)
@@ -94,15 +126,60 @@ def _stablehlo(
       f"--height, --width: {height} x {width} is no size of a page; use up to"
       f" {_MOST_PX >> 20} megapixels"
     )
-  height, width = (
-    -(-side // manifest.MULTIPLE) * manifest.MULTIPLE for side in most_hw
-  )
+  height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in most_hw)
   return {
-    "detector.stablehlo": stablehlo.make(weights, (height, width)),
-    "classes.json": manifest.make(weights, (height, width)),
+    "detector.stablehlo": _exported(weights, (height, width)),
+    "classes.json": _classes_json(weights, (height, width)),
     **_scripts("detector.py", "detector_pages.py"),
     "README.md": _readme("stablehlo.md", weights, height=height, width=width),
   }
+
+
+def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
+  """Images float32 [B, H, W, 1] -> detections, the variables inside.
+
+  B is free; H and W may be any multiples of 64 up to `most_hw`. The network
+  follows the size of the image; the decode, which needs fixed sizes, works on a
+  plane of `most_hw`, where its work follows the objects all the same.
+
+  Args:
+    weights: the detector; computed in float32.
+    most_hw: largest padded page, px; multiples of 64.
+
+  Returns:
+    What `jax.export.deserialize` reads. Its `call` returns a dictionary with
+    the fields of `structs.Detections`; boxes are in pixels of the image.
+  """
+  rows, columns = (side // _MULTIPLE for side in most_hw)
+  constraints = [f"h <= {rows}", f"w <= {columns}"]
+  b, h, w = jax_export.symbolic_shape("b, h, w", constraints=constraints)
+  image = jax.ShapeDtypeStruct(
+    (b, _MULTIPLE * h, _MULTIPLE * w, 1), jnp.float32
+  )
+  detect = jax.jit(_detector(weights, most_hw))
+  exported = jax_export.export(detect, platforms=_PLATFORMS)(image)
+  return bytes(exported.serialize())
+
+
+def _detector(weights: Weights, most_hw: tuple[int, int]):
+  """Image -> dictionary, for sizes that are not known yet."""
+  model = dwd.make_model(dataclasses.replace(weights.model, dtype="float32"))
+  groups = np.asarray(weights.group_of_class, np.int32)
+  both = predict_pages.network_and_decode(
+    model, weights.decode, groups, most_hw
+  )
+
+  def detect(image):
+    found: Any = both(weights.variables, image)[0]
+    return {
+      "boxes_yxyx": found.boxes_yxyx,
+      "labels": found.labels,
+      "scores": found.scores,
+      "valid": found.valid,
+      "count": found.count,
+    }
+
+  return detect
 
 
 def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
@@ -116,10 +193,44 @@ def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
   return {
     "model.onnx": onnx_network.network(*args),
     "class_head.onnx": onnx_network.class_head(*args),
-    "classes.json": manifest.make(weights),
+    "classes.json": _classes_json(weights),
     **_scripts("numpy_decode.py", "numpy_basins.py", "detector_pages.py"),
     "README.md": _readme("onnx.md", weights),
   }
+
+
+def _classes_json(
+  weights: Weights, most_hw: tuple[int, int] | None = None
+) -> str:
+  """The text of classes.json.
+
+  Args:
+    weights: the detector.
+    most_hw: largest padded page, px; None = any.
+  """
+  calibration = weights.calibration
+  score_map = calibration and calibration.score_map
+  content = {
+    "class_names": list(weights.class_names),
+    "group_of_class": list(weights.group_of_class),
+    "multiple": _MULTIPLE,
+    "most_hw": most_hw and list(most_hw),
+    "staff_space_px": weights.staff_space_px,
+    "scale": weights.scale,
+    "threshold": weights.threshold,
+    "calibration": score_map
+    and {
+      "a": score_map.a,
+      "b": score_map.b,
+      "c": score_map.c,
+      "offsets": score_map.offsets.tolist(),
+    },
+    "decode": dataclasses.asdict(weights.decode),
+    "fingerprint": weights_lib.fingerprint(weights),
+    "about": weights.about,
+  }
+  text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+  return text + "\n"
 
 
 def _scripts(*names: str) -> dict[str, str]:
@@ -148,12 +259,3 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
 
 def _text(name: str) -> str:
   return (resources.files(_ALONE) / name).read_text(encoding="utf8")
-
-
-def _make_folder(path: pathlib.Path) -> None:
-  try:
-    path.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise InputError(
-      f"{path}: cannot make the folder ({e.strerror}); choose another --out"
-    ) from None

@@ -17,9 +17,8 @@
   pages         scores of each page in the order of the evaluation
   worst_pages   the pages' numbers, by rising F1, then falling errors
 
-How each is defined: `metrics.outcomes`, `errors`, `confusion`, `sizes`,
-`by_page`, `precision_recall`. All but the APs in `classes` is measured in one
-way, whatever the protocol.
+How each is defined: `metrics.matching` and `metrics.error_analysis`. All but
+the APs in `classes` is measured in one way, whatever the protocol.
 """
 
 import math
@@ -29,11 +28,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import error_analysis, matching, reliability
+from dwd_jax.metrics import error_analysis, reliability
 from dwd_jax.metrics.error_analysis import by_page
-from dwd_jax.metrics.flat_boxes import APTable, mean_or_nan
 from dwd_jax.metrics.json_results import MIN_OBJECTS, or_null
 from dwd_jax.metrics.matching import Outcomes
+from dwd_jax.metrics.protocols import APTable, mean_or_nan
 
 _CURVES = 6  # of each sort
 _POINTS = 200  # of a curve
@@ -49,6 +48,7 @@ class Measured(NamedTuple):
     table: APs of C classes by the protocol.
     truth: of the pages.
     detections: of the same pages, from `min_score` on.
+    outcomes: of these detections.
     class_names: C names.
     staff_spaces: px of each page; NaN = unknown.
     reliability: see `reliability_bins`; {} = unknown.
@@ -60,6 +60,7 @@ class Measured(NamedTuple):
   table: APTable
   truth: Sequence[PageBoxes]
   detections: Sequence[PageBoxes]
+  outcomes: Outcomes
   class_names: Sequence[str]
   staff_spaces: Sequence[float]
   reliability: dict[str, Any]
@@ -68,7 +69,7 @@ class Measured(NamedTuple):
 
 def content(judged: Measured) -> dict[str, Any]:
   """The content of report.json, see the text of the module."""
-  found = matching.judge(judged.truth, judged.detections)
+  found = judged.outcomes
   point, source = _point(judged.metrics, found)
   kept = found.at_least(point.threshold)
   num_classes = len(judged.class_names)
@@ -125,13 +126,7 @@ def _point(
   metrics: dict[str, Any], found: Outcomes
 ) -> tuple[reliability.OperatingPoint, str]:
   """The threshold of the report; none is below `min_score`."""
-  judged = reliability.Judged(
-    found.scores,
-    found.right,
-    found.labels,
-    found.page,
-    len(found.true_labels),
-  )
+  judged = found.judged()
   if metrics["threshold"] is None:
     return reliability.best_threshold(judged), "these pages"
   threshold = max(metrics["threshold"], metrics["min_score"])

@@ -26,7 +26,6 @@ from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging.images import MAX_PIXELS, header_hw
-from dwd_jax.metrics.flat_boxes import finite
 from dwd_jax.metrics.matching import sane
 from dwd_jax.show import drawing
 from dwd_jax.show.viewer import palette
@@ -188,7 +187,7 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
     ValueError: a label is outside 0 .. C-1.
   """
   if page.scores is not None:
-    page = finite(page)
+    page = page.finite()
   labels = np.asarray(page.labels)
   if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
     raise ValueError(

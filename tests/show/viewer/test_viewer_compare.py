@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from dwd_jax.metrics.flat_boxes import at_least
 from dwd_jax.metrics.matching import match
 from dwd_jax.show.viewer import write
 from dwd_jax.show.viewer.write import ViewerPage
@@ -73,7 +72,7 @@ def test_counts_are_those_of_python(page_in, tmp_path, boxes, picture, min_iou):
     # 0.7 as float32 is below 0.7: the threshold must be rounded alike.
     for min_score in (0.0, 0.35, 0.7, 0.95, 1.0):
       page.locator("#score-number").fill(str(min_score))
-      found = at_least(viewed.found, min_score)
+      found = viewed.found.at_least(min_score)
       matches = match(viewed.truth, found, min_iou)
       counts = python_counts(matches)
       assert shown_counts(page) == counts, (i, min_score)

@@ -1,0 +1,76 @@
+"""Detections as nodes of MuNG, the format of MUSCIMA++."""
+
+import copy
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+from xml.sax import saxutils
+
+import numpy as np
+from jaxtyping import UInt8
+from mung import io as mung_io
+from mung.node import Node
+
+from dwd_jax.core import files
+from dwd_jax.core.structs import PageBoxes
+
+_DATASET = "dwd_jax"
+_INK = 128  # from here on a pixel is of the symbol
+
+
+def of_page(
+  found: PageBoxes,
+  class_names: Sequence[str],
+  ink: UInt8[np.ndarray, "H W"] | None = None,
+) -> list[Node]:
+  """A node for each symbol, in their order, ids from 0.
+
+  Boxes are in whole pixels, at least one, and cut at the page's edges. The mask
+  is the ink in the box; the score is kept as the node's data "score".
+
+  Args:
+    found: detections of a page.
+    ink: the page, 0 = paper, 255 = ink; None: nodes have no masks.
+  """
+  assert found.scores is not None
+  height, width = found.image_hw
+  result = []
+  for i, (label, score) in enumerate(
+    zip(found.labels.tolist(), found.scores.tolist(), strict=True)
+  ):
+    y0, x0, y1, x1 = np.rint(found.boxes_yxyx[i]).astype(int).tolist()
+    top, left = min(max(y0, 0), height - 1), min(max(x0, 0), width - 1)
+    bottom = min(max(y1, top + 1), height)
+    right = min(max(x1, left + 1), width)
+    mask: Any = None
+    if ink is not None:
+      mask = (ink[top:bottom, left:right] >= _INK).astype(np.uint8)
+    result.append(
+      Node(
+        i,
+        class_names[int(label)],
+        top,
+        left,
+        right - left,
+        bottom - top,
+        mask=mask,
+        dataset=_DATASET,
+        document=found.filename,
+        data={"score": round(score, 4)},
+      )
+    )
+  return result
+
+
+def write(path: pathlib.Path, found: Sequence[Node], page: str) -> None:
+  """Writes nodes as XML; `mung.io.read_nodes_from_file` reads it."""
+  # The package writes names as they are, whatever they hold.
+  escaped = [copy.copy(node) for node in found]
+  for node in escaped:
+    node.set_class_name(_escape(node.class_name))
+  text = mung_io.write_nodes_to_string(escaped, _escape(page), _DATASET)
+  files.write_atomic(path, text)
+
+
+def _escape(text: str) -> str:
+  return saxutils.escape(text, {'"': "&quot;"})
