@@ -14,7 +14,7 @@ noise; an object came back if a box of its class has an IoU of 0.5 or more,
 one-to-one.
 Exact repeats in the truth share one detection: recall counts them as lost,
 recall_distinct leaves them out. The cost is that of the decode alone, by the
-number of groups. Everything else is as configs/default.py has it, with the
+number of groups. Everything else is as the defaults have it, with the
 nearest centre on class discs as all trained configs do.
 """
 
@@ -31,7 +31,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common, perfect_maps
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
 from dwd_jax.decode import watershed
@@ -61,7 +60,7 @@ def open_set(text: str, folder: str, split: str = "") -> _Set:
   parts = text.split(":")
   if len(parts) not in (3, 4):
     raise InputError(f"--set={text}: use BUILDER:CONFIG:FOLDER[:SPLIT]")
-  cfg: Any = default.get_config().data
+  cfg: Any = config_lib.default().data
   if parts[0] in _VOCABULARIES:
     space = float(parts[1])
     cfg.builder, cfg.builder_config = "deepscores", "dense_2017"
@@ -182,7 +181,7 @@ def _room(pages) -> tuple[int, int]:
 
 def _settings(options: list[str]):
   """The default settings with SECTION.KEY=VALUE changed."""
-  c: Any = default.get_config()
+  c: Any = config_lib.default()
   c.targets.class_overlap = "nearest"
   for option in options:
     path, _, value = option.partition("=")

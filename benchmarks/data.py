@@ -26,8 +26,8 @@ import cv2
 import numpy as np
 
 from benchmarks import common
-from configs import default
 from dwd_jax.data import pipeline, prepare, sources
+from dwd_jax.train.settings import default
 from tfds_builders import checks
 
 COMPLETE_PAGES = 255_385  # DeepScoresV2 (Tuggener et al. 2020)
@@ -37,7 +37,7 @@ _SHAPES = ((160, 0.5), (480, 0.5), (480, 1.0))  # crop px after scaling, scale
 def data_cfg(name: str, data_dir: str) -> Any:
   """config.data for BUILDER:CONFIG:DIR."""
   builder, config, manual_dir = name.split(":", 2)
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder, cfg.builder_config = builder, config
   cfg.manual_dir, cfg.data_dir = manual_dir, data_dir
   cfg.nonempty_prob = 0.0  # crops anywhere, as the plain loop takes them

@@ -1,5 +1,7 @@
 """Made-up pages for the decode: symbols, their maps, network outputs, masks."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -13,7 +15,7 @@ _LEVELS = 20
 
 
 def symbols(
-  hw: tuple[int, int], count: int, disc: str, batch: int = 1
+  hw: tuple[int, int], count: int, disc: Any, batch: int = 1
 ) -> structs.Targets:
   """Perfect maps of symbols anywhere on a page, on the host.
 
@@ -28,7 +30,7 @@ def symbols(
   centers = rng.uniform(0, 1, (batch, count, 2)) * hw
   boxes = np.concatenate((centers - sides / 2, centers + sides / 2), -1)
   labels = rng.integers(0, NUM_CLASSES, (batch, count)).astype(np.int32)
-  cfg = targets.TargetConfig(energy_disc=disc, disc_center="exact")
+  cfg = targets.TargetConfig(energy_disc=disc)
   groups = np.zeros(NUM_CLASSES, np.int32)
 
   def render(boxes, labels):

@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 
 from benchmarks import common, data
-from configs import default
 from dwd_jax.data import prepare, sources
 from dwd_jax.data.crops import TrainCrops
 from dwd_jax.data.degraded_crops import NETWORK_STAFF_SPACE_PX
 from dwd_jax.imaging import degrade
+from dwd_jax.train.settings import default
 
 _PAGE = {"pages": 8, "width": 2100, "height": 2970, "staff_space": 18.0}
 
@@ -99,7 +99,7 @@ def _ms(seconds: list[float]) -> dict[str, float]:
 def _data_cfg(args, folder: str):
   if args.set:
     return data.data_cfg(args.set, folder)
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder, cfg.builder_config = "deepscores", "dense_2017"
   cfg.engrave.update(_PAGE)
   return cfg

@@ -23,7 +23,6 @@ import numpy as np
 
 from benchmarks import common, perfect_maps
 from dwd_jax.apps.export import export_files
-from dwd_jax.checkpoints import weights
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import huge_pages
 from dwd_jax.core.structs import PageImage
@@ -40,7 +39,7 @@ Detect = Callable[[np.ndarray], list[tuple[str, float, tuple[float, ...]]]]
 def ours(trained: Weights) -> Detect:
   """The detector in dwd_jax; pages keep their size."""
   fn = predict_pages.make_predict_fn(
-    dwd.make_model(weights.of_this_machine(trained.model)),
+    dwd.make_model(trained.model),
     trained.decode,
     np.asarray(trained.group_of_class, np.int32),
   )

@@ -141,10 +141,11 @@ def random_variables(model: dwd.DWDNet) -> dict[str, Any]:
 
 def network_config(spec: str) -> dwd.ModelConfig:
   """DEPTHxWIDTHxFILTERS -> configuration; 256 filters are the paper's."""
-  depth, width, filters = map(int, spec.split("x"))
+  parts: Any = map(int, spec.split("x"))
+  depth, width, filters = parts
   paper = filters == 256
   return dwd.ModelConfig(
-    NUM_CLASSES,
+    num_classes=NUM_CLASSES,
     backbone_depth=depth,
     backbone_width=width,
     filters=filters,

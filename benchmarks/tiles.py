@@ -7,7 +7,7 @@ python -m benchmarks.tiles --workdir=runs/engraved --images=PAGES/*.png \
 Every page is predicted whole and in tiles of at most `tile_mpx` megapixels; a
 detection is the same if it has the class and, to 2 px, the centre. `--big`
 fills a canvas of that width and height with copies of the pages and predicts it
-as `configs/default.py` would: in tiles, with no whole page to compare.
+as the defaults would: in tiles, with no whole page to compare.
 """
 
 import importlib

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from benchmarks import common
-from configs import default
 from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
 from dwd_jax.objectives import detection_loss
@@ -38,7 +37,7 @@ class Scene:
   """
 
   model: dwd.DWDNet
-  settings: config_lib.Settings
+  settings: config_lib.RunSettings
   cfg: detection_loss.DetectionConfig
   step: Callable[..., Any]
   plan: step_lib.StepPlan
@@ -101,7 +100,7 @@ def make_scene(
     optimizer: "rmsprop", "adam" or "sgd".
     **overrides: "section.key" -> value of other keys of the config.
   """
-  config: Any = default.get_config()
+  config: Any = config_lib.default()
   depth, width, filters = map(int, spec.split("x"))
   config.model.backbone_depth = depth
   config.model.backbone_width = width
@@ -120,7 +119,7 @@ def make_scene(
     settings.targets,
     settings.losses,
     (0,) * NUM_CLASSES,
-    config.train.remat,
+    settings.train.remat,
   )
   step = functools.partial(
     step_lib.train_step,
@@ -128,11 +127,7 @@ def make_scene(
       detection_loss.detection_losses, model=model, cfg=cfg
     ),
     tx=optim.make_optimizer(settings.optimizer),
-    cfg=step_lib.UpdateConfig(
-      config.train.accumulate,
-      config.train.ema_decay,
-      config.train.max_loss_ratio,
-    ),
+    cfg=settings.train,
   )
   return Scene(
     model=model,

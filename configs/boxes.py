@@ -28,12 +28,12 @@ images, as --config.data.scales=(0.5,) and so on:
 
 import ml_collections
 
-from configs import default, recipes
+from dwd_jax.train import recipes, settings
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
   """Returns the config; `arg` "runlocal" shrinks it to two CPU cores."""
-  c = default.get_config()
+  c = settings.default()
   c.data.builder = "boxes"
   c.data.builder_config = "auto"
   c.data.scales = (1.0,)

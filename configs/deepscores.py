@@ -11,30 +11,16 @@ IoU 0.5 of 0.86 for noteheadBlack (Tuggener et al. 2018, table 1).
 
 import ml_collections
 
-from configs import default
+from dwd_jax.train import recipes, settings
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
   """Returns the config; `arg` "runlocal" shrinks it to try it out."""
-  c = default.get_config()
+  c = settings.default()
   c.data.builder = "deepscores"
   c.data.builder_config = "dense_2017"
   c.data.nonempty_prob = 1.0
   c.targets.disc_center = "rounded"
   if arg == "runlocal":
-    shrink(c)
+    recipes.a_few_steps(c)
   return c
-
-
-def shrink(c: ml_collections.ConfigDict) -> None:
-  """A small network, few steps, few pages: to see whether everything runs."""
-  c.model.backbone_depth = 18
-  c.model.backbone_width = 16
-  c.model.filters = 16
-  c.data.crop_hw = (256, 256)
-  c.data.max_pages = 2
-  c.train.batch_size = 2
-  c.train.log_every = 5
-  c.losses.class_pixels = 512
-  for stage in c.stages:
-    stage.steps = 10

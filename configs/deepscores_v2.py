@@ -11,12 +11,12 @@ annotations, `complete` on the big set.
 
 import ml_collections
 
-from configs import deepscores, default, recipes
+from dwd_jax.train import recipes, settings
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
   """Returns the config; `arg` "runlocal" shrinks it to try it out."""
-  c = default.get_config()
+  c = settings.default()
   c.data.builder = "deepscores_v2"
   c.data.builder_config = "dense"
   # Wider than any crop, as in muscima_pp.py.
@@ -24,5 +24,5 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   c.data.rare_prob = 0.5
   recipes.adamw(c)
   if arg == "runlocal":
-    deepscores.shrink(c)
+    recipes.a_few_steps(c)
   return c

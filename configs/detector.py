@@ -14,12 +14,13 @@ dwd_jax/predict/pretrained/README.md).
 
 import ml_collections
 
-from configs import engraved
+from dwd_jax.train import recipes, settings
 
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the config of the packaged detector."""
-  c = engraved.get_config()
+  c = settings.default()
+  recipes.generated_pages(c)
   c.data.engrave.pages = 1000
   c.data.engrave.seed = 7  # other pages than those of configs/engraved.py
   # A grace note with a flag is boxed as a whole besides its notehead, and the

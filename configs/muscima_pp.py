@@ -15,7 +15,7 @@ evaluates where its pages are at hand.
 
 import ml_collections
 
-from configs import default, recipes
+from dwd_jax.train import recipes, settings
 
 # Wider than any crop: a detector of small symbols can not learn them. They are
 # taken out of training and truth alike; `data.leave_out=()` brings them back.
@@ -24,7 +24,7 @@ STAFF_WIDE = ("staff", "staffLine", "staffSpace", "staffGrouping")
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
   """Returns the config; `arg` "runlocal" shrinks it to two CPU cores."""
-  c = default.get_config()
+  c = settings.default()
   c.data.builder = "muscima_pp"
   c.data.builder_config = "v2.0"
   c.data.test_split = "heldout"

@@ -9,12 +9,12 @@ the network sees 22 crops. The tests run it whole.
 
 import ml_collections
 
-from configs import default
+from dwd_jax.train import settings
 
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the config: six pages, eleven steps in five stages."""
-  c = default.get_config()
+  c = settings.default()
   c.data.builder = "deepscores"
   c.data.builder_config = "dense_2017"
   c.data.engrave.pages = 6

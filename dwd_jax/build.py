@@ -5,8 +5,8 @@ Flags only; see `dwd_jax.data.prepare`. A training does the same by itself.
 
 import argparse
 import sys
+from typing import Any
 
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings
 
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     action="append",
     default=[],
     metavar="NAME=VALUE",
-    help=f"of the builder: {', '.join(default.get_config().data.options)}",
+    help=f"of the builder: {', '.join(settings.default().data.options)}",
   )
   add("--workers", type=int, default=0, help="threads; 0 = one for each core")
   return parser
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     at = argv.index("--")
     argv, beam_args = argv[:at], argv[at + 1 :]
   flags = _parser().parse_args(argv)
-  cfg = default.get_config().data
+  cfg: Any = settings.default().data
   cfg.builder = flags.builder
   cfg.builder_config = flags.builder_config
   cfg.manual_dir = flags.manual_dir

@@ -4,7 +4,6 @@ Flags only; see `dwd_jax.train.loop`.
 """
 
 import pathlib
-import re
 import sys
 
 import jax
@@ -16,9 +15,13 @@ from dwd_jax.apps import cli
 from dwd_jax.cluster import distributed, huge_pages
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError, InterruptedRun
+from dwd_jax.train import config_file
 
 _CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "File of the config, e.g. configs/engraved.py."
+  "config",
+  None,
+  "File of the config, e.g. configs/engraved.py; looked for in the"
+  " current folder, then among those that come with dwd_jax.",
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir",
@@ -67,7 +70,7 @@ _PROFILE = flags.DEFINE_bool(
 def _parse(argv: list[str]) -> list[str]:
   """Reads flags and config; any mistake is one line and exit code 2."""
   try:
-    rest = flags.FLAGS(argv)
+    rest = flags.FLAGS(config_file.found(argv))
     if len(rest) > 1:
       cli.fail(f"unexpected argument '{rest[1]}'; options start with --")
     if not flags.FLAGS["config"].present:
@@ -82,32 +85,11 @@ def _parse(argv: list[str]) -> list[str]:
     return rest
   except flags.UnrecognizedFlagError as e:
     cli.fail(f"{e}; --help lists the flags")
+  except InputError as e:
+    cli.fail(e)
   except Exception as e:  # configs are programs: anything may happen
-    cli.fail(_why(e, argv))
+    cli.fail(config_file.why(e, argv))
   raise AssertionError("not reached")
-
-
-def _why(error: Exception, argv: list[str]) -> str:
-  """Names the flag or the key that is wrong, and the remedy."""
-  from dwd_jax.train import settings as config_lib  # only needed where it fails
-
-  text = " ".join(argv[1:])
-  file = re.search(r"(?<!\S)--?config[= ]([^ :]*)", text)
-  if file and not pathlib.Path(file[1]).is_file():
-    return f"--config={file[1]}: no such file; see configs/ for those there are"
-  for key in re.findall(r"(?<!\S)--?config\.([^= ]+)", text):
-    problem = config_lib.unknown_key(key)
-    if problem:
-      return problem
-  if isinstance(error, IndexError):
-    return f"config: {text}: a list has fewer entries than that"
-  name = f"--config={file[1] if file else ''}"
-  lines = str(error).strip().splitlines()
-  if len(lines) > 1:  # ml_collections puts a whole traceback into some
-    return f"{name}: {lines[-1]}"
-  if isinstance(error, flags.IllegalFlagValueError):
-    return str(error)
-  return f"{name}: {type(error).__name__}: {error}"
 
 
 def _run(mode: str, workdir: pathlib.Path) -> None:

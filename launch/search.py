@@ -21,6 +21,7 @@ from ml_collections import config_flags
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.evaluate import other_data_sets
+from dwd_jax.train import config_file
 from dwd_jax.train import settings as config_lib
 from launch import search_space
 
@@ -168,11 +169,8 @@ def load(file: str, overrides: Iterable[str] = ()) -> Any:
     InputError: no such file, an unknown key, a value of another type.
   """
   overrides = list(overrides)
-  if not pathlib.Path(file.partition(":")[0]).is_file():
-    raise InputError(
-      f"--config={file}: no such file; see configs/ for those there are"
-    )
-  argv = ["sweep", f"--config={file}", *(f"--config.{o}" for o in overrides)]
+  argv = ["sweep", f"--config={config_file.find(file)}"]
+  argv += [f"--config.{text}" for text in overrides]
   values = flags.FlagValues()
   config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
   try:

@@ -118,11 +118,11 @@ def once(tmp_path_factory):
 @pytest.fixture(scope="session")
 def records(repo_dir, once) -> pathlib.Path:
   """A data_dir with records of the dummy pages of two builders."""
-  from configs import default
   from dwd_jax.data import prepare
+  from dwd_jax.train.settings import default
 
   def build(folder):
-    cfg = default.get_config().data
+    cfg = default().data
     cfg.data_dir = str(folder)
     for name in ("deepscores", "muscima_pp"):
       cfg.builder = name

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from configs import default
+from dwd_jax.train.settings import default
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -84,7 +84,7 @@ def _unknown_modules(text: str) -> Iterator[str]:
 
 def _unknown_keys(text: str) -> Iterator[str]:
   """Keys after --config. or in backquotes that no config has."""
-  config = default.get_config()
+  config = default()
   sections = "|".join(config)
   pattern = rf"(?:--config\.|`)((?:{sections})(?:\.\w+|\[\w\])+)"
   for key in re.findall(pattern, text):
@@ -133,7 +133,7 @@ def test_what_a_page_names_exists(page):
   text = page.read_text()
   assert not list(_dead_links(page, text)), "links to nothing"
   assert not list(_unknown_modules(text)), "no such program"
-  assert not list(_unknown_keys(text)), "not in configs/default.py"
+  assert not list(_unknown_keys(text)), "no such key"
   assert not list(_missing_files(text)), "no such file"
   assert not list(_unknown_flags(text)), "no such flag"
 

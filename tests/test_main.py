@@ -1,6 +1,8 @@
 """The command line: what is wrong is said in one line, with exit code 2."""
 
 import errno
+import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -9,6 +11,8 @@ import pytest
 from absl import logging
 
 from dwd_jax import main as main_lib
+from dwd_jax.core.errors import InputError
+from dwd_jax.train import config_file
 
 CONFIG = "--config=configs/smoke.py"
 
@@ -19,12 +23,14 @@ BROKEN = {
   "nothing.py": "def get_config():\n  return None\n",
   "bug.py": "def get_config():\n  return unknown_name\n",
   "type.py": (
-    "from configs import default\n"
+    "from dwd_jax.train import settings\n"
     "def get_config():\n"
-    "  c = default.get_config()\n"
+    "  c = settings.default()\n"
     "  c.seed = 'x'\n"
     "  return c\n"
   ),
+  "old.py": "from configs import defaults_of_old\n",
+  "older.py": "import configs.defaults_of_old\n",
 }
 
 # Caption: arguments, what the line says. FOLDER holds the files above.
@@ -34,7 +40,7 @@ BAD = {
   "no workdir": ([CONFIG, "--mode=eval"], r"--workdir is missing; give the"),
   "missing config": (
     ["--config=configs/nothing.py", "--workdir=w"],
-    r"--config=configs/nothing\.py: no such file; see configs/",
+    r"--config=configs/nothing\.py: no such file; .* configs/boxes\.py, ",
   ),
   "missing config and an override": (
     ["--config=nope.py", "--workdir=w", "--config.seed=1"],
@@ -96,6 +102,14 @@ BAD = {
     ["--config=FOLDER/nothing.py", "--workdir=w"],
     r"nothing\.py: TypeError: get_config\(\) does not return a ConfigDict",
   ),
+  "a config of an older version": (
+    ["--config=FOLDER/old.py", "--workdir=w"],
+    r"old\.py: cannot import .*; defaults .* write `from dwd_jax\.train imp",
+  ),
+  "a config of an older version, by module": (
+    ["--config=FOLDER/older.py", "--workdir=w"],
+    r"older\.py: .*'configs\.defaults_of_old'; defaults .* `settings\.def",
+  ),
   "a config with a bug": (
     ["--config=FOLDER/bug.py", "--workdir=w"],
     r"bug\.py: NameError: .*unknown_name",
@@ -123,6 +137,89 @@ def test_bad_command_lines_are_one_line(caption, parse, tmp_path, capsys):
   assert not out
   assert _is_one_line(err), err
   assert re.search(message, err), err
+
+
+OWN_PROJECT = {
+  "configs/__init__.py": "",
+  "configs/base.py": "WIDTH = 5\n",
+  "configs/mine.py": (
+    "from configs import base\n"
+    "from dwd_jax.train import recipes, settings\n"
+    "def get_config(arg=''):\n"
+    "  c = settings.default()\n"
+    "  recipes.adamw(c)\n"
+    "  c.data.builder = arg or 'boxes'\n"
+    "  c.model.backbone_width = base.WIDTH\n"
+    "  raise ValueError(f'{c.data.builder} {c.model.backbone_width}')\n"
+  ),
+  "old.py": "from configs import gone\n",
+}
+
+
+@pytest.fixture
+def own_project(tmp_path):
+  """A folder with a package `configs` of its own."""
+  for name, text in OWN_PROJECT.items():
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+  return tmp_path
+
+
+# Caption: config, what the line says: how far it came.
+FROM_OWN_PROJECT = {
+  "its own": ("configs/mine.py", r"ValueError: boxes 5$"),
+  "its own, with an argument": ("configs/mine.py:x", r"ValueError: x 5$"),
+  "an old one": (
+    "old.py",
+    r"cannot import name 'gone' from 'configs' .*; defaults",
+  ),
+  "an installed one": (
+    "configs/boxes.py:runlocal",
+    r"data\.manual_dir: not set; name the folder of the original files",
+  ),
+  "none": (
+    "configs/base2.py",
+    r"no such file; dwd_jax comes with configs/",
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", FROM_OWN_PROJECT)
+def test_a_project_may_have_configs_of_its_own(own_project, repo_dir, caption):
+  config, message = FROM_OWN_PROJECT[caption]
+  done = subprocess.run(
+    [
+      *(sys.executable, "-m", "dwd_jax.main", f"--config={config}"),
+      "--workdir=w",
+    ],
+    cwd=own_project,
+    env=os.environ | {"PYTHONPATH": str(repo_dir)},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 2
+  assert _is_one_line(done.stderr), done.stderr
+  assert re.search(message, done.stderr.strip()), done.stderr
+
+
+def test_a_config_is_of_the_current_folder_first(own_project, monkeypatch):
+  monkeypatch.chdir(own_project)
+  assert config_file.find("configs/mine.py:a:b") == "configs/mine.py:a:b"
+  found, _, argument = config_file.find("configs/boxes.py:runlocal").partition(
+    ":"
+  )
+  assert pathlib.Path(found) == config_file.installed() / "boxes.py"
+  assert argument == "runlocal"
+  for other in (
+    "boxes.py",
+    "configs/../configs/boxes.py",
+    "x/configs/boxes.py",
+  ):
+    with pytest.raises(InputError, match="no such file"):
+      config_file.find(other)
+  (own_project / "configs/boxes.py").touch()
+  assert config_file.find("configs/boxes.py") == "configs/boxes.py"
 
 
 def test_overrides_reach_the_config(parse, tmp_path):

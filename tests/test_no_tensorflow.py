@@ -20,10 +20,10 @@ for package in (configs, dwd_jax, tfds_builders):
   for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     importlib.import_module(module.name)
 
-from configs import default
 from dwd_jax.data import pipeline, prepare, sources
+from dwd_jax.train.settings import default
 for name in ("deepscores", "muscima_pp"):
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder = name
   cfg.manual_dir = f"tfds_builders/{name}/dummy_data"
   cfg.crop_hw = (32, 32)

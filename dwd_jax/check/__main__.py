@@ -8,7 +8,6 @@ import pathlib
 import sys
 from typing import Any
 
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings
 
@@ -24,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     description=_DESCRIPTION,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  data: Any = default.get_config().data
+  data: Any = settings.default().data
   add = parser.add_argument
   add("dataset", help="folder of records or of original files")
   add("--out", default="", help="folder of the report; default: NAME_check")
@@ -54,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(flags: argparse.Namespace) -> int:
-  cfg: Any = default.get_config()
+  cfg: Any = settings.default()
   for flag in ("scale", "crop", "min_px", "max_boxes", "sheet", "pages"):
     least = 0 if flag in ("pages", "min_px") else 1e-3
     if not least <= getattr(flags, flag) < 1e6:

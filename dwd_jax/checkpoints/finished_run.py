@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dwd_jax.checkpoints.checkpointer import first_wrong_file
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import sharding
+from dwd_jax.core import config_sections
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration
@@ -171,8 +172,10 @@ def weights_of_run(
       class_names=names,
       group_of_class=tuple(map(int, card["group_of_class"])),
       model=dwd.ModelConfig(**card["model"]),
-      decode=DecodeConfig(
-        **config["decode"],
+      decode=config_sections.read(
+        DecodeConfig,
+        config["decode"],
+        "decode",
         num_energy_levels=config["targets"]["num_energy_levels"],
       ),
       scale=float(config["data"]["eval_scale"]),

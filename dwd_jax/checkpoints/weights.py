@@ -27,11 +27,12 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from dwd_jax.core import files
+from dwd_jax.core import config_sections, files
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration as calibration_lib
 from dwd_jax.metrics.calibration import Calibration
+from dwd_jax.metrics.reliability import RAW_THRESHOLD
 from dwd_jax.models import dwd
 
 FORMAT = 1
@@ -72,7 +73,7 @@ class Weights:
   def threshold(self) -> float:
     """The default score from which detections count."""
     point = self.calibration and self.calibration.point
-    return point.threshold if point else 0.3
+    return point.threshold if point else RAW_THRESHOLD
 
 
 def write(path: pathlib.Path, weights: Weights) -> None:
@@ -138,12 +139,6 @@ def fingerprint(weights: Weights) -> str:
   return digest.hexdigest()[:16]
 
 
-def of_this_machine(model: dwd.ModelConfig) -> dwd.ModelConfig:
-  """The network in the dtype that this machine computes fast."""
-  on_cpu = jax.default_backend() == "cpu"
-  return dataclasses.replace(model, dtype="float32" if on_cpu else "bfloat16")
-
-
 def _flat(weights: Weights) -> dict[str, np.ndarray]:
   """Path in the tree -> array, sorted."""
   flat: dict[str, Any] = traverse_util.flatten_dict(weights.variables, sep="/")
@@ -182,13 +177,22 @@ def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
     raise ValueError("its numbers of classes differ")
   if not all(0 <= group < model.num_groups for group in groups):
     raise ValueError("a class is in an energy group that is not there")
+  try:
+    decode = config_sections.read(
+      DecodeConfig,
+      card["decode"],
+      "decode",
+      num_energy_levels=model.num_energy_levels,
+    )
+  except InputError as e:
+    raise ValueError(e) from None
   found = card["calibration"]
   weights = Weights(
     variables=traverse_util.unflatten_dict(arrays, sep="/"),
     class_names=names,
     group_of_class=groups,
     model=model,
-    decode=DecodeConfig(**card["decode"]),
+    decode=decode,
     scale=_positive(card["scale"]),
     staff_space_px=float(card["staff_space_px"]),
     calibration=found and calibration_lib.from_json(found, names),

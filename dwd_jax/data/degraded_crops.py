@@ -21,25 +21,36 @@ NETWORK_STAFF_SPACE_PX = 9.0
 MAX_PIXELS = 1_500_000
 
 
-def check(cfg) -> None:
-  """Stops at values of `config.data.degrade` that make no sense.
+@dataclasses.dataclass(frozen=True)
+class DegradeConfig:
+  """Training crops as scans and photos show them; the rest stays clean.
 
-  Raises:
-    InputError: such a value.
+  Attributes:
+    scan_prob: of the crops: skew, worn ink, specks, paper, JPEG, thresholds.
+    photo_prob: of the crops: perspective, curl, light, blur, noise.
+    strength: 0..2; 1 = as real ones, 2 = as the worst.
   """
-  for key in ("scan_prob", "photo_prob"):
-    if not 0 <= cfg[key] <= 1:
-      raise InputError(f"data.degrade.{key}: {cfg[key]} is not within 0..1")
-  if cfg.scan_prob + cfg.photo_prob > 1:
-    raise InputError(
-      f"data.degrade: scan_prob {cfg.scan_prob} and photo_prob"
-      f" {cfg.photo_prob} are more than 1 together"
-    )
-  if not 0 <= cfg.strength <= degrade.MAX_STRENGTH:
-    raise InputError(
-      f"data.degrade.strength: {cfg.strength} is not within"
-      f" 0..{degrade.MAX_STRENGTH:g}"
-    )
+
+  scan_prob: float = 0.0
+  photo_prob: float = 0.0
+  strength: float = 1.0
+
+  def __post_init__(self):
+    for key in ("scan_prob", "photo_prob"):
+      if not 0 <= getattr(self, key) <= 1:
+        raise InputError(
+          f"data.degrade.{key}: {getattr(self, key)} is not within 0..1"
+        )
+    if self.scan_prob + self.photo_prob > 1:
+      raise InputError(
+        f"data.degrade: scan_prob {self.scan_prob} and photo_prob"
+        f" {self.photo_prob} are more than 1 together"
+      )
+    if not 0 <= self.strength <= degrade.MAX_STRENGTH:
+      raise InputError(
+        f"data.degrade.strength: {self.strength} is not within"
+        f" 0..{degrade.MAX_STRENGTH:g}"
+      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -233,7 +233,7 @@ def check(source: PageSource, data_cfg) -> None:
   for key, least in (("max_boxes", 1), ("workers", 0)):
     if data_cfg[key] < least:
       raise InputError(f"data.{key}: {data_cfg[key]} is below {least}")
-  degraded_crops.check(data_cfg.degrade)
+  degraded_crops.DegradeConfig(**data_cfg.degrade)
 
 
 @dataclasses.dataclass(frozen=True)

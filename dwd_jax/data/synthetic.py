@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -27,7 +28,6 @@ from dwd_jax.data import sampling, symbols
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.symbols import Symbol, SymbolSet
 
-LAYOUTS = ("no", "up", "full", "paste")
 DRAWS = {"uniform": 1.0, "inverse": 2.0}  # P(class) ~ count ** (1 - this)
 _ROWS = 8  # of `full`
 _TRIES = 4  # draws for a place before it stays empty
@@ -37,32 +37,26 @@ MARGIN = 4  # px around a symbol, at the network's scale
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticConfig:
-  """Settings, `config.data.synthetic`.
+  """Images of single symbols in training crops, for rare classes.
 
   Attributes:
-    layout: "no"; "up": a strip of symbols over the upper edge of a crop;
-      "full": a crop made of rows of symbols; "paste": symbols in free places
-      of the crop.
+    layout: up: a strip of symbols over the upper edge of a crop; full: a crop
+      made of rows of symbols; paste: symbols in free places of the crop, where
+      there is a staff at the same height of it.
     prob: share of the crops that get symbols, 0..1.
     per_row: most symbols in a strip or row, or pasted into a crop.
-    draw: "uniform": all classes equally often; "inverse": by 1 / frequency.
+    draw: uniform: all classes equally often; inverse: by 1 / frequency.
     path: symbol records (tfds_builders/symbols); "" = objects of the training
       pages themselves.
   """
 
-  layout: str = "no"
+  layout: Literal["no", "up", "full", "paste"] = "no"
   prob: float = 0.5
   per_row: int = 12
-  draw: str = "uniform"
+  draw: Literal["uniform", "inverse"] = "uniform"
   path: str = ""
 
   def __post_init__(self):
-    for key, known in (("layout", LAYOUTS), ("draw", tuple(DRAWS))):
-      if getattr(self, key) not in known:
-        raise InputError(
-          f"config: data.synthetic.{key}: '{getattr(self, key)}' is not one of"
-          f" {', '.join(known)}"
-        )
     if not 0 <= self.prob <= 1:
       raise InputError(
         f"config: data.synthetic.prob: {self.prob} is not within 0..1"

@@ -8,23 +8,21 @@ matched by name.
 
 import collections
 import dataclasses
-import json
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import ml_collections
 import numpy as np
 
-from configs import default
-from dwd_jax.core import vocabulary
+from dwd_jax.core import config_sections, vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data import pipeline, prepare, sources
+from dwd_jax.evaluate.eval_config import OtherSetConfig
 
 
-def names_in_config(config: Any) -> dict[str, tuple[str, Any]]:
+def names_in_config(config: Any) -> dict[str, tuple[str, OtherSetConfig]]:
   """The entries of `config.eval.on` that name a data set.
 
   Args:
@@ -37,15 +35,14 @@ def names_in_config(config: Any) -> dict[str, tuple[str, Any]]:
     InputError: an entry without a builder, a name that two entries or an own
       split would share, or one that is not fit for a file.
   """
-  found: dict[str, tuple[str, Any]] = {}
-  empty = json.loads(default.other_set().to_json())
+  found: dict[str, tuple[str, OtherSetConfig]] = {}
+  empty = vars(OtherSetConfig())
   own = (config.data.eval_split, config.data.test_split)
-  for i, entry in enumerate(map(ml_collections.ConfigDict, config.eval.on)):
+  for i, values in enumerate(config.eval.on):
     where = f"eval.on[{i}]"
+    entry = config_sections.make(OtherSetConfig, values)
     if not entry.builder:
-      # As JSON: tuples are lists where the config comes from a file.
-      values = json.loads(entry.to_json())
-      given = [key for key in values if values[key] != empty[key]]
+      given = [key for key, value in vars(entry).items() if value != empty[key]]
       if given:
         raise InputError(
           f"config: {where}.{given[0]} is given, but no {where}.builder; name a"
@@ -244,11 +241,17 @@ def open_sets(
 
 
 def _open_set(
-  config, workdir: pathlib.Path, run: RunClasses, name: str, where: str, on
+  config,
+  workdir: pathlib.Path,
+  run: RunClasses,
+  name: str,
+  where: str,
+  on: OtherSetConfig,
 ) -> OtherSet:
   data_cfg = config.data.copy_and_resolve_references()
-  for key in ("builder", "builder_config", "manual_dir", "options"):
-    data_cfg[key] = on[key]
+  for key in ("builder", "builder_config", "manual_dir"):
+    data_cfg[key] = getattr(on, key)
+  data_cfg.options = config_sections.config_dict(on.options)
   data_cfg.data_dir = on.data_dir or str(workdir / "data" / "on" / on.name)
   data_cfg.eval_scale = on.eval_scale or config.data.eval_scale
   data_cfg.max_pages = on.max_pages or config.data.max_pages

@@ -10,7 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 NUM_BINS = 15
-DEFAULT_THRESHOLD = 0.5  # where nothing is right, so that F1 decides nothing
+# From which score a detection counts where no best threshold is known: of raw
+# scores, for want of a calibration; where nothing is right, so that F1 decides
+# nothing.
+RAW_THRESHOLD = 0.3
+DEFAULT_THRESHOLD = 0.5
 
 
 class Judged(NamedTuple):

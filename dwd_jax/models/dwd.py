@@ -6,7 +6,7 @@ the pixels that are asked for.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from dwd_jax.core.structs import Array, Params, Predictions
 from dwd_jax.models.refinenet import RefineNet, upsample
-from dwd_jax.models.resnet import STAGES, ResNet, make_norm
+from dwd_jax.models.resnet import STAGES, Depth, ResNet, make_norm
 
 STRIDE = 4  # of the heads
 SIZE_MULTIPLE = 32  # images are padded to multiples of this, in pixels
@@ -24,14 +24,11 @@ _TYPICAL_SIZE_PX = 12.0  # where the size head starts
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
-  """The network; the fields are the keys of `config.model` and of the data.
+class NetworkConfig:
+  """The network.
 
   Attributes:
-    num_classes: C, background not counted.
-    num_groups: G energy groups.
-    num_energy_levels: E.
-    backbone_depth: 10, 18, 34, 50, 101 or 152.
+    backbone_depth: layers of the ResNet.
     backbone_width: channels of the backbone's first stage.
     filters: channels of RefineNet.
     class_hidden: units of a hidden layer in the class head, which is evaluated
@@ -40,7 +37,42 @@ class ModelConfig:
     separate_decoders: one RefineNet for each head instead of one for all.
     center_offsets: a fourth head says how far each pixel is from the centre of
       its box (the paper: none, centres come from the energy).
-    dtype: "float32" or "bfloat16", type of the computation.
+    dtype: type of the computation; auto: bfloat16 on GPU and TPU, float32 on
+      CPU.
+  """
+
+  backbone_depth: Depth = 101
+  backbone_width: int = 64
+  filters: int = 256
+  class_hidden: int = 0
+  decoder_norm: bool = False
+  separate_decoders: bool = False
+  center_offsets: bool = False
+  dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+
+  def __post_init__(self):
+    if self.backbone_depth not in STAGES:
+      raise ValueError(
+        f"backbone_depth {self.backbone_depth} is not one of {list(STAGES)}"
+      )
+
+  @property
+  def compute_dtype(self) -> Any:
+    """The type of the computation on this machine."""
+    if self.dtype != "auto":
+      return jnp.dtype(self.dtype)
+    on_cpu = jax.default_backend() == "cpu"
+    return jnp.dtype("float32" if on_cpu else "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig(NetworkConfig):
+  """The network for a data set and a training.
+
+  Attributes:
+    num_classes: C, background not counted.
+    num_groups: G energy groups.
+    num_energy_levels: E.
     bn_momentum: share of the running averages kept at each step.
     remat: compute blocks again in the backward pass instead of keeping what is
       inside of them; changes memory and time, no result.
@@ -49,22 +81,8 @@ class ModelConfig:
   num_classes: int
   num_groups: int = 1
   num_energy_levels: int = 20
-  backbone_depth: int = 101
-  backbone_width: int = 64
-  filters: int = 256
-  class_hidden: int = 0
-  decoder_norm: bool = False
-  separate_decoders: bool = False
-  center_offsets: bool = False
-  dtype: str = "float32"
   bn_momentum: float = 0.99
   remat: bool = False
-
-  def __post_init__(self):
-    if self.backbone_depth not in STAGES:
-      raise ValueError(
-        f"backbone_depth {self.backbone_depth} is not one of {list(STAGES)}"
-      )
 
 
 def make_backbone(cfg: ModelConfig, train: bool) -> nn.Module:
@@ -75,7 +93,7 @@ def make_backbone(cfg: ModelConfig, train: bool) -> nn.Module:
   return ResNet(
     cfg.backbone_depth,
     cfg.backbone_width,
-    jnp.dtype(cfg.dtype),
+    cfg.compute_dtype,
     cfg.bn_momentum,
     remat=cfg.remat and train,
     name="backbone",
@@ -86,7 +104,7 @@ def make_decoder(
   cfg: ModelConfig, train: bool, name: str = "refinenet"
 ) -> RefineNet:
   """Features of the backbone -> one map at stride 4; for a compact module."""
-  dtype = jnp.dtype(cfg.dtype)
+  dtype = cfg.compute_dtype
   norm = make_norm(train, cfg.bn_momentum, dtype)
   return RefineNet(
     cfg.filters,

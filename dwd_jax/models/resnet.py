@@ -6,7 +6,7 @@ alignment. The stride of a bottleneck sits on its 3 x 3 convolution (v1.5).
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -15,7 +15,8 @@ from jaxtyping import Float
 from dwd_jax.core.structs import Array
 from dwd_jax.models import layers
 
-STAGES = {  # depth: (blocks of each stage, bottleneck?)
+Depth = Literal[10, 18, 34, 50, 101, 152]
+STAGES: dict[int, Any] = {  # depth: (blocks of each stage, bottleneck?)
   10: ((1, 1, 1, 1), False),  # for tests; torchvision has no weights
   18: ((2, 2, 2, 2), False),
   34: ((3, 4, 6, 3), False),

@@ -6,18 +6,39 @@ with a plane each, so that classes that often meet are apart. The groups come
 from the boxes of the training set; one group is the paper.
 """
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int
 
 from dwd_jax.core import boxes as boxes_lib
+from dwd_jax.core.errors import InputError
 
 # Of two perfect discs the decode loses one if the centres are nearer than about
 # a sixth of a disc; farther ones are lost on blurred maps only. Of the weights
 # 1, 5, 20 and 100, 5 keeps both kinds rare (MUSCIMA++, cross-validated).
 _SAME = 6
 _SAME_WEIGHT = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupConfig:
+  """Energy groups: which class paints on which energy plane.
+
+  Attributes:
+    num: G, energy groups; 1 = the paper.
+    automatic: by which classes lie on each other; False: all in group 0.
+    by_class: ((class name, group), ...) overrides that.
+  """
+
+  num: int = 1
+  automatic: bool = True
+  by_class: tuple[tuple[str, int], ...] = ()
+
+  def __post_init__(self):
+    if self.num < 1:
+      raise InputError(f"config: groups.num is {self.num}; use 1 or more")
 
 
 def count_conflicts(

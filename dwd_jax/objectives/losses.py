@@ -7,12 +7,14 @@ paper is paper. Reference: Tuggener et al. 2018, section 3.3.
 """
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Targets
 
 Metrics = dict[str, Array]
@@ -21,30 +23,36 @@ MAX_CLASS_PIXELS = 65535
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-  """Options of the losses; the fields are the keys of `config.losses`.
+  """What is minimised.
 
   Attributes:
     energy_focal_gamma: focal exponent of the energy loss; 0 = cross-entropy.
     class_focal_gamma: the same for the class loss.
     energy_smoothing: width, in levels, of a Gaussian around the true level as
       the target of foreground pixels; 0 = the one true level, as the paper.
-    size_loss: "mse" (px, the paper), "smooth_l1" (px) or "log_l1".
-    energy_weights: "none" or "balanced": foreground and background of a plane
-      get the same total weight, over the images of a batch.
-    class_weights: "none", "by_class" (classes of the batch get the same total
-      weight) or "by_object" (objects do).
+    size_loss: mse (px, the paper), smooth_l1 (px) or log_l1.
+    energy_weights: balanced: foreground and background of a plane get the same
+      total weight, over the images of a batch.
+    class_weights: by_class: classes of the batch get the same total weight;
+      by_object: objects do.
     class_pixels: most foreground pixels of an image (all groups together) at
-      which the class head is evaluated, up to MAX_CLASS_PIXELS; more are
-      thinned evenly.
+      which the class head is evaluated, up to 65535; more are thinned evenly.
   """
 
   energy_focal_gamma: float = 0.0
   class_focal_gamma: float = 0.0
   energy_smoothing: float = 0.0
-  size_loss: str = "mse"
-  energy_weights: str = "none"
-  class_weights: str = "none"
+  size_loss: Literal["mse", "smooth_l1", "log_l1"] = "mse"
+  energy_weights: Literal["none", "balanced"] = "none"
+  class_weights: Literal["none", "by_class", "by_object"] = "none"
   class_pixels: int = 4096
+
+  def __post_init__(self):
+    if not 1 <= self.class_pixels <= MAX_CLASS_PIXELS:
+      raise InputError(
+        f"config: losses.class_pixels is {self.class_pixels}; use 1 to"
+        f" {MAX_CLASS_PIXELS}"
+      )
 
 
 def softmax_cross_entropy(

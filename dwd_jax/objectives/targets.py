@@ -10,6 +10,7 @@ box-sized disc whose top equals its left does not vanish.
 
 import dataclasses
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,38 +24,38 @@ _BOX_SHARE = 0.8  # size of a box-sized disc relative to its box
 
 @dataclasses.dataclass(frozen=True)
 class TargetConfig:
-  """How boxes become maps; the fields are the keys of `config.targets`.
+  """How boxes become maps.
 
   Attributes:
     num_energy_levels: E; level 0 is background, E - 1 the centre.
-    energy_disc: "fixed" (energy_disc_px) or "box" (0.8 x the box).
+    energy_disc: size of the energy disc: energy_disc_px, or 0.8 x the box.
     energy_disc_px: diameter of the fixed energy disc.
-    disc_center: "exact": the fixed energy disc lies around the box's centre to
-      a fraction of a pixel, other discs (and one of 1 px) around the pixel that
-      holds it;
-      "rounded": all discs are placed as the paper did, up to 1 px away.
-    energy_shape: "oval" or "square".
-    energy_profile: "linear", "root" or "quadratic" decrease from the centre.
+    disc_center: exact: the fixed energy disc lies around the box's centre to a
+      fraction of a pixel, other discs (and one of 1 px) around the pixel that
+      holds it; rounded (the paper): all discs are up to 1 px away.
+    energy_shape: of the energy disc.
+    energy_profile: how the energy decreases from the centre.
     class_disc_px: diameter of the class disc.
-    class_overlap: where discs overlap: "last" box or "nearest" centre.
+    class_overlap: where class discs overlap: the last box (the paper) or the
+      nearest centre counts.
     size_disc_px: diameter of the size disc; overlaps take the nearest centre.
     energy_strides: strides at which the energy is supervised.
     size_strides: strides at which the size is supervised.
-    stride_reduction: how the losses of the strides join: "mean" or "min".
+    stride_reduction: how the losses of the strides join.
   """
 
   num_energy_levels: int = 20
-  energy_disc: str = "fixed"
+  energy_disc: Literal["fixed", "box"] = "fixed"
   energy_disc_px: int = 17
-  disc_center: str = "rounded"
-  energy_shape: str = "oval"
-  energy_profile: str = "linear"
+  disc_center: Literal["exact", "rounded"] = "exact"
+  energy_shape: Literal["oval", "square"] = "oval"
+  energy_profile: Literal["linear", "root", "quadratic"] = "linear"
   class_disc_px: int = 9
-  class_overlap: str = "last"
+  class_overlap: Literal["last", "nearest"] = "last"
   size_disc_px: int = 9
   energy_strides: tuple[int, ...] = (1, 8, 16)
   size_strides: tuple[int, ...] = (1, 8)
-  stride_reduction: str = "mean"
+  stride_reduction: Literal["mean", "min"] = "mean"
 
 
 def _profile(value, peak, profile: str):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 import jax
 import numpy as np
 
-from dwd_jax.checkpoints import weights
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageImage
@@ -58,7 +57,7 @@ class Detector:
       staff_space_px=trained.staff_space_px,
     )
     predict_fn = predict_pages.make_predict_fn(
-      dwd.make_model(weights.of_this_machine(trained.model)),
+      dwd.make_model(trained.model),
       trained.decode,
       np.asarray(trained.group_of_class, np.int32),
     )

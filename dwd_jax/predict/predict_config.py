@@ -2,17 +2,18 @@
 
 import dataclasses
 import math
+from typing import Literal
 
+from dwd_jax.core.config_sections import NOT_A_KEY
 from dwd_jax.core.errors import InputError
 from dwd_jax.predict import tiling
 
-NORMALISE = ("auto", "exact", "off")
 _MAX_SCALE = 8.0  # times the page's own scale; more is a mistake
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictConfig:
-  """How pages go through the network; the keys of the section `predict`.
+  """How pages go through the network.
 
   Attributes:
     max_mpx: most megapixels (after scaling) of one call of the network: a
@@ -20,13 +21,16 @@ class PredictConfig:
     overlap_px: least overlap of two tiles; half of it should cover what the
       network sees around a pixel and makes use of.
     batch_size: pages of the same padded size, or tiles, of one call.
-    scales: a page is predicted at each of these times its scale.
-    page_multiple: sides of padded pages are multiples of this, px.
-    normalise: "auto" gives a page the scale at which its staff space is that of
-      the model, in steps and unless it nearly is; "exact" always, without
-      steps; "off" never.
-    staff_space_px: of the model, as the network sees it; 0 = unknown, then
-      pages keep their scale. Not a key: it is `data.staff_space_px`.
+    scales: a page is predicted at each of these times `data.eval_scale`, and
+      boxes that agree are fused (test-time augmentation).
+    page_multiple: sides of padded pages are multiples of this, px, so that few
+      sizes are compiled.
+    normalise: auto: pages are scaled until their staff space is
+      `data.staff_space_px`; within 8 % of `data.eval_scale` that one stays,
+      else in steps of 6 %, so that few sizes are compiled; exact: without
+      tolerance and steps; off: never.
+    staff_space_px: `data.staff_space_px`; 0 = unknown, then pages keep their
+      scale.
   """
 
   max_mpx: float = 8.0
@@ -34,8 +38,8 @@ class PredictConfig:
   batch_size: int = 1
   scales: tuple[float, ...] = (1.0,)
   page_multiple: int = 64
-  normalise: str = "auto"
-  staff_space_px: float = 0.0
+  normalise: Literal["auto", "exact", "off"] = "auto"
+  staff_space_px: float = dataclasses.field(default=0.0, metadata=NOT_A_KEY)
 
   def __post_init__(self):
     """Stops at values that make no sense."""
@@ -60,11 +64,6 @@ class PredictConfig:
       raise InputError(
         f"config: predict.page_multiple is {self.page_multiple}; use a multiple"
         f" of {tiling.ALIGN_PX}"
-      )
-    if self.normalise not in NORMALISE:
-      raise InputError(
-        f"config: predict.normalise is {self.normalise!r}; use one of"
-        f" {NORMALISE}"
       )
     if not 0 <= self.staff_space_px < 1e4:
       raise InputError(

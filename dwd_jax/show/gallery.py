@@ -16,12 +16,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from configs import default
 from dwd_jax import engrave
 from dwd_jax.core import files
+from dwd_jax.core.config_sections import config_dict
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data import pipeline, prepare, sources, synthetic
+from dwd_jax.data.data_config import DataConfig
 from dwd_jax.show import drawing
 
 _PAGES = 6  # generated where no records are given
@@ -91,7 +92,7 @@ def crops(
   Args:
     scale: crop pixels per page pixel.
   """
-  cfg: Any = default.get_config().data
+  cfg: Any = config_dict(DataConfig())
   cfg.crop_hw = (size_px, size_px)
   cfg.scales = (scale,)
   cfg.rare_prob, cfg.rare_power = 0.9, 0.8
@@ -137,7 +138,7 @@ def page(kind: Kind, folder: pathlib.Path) -> drawing.Picture:
   `kind` is one of `PAGES`; `folder`, a new one, gets the generator's files.
   """
   engrave.generate(folder, 1, seed=2, workers=1, **kind.settings)
-  cfg: Any = default.get_config().data
+  cfg: Any = config_dict(DataConfig())
   cfg.builder, cfg.builder_config = "deepscores", "dense_2017"
   cfg.manual_dir = str(folder)
   records = prepare.prepare(cfg, folder / "records")
@@ -166,7 +167,7 @@ def pictures(
   with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     if records is None:
-      cfg: Any = default.get_config().data
+      cfg: Any = config_dict(DataConfig())
       cfg.builder, cfg.builder_config = "deepscores", "dense_2017"
       cfg.engrave.pages = _PAGES
       data_dir = prepare.prepare(cfg, work)

@@ -57,7 +57,7 @@ def make_task(
     losses_fn=functools.partial(
       detection_losses, model=run.model, cfg=run.losses
     ),
-    update=run.update,
+    update=run.settings.train,
     initial=initial,
     announce=functools.partial(_announce, run),
     evaluate=functools.partial(_evaluate, run, others),

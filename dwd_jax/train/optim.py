@@ -7,6 +7,7 @@ of any stage can be read by any other.
 import dataclasses
 import re
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import optax
@@ -18,12 +19,12 @@ from dwd_jax.train.stages import Stage
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """The optimizer; the fields are the keys of `config.optimizer`.
+  """The optimizer.
 
   Attributes:
-    name: "rmsprop" (the paper's), "adam" or "sgd" (with momentum).
+    name: rmsprop (the paper's), adam or sgd (with momentum).
     learning_rate: at the top of the schedule.
-    schedule: "constant" or "cosine" (to 0 at the end of the stage).
+    schedule: constant or cosine (to 0 at the end of the stage).
     warmup_steps: linear warm-up at the start of every stage.
     l2: weight of the L2 penalty on kernels, added to the gradient.
     weight_decay: decoupled decay of kernels (AdamW), times the learning rate.
@@ -34,13 +35,20 @@ class OptimizerConfig:
 
   name: str = "rmsprop"
   learning_rate: float = 5e-5
-  schedule: str = "constant"
+  schedule: Literal["constant", "cosine"] = "constant"
   warmup_steps: int = 0
   l2: float = 5e-7
   weight_decay: float = 0.0
   clip_norm: float = 0.0
   rmsprop_decay: float = 0.995
   momentum: float = 0.9
+
+  def __post_init__(self):
+    if self.name not in OPTIMIZERS:
+      raise InputError(
+        f"config: optimizer.name is {self.name!r}; use one of"
+        f" {tuple(OPTIMIZERS)}"
+      )
 
 
 def learning_rate(cfg: OptimizerConfig, stage: Stage) -> optax.Schedule:
@@ -119,10 +127,6 @@ def make_optimizer(
   Reference: section 4 (rmsprop, learning rate 5e-5, L2 5e-7). Differs from the
   original: L2 is added once (the original's combined stage added it twice).
   """
-  if cfg.name not in OPTIMIZERS:
-    raise InputError(
-      f"config.optimizer.name '{cfg.name}': use one of {tuple(OPTIMIZERS)}"
-    )
   clip = optax.clip_by_global_norm(cfg.clip_norm or float("inf"))
   return optax.chain(
     clip if cfg.clip_norm else optax.identity(),

@@ -1,11 +1,11 @@
 """`config.pretraining`, checked."""
 
 import dataclasses
+from typing import Literal
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.models.dwd import SIZE_MULTIPLE
 
-LEVELS = ("none", "class", "semseg", "imagenet", "run")
 TRAINED = ("class", "semseg")  # in W/pretraining, before the detection
 _SYMBOL_HW = (64, 64)
 _NEEDS_PATH = {
@@ -16,14 +16,17 @@ _NEEDS_PATH = {
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingConfig:
-  """What a run starts with; the fields are keys of `config.pretraining`.
+  """What a run starts with, if it has no checkpoint yet.
+
+  Done in W/pretraining (class, semseg); parameters are matched by name and
+  shape.
 
   Attributes:
-    level: "none"; "class": symbols were classified; "semseg": pixels were;
-      "imagenet": a ResNet of torchvision; "run": another run.
+    level: class: symbols are classified before; semseg: pixels are; imagenet: a
+      ResNet of torchvision; run: another run.
     path: class: symbol records or a folder of images for each class, "" = the
-      symbols of the run's own training pages; imagenet: the file; run: a
-      workdir (also W/pretraining), or one checkpoint in it.
+      symbols of the run's own training pages; imagenet: a .pth or .safetensors
+      file; run: a workdir (also W/pretraining), or WORKDIR/checkpoints/STEP.
     steps: of class and semseg.
     batch_size: of class and semseg, over all devices.
     learning_rate: of class and semseg; 0 = the optimizer's.
@@ -31,7 +34,7 @@ class PretrainingConfig:
       semseg.
   """
 
-  level: str = "none"
+  level: Literal["none", "class", "semseg", "imagenet", "run"] = "none"
   path: str = ""
   steps: int = 2000
   batch_size: int = 16
@@ -40,10 +43,6 @@ class PretrainingConfig:
 
   def __post_init__(self):
     where = "config: pretraining"
-    if self.level not in LEVELS:
-      raise InputError(
-        f"{where}.level is {self.level!r}; use one of {', '.join(LEVELS)}"
-      )
     if self.level in _NEEDS_PATH and not self.path:
       raise InputError(
         f"{where}.path is empty; for level {self.level} it is"

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from configs import default
 from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import processes
 from dwd_jax.core import files
@@ -86,7 +85,6 @@ _FREE = (
   "data.manual_dir",
   "data.workers",
   "data.engrave",
-  "data.eval_split",
   "data.test_split",
   "data.eval_scale",
   "data.max_pages",
@@ -103,7 +101,6 @@ _FREE = (
   "train.keep_checkpoints",
   "train.eval_every",
   "train.pictures_every",
-  "train.validate_batches",
   "train.max_skipped",
   "train.remat",
   "train.fsdp",
@@ -112,6 +109,8 @@ _FREE = (
 
 # Of the training pages, which are compared already; older configs lack it.
 _STAFF_SPACE = "data.staff_space_px"
+# What validations are made of: they end stages that have `patience`.
+_VALIDATION = ("data.eval_split", "train.validate_batches")
 
 
 def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
@@ -137,8 +136,12 @@ def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
       f"{path}: damaged ({e}); remove it to go on without a comparison"
     ) from None
   now = json.loads(config_lib.to_json(config))
-  defaults = json.loads(config_lib.to_json(default.get_config()))
-  free = _FREE if config.data.normalise_staff_space else (*_FREE, _STAFF_SPACE)
+  defaults = json.loads(config_lib.to_json(config_lib.default()))
+  free = _FREE
+  if not config.data.normalise_staff_space:
+    free += (_STAFF_SPACE,)
+  if not any(stage.get("patience") for stage in config.stages):
+    free += _VALIDATION
   changes = [
     f"{key}: {_short(old)} -> {_short(new)}"
     for key, old, new in _differences(_filled(saved, defaults), now, "")

@@ -1,76 +1,156 @@
-"""config (ml_collections) -> checked settings of every part."""
+"""The config of a run: all its sections, its defaults, its check.
+
+`python -m dwd_jax.train.settings` prints docs/configuration.md.
+"""
 
 import dataclasses
-import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
 
 import jax
 import ml_collections
 
-from configs import default
-from dwd_jax.core import vocabulary
+from dwd_jax.core import config_sections
+from dwd_jax.core.config_sections import nearest
 from dwd_jax.core.errors import InputError
-from dwd_jax.data.synthetic import SyntheticConfig
+from dwd_jax.data.data_config import DataConfig
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.evaluate import other_data_sets
+from dwd_jax.evaluate.eval_config import EvalConfig
 from dwd_jax.models import dwd
-from dwd_jax.objectives import losses, targets
+from dwd_jax.objectives.energy_groups import GroupConfig
+from dwd_jax.objectives.losses import LossConfig
+from dwd_jax.objectives.targets import TargetConfig
 from dwd_jax.predict.predict_config import PredictConfig
-from dwd_jax.train import optim, stages
+from dwd_jax.train.optim import OptimizerConfig
 from dwd_jax.train.pretraining_config import PretrainingConfig
+from dwd_jax.train.stages import PAPER, Stage, make_stages
+from dwd_jax.train.step import UpdateConfig
 
-T = TypeVar("T")
-
-_CHOICES = {
-  "targets.energy_disc": ("fixed", "box"),
-  "targets.disc_center": ("exact", "rounded"),
-  "targets.energy_shape": ("oval", "square"),
-  "targets.energy_profile": ("linear", "root", "quadratic"),
-  "targets.class_overlap": ("last", "nearest"),
-  "targets.stride_reduction": ("mean", "min"),
-  "losses.size_loss": ("mse", "smooth_l1", "log_l1"),
-  "losses.energy_weights": ("none", "balanced"),
-  "losses.class_weights": ("none", "by_class", "by_object"),
-  "optimizer.name": tuple(optim.OPTIMIZERS),
-  "optimizer.schedule": ("constant", "cosine"),
-  "model.backbone_depth": (10, 18, 34, 50, 101, 152),
-  "model.dtype": ("auto", "float32", "bfloat16"),
-  "eval.protocol": ("coco", "voc", "legacy"),
-  "eval.checkpoint": ("last", "best"),
-  "data.common_with": ("", *vocabulary.VOCABULARIES),
-}
-_FREE = ("data.engrave",)  # options of the generator, which checks them
+_AT_LEAST_1 = (
+  "batch_size",
+  "accumulate",
+  "log_every",
+  "checkpoint_every",
+  "keep_checkpoints",
+  "validate_batches",
+  "loss_window",
+  "max_skipped",
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-  """The parts of a config that do not depend on the data."""
+class TrainConfig(UpdateConfig):
+  """The training, whatever the stage.
 
-  targets: targets.TargetConfig
-  losses: losses.LossConfig
-  optimizer: optim.OptimizerConfig
-  stages: tuple[stages.Stage, ...]
-  decode: DecodeConfig
-  predict: PredictConfig
-  pretraining: PretrainingConfig
+  Attributes:
+    batch_size: crops of a step, over all devices.
+    remat: compute again in the backward pass: less memory.
+    log_every: steps.
+    checkpoint_every: steps.
+    keep_checkpoints: the newest ones; the best one besides.
+    eval_every: steps; 0 = only at the end.
+    validate_every: steps; losses on crops of `data.eval_split`; 0 = never.
+    validate_batches: of each validation.
+    pictures_every: steps; input, targets, predictions; 0 = never.
+    compilation_cache: folder of compiled code, for runs to share; "" =
+      WORKDIR/compilation_cache. JAX_COMPILATION_CACHE_DIR of the environment
+      goes first.
+    loss_window: steps of the running means of the losses.
+    batch_norm_momentum: share of the running averages kept at each step.
+    max_skipped: skipped steps in a row that stop the run.
+    accept_changes: a run goes on although its config is not that of its
+      checkpoint.
+    fsdp: devices over which parameters are cut.
+    sharding: (pattern of a path, fsdp or replicate); the first that matches
+      counts.
+  """
+
+  batch_size: int = 1
+  remat: bool = False
+  log_every: int = 50
+  checkpoint_every: int = 1000
+  keep_checkpoints: int = 3
+  eval_every: int = 0
+  validate_every: int = 0
+  validate_batches: int = 8
+  pictures_every: int = 0
+  compilation_cache: str = ""
+  loss_window: int = 5
+  batch_norm_momentum: float = 0.99
+  max_skipped: int = 20
+  accept_changes: bool = False
+  fsdp: int = 1
+  sharding: tuple[tuple[str, str], ...] = (
+    ("(^|/)kernel$", "fsdp"),
+    ("(^|/)(bias|scale|mean|var)$", "replicate"),
+  )
+
+  def __post_init__(self):
+    for key in _AT_LEAST_1:
+      if getattr(self, key) < 1:
+        raise InputError(f"config: train.{key} must be at least 1")
+    for key in ("eval_every", "validate_every", "pictures_every"):
+      if getattr(self, key) < 0:
+        raise InputError(
+          f"config: train.{key} is {getattr(self, key)}; 0 = never"
+        )
+    if not 0 <= self.ema_decay < 1:
+      raise InputError(f"config: train.ema_decay is {self.ema_decay}; use 0..1")
+    if self.max_loss_ratio and self.max_loss_ratio <= 1:
+      raise InputError("config: train.max_loss_ratio must be above 1, or 0")
+    for pattern, where in self.sharding:
+      if where not in ("fsdp", "replicate"):
+        raise InputError(
+          f"config: train.sharding: {(pattern, where)!r} is no (pattern, 'fsdp'"
+          " or 'replicate')"
+        )
+      try:
+        re.compile(pattern)
+      except re.error as e:
+        raise InputError(
+          f"config: train.sharding: pattern {pattern!r}: {e}"
+        ) from None
 
 
-def _build(cls: Callable[..., T], values: Mapping[str, Any], **more: Any) -> T:
-  """A dataclass from a section of the config; lists become tuples."""
-  plain = {
-    key: tuple(value) if isinstance(value, list) else value
-    for key, value in dict(values).items()
-  }
-  return cls(**plain, **more)
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+  """All keys of a config, with their defaults.
+
+  A config file changes some of them, and the command line others:
+  `--config.train.batch_size=8`, `'--config.stages[4].steps=2000'`. An unknown
+  key, a value of another type or one that is not among the choices is an error.
+  `python -m dwd_jax.train.settings` prints this page.
+
+  Attributes:
+    seed: of the parameters and of all that is drawn.
+    stages: the paper's five: energy, class, box, energy again, all combined.
+  """
+
+  seed: int = 0
+  data: DataConfig = field(default_factory=DataConfig)
+  groups: GroupConfig = field(default_factory=GroupConfig)
+  targets: TargetConfig = field(default_factory=TargetConfig)
+  model: dwd.NetworkConfig = field(default_factory=dwd.NetworkConfig)
+  losses: LossConfig = field(default_factory=LossConfig)
+  pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
+  optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+  stages: tuple[Stage, ...] = PAPER
+  train: TrainConfig = field(default_factory=TrainConfig)
+  decode: DecodeConfig = field(default_factory=DecodeConfig)
+  predict: PredictConfig = field(default_factory=PredictConfig)
+  eval: EvalConfig = field(default_factory=EvalConfig)
 
 
-def nearest(key: str, known: list[str]) -> str:
-  """A hint: the known key that looks most like `key`, or all of them."""
-  close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-  return f"did you mean '{close[0]}'?" if close else f"known: {sorted(known)}"
+def default() -> ml_collections.ConfigDict:
+  """Every key with its default, the paper's value where it gives one.
+
+  A config file changes some of them; it names a data set at least.
+  """
+  return config_sections.config_dict(RunSettings())
 
 
 def unknown_key(path: str) -> str | None:
@@ -79,7 +159,7 @@ def unknown_key(path: str) -> str | None:
   Args:
     path: keys from the top of the config on, joined by dots.
   """
-  known: Any = default.get_config()
+  known: Any = default()
   keys = re.sub(r"\[[^]]*\]", "", path)
   for part in keys.split("."):
     if isinstance(known, tuple) and known:
@@ -97,167 +177,55 @@ def unknown_key(path: str) -> str | None:
   return None
 
 
-def _check_keys(config: Any, reference: Any, prefix: str = "") -> None:
-  section = Mapping | ml_collections.ConfigDict
-  for key in reference:
-    if key not in config:
-      raise InputError(
-        f"config: '{prefix}{key}' is missing; start from the defaults, as"
-        " configs/engraved.py does"
-      )
-  for key, value in config.items():
-    path = f"{prefix}{key}"
-    if key not in reference:
-      if prefix.rstrip(".") in _FREE:
-        continue
-      raise InputError(
-        f"config: unknown key '{path}'; {nearest(key, list(reference))}"
-      )
-    if path == "eval.on":
-      _check_entries(value, reference[key][0], path)
-    elif isinstance(reference[key], section):
-      if not isinstance(value, section):
-        raise InputError(f"config: '{path}' is a section; set keys inside it")
-      _check_keys(value, reference[key], f"{path}.")
+def validate(config: ml_collections.ConfigDict) -> RunSettings:
+  """Checks a config.
 
+  Args:
+    config: of the run, overrides applied.
 
-def _check_entries(entries: Any, reference: Any, path: str) -> None:
-  """Checks the keys of every section of a list."""
-  section = Mapping | ml_collections.ConfigDict
-  if not isinstance(entries, list | tuple) or not all(
-    isinstance(entry, section) for entry in entries
-  ):
-    raise InputError(
-      f"config: '{path}' is a list of sections; give a tuple of them, each as"
-      " configs/default.py shows"
-    )
-  for i, entry in enumerate(entries):
-    _check_keys(entry, reference, f"{path}[{i}].")
-
-
-def _check_values(config: Any) -> None:
-  """Stops at choices that do not exist and numbers out of range."""
-  for path, choices in _CHOICES.items():
-    section, key = path.split(".")
-    if config[section][key] not in choices:
-      raise InputError(
-        f"config: {path} is {config[section][key]!r}; use one of {choices}"
-      )
-  _check_train(config.train)
-  if config.eval.viewer_pages < -1:
-    raise InputError(
-      f"config: eval.viewer_pages is {config.eval.viewer_pages}; use a number"
-      " of pages, -1 for all, 0 for none"
-    )
-  if not 1 <= config.losses.class_pixels <= losses.MAX_CLASS_PIXELS:
-    raise InputError(
-      f"config: losses.class_pixels is {config.losses.class_pixels}; use 1 to"
-      f" {losses.MAX_CLASS_PIXELS}"
-    )
-  for size in config.data.crop_hw:
-    if size % dwd.SIZE_MULTIPLE:
-      raise InputError(
-        f"config: data.crop_hw {tuple(config.data.crop_hw)}: use multiples of"
-        f" {dwd.SIZE_MULTIPLE}"
-      )
-
-
-_AT_LEAST_1 = (
-  "batch_size",
-  "accumulate",
-  "log_every",
-  "checkpoint_every",
-  "keep_checkpoints",
-  "validate_batches",
-  "loss_window",
-  "max_skipped",
-)
-
-
-def _check_train(train: Any) -> None:
-  for key in _AT_LEAST_1:
-    if train[key] < 1:
-      raise InputError(f"config: train.{key} must be at least 1")
-  for key in ("eval_every", "validate_every", "pictures_every"):
-    if train[key] < 0:
-      raise InputError(f"config: train.{key} is {train[key]}; 0 = never")
-  if not 0 <= train.ema_decay < 1:
-    raise InputError(f"config: train.ema_decay is {train.ema_decay}; use 0..1")
-  if train.max_loss_ratio and train.max_loss_ratio <= 1:
-    raise InputError("config: train.max_loss_ratio must be above 1, or 0")
+  Raises:
+    InputError: an unknown key (with the nearest known one), a value of another
+      type, out of range or not one of the choices, stages or entries of
+      `eval.on` that make no sense.
+  """
+  config_sections.check(config, RunSettings)
+  train: Any = config.train
+  data = config_sections.make(DataConfig, config.data)
+  settings = config_sections.make(
+    RunSettings,
+    config,
+    data=data,
+    stages=make_stages(config.stages),
+    decode=config_sections.make(
+      DecodeConfig,
+      config.decode,
+      num_energy_levels=config.targets.num_energy_levels,
+    ),
+    predict=config_sections.make(
+      PredictConfig, config.predict, staff_space_px=data.staff_space_px
+    ),
+  )
   if train.batch_size % (train.accumulate * jax.device_count()):
     raise InputError(
       f"config: train.batch_size {train.batch_size} is no multiple of"
       f" {jax.device_count()} devices x train.accumulate {train.accumulate};"
       " change one of them"
     )
-  for rule in train.sharding:
-    if len(rule) != 2 or rule[1] not in ("fsdp", "replicate"):
-      raise InputError(
-        f"config: train.sharding: {tuple(rule)!r} is no (pattern, 'fsdp' or"
-        " 'replicate')"
-      )
-    try:
-      re.compile(rule[0])
-    except re.error as e:
-      raise InputError(
-        f"config: train.sharding: pattern {rule[0]!r}: {e}"
-      ) from None
-
-
-def validate(config: ml_collections.ConfigDict) -> Settings:
-  """Checks a config against `configs/default.py`.
-
-  Args:
-    config: of the run, overrides applied.
-
-  Returns:
-    Settings of targets, losses, optimizer, stages, decode, prediction and
-    pretraining.
-
-  Raises:
-    InputError: an unknown key (with the nearest known one), a value that is
-      not one of the choices, stages or entries of `eval.on` that make no
-      sense.
-  """
-  _check_keys(config, default.get_config())
-  _check_values(config)
   other_data_sets.names_in_config(config)
-  _build(SyntheticConfig, config.data.synthetic)
-  return Settings(
-    targets=_build(targets.TargetConfig, config.targets),
-    losses=_build(losses.LossConfig, config.losses),
-    optimizer=_build(optim.OptimizerConfig, config.optimizer),
-    stages=stages.make_stages(config.stages),
-    decode=_build(
-      DecodeConfig,
-      config.decode,
-      num_energy_levels=config.targets.num_energy_levels,
-    ),
-    predict=_build(
-      PredictConfig,
-      config.predict,
-      staff_space_px=float(config.data.staff_space_px),
-    ),
-    pretraining=_build(PretrainingConfig, config.pretraining),
-  )
+  return settings
 
 
 def model_config(
   config: ml_collections.ConfigDict, num_classes: int, num_groups: int
 ) -> dwd.ModelConfig:
-  """The network for a data set; dtype "auto" is resolved by the backend."""
-  values = dict(config.model)
-  if values["dtype"] == "auto":
-    on_cpu = jax.default_backend() == "cpu"
-    values["dtype"] = "float32" if on_cpu else "bfloat16"
+  """The network for a data set."""
   return dwd.ModelConfig(
     num_classes=num_classes,
     num_groups=num_groups,
     num_energy_levels=config.targets.num_energy_levels,
     bn_momentum=config.train.batch_norm_momentum,
     remat=bool(config.train.remat),
-    **values,
+    **config.model,
   )
 
 
@@ -303,3 +271,13 @@ def parse_option(text: str, options: ml_collections.ConfigDict) -> None:
       f" {kind.__name__}"
     )
   options[name] = made
+
+
+def documentation() -> str:
+  """The text of docs/configuration.md."""
+  lines = config_sections.table(RunSettings, "")
+  return "\n".join(["# Configuration", "", *lines, ""])
+
+
+if __name__ == "__main__":
+  print(documentation(), end="")

@@ -11,12 +11,13 @@ import numpy as np
 
 from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import sharding
+from dwd_jax.core import config_sections
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources, split_staff_spaces
 from dwd_jax.evaluate import other_data_sets
 from dwd_jax.models import dwd
 from dwd_jax.objectives import detection_loss, energy_groups
-from dwd_jax.train import optim, state, step
+from dwd_jax.train import optim, state
 from dwd_jax.train import settings as config_lib
 
 
@@ -37,7 +38,7 @@ class Run:
   """
 
   config: ml_collections.ConfigDict
-  settings: config_lib.Settings
+  settings: config_lib.RunSettings
   workdir: pathlib.Path
   data_dir: pathlib.Path
   class_names: tuple[str, ...]
@@ -53,15 +54,7 @@ class Run:
       self.settings.targets,
       self.settings.losses,
       self.group_of_class,
-      bool(self.config.train.remat),
-    )
-
-  @property
-  def update(self) -> step.UpdateConfig:
-    """How gradients become an update."""
-    train = self.config.train
-    return step.UpdateConfig(
-      int(train.accumulate), float(train.ema_decay), float(train.max_loss_ratio)
+      self.settings.train.remat,
     )
 
   @property
@@ -194,8 +187,6 @@ def resolve_groups(
     InputError: a class or a group that does not exist.
   """
   num = config.groups.num
-  if num < 1:
-    raise InputError(f"config: groups.num is {num}; use 1 or more")
   groups = np.zeros(len(source.class_names), np.int32)
   if num > 1 and config.groups.automatic:
     pages = map(source.labels_and_boxes, range(len(source)))
@@ -211,7 +202,7 @@ def resolve_groups(
     if name not in index:
       raise InputError(
         f"config: groups.by_class: unknown class '{name}';"
-        f" {config_lib.nearest(name, list(index))}"
+        f" {config_sections.nearest(name, list(index))}"
       )
     if not 0 <= group < num:
       raise InputError(

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dwd_jax.core import config_sections
 from dwd_jax.core.errors import InputError
 from dwd_jax.objectives import detection_loss
 
@@ -19,14 +20,15 @@ LOSSES = tuple(detection_loss.LOSSES)
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """One stretch of the training; fields are keys of `config.stages` entries.
+  """One stretch of the training.
 
   Attributes:
     name: shown in logs and metrics.
-    steps: number of optimizer steps.
-    losses: which of `LOSSES` are trained.
+    steps: number of optimizer steps; 0 = the stage is left out.
+    losses: which are trained, of energy, class and box.
     factors: weight of each loss.
-    balance: divide each loss by its mean over the last few steps.
+    balance: divide each loss by its mean over the last `train.loss_window`
+      steps before.
     reset_optimizer: start with fresh optimizer state.
     frozen: patterns of parameter paths that do not change.
     learning_rate: instead of the optimizer's; 0 = the optimizer's.
@@ -66,7 +68,17 @@ class Stage:
       raise InputError(f"{where}: patience is {self.patience}; 0 = never")
 
 
-def make_stages(entries: Iterable[Mapping[str, Any]]) -> tuple[Stage, ...]:
+# The recipe of the paper.
+PAPER = (
+  Stage("energy", 20000, ("energy",), (1.0,)),
+  Stage("class", 20000, ("class",), (1.0,)),
+  Stage("box", 20000, ("box",), (1.0,)),
+  Stage("energy_again", 10000, ("energy",), (1.0,)),
+  Stage("combined", 30000, LOSSES, (2.0, 1.0, 1.0), balance=True),
+)
+
+
+def make_stages(entries: Iterable[Any]) -> tuple[Stage, ...]:
   """Reads `config.stages`.
 
   Args:
@@ -78,23 +90,10 @@ def make_stages(entries: Iterable[Mapping[str, Any]]) -> tuple[Stage, ...]:
   Raises:
     InputError: an unknown or missing key, a value out of range, no step at all.
   """
-  known = {field.name for field in dataclasses.fields(Stage)}
   stages = []
-  for entry in entries:
-    values = dict(entry)
-    unknown = set(values) - known
-    if unknown:
-      raise InputError(
-        f"config.stages: unknown key '{min(unknown)}'; known: {sorted(known)}"
-      )
-    who = f"stage '{values['name']}'" if "name" in values else "a stage"
-    for key in ("name", "steps", "losses", "factors"):
-      if key not in values:
-        raise InputError(f"config.stages: {who} has no '{key}'; add it")
-    for key in ("losses", "factors", "frozen"):
-      if key in values:
-        values[key] = tuple(values[key])
-    stages.append(Stage(**values))
+  for i, entry in enumerate(entries):
+    config_sections.check(entry, Stage, f"stages[{i}]")
+    stages.append(config_sections.make(Stage, entry))
   stages = tuple(stage for stage in stages if stage.steps)
   if not stages:
     raise InputError("config.stages: no stage has steps; give one at least one")

@@ -36,7 +36,7 @@ class LossesFn(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class UpdateConfig:
-  """How gradients become an update; the fields are keys of `config.train`.
+  """How gradients become an update; keys of `config.train`.
 
   Attributes:
     accumulate: parts that a batch is cut into; their gradients are averaged.
@@ -49,7 +49,7 @@ class UpdateConfig:
 
   accumulate: int = 1
   ema_decay: float = 0.0
-  max_loss_ratio: float = 0.0
+  max_loss_ratio: float = 1e4
 
 
 class StepPlan(flax.struct.PyTreeNode):

@@ -5,7 +5,6 @@ import argparse
 import pytest
 
 from benchmarks import ablation
-from configs import default
 from dwd_jax.train import settings as config_lib
 
 
@@ -15,7 +14,7 @@ def _args(tmp_path):
 
 @pytest.mark.parametrize("variant", ablation.VARIANTS)
 def test_variants_are_valid_configs_and_differ_from_the_baseline(variant):
-  config = default.get_config()
+  config = config_lib.default()
   config.update_from_flattened_dict(ablation.VARIANTS[variant])
   config_lib.validate(config)
   same = {

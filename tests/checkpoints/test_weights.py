@@ -22,6 +22,12 @@ MODEL = dwd.ModelConfig(
 )
 
 
+def test_without_a_calibration_a_fixed_score_counts(weights):
+  raw = dataclasses.replace(weights, calibration=None)
+  assert raw.threshold == reliability.RAW_THRESHOLD == 0.3
+  assert weights.threshold == 0.4
+
+
 @pytest.fixture(scope="module")
 def weights():
   variables = dwd.init_variables(dwd.make_model(MODEL), 0, (32, 32))
@@ -101,6 +107,10 @@ DAMAGES = {
   "a future format": (
     _card(lambda card, _: card.update(format=2)),
     "of format 2",
+  ),
+  "an unknown decode": (
+    _card(lambda card, _: card["decode"].update(method="guess")),
+    "decode.method is 'guess'; use one of",
   ),
   "a class too many": (
     _card(lambda card, _: card["class_names"].append("x")),

@@ -2,14 +2,14 @@
 
 import pytest
 
-from configs import default
 from dwd_jax.data import sources
+from dwd_jax.train.settings import default
 
 
 @pytest.fixture
 def data_cfg(repo_dir):
   """config.data for the dummy pages of DeepScores (128 x 96 px)."""
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder = "deepscores"
   cfg.manual_dir = str(repo_dir / "tfds_builders/deepscores/dummy_data")
   cfg.crop_hw = (32, 48)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from configs import default
 from dwd_jax import build
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
@@ -87,7 +86,7 @@ def test_bad_flags_are_one_line(caption, scores, tmp_path, capsys):
 
 
 def test_options_keep_their_types():
-  options = default.get_config().data.options
+  options = settings.default().data.options
   settings.parse_option("merge_val_test=true", options)
   settings.parse_option("class_names=a,b", options)
   settings.parse_option("official_split=dependent", options)

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import degraded_crops, pipeline, prepare, sources
 from dwd_jax.data.crops import TrainCrops
 from dwd_jax.imaging import page_windows
 from dwd_jax.imaging.degrade import recipes, warps
+from dwd_jax.train.settings import default
 
 
 @pytest.fixture(scope="module")
 def source(repo_dir, tmp_path_factory):
   """Pages of 128 x 96 px."""
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder = "deepscores"
   cfg.manual_dir = str(repo_dir / "tfds_builders/deepscores/dummy_data")
   data_dir = prepare.prepare(cfg, tmp_path_factory.mktemp("records"))
@@ -23,7 +23,7 @@ def source(repo_dir, tmp_path_factory):
 
 @pytest.fixture
 def cfg():
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.crop_hw, cfg.max_boxes = (32, 48), 16
   cfg.degrade.scan_prob, cfg.degrade.photo_prob = 0.4, 0.4
   return cfg
@@ -70,7 +70,7 @@ def test_crops_are_degraded_and_their_boxes_inside(source, cfg):
 
 def default_off(cfg):
   cfg = cfg.copy_and_resolve_references()
-  cfg.degrade = default.get_config().data.degrade
+  cfg.degrade = default().data.degrade
   return cfg
 
 
@@ -124,7 +124,7 @@ class _Page:
 
 
 def _worn(page, window, seed=0, recipe="photo", strength=2.0):
-  cfg = default.get_config().data.degrade
+  cfg = default().data.degrade
   cfg.update({f"{recipe}_prob": 1.0, "strength": strength})
   wear = degraded_crops.DegradedCrops(cfg)(window, np.random.default_rng(seed))
   assert wear is not None

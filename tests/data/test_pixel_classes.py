@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs import default
 from dwd_jax.core.box_index import BoxIndex
 from dwd_jax.data import pixel_classes, prepare, sources
 from dwd_jax.imaging import masks, tiled_tiff
+from dwd_jax.train.settings import default
 
 
 class _Source:
@@ -189,7 +189,7 @@ def test_labels_of_no_page_are_no_labels():
 
 
 def test_generated_pages_have_exact_labels(tmp_path):
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder, cfg.data_dir = "deepscores", str(tmp_path / "records")
   with cfg.unlocked():
     cfg.engrave.update(pages=2, workers=1, pixel_labels=True)
@@ -231,7 +231,7 @@ def test_cells_have_their_most_frequent_class(seed, share):
 
 def test_real_masks_and_boxes_mostly_agree(shared_data, tmp_path):
   """A handwritten page: noteheads are filled, so both say the same of them."""
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder, cfg.builder_config = "muscima_pp", "v2.0"
   cfg.manual_dir = str(_one_page(shared_data / "muscima_pp/v2.0", tmp_path))
   cfg.data_dir, cfg.options.masks = str(tmp_path / "records"), True

@@ -12,11 +12,11 @@ import sys
 
 import pytest
 
-from configs import default
 from dwd_jax import engrave
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
+from dwd_jax.train.settings import default
 
 
 def _files(folder: pathlib.Path) -> list[str]:
@@ -245,7 +245,7 @@ def test_a_failing_generator_leaves_nothing(
 
 
 def _prepare_in_a_process(manual_dir: str, workdir: str, kill: bool):
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder = "deepscores"
   cfg.manual_dir = manual_dir
   if kill:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from configs import default
 from dwd_jax.data import sampling
 from dwd_jax.data.sources import BoxIndex
+from dwd_jax.train.settings import default
 
 # Class 0: 96 objects, class 1: none, class 2: 4; all on page 0 but the last
 # object of class 2, which is alone on page 1; page 2 is empty.
@@ -21,7 +21,7 @@ _INDEX = BoxIndex(
 
 
 def _cfg(**changes):
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.crop_hw = (20, 20)
   cfg.scales = (0.5,)
   cfg.update(changes)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from staff_helpers import staves
 
-from configs import default
 from dwd_jax.core.box_index import BoxIndex
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import pipeline, sampling, split_staff_spaces
+from dwd_jax.train.settings import default
 
 _SPACES = (8, 16, None, 16)  # px, of the pages below
 
@@ -29,7 +29,7 @@ class _Source:
 
 
 def _cfg(**changes):
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.update(changes)
   return cfg
 

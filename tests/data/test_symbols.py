@@ -6,14 +6,14 @@ import pathlib
 import numpy as np
 import pytest
 
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources, symbols, synthetic
+from dwd_jax.train.settings import default
 
 
 def _build(out, manual_dir, config, workers=1, beam_args=None, **options):
   """The folder of the records."""
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder, cfg.builder_config = "symbols", config
   cfg.manual_dir, cfg.data_dir = str(manual_dir), str(out)
   cfg.options.update(options)
@@ -60,7 +60,7 @@ def test_from_records_as_from_the_pages_themselves(pages, scores, tmp_path):
 def test_records_give_synthetic_symbols(pages, tmp_path):
   folder = _build(tmp_path, pages, "cropped", per_class=2, context_px=7)
   source = sources.open_records(pages, "train", leave_out=("noteheadBlack",))
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.leave_out = ("noteheadBlack",)
   assert synthetic.open_synthetic(source, cfg) is None
   cfg.synthetic.layout, cfg.synthetic.path = "full", str(folder)

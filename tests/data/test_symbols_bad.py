@@ -10,16 +10,16 @@ import tensorflow_datasets as tfds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare
+from dwd_jax.train.settings import default
 from tfds_builders import checks
 from tfds_builders.symbols import symbols_parsing
 
 
 def _build(out, manual_dir, config):
   """The folder of the records."""
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder, cfg.builder_config = "symbols", config
   cfg.manual_dir, cfg.data_dir = str(manual_dir), str(out)
   prepare.prepare(cfg, out)
@@ -120,7 +120,7 @@ def test_nothing_left_is_an_error(repo_dir, tmp_path):
 def test_records_built_anew_are_read_anew(broken, repo_dir, tmp_path):
   first = _build(tmp_path / "a", broken, "cropped")
   shutil.rmtree(broken)
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder, cfg.data_dir = "deepscores", str(tmp_path / "fewer")
   fewer = tmp_path / "scores"
   shutil.copytree(repo_dir / "tfds_builders/deepscores/dummy_data", fewer)

@@ -24,7 +24,7 @@ _SCALE = 0.5
 
 _WATERSHED = decode_config.DecodeConfig()
 _EXACT = targets.TargetConfig(disc_center="exact", class_overlap="nearest")
-_ROUNDED = targets.TargetConfig()
+_ROUNDED = targets.TargetConfig(disc_center="rounded")
 _PAPER = decode_config.DecodeConfig(
   method="threshold", size="max", energy_cutoff=1.0
 )

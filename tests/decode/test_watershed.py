@@ -295,9 +295,6 @@ def test_center_of_a_page_sized_component_is_exact():
 @pytest.mark.parametrize(
   ("settings", "key"),
   [
-    pytest.param({"method": "watreshed"}, "decode.method", id="typo"),
-    pytest.param({"size": "median"}, "decode.size", id="unknown size"),
-    pytest.param({"class_vote": "sum"}, "decode.class_vote", id="unknown vote"),
     pytest.param({"class_pixels": 4}, "decode.class_pixels", id="even side"),
     pytest.param({"max_detections": 0}, "decode.max_detections", id="no slot"),
     pytest.param({"legacy": True}, "decode.legacy", id="watershed and legacy"),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from configs import default
 from dwd_jax import engrave
 from dwd_jax.data import prepare, sources
 from dwd_jax.engrave import (
@@ -19,6 +18,7 @@ from dwd_jax.engrave import (
 from dwd_jax.engrave.__main__ import main
 from dwd_jax.imaging import degrade
 from dwd_jax.imaging.degrade import moved_boxes
+from dwd_jax.train.settings import default
 
 _SMALL = {"workers": 1, "width": 500, "height": 500}
 
@@ -132,7 +132,7 @@ def test_classes_by_pixel_lie_on_the_dark_pixels(photos):
 
 
 def test_records_are_built_from_photos_and_say_so(tmp_path):
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder = "deepscores"
   cfg.engrave.update({"pages": 3, "degrade": "photo", **_SMALL})
   data_dir = prepare.prepare(cfg, tmp_path)
@@ -150,7 +150,7 @@ def test_records_are_built_from_photos_and_say_so(tmp_path):
 
 
 def test_the_origin_of_clean_pages_is_as_before(tmp_path):
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.engrave.pages = 2
   assert prepare._origin(cfg, tmp_path)["engrave"] == {"pages": 2, "seed": 0}
 

@@ -5,15 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Detections
 from dwd_jax.core.vocabulary import common_classes
 from dwd_jax.data import sources
 from dwd_jax.evaluate import evaluate_split as evaluate_lib
 from dwd_jax.evaluate import other_data_sets
+from dwd_jax.evaluate.eval_config import other_set
 from dwd_jax.imaging import tiled_tiff
 from dwd_jax.metrics import json_results
+from dwd_jax.train.settings import default
 
 V1 = ("noteheadBlack", "keySharp", "accidentalSharp", "restHBar", "gClef")
 M1 = ("notehead-full", "sharp", "stem", "g-clef", "notehead-empty")
@@ -143,7 +144,7 @@ def test_nothing_in_common_is_bad_input():
 
 
 def _other(run, names, vocabulary, labels):
-  data_cfg = default.get_config().data
+  data_cfg = default().data
   data_cfg.builder, data_cfg.eval_scale = "made_up", 1.0
   with_ = other_data_sets.other_vocabulary(run, vocabulary)
   source = _source(names, vocabulary, labels, with_)
@@ -231,7 +232,7 @@ def test_a_run_with_common_classes_says_so():
 
 @pytest.fixture
 def config(repo_dir):
-  c = default.get_config()
+  c = default()
   c.data.eval_scale = 0.5
   c.data.leave_out = ("brace",)
   c.eval.on[0].builder = "muscima_pp"
@@ -262,7 +263,7 @@ def test_several_sets_are_opened_in_their_order(config, tmp_path, repo_dir):
   config.eval.on[1].split = "train"
   config.eval.on = (
     *config.eval.on,
-    default.other_set(
+    other_set(
       builder="deepscores",
       manual_dir=str(repo_dir / "tfds_builders/deepscores/dummy_data"),
       name="prints",

@@ -42,7 +42,7 @@ def test_too_few_steps_are_bad_input():
 
 # Caption: config, overrides, what the line says.
 BAD = {
-  "no file": ("configs/nothing.py", (), "no such file; see configs/"),
+  "no file": ("configs/nothing.py", (), "no such file; .* configs/boxes.py"),
   "unknown key": ("configs/smoke.py", ("sed=1",), "unknown key 'sed'"),
   "another type": ("configs/smoke.py", ("seed=x",), "seed=x: .*invalid"),
   "no such stage": ("configs/smoke.py", ("stages[9].steps=1",), "range"),

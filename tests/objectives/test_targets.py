@@ -1,5 +1,7 @@
 """Target maps: golden values of the original code, edges, overlaps, groups."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +43,7 @@ def _touched(boxes_yxyx, disc_hw, hw):
   return mask
 
 
+PAPER = targets.TargetConfig(disc_center="rounded")
 CROPS = pytest.mark.parametrize("crop", range(5))
 
 
@@ -48,7 +51,7 @@ CROPS = pytest.mark.parametrize("crop", range(5))
 def test_fixed_discs_equal_the_original(golden, crop):
   boxes = boxes_lib.swap_xy(golden[f"crop{crop}_boxes_xyxy"])
   labels = golden[f"crop{crop}_labels"]
-  maps = _render(boxes, labels, (480, 480), targets.TargetConfig())
+  maps = _render(boxes, labels, (480, 480), PAPER)
   edge17 = _touched(boxes, 17, (480, 480))
   edge9 = _touched(boxes, 9, (480, 480))
   assert edge17.mean() < 0.02
@@ -73,7 +76,7 @@ def test_fixed_discs_equal_the_original(golden, crop):
 def test_box_discs_equal_the_original(golden, crop, profile):
   boxes = boxes_lib.swap_xy(golden[f"crop{crop}_boxes_xyxy"])
   labels = golden[f"crop{crop}_labels"]
-  cfg = targets.TargetConfig(energy_disc="box", energy_profile=profile)
+  cfg = dataclasses.replace(PAPER, energy_disc="box", energy_profile=profile)
   got = _render(boxes, labels, (480, 480), cfg).energy[..., 0]
   want = golden[f"crop{crop}_energy_08box_oval_{profile}_stride1"]
   size = np.maximum(np.floor(0.8 * boxes_lib.sizes_hw(boxes)), 1)
@@ -93,10 +96,10 @@ def test_box_discs_equal_the_original(golden, crop, profile):
 def test_discs_are_cut_at_the_edge_and_last_row_is_painted():
   hw = (40, 50)
   boxes = np.array([[-2, -2, 3, 3], [37, 47, 42, 52]], np.float32)
-  got = _render(boxes, [0, 1], hw, targets.TargetConfig())
+  got = _render(boxes, [0, 1], hw, PAPER)
   assert got.energy[0, 0, 0] == 19 and got.energy[39, 49, 0] == 19
   assert got.classes[0, 0, 0] == 1 and got.classes[39, 49, 0] == 2
-  whole = _render(boxes + 20, [0, 1], (90, 90), targets.TargetConfig())
+  whole = _render(boxes + 20, [0, 1], (90, 90), PAPER)
   np.testing.assert_array_equal(
     got.energy[..., 0], whole.energy[20:60, 20:70, 0]
   )
@@ -116,8 +119,8 @@ def test_a_disc_of_one_pixel_is_the_one_that_holds_the_center(profile):
 
 def test_overlap_last_and_nearest():
   boxes = np.array([[10, 10, 20, 20], [10, 14, 20, 24]], np.float32)
-  last = _render(boxes, [5, 7], (40, 40), targets.TargetConfig())
-  cfg = targets.TargetConfig(class_overlap="nearest")
+  last = _render(boxes, [5, 7], (40, 40), PAPER)
+  cfg = dataclasses.replace(PAPER, class_overlap="nearest")
   near = _render(boxes, [5, 7], (40, 40), cfg)
   y, x0 = np.argwhere(last.energy[..., 0] == 19)[0]
   assert last.classes[y, x0 + 1, 0] == 8  # inside both discs: the later box
@@ -129,7 +132,7 @@ def test_overlap_last_and_nearest():
 def test_offsets_lead_to_the_center():
   boxes = np.array([[10, 10, 13, 14], [9, 18.5, 21, 30], [-2, 0, 3, 5]])
   boxes = boxes.astype(np.float32)
-  got = _render(boxes, [0, 1, 2], (40, 40), targets.TargetConfig())
+  got = _render(boxes, [0, 1, 2], (40, 40), PAPER)
   known = got.sizes_px[..., 0, 0] > 0
   assert 100 < known.sum() < 3 * 81
   assert not got.offsets_px[~known].any()
@@ -145,12 +148,12 @@ def test_offsets_lead_to_the_center():
 def test_groups_paint_their_own_planes_and_padding_paints_nothing():
   groups = np.array([0, 1, 2], np.int32)
   boxes = np.array([[10, 10, 20, 20]] * 3, np.float32)
-  got = _render(boxes, [0, 1, 2], (32, 32), targets.TargetConfig(), groups)
+  got = _render(boxes, [0, 1, 2], (32, 32), PAPER, groups)
   assert got.energy.shape == (32, 32, 3)
   assert [int(got.classes[15, 15, g]) for g in range(3)] == [1, 2, 3]
   masked = targets.render(
     boxes[None], np.zeros((1, 3), np.int32), np.zeros((1, 3), bool),
-    groups, (32, 32), targets.TargetConfig(),
+    groups, (32, 32), PAPER,
   )  # fmt: skip
   assert int(masked.energy.max()) == 0 and int(masked.owner.max()) == -1
 

@@ -8,9 +8,9 @@ import boxes_helpers
 import numpy as np
 import pytest
 
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
+from dwd_jax.train.settings import default
 from tfds_builders import checks
 from tfds_builders.boxes import boxes_parsing, boxes_splits, boxes_voc
 
@@ -69,7 +69,7 @@ def test_every_format_gives_the_boxes_that_were_drawn(tmp_path, kind, config):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_dummy_pages_become_records(repo_dir, tmp_path, kind):
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder = "boxes"
   cfg.builder_config = kind
   cfg.manual_dir = str(repo_dir / f"tfds_builders/boxes/dummy_data/{kind}")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
 from dwd_jax.imaging import tiled_tiff
+from dwd_jax.train.settings import default
 from tfds_builders import checks
 from tfds_builders.deepscores_v2 import deepscores_v2_parsing
 
@@ -18,7 +18,7 @@ _VOCABULARY = {"deepscores": "deepscores_v1", "deepscores_v2": "deepscores_v2"}
 
 
 def _build(repo_dir, tmp_path, builder, config="", **options):
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder = builder
   cfg.builder_config = config
   cfg.manual_dir = str(repo_dir / f"tfds_builders/{builder}/dummy_data")

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs import default
 from dwd_jax.checkpoints.checkpointer import Checkpoints
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
@@ -15,6 +14,7 @@ from dwd_jax.metrics import calibration as calibration_lib
 from dwd_jax.metrics import matching
 from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.train import run_evaluation
+from dwd_jax.train.settings import default
 
 STATE: Any = types.SimpleNamespace(step=np.int32(7))
 NAMES = ("clef", "rest")
@@ -24,7 +24,7 @@ class _FakeRun:
   """As much of a run as calibrating looks at; it has no pages."""
 
   def __init__(self, workdir, **settings):
-    self.config = default.get_config()
+    self.config = default()
     self.config.data.builder = "made_up"
     self.class_names = NAMES
     self.settings = types.SimpleNamespace(

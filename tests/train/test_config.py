@@ -8,23 +8,20 @@ import jax
 import ml_collections
 import pytest
 
-from configs import default
 from dwd_jax.core.errors import InputError
-from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.evaluate import other_data_sets
-from dwd_jax.objectives import losses, targets
-from dwd_jax.train import optim
+from dwd_jax.evaluate import eval_config, other_data_sets
+from dwd_jax.evaluate.eval_config import other_set
 from dwd_jax.train import settings as config_lib
 
 
 def changed(path, value):
   """The defaults with one value, or key, changed."""
-  config = default.get_config()
+  config = config_lib.default()
   *sections, key = path.split(".")
   section = config
   for name in sections:
     section = section[name]
-  with section.unlocked():
+  with section.unlocked(), section.ignore_type():
     section[key] = value
   return config
 
@@ -38,7 +35,37 @@ BAD = {
   "unknown optimizer": ("optimizer.name", "lion", "'rmsprop', 'adam', 'sgd'"),
   "unknown depth": ("model.backbone_depth", 20, r"10, 18, 34, 50, 101, 152"),
   "unknown protocol": ("eval.protocol", "kitti", r"'coco', 'voc', 'legacy'"),
-  "unknown decode": ("decode.method", "peaks", "watershed, threshold"),
+  "unknown decode": ("decode.method", "peaks", "'watershed', 'threshold'"),
+  "unknown size": ("decode.size", "median", "'weighted', 'mean', 'max'"),
+  "unknown vote": ("decode.class_vote", "sum", "'share', 'majority'"),
+  "unknown level": ("pretraining.level", "imagnet", "use one of .'none', 'cl"),
+  "unknown layout": ("data.synthetic.layout", "row", "'no', 'up', 'full'"),
+  "unknown vocabulary": ("data.common_with", "cwmn", "use one of .*'muscima_v"),
+  "a text for a number": ("train.batch_size", "8", "'8'; use a whole number"),
+  "a part of a step": ("train.log_every", 0.5, "0.5; use a whole number"),
+  "a switch for a number": ("train.fsdp", True, "True; use a whole number"),
+  "a number for a switch": ("data.flip", 1, "1; use True or False"),
+  "a text for a rate": ("optimizer.l2", "0", "'0'; use a number"),
+  "a number for a text": ("data.builder", 5, "5; use a text"),
+  "a number for a list": (
+    "data.scales",
+    0.5,
+    r"0\.5; use \(a number, \.\.\.\)",
+  ),
+  "a side missing": ("data.crop_hw", (96,), r"\(a whole number, a whole n"),
+  "a group that is no number": (
+    "groups.by_class",
+    (("clef", "1"),),
+    r"use \(\(a text, a whole number\), \.\.\.\)",
+  ),
+  "a strange rule": (
+    "train.sharding",
+    (("kernel", "cut"),),
+    r"\('kernel', 'cut'\) is no \(pattern, 'fsdp' or 'replicate'\)",
+  ),
+  "pages of no size": ("data.eval_scale", 0.0, "use a factor above 0"),
+  "no groups": ("groups.num", 0, "use 1 or more"),
+  "more than all crops": ("data.degrade.scan_prob", 1.5, "not within 0..1"),
   "no batch": ("train.batch_size", 0, "at least 1"),
   "never logged": ("train.log_every", 0, "at least 1"),
   "no window": ("train.loss_window", 0, "at least 1"),
@@ -85,6 +112,7 @@ BAD_SETS = {
   ),
   "an own split": ([OTHER | {"name": "val"}], r"'val', as those of a split of"),
   "a path": ([OTHER | {"name": "../x"}], r"'\.\./x' can not name a file; set"),
+  "backwards": ([OTHER | {"eval_scale": -1.0}], "use a factor above 0, or 0"),
   "a hidden file": ([OTHER | {"name": ".x"}], r"'\.x' can not name a file"),
 }
 
@@ -92,15 +120,15 @@ BAD_SETS = {
 @pytest.mark.parametrize("caption", BAD_SETS)
 def test_bad_other_sets_are_named_with_the_remedy(caption):
   entries, remedy = BAD_SETS[caption]
-  config = default.get_config()
-  config.eval.on = tuple(default.other_set(**entry) for entry in entries)
+  config = config_lib.default()
+  config.eval.on = tuple(other_set(**entry) for entry in entries)
   with pytest.raises(InputError, match=remedy) as e:
     config_lib.validate(config)
   assert "\n" not in str(e.value)
 
 
 def test_other_sets_are_a_list_of_sections():
-  for wrong in (default.other_set(builder="boxes"), ("boxes",), "boxes"):
+  for wrong in (other_set(builder="boxes"), ("boxes",), "boxes"):
     config = changed("eval.on", ())
     with config.eval.ignore_type():
       config.eval.on = wrong
@@ -109,23 +137,24 @@ def test_other_sets_are_a_list_of_sections():
 
 
 def test_empty_other_sets_do_nothing():
-  assert other_data_sets.names_in_config(default.get_config()) == {}
-  config = default.get_config()
+  assert other_data_sets.names_in_config(config_lib.default()) == {}
+  config = config_lib.default()
   config.eval.on[2].builder = "boxes"
   found = other_data_sets.names_in_config(config)
-  assert found == {"boxes-test": ("eval.on[2]", config.eval.on[2])}
+  wanted = eval_config.OtherSetConfig(builder="boxes")
+  assert found == {"boxes-test": ("eval.on[2]", wanted)}
   config_lib.validate(config)
 
 
 def test_missing_keys_and_sections_are_named():
-  config = default.get_config()
+  config = config_lib.default()
   with config.unlocked():
     del config.train["fsdp"]
   with pytest.raises(InputError, match=r"'train\.fsdp' is missing; start from"):
     config_lib.validate(config)
   with pytest.raises(InputError, match=r"is missing; start from"):
     config_lib.validate(ml_collections.ConfigDict({"seed": 1}))
-  values = json.loads(config_lib.to_json(default.get_config()))
+  values = json.loads(config_lib.to_json(config_lib.default()))
   config = ml_collections.ConfigDict(values | {"model": 3})
   with pytest.raises(
     InputError, match=r"'model' is a section; set keys inside"
@@ -134,7 +163,7 @@ def test_missing_keys_and_sections_are_named():
 
 
 def test_the_generator_has_options_of_its_own():
-  config = default.get_config()
+  config = config_lib.default()
   config.data.engrave.width = 500
   config_lib.validate(config)
 
@@ -167,8 +196,6 @@ def test_overrides_are_checked(caption):
 
 def _shipped(repo_dir):
   for path in sorted((repo_dir / "configs").glob("[!_]*.py")):
-    if path.stem in ("recipes", "default_data"):  # what configs share
-      continue
     module = importlib.import_module(f"configs.{path.stem}")
     yield path, module
 
@@ -182,28 +209,25 @@ def _variants(module):
 def test_shipped_configs_are_valid(repo_dir):
   found = [path.stem for path, _ in _shipped(repo_dir)]
   assert set(found) >= {
-    "default",
-    "engraved",
     "boxes",
     "deepscores",
     "deepscores_v2",
+    "detector",
+    "engraved",
     "muscima_pp",
     "smoke",
   }
-  for path, module in _shipped(repo_dir):
+  for _, module in _shipped(repo_dir):
     for config in _variants(module):
       settings = config_lib.validate(config)
       assert settings.stages
       model = config_lib.model_config(config, 7, config.groups.num)
       assert model.num_classes == 7
-      if path.stem != "default":
-        assert (repo_dir / "tfds_builders" / config.data.builder).is_dir()
+      assert (repo_dir / "tfds_builders" / config.data.builder).is_dir()
 
 
 def test_shipped_configs_open_with_what_they_are_for(repo_dir):
   for path, module in _shipped(repo_dir):
-    if path.stem == "default":
-      continue
     text = module.__doc__ or ""
     assert f"--config=configs/{path.stem}.py" in text, path
     for word in ("hardware", "run time", "score"):
@@ -218,22 +242,36 @@ def test_config_json_holds_everything(repo_dir):
     assert config_lib.to_json(read) == config_lib.to_json(config)
 
 
-def test_defaults_of_the_dataclasses_have_the_keys_of_the_config():
-  config = default.get_config()
-  for section, cls in (
-    ("losses", losses.LossConfig),
-    ("optimizer", optim.OptimizerConfig),
-    ("targets", targets.TargetConfig),
-    ("decode", DecodeConfig),
-  ):
-    known = {f for f in cls.__dataclass_fields__ if f != "num_energy_levels"}
-    assert known == set(config[section]) - {"num_energy_levels"}, section
+def test_the_page_of_all_keys_is_up_to_date(repo_dir):
+  page = repo_dir / "docs" / "configuration.md"
+  assert page.read_text() == config_lib.documentation(), (
+    "python -m dwd_jax.train.settings > docs/configuration.md"
+  )
+
+
+def _paths(node, path=""):
+  """Paths of the values below a section; of lists, of the first entry."""
+  if isinstance(node, ml_collections.ConfigDict):
+    for key in node:
+      yield from _paths(node[key], f"{path}.{key}" if path else key)
+    return
+  yield path
+  first = node[0] if isinstance(node, tuple) and node else None
+  if isinstance(first, ml_collections.ConfigDict):
+    yield from _paths(first, f"{path}[0]")
+
+
+def test_every_key_has_a_meaning():
+  told = re.findall(r"(?m)^\| `(\S+)` \|.*\S \|$", config_lib.documentation())
+  other = "eval.on[0].options"  # as in data.options
+  known = [k for k in _paths(config_lib.default()) if not k.startswith(other)]
+  assert sorted(told) == sorted([*known, other])
 
 
 def test_auto_precision_follows_the_backend(monkeypatch):
-  config = default.get_config()
+  config = config_lib.default()
   for backend, dtype in (("cpu", "float32"), ("gpu", "bfloat16")):
     monkeypatch.setattr(jax, "default_backend", lambda b=backend: b)
-    assert config_lib.model_config(config, 5, 2).dtype == dtype
+    assert config_lib.model_config(config, 5, 2).compute_dtype == dtype
   config.model.dtype = "float32"
-  assert config_lib.model_config(config, 5, 2).dtype == "float32"
+  assert config_lib.model_config(config, 5, 2).compute_dtype == "float32"

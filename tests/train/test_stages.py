@@ -4,9 +4,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from configs import default
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import stages
+from dwd_jax.train.settings import default
 
 
 def entry(**changes):
@@ -19,7 +19,7 @@ def entry(**changes):
 
 
 def test_the_default_is_the_recipe_of_the_paper():
-  made = stages.make_stages(default.get_config().stages)
+  made = stages.make_stages(default().stages)
   assert [(s.name, s.steps, s.losses) for s in made] == [
     ("energy", 20000, ("energy",)),
     ("class", 20000, ("class",)),
@@ -43,8 +43,14 @@ def test_lists_become_tuples_and_empty_stages_go():
 
 # Caption: stages of the config, what the message names.
 BAD = {
-  "unknown key": ([entry(step=5)], r"unknown key 'step'; known: .*'steps'"),
-  "unknown loss": ([entry(losses=("energy", "size"))], r"unknown loss 'size'"),
+  "unknown key": (
+    [entry(step=5)],
+    r"'stages\[0\]\.step'; did you mean 'steps'",
+  ),
+  "unknown loss": (
+    [entry(losses=("energy", "size"))],
+    r"unknown loss 'size'; use \('energy'",
+  ),
   "no loss": ([entry(losses=(), factors=())], r"no losses"),
   "a loss twice": ([entry(losses=("box", "box"))], r"named twice"),
   "too few factors": ([entry(factors=(1.0,))], r"1 factors for 2 losses"),
@@ -52,10 +58,10 @@ BAD = {
   "negative steps": ([entry(steps=-1)], r"steps is -1; use 0 or more"),
   "no stage with steps": ([entry(steps=0)], r"no stage has steps"),
   "no stage": ([], r"no stage has steps"),
-  "no name": ([{"steps": 3}], r"a stage has no 'name'"),
+  "no name": ([{"steps": 3}], r"'stages\[0\]\.name' is missing"),
   "no factors": (
     [{"name": "a", "steps": 3, "losses": ("box",)}],
-    r"stage 'a' has no 'factors'",
+    r"'stages\[0\]\.factors' is missing",
   ),
 }
 
@@ -63,7 +69,7 @@ BAD = {
 @pytest.mark.parametrize("caption", BAD)
 def test_bad_stages_are_named(caption):
   entries, message = BAD[caption]
-  with pytest.raises(InputError, match=rf"config\.stages.*{message}") as e:
+  with pytest.raises(InputError, match=rf"config[.:].*{message}") as e:
     stages.make_stages(entries)
   assert "\n" not in str(e.value)
 

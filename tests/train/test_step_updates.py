@@ -95,7 +95,7 @@ def test_exploding_losses_are_skipped_once_there_is_a_mean():
   skipped, _ = _update(state, huge, max_loss_ratio=100.0)
   np.testing.assert_array_equal(skipped.skipped, [1, 1])
   assert toy.slope(skipped) == toy.slope(state)
-  taken, _ = _update(state, huge)  # 0 = off
+  taken, _ = _update(state, huge, max_loss_ratio=0.0)
   assert toy.slope(taken) != toy.slope(state)
   # It is an outlier that is skipped, not a new level for ever.
   levels = [int(skipped.skipped[1])]

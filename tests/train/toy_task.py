@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import default
 from dwd_jax.checkpoints.checkpointer import ModelCard
 from dwd_jax.cluster import sharding
 from dwd_jax.train import optim
 from dwd_jax.train import state as state_lib
+from dwd_jax.train.settings import default
 from dwd_jax.train.stages import LOSSES, Stage
 from dwd_jax.train.step import UpdateConfig
 from dwd_jax.train.task import Task
@@ -82,7 +82,7 @@ def make(workdir: pathlib.Path, *, spoil=None, **changes) -> Task:
     **changes: fields of `Task`, or keys of `config.train`.
   """
   workdir.mkdir(parents=True, exist_ok=True)
-  config = default.get_config()
+  config = default()
   config.train.log_every = 1
   config.train.checkpoint_every = 2
   fields = {f.name for f in dataclasses.fields(Task)}

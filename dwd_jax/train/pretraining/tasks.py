@@ -8,13 +8,12 @@ from typing import Any
 import flax.linen as nn
 import ml_collections
 
-from configs import default
 from dwd_jax.checkpoints import checkpointer
 from dwd_jax.data import sources
 from dwd_jax.data.pixel_classes import PixelClasses
 from dwd_jax.data.symbols import SymbolsOfPages, open_symbols
 from dwd_jax.models import dwd
-from dwd_jax.train import optim, state
+from dwd_jax.train import optim, settings, state
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train.logs import Logs
 from dwd_jax.train.pretraining import networks
@@ -73,7 +72,7 @@ def make_task(run: setup_lib.Run) -> Task:
     loader=functools.partial(parts.loader, config.seed),
     init=functools.partial(_init, network, config, optimizer),
     losses_fn=networks.losses_of(network),
-    update=run.update,
+    update=run.settings.train,
     announce=functools.partial(_announce, chosen, parts),
     validation=parts.validation,
   )
@@ -86,7 +85,7 @@ def task_config(config: Any, chosen: PretrainingConfig) -> Any:
   and the pretraining still be used.
   """
   c: Any = config.copy_and_resolve_references()
-  plain: Any = default.get_config()
+  plain: Any = settings.default()
   for section in ("groups", "targets", "losses", "decode", "predict", "eval"):
     c[section] = plain[section]
   c.data.crop_hw = chosen.crop_size(tuple(config.data.crop_hw))

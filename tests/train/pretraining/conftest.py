@@ -4,14 +4,14 @@ import pathlib
 
 import pytest
 
-from configs import default
 from dwd_jax.data import prepare, sources
+from dwd_jax.train.settings import default
 
 
 @pytest.fixture
 def data_cfg(repo_dir):
   """config.data for the dummy pages of DeepScores (128 x 96 px)."""
-  cfg = default.get_config().data
+  cfg = default().data
   cfg.builder = "deepscores"
   cfg.manual_dir = str(repo_dir / "tfds_builders/deepscores/dummy_data")
   cfg.crop_hw = (64, 96)
@@ -29,7 +29,7 @@ def symbol_records(records, once) -> pathlib.Path:
   """Folder of symbol records cut from the dummy pages."""
 
   def cut(folder):
-    cfg = default.get_config().data
+    cfg = default().data
     cfg.builder, cfg.builder_config = "symbols", "cropped"
     cfg.manual_dir = str(next(records.glob("deepscores/dense_2017/*")))
     cfg.data_dir = str(folder)

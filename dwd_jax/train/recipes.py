@@ -1,4 +1,4 @@
-"""Groups of settings that several configs share; not a config itself."""
+"""Groups of settings that several configs share."""
 
 import ml_collections
 
@@ -56,3 +56,36 @@ def two_cores(c: ml_collections.ConfigDict, combined_steps: int) -> None:
   steps = (20, 10, 10, 10, combined_steps)
   for stage, count in zip(c.stages, steps, strict=True):
     stage.steps = count
+
+
+def generated_pages(c: ml_collections.ConfigDict) -> None:
+  """Printed music without any download, on two CPU cores."""
+  c.data.builder = "deepscores"
+  c.data.builder_config = "dense_2017"
+  c.data.engrave.pages = 240
+  c.data.scales = (1.0,)
+  c.data.eval_scale = 1.0
+  adamw(c)
+  two_cores(c, combined_steps=1000)
+  c.data.rare_prob = 0.9
+  c.data.rare_power = 0.8
+  # What helped in `python -m benchmarks.ablation`: docs/results.md.
+  c.data.synthetic.layout = "full"
+  c.data.synthetic.prob = 0.5
+  c.data.degrade.scan_prob = 0.15
+  c.data.degrade.photo_prob = 0.15
+  c.train.checkpoint_every = 250
+
+
+def a_few_steps(c: ml_collections.ConfigDict) -> None:
+  """A small network, few steps, few pages: to see whether everything runs."""
+  c.model.backbone_depth = 18
+  c.model.backbone_width = 16
+  c.model.filters = 16
+  c.data.crop_hw = (256, 256)
+  c.data.max_pages = 2
+  c.train.batch_size = 2
+  c.train.log_every = 5
+  c.losses.class_pixels = 512
+  for stage in c.stages:
+    stage.steps = 10
