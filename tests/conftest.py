@@ -1,6 +1,7 @@
 """Shared setup: shapes are checked at run time, shared data is optional."""
 
 import atexit
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -89,6 +90,9 @@ def forget_what_was_compiled():
   yield
   jax.clear_caches()
   gc.collect()
+  libc = ctypes.CDLL(None)
+  if hasattr(libc, "malloc_trim"):  # of glibc, which keeps what is free
+    libc.malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
