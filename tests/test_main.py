@@ -307,7 +307,10 @@ def test_bad_runs_are_one_line(caption, parse, tmp_path, capsys):
 def test_the_program_itself_fails_with_one_line(repo_dir, tmp_path):
   done = subprocess.run(
     [
-      *(sys.executable, "-m", "dwd_jax.main", CONFIG),
+      sys.executable,
+      "-m",
+      "dwd_jax.main",
+      CONFIG,
       f"--workdir={tmp_path}",
       "--config.stages[4].stepps=5",
     ],

@@ -36,7 +36,12 @@ def tiny(**changes) -> weights.Weights:
     calibration=Calibration(
       calibration.ScoreMap(1.0, 1.0, 3.0, np.zeros(3)),
       reliability.OperatingPoint(0.2, 0.9, 0.8, 0.85),
-      *(0.1, 0.02, 5, 300, 310, {"split": "val"}),
+      ece_raw=0.1,
+      ece=0.02,
+      num_pages=5,
+      num_objects=300,
+      num_detections=310,
+      made_with={"split": "val"},
     ),
     about={"name": "tiny"},
   )

@@ -91,7 +91,12 @@ def tiny(calibrated=True, decode=None, **options):
   calibration = Calibration(
     score_map.ScoreMap(1.5, 0.8, 0.25, np.array([0.0, -0.5, 0.1, 0.0, 1.0])),
     reliability.OperatingPoint(0.1, 0.9, 0.8, 0.85),
-    *(0.1, 0.02, 5, 300, 310, {"split": "val"}),
+    ece_raw=0.1,
+    ece=0.02,
+    num_pages=5,
+    num_objects=300,
+    num_detections=310,
+    made_with={"split": "val"},
   )
   return Weights(
     variables,
@@ -99,7 +104,10 @@ def tiny(calibrated=True, decode=None, **options):
     GROUPS if cfg.num_groups > 1 else (0,) * len(NAMES),
     cfg,
     decode or DecodeConfig(energy_cutoff=3.0, min_seed_level=3.0),
-    *(1.0, 9.0, calibration if calibrated else None, {"name": "tiny"}),
+    scale=1.0,
+    staff_space_px=9.0,
+    calibration=calibration if calibrated else None,
+    about={"name": "tiny"},
   )
 
 

@@ -34,7 +34,12 @@ def weights():
   calibration = Calibration(
     score_map.ScoreMap(1.5, 1.0, 0.25, np.array([0.0, -0.5, 0.0])),
     reliability.OperatingPoint(0.4, 0.9, 0.8, 0.85),
-    *(0.1, 0.02, 5, 300, 310, {"split": "val"}),
+    ece_raw=0.1,
+    ece=0.02,
+    num_pages=5,
+    num_objects=300,
+    num_detections=310,
+    made_with={"split": "val"},
   )
   return Weights(
     jax.tree.map(np.asarray, dict(variables)),
@@ -42,7 +47,10 @@ def weights():
     (0, 1, 0),
     MODEL,
     DecodeConfig(energy_cutoff=3.0),
-    *(0.5, 9.25, calibration, {"name": "tiny"}),
+    scale=0.5,
+    staff_space_px=9.25,
+    calibration=calibration,
+    about={"name": "tiny"},
   )
 
 

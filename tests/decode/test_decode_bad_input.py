@@ -94,7 +94,8 @@ def test_logits_that_are_not_finite_are_background(method, value):
   logits[:, :24, :24, :, 3] = value
   found = watershed.decode_levels(
     levels_lib.levels_from_logits(logits, cfg),
-    *(_maps()[1], watershed.read_map(_maps()[2])),
+    _maps()[1],
+    watershed.read_map(_maps()[2]),
     cfg,
   )
   _check(found, 0)

@@ -9,8 +9,12 @@ sync_api = pytest.importorskip("playwright.sync_api")
 
 _CHROMIUM = shutil.which("chromium")
 _ARGS = [
-  *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-  *("--disable-background-networking", "--disable-component-update"),
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
   "--disable-sync",
 ]
 pytestmark = [

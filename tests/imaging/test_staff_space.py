@@ -38,7 +38,9 @@ def engraved(tmp_path_factory):
   for space in (7.0, 12.0, 20.0):
     out = tmp_path_factory.mktemp("pages") / "p"
     engrave.generate(
-      *(out, 6, int(space)),
+      out,
+      6,
+      int(space),
       width=round(90 * space),
       height=round(110 * space),
       staff_space=space,
@@ -135,8 +137,17 @@ def test_pages_without_staves():
 @pytest.mark.parametrize(
   "hw",
   [
-    *((0, 0), (0, 9), (9, 0), (1, 1), (3, 2), (18, 16), (17, 17)),
-    *((1, 9000), (9000, 1), (20, 4000), (4000, 18)),
+    (0, 0),
+    (0, 9),
+    (9, 0),
+    (1, 1),
+    (3, 2),
+    (18, 16),
+    (17, 17),
+    (1, 9000),
+    (9000, 1),
+    (20, 4000),
+    (4000, 18),
   ],
 )
 def test_tiny_and_extreme_pages(hw):

@@ -56,8 +56,12 @@ def test_flags_that_agree_are_taken():
 
 def test_the_program_refuses_them_in_a_line(tmp_path):
   done = helpers.run(
-    *("-m", "dwd_jax.main", f"--config={helpers.CONFIG}"),
-    *(f"--workdir={tmp_path}", "--coordinator=a:1", "--process_id=0"),
+    "-m",
+    "dwd_jax.main",
+    f"--config={helpers.CONFIG}",
+    f"--workdir={tmp_path}",
+    "--coordinator=a:1",
+    "--process_id=0",
   )
   assert done.returncode == 2
   assert done.stderr == (

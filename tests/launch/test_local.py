@@ -72,8 +72,12 @@ def _start(tmp_path, task: str, *flags: str, early: bool = False):
   environment = helpers.environment()
   environment["PYTHONPATH"] += f":{tmp_path}"
   return helpers.start(
-    *(launcher, "--processes=2", *flags, "--"),
-    *(f"--config={task}", f"--workdir={tmp_path}"),
+    launcher,
+    "--processes=2",
+    *flags,
+    "--",
+    f"--config={task}",
+    f"--workdir={tmp_path}",
     env=environment,
   )
 

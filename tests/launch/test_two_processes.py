@@ -22,8 +22,11 @@ def unbroken(tmp_path_factory) -> pathlib.Path:
   """Workdir of one process with two devices."""
   workdir = tmp_path_factory.mktemp("unbroken") / "run"
   process = helpers.start(
-    *("-m", "dwd_jax.main", f"--config={helpers.CONFIG}"),
-    *(f"--workdir={workdir}", "--mode=train"),
+    "-m",
+    "dwd_jax.main",
+    f"--config={helpers.CONFIG}",
+    f"--workdir={workdir}",
+    "--mode=train",
     devices=2,
   )
   ((code, out, err),) = helpers.finish([process], 300)
@@ -58,8 +61,14 @@ def test_a_killed_run_of_two_processes_ends_as_one_of_one(unbroken, tmp_path):
   workdir.mkdir()
   shutil.copytree(unbroken / "data", workdir / "data")
   launcher = helpers.start(
-    *("-m", "launch.local", "--processes=2", "--restarts=1", "--"),
-    *(f"--config={helpers.CONFIG}", f"--workdir={workdir}", "--mode=train"),
+    "-m",
+    "launch.local",
+    "--processes=2",
+    "--restarts=1",
+    "--",
+    f"--config={helpers.CONFIG}",
+    f"--workdir={workdir}",
+    "--mode=train",
   )
   helpers.wait_until(lambda: len(_lines(workdir)) >= 4, launcher, 300)
   victim = helpers.children(launcher)[1]

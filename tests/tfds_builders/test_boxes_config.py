@@ -27,7 +27,10 @@ def test_one_command_trains(repo_dir, tmp_path):
   steps = {f"stages[{i}].steps": n for i, n in enumerate((0, 0, 0, 0, 2))}
   done = subprocess.run(
     [
-      *(sys.executable, "-m", "dwd_jax.main", f"--workdir={tmp_path / 'run'}"),
+      sys.executable,
+      "-m",
+      "dwd_jax.main",
+      f"--workdir={tmp_path / 'run'}",
       "--config=configs/boxes.py:runlocal",
       "--mode=train",
       f"--config.data.manual_dir={tmp_path / 'mine'}",

@@ -19,8 +19,24 @@ from tfds_builders.boxes import boxes_parsing
 _quick = settings(max_examples=100, deadline=None, derandomize=True)
 _ODD = st.sampled_from(
   [
-    *("nan", "inf", "-1", "1e999", "1_0", "\N{SUPERSCRIPT TWO}", "9" * 5000),
-    *("", " ", "\0", "<", "&", "{", "]", "\ud7ff", "..", "/", "disc"),
+    "nan",
+    "inf",
+    "-1",
+    "1e999",
+    "1_0",
+    "\N{SUPERSCRIPT TWO}",
+    "9" * 5000,
+    "",
+    " ",
+    "\0",
+    "<",
+    "&",
+    "{",
+    "]",
+    "\ud7ff",
+    "..",
+    "/",
+    "disc",
   ]
 )
 _JSON_ODD = st.recursive(

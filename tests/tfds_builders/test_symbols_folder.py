@@ -251,9 +251,24 @@ def test_options_out_of_range(root, options, expected):
 
 
 _BITS = (
-  *("<object>", "</object>", "<name>gClef</name>", "<bndbox>", "</bndbox>"),
-  *("<xmin>", "<ymax>nan</ymax>", "<xmax>1e999</xmax>", "0.5", "-1", "\0"),
-  *("<annotation>", "<!DOCTYPE a>", "&e;", "é", "<size/>", "]]>", "1" * 5000),
+  "<object>",
+  "</object>",
+  "<name>gClef</name>",
+  "<bndbox>",
+  "</bndbox>",
+  "<xmin>",
+  "<ymax>nan</ymax>",
+  "<xmax>1e999</xmax>",
+  "0.5",
+  "-1",
+  "\0",
+  "<annotation>",
+  "<!DOCTYPE a>",
+  "&e;",
+  "é",
+  "<size/>",
+  "]]>",
+  "1" * 5000,
 )
 
 

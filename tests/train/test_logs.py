@@ -147,8 +147,10 @@ def test_points_come_in_the_order_of_the_evaluations(tmp_path):
     logs_lib.append_curve(path, "val", _metrics(step, step / 100))
     logs_lib.append_curve(path, "other", _metrics(step, None))
   assert _points(path) == [
-    *(("val", 10, 0.1), ("other", 10, None)),
-    *(("val", 20, 0.2), ("other", 20, None)),
+    ("val", 10, 0.1),
+    ("other", 10, None),
+    ("val", 20, 0.2),
+    ("other", 20, None),
   ]
   assert set(logs_lib.read_curves(path)[0]) == {
     "step",
@@ -165,7 +167,9 @@ def test_what_is_done_again_replaces_what_was(tmp_path):
   # The run was killed at 30 and goes on from 15.
   logs_lib.append_curve(path, "val", _metrics(20, 0.5))
   assert _points(path) == [
-    *(("val", 10, 0.1), ("other", 30, 0.1), ("val", 20, 0.5)),
+    ("val", 10, 0.1),
+    ("other", 30, 0.1),
+    ("val", 20, 0.5),
   ]
 
 

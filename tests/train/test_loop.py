@@ -93,9 +93,8 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(tmp_path):
   np.testing.assert_array_equal(state.skipped, [2, 0])
   lines = _lines(tmp_path)
   assert [line["skipped_steps"] for line in lines] == [0, 1, 1, 2, 2, 2]
-  assert [line["loss"] is None for line in lines] == [
-    *(False, True, False, True, False, False)
-  ]
+  missing = [i for i, line in enumerate(lines) if line["loss"] is None]
+  assert missing == [1, 3]
   # The same as without these batches: sgd's momentum has seen four.
   assert np.isfinite(toy.slope(state)) and toy.slope(state) > 0.1
 
