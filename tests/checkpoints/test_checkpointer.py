@@ -230,7 +230,7 @@ def test_damaged_checkpoints_are_named(open_run, tmp_path, caption):
 # The size of files is limited: a write then fails as on a full disk.
 _FULL_DISK = """
 import resource, signal
-import test_checkpoint as t
+import test_checkpointer as t
 from dwd_jax.core.errors import InputError
 from dwd_jax.checkpoints.checkpointer import Checkpoints
 checkpoints = Checkpoints(%r)
