@@ -34,8 +34,8 @@ class ModelCard:
     class_names: C names, in the order of the class head.
     group_of_class: energy group of each class.
     model: fields of `ModelConfig`.
-    training: what shapes the rest of the state: name of the optimizer, window
-      of the running means.
+    training: settings that shape the rest of the state: name of the optimizer,
+      window of the running means.
     staff_space_px: distance of two staff lines in the network's images; 0 =
       unknown. Not compared; older cards lack it.
   """
@@ -57,10 +57,9 @@ class ModelCard:
     }
 
   def difference(self, saved: Mapping[str, Any]) -> str | None:
-    """First difference from a saved card of `to_json`.
+    """First difference from a saved card.
 
-    Returns:
-      A phrase such as "model: filters is 8 there and 16 here", or None.
+    A phrase such as "model: filters is 8 there and 16 here", or None.
     """
     wanted = self.to_json()
     for part in ("model", "training"):
@@ -68,7 +67,7 @@ class ModelCard:
       there = saved.get(part, wanted[part])
       for key in sorted(set(there) | set(wanted[part])):
         had, want = there.get(key), wanted[part].get(key)
-        # Keys that older cards lack were off, as they are by default.
+        # A key that an older card lacks was off, its default.
         if had != want and (key in there or want):
           return f"{part}: {key} is {had} there and {want} here"
     for key in ("class_names", "group_of_class"):
@@ -79,13 +78,13 @@ class ModelCard:
 
 @dataclasses.dataclass(frozen=True)
 class _NewestAndBest:
-  """Keeps the newest checkpoints and the best; orbax asks after each save."""
+  """Orbax's preservation policy: keep the newest checkpoints and the best."""
 
   keep: int
   scores: Mapping[int, float]
 
   def should_preserve(self, checkpoints, *, context) -> list[bool]:
-    """True for those that stay, in the order given (the oldest first)."""
+    """Whether to keep each checkpoint; the oldest comes first."""
     del context
     steps = [checkpoint.step for checkpoint in checkpoints]
     kept = {*steps[-self.keep :], best_of(self.scores, steps)}
@@ -93,7 +92,7 @@ class _NewestAndBest:
 
 
 def best_of(scores: Mapping[int, float], steps: Iterable[int]) -> int | None:
-  """The step with the highest score, the first of equals; None if no score."""
+  """The first step with the highest score; None if none has a score."""
   scored = sorted(step for step in steps if step in scores)
   return max(scored, key=scores.__getitem__, default=None)
 
@@ -101,20 +100,20 @@ def best_of(scores: Mapping[int, float], steps: Iterable[int]) -> int | None:
 class Checkpoints:
   """Numbered checkpoints of a run in WORKDIR/checkpoints.
 
-  Each is written under a temporary name and renamed when complete, so a killed
-  run never leaves half of one under its number.
+  A checkpoint gets its number when it is complete, so a killed run never leaves
+  a partial one.
   """
 
   def __init__(self, folder: pathlib.Path, keep: int = 3):
-    """Makes `folder` if missing; the newest `keep` steps stay, and the best."""
+    """Keeps the newest `keep` checkpoints, and the best."""
     self._folder = pathlib.Path(folder).absolute()
     self._scores: dict[int, float] = {}
     self._unsealed: list[int] = []
-    self._bytes = 0  # of the state that was saved last
+    self._bytes = 0  # of the last state saved
     options = ocp.CheckpointManagerOptions(
       preservation_policy=_NewestAndBest(keep, self._scores),
       create=True,
-      # On CPUs the next step overwrites the buffers that are being written.
+      # On CPUs the next step would overwrite buffers while they are written.
       enable_async_checkpointing=jax.default_backend() != "cpu",
     )
     _remove_rests(self._folder)
@@ -144,11 +143,10 @@ class Checkpoints:
     progress: dict[str, Any] | None = None,
     score: float | None = None,
   ) -> None:
-    """Saves a step, unless it is saved already; in the background if possible.
+    """Saves a step unless it exists; in the background, except on CPUs.
 
     Args:
-      score: of this state on validation pages, if known; the checkpoint with
-        the highest one stays.
+      score: of this state on validation pages, if known.
     """
     if step in self._manager.all_steps():
       return
@@ -172,11 +170,7 @@ class Checkpoints:
       self.wait()
 
   def remove_damaged(self, step: int) -> pathlib.Path:
-    """Moves a checkpoint away, so that its step can be saved again.
-
-    Returns:
-      Its new folder.
-    """
+    """Moves a checkpoint to W/checkpoints_damaged; returns its new folder."""
     target = self._folder.parent / "checkpoints_damaged" / str(step)
     if jax.process_index() == 0:
       target.parent.mkdir(exist_ok=True)
@@ -199,8 +193,7 @@ class Checkpoints:
     """Reads a checkpoint.
 
     Args:
-      shapes: of the state, with the shardings to read into, as from
-        `state.state_shapes`.
+      shapes: shapes and shardings of the state, see `state.state_shapes`.
       card: of the network that reads it.
 
     Returns:
@@ -210,8 +203,18 @@ class Checkpoints:
       DamagedError: it cannot be read.
       InputError: it belongs to another network or optimizer, or is missing.
     """
-    self._check_files(step)
-    self._check(step, card)
+    wrong = ""
+    if processes.is_first():
+      wrong = first_wrong_file(self.folder(step)) or ""
+    wrong = processes.from_first("checksums", wrong)
+    if wrong:
+      raise self._unreadable(step, f"{wrong} is not as it was written")
+    difference = card.difference(self.card(step))
+    if difference:
+      raise InputError(
+        f"{self.folder(step)}: checkpoint of another {difference}; use another"
+        " --workdir, or the config the checkpoint was made with"
+      )
     restored = self._read(
       step, state=ocp.args.StandardRestore(shapes), data=ocp.args.JsonRestore()
     )
@@ -224,15 +227,6 @@ class Checkpoints:
     if not isinstance(progress, dict):
       raise self._unreadable(step, "its progress is no list of keys")
     return progress
-
-  def _check_files(self, step: int) -> None:
-    """Raises in all processes if a file is not as it was written."""
-    wrong = ""
-    if processes.is_first():
-      wrong = first_wrong_file(self.folder(step)) or ""
-    wrong = processes.from_first("checksums", wrong)
-    if wrong:
-      raise self._unreadable(step, f"{wrong} is not as it was written")
 
   def _read(self, step: int, **items: Any) -> Any:
     if step not in self._manager.all_steps():
@@ -251,15 +245,6 @@ class Checkpoints:
       f"{self.folder(step)}: damaged ({reason}); remove this folder to"
       " resume from the previous checkpoint"
     )
-
-  def _check(self, step: int, card: ModelCard) -> None:
-    """Raises if the networks differ."""
-    difference = card.difference(self.card(step))
-    if difference:
-      raise InputError(
-        f"{self.folder(step)}: checkpoint of another {difference}; use another"
-        " --workdir, or the config the checkpoint was made with"
-      )
 
   def wait(self) -> None:
     """Waits until everything is written, then writes checksums."""
@@ -302,9 +287,9 @@ def _scores(progress: Mapping[str, Any]) -> dict[int, float]:
 
 
 def _remove_rests(folder: pathlib.Path) -> None:
-  """Removes checkpoints that killed runs left unfinished.
+  """Removes unfinished checkpoints of killed runs.
 
-  Orbax would do so in a thread, which outlives a program that ends at once.
+  Orbax would do so in a thread, which may outlive the program.
   """
   if jax.process_index() == 0 and folder.is_dir():
     for path in folder.glob("*.orbax-checkpoint-tmp*"):
@@ -314,7 +299,7 @@ def _remove_rests(folder: pathlib.Path) -> None:
 def write_checksums(folder: pathlib.Path) -> None:
   """Records size and CRC-32 of every file in a checkpoint's subfolders.
 
-  Orbax notices truncated and lost files, but not arrays with changed bytes.
+  Orbax detects truncated and missing files, but not changed bytes.
   """
   found = {
     path.relative_to(folder).as_posix(): _checksum(path)
@@ -327,8 +312,8 @@ def write_checksums(folder: pathlib.Path) -> None:
 def first_wrong_file(folder: pathlib.Path) -> str | None:
   """Name of the first file that differs from its checksum.
 
-  None if all are right, or if there are no checksums because the run was killed
-  between the end of the checkpoint and `write_checksums`.
+  None if all match, or if there are no checksums because the run was killed
+  before `write_checksums`.
   """
   try:
     noted = json.loads((folder / CHECKSUMS).read_text(encoding="utf8"))

@@ -1,4 +1,4 @@
-"""Reads what a run has learned: its parameters, or its detector."""
+"""Reads the parameters or the detector of a run from its checkpoints."""
 
 import json
 import pathlib
@@ -27,8 +27,8 @@ class FinishedRun(NamedTuple):
   """The network of a run.
 
   Attributes:
-    variables: {"params": .., "batch_stats": ..} on all devices; their running
-      mean if one was kept.
+    variables: {"params": .., "batch_stats": ..} on all devices; the running
+      mean if the run has one.
     card: see `ModelCard.to_json`.
     folder: of the checkpoint.
   """
@@ -39,14 +39,14 @@ class FinishedRun(NamedTuple):
 
   @property
   def class_names(self) -> tuple[str, ...]:
-    """C names, those of its class head."""
+    """C names, in the order of the class head."""
     return tuple(self.card["class_names"])
 
 
 def find_checkpoint(
   path: pathlib.Path, wanted_by: str = "--checkpoint"
 ) -> pathlib.Path:
-  """The checkpoint at a path: itself, or the newest one of a workdir.
+  """The checkpoint at a path, or the newest one of a workdir.
 
   Args:
     path: workdir of a run, or WORKDIR/checkpoints/STEP.
@@ -55,17 +55,17 @@ def find_checkpoint(
   Raises:
     InputError: there is none.
   """
-  if path.name.isdigit() and (path / "state").is_dir():
+
+  def is_one(folder: pathlib.Path) -> bool:
+    return folder.name.isdigit() and (folder / "state").is_dir()
+
+  if is_one(path):
     return path
   for folder in (path / "checkpoints", path):
-    if folder.is_dir():
-      steps = [
-        child
-        for child in folder.iterdir()
-        if child.name.isdigit() and (child / "state").is_dir()
-      ]
-      if steps:
-        return max(steps, key=lambda child: int(child.name))
+    steps = filter(is_one, folder.iterdir() if folder.is_dir() else ())
+    newest = max(steps, key=lambda child: int(child.name), default=None)
+    if newest is not None:
+      return newest
   raise InputError(
     f"{path}: no checkpoint there; {wanted_by} takes the workdir of a run, or"
     " WORKDIR/checkpoints/STEP"
@@ -75,14 +75,14 @@ def find_checkpoint(
 def read(
   path: pathlib.Path, mesh: Mesh, wanted_by: str = "--checkpoint"
 ) -> FinishedRun:
-  """Reads the parameters of a checkpoint without changing its folder.
+  """Reads the parameters of a checkpoint, replicated over a mesh.
 
   Args:
-    mesh: whose devices each get all parameters.
+    path: as of `find_checkpoint`.
     wanted_by: flag or key that names the path, for errors.
 
   Raises:
-    InputError: there is no checkpoint, or a damaged one.
+    InputError: no checkpoint, or a damaged one.
   """
   folder = find_checkpoint(path, wanted_by).absolute()
   wrong = first_wrong_file(folder)
@@ -90,7 +90,7 @@ def read(
     raise _damaged(folder, f"{wrong} is not as it was written")
   card = _card(folder)
   verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)  # orbax warns of files it never wrote
+  logging.set_verbosity(logging.ERROR)  # orbax warns of files not its own
   try:
     variables = _restore(folder / "state", mesh)
   except (ValueError, KeyError, TypeError, OSError, AttributeError) as e:
@@ -107,7 +107,7 @@ def _restore(folder: pathlib.Path, mesh: Mesh) -> Any:
     saved: Any = checkpointer.metadata(folder).item_metadata
     tree = saved.tree
     mean = tree.get("ema_params") or {}
-    whole = "batch_stats" in mean  # older runs: of the parameters alone
+    whole = "batch_stats" in mean  # older runs have the parameters alone
     params = "ema_params" if mean else "params"
     keys = (params,) if whole else (params, "batch_stats")
     wanted = jax.tree.map(
@@ -152,13 +152,7 @@ def weights_of_run(
 ) -> Weights:
   """Reads the detector of a run, with the checkpoint's calibration, if any.
 
-  Args:
-    path: workdir of the run (its newest checkpoint), or
-      WORKDIR/checkpoints/STEP.
-    wanted_by: flag or key that names the path, for errors.
-
-  Raises:
-    InputError: there is no checkpoint, or a damaged one.
+  Arguments and errors are those of `read`.
   """
   mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
   found = read(path, mesh, wanted_by)
@@ -194,7 +188,6 @@ def weights_of_run(
 
 
 def _config(path: pathlib.Path) -> dict[str, Any]:
-  """The resolved config of the run."""
   try:
     if path.stat().st_size > _CONFIG_BYTES:
       raise ValueError("too large")

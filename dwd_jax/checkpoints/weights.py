@@ -1,8 +1,8 @@
-"""A trained detector in one file: everything that a prediction needs.
+"""A trained detector in one file, complete for predictions.
 
 Files are safetensors (arrays and text, no code): parameters and running
-averages under their paths in the tree, and under the metadata key "dwd_jax" a
-card in JSON with
+averages by their paths in the tree, and under the metadata key "dwd_jax" a card
+in JSON with
 
 ```
   format        1
@@ -50,13 +50,11 @@ class Weights:
     variables: {"params": .., "batch_stats": ..}, float32 NumPy arrays.
     class_names: C names, in the order of the class head.
     group_of_class: energy group of each class.
-    model: the network; each machine chooses its own `dtype`.
-    decode: settings of the decode.
-    scale: pixels of the network's image per pixel of a page of unknown staff
-      space.
-    staff_space_px: to which pages are scaled; 0 = unknown, pages use `scale`.
-    calibration: raw scores -> probabilities; None: scores stay raw.
-    about: plain JSON values for people.
+    model: each machine chooses its own `dtype`.
+    scale: network pixels per page pixel, for pages of unknown staff space.
+    staff_space_px: pages are scaled to it; 0 = unknown, all pages use `scale`.
+    calibration: raw scores -> probabilities; None: raw scores.
+    about: JSON values for people.
   """
 
   variables: Any
@@ -71,13 +69,13 @@ class Weights:
 
   @property
   def threshold(self) -> float:
-    """The default score from which detections count."""
+    """The default minimum score."""
     point = self.calibration and self.calibration.point
     return point.threshold if point else RAW_THRESHOLD
 
 
 def write(path: pathlib.Path, weights: Weights) -> None:
-  """Writes a detector to NAME.safetensors in one step."""
+  """Writes a detector to NAME.safetensors atomically."""
   arrays = _flat(weights)
   text = json.dumps(_card(weights), allow_nan=False)
   files.write_atomic(path, safetensors.numpy.save(arrays, {_KEY: text}))
@@ -128,7 +126,7 @@ def read(path: pathlib.Path) -> Weights:
 
 
 def fingerprint(weights: Weights) -> str:
-  """16 hex digits that differ wherever any prediction could."""
+  """16 hex digits of everything that affects predictions."""
   digest = hashlib.sha256()
   card = _card(weights)
   del card["about"]
@@ -203,7 +201,7 @@ def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
 
 
 def _check_arrays(weights: Weights, arrays: dict[str, np.ndarray]) -> None:
-  """Raises if an array is missing, unknown, or of another shape or type."""
+  """Raises if an array is missing, unknown, or of another shape or dtype."""
   model, side = dwd.make_model(weights.model), dwd.SIZE_MULTIPLE
   shapes: Any = jax.eval_shape(
     lambda: dwd.init_variables(model, 0, (side, side))

@@ -1,10 +1,10 @@
-"""All boxes of a split in one table, loaded instead of all its records."""
+"""All boxes of a split in one table, so that no record need be read."""
 
 import dataclasses
 import json
 import pathlib
-import tokenize
 from collections.abc import Iterable, Mapping
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,6 @@ from jaxtyping import Float, Int
 FOLDER = "box_index"  # below the folder of the records
 _ARRAYS = ("boxes_yxyx", "labels", "page", "page_hw")
 _NAMES = "filenames.json"
-# What np.load and json raise for damaged files.
-_DAMAGED = (
-  OSError,
-  EOFError,
-  TypeError,
-  ValueError,
-  SyntaxError,
-  tokenize.TokenError,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +82,15 @@ def load(folder: pathlib.Path) -> BoxIndex | None:
   """Reads what `save` wrote, large arrays memory-mapped; None if damaged."""
   try:
     arrays = {
-      # An empty file cannot be mapped, so small files are read.
+      # Small files are read, as an empty one cannot be mapped.
       name: np.load(path, "r" if path.stat().st_size > 4096 else None)
       for name in _ARRAYS
       if (path := folder / f"{name}.npy").is_file()
     }
     names = tuple(json.loads((folder / _NAMES).read_text(encoding="utf8")))
     index = BoxIndex(**arrays, filenames=names)
-  except _DAMAGED:
+  # What np.load and json raise for damaged files.
+  except (OSError, EOFError, TypeError, ValueError, SyntaxError, TokenError):
     return None
   whole = (
     index.boxes_yxyx.shape == (len(index.labels), 4)

@@ -1,7 +1,7 @@
 """Conversions between box formats, clipping, areas, IoU.
 
-Pure functions on NumPy or JAX arrays (the array type of the input is kept).
-Inside dwd_jax every box is `yxyx` in float32 pixels, half-open.
+Pure functions that return the array type of their input, NumPy or JAX. Inside
+dwd_jax every box is `yxyx` in float32 pixels, half-open.
 """
 
 from typing import Any
@@ -32,11 +32,6 @@ def xywh_to_yxyx(boxes_xywh: Float[Array, "*n 4"]) -> Float[Array, "*n 4"]:
   return xp.stack([y, x, y + h, x + w], axis=-1)
 
 
-def swap_xy(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n 4"]:
-  """Swaps the axes of corner boxes: xyxy to yxyx and back."""
-  return boxes[..., _np_of(boxes).asarray([1, 0, 3, 2])]
-
-
 def centers_yx(boxes_yxyx: Float[Array, "*n 4"]) -> Float[Array, "*n 2"]:
   """Centres (y, x) in pixels."""
   return (boxes_yxyx[..., :2] + boxes_yxyx[..., 2:]) / 2
@@ -65,7 +60,7 @@ def areas(boxes_yxyx: Float[Array, "*n 4"]) -> Float[Array, "*n"]:
 def clip(
   boxes_yxyx: Float[Array, "*n 4"], height: float, width: float
 ) -> Float[Array, "*n 4"]:
-  """Boxes cut to the image [0, height) x [0, width)."""
+  """Clips boxes to the image [0, height) x [0, width)."""
   xp = _np_of(boxes_yxyx)
   high = xp.asarray([height, width, height, width], boxes_yxyx.dtype)
   return xp.clip(boxes_yxyx, 0, high)
@@ -74,20 +69,18 @@ def clip(
 def visible(
   boxes_yxyx: Float[np.ndarray, "n 4"], hw: tuple[int, int], min_visible: float
 ) -> tuple[Float[np.ndarray, "n 4"], Bool[np.ndarray, " n"]]:
-  """Boxes clipped to a crop, and which of them to keep.
+  """Clips boxes to a crop of size `hw`; also returns a mask of those to keep.
 
-  The clipped box replaces the whole one, so its centre, and with it its disc,
-  is the centre of the visible part. (The tests' golden maps follow this rule.)
+  A clipped box is centred on the visible part, and so is its energy disc.
 
   Args:
-    boxes_yxyx: in pixels of the crop, not clipped.
-    hw: height and width of the crop.
-    min_visible: least share of a box's area inside the crop.
+    boxes_yxyx: in pixels of the crop.
+    min_visible: minimum share of a box's area inside the crop.
   """
   clipped = np.asarray(clip(boxes_yxyx, float(hw[0]), float(hw[1])))
   area = np.asarray(areas(clipped))
   whole = np.asarray(areas(boxes_yxyx))
-  # The slack keeps boxes inside the crop that lost a rounding error.
+  # The tolerance keeps boxes inside the crop despite rounding errors.
   return clipped, (area > 0) & (area >= (min_visible - 1e-5) * whole)
 
 

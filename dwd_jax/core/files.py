@@ -11,18 +11,16 @@ from collections.abc import Iterator
 
 from dwd_jax.core.errors import InputError
 
-# Errors of a full or read-only disk, which are no fault of the program.
+# Errors of a full or read-only disk.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
-  """Writes a file in one step: no reader ever sees half of it.
+  """Writes or replaces a file atomically; creates missing folders.
 
-  Args:
-    path: file to write or replace; missing folders are made.
-    data: the whole content; text is written as UTF-8.
+  Text is written as UTF-8.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +35,7 @@ def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
 def make_dir(
   path: pathlib.Path, remedy: str = "choose another workdir or data.data_dir"
 ) -> None:
-  """Makes a folder and its parents; raises `InputError` where it cannot."""
+  """Makes a folder and its parents, or raises `InputError`."""
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as e:
@@ -47,9 +45,9 @@ def make_dir(
 
 
 def why_unwritable(folder: pathlib.Path, size: int) -> OSError | None:
-  """Why `size` bytes cannot be written in a folder; None: they can.
+  """Tries to write `size` bytes; returns the error, None if it succeeds.
 
-  Tried out, for where a library says of a failed write nothing but words.
+  For libraries that report a failed write without its errno.
   """
   piece = bytes(min(size, 1 << 20))
   try:
@@ -64,14 +62,11 @@ def why_unwritable(folder: pathlib.Path, size: int) -> OSError | None:
 
 @contextlib.contextmanager
 def turn(target: pathlib.Path) -> Iterator[None]:
-  """Waits until no other process is making `target`.
-
-  Does not wait where the folder is read-only: then nothing can be made there.
-  """
+  """Holds a lock on `target` among processes; none in a read-only folder."""
   make_dir(target.parent)
   path = target.parent / f".{target.name}.lock"
   with contextlib.ExitStack() as stack:
-    # The lock belongs to the open file, so it ends with the process.
+    # The lock ends with the process, as it belongs to the open file.
     try:
       lock = stack.enter_context(path.open("w"))
     except OSError as e:
@@ -84,9 +79,9 @@ def turn(target: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def staged(target: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields a folder beside `target` to build it in; call within `turn`."""
+  """Yields a temporary folder beside `target`; call within `turn`."""
   prefix = f".{target.name}.incomplete-"
-  for left in target.parent.glob(f"{prefix}*"):  # by a process that was killed
+  for left in target.parent.glob(f"{prefix}*"):  # of a killed process
     shutil.rmtree(left)
   with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as folder:
     yield pathlib.Path(folder)

@@ -1,6 +1,6 @@
-"""The data that travels: one page, a batch, targets, outputs, detections.
+"""Data structures: pages, batches, targets, predictions, detections.
 
-Conventions used everywhere:
+Conventions:
   * boxes are `boxes_yxyx` (ymin, xmin, ymax, xmax), float32 pixels, half-open:
     a box that covers exactly pixel (r, c) is (r, c, r + 1, c + 1);
   * `labels` are class ids 0 .. C-1 (index into the list of class names);
@@ -22,13 +22,13 @@ Array: TypeAlias = jax.Array | np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-  """One page on the host, as a data source gives it.
+  """One page on the host, from a data source.
 
   Attributes:
-    image: ink in 0..255 (0 = paper, 255 = ink), polarity already normalised.
-    boxes_yxyx: boxes in pixels of `image`.
+    image: 0 = paper, 255 = ink, whatever the polarity of the file.
+    boxes_yxyx: in pixels of `image`.
     labels: class ids 0 .. C-1.
-    filename: name of the image file, without folder; unique in its data set.
+    filename: of the image, without folder; unique in its data set.
   """
 
   image: UInt8[np.ndarray, "H W"]
@@ -42,10 +42,10 @@ class PageImage:
   """One page to predict.
 
   Attributes:
-    filename: name of the image file, for warnings and errors.
+    filename: of the image, for warnings and errors.
     ink: 0 = paper, 255 = ink.
     scale: pixels of the network's image per pixel of `ink`.
-    staff_space_px: distance of its staff lines in pixels of `ink`; None if not
+    staff_space_px: distance of staff lines in pixels of `ink`; None if not
       measured or if the page has no staves.
   """
 
@@ -56,10 +56,10 @@ class PageImage:
 
 
 class Batch(flax.struct.PyTreeNode):
-  """Images and padded boxes, as they leave the host.
+  """Images and padded boxes, as the host passes them to the step.
 
   Attributes:
-    image: 0 = paper, 1 = ink; in bytes 255 = ink, and the step divides by 255.
+    image: 0 = paper, 1 = ink; bytes with 255 = ink are divided by 255.
     boxes_yxyx: in pixels of `image`; zeros where `box_mask` is False.
     labels: class ids 0 .. C-1; 0 where `box_mask` is False.
     box_mask: True for real boxes.
@@ -78,7 +78,7 @@ class Targets(flax.struct.PyTreeNode):
     energy: level 0 (background) .. E-1 (centre).
     classes: label + 1 of the class disc; 0 = background.
     sizes_px: (height, width) of the box in image pixels; 0 outside size discs.
-    owner: index of the box that owns the class disc's pixel; -1 = background.
+    owner: index of the box of the class disc; -1 = background.
     offsets_px: (y, x) from the middle of a pixel to the centre of its box, in
       image pixels; 0 outside size discs. None if not rendered.
   """
@@ -130,7 +130,7 @@ class PageBoxes:
   """Truth or detections of one page on the host, in source-image pixels.
 
   Attributes:
-    filename: name of the image file; joins truth and detections.
+    filename: of the image; joins truth and detections.
     image_hw: (height, width) of the source image.
     labels: class ids 0 .. C-1.
     scores: 0..1 for detections; None for truth.
@@ -143,7 +143,7 @@ class PageBoxes:
   scores: Float[np.ndarray, " n"] | None = None
 
   def keep(self, rows: np.ndarray) -> "PageBoxes":
-    """Only these boxes; `rows` is what indexes an array [n]."""
+    """The boxes of `rows`, any index of an array [n]."""
     return dataclasses.replace(
       self,
       boxes_yxyx=self.boxes_yxyx[rows],
@@ -152,11 +152,11 @@ class PageBoxes:
     )
 
   def at_least(self, min_score: float) -> "PageBoxes":
-    """Without the detections below a score; truth stays as it is."""
+    """Removes detections below a score; truth is unchanged."""
     return self if self.scores is None else self.keep(self.scores >= min_score)
 
   def finite(self) -> "PageBoxes":
-    """Without detections whose score or box is not finite; warns of them."""
+    """Removes detections whose score or box is not finite, with a warning."""
     assert self.scores is not None
     good = np.isfinite(self.scores) & np.isfinite(self.boxes_yxyx).all(axis=1)
     if good.all():

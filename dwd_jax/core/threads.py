@@ -15,11 +15,11 @@ def in_order(
 ) -> Iterator[_R]:
   """Yields results in the order of the items, computed a little ahead.
 
-  The first error ends the iteration and cancels what has not begun.
+  The first error ends the iteration and cancels pending work.
 
   Args:
-    work: releases the GIL for most of its time, as image decoders do.
-    items: consumed as needed.
+    work: should release the GIL most of the time, as image decoders do.
+    items: consumed lazily.
     workers: number of threads; below 2, the caller's thread does the work.
   """
   if workers < 2:

@@ -3,16 +3,14 @@
   python -m dwd_jax.core.vocabulary deepscores_v1 muscima_v2
 
 prints them. `vocabularies.csv` has one row per finest concept and one column
-per vocabulary with its name for the concept; the cell is empty if the
-vocabulary has no name for it or means something else. A name fills every row
-it covers (noteheadBlack: on a line, in a space). The table draws on SMuFL, the
-class lists of the data sets, the two names of each object in DeepScoresV2, the
-links between the objects of MUSCIMA++, pages labelled in both of its versions,
-and inspection of symbols; the column `note` records what is odd.
+per vocabulary with its name for the concept, empty if it has none. A name fills
+every row it covers (noteheadBlack: on a line, in a space). The table draws on
+SMuFL, the class lists of the data sets, the two names of each object in
+DeepScoresV2, the links between the objects of MUSCIMA++, pages labelled in both
+of its versions, and inspection of symbols; the column `note` has exceptions.
 
 Rows in which both vocabularies have a name connect these names; each connected
-set is one common class. So a vocabulary that tells above from below and one
-that tells large from small share the classes that both can express.
+set is one common class, the finest that both can express.
 """
 
 import csv
@@ -42,10 +40,8 @@ class Common:
   Attributes:
     names: of the common classes, in the order of the table; the same for
       (a, b) and (b, a).
-    of_a: name in a -> common name.
-    of_b: name in b -> common name.
-    unmapped_a: names of a that b cannot express.
-    unmapped_b: names of b that a cannot express.
+    of_a: name in a -> common name; `of_b` likewise.
+    unmapped_a: names of a without counterpart in b; `unmapped_b` likewise.
   """
 
   names: tuple[str, ...]
@@ -63,7 +59,7 @@ def table() -> tuple[Mapping[str, str], ...]:
 
 
 def first_with(class_names: Iterable[str], candidates: Iterable[str]) -> str:
-  """The first vocabulary of `candidates` with all these names, or ""."""
+  """The first vocabulary of `candidates` that has all names, or ""."""
   wanted = set(class_names)
   fitting = (v for v in candidates if wanted <= set(names_of(v)))
   return next(fitting, "")
@@ -90,11 +86,7 @@ def common_classes(a: str, b: str) -> Common:
 
   A common class takes its name from the vocabulary that has a single name for
   it, preferably the first in `VOCABULARIES`; if neither has one, from the names
-  in the first, joined with "+".
-
-  Args:
-    a: one of `VOCABULARIES`.
-    b: another, or the same: then every name maps to itself.
+  in the first, joined with "+". With itself, a vocabulary shares all names.
 
   Raises:
     InputError: a vocabulary is unknown.
@@ -103,7 +95,7 @@ def common_classes(a: str, b: str) -> Common:
   links = [(row[a], row[b]) for row in table() if row[a] and row[b]]
   of_a, of_b = {}, {}
   for part_a, part_b in components(links):
-    first, second = (part_a, part_b)
+    first, second = part_a, part_b
     if VOCABULARIES.index(a) > VOCABULARIES.index(b):
       first, second = second, first
     single = len(second) == 1 < len(first)
@@ -122,13 +114,9 @@ def common_classes(a: str, b: str) -> Common:
 def components(
   links: Iterable[tuple[str, str]],
 ) -> list[tuple[list[str], list[str]]]:
-  """Connected sets of a bipartite graph, in the order of the links.
+  """Connected sets (names of a, names of b) of a bipartite graph.
 
-  Args:
-    links: (name of a, name of b).
-
-  Returns:
-    (names of a, names of b) of each set.
+  They are in the order of the links (name of a, name of b).
   """
   parts: list[tuple[dict, dict]] = []
   for x, y in links:
@@ -153,21 +141,18 @@ def mapped_classes(
 ) -> tuple[tuple[str, ...], dict[str, str]]:
   """Replaces the classes of a data set by those shared with a vocabulary.
 
-  The new list depends on the vocabularies and `leave_out` alone, not on the
-  names that the data set uses: sets of one vocabulary get equal lists.
+  The new names depend on the vocabularies and `leave_out` alone, so data sets
+  of one vocabulary get equal lists.
 
   Args:
     leave_out: names to leave out first.
-    vocabulary: of the data set; "" if it has none.
+    vocabulary: of the data set; "" raises `InputError`.
     other: one of `VOCABULARIES`.
     where: file or data set, for messages.
 
   Returns:
     Names of the new classes, without those that `leave_out` empties, and
     {old name: new name}, without unmapped names.
-
-  Raises:
-    InputError: the vocabulary is unknown or "".
   """
   if not vocabulary:
     raise InputError(
@@ -187,11 +172,7 @@ def mapped_classes(
 def describe_unmapped(
   split: str, unmapped: Mapping[str, int], kept: int
 ) -> str:
-  """One line about the boxes that `mapped_classes` leaves out.
-
-  Args:
-    unmapped: {name: number of boxes}.
-  """
+  """One line on the boxes left out, given {name: number of boxes}."""
   boxes = sum(unmapped.values())
   most = sorted(unmapped.items(), key=lambda item: -item[1])[:3]
   names = ", ".join(f"{name} {count}" for name, count in most)

@@ -20,14 +20,14 @@ _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def header_hw(data: bytes) -> tuple[int, int] | None:
-  """(height, width) that a PNG, JPEG, TIFF or BMP claims; None: neither.
+  """(height, width) in the header of a PNG, JPEG, TIFF or BMP; None if invalid.
 
-  Read before anything is decoded: a file of some kilobytes may claim a page
-  that fills the memory.
+  To be checked before decoding: a file of a few kilobytes may claim a size that
+  fills the memory.
   """
   try:
     if data.startswith(_PNG_MAGIC):
-      # Not by Pillow, which would refuse a large colour profile.
+      # Pillow would refuse a large colour profile.
       width, height = struct.unpack(">II", data[16:24])
     elif data.startswith(_JPEG_MAGIC):
       width, height = JpegImagePlugin.JpegImageFile(io.BytesIO(data)).size
@@ -38,7 +38,7 @@ def header_hw(data: bytes) -> tuple[int, int] | None:
       width, height = page.width, page.height
     else:
       return None
-  except Exception:  # of many types, for headers that make no sense
+  except Exception:  # invalid headers raise many types
     return None
   return height, width
 
@@ -46,35 +46,26 @@ def header_hw(data: bytes) -> tuple[int, int] | None:
 def png_is_whole(data: bytes) -> bool:
   """Whether a PNG file has all its chunks, with the right checksums.
 
-  Found here and not left to the decoder, since some versions of it return the
-  upper part of a truncated page without an error.
+  Some versions of the decoder return the upper part of a truncated page without
+  an error.
   """
   file = io.BytesIO(data)
   file.seek(len(_PNG_MAGIC))
   try:
     PngImagePlugin.ChunkStream(file).verify()
-  except Exception:  # of many types
+  except Exception:  # damage raises many types
     return False
   return True
 
 
 def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
-  """Decodes a PNG, JPEG, TIFF or BMP to ink on paper.
+  """Decodes a PNG, JPEG, TIFF or BMP to grey, 0 = paper, 255 = ink.
 
-  Transparent pixels count as white, 16-bit samples are reduced to 8 bits, the
-  EXIF orientation is applied, colours become grey. The tone of most pixels is
-  taken for paper (`normalize_polarity`).
-
-  Args:
-    data: the bytes of the file.
-    filename: named in errors.
-
-  Returns:
-    0 = paper, 255 = ink.
+  Transparent pixels count as white, 16-bit samples are reduced to 8 bits, and
+  the EXIF orientation of JPEGs is applied; see also `normalize_polarity`.
 
   Raises:
-    InputError: the bytes are no readable image of these formats (OpenCV would
-      take others too, and any size they claim) or claim too many pixels.
+    InputError: no readable image of these formats, or more than `MAX_PIXELS`.
   """
   hw = header_hw(data)
   if hw is None:
@@ -109,11 +100,10 @@ def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
 def to_grey(
   pixels: Shaped[np.ndarray, "H W"] | Shaped[np.ndarray, "H W c"],
 ) -> UInt8[np.ndarray, "H W"]:
-  """Grey values of decoded pixels; alpha is laid on white.
+  """Grey values of pixels as OpenCV decodes them, composited on white.
 
   Args:
-    pixels: uint8, uint16 or float (0..1) samples; 1 channel, or BGR, or BGRA,
-      as OpenCV decodes them.
+    pixels: uint8, uint16 or float (0..1); one channel, BGR or BGRA.
   """
   if pixels.dtype == np.uint16:
     pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
@@ -136,6 +126,6 @@ def to_grey(
 def normalize_polarity(
   grey: UInt8[np.ndarray, "H W"],
 ) -> UInt8[np.ndarray, "H W"]:
-  """Makes ink 255 and paper 0: the tone of most pixels is taken for paper."""
+  """Makes ink 255 and paper 0, taking the majority of pixels for paper."""
   bright = np.count_nonzero(grey > 127)
   return cv2.bitwise_not(grey) if 2 * bright >= grey.size else grey

@@ -1,15 +1,11 @@
-"""1 x 1 convolutions as matrix products.
+"""Convolutions and max pooling that are fast on CPUs.
 
-Equal to convolutions but for rounding. On CPUs XLA computes the gradient of the
-weights of a 1 x 1 convolution up to five times slower than the product that it
-is, the forward pass and the other gradient a third slower
-(benchmarks/train_step.py).
+1 x 1 convolutions are matrix products, equal but for rounding. XLA's gradient
+of their weights is up to five times slower, the rest a third slower.
 
-Max pooling as maxima of shifted slices.
-
-Equal to `flax.linen.max_pool`. XLA's gradient of a pooling window is a scatter
-that takes 15 to 20 times longer on CPUs, and most of a training step
-(benchmarks/train_step.py).
+Max pooling is a maximum of shifted slices, equal to `flax.linen.max_pool`.
+XLA's gradient of a pooling window is a scatter, 15 to 20 times slower, which
+would take most of a training step (benchmarks/train_step.py).
 """
 
 from typing import Any
@@ -36,7 +32,7 @@ def conv_general_dilated(
     rhs: kernel [height, width, c, C].
     window_strides: (rows, columns).
     padding: ((top, bottom), (left, right)).
-    **options: the others; given as they are.
+    **options: of `lax.conv_general_dilated`.
   """
   if jax.default_backend() != "cpu" or not _is_pointwise(rhs, padding, options):
     return lax.conv_general_dilated(
@@ -44,7 +40,7 @@ def conv_general_dilated(
     )
   rows, columns = window_strides
   x = lhs[:, ::rows, ::columns]
-  # Flat: with four axes XLA transposes copies.
+  # Flattened, as XLA transposes copies of arrays with four axes.
   y = x.reshape(-1, x.shape[-1]) @ rhs.reshape(rhs.shape[-2:])
   return y.reshape(*x.shape[:-1], y.shape[-1])
 
@@ -63,8 +59,7 @@ def _is_pointwise(
 def _pad(x: Array, axis: int, before: int, after: int) -> Array:
   widths = [(0, 0)] * x.ndim
   widths[axis] = (before, after)
-  lowest = jnp.finfo(x.dtype).min
-  return jnp.pad(x, widths, constant_values=lowest)
+  return jnp.pad(x, widths, constant_values=jnp.finfo(x.dtype).min)
 
 
 def _max5(x: Array, axis: int) -> Array:
@@ -81,7 +76,7 @@ def _max5(x: Array, axis: int) -> Array:
 
 
 def max_pool_5x5(x: Float[Array, "B h w c"]) -> Float[Array, "B h w c"]:
-  """5 x 5 windows, stride 1, same size."""
+  """Max pooling over 5 x 5 windows, stride 1, same size."""
   return _max5(_max5(x, 1), 2)
 
 

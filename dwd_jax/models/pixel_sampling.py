@@ -1,7 +1,4 @@
-"""What the network says at single pixels of the image.
-
-Maps at stride 4 interpolated where they are asked for, instead of upsampled.
-"""
+"""Network outputs at single image pixels, without upsampling whole maps."""
 
 import jax
 import jax.numpy as jnp
@@ -19,17 +16,11 @@ def gather_bilinear(
   x: Int[Array, " P"],
   stride: int = dwd.STRIDE,
 ) -> Float[Array, "P F"]:
-  """Features of image pixels, interpolated as `upsample` would.
+  """Features of image pixels (y, x), equal to those of `upsample`.
 
   Args:
-    features: at `stride`.
+    features: maps at `stride`.
     page: index into the batch.
-    y: row of the pixel in the image.
-    x: column of the pixel in the image.
-    stride: of the features.
-
-  Returns:
-    One feature vector for each pixel.
   """
   _, h, w, _ = features.shape
 
@@ -55,15 +46,12 @@ def class_probs_at(
   x: Int[Array, " P"],
   group: Int[Array, " P"],
 ) -> Float[Array, "P C"]:
-  """Class probabilities at single image pixels: `class_fn` of the decode.
+  """Class probabilities at image pixels, the decode's `class_fn`.
 
   Args:
-    params: parameters of `DWDNet`.
+    params: of `DWDNet`.
     features: `Predictions.class_features`.
-    group_of_class: energy group of each class.
     page: index into the batch.
-    y: rows of the pixels.
-    x: columns of the pixels.
     group: energy group of each pixel; classes of other groups get 0.
   """
   logits = dwd.class_logits(params, gather_bilinear(features, page, y, x))
@@ -77,15 +65,14 @@ def boxes_at(
   x: Int[Array, " P"],
   group: Int[Array, " P"],
 ) -> Float[Array, "P n"]:
-  """What single image pixels say of their box: `size_fn` of the decode.
+  """Predicted boxes at image pixels, the decode's `size_fn`.
 
   Returns:
-    (height, width) as `sizes_px`; of a network with that head, then (y, x)
-    from the middle of the pixel to the centre of the box.
+    (height, width) in px, followed by (y, x) from the middle of the pixel to
+    the centre of the box if the network has that head.
   """
-  maps = [
-    m for m in (predictions.log_sizes, predictions.offsets) if m is not None
-  ]
+  maps = predictions.log_sizes, predictions.offsets
+  maps = [m for m in maps if m is not None]
   *shape, num_groups, _ = maps[0].shape
   flat = jnp.concatenate(maps, -1).reshape(*shape, -1)
   groups = gather_bilinear(flat, page, y, x).reshape(len(y), num_groups, -1)

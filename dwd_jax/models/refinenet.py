@@ -13,25 +13,17 @@ from dwd_jax.models import layers
 
 
 def _lerp_axis(x: Array, factor: int, axis: int) -> Array:
-  """Bilinear upsampling of one axis by a whole factor, edges repeated."""
+  """Bilinear upsampling of one axis by an integer factor, edges repeated."""
   n = x.shape[axis]
-  before = jnp.concatenate(
-    [
-      jax.lax.slice_in_dim(x, 0, 1, axis=axis),
-      jax.lax.slice_in_dim(x, 0, n - 1, axis=axis),
-    ],
-    axis,
-  )
-  after = jnp.concatenate(
-    [
-      jax.lax.slice_in_dim(x, 1, n, axis=axis),
-      jax.lax.slice_in_dim(x, n - 1, n, axis=axis),
-    ],
-    axis,
-  )
+
+  def cut(start, stop):
+    return jax.lax.slice_in_dim(x, start, stop, axis=axis)
+
+  before = jnp.concatenate([cut(0, 1), cut(0, n - 1)], axis)
+  after = jnp.concatenate([cut(1, n), cut(n - 1, n)], axis)
   phases = []
   for i in range(factor):
-    t = (i + 0.5) / factor - 0.5  # where this pixel's centre lies, in cells
+    t = (i + 0.5) / factor - 0.5  # centre of this pixel, in cells
     other = before if t < 0 else after
     phases.append(x * (1 - abs(t)) + other * abs(t))
   shape = (*x.shape[:axis], n * factor, *x.shape[axis + 1 :])
@@ -39,14 +31,10 @@ def _lerp_axis(x: Array, factor: int, axis: int) -> Array:
 
 
 def upsample(x: Array, factor: int) -> Array:
-  """Bilinear upsampling of rows and columns by a whole factor.
+  """Bilinear upsampling of [B, h, w, ...] by an integer factor.
 
   Equal to `jax.image.resize(method="bilinear")`, whose dense weight matrices
-  cost far more on whole pages.
-
-  Args:
-    x: [B, h, w, ...].
-    factor: how much larger it becomes.
+  are far slower on whole pages.
   """
   if factor == 1:
     return x
@@ -58,15 +46,14 @@ class RefineNet(nn.Module):
 
   Attributes:
     filters: channels of all levels (256 in the paper).
-    dtype: type of the computation.
-    norm: makes a batch norm, which then follows every convolution: trains much
-      faster from scratch; None = without, as the paper.
-    remat: of each unit only the input is kept for the backward pass.
+    norm: makes the batch norm after every convolution, which trains much faster
+      from scratch; None = no batch norm, as in the paper.
+    remat: keep only the input of each unit for the backward pass.
 
   Reference: Lin et al. 2017, figure 2: residual conv units, multi-resolution
   fusion, chained residual pooling, output convolution. Differs from the
-  original DWD: the second pooling of the chain is fed by the first one (the
-  original fed it from the wrong tensor); every level has `filters` channels.
+  original DWD: the second pooling of the chain takes the output of the first
+  (the original took the wrong tensor); every level has `filters` channels.
   """
 
   filters: int = 256

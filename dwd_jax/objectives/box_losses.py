@@ -1,7 +1,6 @@
-"""Losses of the box: its size, and how far its centre is.
+"""Losses of the box: its size, and the offset to its centre.
 
-As those of `dwd_jax.objectives.losses`: each returns (loss, metrics), a
-weighted mean.
+Each returns (loss, metrics), as in `dwd_jax.objectives.losses`.
 Reference: Tuggener et al. 2018, section 3.3.
 """
 
@@ -27,20 +26,17 @@ def size_loss(
   strides: tuple[int, ...] = (1,),
   reduction: str = "mean",
 ) -> tuple[Float[Array, ""], Metrics]:
-  """Regression of the box size on the pixels of the size discs.
+  """Regression of the box size, averaged over the pixels of the size discs.
 
   Args:
-    log_sizes: predicted log (height, width) at stride 1, pixels.
+    log_sizes: predicted log (height, width) in pixels, at stride 1.
     targets: at stride 1.
-    cfg: options; "mse" and "smooth_l1" compare pixels, "log_l1" log-sizes.
-    strides: as in `losses.energy_loss`; those that meet no disc do not count.
+    cfg: "mse" and "smooth_l1" compare pixels, "log_l1" log-sizes.
+    strides: as in `losses.energy_loss`; those without disc pixels are ignored.
     reduction: as in `losses.energy_loss`.
-
-  Returns:
-    The loss, divided by the number of disc pixels, and metrics.
   """
   disc = targets.sizes_px[..., 0] > 0
-  # Outside the discs both are constants: no NaN reaches gradients.
+  # Constants outside the discs, so that no NaN reaches gradients.
   wanted = jnp.where(disc[..., None], targets.sizes_px, 1.0)
   predicted = jnp.where(disc[..., None], log_sizes, 0.0)
   loss = _of_both_sides(_size_error(predicted, wanted, cfg.size_loss))
@@ -55,18 +51,15 @@ def offset_loss(
   strides: tuple[int, ...] = (1,),
   reduction: str = "mean",
 ) -> tuple[Float[Array, ""], Metrics]:
-  """Regression of the way to the box's centre, on the pixels of size discs.
+  """Regression of the offset to the box's centre, over pixels of size discs.
 
-  Relative to the side of the box, as IoU is: a pixel is much for a dot.
+  Relative to the side of the box, as IoU is.
 
   Args:
-    offsets: predicted (y, x) at stride 1, pixels.
+    offsets: predicted (y, x) in pixels, at stride 1.
     targets: at stride 1, with offsets.
     strides: as in `size_loss`.
     reduction: as in `losses.energy_loss`.
-
-  Returns:
-    The loss, divided by the number of disc pixels, and metrics.
 
   Reference: ours; the paper takes the centre from the energy alone.
   """
@@ -81,7 +74,7 @@ def offset_loss(
 
 
 def _on_discs(loss, disc, strides, reduction):
-  """Means over the disc pixels of each stride; those without do not count."""
+  """Means over the disc pixels of each stride, ignoring strides without."""
   losses, used = [], []
   for stride in strides:
     weights = subsample(disc, stride).astype(jnp.float32)
@@ -91,12 +84,12 @@ def _on_discs(loss, disc, strides, reduction):
 
 
 def _of_both_sides(error: Float[Array, "*n 2"]) -> Float[Array, "*n"]:
-  """Sum over height and width; as a reduction four times as slow on CPUs."""
+  """Sum over height and width; `sum` would be four times as slow on CPUs."""
   return error[..., 0] + error[..., 1]
 
 
 def _size_px(log_sizes):
-  """Sizes in pixels, limited so that a stage without this loss can run wild."""
+  """Sizes in pixels, limited as log-sizes may grow while not trained."""
   return jnp.exp(jnp.minimum(log_sizes, _MAX_LOG_SIZE))
 
 

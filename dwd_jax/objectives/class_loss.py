@@ -1,7 +1,6 @@
-"""The class loss: on foreground pixels only, by features or by pixels.
+"""The class loss, on foreground pixels only.
 
-As those of `dwd_jax.objectives.losses`: each returns (loss, metrics), a
-weighted mean.
+Each function returns (loss, metrics), as in `dwd_jax.objectives.losses`.
 Reference: Tuggener et al. 2018, section 3.3.
 """
 
@@ -30,19 +29,17 @@ def sparse_class_loss(
   group_of_class: tuple[int, ...],
   num_boxes: int,
 ) -> tuple[Float[Array, ""], Metrics]:
-  """Class loss with the head evaluated on foreground pixels only.
+  """`class_loss` with the head evaluated on foreground pixels only.
+
+  Equal to `dense_class_loss` as long as no image has more foreground pixels
+  than `cfg.class_pixels`.
 
   Args:
     params: of the network, for the class head.
     predictions: at stride 4.
     targets: at stride 1.
-    cfg: options; `class_pixels` is the budget of an image.
     group_of_class: energy group of each class.
     num_boxes: N, padded boxes of an image.
-
-  Returns:
-    (loss, metrics), see `class_loss`. Equal to `dense_class_loss` as long as no
-    image has more foreground pixels than the budget.
   """
   batch, _, width, groups = targets.classes.shape
   classes = targets.classes.reshape(batch, -1)
@@ -65,7 +62,7 @@ def sparse_class_loss(
     group.reshape(-1),
     np.asarray(group_of_class, np.int32),
   )
-  # Boxes of different images are different objects.
+  # Unique over the images of the batch.
   owners = page * num_boxes + jnp.take_along_axis(owner, index, 1)
   return class_loss(
     logits,
@@ -85,9 +82,9 @@ def dense_class_loss(
   group_of_class: tuple[int, ...],
   num_boxes: int,
 ) -> tuple[Float[Array, ""], Metrics]:
-  """The oracle of `sparse_class_loss`: class logits at every pixel.
+  """The reference of `sparse_class_loss`, with class logits at every pixel.
 
-  Needs B x H x W x G x C floats; for tests and small crops only.
+  Needs B x H x W x G x C floats.
   """
   classes, owner = targets.classes, targets.owner
   batch, _, _, groups = classes.shape
@@ -114,21 +111,19 @@ def dense_class_loss(
 def select_pixels(
   mask: Bool[Array, " n"], budget: int
 ) -> tuple[Int[AnyArray, " p"], Bool[AnyArray, " p"]]:
-  """Indices of the True elements, thinned evenly to a fixed number.
+  """Indices of at most `budget` True elements, evenly chosen.
 
   Args:
-    mask: elements to choose from.
     budget: number of indices returned, 1 .. `losses.MAX_CLASS_PIXELS`.
 
   Returns:
-    Indices (n where there are fewer than `budget` True elements) and which of
-    them are real. All True elements are chosen if there are at most `budget`.
+    Indices, padded with n, and a mask of the real ones.
   """
   seen = jnp.cumsum(mask)
   count = seen[-1]
   slot = jnp.arange(budget, dtype=jnp.uint32)
-  # Slot s takes True element number ceil(s * count / budget), in whole numbers
-  # that stay below 2 ** 32 because the budget stays below 2 ** 16.
+  # Slot s takes True element number ceil(s * count / budget), in integers below
+  # 2 ** 32 as the budget is below 2 ** 16.
   whole, rest = jnp.divmod(count.astype(jnp.uint32), jnp.uint32(budget))
   rank = slot * whole + (slot * rest + jnp.uint32(budget - 1)) // budget
   rank = jnp.where(count <= budget, slot, rank).astype(jnp.int32)
@@ -144,18 +139,14 @@ def class_loss(
   cfg: LossConfig,
   num_owners: int,
 ) -> tuple[Float[Array, ""], Metrics]:
-  """Softmax cross-entropy of the class on foreground pixels only.
+  """Softmax cross-entropy of the class, a weighted mean over pixels.
 
   Args:
     logits: of the chosen pixels, other groups masked.
-    classes: label + 1 of each pixel; 0 and False in `valid` do not count.
-    owners: index of the object that owns each pixel, unique in the batch.
-    valid: True for real pixels.
-    cfg: options.
+    classes: label + 1 of each pixel; 0 = background, ignored.
+    owners: index of each pixel's object, unique in the batch.
+    valid: False for padding.
     num_owners: more than the largest of `owners`.
-
-  Returns:
-    The loss, divided by the sum of the pixel weights, and metrics.
   """
   labels = jnp.maximum(classes - 1, 0)
   loss = softmax_cross_entropy(logits, labels, cfg.class_focal_gamma)
@@ -165,7 +156,7 @@ def class_loss(
     weights = weights / _counts(labels, valid, logits.shape[-1])
   elif cfg.class_weights == "by_object":
     weights = weights / _counts(owners, valid, num_owners)
-  # As logits.argmax(-1) == labels, which is slow on CPUs; ties count as right.
+  # As logits.argmax(-1) == labels, which is slow on CPUs, but ties are right.
   own = jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
   right = weighted_mean((own >= logits.max(-1)).astype(jnp.float32), weights)
   return weighted_mean(loss, weights), {
@@ -175,7 +166,7 @@ def class_loss(
 
 
 def _counts(ids, valid, size):
-  """How many valid elements share each element's id; at least 1."""
+  """Number of valid elements with each element's id; at least 1."""
   ids = jnp.where(valid, ids, size)
   count = jnp.zeros(size, jnp.float32).at[ids].add(1.0, mode="drop")
   return jnp.maximum(count[jnp.minimum(ids, size - 1)], 1.0)

@@ -1,7 +1,7 @@
-"""What the detector is trained for: boxes -> targets -> network -> losses.
+"""The losses of the detector: boxes -> targets -> network -> losses.
 
-A new loss is a function in a file of this folder and an entry of `LOSSES`; the
-stages of a config (`config.stages`) then name it.
+To add a loss, write a function in this folder and add it to `LOSSES`; then the
+stages of a config (`config.stages`) can name it.
 """
 
 import dataclasses
@@ -23,14 +23,12 @@ from dwd_jax.objectives.losses import Metrics
 
 @dataclasses.dataclass(frozen=True)
 class DetectionConfig:
-  """What the losses of the detector need besides the network.
+  """Options of the losses of the detector.
 
   Attributes:
     targets: how boxes become maps.
-    losses: options of the losses.
     group_of_class: energy group of each class.
-    remat: compute the losses' intermediate maps again in the backward pass
-      instead of keeping them.
+    remat: recompute the losses' intermediate maps in the backward pass.
   """
 
   targets: targets_lib.TargetConfig
@@ -64,7 +62,7 @@ def _class(params, predictions, targets, num_boxes, cfg):
 
 
 def _box(params, predictions, targets, num_boxes, cfg):
-  """Size, and where the network has that head, the way to the centre."""
+  """Size, plus the offset to the centre if the network has that head."""
   del params, num_boxes
   strides, reduction = cfg.targets.size_strides, cfg.targets.stride_reduction
   log_sizes = upsample(predictions.log_sizes, dwd.STRIDE)
@@ -89,15 +87,7 @@ def compute_losses(
   num_boxes: int,
   cfg: DetectionConfig,
 ) -> tuple[Array, Metrics]:
-  """All losses, in the order of `LOSSES`, and their metrics.
-
-  Args:
-    params: of the network, for the class head.
-    predictions: at stride 4.
-    targets: at stride 1.
-    num_boxes: N, padded boxes of an image.
-    cfg: targets, losses, groups.
-  """
+  """All losses, in the order of `LOSSES`, and metrics; see `LossFn`."""
   losses, metrics = [], {}
   for name, loss_fn in LOSSES.items():
     loss, more = loss_fn(params, predictions, targets, num_boxes, cfg)
@@ -118,13 +108,9 @@ def detection_losses(
   """The losses of the detector on a batch.
 
   Args:
-    params: of the network.
     batch_stats: running averages of batch norm.
-    batch: crops and padded boxes.
-    train: batch norm by the statistics of the batch, which update the averages;
-      else by the averages.
-    model: the network.
-    cfg: targets, losses, groups.
+    train: batch norm uses and updates with the statistics of the batch, else it
+      uses the averages.
 
   Returns:
     Losses in the order of `LOSSES`, new averages, metrics.

@@ -1,13 +1,13 @@
-"""Which class paints on which energy plane.
+"""Energy groups: the assignment of classes to energy planes.
 
-Objects that share a centre, such as a notehead and its ledger line, cannot be
-told apart on one energy plane. The classes are therefore spread over G groups
-with a plane each, so that classes that often meet are apart. The groups come
-from the boxes of the training set; one group is the paper.
+Objects with nearly the same centre, such as a notehead and its ledger line,
+cannot be separated on one energy plane. Classes that often coincide therefore
+get different planes, chosen from the boxes of the training set. The paper has
+one group.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Int
@@ -15,9 +15,9 @@ from jaxtyping import Int
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 
-# Of two perfect discs the decode loses one if the centres are nearer than about
-# a sixth of a disc; farther ones are lost on blurred maps only. Of the weights
-# 1, 5, 20 and 100, 5 keeps both kinds rare (MUSCIMA++, cross-validated).
+# On perfect maps the decode loses one of two discs whose centres are within
+# about a sixth of a disc; those farther apart are lost on blurred maps only. Of
+# the weights 1, 5, 20 and 100, 5 keeps both rare (MUSCIMA++, cross-validated).
 _SAME = 6
 _SAME_WEIGHT = 5
 
@@ -47,18 +47,17 @@ def count_conflicts(
   disc_px: float,
   scale: float,
 ) -> tuple[Int[np.ndarray, "C C"], Int[np.ndarray, " C"]]:
-  """Weighs the pairs of objects that are too near for one energy plane.
+  """Counts pairs of objects too close for one energy plane, with weights.
 
   Args:
     pages: (boxes_yxyx [n, 4] in source pixels, labels [n]) of each page.
     num_classes: C.
-    disc_px: diameter of the energy disc; centres nearer than half of it clash
-      with weight 1, nearer than a sixth of it with weight 5.
+    disc_px: diameter of the energy disc; centres closer than half of it clash
+      with weight 1, closer than a sixth of it with weight 5.
     scale: from source pixels to pixels of the network's input.
 
   Returns:
-    conflicts: int64 [C, C], symmetric; the diagonal has a pair of one class
-      twice, as any other pair is found in two places.
+    conflicts: int64 [C, C], symmetric; the diagonal counts each pair twice.
     frequency: int64 [C], objects of each class.
   """
   conflicts = np.zeros((num_classes, num_classes), np.int64)
@@ -70,7 +69,7 @@ def count_conflicts(
     centers = boxes_lib.centers_yx(np.asarray(boxes_yxyx, np.float64)) * scale
     order = np.argsort(centers[:, 0], kind="stable")
     centers, labels = centers[order], labels[order]
-    # Only the objects in the next `reach` rows can be near.
+    # Only objects in the next `reach` rows can be close.
     ends = np.searchsorted(centers[:, 0], centers[:, 0] + reach)
     for i, end in enumerate(ends):
       offset = centers[i + 1 : end] - centers[i]
@@ -88,20 +87,14 @@ def colour(
   frequency: Int[np.ndarray, " C"],
   num_groups: int,
 ) -> Int[np.ndarray, " C"]:
-  """Spreads the classes over groups so that few objects clash.
+  """Assigns classes to groups 0 .. G-1 so that few objects clash.
 
-  Greedily, each class goes where it clashes least with the classes already
-  there (of equal groups the one with the fewest objects, then the first), once
-  with the most frequent and once with the most clashing class first. Both are
-  then improved by moving single classes and swapping pairs; the better stays.
+  Greedily, each class goes to the group where it clashes least (ties: fewest
+  objects, then the first), starting once from the most frequent and once from
+  the most clashing class. Moves of single classes and swaps of pairs improve
+  both results; the better one is returned.
 
-  Args:
-    conflicts: see `count_conflicts`.
-    frequency: objects of each class.
-    num_groups: G.
-
-  Returns:
-    int32 [C], the group of each class, 0 .. G-1.
+  For the arguments see `count_conflicts`.
   """
   if num_groups < 1:
     raise ValueError(f"num_groups is {num_groups}; one is the least")
@@ -114,7 +107,7 @@ def colour(
 
 
 def _greedy(between, frequency, first, num_groups):
-  """Groups of the classes taken by falling `first`."""
+  """Greedy groups, with the classes in descending order of `first`."""
   groups = np.zeros(len(frequency), np.int32)
   clashes = np.zeros((num_groups, len(frequency)), np.int64)
   load = np.zeros(num_groups, np.int64)
@@ -127,13 +120,13 @@ def _greedy(between, frequency, first, num_groups):
 
 
 def _improve(groups, between):
-  """Takes the best move or swap of classes until none helps."""
+  """Applies the best move or swap of classes until none helps."""
   groups, index = groups.copy(), np.arange(len(groups))
   planes = np.arange(groups.max(initial=0) + 1)
   while True:
     clashes = between @ (groups[:, None] == planes)  # [C, G], of class in group
     gain = clashes - clashes[index, groups][:, None]
-    # Two that swap no longer clash with each other where they were.
+    # Two swapped classes do not clash with each other.
     swap = gain[:, groups] + gain[:, groups].T - 2 * between
     swap[groups[:, None] == groups[None]] = 0
     move_best, swap_best = gain.min(initial=0), swap.min(initial=0)
@@ -158,61 +151,10 @@ def assign_groups(
   disc_px: float = 17.0,
   scale: float = 1.0,
 ) -> Int[np.ndarray, " C"]:
-  """Energy group of each class, from the boxes of a training set.
+  """Energy group of each class, 0 .. G-1, from the boxes of a training set.
 
-  Args:
-    pages: (boxes_yxyx [n, 4] in source pixels, labels [n]) of each page.
-    num_classes: C.
-    num_groups: G; 1 puts every class on one plane, as the paper.
-    disc_px: diameter of the energy disc.
-    scale: from source pixels to pixels of the network's input.
-
-  Returns:
-    int32 [C], 0 .. G-1; see `colour`.
+  For the arguments see `count_conflicts` and `colour`.
   """
   return colour(
     *count_conflicts(pages, num_classes, disc_px, scale), num_groups
   )
-
-
-def summarize(
-  groups: Int[np.ndarray, " C"],
-  class_names: Sequence[str],
-  conflicts: Int[np.ndarray, "C C"],
-  frequency: Int[np.ndarray, " C"],
-  top: int = 5,
-) -> str:
-  """Describes groups in a few lines, for the log of a run.
-
-  Args:
-    groups: group of each class.
-    class_names: of the C classes.
-    conflicts: see `count_conflicts`.
-    frequency: objects of each class.
-    top: how many of the pairs that still clash are named.
-
-  Returns:
-    Lines of text: the clashes left, the classes of each group (most frequent
-    first), the most frequent clashes within a group.
-  """
-  pairs = np.triu(conflicts)
-  pairs[np.diag_indices_from(pairs)] //= 2
-  left = np.where(groups[:, None] == groups[None], pairs, 0)
-  num_groups = int(groups.max(initial=0)) + 1
-  lines = [
-    f"energy groups: {num_groups}, weight of the near centres in one group: "
-    f"{left.sum()} of {pairs.sum()}"
-  ]
-  order = np.argsort(-frequency, kind="stable")
-  for group in range(num_groups):
-    members = [int(i) for i in order if groups[i] == group]
-    names = ", ".join(class_names[i] for i in members)
-    total = frequency[members].sum()
-    lines.append(f"  group {group}: {total} objects, {names}")
-  worst = [
-    f"{class_names[a]} + {class_names[b]} ({left[a, b]})"
-    for a, b in np.argwhere(left)[np.argsort(-left[left > 0], kind="stable")]
-  ]
-  if worst:
-    lines.append(f"  most frequent clashes: {', '.join(worst[:top])}")
-  return "\n".join(lines)

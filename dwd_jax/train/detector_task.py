@@ -26,7 +26,7 @@ from dwd_jax.train.state import TrainState
 from dwd_jax.train.task import Task
 
 _VALIDATION_SEED = 1  # crops of validations; any number
-_CROPS = 2  # of a picture of a batch, one below the other
+_CROPS = 2  # in a picture of a batch
 _GAP_PX = 4
 _BOX_RGB = (0, 114, 178)
 
@@ -36,13 +36,12 @@ def make_task(
   initial: Callable[[TrainState], TrainState] | None = None,
   others: Sequence[other_data_sets.OtherSet] = (),
 ) -> Task:
-  """What `loop.train` trains for a run.
+  """The task of `loop.train` for a run.
 
   Args:
-    run: see `setup.setup`.
     initial: see `Task.initial`.
-    others: data sets that are judged on during the training, too; checkpoints
-      are compared by the run's own pages alone.
+    others: data sets that evaluations during the training include; only the
+      run's own pages decide which checkpoint is best.
   """
   config: Any = run.config
   return Task(
@@ -78,7 +77,7 @@ def _loader(run: setup_lib.Run) -> pipeline.TrainLoader:
 
 
 def _validation(run: setup_lib.Run) -> pipeline.TrainLoader:
-  """Crops of the validation pages, the same ones each time; no augmentation."""
+  """Crops of the validation pages, always the same, without degradation."""
   data_cfg = run.config.data.copy_and_resolve_references()
   data_cfg.degrade.scan_prob = data_cfg.degrade.photo_prob = 0.0
   return pipeline.train_loader(
@@ -124,7 +123,7 @@ def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
 
 @functools.partial(jax.jit, static_argnames=("model", "cfg"))
 def _energies(variables, batch: Batch, *, model, cfg):
-  """Target and expected energy of each crop, 0..1, highest of all groups."""
+  """Target and expected energy of each crop, 0..1, maximum over groups."""
   levels = cfg.num_energy_levels
   groups = np.zeros(model.cfg.num_classes, np.int32)
   hw = batch.image.shape[1], batch.image.shape[2]
@@ -143,17 +142,15 @@ def batch_pictures(
   variables: Any,
   batch: Batch,
 ) -> dict[str, np.ndarray]:
-  """The first crops of a batch, each with its boxes and energies.
+  """Draws the first crops of a batch with boxes and energies.
 
   Args:
-    model: the network.
-    cfg: how boxes become maps.
     variables: of the network, on a device of this process.
     batch: on the host.
 
   Returns:
     {"crops": uint8 [H, W, 3]}: from left to right the crop with its boxes, the
-    target energy (all groups in one), the predicted energy.
+    target energy and the predicted energy, each the maximum over groups.
   """
   batch = jax.tree.map(lambda x: x[:_CROPS], batch)
   wanted, found = _energies(variables, batch, model=model, cfg=cfg)
@@ -174,7 +171,7 @@ def _heat(energy: Any) -> np.ndarray:
 
 
 def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:
-  """Pictures of one size in rows, with white gaps."""
+  """Lays pictures of one size out in rows, with white gaps."""
   height, width, _ = rows[0][0].shape
   full = len(rows) * (height + _GAP_PX), len(rows[0]) * (width + _GAP_PX), 3
   grid = np.full(full, 255, np.uint8)

@@ -1,7 +1,7 @@
-"""Where the numbers go: metrics.jsonl, curves.jsonl, TensorBoard, the terminal.
+"""Logs of a run: metrics.jsonl, curves.jsonl, TensorBoard and the terminal.
 
-metrics.jsonl has a line for every log of the training, all with the same keys;
-W/eval/curves.jsonl a line for each evaluation, which are fewer.
+W/metrics.jsonl has one line per log of the training, all with the same keys,
+W/eval/curves.jsonl one line per evaluation.
 """
 
 import json
@@ -28,21 +28,22 @@ CURVE_KEYS = (
 
 
 class Logs:
-  """Writes metrics and pictures of a run; only process 0 writes anything.
+  """Writes metrics and pictures of a run, in process 0 only.
 
-  A bar on a terminal, plain lines otherwise. On a resumed run the lines of
-  steps that are done again are removed from metrics.jsonl first.
+  Shows a progress bar on a terminal, plain lines otherwise. A resumed run first
+  removes the lines of the steps that it repeats from metrics.jsonl.
   """
 
   def __init__(self, workdir: pathlib.Path, first_step: int, total: int):
-    """Args: `first_step` is where the run goes on; `total` steps in all."""
+    """Args: `first_step` is where the run resumes; `total` counts all steps."""
     self._active = jax.process_index() == 0
     self._total = total
     self._bar = None
     if not self._active:
       return
     self._path = workdir / "metrics.jsonl"
-    _cut(self._path, first_step)
+    kept = [x for x in _read(self._path) if x["step"] <= first_step]
+    _write(self._path, kept)
     self._file = self._path.open("a", encoding="utf8")
     self._board = tensorboardX.SummaryWriter(
       str(workdir / "tensorboard"), purge_step=first_step + 1, flush_secs=20
@@ -51,19 +52,19 @@ class Logs:
       self._bar = tqdm.tqdm(total=total, initial=first_step, unit="step")
 
   def say(self, line: str) -> None:
-    """A line for people."""
+    """Prints a line without breaking the progress bar."""
     if self._active:
       tqdm.tqdm.write(line)
       sys.stdout.flush()
 
   def scalars(self, step: int, stage: str, values: dict[str, Any]) -> None:
-    """One line of metrics.jsonl, one point of each TensorBoard curve."""
+    """Adds a line to metrics.jsonl and a point to each TensorBoard curve."""
     if not self._active:
       return
     values = {key: float(value) for key, value in values.items()}
-    line = {"step": step, "stage": stage, **values}
-    finite = {k: v if _is_finite(v) else None for k, v in line.items()}
-    self._file.write(json.dumps(finite) + "\n")
+    finite = {k: v if np.isfinite(v) else None for k, v in values.items()}
+    line = {"step": step, "stage": stage} | finite
+    self._file.write(json.dumps(line) + "\n")
     self._file.flush()
     for key, value in values.items():
       self._board.add_scalar(key, value, step)
@@ -81,7 +82,7 @@ class Logs:
     metrics: dict[str, Any],
     pictures: dict[str, np.ndarray],
   ) -> None:
-    """Scores and pictures of an evaluation, to TensorBoard and the terminal."""
+    """Writes scores and pictures of an evaluation to TensorBoard."""
     if not self._active:
       return
     for key, value in metrics.items():
@@ -93,7 +94,7 @@ class Logs:
   def pictures(
     self, step: int, where: str, pictures: Mapping[str, np.ndarray]
   ) -> None:
-    """Pictures, uint8 [H, W, 3], to TensorBoard as WHERE/NAME."""
+    """Writes pictures, uint8 [H, W, 3], to TensorBoard as WHERE/NAME."""
     if not self._active:
       return
     for name, picture in pictures.items():
@@ -108,28 +109,17 @@ class Logs:
         self._bar.close()
 
 
-def _is_finite(value: Any) -> bool:
-  return not isinstance(value, float) or bool(np.isfinite(value))
-
-
-def _cut(path: pathlib.Path, first_step: int) -> None:
-  """Removes lines past `first_step`, and a last line that is not whole."""
-  if path.exists():
-    kept = [line for line in _read(path) if line["step"] <= first_step]
-    _write(path, kept)
-
-
 def append_curve(
   path: pathlib.Path, name: str, metrics: dict[str, Any]
 ) -> None:
   """Adds the point of an evaluation to a file of curves.
 
-  Points of the same name at the same step or later go: a run that was killed,
-  or a workdir that was evaluated again, comes past them once more.
+  Replaces points of the same name at this step or later, as left by a killed
+  run or an earlier evaluation.
 
   Args:
-    path: the file; made if missing, never half written.
-    name: what was judged: a split, or another data set.
+    path: file, created if missing, replaced atomically.
+    name: split or data set evaluated.
     metrics: see `dwd_jax.evaluate.evaluate_split`.
   """
   step = metrics["checkpoint_step"]
@@ -143,13 +133,15 @@ def append_curve(
 
 
 def read_curves(path: pathlib.Path) -> list[dict[str, Any]]:
-  """All points, in the order of their evaluations; lines that are none go."""
-  return [p for p in _read(path) if "name" in p] if path.is_file() else []
+  """All points, in the order of the evaluations; skips malformed lines."""
+  return [point for point in _read(path) if "name" in point]
 
 
 def _read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The lines of a file of JSON lines that have a step."""
+  """Lines of a JSON lines file that have a step; none if it is missing."""
   found = []
+  if not path.is_file():
+    return found
   for line in path.read_text(encoding="utf8").splitlines():
     try:
       values = json.loads(line)
@@ -161,5 +153,5 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _write(path: pathlib.Path, lines: list[dict[str, Any]]) -> None:
-  """Replaces the file at once: a kill loses nothing."""
+  """Replaces the file atomically, so that a kill loses nothing."""
   files.write_atomic(path, "".join(json.dumps(line) + "\n" for line in lines))

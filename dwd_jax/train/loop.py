@@ -1,13 +1,10 @@
-"""The training loop: stages x steps, logs, checkpoints, evaluations.
-
-Steps are compiled here, and measured while they run.
-"""
+"""The training loop: stages, compiled steps, logs, checkpoints, evaluations."""
 
 import contextlib
 import functools
 import resource
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import jax
@@ -36,16 +33,15 @@ def train(task: Task, *, profile: bool = False) -> TrainState:
   and ends with the same parameters, bit for bit, on the same machine.
 
   Args:
-    task: what is trained.
     profile: write a trace of a few steps to W/profile.
 
   Returns:
-    The final state; it is also the newest checkpoint.
+    The final state, which is also the newest checkpoint.
 
   Raises:
     InputError: the checkpoint belongs to another network or config, or too many
       steps in a row had to be skipped.
-    InterruptedRun: SIGTERM came; everything is saved.
+    InterruptedRun: stopped by SIGTERM; the state is saved.
   """
   with contextlib.ExitStack() as stack:
     loader = stack.enter_context(contextlib.closing(task.loader()))
@@ -60,33 +56,28 @@ def train(task: Task, *, profile: bool = False) -> TrainState:
     if first:
       logs.say(f"Continuing at step {first} of {progress.total}")
     run = _Loop(task, loader, checkpoints, progress, logs)
-    trace = _tracing(task, first, logs) if profile else _nothing()
+    trace = _tracing(task, first, logs, profile)
     stack.enter_context(contextlib.closing(trace))
-    for step in _numbers(progress, first):
+    step = first
+    while step < progress.total:  # the total shrinks if a stage ends early
       next(trace, None)
       state = run.step(state, step)
-      if preemption.reached(step) and step + 1 < progress.total:
-        run.save(state, step + 1)
+      stop = preemption.reached(step)
+      step += 1
+      if stop and step < progress.total:
+        run.save(state, step)
         checkpoints.wait()
         raise InterruptedRun(
-          f"{task.workdir}: stopped and saved at step {step + 1} of"
+          f"{task.workdir}: stopped and saved at step {step} of"
           f" {progress.total}; start the same command again to go on"
         )
     return state
 
 
-def _numbers(progress: Progress, first: int) -> Iterator[int]:
-  """Numbers of the steps to do; the total may shrink on the way."""
-  step = first
-  while step < progress.total:
-    yield step
-    step += 1
-
-
 def _start(task: Task, checkpoints, loader) -> tuple[TrainState, Progress]:
-  """A fresh state, or the newest checkpoint; the loader is set to match."""
+  """A new state, or the newest checkpoint with the loader set to match."""
   shapes = task.state_shapes()
-  for stage in task.stages:  # not only when the stage begins
+  for stage in task.stages:  # fail now, not when the stage begins
     optim.frozen_mask(shapes.params, stage.frozen)
   progress = Progress(task.stages)
   path = task.workdir / "config.json"
@@ -100,7 +91,7 @@ def _start(task: Task, checkpoints, loader) -> tuple[TrainState, Progress]:
     state, data, saved = found
     loader.set_state(data)
     progress.restore(saved, int(state.step))
-  if jax.process_index() == 0:  # once it is known to fit the checkpoint
+  if jax.process_index() == 0:  # only if the config fits the checkpoint
     resume.write_config(path, task.config)
   return state, progress
 
@@ -111,7 +102,7 @@ def _say(line: str) -> None:
 
 
 class _Loop:
-  """One step and everything that is due after it."""
+  """One step, then the logs, checkpoints and evaluations that are due."""
 
   def __init__(self, task: Task, loader, checkpoints, progress, logs):
     self._task = task
@@ -125,7 +116,7 @@ class _Loop:
     )
 
   def step(self, state: TrainState, step: int) -> TrainState:
-    """Does step number `step` (0, 1, ...), and what is due after it."""
+    """Runs step number `step` (0, 1, ...), then whatever is due."""
     stage, first = self._progress.at(step)
     if self._progress.begins(step):
       self._progress.start_stage()
@@ -154,7 +145,7 @@ class _Loop:
   def save(
     self, state: TrainState, done: int, score: float | None = None
   ) -> None:
-    """Saves a checkpoint, if there is none of this step."""
+    """Saves a checkpoint unless this step has one."""
     self._checkpoints.save(
       done,
       state,
@@ -165,7 +156,7 @@ class _Loop:
     )
 
   def _log(self, state: TrainState, done: int, stage: str) -> None:
-    """Writes the means since the last log; stops where nothing is learned."""
+    """Logs means since the last log; stops after too many skipped steps."""
     values = self._stepper.values()
     skipped, in_row = jax.device_get(state.skipped)
     values["skipped_steps"] = float(skipped)
@@ -175,7 +166,7 @@ class _Loop:
       self._stop(done, stage, int(in_row))
 
   def _stop(self, done: int, stage: str, in_row: int) -> None:
-    """Ends a run that is lost, with what is needed to find out why."""
+    """Saves the last batch for inspection and raises `InputError`."""
     path = self._task.workdir / "skipped_batch.npz"
     if jax.process_index() == 0:
       arrays = jax.tree_util.tree_leaves_with_path(self._stepper.batch)
@@ -189,7 +180,7 @@ class _Loop:
     )
 
   def _validate(self, state: TrainState, done: int, stage: str) -> bool:
-    """Logs the losses on validation crops; whether the stage ends for them."""
+    """Logs the losses on validation crops; returns whether the stage ends."""
     if self._task.validation is None:
       return False
     with contextlib.closing(self._task.validation()) as loader:
@@ -220,12 +211,12 @@ def _due(done: int, every: int) -> bool:
   return every > 0 and done % every == 0
 
 
-def _nothing() -> Generator[None]:
-  yield from ()
-
-
-def _tracing(task: Task, first: int, logs: Logs) -> Generator[None]:
+def _tracing(
+  task: Task, first: int, logs: Logs, enabled: bool
+) -> Generator[None]:
   """Begins and ends a trace; advanced once before each step."""
+  if not enabled:
+    return
   for _ in range(_PROFILED):  # compilation and warm-up
     yield
   folder = task.workdir / "profile"
@@ -236,14 +227,13 @@ def _tracing(task: Task, first: int, logs: Logs) -> Generator[None]:
 
 
 class _Stepper:
-  """Does steps, and measures them since the last `values`.
+  """Compiles and runs steps, and measures them since the last `values`.
 
   Attributes:
     batch: the last one, on the host.
   """
 
   def __init__(self, task: Task):
-    """Args: `task` is trained."""
     self._task = task
     self._shardings = jax.tree.map(lambda x: x.sharding, task.state_shapes())
     self._batch_sharding = sharding.batch_sharding(task.mesh)
@@ -274,14 +264,7 @@ class _Stepper:
   def __call__(
     self, state: TrainState, loader: Loader, stage: Stage, step: int
   ) -> TrainState:
-    """Does one step.
-
-    Args:
-      state: before the step; its buffers are used again.
-      loader: gives the batch.
-      stage: of the step.
-      step: number of the step in its stage (0, 1, ...).
-    """
+    """Runs step `step` (0, 1, ...) of a stage; donates the state's buffers."""
     waiting = time.perf_counter()
     self.batch = next(loader)
     batch = self.to_devices(self.batch)
@@ -296,7 +279,7 @@ class _Stepper:
     return state
 
   def to_devices(self, batch: Any) -> Any:
-    """A batch of this process as part of the batch on the mesh."""
+    """Shards this process's batch over the mesh."""
     return jax.tree.map(
       lambda x: jax.make_array_from_process_local_data(self._batch_sharding, x),
       batch,
@@ -330,10 +313,9 @@ class _Stepper:
   def values(self) -> dict[str, float]:
     """Means of the metrics since the last call, speed and memory.
 
-    `step_s`, `examples_per_second`, `input_wait_share` (of the time, waiting
-    for batches), `flops_share` (of what the devices reach in a large matrix
-    product; not where that is unknown), `memory_gib` (the most so far: of a
-    device, or of the process on CPUs).
+    `input_wait_share` is the share of the time spent waiting for batches,
+    `flops_share` that of the speed of a large matrix product (absent if
+    unknown).
     """
     assert self._metrics is not None  # a log follows a step
     found = jax.device_get(self._metrics.compute())
@@ -357,23 +339,21 @@ def _merge(a, b):
 
 
 def flops(lowered: jax.stages.Lowered, parts: int) -> float:
-  """Floating-point operations of a step; 0 = unknown.
+  """Floating-point operations of a lowered `train_step`; 0 = unknown.
 
-  Args:
-    lowered: `train_step`.
-    parts: `UpdateConfig.accumulate`; XLA counts one of them.
+  XLA counts one of the `parts` of `UpdateConfig.accumulate`.
   """
   return parts * float((lowered.cost_analysis() or {}).get("flops", 0.0))
 
 
 @functools.cache
 def matmul_ceiling(dtype: str = "auto", side: int = 0) -> float:
-  """Floating-point operations a second of one device in a matrix product.
+  """Floating-point operations per second of one device in a matrix product.
 
   Args:
     dtype: "float32" (at XLA's default precision: TensorFloat-32 on GPUs that
       have it), "bfloat16", or "auto": as `model.dtype`.
-    side: of the square matrices; 0 = 8192, on CPUs a quick 1024.
+    side: of the square matrices; 0 = 8192, on CPUs 1024.
   """
   on_cpu = jax.default_backend() == "cpu"
   if dtype == "auto":
@@ -388,13 +368,13 @@ def matmul_ceiling(dtype: str = "auto", side: int = 0) -> float:
     start = time.perf_counter()
     product(x).block_until_ready()
     seconds.append(time.perf_counter() - start)
-  # All pretended devices of a CPU share its cores.
+  # Simulated devices of a CPU share its cores.
   sharers = len(jax.local_devices()) if on_cpu else 1
   return 2.0 * n**3 / min(seconds) / sharers
 
 
 def memory_gib() -> float:
-  """The most memory used so far: of the first device, or of the process."""
+  """Peak memory of the first device; on CPUs of the process."""
   stats = jax.local_devices()[0].memory_stats()
   if stats and "peak_bytes_in_use" in stats:
     return stats["peak_bytes_in_use"] / 2**30

@@ -1,8 +1,8 @@
-"""The evaluations of a run: its checkpoint on its splits and other data sets.
+"""Evaluates a run on its splits and on other data sets.
 
-`evaluate_all` evaluates a state, `reevaluate_all` measures saved results anew
-(`eval.from_saved`). A checkpoint's calibration is read where it was stored, or
-made of the pages of `data.eval_split`.
+`evaluate_all` evaluates a state, `reevaluate_all` evaluates saved detections
+again (`eval.from_saved`). The calibration of a checkpoint is read from its
+folder, or fitted on the pages of `data.eval_split`.
 """
 
 import dataclasses
@@ -61,17 +61,18 @@ def evaluate_all(
 ) -> dict[str, EvalResult]:
   """Evaluates a state on the run's own pages, then on other data sets.
 
+  Writes W/eval/NAME.json and the other files of each evaluation, and adds its
+  line to W/eval/curves.jsonl.
+
   Args:
-    state: its parameters are used.
     others: see `other_data_sets.open_sets`.
     logs: gets scores and pictures for TensorBoard, and a line for each set.
-    splits: of the run's records; none: `data.eval_split`.
-    calibration: see `calibration_of_checkpoint`. Where it is a function, the
-      first split makes it, and all others use it. None: scores stay raw.
+    splits: of the run's records; default `data.eval_split`.
+    calibration: see `calibration_of_checkpoint`. A function is called on the
+      first split; its result applies to the others too. None: raw scores.
 
   Returns:
-    {name: result}. W/eval/NAME.json and the other files are written, and
-    W/eval/curves.jsonl gets a line for each.
+    {name: result}.
   """
   results = {}
   own = dict.fromkeys(splits or (run.config.data.eval_split,))
@@ -119,18 +120,17 @@ def evaluate(
 ) -> EvalResult:
   """Evaluates a state on a split, see `dwd_jax.evaluate.evaluate_split`.
 
+  Call it in all processes: each predicts a part of the pages. Process 0 writes
+  W/eval/NAME.json and the other files.
+
   Args:
-    state: its parameters are used.
     split: one of the run's, by name, or pages of another data set.
     logs: gets scores and pictures for TensorBoard.
     calibration: see `calibration_of_checkpoint`; a function needs a split of
-      the run. None: scores stay raw.
+      the run. None: raw scores.
 
   Returns:
-    The result; `W/eval/NAME.json` and the other files are written, NAME being
-    that of the split or set. To be called in all processes: each predicts a
-    part of the pages, all get the scores, and process 0 the pictures and the
-    calibration.
+    The result; pictures and calibration in process 0 only.
   """
   other = None if isinstance(split, str) else split
   if isinstance(split, str):
@@ -175,7 +175,7 @@ def evaluate(
     calibration=calibration,
     collect=among_processes.collect,
   )
-  # Whoever goes by the scores does the same in all processes.
+  # All processes must take the same decisions by the scores.
   processes.from_first("scores", json.dumps(result.metrics))
   if logs is not None:
     logs.evaluation(int(state.step), name, result.metrics, result.pictures)
@@ -228,19 +228,16 @@ def restore(run: setup_lib.Run) -> state_lib.TrainState:
 def calibration_of_checkpoint(
   run: setup_lib.Run, state: state_lib.TrainState
 ) -> Calibration | MakeCalibration | None:
-  """How the scores of a state are to be calibrated.
-
-  Args:
-    state: saved as a checkpoint of the run.
+  """The calibration of a state that is saved as a checkpoint of the run.
 
   Returns:
-    What is stored with the checkpoint. Else a function that makes it of the
-    pages of `data.eval_split` and stores it. None where scores stay raw: by
-    config, in the legacy protocol, or because the only pages are those of the
-    final test, which nothing may be chosen on; the last is said.
+    The calibration stored with the checkpoint, or a function that fits it on
+    the pages of `data.eval_split` and stores it. None for raw scores: set in
+    the config, in the legacy protocol, or if the only pages are the test split,
+    on which nothing may be tuned (prints a note).
 
   Raises:
-    InputError: what is stored is damaged.
+    InputError: the stored calibration is damaged.
   """
   data: Any = run.config.data
   judged: Any = run.config.eval
@@ -262,11 +259,9 @@ def calibration_of_checkpoint(
 
 
 def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
-  """Makes and stores the calibration of a checkpoint where it is missing.
+  """Fits and stores the calibration of a checkpoint that has none.
 
-  Args:
-    run: the run. Where `data.eval_split` does not exist, this is said.
-    state: saved as a checkpoint of the run.
+  Prints a note instead if `data.eval_split` does not exist.
   """
   make = calibration_of_checkpoint(run, state)
   if not callable(make):
@@ -303,7 +298,7 @@ def _make(
 
 
 def _made_with(run: setup_lib.Run) -> dict[str, Any]:
-  """What the scores depend on besides the checkpoint, as JSON has it."""
+  """The settings that scores depend on, as JSON values."""
   data: Any = run.config.data
   cfg = run.settings.predict
   made_with = {
@@ -333,17 +328,12 @@ def _say(text: str) -> None:
 def reevaluate_all(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> dict[str, dict[str, Any]]:
-  """Measures what W/eval holds of the config's splits and other sets.
+  """Evaluates the detections in W/eval again, and prints a line for each set.
 
-  No data set is opened, no network built, no checkpoint read.
-
-  Args:
-    config: overrides applied.
-    workdir: of a run that was evaluated.
+  Opens no data set, network or checkpoint. Only process 0 evaluates.
 
   Returns:
-    {name: content of its summary}; a line of each is printed. With several
-    processes the first does it all, the others have nothing.
+    {name: content of its summary}; empty in the other processes.
 
   Raises:
     InputError: see `reevaluate`, or a bad config.

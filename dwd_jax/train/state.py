@@ -1,4 +1,4 @@
-"""TrainState: everything that a step reads and writes."""
+"""TrainState: creation, shapes and shardings, the start of a stage."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,15 +20,13 @@ class TrainState(flax.struct.PyTreeNode):
 
   Attributes:
     step: steps done so far, over all stages.
-    params: parameters of the network.
     batch_stats: running averages of batch norm.
     opt_state: of the current stage's optimizer.
     loss_history: [len(LOSSES), window] last values of each loss, newest first;
-      NaN where there is none yet.
-    ema_params: running mean of {"params": .., "batch_stats": ..}; {} where none
-      is kept. It had the parameters alone once: its name is that in a file.
-    skipped: [2] steps that changed nothing: all of them, and those since the
-      last one that did.
+      NaN = none yet.
+    ema_params: running mean of {"params": .., "batch_stats": ..}; {} = off. The
+      name dates from files that held the mean of the parameters alone.
+    skipped: [2] skipped steps: in total, and in a row up to now.
   """
 
   step: Array
@@ -46,10 +44,10 @@ def new_state(
   window: int,
   ema: bool = False,
 ) -> TrainState:
-  """A fresh state; a pure function, to be jit-ed with its shardings.
+  """A new state; a pure function, to be jit-ed with its shardings.
 
   Args:
-    variables: {"params": .., "batch_stats": ..} to start from.
+    variables: {"params": .., "batch_stats": ..}.
     tx: optimizer of the first stage.
     window: steps of the running mean of losses.
     ema: keep a running mean of the variables.
@@ -62,14 +60,14 @@ def new_state(
     batch_stats=variables["batch_stats"],
     opt_state=tx.init(params),
     loss_history=jnp.full((len(LOSSES), window), jnp.nan, jnp.float32),
-    # Copies: a step is given all of the state's buffers to reuse.
+    # Copies, as a step donates all buffers of the state.
     ema_params=jax.tree.map(jnp.array, variables) if ema else {},
     skipped=jnp.zeros(2, jnp.int32),
   )
 
 
 def eval_variables(state: TrainState) -> Any:
-  """What a network predicts with: the running mean where one is kept."""
+  """Variables to predict with: the running mean if there is one."""
   return state.ema_params or {
     "params": state.params,
     "batch_stats": state.batch_stats,
@@ -81,13 +79,7 @@ def state_shapes(
   mesh: Mesh,
   rules: sharding.Rules = sharding.RULES,
 ) -> Any:
-  """Shapes of a state with their shardings, to restore a checkpoint into.
-
-  Args:
-    init: makes a fresh state, see `new_state`; it is not run.
-    mesh: see `sharding.make_mesh`.
-    rules: see `sharding.state_shardings`.
-  """
+  """Shapes and shardings of the state that `init` would make."""
   shapes = jax.eval_shape(init)
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
@@ -101,43 +93,37 @@ def create_state(
   mesh: Mesh,
   rules: sharding.Rules = sharding.RULES,
 ) -> TrainState:
-  """Initialises a state on the host, then puts it in its place on the mesh.
+  """Initialises a state on the host, then places it on the mesh.
 
-  So the same seed gives the same parameters on every backend, and nothing waits
-  for an accelerator's compiler: hundreds of random arrays cost the one for GPUs
-  minutes. The code runs once: optimising it takes three times longer than not,
-  and changes nothing but the last bit of some numbers. See `state_shapes`.
+  Every process places its own parts.
   """
-  shapes = state_shapes(init, mesh, rules)
-  return jax.tree.map(_put, init_on_host(init), shapes)
+
+  def put(x: np.ndarray, shape: jax.ShapeDtypeStruct) -> jax.Array:
+    return jax.make_array_from_callback(x.shape, shape.sharding, x.__getitem__)
+
+  return jax.tree.map(put, init_on_host(init), state_shapes(init, mesh, rules))
 
 
 def init_on_host(init: Callable[[], TrainState]) -> TrainState:
-  """A fresh state of NumPy arrays, see `create_state`."""
+  """A new state of NumPy arrays.
+
+  The same seed gives the same parameters on every backend, and hundreds of
+  random arrays would cost the compiler for GPUs minutes. Compiled without
+  optimisation, which would triple the time and change only last bits.
+  """
   hurry = {"xla_backend_optimization_level": 0}
   try:
     cpu = jax.local_devices(backend="cpu")[0]
-  except RuntimeError:  # left out by JAX_PLATFORMS
+  except RuntimeError:  # excluded by JAX_PLATFORMS
     cpu, hurry = None, None
   with jax.default_device(cpu):
     return jax.device_get(jax.jit(init, compiler_options=hurry)())
 
 
-def _put(x: np.ndarray, shape: jax.ShapeDtypeStruct) -> jax.Array:
-  """Every process puts its own parts, without asking the others."""
-  return jax.make_array_from_callback(x.shape, shape.sharding, x.__getitem__)
-
-
 def start_stage(
   state: TrainState, tx: optax.GradientTransformation, reset: bool
 ) -> TrainState:
-  """The state at the first step of a stage.
-
-  Args:
-    state: at the end of the stage before.
-    tx: optimizer of the new stage.
-    reset: fresh optimizer state.
-  """
+  """The state at the first step of a stage; `reset` clears the optimizer's."""
   history = jnp.full_like(state.loss_history, jnp.nan)
   opt_state = tx.init(state.params) if reset else state.opt_state
   return state.replace(opt_state=opt_state, loss_history=history)

@@ -1,7 +1,6 @@
-"""A step: losses -> gradients -> optimizer -> new state.
+"""A training step: losses -> gradients -> optimizer -> new state.
 
-Pure functions; what is trained comes in as a function of parameters and batch,
-the loop adds jit, shardings and donation.
+Pure functions; the loop adds jit, shardings and donation.
 """
 
 import dataclasses
@@ -22,14 +21,14 @@ from dwd_jax.train.state import TrainState, eval_variables
 
 
 class LossesFn(Protocol):
-  """What is trained, such as `objectives.detection_loss.detection_losses`."""
+  """Losses to train, such as `objectives.detection_loss.detection_losses`."""
 
   def __call__(
     self, params: Params, batch_stats: Any, batch: Any, train: bool = True
   ) -> tuple[Array, Any, dict[str, Array]]:
     """Losses in the order of `stages.LOSSES`, new batch_stats, metrics.
 
-    Batch norm goes by the batch where `train` is set, else by `batch_stats`.
+    Batch norm uses the batch's statistics if `train`, else `batch_stats`.
     """
     ...
 
@@ -39,12 +38,11 @@ class UpdateConfig:
   """How gradients become an update; keys of `config.train`.
 
   Attributes:
-    accumulate: parts that a batch is cut into; their gradients are averaged.
-      A part has its own batch norm statistics and its own loss normalisers.
-    ema_decay: of the running mean of parameters and batch statistics; 0 = none
-      is kept.
-    max_loss_ratio: a step is skipped where a trained loss exceeds its running
-      mean this many times; 0 = only where something is not finite.
+    accumulate: parts of a batch whose gradients are averaged. Each part has its
+      own batch norm statistics and loss normalisers.
+    ema_decay: of the running mean of parameters and batch statistics; 0 = off.
+    max_loss_ratio: skip a step if a trained loss exceeds its running mean this
+      many times; 0 = only if something is not finite.
   """
 
   accumulate: int = 1
@@ -53,10 +51,9 @@ class UpdateConfig:
 
 
 class StepPlan(flax.struct.PyTreeNode):
-  """What changes from stage to stage: inputs of the one compiled step.
+  """What changes from stage to stage, as inputs of the compiled step.
 
   Attributes:
-    learning_rate: of this step.
     factors: [len(LOSSES)] weights of the losses; 0 = not trained.
     balance: divide each loss by its running mean.
   """
@@ -92,9 +89,8 @@ def combine(
   Args:
     losses: of this step, in the order of `stages.LOSSES`.
     history: [len(LOSSES), window] values of the last steps, NaN = none.
-    plan: factors of the losses; with `balance` each loss is divided by the mean
-      of its last values, this step's included, which is no part of the
-      gradient.
+    plan: with `balance`, each loss is divided by the mean of its last values,
+      this step's included; no gradient passes through the mean.
 
   Reference: section 4 (combined stage).
   """
@@ -102,16 +98,16 @@ def combine(
   history = jnp.concatenate([values[:, None], history[:, :-1]], axis=1)
   means = jnp.maximum(jnp.nanmean(history, axis=1), 1e-8)
   weights = jnp.where(plan.balance, plan.factors / means, plan.factors)
-  # A loss that is not trained may grow without limit: 0 times it may be NaN.
+  # An untrained loss may overflow, and 0 * inf is NaN.
   total = jnp.where(plan.factors > 0, weights * losses, 0.0).sum()
   return total, history
 
 
 def _gradients_fn(losses_fn: LossesFn, history: Array, plan: StepPlan, still):
-  """Of (params, batch_stats, batch), differentiates the stage's loss.
+  """Makes a function of (params, batch_stats, batch), the loss's gradient.
 
-  The function made gives ((loss, (batch_stats, losses, metrics)), gradients),
-  which are 0 for parameters that are `still`.
+  It returns ((loss, (batch_stats, losses, metrics)), gradients); the gradients
+  of parameters that are `still` are 0.
   """
 
   def loss_fn(params, batch_stats, batch):
@@ -126,10 +122,10 @@ def _gradients_fn(losses_fn: LossesFn, history: Array, plan: StepPlan, still):
 
 
 def _accumulated(state, batch, gradients_fn, parts: int):
-  """Of `_gradients_fn`, the mean over parts of a batch, one after another."""
+  """The mean of `gradients_fn` over the parts of a batch, in sequence."""
 
   def cut(x):
-    # Part i has rows i, i + parts, ...: every device keeps its own rows.
+    # Part i has rows i, i + parts, ..., so that every device keeps its rows.
     if x.shape[0] % parts:
       raise ValueError(f"a batch of {x.shape[0]} does not make {parts} parts")
     rows = x.reshape(x.shape[0] // parts, parts, *x.shape[1:])
@@ -155,10 +151,7 @@ def _norm(tree: Any) -> Array:
 
 
 def _sane(losses, history, plan, ratio: float) -> Array:
-  """Whether no trained loss is far above its running mean.
-
-  The mean must be of a whole window: a stage begins without one.
-  """
+  """Whether no trained loss is far above its mean over a whole window."""
   if not ratio:
     return jnp.asarray(True)
   limit = ratio * history.mean(axis=1)  # NaN until the window is full
@@ -181,25 +174,21 @@ def train_step(
   cfg: UpdateConfig,
   frozen: tuple[str, ...] = (),
 ) -> tuple[TrainState, clu_metrics.Collection]:
-  """One step of training, whatever is trained.
+  """One training step.
 
   A step whose loss, gradient or update is not finite, or whose loss explodes
-  (`UpdateConfig.max_loss_ratio`), changes nothing but the counters: it is
-  skipped, and so are its metrics.
+  (`UpdateConfig.max_loss_ratio`), is skipped: it changes only the counters, and
+  its metrics are masked. Batch norm uses the statistics of the whole batch over
+  all devices (of a part of it with `cfg.accumulate`).
 
   Args:
-    state: before the step.
     batch: pytree of arrays [B, ...].
-    plan: which losses are trained, how they are weighed, the learning rate.
-    losses_fn: the losses of parameters, batch statistics and batch.
     tx: optimizer, without the learning rate.
-    cfg: accumulation, running mean of the variables, what is skipped.
-    frozen: patterns of the paths of parameters whose gradient is 0, so that
-      they count neither for the clipping nor as not finite; as `tx` has them.
+    frozen: patterns of the paths of frozen parameters, the same as in `tx`.
+      Their gradient is 0, so it counts neither for clipping nor as not finite.
 
   Returns:
-    The state after the step, and its metrics. Batch norm uses the statistics of
-    the whole batch, over all devices (of a part of it with `cfg.accumulate`).
+    The state after the step, and its metrics.
   """
   still = optim.frozen_mask(state.params, frozen)
   gradients_fn = _gradients_fn(losses_fn, state.loss_history, plan, still)
@@ -230,7 +219,7 @@ def train_step(
     ema_params=ema,
   )
   after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state)
-  # A loss that explodes once is an outlier; one that stays there is the level.
+  # Also keep exploded values: a loss that stays high is the new level.
   known = ok | jnp.isfinite(jnp.where(plan.factors > 0, losses, 0.0)).all()
   history = jnp.where(known, history, state.loss_history)
   total, in_row = state.skipped
@@ -250,14 +239,5 @@ def train_step(
 def eval_step(
   state: TrainState, batch: Any, *, losses_fn: LossesFn
 ) -> dict[str, Array]:
-  """The losses on a batch as the network is used: running averages.
-
-  Args:
-    state: its variables, or their running mean where there is one, are used.
-    batch: see `train_step`.
-    losses_fn: see `train_step`.
-
-  Returns:
-    The metrics of `losses_fn`, `loss_energy` and the others among them.
-  """
+  """Metrics of `losses_fn`, such as `loss_energy`, with `eval_variables`."""
   return losses_fn(**eval_variables(state), batch=batch, train=False)[2]

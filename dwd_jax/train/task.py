@@ -1,4 +1,4 @@
-"""What the training loop trains: the detector, or a pretraining of it."""
+"""The task of the training loop: the detector, or its pretraining."""
 
 import dataclasses
 import pathlib
@@ -41,27 +41,22 @@ class Loader(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """Everything that the loop has to know of what it trains.
+  """What the loop trains.
 
   Attributes:
-    workdir: where everything is written.
-    config: resolved; its section `train` says how, the rest is kept and
-      compared when a run goes on.
-    stages: those that have steps.
-    optimizer: of all stages.
-    card: what the network is, kept with the checkpoints.
-    mesh: devices.
-    loader: opens the batches at the first one.
-    init: makes a fresh state; a pure function.
-    losses_fn: what is trained; a pure function.
-    update: how its gradients become an update.
-    initial: called with a fresh state on the mesh, returns the state to start
-      with: with parameters of a pretraining; None = the fresh one.
-    announce: says what is trained; gets logs and the state at the start.
-    evaluate: score of a state on validation pages, by which checkpoints are
-      compared, the higher the better; may log more. None = no scores.
-    validation: opens the batches of a validation, the same ones each time; None
-      = there are no validation losses.
+    config: resolved; the loop reads its section `train`, and compares the rest
+      when a run is resumed.
+    stages: only those with steps.
+    card: describes the network, saved with the checkpoints.
+    loader: opens the training batches, from the first one.
+    init: makes a new state; a pure function.
+    losses_fn: a pure function.
+    initial: replaces the new state on the mesh by the one to start with, such
+      as with pretrained parameters.
+    announce: logs a description of the task at the start.
+    evaluate: score of a state on validation pages; the best checkpoint is the
+      one with the highest.
+    validation: opens the validation batches, the same ones each time.
     pictures: of a state and a batch on the host, by name, uint8 [H, W, 3].
   """
 
@@ -83,7 +78,7 @@ class Task:
 
   @property
   def rules(self) -> sharding.Rules:
-    """Where parameters lie, `train.sharding`."""
+    """Sharding of the parameters, `train.sharding`."""
     return tuple((p, where) for p, where in self.config.train.sharding)
 
   def state_shapes(self) -> Any:
@@ -91,12 +86,12 @@ class Task:
     return state_lib.state_shapes(self.init, self.mesh, self.rules)
 
   def new_state(self) -> TrainState:
-    """A state to start with, on the mesh."""
+    """The state to start with, on the mesh."""
     state = state_lib.create_state(self.init, self.mesh, self.rules)
     return state if self.initial is None else self.initial(state)
 
   def checkpoints(self) -> checkpointer.Checkpoints:
-    """Those in the workdir."""
+    """Opens the checkpoints in the workdir."""
     return checkpointer.Checkpoints(
       self.workdir / "checkpoints", self.config.train.keep_checkpoints
     )

@@ -110,21 +110,6 @@ def test_pages_without_objects_and_no_pages():
     assert energy_groups.assign_groups(pages, 3, 2).shape == (3,)
 
 
-def test_summary_names_groups_and_what_still_clashes():
-  page = _page([(10, 10, 0), (10, 12, 1), (11, 11, 2)])
-  conflicts, frequency = energy_groups.count_conflicts([page], 3, 17.0, 1.0)
-  groups = energy_groups.colour(conflicts, frequency, 2)
-  text = energy_groups.summarize(
-    groups, ("dot", "stem", "beam"), conflicts, frequency
-  )
-  assert text.splitlines() == [
-    "energy groups: 2, weight of the near centres in one group: 5 of 15",
-    "  group 0: 2 objects, dot, beam",
-    "  group 1: 1 objects, stem",
-    "  most frequent clashes: dot + beam (5)",
-  ]
-
-
 def test_no_group_is_an_error():
   with pytest.raises(ValueError, match="num_groups"):
     energy_groups.assign_groups([], 3, 0)

@@ -1,4 +1,4 @@
-"""What a run starts with: `config.pretraining` -> its first state."""
+"""Initial state of a run, as `config.pretraining` says."""
 
 import functools
 import pathlib
@@ -13,21 +13,17 @@ from dwd_jax.checkpoints import finished_run
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import loop
 from dwd_jax.train import setup as setup_lib
-from dwd_jax.train.pretraining import (
-  parameter_matching,
-  resnet_weights,
-  tasks,
-)
+from dwd_jax.train.pretraining import parameter_matching, resnet_weights, tasks
 from dwd_jax.train.pretraining_config import TRAINED
 from dwd_jax.train.state import TrainState, eval_variables
 
 
 class _Given(NamedTuple):
-  """Variables to start with.
+  """Pretrained variables.
 
   Attributes:
     variables: {"params": .., "batch_stats": ..} on the host.
-    class_names: of their class head; None = they have none.
+    class_names: of the class head; None = no class head.
     origin: named in the report.
   """
 
@@ -39,18 +35,14 @@ class _Given(NamedTuple):
 def initial_of(
   run: setup_lib.Run,
 ) -> Callable[[TrainState], TrainState] | None:
-  """What the detection task takes as `initial`; None without pretraining.
-
-  It is called for runs without a checkpoint only: a run that goes on has its
-  parameters.
-  """
+  """`Task.initial` of the detection task; None without pretraining."""
   if run.settings.pretraining.level == "none":
     return None
   return functools.partial(_start, run)
 
 
 def _start(run: setup_lib.Run, fresh: TrainState) -> TrainState:
-  """A fresh state with the parameters of the pretraining, where they fit."""
+  """A new state with the pretrained parameters that fit."""
   level = run.settings.pretraining.level
   own = _to_host(
     {"params": fresh.params, "batch_stats": fresh.batch_stats}, run.mesh
@@ -78,7 +70,7 @@ def _start(run: setup_lib.Run, fresh: TrainState) -> TrainState:
 
 
 def _trained(run: setup_lib.Run) -> _Given:
-  """Pretrains, or goes on with it, or takes what is finished."""
+  """Starts, resumes or reads the pretraining."""
   task = tasks.make_task(run)
   setup_lib.make_workdir(task.workdir)
   state = loop.train(task)
@@ -110,14 +102,14 @@ def _of_run(run: setup_lib.Run) -> _Given:
 
 
 def _to_host(tree: Any, mesh: Mesh) -> Any:
-  """The same arrays in NumPy, whole in every process."""
+  """Unsharded NumPy arrays in every process."""
   everywhere = NamedSharding(mesh, PartitionSpec())
   whole = jax.jit(lambda x: x, out_shardings=everywhere)(tree)
   return jax.tree.map(np.asarray, whole)
 
 
 def _with(fresh: TrainState, variables: Any) -> TrainState:
-  """The fresh state with other parameters, each lying where it lay."""
+  """A state with other parameters and the same shardings."""
 
   def place(old, new):
     return jax.make_array_from_callback(
@@ -130,6 +122,6 @@ def _with(fresh: TrainState, variables: Any) -> TrainState:
     batch_stats=jax.tree.map(
       place, fresh.batch_stats, variables["batch_stats"]
     ),
-    # Arrays of their own: a step uses the buffers of both again.
+    # Separate arrays, as a step donates the buffers of both.
     ema_params=jax.tree.map(place, ema, variables) if ema else ema,
   )

@@ -1,6 +1,6 @@
-"""Batches of symbol crops with their classes, for the level `class`.
+"""Batches of the pretraining: symbols with classes, crops with pixel classes.
 
-Batches of crops with a class for every pixel, for the level `semseg`.
+The former train the level `class`, the latter the level `semseg`.
 """
 
 import cv2
@@ -18,9 +18,9 @@ from dwd_jax.data.symbols import SymbolSet
 from dwd_jax.imaging import page_windows
 from dwd_jax.models.dwd import STRIDE
 
-FILL = 0.75  # most of a side of the crop that a symbol takes
-_SHRINK = 8  # larger symbols are shrunk by this at most; then they are cut
-_JITTER = 1 / 8  # of the crop: the symbol lies this far from the middle at most
+FILL = 0.75  # largest share of a side of the crop that a symbol takes
+_SHRINK = 8  # shrinks large symbols by at most this; still larger ones are cut
+_JITTER = 1 / 8  # largest distance from the middle, as a share of the crop
 
 
 class SymbolBatch(flax.struct.PyTreeNode):
@@ -36,7 +36,7 @@ class SymbolBatch(flax.struct.PyTreeNode):
 
 
 class SymbolCrops(grain.transforms.RandomMap):
-  """Any number -> the crop of a symbol, drawn by the rarity of its class."""
+  """Draws crops of symbols by the rarity of their class; ignores its input."""
 
   def __init__(
     self,
@@ -55,7 +55,7 @@ class SymbolCrops(grain.transforms.RandomMap):
   def random_map(
     self, number, rng: np.random.Generator
   ) -> dict[str, np.ndarray]:
-    """Draws a symbol and where it lies in its crop."""
+    """Draws a symbol and its place in the crop."""
     del number
     row = int(self._known[self._draw(rng)])
     scale = self._scales[int(rng.integers(len(self._scales)))]
@@ -75,13 +75,12 @@ def symbol_window(
   out_hw: tuple[int, int],
   scale: float,
 ) -> page_windows.Window:
-  """A window around a symbol, which lies near its middle.
+  """Draws a window with a symbol near its middle.
 
   Args:
-    rng: source of randomness.
     box_yxyx: of the symbol, px.
-    out_hw: height and width of the crop after scaling, px.
-    scale: crop pixels per pixel; smaller for symbols that would not fit.
+    out_hw: size of the crop after scaling, px.
+    scale: crop pixels per pixel; reduced for symbols that would not fit.
   """
   sides = np.maximum(box_yxyx[2:] - box_yxyx[:2], 1)
   fitting = float((FILL * np.array(out_hw) / sides).min())
@@ -108,18 +107,13 @@ def symbol_loader(
   seed: int,
   **processes: int | None,
 ) -> pipeline.TrainLoader:
-  """Endless batches of symbol crops; what they show depends on seed and step.
+  """Endless iterator of `SymbolBatch`, which depend on seed and step alone.
 
   Args:
-    symbols: to draw from.
-    out_hw: height and width of a crop, px.
-    data_cfg: `config.data`: scales, rare_power, workers.
+    out_hw: size of a crop, px.
+    data_cfg: `config.data`, of which scales, rare_power and workers are read.
     batch_size: crops of a step over all processes.
-    seed: with the step, decides every crop.
     **processes: see `pipeline.loader`.
-
-  Returns:
-    Iterator of `SymbolBatch`.
   """
   crops = pipeline.endless(seed).random_map(
     SymbolCrops(
@@ -148,7 +142,7 @@ class PixelBatch(flax.struct.PyTreeNode):
 
 
 class PixelCrops(grain.transforms.RandomMap):
-  """Page number -> one training crop, drawn as for the detection."""
+  """Page number -> a training crop, drawn as for the detection."""
 
   def __init__(self, source: PageSource, pixels: PixelClasses, data_cfg):
     """Args: `pixels` of the same source; `data_cfg` is config.data."""
@@ -159,7 +153,7 @@ class PixelCrops(grain.transforms.RandomMap):
     self._flip = bool(data_cfg.flip)
 
   def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draws a crop; `page` is where the shuffled epoch stands."""
+    """Draws a crop; `page` is the next one of the shuffled epoch."""
     page, window = self._sampler(int(page), rng)
     hw = tuple(self._page_hw[page].tolist())
     top, left, height, width = window.on_page(hw)
@@ -178,7 +172,7 @@ def fit_classes(
   top: int,
   left: int,
 ) -> Int32[np.ndarray, "H W"]:
-  """As `transforms.fit`, for classes: nothing is mixed, outside is 0."""
+  """As `page_windows.fit`, for classes: nearest neighbour, 0 outside."""
   padded = np.zeros(window.source_hw, np.int32)
   y, x = top - window.top, left - window.left
   padded[y : y + region.shape[0], x : x + region.shape[1]] = region
@@ -197,21 +191,17 @@ def pixel_loader(
   seed: int,
   **processes: int | None,
 ) -> pipeline.TrainLoader:
-  """Endless batches of crops; what they show depends on seed and step.
+  """Endless iterator of `PixelBatch`, which depend on seed and step alone.
 
   Args:
     source: pages of the training split.
-    pixels: their classes by pixel.
-    data_cfg: `config.data`, with the crop_hw that is wanted.
+    pixels: of the same source.
+    data_cfg: `config.data`.
     batch_size: crops of a step over all processes.
-    seed: with the step, decides every crop.
     **processes: see `pipeline.loader`.
 
-  Returns:
-    Iterator of `PixelBatch`.
-
   Raises:
-    InputError: a value of the config makes no sense, or no pages.
+    InputError: a value of the config is out of range, or no pages.
   """
   pipeline.check(source, data_cfg)
   crops = pipeline.shuffled_pages(source, seed).random_map(

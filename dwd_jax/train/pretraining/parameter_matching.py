@@ -1,4 +1,4 @@
-"""Parameters of one network as the start of another, by name and shape."""
+"""Initialises a network from the parameters of another, by name and shape."""
 
 import collections
 import dataclasses
@@ -15,13 +15,13 @@ _LISTED = 12  # modules of a group in a printed report
 
 @dataclasses.dataclass(frozen=True)
 class ClassNames:
-  """Names of the classes on both sides, in the order of the class heads."""
+  """Class names of both networks, in the order of their class heads."""
 
   own: tuple[str, ...]
   given: tuple[str, ...]
 
   def rows(self) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the classes that both have, (own [n], given [n])."""
+    """Indices of the shared classes, (own [n], given [n])."""
     index = {name: i for i, name in enumerate(self.given)}
     pairs = [(i, index[n]) for i, n in enumerate(self.own) if n in index]
     both = np.array(pairs, np.int64).reshape(-1, 2)
@@ -30,16 +30,16 @@ class ClassNames:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """What became of every array; names such as "params/backbone/stem/kernel".
+  """Source of every array, by names such as "params/backbone/stem/kernel".
 
   Attributes:
-    loaded: taken as they are.
-    partly: rows of some classes were taken.
-    kept: not among the given, or of another shape: as they were initialised.
+    loaded: copied whole.
+    partly: copied for some classes.
+    kept: initialised anew, as missing or of another shape in the given network.
     ignored: given, but not used.
-    classes: (classes whose rows were taken, classes); None = no class head was
-      matched by names.
-    numbers: (parameters loaded, parameters); batch statistics not counted.
+    classes: (classes copied, classes) of the class head; None = the class head
+      was not matched by class names.
+    numbers: (parameters loaded, parameters), without batch statistics.
   """
 
   loaded: tuple[str, ...]
@@ -50,7 +50,7 @@ class Report:
   numbers: tuple[int, int]
 
   def lines(self) -> list[str]:
-    """For the terminal: counts, and the names in groups."""
+    """Lines for the terminal: counts, and the names in groups."""
     found = [f"{self.numbers[0]:,} of {self.numbers[1]:,} parameters loaded"]
     for text, names in (
       ("loaded", self.loaded),
@@ -68,7 +68,7 @@ class Report:
 
 
 def _grouped(names: Sequence[str]) -> str:
-  """ "backbone/stage1 26, class_head 2": modules with their arrays' number."""
+  """Modules with their numbers of arrays: "backbone/stage1 26, head 2"."""
   counts: collections.Counter[str] = collections.Counter()
   for name in names:
     _, *modules, _ = name.split("/")
@@ -89,18 +89,17 @@ def _flat(tree: Any) -> dict[str, np.ndarray]:
 def match(
   own: Any, given: Any, classes: ClassNames | None = None
 ) -> tuple[Any, Report]:
-  """Takes over what fits; a pure function.
+  """Copies the arrays of `given` whose name and shape match one of `own`.
 
   Args:
     own: {"params": .., "batch_stats": ..} as initialised.
     given: such a tree of another network.
-    classes: of the two class heads; None = the same classes in the same order.
-      Where they differ, the head's rows of classes that both have are taken, if
-      its input is as wide; the others stay as they are.
+    classes: None = both heads have the same classes in the same order. If they
+      differ, only the rows of shared classes are copied, provided that both
+      heads have inputs of the same width.
 
   Returns:
-    The tree of `own` with the values of `given`, and what was done. An array is
-    taken if its name and its shape are the same, in the type of the own one.
+    The tree of `own` (in its dtypes) with the values of `given`, and a report.
   """
   theirs = _flat(given)
   renamed = classes is not None and classes.own != classes.given
@@ -145,7 +144,7 @@ def match(
 
 
 def _same_input(own: Any, given: Any, classes: ClassNames) -> bool:
-  """Whether the class heads see features of the same width."""
+  """Whether the class heads have inputs of the same width."""
   mine, theirs = (
     tree["params"].get(_CLASS_HEAD, {}).get("kernel") for tree in (own, given)
   )
@@ -156,14 +155,9 @@ def _same_input(own: Any, given: Any, classes: ClassNames) -> bool:
 
 
 def share_decoder(own: Mapping[str, Any], given: Any) -> Any:
-  """One decoder of `given` for each of the decoders that `own` may have.
+  """Variables `given`, with a decoder per head if `own` has one per head.
 
-  Args:
-    own: variables of a network, maybe with one RefineNet for each head.
-    given: variables of another network, maybe with one for all heads.
-
-  Returns:
-    `given`, with "refinenet_HEAD" in place of "refinenet" where `own` has them.
+  Then "refinenet_HEAD" of every head replaces the shared "refinenet".
   """
   heads = [k for k in own["params"] if k.startswith("refinenet_")]
   if not heads or "refinenet" not in given["params"]:

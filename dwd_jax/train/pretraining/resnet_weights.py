@@ -1,21 +1,18 @@
-"""Files of ImageNet ResNets (torchvision's) -> variables of our backbone.
+"""ImageNet weights of torchvision's ResNets -> variables of our backbone.
 
-torchvision's networks see (v - mean) / std of each colour, v = 0 (black) .. 1
-(white); ours see ink = 1 - v, and paper is 0. For ink i of a channel c
+torchvision's networks take (v - mean) / std of each colour, v = 0 (black) .. 1
+(white); ours take ink = 1 - v. For ink i of a channel c
 
   (v - mean_c) / std_c = (1 - mean_c) / std_c - i / std_c,
 
-so the first convolution W gives the same as the kernel -W_c / std_c on ink,
-plus the constant k = sum over c, y, x of W_c (1 - mean_c) / std_c. The batch
-norm behind it takes the constant away: its running mean becomes mean - k. (In
-training it would do so by itself, the batch's mean having the constant, too.)
-One channel of ink is a grey page: its kernel is the sum over the colours.
+so the first convolution W equals the kernel -W_c / std_c on ink plus the
+constant k = sum over c, y, x of W_c (1 - mean_c) / std_c. The batch norm after
+it absorbs the constant: its running mean becomes mean - k. For a grey page, the
+kernel is the sum over the colours.
 
-Everything equals torchvision's features of the page but at its edge: outside
-the page, zeros mean a mid grey there, and paper here. Where that reaches is
-white in the other network's eyes:
-`tests/train/pretraining/test_resnet_weights.py` pads with white and
-compares every pixel.
+Features equal torchvision's except near the edge of the page: its zero padding
+is a mid grey, ours is paper. `tests/train/pretraining/test_resnet_weights.py`
+therefore pads with white.
 """
 
 import pathlib
@@ -40,7 +37,7 @@ _LEAVES = {
   "mean": "running_mean",
   "var": "running_var",
 }
-# Training scripts keep the parameters beside other things.
+# Keys under which training scripts save the parameters.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
@@ -48,16 +45,16 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Reads the parameters of a file.
 
   Args:
-    path: .safetensors, or what `torch.save` has written (.pth, .pt, .bin), for
-      which PyTorch must be installed. Nothing that such a file names is run.
+    path: .safetensors, or a file of `torch.save` (.pth, .pt, .bin), which needs
+      PyTorch. No code in such a file is run.
 
   Returns:
-    Arrays by name, as `Module.state_dict()` has them, without the "module."
-    that `DataParallel` puts in front of every name.
+    Arrays by name, as `Module.state_dict()` has them, without the prefix
+    "module." of `DataParallel`.
 
   Raises:
-    InputError: no such file, PyTorch is missing, or the file is damaged or has
-      more in it than parameters.
+    InputError: no such file, PyTorch is missing, or the file is damaged or
+      holds more than parameters.
   """
   try:
     size = path.stat().st_size
@@ -79,7 +76,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_torch(path: pathlib.Path, size: int) -> dict[str, np.ndarray]:
-  """As `read`, for what `torch.save` has written."""
+  """As `read`, for files of `torch.save`."""
   try:
     import torch  # pyright: ignore[reportMissingImports]
   except ImportError:
@@ -88,14 +85,14 @@ def _read_torch(path: pathlib.Path, size: int) -> dict[str, np.ndarray]:
       " 'dwd_jax[torch]', or name a .safetensors file"
     ) from None
   try:
-    # Not mapped (mmap=True): PyTorch 2.13 reads other numbers then, where the
-    # archive is compressed or a record is too short, and says nothing.
+    # With mmap=True, PyTorch 2.13 silently reads wrong numbers if the archive
+    # is compressed or a record is too short.
     top = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(top, dict):
       inner = (top.get(name) for name in _WRAPPERS)
       top = next((x for x in inner if isinstance(x, dict)), top)
     tensors = {k: x for k, x in top.items() if isinstance(x, torch.Tensor)}
-    # Strides of 0 can make any size of a few numbers.
+    # Strides of 0 can make a few numbers any size.
     if not 0 < sum(x.nbytes for x in tensors.values()) <= size:
       raise ValueError("no parameters, or more than the file has bytes")
     return {
@@ -105,7 +102,7 @@ def _read_torch(path: pathlib.Path, size: int) -> dict[str, np.ndarray]:
     }
   except OSError:
     raise
-  except Exception as e:  # PyTorch was seen to raise six kinds
+  except Exception as e:  # PyTorch raises at least six types
     raise _damaged(path) from e
 
 
@@ -117,7 +114,7 @@ def _damaged(path: pathlib.Path) -> InputError:
 
 
 def depth_of(state: Mapping[str, Any]) -> int | None:
-  """Which ResNet a state dict is: 18, 34, ...; None = another network."""
+  """Depth of a ResNet's state dict: 18, 34, ...; None = another network."""
   blocks = [0, 0, 0, 0]
   for name in state:
     found = re.match(r"layer([1-4])\.([0-9]{1,3})\.conv1\.weight$", name)
@@ -148,17 +145,14 @@ def torch_name(path: str) -> str:
 def backbone_variables(
   state: Mapping[str, np.ndarray], shapes: Any, depth: int, where: str
 ) -> Any:
-  """The variables of our backbone from a state dict of torchvision.
+  """Variables of our backbone (float32) from a state dict of torchvision.
 
   Args:
-    state: arrays by torchvision's names; the classifier `fc` is not used.
-    shapes: {"params": .., "batch_stats": ..} of our `ResNet`: arrays, or what
-      `jax.eval_shape` gives.
+    state: arrays by torchvision's names; the classifier `fc` is ignored.
+    shapes: {"params": .., "batch_stats": ..} of our `ResNet`: arrays, or the
+      output of `jax.eval_shape`.
     depth: of our backbone.
     where: names the file in errors.
-
-  Returns:
-    Such a tree of float32 arrays.
 
   Raises:
     InputError: a network of another depth or width, or not a ResNet.
@@ -203,7 +197,7 @@ def ink_kernel(weight: np.ndarray, channels: int) -> np.ndarray:
 
   Args:
     weight: [out, 3, height, width], float64.
-    channels: 1: ink of a grey page; 3: ink of each colour.
+    channels: 1 = ink of a grey page; 3 = ink of each colour.
 
   Returns:
     [height, width, channels, out].
@@ -213,6 +207,6 @@ def ink_kernel(weight: np.ndarray, channels: int) -> np.ndarray:
 
 
 def paper_constant(weight: np.ndarray) -> np.ndarray:
-  """What the first convolution gives on white paper, [out]."""
+  """Output of the first convolution on white paper, [out]."""
   white = (1 - MEAN) / STD
   return (weight * white[:, None, None]).sum((1, 2, 3))

@@ -28,28 +28,24 @@ _VALIDATION_SEED = 1  # crops of validations; any number
 
 @dataclasses.dataclass(frozen=True)
 class _Parts:
-  """What differs between the levels.
+  """The parts of a task that depend on the level.
 
   Attributes:
-    model: the network.
-    class_names: of its head.
-    loader: batches of a seed.
-    validation: batches of validation pages; None = there are none.
-    says: one line on where the classes come from.
+    class_names: of the head of `model`.
+    loader: seed -> batches.
+    validation: batches of validation pages; None = no validation.
+    classes_from: where the classes come from, for the log.
   """
 
   model: Any
   class_names: tuple[str, ...]
   loader: Callable[[int], Loader]
   validation: Callable[[], Loader] | None
-  says: str
+  classes_from: str
 
 
 def make_task(run: setup_lib.Run) -> Task:
-  """The pretraining of a run, as `loop.train` takes it.
-
-  Args:
-    run: its `config.pretraining.level` is class or semseg.
+  """The task of the pretraining at level `class` or `semseg`.
 
   Raises:
     InputError: the symbols cannot be opened, or the data have no objects.
@@ -79,10 +75,10 @@ def make_task(run: setup_lib.Run) -> Task:
 
 
 def task_config(config: Any, chosen: PretrainingConfig) -> Any:
-  """The config of the pretraining, kept as W/pretraining/config.json.
+  """The config of the pretraining, saved as W/pretraining/config.json.
 
-  What only the detection reads is as in the defaults, so that it may be changed
-  and the pretraining still be used.
+  Sections that only the detection reads are reset to the defaults, so that a
+  change of them does not invalidate a finished pretraining.
   """
   c: Any = config.copy_and_resolve_references()
   plain: Any = settings.default()
@@ -106,7 +102,7 @@ def _card(
 ) -> checkpointer.ModelCard:
   training = run.card.training | {"pretraining": chosen.level}
   model = run.card.model | {"num_classes": len(parts.class_names)}
-  model.pop("num_groups")  # of the detector's other heads
+  model.pop("num_groups")  # of heads that only the detector has
   model.pop("num_energy_levels")
   return checkpointer.ModelCard(parts.class_names, (), model, training)
 
@@ -183,5 +179,6 @@ def _announce(
   chosen: PretrainingConfig, parts: _Parts, logs: Logs, _state: Any
 ) -> None:
   logs.say(
-    f"Pretraining, level {chosen.level}, {chosen.steps} steps: {parts.says}"
+    f"Pretraining, level {chosen.level}, {chosen.steps} steps:"
+    f" {parts.classes_from}"
   )
