@@ -101,7 +101,8 @@ def create_state(
   def put(x: np.ndarray, shape: jax.ShapeDtypeStruct) -> jax.Array:
     return jax.make_array_from_callback(x.shape, shape.sharding, x.__getitem__)
 
-  return jax.tree.map(put, init_on_host(init), state_shapes(init, mesh, rules))
+  shapes = state_shapes(init, mesh, rules)
+  return jax.tree.map(put, init_on_host(init), shapes)
 
 
 def init_on_host(init: Callable[[], TrainState]) -> TrainState:
