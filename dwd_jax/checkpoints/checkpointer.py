@@ -17,7 +17,6 @@ from dwd_jax.cluster import processes
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 
-CARD_KEYS = ("class_names", "group_of_class", "model")
 CHECKSUMS = "checksums.json"
 _CHUNK = 1 << 22
 
@@ -31,7 +30,7 @@ class ModelCard:
   """What a checkpoint and the run that reads it must agree on.
 
   Attributes:
-    class_names: C names, in the order of the class head.
+    class_names: in the order of the class head.
     group_of_class: energy group of each class.
     model: fields of `ModelConfig`.
     training: settings that shape the rest of the state: name of the optimizer,
@@ -183,7 +182,8 @@ class Checkpoints:
   def card(self, step: int) -> dict[str, Any]:
     """The card of a checkpoint, see `ModelCard.to_json`."""
     card = self._read(step, card=ocp.args.JsonRestore()).card
-    if not isinstance(card, dict) or not set(card) >= set(CARD_KEYS):
+    keys = {"class_names", "group_of_class", "model"}
+    if not isinstance(card, dict) or not set(card) >= keys:
       raise self._unreadable(step, "its card lacks a key")
     return card
 
@@ -225,7 +225,7 @@ class Checkpoints:
   def _progress(self, step: int) -> dict[str, Any]:
     progress = self._read(step, progress=ocp.args.JsonRestore()).progress
     if not isinstance(progress, dict):
-      raise self._unreadable(step, "its progress is no list of keys")
+      raise self._unreadable(step, "its progress is no mapping")
     return progress
 
   def _read(self, step: int, **items: Any) -> Any:

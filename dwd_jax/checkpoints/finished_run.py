@@ -56,13 +56,13 @@ def find_checkpoint(
     InputError: there is none.
   """
 
-  def is_one(folder: pathlib.Path) -> bool:
+  def is_checkpoint(folder: pathlib.Path) -> bool:
     return folder.name.isdigit() and (folder / "state").is_dir()
 
-  if is_one(path):
+  if is_checkpoint(path):
     return path
   for folder in (path / "checkpoints", path):
-    steps = filter(is_one, folder.iterdir() if folder.is_dir() else ())
+    steps = filter(is_checkpoint, folder.iterdir() if folder.is_dir() else ())
     newest = max(steps, key=lambda child: int(child.name), default=None)
     if newest is not None:
       return newest

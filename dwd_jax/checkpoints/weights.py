@@ -48,7 +48,7 @@ class Weights:
 
   Attributes:
     variables: {"params": .., "batch_stats": ..}, float32 NumPy arrays.
-    class_names: C names, in the order of the class head.
+    class_names: in the order of the class head.
     group_of_class: energy group of each class.
     model: each machine chooses its own `dtype`.
     scale: network pixels per page pixel, for pages of unknown staff space.
@@ -82,11 +82,7 @@ def write(path: pathlib.Path, weights: Weights) -> None:
 
 
 def read(path: pathlib.Path) -> Weights:
-  """Reads a file of `write`.
-
-  Raises:
-    InputError: the file is missing, damaged, or no detector.
-  """
+  """Reads a file of `write`; a missing or bad one raises `InputError`."""
   path = pathlib.Path(path)
   try:
     _check_size(path)

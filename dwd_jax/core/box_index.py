@@ -21,9 +21,8 @@ class BoxIndex:
 
   Attributes:
     boxes_yxyx: in pixels of the page's image.
-    labels: class ids 0 .. C-1.
     page: index of each box's page, ascending.
-    page_hw: (height, width) of each page in pixels.
+    page_hw: size of each page in pixels.
   """
 
   boxes_yxyx: Float[np.ndarray, "n 4"]

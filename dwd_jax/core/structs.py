@@ -26,8 +26,6 @@ class Record:
 
   Attributes:
     image: 0 = paper, 255 = ink, whatever the polarity of the file.
-    boxes_yxyx: in pixels of `image`.
-    labels: class ids 0 .. C-1.
     filename: of the image, without folder; unique in its data set.
   """
 
@@ -60,9 +58,7 @@ class Batch(flax.struct.PyTreeNode):
 
   Attributes:
     image: 0 = paper, 1 = ink; bytes with 255 = ink are divided by 255.
-    boxes_yxyx: in pixels of `image`; zeros where `box_mask` is False.
-    labels: class ids 0 .. C-1; 0 where `box_mask` is False.
-    box_mask: True for real boxes.
+    box_mask: False for padding, where boxes and labels are 0.
   """
 
   image: Float[Array, "B H W 1"] | UInt8[Array, "B H W 1"]
@@ -111,7 +107,6 @@ class Detections(flax.struct.PyTreeNode):
 
   Attributes:
     boxes_yxyx: in pixels of the network's input image.
-    labels: class ids 0 .. C-1.
     scores: 0..1; 0 where `valid` is False.
     valid: True for slots in use.
     count: number of objects found; if it exceeds K, those with the lowest
@@ -131,8 +126,6 @@ class PageBoxes:
 
   Attributes:
     filename: of the image; joins truth and detections.
-    image_hw: (height, width) of the source image.
-    labels: class ids 0 .. C-1.
     scores: 0..1 for detections; None for truth.
   """
 

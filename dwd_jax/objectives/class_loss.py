@@ -45,9 +45,8 @@ def sparse_class_loss(
   classes = targets.classes.reshape(batch, -1)
   owner = targets.owner.reshape(batch, -1)
   budget = min(cfg.class_pixels, classes.shape[1])
-  index, valid = jax.vmap(lambda mask: select_pixels(mask, budget))(
-    classes > 0
-  )  # [B, P]
+  select = jax.vmap(lambda mask: select_pixels(mask, budget))
+  index, valid = select(classes > 0)  # [B, P]
   index = jnp.minimum(index, classes.shape[1] - 1)
   page = jnp.broadcast_to(jnp.arange(batch)[:, None], index.shape)
   group = index % groups

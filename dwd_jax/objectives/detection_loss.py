@@ -123,11 +123,11 @@ def detection_losses(
     (batch.image.shape[1], batch.image.shape[2]),
     cfg.targets,
   )
+  num_boxes = batch.labels.shape[1]
   variables = {"params": params, "batch_stats": batch_stats}
   predictions, batch_stats = dwd.apply(model, variables, batch.image, train)
 
   def losses_fn(params, predictions):
-    num_boxes = batch.labels.shape[1]
     return compute_losses(params, predictions, targets, num_boxes, cfg)
 
   if cfg.remat:

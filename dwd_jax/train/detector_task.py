@@ -172,11 +172,6 @@ def _heat(energy: Any) -> np.ndarray:
 
 def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:
   """Lays pictures of one size out in rows, with white gaps."""
-  height, width, _ = rows[0][0].shape
-  full = len(rows) * (height + _GAP_PX), len(rows[0]) * (width + _GAP_PX), 3
-  grid = np.full(full, 255, np.uint8)
-  for i, row in enumerate(rows):
-    for j, picture in enumerate(row):
-      y, x = i * (height + _GAP_PX), j * (width + _GAP_PX)
-      grid[y : y + height, x : x + width] = picture
-  return grid
+  gap = ((0, _GAP_PX), (0, _GAP_PX), (0, 0))
+  padded = [[np.pad(x, gap, constant_values=255) for x in row] for row in rows]
+  return np.concatenate([np.concatenate(row, 1) for row in padded])

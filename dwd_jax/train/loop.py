@@ -146,13 +146,9 @@ class _Loop:
     self, state: TrainState, done: int, score: float | None = None
   ) -> None:
     """Saves a checkpoint unless this step has one."""
+    data, progress = self._loader.get_state(), self._progress.to_json()
     self._checkpoints.save(
-      done,
-      state,
-      self._loader.get_state(),
-      self._task.card,
-      self._progress.to_json(),
-      score,
+      done, state, data, self._task.card, progress=progress, score=score
     )
 
   def _log(self, state: TrainState, done: int, stage: str) -> None:
@@ -188,7 +184,7 @@ class _Loop:
         self._losses(state, self._stepper.to_devices(next(loader)))
         for _ in range(self._task.config.train.validate_batches)
       ]
-    found = [jax.device_get(losses) for losses in found]
+    found = jax.device_get(found)
     means = {k: float(np.mean([f[k] for f in found])) for k in found[0]}
     values = {f"val_{k}": v for k, v in means.items()}
     self._logs.scalars(done, stage, values)
@@ -272,9 +268,9 @@ class _Stepper:
     schedule = optim.learning_rate(self._task.optimizer, stage)
     plan = step_lib.make_plan(stage, np.asarray(schedule(step)).item())
     state, metrics = self._step(stage, state, batch, plan)(state, batch, plan)
-    self._metrics = (
-      metrics if self._metrics is None else _merge(self._metrics, metrics)
-    )
+    if self._metrics is not None:
+      metrics = _merge(self._metrics, metrics)
+    self._metrics = metrics
     self._steps += 1
     return state
 

@@ -5,6 +5,7 @@ again (`eval.from_saved`). The calibration of a checkpoint is read from its
 folder, or fitted on the pages of `data.eval_split`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -43,12 +44,11 @@ from dwd_jax.train.logs import Logs
 
 def say_unmapped(source: sources.PageSource) -> None:
   """Prints how many boxes `data.common_with` left out, if any."""
-  kept = len(source.box_index().labels)  # counts the others, too
-  if source.unmapped_boxes and jax.process_index() == 0:
-    line = vocabulary.describe_unmapped(
-      source.split, source.unmapped_boxes, kept
+  kept = len(source.box_index().labels)  # also counts `unmapped_boxes`
+  if source.unmapped_boxes:
+    _say(
+      vocabulary.describe_unmapped(source.split, source.unmapped_boxes, kept)
     )
-    print(line, flush=True)
 
 
 def evaluate_all(
@@ -106,8 +106,7 @@ def describe(metrics: dict, workdir: pathlib.Path, name: str) -> str:
     f" (classes with {metrics['min_objects']} objects or more:"
     f" {number(metrics['mAP_50_min10'])}), {metrics['num_objects']} objects,"
     f" {metrics['num_detections']} detections on {metrics['num_pages']} pages"
-    f"{at_threshold};"
-    f" {workdir / 'eval' / name}.json"
+    f"{at_threshold}; {workdir / 'eval' / name}.json"
   )
 
 
@@ -132,12 +131,13 @@ def evaluate(
   Returns:
     The result; pictures and calibration in process 0 only.
   """
-  other = None if isinstance(split, str) else split
   if isinstance(split, str):
-    source, data, name = run.source(split), run.config.data, split
+    other, source = None, run.source(split)
+    data, name = run.config.data, split
     say_unmapped(source)
   else:
-    source, data, name = split.source, split.data_cfg, split.name
+    other, source = split, split.source
+    data, name = split.data_cfg, split.name
   settings: Any = run.config.eval
   part = among_processes.part(
     pipeline.num_eval_pages(source, data), settings.overlays
@@ -186,10 +186,9 @@ def bound_predict_fn(
   run: setup_lib.Run, state: state_lib.TrainState
 ) -> predict_pages.PredictFn:
   """The run's network with the parameters of a state."""
+  groups = np.asarray(run.group_of_class, np.int32)
   predict_fn = predict_pages.make_predict_fn(
-    run.model,
-    run.settings.decode,
-    np.asarray(run.group_of_class, np.int32),
+    run.model, run.settings.decode, groups
   )
   variables = among_processes.on_local_device(
     state_lib.eval_variables(state), run.mesh
@@ -203,8 +202,7 @@ def restore(run: setup_lib.Run) -> state_lib.TrainState:
   Raises:
     InputError: there is none, or it belongs to another network.
   """
-  checkpoints = run.checkpoints()
-  try:
+  with contextlib.closing(run.checkpoints()) as checkpoints:
     steps = checkpoints.all_steps()
     if not steps:
       raise InputError(
@@ -221,8 +219,6 @@ def restore(run: setup_lib.Run) -> state_lib.TrainState:
         )
       step = best
     return checkpoints.restore(step, run.state_shapes(), run.card)[0]
-  finally:
-    checkpoints.close()
 
 
 def calibration_of_checkpoint(
@@ -243,7 +239,8 @@ def calibration_of_checkpoint(
   judged: Any = run.config.eval
   if not judged.calibrate or judged.protocol == "legacy":
     return None
-  folder = _folder(run, int(state.step))
+  with contextlib.closing(run.checkpoints()) as checkpoints:
+    folder = checkpoints.folder(int(state.step))
   stored = calibration_lib.read(folder, run.class_names)
   if stored is not None and stored.made_with == _made_with(run):
     return stored
@@ -310,14 +307,6 @@ def _made_with(run: setup_lib.Run) -> dict[str, Any]:
   if cfg.staff_space_px and cfg.normalise != "off":
     made_with["staff_space"] = [cfg.normalise, cfg.staff_space_px]
   return made_with
-
-
-def _folder(run: setup_lib.Run, step: int):
-  checkpoints = run.checkpoints()
-  try:
-    return checkpoints.folder(step)
-  finally:
-    checkpoints.close()
 
 
 def _say(text: str) -> None:

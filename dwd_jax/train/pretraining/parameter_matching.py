@@ -133,9 +133,7 @@ def match(
   merged = jax.tree_util.tree_map_with_path(leaf, own)
   used = {*done["loaded"], *done["partly"]}
   report = Report(
-    loaded=tuple(done["loaded"]),
-    partly=tuple(done["partly"]),
-    kept=tuple(done["kept"]),
+    **{key: tuple(done[key]) for key in ("loaded", "partly", "kept")},
     ignored=tuple(name for name in theirs if name not in used),
     classes=None if rows is None else (len(rows[0]), total or 0),
     numbers=(taken[0], taken[1]),

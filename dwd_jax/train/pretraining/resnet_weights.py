@@ -69,9 +69,8 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     ) from None
   except safetensors.SafetensorError as e:
     raise _damaged(path) from e
-  prefix = "module."
-  if all(name.startswith(prefix) for name in found):
-    found = {name.removeprefix(prefix): x for name, x in found.items()}
+  if all(name.startswith("module.") for name in found):
+    found = {name.removeprefix("module."): x for name, x in found.items()}
   return found
 
 
