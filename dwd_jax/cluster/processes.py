@@ -32,6 +32,12 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
+def say(text: str) -> None:
+  """Prints a line in process 0 only."""
+  if is_first():
+    print(text, flush=True)
+
+
 def wait_for_all(name: str) -> None:
   """Waits until every process is here.
 

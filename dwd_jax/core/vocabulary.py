@@ -61,8 +61,7 @@ def table() -> tuple[Mapping[str, str], ...]:
 def first_with(class_names: Iterable[str], candidates: Iterable[str]) -> str:
   """The first vocabulary of `candidates` that has all names, or ""."""
   wanted = set(class_names)
-  fitting = (v for v in candidates if wanted <= set(names_of(v)))
-  return next(fitting, "")
+  return next((v for v in candidates if wanted <= set(names_of(v))), "")
 
 
 def names_of(vocabulary: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import jax
 import jax.profiler
 import numpy as np
 
-from dwd_jax.cluster import sharding
+from dwd_jax.cluster import processes, sharding
 from dwd_jax.cluster.preemption import Preemption
 from dwd_jax.core.errors import InputError, InterruptedRun
 from dwd_jax.models import compiling
@@ -81,24 +81,19 @@ def _start(task: Task, checkpoints, loader) -> tuple[TrainState, Progress]:
     optim.frozen_mask(shapes.params, stage.frozen)
   progress = Progress(task.stages)
   path = task.workdir / "config.json"
-  found = resume.restore_newest(checkpoints, shapes, task.card, _say)
+  found = resume.restore_newest(checkpoints, shapes, task.card, processes.say)
   if found is None:
     state = task.new_state()
   else:
     accept = task.config.train.accept_changes
     for change in resume.check_config(path, task.config, accept):
-      _say(f"Changed: {change}")
+      processes.say(f"Changed: {change}")
     state, data, saved = found
     loader.set_state(data)
     progress.restore(saved, int(state.step))
   if jax.process_index() == 0:  # only if the config fits the checkpoint
     resume.write_config(path, task.config)
   return state, progress
-
-
-def _say(line: str) -> None:
-  if jax.process_index() == 0:
-    print(line, flush=True)
 
 
 class _Loop:

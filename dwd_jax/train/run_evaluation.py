@@ -13,7 +13,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import ml_collections
 import numpy as np
 
@@ -46,7 +45,7 @@ def say_unmapped(source: sources.PageSource) -> None:
   """Prints how many boxes `data.common_with` left out, if any."""
   kept = len(source.box_index().labels)  # also counts `unmapped_boxes`
   if source.unmapped_boxes:
-    _say(
+    processes.say(
       vocabulary.describe_unmapped(source.split, source.unmapped_boxes, kept)
     )
 
@@ -80,7 +79,7 @@ def evaluate_all(
     name = pages if isinstance(pages, str) else pages.name
     result = evaluate(run, state, pages, logs, calibration)
     results[name], calibration = result, result.calibration
-    if jax.process_index() == 0:
+    if processes.is_first():
       logs_lib.append_curve(
         run.workdir / "eval" / logs_lib.CURVES, name, result.metrics
       )
@@ -245,13 +244,15 @@ def calibration_of_checkpoint(
   if stored is not None and stored.made_with == _made_with(run):
     return stored
   if data.eval_split == data.test_split:
-    _say(
+    processes.say(
       f"Scores are not calibrated: data.eval_split is the test split"
       f" '{data.test_split}'; name other pages, or set eval.calibrate=False"
     )
     return None
   if stored is not None:
-    _say(f"{folder / calibration_lib.NAME}: of other settings; made anew")
+    processes.say(
+      f"{folder / calibration_lib.NAME}: of other settings; made anew"
+    )
   return functools.partial(_make, run, folder)
 
 
@@ -267,7 +268,7 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
     data: Any = run.config.data
     source = run.source(data.eval_split)
   except InputError as e:
-    _say(f"Scores are not calibrated: {e}")
+    processes.say(f"Scores are not calibrated: {e}")
     return
   part = among_processes.part(pipeline.num_eval_pages(source, data))
   predicted = among_processes.collect(
@@ -277,7 +278,7 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
       run.settings.predict,
     )
   )
-  if jax.process_index() == 0:
+  if processes.is_first():
     outcomes = matching.judge(predicted.truth, predicted.detections)
     make(outcomes.judged(), len(predicted.truth))
 
@@ -288,9 +289,9 @@ def _make(
   made = calibration_lib.make(
     raw, num_pages, len(run.class_names), _made_with(run)
   )
-  if jax.process_index() == 0:
+  if processes.is_first():
     calibration_lib.write(folder, made, run.class_names)
-  _say(made.describe())
+  processes.say(made.describe())
   return made
 
 
@@ -309,11 +310,6 @@ def _made_with(run: setup_lib.Run) -> dict[str, Any]:
   return made_with
 
 
-def _say(text: str) -> None:
-  if jax.process_index() == 0:
-    print(text, flush=True)
-
-
 def reevaluate_all(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> dict[str, dict[str, Any]]:
@@ -328,9 +324,9 @@ def reevaluate_all(
     InputError: see `reevaluate`, or a bad config.
   """
   config_lib.validate(config)
-  results: dict[str, dict[str, Any]] = {}
   if not processes.is_first():
-    return results
+    return {}
+  results = {}
   data: Any = config.data
   judged: Any = config.eval
   own = [split for split in (data.eval_split, data.test_split) if split]

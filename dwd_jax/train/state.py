@@ -53,12 +53,10 @@ def new_state(
     ema: keep a running mean of the variables.
   """
   variables = {key: variables[key] for key in ("params", "batch_stats")}
-  params = variables["params"]
   return TrainState(
+    **variables,
     step=jnp.zeros((), jnp.int32),
-    params=params,
-    batch_stats=variables["batch_stats"],
-    opt_state=tx.init(params),
+    opt_state=tx.init(variables["params"]),
     loss_history=jnp.full((len(LOSSES), window), jnp.nan, jnp.float32),
     # Copies, as a step donates all buffers of the state.
     ema_params=jax.tree.map(jnp.array, variables) if ema else {},

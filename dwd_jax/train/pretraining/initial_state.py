@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dwd_jax.checkpoints import finished_run
+from dwd_jax.cluster import processes
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import loop
 from dwd_jax.train import setup as setup_lib
@@ -44,9 +45,8 @@ def initial_of(
 def _start(run: setup_lib.Run, fresh: TrainState) -> TrainState:
   """A new state with the pretrained parameters that fit."""
   level = run.settings.pretraining.level
-  own = _to_host(
-    {"params": fresh.params, "batch_stats": fresh.batch_stats}, run.mesh
-  )
+  own = {"params": fresh.params, "batch_stats": fresh.batch_stats}
+  own = _to_host(own, run.mesh)
   if level in TRAINED:
     given = _trained(run)
   elif level == "imagenet":
@@ -63,9 +63,9 @@ def _start(run: setup_lib.Run, fresh: TrainState) -> TrainState:
       f"{given.origin}: nothing in there has the name and the shape of a"
       " parameter of this run; set config.model as it was there"
     )
-  if jax.process_index() == 0:
-    print(f"Parameters from {given.origin}:")
-    print("\n".join(report.lines()), flush=True)
+  processes.say(
+    "\n".join([f"Parameters from {given.origin}:", *report.lines()])
+  )
   return _with(fresh, made)
 
 
@@ -74,20 +74,16 @@ def _trained(run: setup_lib.Run) -> _Given:
   task = tasks.make_task(run)
   setup_lib.make_workdir(task.workdir)
   state = loop.train(task)
-  names = task.card.class_names
-  return _Given(
-    _to_host(eval_variables(state), run.mesh), names, str(task.workdir)
-  )
+  variables = _to_host(eval_variables(state), run.mesh)
+  return _Given(variables, task.card.class_names, str(task.workdir))
 
 
 def _imagenet(run: setup_lib.Run, own: Any) -> _Given:
   path = run.settings.pretraining.path
   shapes = {key: tree["backbone"] for key, tree in own.items()}
+  weights = resnet_weights.read(pathlib.Path(path))
   made = resnet_weights.backbone_variables(
-    resnet_weights.read(pathlib.Path(path)),
-    shapes,
-    run.model.cfg.backbone_depth,
-    path,
+    weights, shapes, run.model.cfg.backbone_depth, path
   )
   backbone = {key: {"backbone": tree} for key, tree in made.items()}
   return _Given(backbone, None, path)
@@ -96,9 +92,8 @@ def _imagenet(run: setup_lib.Run, own: Any) -> _Given:
 def _of_run(run: setup_lib.Run) -> _Given:
   path = pathlib.Path(run.settings.pretraining.path)
   found = finished_run.read(path, run.mesh, "pretraining.path")
-  return _Given(
-    _to_host(found.variables, run.mesh), found.class_names, str(found.folder)
-  )
+  variables = _to_host(found.variables, run.mesh)
+  return _Given(variables, found.class_names, str(found.folder))
 
 
 def _to_host(tree: Any, mesh: Mesh) -> Any:
@@ -117,11 +112,10 @@ def _with(fresh: TrainState, variables: Any) -> TrainState:
     )
 
   ema = fresh.ema_params
+  stats = variables["batch_stats"]
   return fresh.replace(
     params=jax.tree.map(place, fresh.params, variables["params"]),
-    batch_stats=jax.tree.map(
-      place, fresh.batch_stats, variables["batch_stats"]
-    ),
+    batch_stats=jax.tree.map(place, fresh.batch_stats, stats),
     # Separate arrays, as a step donates the buffers of both.
     ema_params=jax.tree.map(place, ema, variables) if ema else ema,
   )

@@ -15,7 +15,6 @@ from dwd_jax.data.symbols import SymbolsOfPages, open_symbols
 from dwd_jax.models import dwd
 from dwd_jax.train import optim, settings, state
 from dwd_jax.train import setup as setup_lib
-from dwd_jax.train.logs import Logs
 from dwd_jax.train.pretraining import networks
 from dwd_jax.train.pretraining.loaders import pixel_loader, symbol_loader
 from dwd_jax.train.pretraining_config import PretrainingConfig
@@ -37,7 +36,7 @@ class _Parts:
     classes_from: where the classes come from, for the log.
   """
 
-  model: Any
+  model: nn.Module
   class_names: tuple[str, ...]
   loader: Callable[[int], Loader]
   validation: Callable[[], Loader] | None
@@ -57,7 +56,7 @@ def make_task(run: setup_lib.Run) -> Task:
   optimizer = dataclasses.replace(
     run.settings.optimizer, learning_rate=config.optimizer.learning_rate
   )
-  network: nn.Module = parts.model
+  says = f"Pretraining, level {chosen.level}, {chosen.steps} steps:"
   return Task(
     workdir=run.workdir / FOLDER,
     config=config,
@@ -66,10 +65,10 @@ def make_task(run: setup_lib.Run) -> Task:
     card=_card(run, chosen, parts),
     mesh=run.mesh,
     loader=functools.partial(parts.loader, config.seed),
-    init=functools.partial(_init, network, config, optimizer),
-    losses_fn=networks.losses_of(network),
+    init=functools.partial(_init, parts.model, config, optimizer),
+    losses_fn=networks.losses_of(parts.model),
     update=run.settings.train,
-    announce=functools.partial(_announce, chosen, parts),
+    announce=lambda logs, _: logs.say(f"{says} {parts.classes_from}"),
     validation=parts.validation,
   )
 
@@ -172,13 +171,4 @@ def _pixels(run: setup_lib.Run, config: Any) -> _Parts:
     loader,
     validation,
     f"classes of pixels from {pixels.describe()}",
-  )
-
-
-def _announce(
-  chosen: PretrainingConfig, parts: _Parts, logs: Logs, _state: Any
-) -> None:
-  logs.say(
-    f"Pretraining, level {chosen.level}, {chosen.steps} steps:"
-    f" {parts.classes_from}"
   )
