@@ -190,14 +190,11 @@ class Checkpoints:
   def restore(
     self, step: int, shapes: Any, card: ModelCard
   ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Reads a checkpoint.
+    """Reads the states of training, input iterator and stages.
 
     Args:
       shapes: shapes and shardings of the state, see `state.state_shapes`.
       card: of the network that reads it.
-
-    Returns:
-      The state, the state of the input iterator and that of the stages.
 
     Raises:
       DamagedError: it cannot be read.

@@ -118,7 +118,6 @@ def append_curve(
   run or an earlier evaluation.
 
   Args:
-    path: file, created if missing, replaced atomically.
     name: split or data set evaluated.
     metrics: see `dwd_jax.evaluate.evaluate_split`.
   """

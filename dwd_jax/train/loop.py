@@ -27,16 +27,13 @@ _PROFILED = 5  # steps of a trace, after as many that warm up
 
 
 def train(task: Task, *, profile: bool = False) -> TrainState:
-  """Trains from the newest checkpoint, or from the start, to the end.
+  """Trains to the last step, from the newest checkpoint if there is one.
 
   A run that was killed and is started again continues with the same batches
   and ends with the same parameters, bit for bit, on the same machine.
 
   Args:
     profile: write a trace of a few steps to W/profile.
-
-  Returns:
-    The final state, which is also the newest checkpoint.
 
   Raises:
     InputError: the checkpoint belongs to another network or config, or too many

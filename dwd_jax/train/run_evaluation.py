@@ -58,7 +58,7 @@ def evaluate_all(
   splits: Sequence[str] = (),
   calibration: Calibration | MakeCalibration | None = None,
 ) -> dict[str, EvalResult]:
-  """Evaluates a state on the run's own pages, then on other data sets.
+  """Evaluates a state on the run's own pages, then on others: {name: result}.
 
   Writes W/eval/NAME.json and the other files of each evaluation, and adds its
   line to W/eval/curves.jsonl.
@@ -69,9 +69,6 @@ def evaluate_all(
     splits: of the run's records; default `data.eval_split`.
     calibration: see `calibration_of_checkpoint`. A function is called on the
       first split; its result applies to the others too. None: raw scores.
-
-  Returns:
-    {name: result}.
   """
   results = {}
   own = dict.fromkeys(splits or (run.config.data.eval_split,))
@@ -196,11 +193,7 @@ def bound_predict_fn(
 
 
 def restore(run: setup_lib.Run) -> state_lib.TrainState:
-  """The newest checkpoint of a run, or the best: `eval.checkpoint`.
-
-  Raises:
-    InputError: there is none, or it belongs to another network.
-  """
+  """The newest checkpoint of a run, or the best: `eval.checkpoint`."""
   with contextlib.closing(run.checkpoints()) as checkpoints:
     steps = checkpoints.all_steps()
     if not steps:
@@ -230,9 +223,6 @@ def calibration_of_checkpoint(
     the pages of `data.eval_split` and stores it. None for raw scores: set in
     the config, in the legacy protocol, or if the only pages are the test split,
     on which nothing may be tuned (prints a note).
-
-  Raises:
-    InputError: the stored calibration is damaged.
   """
   data: Any = run.config.data
   judged: Any = run.config.eval
@@ -315,13 +305,8 @@ def reevaluate_all(
 ) -> dict[str, dict[str, Any]]:
   """Evaluates the detections in W/eval again, and prints a line for each set.
 
-  Opens no data set, network or checkpoint. Only process 0 evaluates.
-
-  Returns:
-    {name: content of its summary}; empty in the other processes.
-
-  Raises:
-    InputError: see `reevaluate`, or a bad config.
+  Opens no data set, network or checkpoint. Returns {name: content of its
+  summary} in process 0, nothing in the others.
   """
   config_lib.validate(config)
   if not processes.is_first():

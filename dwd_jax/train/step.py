@@ -174,7 +174,7 @@ def train_step(
   cfg: UpdateConfig,
   frozen: tuple[str, ...] = (),
 ) -> tuple[TrainState, clu_metrics.Collection]:
-  """One training step.
+  """One training step; returns the new state and its metrics.
 
   A step whose loss, gradient or update is not finite, or whose loss explodes
   (`UpdateConfig.max_loss_ratio`), is skipped: it changes only the counters, and
@@ -186,9 +186,6 @@ def train_step(
     tx: optimizer, without the learning rate.
     frozen: patterns of the paths of frozen parameters, the same as in `tx`.
       Their gradient is 0, so it counts neither for clipping nor as not finite.
-
-  Returns:
-    The state after the step, and its metrics.
   """
   still = optim.frozen_mask(state.params, frozen)
   gradients_fn = _gradients_fn(losses_fn, state.loss_history, plan, still)

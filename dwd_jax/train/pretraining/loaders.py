@@ -24,12 +24,7 @@ _JITTER = 1 / 8  # largest distance from the middle, as a share of the crop
 
 
 class SymbolBatch(flax.struct.PyTreeNode):
-  """Crops with a symbol in the middle.
-
-  Attributes:
-    image: 0 = paper, 255 = ink.
-    labels: class ids.
-  """
+  """Crops (255 = ink) with a symbol in the middle, and its class id."""
 
   image: UInt8[Array, "B H W 1"]
   labels: Int[Array, " B"]
@@ -130,12 +125,7 @@ def symbol_loader(
 
 
 class PixelBatch(flax.struct.PyTreeNode):
-  """Crops with the classes of their pixels.
-
-  Attributes:
-    image: 0 = paper, 255 = ink.
-    classes: class + 1 of each cell of 4 x 4 pixels, 0 = background.
-  """
+  """Crops (255 = ink) with class + 1 of each cell of 4 x 4 px, 0 = none."""
 
   image: UInt8[Array, "B H W 1"]
   classes: Int[Array, "B h w"]
@@ -193,15 +183,13 @@ def pixel_loader(
 ) -> pipeline.TrainLoader:
   """Endless iterator of `PixelBatch`, which depend on seed and step alone.
 
+  Raises `InputError` for no pages, or values of the config out of range.
+
   Args:
-    source: pages of the training split.
     pixels: of the same source.
     data_cfg: `config.data`.
     batch_size: crops of a step over all processes.
     **processes: see `pipeline.loader`.
-
-  Raises:
-    InputError: a value of the config is out of range, or no pages.
   """
   pipeline.check(source, data_cfg)
   crops = pipeline.shuffled_pages(source, seed).random_map(

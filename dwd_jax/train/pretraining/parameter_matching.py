@@ -92,14 +92,11 @@ def match(
   """Copies the arrays of `given` whose name and shape match one of `own`.
 
   Args:
-    own: {"params": .., "batch_stats": ..} as initialised.
+    own: {"params": .., "batch_stats": ..}; its dtypes are kept.
     given: such a tree of another network.
     classes: None = both heads have the same classes in the same order. If they
       differ, only the rows of shared classes are copied, provided that both
       heads have inputs of the same width.
-
-  Returns:
-    The tree of `own` (in its dtypes) with the values of `given`, and a report.
   """
   theirs = _flat(given)
   renamed = classes is not None and classes.own != classes.given

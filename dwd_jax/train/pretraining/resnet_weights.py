@@ -194,12 +194,8 @@ def backbone_variables(
 def ink_kernel(weight: np.ndarray, channels: int) -> np.ndarray:
   """The first kernel for ink instead of normalised colours.
 
-  Args:
-    weight: [out, 3, height, width], float64.
-    channels: 1 = ink of a grey page; 3 = ink of each colour.
-
-  Returns:
-    [height, width, channels, out].
+  [out, 3, height, width] -> [height, width, channels, out]; one channel is the
+  ink of a grey page, three that of each colour.
   """
   kernel = -(weight / STD[:, None, None]).transpose(2, 3, 1, 0)
   return kernel.sum(2, keepdims=True) if channels == 1 else kernel

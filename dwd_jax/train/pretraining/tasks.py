@@ -44,11 +44,7 @@ class _Parts:
 
 
 def make_task(run: setup_lib.Run) -> Task:
-  """The task of the pretraining at level `class` or `semseg`.
-
-  Raises:
-    InputError: the symbols cannot be opened, or the data have no objects.
-  """
+  """The task of the pretraining at level `class` or `semseg`."""
   chosen = run.settings.pretraining
   config = task_config(run.config, chosen)
   parts = (_symbols if chosen.level == "class" else _pixels)(run, config)
