@@ -1,18 +1,16 @@
-"""What became of every detection and of every true box of some pages.
+"""Matches detections with true boxes, and classifies errors.
 
-Detections are paired with true boxes, best score first, one to one; an
-evaluation does this once, and all that speaks of right and wrong shares it.
-The kinds of error are those of TIDE, in its order: a wrong detection gets the
-first that fits.
+Detections are paired with true boxes one to one, best score first. The kinds of
+error are those of TIDE; a wrong detection gets the first that fits:
 
   location    right class, IoU with a true box of it from 0.1 to below 0.5
   class       IoU 0.5 or more with a true box of another class
-  duplicate   right class and place, but a better scored detection was there
+  duplicate   right class and place, but a better scored detection was matched
   background  IoU below 0.1 with every true box
-  both        what is left: wrong class, and IoU from 0.1 to below 0.5
+  both        the rest: wrong class, and IoU from 0.1 to below 0.5
 
 True boxes that nothing found are `missed`, unless a detection of kind
-`location` or `class` lies on them: repairing that one would find them.
+`location` or `class` overlaps them: repairing that one would find them.
 
 Reference: Bolya et al., TIDE: A General Toolbox for Identifying Object
 Detection Errors (ECCV 2020).
@@ -28,22 +26,22 @@ from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics.reliability import Judged
 
-MIN_IOU = 0.5  # of a detection that is right
-BACKGROUND_IOU = 0.1  # below: on nothing
+MIN_IOU = 0.5  # of a right detection
+BACKGROUND_IOU = 0.1  # below: background
 RIGHT = -1
 KINDS = ("location", "class", "duplicate", "background", "both")
 LOCATION, CLASS, DUPLICATE, BACKGROUND, BOTH = range(len(KINDS))
 
 
 class Matches(NamedTuple):
-  """Which predictions are right and which truth was found.
+  """Matches of n detections with m true boxes.
 
   Attributes:
-    hit: predictions that are right.
-    found: truth boxes that a right prediction took.
-    confused_with: for each prediction, the truth box of another class that it
-      sits on; -1 if there is none or the prediction is right.
-    taken: for each prediction that is right, its truth box; else -1.
+    hit: detections that are right.
+    found: true boxes matched by a right detection.
+    confused_with: index of the true box of another class that a wrong detection
+      overlaps; else -1.
+    taken: index of the true box of a right detection; else -1.
   """
 
   hit: Bool[np.ndarray, " n"]
@@ -58,17 +56,16 @@ def match(
   min_iou: float = MIN_IOU,
   iou: Float[np.ndarray, "n m"] | None = None,
 ) -> Matches:
-  """Pairs predictions with truth, best score first, one to one.
+  """Matches detections with true boxes, best score first, one to one.
+
+  As in the COCO metric, a detection takes the free true box of its class that
+  it overlaps most.
 
   Args:
     truth: m boxes.
     detections: n boxes with scores.
     min_iou: least overlap of a pair, 0..1.
-    iou: `overlaps` of the two, where they are known already.
-
-  Returns:
-    The pairs. A prediction takes the free truth box of its class that it
-    overlaps most, as in the COCO metric.
+    iou: `overlaps` of the two, if known already.
   """
   n, m = len(detections.labels), len(truth.labels)
   hit, found = np.zeros(n, bool), np.zeros(m, bool)
@@ -94,33 +91,31 @@ def match(
 def overlaps(
   truth: PageBoxes, detections: PageBoxes
 ) -> Float[np.ndarray, "n m"]:
-  """IoU of n predictions with m truth boxes."""
+  """IoU of n detections with m true boxes."""
   return np.asarray(
     box_lib.pairwise_iou(sane(detections.boxes_yxyx), sane(truth.boxes_yxyx))
   )
 
 
 def sane(boxes_yxyx: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-  """Finite boxes of a size that can be drawn; a diverged model predicts all."""
+  """Clips boxes to finite sizes; a diverged model predicts anything."""
   return np.clip(np.nan_to_num(boxes_yxyx.astype(np.float64)), -1e5, 1e5)
 
 
 class Outcomes(NamedTuple):
-  """n detections and m true boxes of some pages, one page after the other.
+  """n detections and m true boxes of some pages, page by page.
+
+  Boxes are in pixels of the source images.
 
   Attributes:
-    page: number of the detection's page.
-    boxes_yxyx: detections, pixels of the source images.
-    labels: class ids of the detections.
+    page: index of the detection's page.
     scores: finite.
     kind: RIGHT, or the index into `KINDS`.
     of_truth: index of the true box that the detection found, or that its error
-      is about (location, class, duplicate); -1 where there is none.
+      refers to (location, class, duplicate); else -1.
     confused_with: index of the true box of another class that a wrong detection
       overlaps most, if by IoU 0.5 or more; else -1.
-    true_page: number of the true box's page.
-    true_boxes_yxyx: pixels of the source images.
-    true_labels: class ids of the true boxes.
+    true_page: index of the true box's page.
   """
 
   page: Int[np.ndarray, " n"]
@@ -140,11 +135,11 @@ class Outcomes(NamedTuple):
     return self.kind == RIGHT
 
   def found(self) -> Bool[np.ndarray, " m"]:
-    """True boxes that a right detection took."""
+    """True boxes matched by a right detection."""
     return self._touched(self.right)
 
   def missed(self) -> Bool[np.ndarray, " m"]:
-    """True boxes without a detection, a misplaced or a misnamed one."""
+    """True boxes without a right, misplaced or misnamed detection."""
     near = (self.kind == LOCATION) | (self.kind == CLASS)
     return ~self._touched(self.right | near)
 
@@ -154,7 +149,7 @@ class Outcomes(NamedTuple):
     return touched
 
   def judged(self) -> Judged:
-    """Right and wrong, as the functions of `metrics.reliability` take it."""
+    """Right and wrong detections for `metrics.reliability`."""
     return Judged(
       scores=self.scores,
       correct=self.right,
@@ -164,10 +159,10 @@ class Outcomes(NamedTuple):
     )
 
   def keep(self, rows: Bool[np.ndarray, " n"]) -> "Outcomes":
-    """Only these detections, all true boxes.
+    """Keeps some of the detections, and all true boxes.
 
-    Where no detection that goes scores better than one of its class and page
-    that stays, the others stay what they are.
+    Matches stay valid if no removed detection scores better than a kept one of
+    its class and page.
     """
     kept = {
       name: values[rows]
@@ -177,11 +172,11 @@ class Outcomes(NamedTuple):
     return self._replace(**kept)
 
   def at_least(self, min_score: float) -> "Outcomes":
-    """Without the detections below a score; the others stay what they are."""
+    """Removes the detections below a score; the matches stay valid."""
     return self.keep(self.scores >= min_score)
 
   def of_page(self, number: int) -> "Outcomes":
-    """Those of one page, with true boxes counted from 0."""
+    """Outcomes of one page, with true boxes counted from 0."""
     first, end = np.searchsorted(self.true_page, (number, number + 1))
     page = self.keep(self.page == number)
 
@@ -200,7 +195,7 @@ class Outcomes(NamedTuple):
 def judge(
   truth: Sequence[PageBoxes], detections: Sequence[PageBoxes]
 ) -> Outcomes:
-  """Judges the detections of pages at IoU 0.5, see the text of the module.
+  """Matches the detections of pages at IoU 0.5, see the module's docstring.
 
   Args:
     truth: one entry for each page.
@@ -234,14 +229,13 @@ def rejudge(
   truth: Sequence[PageBoxes],
   detections: Sequence[PageBoxes],
 ) -> Outcomes:
-  """What `judge` gives for the same boxes with other, finite scores.
+  """Returns what `judge` gives for the same boxes with other, finite scores.
 
-  Nothing is matched anew where scores keep their order on each page within each
-  class: a match depends on nothing else of them.
+  Nothing is matched again if scores keep their order on each page within each
+  class, on which alone matches depend.
 
   Args:
     outcomes: of the old scores.
-    truth: that they were judged by.
     detections: with the new scores, in the old order.
   """
   scores = _joined([page.scores for page in detections], np.float64)
@@ -263,7 +257,7 @@ def _numbers(pages: Sequence[PageBoxes]):
 
 
 def _judge_page(true: PageBoxes, found: PageBoxes):
-  """Kind, true box and confused box of each detection of a page."""
+  """Kind, true box and confused box of each detection on a page."""
   n, m = len(found.labels), len(true.labels)
   if not n or not m:
     return np.full(n, BACKGROUND), np.full(n, -1), np.full(n, -1)

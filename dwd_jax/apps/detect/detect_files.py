@@ -1,4 +1,4 @@
-"""Pages in, files out: the work of `python -m dwd_jax.detect`."""
+"""Detects on files and folders, and writes the results of `dwd_jax.detect`."""
 
 import dataclasses
 import pathlib
@@ -17,16 +17,15 @@ from dwd_jax.show import progress
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What a user can choose; see the flags of `dwd_jax.detect`.
+  """Settings of a run; see the flags of `dwd_jax.detect`.
 
   Attributes:
-    checkpoint: workdir of a run, a checkpoint, or a file of weights; "" = the
-      packaged detector.
+    checkpoint: see `packaged.weights_of`.
     min_score: None = the threshold of the weights.
-    classes: names that are wanted; none = all.
-    dpi: of PDF pages; 0 = as the staff space wants it.
-    batch_size: pages of one size in one call.
-    overwrite: results of other settings in the folder are removed.
+    classes: names of the classes to keep; none = all.
+    dpi: of PDF pages; 0 = from the staff space.
+    batch_size: pages of one size per call.
+    overwrite: remove results of other settings from the folder.
   """
 
   checkpoint: str = ""
@@ -39,11 +38,11 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-  """What came of it.
+  """Counts of a run.
 
   Attributes:
-    pages: with results, of this run and of earlier ones.
-    skipped: of these, those that an earlier run had done.
+    pages: with results, of this run and earlier ones.
+    skipped: of these, pages done by an earlier run.
     symbols: found on them.
     failed: files and pages without results.
   """
@@ -62,19 +61,16 @@ def run(
 ) -> Summary:
   """Detects on all pages of files and folders.
 
-  A page that cannot be read is noted and the others go on. What an earlier run
-  with the same settings has done is kept; a file that has changed since is done
-  anew.
+  A page that cannot be read is noted, and the others are processed. Results of
+  an earlier run with the same settings are kept, unless their file has changed.
 
   Args:
     paths: see `inputs.find`.
     out: folder of the results; made if missing.
-    settings: what the user has chosen.
-    log: takes lines for people.
+    log: takes lines of progress.
 
   Raises:
-    InputError: wrong settings, damaged weights, or a folder that holds
-      something else.
+    InputError: wrong settings, damaged weights, or a folder with other content.
   """
   trained = packaged.weights_of(settings.checkpoint)
   detector = Detector(
@@ -110,10 +106,10 @@ def run(
 
 
 class _Job:
-  """The pages of a run on their way."""
+  """Detects on the pages of a run."""
 
   def __init__(self, detector, out, settings, sources, failures):
-    self.counts: dict[str, int] = {}  # symbols of the pages that are done
+    self.counts: dict[str, int] = {}  # symbols by finished page
     self.failures: list[Failure] = failures
     self.skipped = 0
     self._detector: Detector = detector
@@ -123,7 +119,7 @@ class _Job:
     self._dpi: dict[str, float] = {}
 
   def detect(self, log: Callable[[str], None]) -> None:
-    """Detects on every page that is not done yet, and writes its files."""
+    """Detects on every page without results, and writes its files."""
     todo = []
     names = self._detector.weights.class_names
     for source in self._sources:
@@ -159,7 +155,7 @@ class _Job:
 
 
 def _facts(settings: Settings, detector: Detector) -> dict[str, Any]:
-  """What results depend on besides the pages."""
+  """What the results depend on besides the pages."""
   return {
     "detector": weights.fingerprint(detector.weights),
     "min_score": detector.min_score,

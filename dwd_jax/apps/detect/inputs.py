@@ -1,4 +1,4 @@
-"""What a user names -> the pages in it, read one by one."""
+"""Finds the pages of files and folders, and reads them one by one."""
 
 import pathlib
 import re
@@ -24,8 +24,7 @@ class Source(NamedTuple):
 
   Attributes:
     name: of its results, unique in a run.
-    path: of the file.
-    number: of the page in it, from 1 on.
+    number: of the page in the file, from 1.
     of: pages in the file.
   """
 
@@ -35,29 +34,24 @@ class Source(NamedTuple):
   of: int
 
   def describe(self) -> str:
-    """The file, and the page where there are several."""
+    """The file, and the page number if there are several."""
     page = f", page {self.number}" if self.of > 1 else ""
     return f"{self.path}{page}"
 
 
 class Failure(NamedTuple):
-  """A file or page without results.
-
-  Attributes:
-    what: see `Source.describe`.
-    reason: one line with the remedy; names the file.
-  """
+  """A file or page without results, and a line that says why."""
 
   what: str
   reason: str
 
 
 class Page(NamedTuple):
-  """A page that was read.
+  """A page as ink on paper.
 
   Attributes:
     ink: 0 = paper, 255 = ink.
-    dpi: at which a page of a PDF was drawn; 0 = a picture.
+    dpi: resolution at which a PDF page was drawn; 0 = an image file.
   """
 
   ink: UInt8[np.ndarray, "H W"]
@@ -67,16 +61,16 @@ class Page(NamedTuple):
 def find(
   inputs: Sequence[pathlib.Path], taken: Iterable[str] = ()
 ) -> tuple[list[Source], list[Failure]]:
-  """The pages of files and folders.
+  """Finds the pages of files and folders.
 
   Args:
-    inputs: images, PDFs, folders (with all folders in them; hidden ones and
-      files of other kinds are passed over).
+    inputs: images, PDFs, folders (recursively, without hidden files and other
+      kinds).
     taken: names that no page may have.
 
   Returns:
-    The pages in the order of the inputs, files of a folder by name; and what
-    could not be opened.
+    The pages in the order of the inputs, files of a folder by name; and the
+    files that could not be opened.
   """
   sources: list[Source] = []
   failures: list[Failure] = []
@@ -104,11 +98,7 @@ def find(
 
 
 def read(source: Source, staff_space_px: float, dpi: float = 0.0) -> Page:
-  """Reads a page; see `pdf.draw` for the arguments.
-
-  Raises:
-    InputError: it cannot be read.
-  """
+  """Reads a page; see `pdf.draw`. Raises InputError if that fails."""
   if source.path.suffix.lower() == pdf.SUFFIX:
     return Page(*pdf.draw(source.path, source.number, staff_space_px, dpi))
   data = _bytes(source.path)
@@ -118,7 +108,7 @@ def read(source: Source, staff_space_px: float, dpi: float = 0.0) -> Page:
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-  """The path itself, or the readable kinds of files in a folder."""
+  """The path itself, or the images and PDFs in a folder."""
   try:
     if not path.is_dir():
       if not path.exists():
@@ -139,7 +129,7 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  # Not rglob, which passes over folders that may not be read.
+  # Not rglob, which silently skips unreadable folders.
   for path in folder.iterdir():
     if path.name.startswith("."):
       continue
@@ -150,7 +140,7 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _count(path: pathlib.Path) -> int:
-  """Pages in a file; of images it is not looked at more than that."""
+  """Number of pages; image files other than TIFF are not opened."""
   suffix = path.suffix.lower()
   if suffix == pdf.SUFFIX:
     count = pdf.count(path)
@@ -178,7 +168,7 @@ def _bytes(path: pathlib.Path) -> bytes:
 
 
 def _tiff_pages(data: bytes) -> int:
-  """Pages of a TIFF; 1 where it cannot be read: reading will say why."""
+  """Pages of a TIFF; 1 if unreadable, which `read` reports."""
   try:
     image: Any = pyvips.Image.tiffload_buffer(data)
     return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
@@ -187,7 +177,7 @@ def _tiff_pages(data: bytes) -> int:
 
 
 def _tiff_page(data: bytes, source: Source) -> UInt8[np.ndarray, "H W"]:
-  """One of several pages of a TIFF."""
+  """One page of a TIFF with several."""
   try:
     image: Any = pyvips.Image.tiffload_buffer(data, page=source.number - 1)
     if image.width * image.height > images.MAX_PIXELS:
@@ -207,7 +197,7 @@ def _tiff_page(data: bytes, source: Source) -> UInt8[np.ndarray, "H W"]:
 
 
 class _Names:
-  """Names of pages, each once, whatever the file system makes of case."""
+  """Assigns unique page names, on file systems without case, too."""
 
   def __init__(self, taken: Iterable[str]):
     self._taken = {name.casefold() for name in taken}
