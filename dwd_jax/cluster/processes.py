@@ -54,14 +54,9 @@ def from_first(name: str, text: str) -> str:
 def to_first(
   name: str, arrays: Mapping[str, np.ndarray]
 ) -> list[dict[str, np.ndarray]]:
-  """Collects arrays of numbers and text in process 0.
+  """Collects arrays of numbers and text in process 0; others get an empty list.
 
-  Args:
-    name: of the message, as in `wait_for_all`.
-    arrays: of this process.
-
-  Returns:
-    In process 0, the arrays of each process; in the others an empty list.
+  `name` is as in `wait_for_all`.
   """
   key = _key(name)
   if not is_first():

@@ -11,7 +11,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from dwd_jax.core.errors import InputError
 
 _MIN_SHARDED_SIZE = 2**14  # smaller arrays are replicated
-PLACEMENTS = ("fsdp", "replicate")
 # The other arrays of a state: counters and the history of the losses.
 _OF_THE_STATE = r"^(step|skipped|loss_history|opt_state/.*count)$"
 
@@ -23,14 +22,10 @@ RULES: Rules = (
 
 
 def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-  """Makes a mesh of devices with the axes `data` and `fsdp`.
+  """Makes a mesh of devices (None = all) with the axes `data` and `fsdp`.
 
-  Args:
-    fsdp: devices over which parameters are sharded; the rest is `data`.
-    devices: None = all.
-
-  Raises:
-    InputError: the number of devices is not a multiple of `fsdp`.
+  Parameters are sharded over `fsdp` devices. InputError if the number of
+  devices is not a multiple of it.
   """
   count = jax.device_count() if devices is None else len(devices)
   if fsdp < 1 or count % fsdp:

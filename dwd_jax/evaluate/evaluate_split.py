@@ -184,17 +184,11 @@ def evaluate(
     reliability_bins=report_data.reliability_bins(raw, final),
   )
   title = f"{dataset}, {split}"
-  pictures = {
-    "reliability": drawing.reliability_diagram(title, raw, final, threshold),
-    **output_files.draw(
-      truth,
-      measured.outcomes,
-      predicted.shown,
-      class_names,
-      min_score,
-      threshold,
-    ),
-  }
+  pictures = output_files.draw(
+    truth, measured.outcomes, predicted.shown, class_names, min_score, threshold
+  )
+  diagram = drawing.reliability_diagram(title, raw, final, threshold)
+  pictures = {"reliability": diagram, **pictures}
   output_files.write(out_dir, measured, pictures, viewer_pages)
   return EvalResult(measured.metrics, pictures, calibration)
 
@@ -328,14 +322,10 @@ def predict_all(
       shown.append(prediction)
     if each is not None:
       each(page)
-  return Predicted(
-    truth,
-    detections,
-    shown,
-    overflowing,
-    _mean_seconds(seconds, lambda: list(predict_pages(predict_fn, last, cfg))),
-    staff_spaces,
+  mean_s = _mean_seconds(
+    seconds, lambda: list(predict_pages(predict_fn, last, cfg))
   )
+  return Predicted(truth, detections, shown, overflowing, mean_s, staff_spaces)
 
 
 def _mean_seconds(seconds: list[float], again: Callable[[], object]) -> float:

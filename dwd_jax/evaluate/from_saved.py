@@ -19,6 +19,7 @@ here the saved scores are used. Calibration keeps their order within a class, so
 an AP differs only by what `min_score` leaves out, and by ties.
 """
 
+import itertools
 import math
 import pathlib
 from collections.abc import Sequence
@@ -146,16 +147,13 @@ def read(out_dir: pathlib.Path, name: str) -> Saved:
   """
   folder = out_dir / name
   summary = _decode(out_dir / f"{name}.json", _Summary)
-  path = folder / output_files.TRUTH
-  truth = _decode(path, _Truth)
-  results = _decode(folder / output_files.PREDICTIONS, list[_Result])
-  names = _checked(path, truth)
-  pages = [_page(image) for image in truth.images]
+  path, found = folder / output_files.TRUTH, folder / output_files.PREDICTIONS
+  truth, results = _decode(path, _Truth), _decode(found, list[_Result])
+  names, pages = _checked(path, truth), truth.images
+  true = _filled(path, pages, names, truth.annotations, None)
   # Raw scores are float32, probabilities float64, as in the evaluation.
   kind = np.float64 if summary.calibrated else np.float32
-  detections = _filled(
-    folder / output_files.PREDICTIONS, pages, names, results, kind
-  )
+  detections = _filled(found, pages, names, results, kind)
   least, spaces = summary.min_score, [math.nan] * len(pages)
   count, reliability = summary.num_detections, {}
   path = folder / output_files.REPORT
@@ -165,14 +163,12 @@ def read(out_dir: pathlib.Path, name: str) -> Saved:
     if report.reliability.raw is not None:
       reliability = msgspec.to_builtins(report.reliability)
     known = {page.name: page.staff_space_px for page in report.pages}
-    spaces = [known.get(page.filename) or math.nan for page in pages]
+    spaces = [known.get(page.file_name) or math.nan for page in pages]
   if count != len(results) or summary.num_pages != len(pages):
     raise _damaged(folder, "its files are not of one evaluation")
   return Saved(
     facts=msgspec.to_builtins(summary),
-    truth=_filled(
-      folder / output_files.TRUTH, pages, names, truth.annotations, None
-    ),
+    truth=true,
     detections=detections,
     class_names=names,
     min_score=least,
@@ -221,19 +217,14 @@ def _checked(path: pathlib.Path, truth: _Truth) -> tuple[str, ...]:
   return names
 
 
-def _page(image: _Image) -> PageBoxes:
-  nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
-  return PageBoxes(image.file_name, (image.height, image.width), *nothing)
-
-
 def _filled(
   path: pathlib.Path,
-  pages: Sequence[PageBoxes],
+  pages: Sequence[_Image],
   names: Sequence[str],
   rows: Sequence[_Annotation],
   scores: type[np.floating] | None,
 ) -> list[PageBoxes]:
-  """Fills the pages with the boxes of the rows, in their order."""
+  """Splits the boxes of the rows by page, in their order."""
   page = np.array([row.image_id for row in rows], np.int64) - 1
   label = np.array([row.category_id for row in rows], np.int64) - 1
   xywh = np.array([row.bbox for row in rows], np.float64).reshape(-1, 4)
@@ -253,19 +244,13 @@ def _filled(
     score = score.astype(scores)
   order = np.argsort(page, kind="stable")
   edges = np.searchsorted(page[order], np.arange(len(pages) + 1))
-  filled = []
-  for i, empty in enumerate(pages):
-    at = order[edges[i] : edges[i + 1]]
-    filled.append(
-      PageBoxes(
-        filename=empty.filename,
-        image_hw=empty.image_hw,
-        boxes_yxyx=boxes[at],
-        labels=label[at].astype(np.int32),
-        scores=None if score is None else score[at],
-      )
-    )
-  return filled
+  labels = label.astype(np.int32)
+  return [
+    PageBoxes(
+      page.file_name, (page.height, page.width), boxes, labels, score
+    ).keep(order[first:end])
+    for page, (first, end) in zip(pages, itertools.pairwise(edges), strict=True)
+  ]
 
 
 def reevaluate(
@@ -281,11 +266,9 @@ def reevaluate(
   Args:
     out_dir: WORKDIR/eval.
     name: of the split's files.
-    protocol: key of `protocols.PROTOCOLS`.
     min_score: detections below do not count; at least that of the evaluation
       that saved them.
-    viewer_pages: number of first pages in the viewer, if they have pictures;
-      -1 = all.
+    viewer_pages: see `output_files.write_scores`.
 
   Returns:
     The content of `<split>.json`.

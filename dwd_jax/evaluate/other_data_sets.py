@@ -149,7 +149,6 @@ class OtherSet:
 
   Attributes:
     data_cfg: `config.data` for this set.
-    source: its pages.
     class_names: the common classes.
     name: of the result's files.
   """

@@ -74,11 +74,8 @@ def draw(
 ) -> dict[str, Picture]:
   """Draws the first pages; pictures by name: NAME-overlay and NAME-energy.
 
-  Args:
-    truth: of all pages.
-    outcomes: of all pages, for detections from `min_score` on.
-    predictions: of the pages to draw, with their energy levels.
-    threshold: less likely detections are not drawn; None: all are.
+  `predictions` are of the pages to draw, the others of all pages. Detections
+  below the threshold are not drawn.
   """
   if threshold is not None:
     min_score = max(min_score, threshold)
@@ -101,11 +98,7 @@ def write(
   pictures: dict[str, np.ndarray],
   viewer_pages: int,
 ) -> None:
-  """Writes everything, the summary last.
-
-  Args:
-    viewer_pages: number of first pages in the viewer; -1 = all.
-  """
+  """Writes everything, the summary last; see `write_scores`."""
   folder = out_dir / judged.name
   for picture_name, picture in pictures.items():
     drawing.save(folder / f"{picture_name}.png", picture)
@@ -128,8 +121,7 @@ def write_scores(
 ) -> None:
   """Writes what depends on protocol and `min_score`; predictions.json exists.
 
-  Args:
-    viewer_pages: see `write`. Only pages with a picture are in the viewer.
+  The viewer has the first `viewer_pages` pages (-1 = all) that have pictures.
   """
   folder = out_dir / judged.name
   files.write_atomic(out_dir / PREDICTIONS, (folder / PREDICTIONS).read_bytes())

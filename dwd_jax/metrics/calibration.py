@@ -188,9 +188,6 @@ class Calibration:
     point: default threshold, with precision, recall and F1.
     ece_raw: expected calibration error of the raw scores; NaN = no detections.
     ece: the same of the probabilities.
-    num_pages: pages that it was made from.
-    num_objects: true boxes on them.
-    num_detections: detections on them.
     made_with: see the module's docstring; plain JSON values.
   """
 
@@ -223,12 +220,9 @@ class Calibration:
 def make(
   raw: Judged, num_pages: int, num_classes: int, made_with: dict[str, Any]
 ) -> Calibration:
-  """Makes the calibration from pages that were not trained on.
+  """Makes the calibration from raw scores on pages that were not trained on.
 
-  Args:
-    raw: the pages' detections with raw scores.
-    num_pages: with detections or without.
-    made_with: see `Calibration`.
+  `num_pages` includes those without detections.
   """
   probable = raw._replace(scores=cross_validated(raw, num_classes))
   ece = reliability.expected_calibration_error
@@ -260,12 +254,8 @@ def to_json(
   score_map = calibration.score_map
   offsets = zip(class_names, score_map.offsets.tolist(), strict=True)
   return {
-    "score_map": {
-      "a": score_map.a,
-      "b": score_map.b,
-      "c": score_map.c,
-      "offsets": {name: value for name, value in offsets if value},
-    },
+    "score_map": score_map._asdict()
+    | {"offsets": {name: value for name, value in offsets if value}},
     **{k: or_null(v) for k, v in calibration.point._asdict().items()},
     "ece_raw": or_null(calibration.ece_raw),
     "ece": or_null(calibration.ece),
@@ -321,10 +311,8 @@ def from_json(content: Any, class_names: Sequence[str]) -> Calibration:
       offsets=np.array([offsets.get(name, 0.0) for name in class_names]),
     ),
     point=reliability.OperatingPoint(
-      threshold=_number(content["threshold"]),
-      precision=_or_nan(content["precision"]),
-      recall=_or_nan(content["recall"]),
-      f1=_or_nan(content["f1"]),
+      _number(content["threshold"]),
+      **{key: _or_nan(content[key]) for key in ("precision", "recall", "f1")},
     ),
     ece_raw=_or_nan(content["ece_raw"]),
     ece=_or_nan(content["ece"]),

@@ -9,7 +9,8 @@ repairing all errors of the kind and no others:
   duplicate, background, both  the detections are removed
   missed           the true boxes are removed
 
-Gains do not add up.
+Gains do not add up. They, APs and sizes need all detections as outcomes; counts
+are of those from a threshold on (`Outcomes.at_least`).
 
 Reference: Bolya et al., TIDE: A General Toolbox for Identifying Object
 Detection Errors (ECCV 2020), section 2.3. Differs from it where a class has
@@ -113,28 +114,22 @@ class Gains(NamedTuple):
 def error_counts(
   outcomes: Outcomes, num_classes: int
 ) -> dict[str, Int[np.ndarray, " C"]]:
-  """Counts errors of each kind by class: of the detection, or the missed truth.
-
-  Args:
-    outcomes: the detections that count, see `Outcomes.at_least`.
-  """
+  """Counts errors of each kind by class, of the detection or the missed box."""
   found = {
-    name: np.bincount(
-      outcomes.labels[outcomes.kind == i], minlength=num_classes
-    )
+    name: _count(outcomes.labels[outcomes.kind == i], num_classes)
     for i, name in enumerate(KINDS)
   }
   missed = outcomes.true_labels[outcomes.missed()]
-  return found | {MISSED: np.bincount(missed, minlength=num_classes)}
+  return found | {MISSED: _count(missed, num_classes)}
+
+
+def _count(ids: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, " size"]:
+  return np.bincount(ids, minlength=size)
 
 
 def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
-  """Measures the gain in AP_50 of repairing each kind of error, by class.
-
-  Args:
-    outcomes: all detections that the AP counts.
-  """
-  objects = np.bincount(outcomes.true_labels, minlength=num_classes)
+  """Measures the gain in AP_50 of repairing each kind of error, by class."""
+  objects = _count(outcomes.true_labels, num_classes)
   plain = _ap(outcomes, outcomes.labels, outcomes.right, None, objects)
   gain = {}
   for kind, name in enumerate(KINDS):
@@ -147,10 +142,7 @@ def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
       labels[repaired] = outcomes.true_labels[outcomes.of_truth[repaired]]
     keep = ~wrong | repaired
     gain[name] = _ap(outcomes, labels, right | repaired, keep, objects) - plain
-  missed = np.bincount(
-    outcomes.true_labels[outcomes.missed()], minlength=num_classes
-  )
-  left = objects - missed
+  left = _count(outcomes.true_labels[~outcomes.missed()], num_classes)
   without = _ap(outcomes, outcomes.labels, outcomes.right, None, left)
   without = np.where((objects > 0) & (left == 0), 1.0, without)
   gain[MISSED] = without - plain
@@ -192,9 +184,6 @@ def confusion_matrix(
   Right pairs (`metrics.matching`) come first; what is left is paired whatever
   its class, from the highest IoU down to 0.5. So a row sums to the true boxes
   of its class, a column to its detections.
-
-  Args:
-    outcomes: the detections that count, see `Outcomes.at_least`.
 
   Returns:
     Row: class of the true box; column: class of the detection. The last column
@@ -261,7 +250,6 @@ def by_size(
   """Recall and AP_50 by the size of the objects.
 
   Args:
-    outcomes: all detections that the AP counts.
     min_score: threshold of the recall.
     edges: of the bins, rising.
     px_per_unit: unit of the edges by page, such as its staff space; NaN leaves
@@ -288,19 +276,13 @@ def by_size(
 
 def _bin(outcomes: Outcomes, found, true_here, here):
   """Objects, classes, recall and AP_50 of one bin."""
-  labels, count = np.unique(outcomes.true_labels[true_here], return_counts=True)
-  if not len(labels):
+  objects = np.bincount(outcomes.true_labels[true_here])
+  if not len(objects):
     return 0, 0, np.nan, np.nan
-  ap = []
-  for label, objects in zip(labels, count, strict=True):
-    rows = here & (outcomes.labels == label)
-    ap.append(
-      average_precision(
-        outcomes.scores[rows], outcomes.right[rows], int(objects)
-      )
-    )
-  recall = found[true_here].mean()
-  return count.sum(), len(labels), recall, mean_or_nan(np.array(ap))
+  ap = mean_or_nan(
+    _ap(outcomes, outcomes.labels, outcomes.right, here, objects)
+  )
+  return objects.sum(), np.count_nonzero(objects), found[true_here].mean(), ap
 
 
 class ByPage(NamedTuple):
@@ -327,14 +309,9 @@ class ByPage(NamedTuple):
 
 
 def by_page(outcomes: Outcomes, num_pages: int) -> ByPage:
-  """Counts the objects and detections of every page.
-
-  Args:
-    outcomes: the detections that count, see `Outcomes.at_least`.
-  """
-
-  def count(pages):
-    return np.bincount(pages, minlength=num_pages)
-
-  right = outcomes.page[outcomes.right]
-  return ByPage(count(outcomes.true_page), count(outcomes.page), count(right))
+  """Counts the objects and detections of every page."""
+  return ByPage(
+    num_objects=_count(outcomes.true_page, num_pages),
+    num_detections=_count(outcomes.page, num_pages),
+    num_right=_count(outcomes.page[outcomes.right], num_pages),
+  )

@@ -167,7 +167,6 @@ def coco_results(
   Detections with a score or box that is not finite are left out.
 
   Args:
-    detections: pages with scores, in source-image pixels.
     image_ids: file name -> image id of `coco_truth`.
     exact: keep all digits, so that measuring them gives the evaluation's
       numbers; otherwise boxes have hundredths of a pixel.

@@ -62,8 +62,6 @@ def match(
   it overlaps most.
 
   Args:
-    truth: m boxes.
-    detections: n boxes with scores.
     min_iou: least overlap of a pair, 0..1.
     iou: `overlaps` of the two, if known already.
   """
@@ -197,10 +195,8 @@ def judge(
 ) -> Outcomes:
   """Matches the detections of pages at IoU 0.5, see the module's docstring.
 
-  Args:
-    truth: one entry for each page.
-    detections: of the same pages in the same order, with scores. Scores and
-      boxes that are not finite are left out, with a warning.
+  Both lists have the same pages in the same order. Detections with a score or
+  box that is not finite are left out, with a warning.
   """
   found = [page.finite() for page in detections]
   kinds, of_truth, confused, offset = [], [], [], 0
@@ -231,12 +227,8 @@ def rejudge(
 ) -> Outcomes:
   """Returns what `judge` gives for the same boxes with other, finite scores.
 
-  Nothing is matched again if scores keep their order on each page within each
-  class, on which alone matches depend.
-
-  Args:
-    outcomes: of the old scores.
-    detections: with the new scores, in the old order.
+  Detections must keep their order. Nothing is matched again if their scores
+  rank them alike on each page within each class, on which alone matches depend.
   """
   scores = _joined([page.scores for page in detections], np.float64)
   place = outcomes.labels, outcomes.page

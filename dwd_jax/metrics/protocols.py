@@ -41,8 +41,7 @@ class FlatBoxes(NamedTuple):
 
   Attributes:
     page: index of the box's page in the list of file names.
-    boxes_yxyx: float64; the far edge never lies before the near one.
-    labels: class ids 0 .. C-1.
+    boxes_yxyx: the far edge never lies before the near one.
     scores: 0 for truth.
   """
 
@@ -106,14 +105,8 @@ def measure(
 ) -> APTable:
   """Measures AP of every class at IoU 0.50 to 0.95 by one of the protocols.
 
-  Args:
-    truth: pages in source-image pixels; each file name once.
-    detections: pages with scores; see `join`.
-    protocol: key of `PROTOCOLS`, see `check`.
-    dataset: decides which large objects the legacy protocol leaves out.
-
-  Returns:
-    The table; classes without truth are NaN, in the legacy protocol 0.
+  For truth and detections see `join`. Classes without truth are NaN, in the
+  legacy protocol 0; `dataset` decides which large objects it leaves out.
   """
   return PROTOCOLS[protocol](truth, detections, num_classes, dataset)
 
@@ -178,14 +171,10 @@ def _dataset(flat: FlatBoxes, num_pages: int, present) -> dict[str, Any]:
   """Converts boxes to the library's data set, whose ids are one-based."""
   boxes_xywh = np.asarray(box_lib.yxyx_to_xywh(flat.boxes_yxyx)).tolist()
   areas = np.asarray(box_lib.areas(flat.boxes_yxyx)).tolist()
-  columns = zip(
-    flat.page.tolist(),
-    flat.labels.tolist(),
-    boxes_xywh,
-    areas,
-    flat.scores.tolist(),
-    strict=True,
+  pages, labels, scores = (
+    column.tolist() for column in (flat.page, flat.labels, flat.scores)
   )
+  columns = zip(pages, labels, boxes_xywh, areas, scores, strict=True)
   annotations = [
     {
       "id": i,

@@ -82,11 +82,20 @@ class Detector:
       symbols than the decode has slots give a warning.
       than the decode has slots give a warning.
     """
-    inks = _Kept(pages)
+    inks: dict[str, np.ndarray] = {}
+
+    def remembered():
+      for page in pages:
+        inks[page.filename] = page.ink
+        yield page
+
     for found in predict_pages.predict_pages(
-      self._predict_fn, inks, self.cfg, on_bad=on_bad
+      self._predict_fn, remembered(), self.cfg, on_bad=on_bad
     ):
-      yield self._detections(found, inks.take(found)), found
+      name = found.detections.filename
+      while (first := next(iter(inks))) != name:
+        del inks[first]  # of a page that was left out
+      yield self._detections(found, inks.pop(name)), found
 
   def __call__(self, name: str, ink: np.ndarray) -> PageDetections:
     """Detects on one page, see `page_image`."""
@@ -125,25 +134,3 @@ def known_classes(
       hint = f"did you mean {' or '.join(near)}?" if near else "see its card"
       raise InputError(f"classes: the detector knows no '{name}'; {hint}")
   return wanted
-
-
-class _Kept:
-  """Pages in progress, by name."""
-
-  def __init__(self, pages: Iterable[PageImage]):
-    self._pages = pages
-    self._inks: dict[str, np.ndarray] = {}
-
-  def __iter__(self) -> Iterator[PageImage]:
-    for page in self._pages:
-      self._inks[page.filename] = page.ink
-      yield page
-
-  def take(self, found: PagePrediction) -> np.ndarray:
-    """Pops the ink of a page, and drops the pages before it."""
-    name = found.detections.filename
-    while True:
-      first = next(iter(self._inks))
-      ink = self._inks.pop(first)
-      if first == name:
-        return ink

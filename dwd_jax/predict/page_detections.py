@@ -25,12 +25,9 @@ class PageDetections:
   Not `structs.Detections`, which are padded slots on the device.
 
   Attributes:
-    page: name of the page.
-    image_hw: (height, width) of the page in pixels.
-    boxes_yxyx: float32 [n, 4], half-open, in pixels of the page.
-    labels: class ids [n].
-    scores: 0..1 [n]; probabilities where the detector is calibrated.
-    ink: uint8 [H, W], 0 = paper, 255 = ink; None = not kept.
+    boxes_yxyx: half-open, in pixels of the page.
+    scores: 0..1; probabilities if the detector is calibrated.
+    ink: the page, 0 = paper, 255 = ink; None = not kept.
     staff_space_px: measured distance of two staff lines; 0 = no staff found.
     dpi: resolution at which a PDF page was drawn; 0 = an image file.
   """
@@ -66,14 +63,10 @@ class PageDetections:
   def keep(
     self, min_score: float = 0.0, classes: Sequence[str] = ()
   ) -> "PageDetections":
-    """Keeps symbols with at least this score, of these classes.
-
-    Args:
-      min_score: 0..1.
-      classes: names; none = all.
+    """Keeps symbols with at least this score, of these classes (none = all).
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: an unknown class.
     """
     kept = self.scores >= min_score
     if classes:
@@ -123,13 +116,9 @@ class PageDetections:
     return json_results.coco_results([self._boxes()], {self.page: image_id})
 
   def to_mung(self, path: str | pathlib.Path | None = None) -> list[Any]:
-    """Nodes of the MUSCIMA++ notation graph, without edges.
+    """Nodes (`mung.node.Node`) of the MUSCIMA++ notation graph, without edges.
 
-    Args:
-      path: XML file to write, which the package `mung` reads.
-
-    Returns:
-      `mung.node.Node`s; the mask of each is the ink in its box.
+    The mask of each is the ink in its box; `path` is an XML file to write.
     """
     nodes = mung_nodes.of_page(self._boxes(), self.class_names, self.ink)
     if path is not None:
@@ -139,11 +128,7 @@ class PageDetections:
   def plot(self, path: str | pathlib.Path | None = None) -> Picture:
     """Draws boxes and names on the page, each class in its own colour.
 
-    Args:
-      path: .png or .jpg file to write.
-
-    Returns:
-      uint8 RGB [H, W, 3]; narrow pages are enlarged.
+    Narrow pages are enlarged; `path` is a .png or .jpg file to write.
     """
     ink = np.zeros(self.image_hw, np.uint8) if self.ink is None else self.ink
     picture = drawing.boxes_picture(ink, self._boxes(), self.class_names)

@@ -34,10 +34,7 @@ def make_predict_fn(
   decode_cfg: DecodeConfig,
   group_of_class: Int[np.ndarray, " C"],
 ) -> Callable[[Any, Array], tuple[Detections, jax.Array]]:
-  """Compiles network and decode as one function.
-
-  Args:
-    model: a `DWDNet`.
+  """Compiles network (a `DWDNet`) and decode as one function.
 
   Returns:
     A jit-ed function of variables and image [B, H, W, 1], which compiles once
@@ -68,7 +65,6 @@ def network_and_decode(
   """The function that `make_predict_fn` compiles.
 
   Args:
-    model: a `DWDNet`.
     levels_hw: height and width to which the energy is padded, px, for images
       whose size is unknown when tracing; None = as the image.
   """
@@ -76,22 +72,14 @@ def network_and_decode(
   def predict(variables, image):
     predictions: Any = model.apply(variables, image, train=False)
 
-    def class_fn(page, y, x, group):
-      probs = pixel_sampling.class_probs_at(
-        variables["params"],
-        predictions.class_features,
-        group_of_class,
-        page,
-        y,
-        x,
-        group,
-      )
-      return jnp.asarray(probs)
-
-    def size_fn(page, y, x, group):
+    def class_fn(*at):  # page, y, x, group
+      params, features = variables["params"], predictions.class_features
       return jnp.asarray(
-        pixel_sampling.boxes_at(predictions, page, y, x, group)
+        pixel_sampling.class_probs_at(params, features, group_of_class, *at)
       )
+
+    def size_fn(*at):
+      return jnp.asarray(pixel_sampling.boxes_at(predictions, *at))
 
     levels = watershed.levels_from_logits(predictions.energy_logits, decode_cfg)
     levels = jnp.asarray(upsample(levels, dwd.STRIDE))  # [B, H, W, G]

@@ -64,11 +64,6 @@ def run(
   A page that cannot be read is noted, and the others are processed. Results of
   an earlier run with the same settings are kept, unless their file has changed.
 
-  Args:
-    paths: see `inputs.find`.
-    out: folder of the results; made if missing.
-    log: takes lines of progress.
-
   Raises:
     InputError: wrong settings, damaged weights, or a folder with other content.
   """
@@ -90,13 +85,8 @@ def run(
     job.detect(log)
     done = [source for source in sources if source.name in job.counts]
     if done:
-      outputs.write_run(
-        out,
-        done,
-        trained.class_names,
-        facts,
-        [failure._asdict() for failure in job.failures],
-      )
+      failed = [failure._asdict() for failure in job.failures]
+      outputs.write_run(out, done, trained.class_names, facts, failed)
   return Summary(
     pages=len(job.counts),
     skipped=job.skipped,
@@ -105,25 +95,25 @@ def run(
   )
 
 
+@dataclasses.dataclass
 class _Job:
   """Detects on the pages of a run."""
 
-  def __init__(self, detector, out, settings, sources, failures):
-    self.counts: dict[str, int] = {}  # symbols by finished page
-    self.failures: list[Failure] = failures
-    self.skipped = 0
-    self._detector: Detector = detector
-    self._out: pathlib.Path = out
-    self._settings: Settings = settings
-    self._sources: list[Source] = sources
-    self._dpi: dict[str, float] = {}
+  detector: Detector
+  out: pathlib.Path
+  settings: Settings
+  sources: list[Source]
+  failures: list[Failure]
+  skipped: int = 0
+  counts: dict[str, int] = dataclasses.field(default_factory=dict)  # symbols
+  dpi: dict[str, float] = dataclasses.field(default_factory=dict)
 
   def detect(self, log: Callable[[str], None]) -> None:
     """Detects on every page without results, and writes its files."""
     todo = []
-    names = self._detector.weights.class_names
-    for source in self._sources:
-      found = formats.read_page(self._out, source, names)
+    names = self.detector.weights.class_names
+    for source in self.sources:
+      found = formats.read_page(self.out, source, names)
       if found is None:
         todo.append(source)
       else:
@@ -131,26 +121,26 @@ class _Job:
         self.skipped += 1
     of_name = {source.name: source for source in todo}
     shown = progress.show(todo, "pages", len(todo), log, doing="detect")
-    for found, _ in self._detector.pages(self._read(shown), self._bad):
-      found = found.at_resolution(self._dpi.pop(found.page))
-      outputs.write_page(self._out, found, of_name[found.page])
+    for found, _ in self.detector.pages(self._read(shown), self._bad):
+      found = found.at_resolution(self.dpi.pop(found.page))
+      outputs.write_page(self.out, found, of_name[found.page])
       self.counts[found.page] = len(found)
 
   def _read(self, sources: Iterator[Source]) -> Iterator[PageImage]:
     for source in sources:
       try:
         page = inputs.read(
-          source, self._detector.weights.staff_space_px, self._settings.dpi
+          source, self.detector.weights.staff_space_px, self.settings.dpi
         )
       except InputError as e:
         self.failures.append(Failure(source.describe(), str(e)))
         continue
-      self._dpi[source.name] = page.dpi
-      yield self._detector.page_image(source.name, page.ink)
+      self.dpi[source.name] = page.dpi
+      yield self.detector.page_image(source.name, page.ink)
 
   def _bad(self, page: PageImage, error: InputError) -> None:
-    (source,) = (s for s in self._sources if s.name == page.filename)
-    del self._dpi[page.filename]
+    (source,) = (s for s in self.sources if s.name == page.filename)
+    del self.dpi[page.filename]
     self.failures.append(Failure(source.describe(), str(error)))
 
 

@@ -47,12 +47,7 @@ class Failure(NamedTuple):
 
 
 class Page(NamedTuple):
-  """A page as ink on paper.
-
-  Attributes:
-    ink: 0 = paper, 255 = ink.
-    dpi: resolution at which a PDF page was drawn; 0 = an image file.
-  """
+  """Ink of a page, 255 = ink, and its resolution; 0 = an image file."""
 
   ink: UInt8[np.ndarray, "H W"]
   dpi: float
@@ -74,7 +69,7 @@ def find(
   """
   sources: list[Source] = []
   failures: list[Failure] = []
-  names = _Names(taken)
+  names = {name.casefold() for name in taken}
   seen: set[pathlib.Path] = set()
   for path in inputs:
     try:
@@ -92,7 +87,7 @@ def find(
         failures.append(Failure(str(file), str(e)))
         continue
       for number in range(1, pages + 1):
-        name = names.new(file, number, pages)
+        name = _new_name(file, number, pages, names)
         sources.append(Source(name, file, number, pages))
   return sources, failures
 
@@ -196,19 +191,14 @@ def _tiff_page(data: bytes, source: Source) -> UInt8[np.ndarray, "H W"]:
   return images.normalize_polarity(grey.reshape(grey.shape[:2]))
 
 
-class _Names:
-  """Assigns unique page names, on file systems without case, too."""
-
-  def __init__(self, taken: Iterable[str]):
-    self._taken = {name.casefold() for name in taken}
-
-  def new(self, path: pathlib.Path, number: int, of: int) -> str:
-    stem = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]", "_", path.stem).strip(" .")
-    stem = stem.encode("utf8", "replace").decode()[:_MAX_NAME] or "page"
-    if of > 1:
-      stem += f"-p{number:0{max(3, len(str(of)))}d}"
-    name, again = stem, 2
-    while name.casefold() in self._taken:
-      name, again = f"{stem}-{again}", again + 1
-    self._taken.add(name.casefold())
-    return name
+def _new_name(path: pathlib.Path, number: int, of: int, taken: set[str]) -> str:
+  """Makes a page name that `taken` does not have, casefolded, and adds it."""
+  stem = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]", "_", path.stem).strip(" .")
+  stem = stem.encode("utf8", "replace").decode()[:_MAX_NAME] or "page"
+  if of > 1:
+    stem += f"-p{number:0{max(3, len(str(of)))}d}"
+  name, again = stem, 2
+  while name.casefold() in taken:
+    name, again = f"{stem}-{again}", again + 1
+  taken.add(name.casefold())
+  return name

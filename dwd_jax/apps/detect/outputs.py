@@ -52,12 +52,9 @@ def write_run(
   settings: dict[str, Any],
   failed: Sequence[dict[str, str]],
 ) -> None:
-  """Writes the files of all pages from those of each page.
+  """Writes the files of all pages from those of each page in `sources`.
 
-  Args:
-    sources: pages that have results; one is in memory at a time.
-    settings: see `write_settings`.
-    failed: "what" and "reason" of the others.
+  One page is in memory at a time. `failed` has "what" and "reason" of others.
   """
   kept: dict[str, list[Any]] = {file: [] for file in formats.RUN_FILES}
   for image_id, source in enumerate(sources, start=1):

@@ -26,7 +26,7 @@ import pathlib
 import string
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -152,17 +152,7 @@ def _detector(weights: Weights, most_hw: tuple[int, int]):
     model, weights.decode, groups, most_hw
   )
 
-  def detect(image):
-    found: Any = both(weights.variables, image)[0]
-    return {
-      "boxes_yxyx": found.boxes_yxyx,
-      "labels": found.labels,
-      "scores": found.scores,
-      "valid": found.valid,
-      "count": found.count,
-    }
-
-  return detect
+  return lambda image: vars(both(weights.variables, image)[0])
 
 
 def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
@@ -197,12 +187,7 @@ def _classes_json(
     "scale": weights.scale,
     "threshold": weights.threshold,
     "calibration": score_map
-    and {
-      "a": score_map.a,
-      "b": score_map.b,
-      "c": score_map.c,
-      "offsets": score_map.offsets.tolist(),
-    },
+    and score_map._asdict() | {"offsets": score_map.offsets.tolist()},
     "decode": dataclasses.asdict(weights.decode),
     "fingerprint": weights_lib.fingerprint(weights),
     "about": weights.about,

@@ -66,26 +66,18 @@ class Graph:
       kernel: [size, size, c, C], as in Flax; size is odd.
       bias: [C].
     """
-    size = kernel.shape[0]
     weights = self._constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
-    return self._add(
-      "Conv",
-      x,
-      weights,
-      self._constant(bias),
-      kernel_shape=[size, size],
-      pads=[size // 2] * 4,
-      strides=[stride, stride],
-    )
+    inputs = x, weights, self._constant(bias)
+    return self._window("Conv", inputs, kernel.shape[0], stride)
 
   def max_pool(self, x: str, size: int, stride: int = 1) -> str:
     """Maxima of windows, padded by half the window."""
+    return self._window("MaxPool", (x,), size, stride)
+
+  def _window(self, kind: str, inputs, size: int, stride: int) -> str:
+    pads, strides = [size // 2] * 4, [stride] * 2
     return self._add(
-      "MaxPool",
-      x,
-      kernel_shape=[size, size],
-      pads=[size // 2] * 4,
-      strides=[stride, stride],
+      kind, *inputs, kernel_shape=[size] * 2, pads=pads, strides=strides
     )
 
   def upsample(self, x: str, factor: int) -> str:
@@ -194,11 +186,8 @@ def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
 
   head(energy, "energy_head", "energy_logits", cfg.num_energy_levels)
   head(size, "size_head", "log_sizes", 2)
-  graph.output(
-    graph.transpose(classes, (0, 2, 3, 1)),
-    "class_features",
-    ("B", "h", "w", cfg.filters),
-  )
+  features = graph.transpose(classes, (0, 2, 3, 1))
+  graph.output(features, "class_features", ("B", "h", "w", cfg.filters))
   if cfg.center_offsets:
     head(size, "offset_head", "offsets", 2)
   return graph.finish(text)

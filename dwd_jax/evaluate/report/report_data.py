@@ -97,12 +97,7 @@ def content(judged: Measured) -> dict[str, Any]:
 def reliability_bins(
   raw: reliability.Judged, final: reliability.Judged | None
 ) -> dict[str, Any]:
-  """The reliability diagram as JSON.
-
-  Args:
-    raw: all detections with the scores of the decode.
-    final: the same with calibrated probabilities; None: not calibrated.
-  """
+  """The reliability diagram as JSON; `final` is calibrated."""
 
   def bins(judged: reliability.Judged) -> dict[str, Any]:
     found = reliability.reliability(judged.scores, judged.correct)

@@ -67,10 +67,8 @@ def read(path):
 def main(argv, num_args, load):
   """Prints symbols: NAME SCORE YMIN XMIN YMAX XMAX, tabs. Returns an exit code.
 
-  Args:
-    argv: the program, what `load` takes, the page, maybe the least score.
-    num_args: of the program with the page, without the least score.
-    load: makes the detector.
+  `argv` is the program, `num_args` arguments: what `load` takes to make the
+  detector, and the page; and optionally the least score.
   """
   if len(argv) - 1 not in (num_args, num_args + 1):
     usage = "MODEL PAGE [MIN_SCORE]" if num_args > 1 else "PAGE [MIN_SCORE]"
