@@ -75,12 +75,10 @@ class Detector:
 
     Args:
       pages: see `page_image`.
-      on_bad: called with each page that cannot be predicted, which is left out;
-        None: the first one raises.
+      on_bad: see `predict_pages.predict_pages`.
 
-      Detections, and the prediction that they come from. Pages with more
-      symbols than the decode has slots give a warning.
-      than the decode has slots give a warning.
+    Yields:
+      Detections, and the prediction that they come from.
     """
     inks: dict[str, np.ndarray] = {}
 

@@ -139,20 +139,14 @@ def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
   image = jax.ShapeDtypeStruct(
     (b, _MULTIPLE * h, _MULTIPLE * w, 1), jnp.float32
   )
-  detect = jax.jit(_detector(weights, most_hw))
-  exported = jax_export.export(detect, platforms=_PLATFORMS)(image)
-  return bytes(exported.serialize())
-
-
-def _detector(weights: Weights, most_hw: tuple[int, int]):
-  """Image -> dictionary, for sizes unknown when tracing."""
   model = dwd.make_model(dataclasses.replace(weights.model, dtype="float32"))
   groups = np.asarray(weights.group_of_class, np.int32)
   both = predict_pages.network_and_decode(
     model, weights.decode, groups, most_hw
   )
-
-  return lambda image: vars(both(weights.variables, image)[0])
+  detect = jax.jit(lambda image: vars(both(weights.variables, image)[0]))
+  exported = jax_export.export(detect, platforms=_PLATFORMS)(image)
+  return bytes(exported.serialize())
 
 
 def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
