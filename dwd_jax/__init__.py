@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-  """`dwd_jax.detect` without its import, which takes seconds, before need."""
+  """Imports `dwd_jax.detect` on first use, since that takes seconds."""
   if name == "detect":
     return importlib.import_module("dwd_jax.detect")
   raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """All programs under one command: dwd PROGRAM ...
 
-`dwd detect ...`, or `python -m dwd_jax detect ...`, is the program
-`python -m dwd_jax.detect ...`, and so are the others.
+`dwd detect ...` and `python -m dwd_jax detect ...` run
+`python -m dwd_jax.detect ...`; the others likewise.
 """
 
 import runpy
@@ -18,7 +18,7 @@ PROGRAMS = {
 
 
 def main() -> None:
-  """Runs the program that the first argument names; imports no other."""
+  """Runs the program that the first argument names, without other imports."""
   name = sys.argv[1] if len(sys.argv) > 1 else ""
   if name not in PROGRAMS:
     if name not in ("-h", "--help"):

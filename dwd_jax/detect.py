@@ -1,6 +1,6 @@
 """Finds symbols on pages: python -m dwd_jax.detect INPUT... --out=DIR.
 
-Flags, and the same from Python; the module is itself a function:
+The module is also a function:
 
 ```python
 found = dwd_jax.detect("page.png")  # or an array, or a PIL image
@@ -8,7 +8,7 @@ for found in dwd_jax.detect.pages("score.pdf"):
   print(found)
 ```
 
-See `dwd_jax.apps.detect.api.detect` and `dwd_jax.apps.detect.api.pages`.
+See `dwd_jax.apps.detect.api`.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(flags: argparse.Namespace) -> int:
-  # Imported late: --help and a typing error should not wait for it.
+  # Imported late: it takes seconds, which --help should not wait for.
   from dwd_jax.apps.detect import detect_files
   from dwd_jax.models import compiling
 
@@ -111,14 +111,14 @@ def _run(flags: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> None:
-  """Runs; bad input ends with one line and exit code 2."""
+  """Runs the program."""
   flags = _parser().parse_args(argv)
   with cli.ending_in_one_line(flags.out):
     sys.exit(_run(flags))
 
 
 def __getattr__(name: str) -> Any:
-  """`pages`, without its import, which takes seconds, before need."""
+  """Imports `pages` on first use, since that takes seconds."""
   if name != "pages":
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
   from dwd_jax.apps.detect import api

@@ -1,7 +1,4 @@
-"""Writes a trained detector for other programs: python -m dwd_jax.export.
-
-Flags only; see `dwd_jax.apps.export.export_files`.
-"""
+"""Writes a trained detector for other programs: python -m dwd_jax.export."""
 
 import argparse
 import pathlib
@@ -44,21 +41,19 @@ def _run(flags: argparse.Namespace) -> None:
     raise InputError(
       "--height, --width: only of --format=stablehlo; the others take all sizes"
     )
-  # Imported late: --help and a typing error should not wait for it.
+  # Imported late: it takes seconds, which --help should not wait for.
   from dwd_jax.apps.export import export_files
 
   height, width = (
     default if side is None else side
     for side, default in zip(sizes, export_files.MOST_HW, strict=True)
   )
-  out = pathlib.Path(flags.out)
-  print(
-    export_files.export(flags.checkpoint, out, flags.format, (height, width))
-  )
+  out, most_hw = pathlib.Path(flags.out), (height, width)
+  print(export_files.export(flags.checkpoint, out, flags.format, most_hw))
 
 
 def main(argv: list[str] | None = None) -> None:
-  """Runs; bad input ends with one line and exit code 2."""
+  """Runs the program."""
   flags = _parser().parse_args(argv)
   with cli.ending_in_one_line(flags.out):
     _run(flags)

@@ -63,7 +63,7 @@ jaxtyping.install_import_hook(
 # Golden values need float32 where a GPU's default is TensorFloat-32.
 jax.config.update("jax_default_matmul_precision", "highest")
 
-huge_pages.wish()  # for pytest-xdist's workers and for programs
+huge_pages.request()  # for pytest-xdist's workers and for programs
 
 _REPO = pathlib.Path(__file__).parent.parent
 

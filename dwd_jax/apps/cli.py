@@ -1,7 +1,4 @@
-"""What the programs have in common: a flag, and how they end.
-
-Where the input is bad they end with one line and exit code 2.
-"""
+"""What the programs share: --checkpoint, and exit code 2 on bad input."""
 
 import argparse
 import contextlib
@@ -14,7 +11,7 @@ from dwd_jax.core.errors import InputError
 
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
-  """Of a program that takes a trained detector: with --checkpoint."""
+  """Parser of a program that takes a trained detector: with --checkpoint."""
   made = argparse.ArgumentParser(
     prog=f"python -m {name}",
     description=description,
@@ -31,22 +28,21 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def say(message: object) -> None:
-  """What is wrong, as one line on stderr."""
+  """Prints a message as one line on stderr."""
   print(f"dwd_jax: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def fail(message: object) -> NoReturn:
-  """One line on stderr, exit code 2."""
+  """Ends the program with one line on stderr and exit code 2."""
   say(message)
   sys.exit(2)
 
 
 @contextlib.contextmanager
 def ending_in_one_line(out: str) -> Iterator[None]:
-  """Ends the program where input is bad or nothing can be written.
+  """Calls `fail` on bad input, and where nothing can be written.
 
-  Args:
-    out: of --out; named where the error names no file.
+  `out` is named where an error names no file.
   """
   try:
     yield

@@ -1,4 +1,4 @@
-"""Brings up and ends a run of several processes (`jax.distributed`)."""
+"""Starts and ends runs of several processes (`jax.distributed`)."""
 
 import contextlib
 import ctypes
@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import jax
-from jax._src import distributed  # what was connected has no public name
+from jax._src import distributed  # the connection's state is not public
 
 from dwd_jax.cluster import processes
 from dwd_jax.core.errors import InputError
 
 LOST = 75  # exit code: worth another start (EX_TEMPFAIL)
 _PARTING_S = 5  # for all to hear why the run ends
-_VERDICT = "dwd_jax/verdict"  # key: [process, why, exit code]
+_VERDICT = "dwd_jax/verdict"  # key of [process, reason, exit code]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Settings:
   Attributes:
     coordinator: host:port at which process 0 listens; "" = one process.
     num_processes: of the run; None = not given.
-    process_id: of this process, 0 .. num_processes - 1; None = not given.
+    process_id: 0 .. num_processes - 1; None = not given.
     auto: ask the cluster instead (SLURM, Kubernetes, TPU).
-    local_devices: which GPUs of this machine are for this process; () = all.
+    local_devices: GPUs of this machine for this process; () = all.
     connect_timeout_s: how long the processes wait for each other at the start.
-    lost_after_s: without a sign of life a process is taken for lost.
+    lost_after_s: a process without a sign of life for this long counts as lost.
   """
 
   coordinator: str = ""
@@ -50,7 +50,7 @@ class Settings:
   lost_after_s: int = 30
 
   def check(self) -> None:
-    """Raises `InputError` where the flags contradict each other."""
+    """Raises `InputError` if the flags contradict each other."""
     given = {
       "--coordinator": self.coordinator or None,
       "--num_processes": self.num_processes,
@@ -91,14 +91,11 @@ class Settings:
 
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[None]:
-  """Brings the processes of a run together, and ends them together.
+  """Connects the processes of a run, and ends them together.
 
-  Where one of them is lost, or leaves the context with an error, all end: with
-  a line that says why, and an exit code that is not 0. Without settings nothing
+  If one of them is lost, or leaves the context with an error, all end with a
+  line that says why, and an exit code other than 0. With one process nothing
   happens.
-
-  Args:
-    settings: see `Settings`.
 
   Raises:
     InputError: contradictory settings, or no cluster was recognised.
@@ -118,28 +115,27 @@ def running(settings: Settings) -> Iterator[None]:
 
 
 class _Job:
-  """This process of a run of several.
+  """This process in a run of several.
 
-  The runtime of JAX sees a lost process by itself, and aborts the others. What
-  it does not do: end them with a line and an exit code of ours, and tell them
-  why a process fails that can still say so. It would leave them waiting, and
-  take the process for lost when it is gone.
+  The runtime of JAX aborts the others when a process is lost, with messages and
+  an exit code of its own; one that fails but can still say why would leave them
+  waiting. This class passes the reason on, and ends all with our exit code.
   """
 
   def __init__(self, lost_after_s: float):
-    # Not yet `jax.process_index()`: that waits for the devices of all.
+    # `jax.process_index()` would wait for the devices of all.
     state = distributed.global_state
     self._client: Any = state.client
     self._index, self._count = state.process_id, state.num_processes
     self._lost_after_s = lost_after_s
-    self._code = LOST  # if the runtime aborts
-    self._ending = threading.Lock()  # held by the thread that ends us
+    self._code = LOST  # exit code if the runtime aborts
+    self._ending = threading.Lock()  # held by the thread that ends the process
     _on_abort(self._aborted)
     self._listener = threading.Thread(target=self._listen, daemon=True)
     self._listener.start()
 
   def finish(self) -> None:
-    """The end of a run that went well; waits for the others."""
+    """Ends a successful run; waits for the other processes."""
     processes.wait_for_all("end")
     if self._index == 0:
       self._client.key_value_set(_VERDICT, "null")  # ends the listeners
@@ -148,7 +144,7 @@ class _Job:
     signal.signal(signal.SIGABRT, signal.SIG_DFL)
 
   def ended_by(self, error: BaseException) -> None:
-    """Ends all processes, except where the program was left with code 0."""
+    """Ends all processes, unless the program exits with code 0."""
     if isinstance(error, SystemExit) and not error.code:
       self.finish()
     elif isinstance(error, InputError):
@@ -161,30 +157,30 @@ class _Job:
     else:
       with self._ending:
         traceback.print_exception(error)
-      # Perhaps another process is lost, which closes its connections at once:
-      # then the runtime shall say so, and the run is worth another start.
+      # If another process is lost, its connections fail first: the runtime then
+      # reports that, and the run is worth another start.
       time.sleep(self._lost_after_s + _PARTING_S)
       self._fail(f"{type(error).__name__}: {str(error)[:500]}", 1)
 
   def _fail(self, why: str, code: int) -> NoReturn:
-    """Ends this process for a reason of its own, and with it the others."""
+    """Ends this process and the others for a reason of its own."""
     self._ending.acquire()
     verdict = [self._index, why, code]
     try:
       self._client.key_value_set(_VERDICT, json.dumps(verdict))
-    except jax.errors.JaxRuntimeError:  # another one was first, or all is lost
+    except jax.errors.JaxRuntimeError:  # another was first, or all is lost
       with contextlib.suppress(jax.errors.JaxRuntimeError):
         verdict = self._verdict(timeout_s=1)
     if verdict[0] == self._index or verdict[1] != why:
-      _say(why)  # of all that fail alike one speaks
+      _say(why)  # once if all fail alike
     self._part(code)
 
   def _listen(self) -> None:
-    """In a thread: ends this process where another one has failed."""
+    """Ends this process if another one has failed; runs in a thread."""
     try:
       verdict = self._verdict(processes.FOREVER_S)
     except jax.errors.JaxRuntimeError:
-      return  # the coordinator is lost, and the runtime aborts
+      return  # the coordinator is lost, so the runtime aborts
     if verdict:
       process, why, code = verdict
       self._ending.acquire()
@@ -197,10 +193,10 @@ class _Job:
     )
 
   def _part(self, code: int) -> NoReturn:
-    """Ends this process, when the others have heard why.
+    """Ends this process once the others have heard why.
 
-    With the coordinator the reason would be gone. Process 0, which holds it,
-    leaves last: the runtime of the others would complain.
+    Process 0 leaves last: it holds the coordinator with the reason, and without
+    it the runtime of the others complains.
     """
     self._code = code
     with contextlib.suppress(jax.errors.JaxRuntimeError):
@@ -210,7 +206,7 @@ class _Job:
     _end(code)
 
   def _aborted(self) -> int:
-    """Says why the runtime aborts; gives the exit code."""
+    """Says why the runtime aborts, and returns the exit code."""
     if self._code == LOST:
       self._ending.acquire(timeout=_PARTING_S)
       _say(
@@ -221,14 +217,14 @@ class _Job:
 
 
 def _say(line: str) -> None:
-  """One line on stderr."""
+  """Prints one line on stderr."""
   line = " ".join(line.split())
   sys.stdout.flush()
   os.write(2, f"dwd_jax: {line}\n".encode())
 
 
 def _end(code: int) -> NoReturn:
-  """Ends this process at once, with its loaders, without waiting for others."""
+  """Ends this process and its children at once, without waiting for others."""
   for child in multiprocessing.active_children():
     child.kill()
   sys.stdout.flush()
@@ -236,19 +232,16 @@ def _end(code: int) -> NoReturn:
   os._exit(code)
 
 
-_hooks = []  # the C library keeps only an address
+_hooks = []  # keeps references: the C library has only an address
 
 
 def _on_abort(code: Callable[[], int]) -> None:
-  """Makes an abort of the runtime end with an exit code.
+  """Makes an abort of the runtime end with the exit code that `code` returns.
 
-  The runtime aborts where it cannot connect or a process is lost, and its own
-  callback for that cannot be given a function of Python's (JAX 0.10: it throws
-  std::bad_cast). A handler of Python's would not run either: the thread that
-  aborts is not Python's and never comes back.
-
-  Args:
-    code: says why, and gives the code.
+  The runtime aborts if it cannot connect or a process is lost. Its own callback
+  for that does not accept Python functions (JAX 0.10: std::bad_cast), and a
+  Python signal handler would not run, since the aborting thread is not Python's
+  and never returns.
   """
 
   @ctypes.CFUNCTYPE(None, ctypes.c_int)
@@ -260,7 +253,7 @@ def _on_abort(code: Callable[[], int]) -> None:
 
 
 def _connect(settings: Settings) -> None:
-  # Its handler of SIGTERM cannot be taken away; see `train.preemption`.
+  # Its handler of SIGTERM cannot be removed; see `cluster.preemption`.
   jax.config.update("jax_enable_preemption_service", False)
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
   where = settings.coordinator or "the coordinator that the cluster names"
@@ -303,9 +296,9 @@ def _connect(settings: Settings) -> None:
 
 
 def _check_port(coordinator: str) -> None:
-  """Stops where another program has the port.
+  """Raises InputError if another program has the port.
 
-  The runtime notices it, too, but was seen to crash (JAX 0.10.2).
+  The runtime checks it, too, but may crash (JAX 0.10.2).
   """
   port = int(coordinator.rpartition(":")[2])
   with socket.socket() as probe:
@@ -334,9 +327,9 @@ def _not_connected(settings: Settings, where: str) -> str:
 
 @contextlib.contextmanager
 def _hidden_stderr() -> Iterator[Callable[[], None]]:
-  """Keeps what the runtime writes back, and shows it if all goes well.
+  """Delays what the runtime writes, and shows it if all goes well.
 
-  Where it aborts it writes a page, of which our line says everything.
+  If it aborts it writes a page, which our line replaces.
   """
   kept = os.dup(2)
 

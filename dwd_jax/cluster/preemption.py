@@ -11,8 +11,8 @@ from absl import logging
 from jax._src import distributed  # the key-value store has no public name
 
 _POLL_S = 0.5
-# A process that is compiling a new stage answers as well, from its thread: this
-# is only for one that is lost, which ends the others by itself.
+# A process that is compiling answers, too, from its thread: the timeout is for
+# a lost process, which ends the others anyway.
 _ANSWER_S = 120
 _instances = itertools.count()
 
@@ -20,24 +20,23 @@ _instances = itertools.count()
 class Preemption:
   """Whether the scheduler wants the machine back.
 
-  The loop calls `reached` with every step, and where that is true saves and
-  ends. One process stops at the first step after the signal. Of several, any
-  may get the signal; each then tells the last step it has begun, and all stop
-  at the one after the largest of them.
+  The loop calls `reached` with every step; where that is true it saves and
+  ends. A single process stops at the first step after the signal. Of several,
+  any may get the signal; each then publishes the last step it has begun, and
+  all stop at the one after the largest of them.
 
   Differs from `jax.experimental.multihost_utils.reached_preemption_sync_point`,
-  which agrees in the same way: that one's handler is installed with
-  `jax.distributed.initialize` and cannot be taken away, so that before and
-  after the loop, where nobody would ask it, SIGTERM has no effect at all.
+  which agrees in the same way, in that the signal handler can be removed: that
+  one would disable SIGTERM before and after the loop, too.
 
   To be used in the main thread, as a context or with `close()`; in every
-  process, and in the same order, if there are several instances.
+  process, in the same order if there are several instances.
   """
 
   def __init__(self, signals: tuple[int, ...] = (signal.SIGTERM,)):
-    """Args: `signals` that ask for a stop."""
+    """Installs the handler of the `signals` that ask for a stop."""
     self._asked = False
-    self._stop_at: float | None = None  # infinite: after the last step
+    self._stop_at: float | None = None  # infinite = after the last step
     self._last = -1
     self._changing = threading.Lock()
     self._wake = threading.Event()
@@ -59,11 +58,10 @@ class Preemption:
     return self._asked
 
   def reached(self, step: int) -> bool:
-    """Whether to save and stop at this step; alike in all processes.
+    """Whether to save and stop at this step; the same in all processes.
 
-    Args:
-      step: number of the step, one more with each call. Cheap: no
-        communication, except once, when the processes agree.
+    Steps must be consecutive. Cheap: no communication, except once, when the
+    processes agree.
     """
     # While the processes agree, none of them begins another step.
     with self._changing:
@@ -73,9 +71,9 @@ class Preemption:
       return self._stop_at is not None and step >= self._stop_at
 
   def close(self) -> None:
-    """Gives the signals their former meaning."""
+    """Restores the previous signal handlers."""
     for number, handler in self._previous.items():
-      # None: installed by something that is not Python.
+      # None: installed by something other than Python.
       signal.signal(number, signal.SIG_DFL if handler is None else handler)
     self._previous = {}
     self._closed = True
@@ -95,7 +93,7 @@ class Preemption:
     self._wake.set()
 
   def _watch(self) -> None:
-    """Of several processes: passes on that one was asked, then agrees."""
+    """Passes on that a process was asked, then agrees; runs in a thread."""
     try:
       while not self._closed:
         self._wake.wait(_POLL_S)
@@ -107,9 +105,9 @@ class Preemption:
             self._stop_at = self._agree()
           self._asked = True
           return
-      # One that is at the end stops nobody, and nobody waits for it.
+      # A process at its end stops no other, and no other waits for it.
       self._set(f"step/{jax.process_index()}", "inf")
-    except Exception as e:  # a process is lost, which others see to
+    except Exception as e:  # a process is lost, which is handled elsewhere
       logging.info("Preemption cannot be agreed on: %s", e)
 
   def _agree(self) -> float:

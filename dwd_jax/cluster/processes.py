@@ -1,7 +1,7 @@
-"""What the processes of one run say to each other: waiting, short messages.
+"""Barriers and short messages among the processes of a run.
 
-Over the coordinator of `jax.distributed`, not over the devices, which a wait of
-hours would keep busy. With one process nothing happens.
+They use the coordinator of `jax.distributed`, not the devices, which would be
+busy during waits of hours. With one process nothing happens.
 """
 
 import collections
@@ -13,11 +13,10 @@ import jax
 import numpy as np
 from jax._src import distributed  # the key-value store has no public name
 
-# Somebody who works for hours may be waited for; somebody who is lost is seen
-# by the runtime.
+# A process may work for hours; the runtime notices those that are lost.
 FOREVER_S = 30 * 24 * 3600
 _FOREVER_MS = 1000 * FOREVER_S
-_PIECE = 1 << 20  # bytes; a message of gRPC may have 4 MiB
+_PIECE = 1 << 20  # bytes; gRPC messages are limited to 4 MiB
 
 _times: collections.Counter[str] = collections.Counter()
 
@@ -28,7 +27,7 @@ def client() -> Any:
 
 
 def is_first() -> bool:
-  """Whether this is process 0, the one that writes and prints."""
+  """Whether this is process 0, which writes and prints."""
   return jax.process_index() == 0
 
 
@@ -41,20 +40,14 @@ def say(text: str) -> None:
 def wait_for_all(name: str) -> None:
   """Waits until every process is here.
 
-  Args:
-    name: of the place; all processes pass places of one name equally often.
+  All processes must pass places of one name equally often.
   """
   if jax.process_count() > 1:
     client().wait_at_barrier(_key(name), _FOREVER_MS)
 
 
 def from_first(name: str, text: str) -> str:
-  """What process 0 has, in all processes.
-
-  Args:
-    name: of the message, as in `wait_for_all`.
-    text: of process 0; that of the others is ignored.
-  """
+  """Sends the text of process 0 to all; `name` as in `wait_for_all`."""
   if jax.process_count() == 1:
     return text
   key = _key(name)
@@ -67,14 +60,9 @@ def from_first(name: str, text: str) -> str:
 def to_first(
   name: str, arrays: Mapping[str, np.ndarray]
 ) -> list[dict[str, np.ndarray]]:
-  """What every process has, in process 0.
+  """Collects arrays of numbers and text in process 0; others get an empty list.
 
-  Args:
-    name: of the message, as in `wait_for_all`.
-    arrays: of this process; numbers and text only.
-
-  Returns:
-    In process 0, the arrays of each process; in the others an empty list.
+  `name` is as in `wait_for_all`.
   """
   key = _key(name)
   if not is_first():
@@ -105,6 +93,6 @@ def _received(prefix: str) -> dict[str, np.ndarray]:
 
 
 def _key(name: str) -> str:
-  """A name that was not used before."""
+  """A unique key for this use of the name."""
   _times[name] += 1
   return f"dwd_jax/{name}/{_times[name]}"

@@ -1,4 +1,4 @@
-"""The device mesh, and which array of a state lies where on it."""
+"""The device mesh, and the placement of arrays on it."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from dwd_jax.core.errors import InputError
 
 _MIN_SHARDED_SIZE = 2**14  # smaller arrays are replicated
-PLACEMENTS = ("fsdp", "replicate")
 # The other arrays of a state: counters and the history of the losses.
 _OF_THE_STATE = r"^(step|skipped|loss_history|opt_state/.*count)$"
 
@@ -23,14 +22,10 @@ RULES: Rules = (
 
 
 def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-  """Devices as a mesh with the axes `data` and `fsdp`.
+  """Makes a mesh of devices (None = all) with the axes `data` and `fsdp`.
 
-  Args:
-    fsdp: devices over which parameters are sharded; the rest is `data`.
-    devices: None = all.
-
-  Raises:
-    InputError: the number of devices is no multiple of `fsdp`.
+  Parameters are sharded over `fsdp` devices. InputError if the number of
+  devices is not a multiple of it.
   """
   count = jax.device_count() if devices is None else len(devices)
   if fsdp < 1 or count % fsdp:
@@ -46,21 +41,21 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Batches are split over all devices along their first axis."""
+  """Splits batches over all devices along their first axis."""
   return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
 def state_shardings(shapes: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
-  """Where each array of a state lies, by the first rule that its path matches.
+  """Shardings of the arrays of a state, by the first rule that matches.
 
   Args:
     shapes: pytree of arrays or `jax.ShapeDtypeStruct`, a `TrainState` or a part
       of it.
     mesh: see `make_mesh`.
     rules: (pattern of a path such as "params/backbone/stem/kernel",
-      placement). "fsdp": the last axis that can be divided is cut over the
-      devices of the axis `fsdp`, of arrays worth it; "replicate": every device
-      has it all. The optimizer's copies of a parameter follow its rule.
+      placement). "fsdp": the last divisible axis of large arrays is split over
+      the mesh axis `fsdp`; "replicate": every device has the whole array. The
+      optimizer's copies of a parameter follow its rule.
 
   Raises:
     InputError: an array that no rule covers.

@@ -1,7 +1,7 @@
-"""The work of an evaluation, divided among the processes of a run.
+"""Divides an evaluation among the processes of a run.
 
 Every process predicts a part of the pages; process 0 collects, measures and
-writes. The result is the same as that of one process, whatever their number.
+writes. The result does not depend on the number of processes.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,9 @@ from dwd_jax.evaluate.evaluate_split import Predicted
 
 
 def on_local_device(tree: Any, mesh: Mesh) -> Any:
-  """Arrays that are spread over the mesh, whole on a device of this process.
+  """Copies arrays on the mesh, whole, to a device of this process.
 
-  Args:
-    tree: arrays on the mesh. To be called in all processes at once.
-    mesh: of the run.
+  To be called in all processes at once.
   """
   device = jax.local_devices()[0]
   if jax.process_count() > 1:
@@ -33,31 +31,22 @@ def on_local_device(tree: Any, mesh: Mesh) -> Any:
 
 
 def part(num_pages: int, overlays: int = 0) -> range:
-  """Which pages this process predicts.
+  """Pages that this process predicts; see `collect`.
 
-  Args:
-    num_pages: of all processes.
-    overlays: so many of the first pages are drawn, which process 0 does: it
-      predicts at least these.
+  Process 0 predicts at least the first `overlays` pages, which it draws.
   """
   count, index = jax.process_count(), jax.process_index()
   if count == 1:
     return range(num_pages)
   first = min(max(-(-num_pages // count), overlays), num_pages)
-  edges = np.linspace(first, num_pages, count).astype(int).tolist()
-  edges = [0, *edges]
+  edges = [0, *np.linspace(first, num_pages, count).astype(int).tolist()]
   return range(edges[index], edges[index + 1])
 
 
 def collect(predicted: Predicted) -> Predicted:
-  """All parts in process 0, in the order of the pages; see `part`.
+  """Collects all parts in process 0, in the order of the pages; see `part`.
 
-  Args:
-    predicted: the part of this process.
-
-  Returns:
-    In process 0 everything, with the pictures of its own part; in the others
-    what they gave.
+  The pictures are those of its own part. Other processes get their input back.
   """
   if jax.process_count() == 1:
     return predicted
@@ -103,7 +92,7 @@ def _joined(kind: str, pages: Sequence[PageBoxes]) -> dict[str, np.ndarray]:
 
 
 def _split(kind: str, arrays: dict[str, np.ndarray]) -> list[PageBoxes]:
-  """The pages of one part, `kind` truth or found."""
+  """Splits the boxes of one part by page; `kind` is truth or found."""
   ends = np.cumsum(arrays[f"{kind}_counts"])
   pages = []
   for i, count in enumerate(arrays[f"{kind}_counts"]):

@@ -10,11 +10,11 @@
                           class of every category_id (class id + 1), the truth
   <split>/NAME-overlay.png, NAME-energy.png  the first pages, drawn; overlays
                           show the detections from the default threshold on
-  <split>/reliability.png what scores are worth, raw and calibrated
+  <split>/reliability.png precision by score, raw and calibrated
   <split>/report.html     the report, for people; see docs/report.md
-  <split>/report.json     all its numbers, see `evaluate.report.report_data`
-  <split>/index.html      the first pages with truth and detections, to look
-                          at; their pictures are <split>/pages/NAME.jpg
+  <split>/report.json     its numbers, see `evaluate.report.report_data`
+  <split>/index.html      the viewer of the first pages with truth and
+                          detections; pictures are <split>/pages/NAME.jpg
   res-0.5.txt ... and predictions.json       copies, of the split that was
                           evaluated last
 ```
@@ -22,31 +22,29 @@
 Boxes are in pixels of the source image. `<split>.json` holds dataset, split,
 num_pages, num_objects, num_detections, protocol, mAP (mean of IoU 0.50 to
 0.95), mAP_50, AP_by_iou, per_class (AP, AP_50, num_objects), seconds_per_page,
-checkpoint_step, and then AP_50_weighted (mean weighted by objects),
-mAP_50_min10 (mean over the classes with at least `min_objects` = 10 objects),
-min_objects, min_score, overflowing_pages (names of pages with more objects
-than the decode has slots). Of the scores it says
+checkpoint_step, AP_50_weighted (mean weighted by objects), mAP_50_min10 (mean
+over the classes with at least `min_objects` = 10 objects), min_objects,
+min_score, overflowing_pages (names of pages with more objects than the decode
+has slots), and, whatever `min_score` is, of all detections
 
 ```
-  calibrated  whether they are probabilities, see `metrics.calibration`
-  ece_raw, ece  expected calibration error of the raw scores, of those in use
+  calibrated  whether scores are probabilities, see `metrics.calibration`
+  ece_raw, ece  expected calibration error of the raw and the final scores
   threshold   the default one, stored with the checkpoint
   precision, recall, f1  at the threshold: all classes, IoU 0.5
 ```
 
-The last four are null where scores are not calibrated; all are of all
-detections, whatever `min_score` is. A number that is not defined is null: the
-AP of a class without truth, any mean over no class. For another data set than
-the run's the files are called `<dataset>-<split>`, and the summary ends with
+The last four are null without calibration, as is every undefined number: the AP
+of a class without truth, a mean over no class. The files of a data set other
+than the run's are called `<dataset>-<split>`, and its summary ends with
 `OtherSet.facts`, see `evaluate.other_data_sets`.
 
 `seconds_per_page` is the mean wall time from the page on the host to boxes on
-the host (scaling, transfer, network, decode), without reading the page, the
-metrics, the pictures, and without compilation: the first pages of each padded
-size are not counted. If no page is left, the last one runs once more.
+the host (scaling, transfer, network, decode), without reading the page,
+metrics, pictures and compilation: the first pages of each padded size are not
+counted. If no page is left, the last one runs once more.
 
-Protocols: see `metrics.protocols`. `evaluate.from_saved` measures what was
-saved by another one.
+`evaluate.from_saved` measures saved detections by another protocol.
 """
 
 import itertools
@@ -77,17 +75,17 @@ from dwd_jax.show import drawing, progress
 
 # Detections with raw scores, number of pages -> calibration.
 MakeCalibration: TypeAlias = Callable[[Judged, int], Calibration]
-# Of another data set than the run's, in the summary behind the contract.
+# Keys of the summary behind the contract, for a data set other than the run's.
 OTHER_SET_KEYS = ("vocabularies", "unmapped_detections")
 
 
 class EvalResult(NamedTuple):
-  """What an evaluation gives back besides its files.
+  """Results of an evaluation besides its files.
 
   Attributes:
     metrics: the content of `<split>.json`.
     pictures: RGB pictures by name (NAME-overlay, NAME-energy, reliability).
-    calibration: that was applied; None: the scores are raw.
+    calibration: the one applied; None: the scores are raw.
   """
 
   metrics: dict[str, Any]
@@ -121,22 +119,21 @@ def evaluate(
     predict_fn: images [B, H, W, 1] -> detections, energy levels; variables
       bound.
     pages: the split's pages, each file name once.
-    cfg: how pages go through the network.
     out_dir: folder of the results; made if missing.
     dataset: name of the data set, for the summary and the legacy protocol.
     split: name of the split and of its files.
     protocol: key of `protocols.PROTOCOLS`.
     checkpoint_step: training step of the variables, for the summary.
-    min_score: detections below this score do not count, 0..1.
-    overlays: pages to draw.
-    viewer_pages: so many of the first pages are in the viewer; -1 = all.
-    num_pages: how many pages there are, for the progress only.
-    log: takes lines of progress when stderr is no terminal (there it is a
-      bar); None: neither.
-    other: the set that the pages are of, if it is not the run's.
-    calibration: turns the scores into probabilities; a function makes it of
-      the pages' detections. None: scores stay raw.
-    collect: adds what other processes have predicted, see
+    min_score: detections below do not count, 0..1.
+    overlays: number of pages to draw.
+    viewer_pages: number of first pages in the viewer; -1 = all.
+    num_pages: number of pages, for the progress only.
+    log: takes lines of progress if stderr is no terminal (which gets a bar);
+      None: no progress.
+    other: the data set, if not the run's.
+    calibration: turns scores into probabilities, or makes such a calibration
+      from the pages' detections. None: scores stay raw.
+    collect: adds the predictions of other processes, see
       `evaluate.among_processes`.
 
   Raises:
@@ -158,7 +155,7 @@ def evaluate(
   if callable(calibration):
     calibration = calibration(raw, len(truth))
   if calibration is not None:
-    # The map knows the classes of the run, so it comes before the relabelling.
+    # The map is for the classes of the run, so it is applied first.
     detections = [calibration.apply(page) for page in detections]
     outcomes = matching.rejudge(
       outcomes, truth, in_classes_of_truth(detections)
@@ -187,17 +184,11 @@ def evaluate(
     reliability_bins=report_data.reliability_bins(raw, final),
   )
   title = f"{dataset}, {split}"
-  pictures = {
-    "reliability": drawing.reliability_diagram(title, raw, final, threshold),
-    **output_files.draw(
-      truth,
-      measured.outcomes,
-      predicted.shown,
-      class_names,
-      min_score,
-      threshold,
-    ),
-  }
+  pictures = output_files.draw(
+    truth, measured.outcomes, predicted.shown, class_names, min_score, threshold
+  )
+  diagram = drawing.reliability_diagram(title, raw, final, threshold)
+  pictures = {"reliability": diagram, **pictures}
   output_files.write(out_dir, measured, pictures, viewer_pages)
   return EvalResult(measured.metrics, pictures, calibration)
 
@@ -214,22 +205,21 @@ def measure(
   reliability_bins: dict[str, Any],
   saved_from: float | None = None,
 ) -> Measured:
-  """Measures detections: all that the files of a split say.
+  """Measures detections: everything that the files of a split contain.
 
   Args:
     name: of the files.
-    detections: of the same pages, in classes of the truth.
-    outcomes: of the detections.
+    detections: of the same pages as `truth`, in its classes.
     facts: the summary's fields that are not measured here, among them protocol,
-      min_score and, of another data set, `OTHER_SET_KEYS`.
+      min_score and, for another data set, `OTHER_SET_KEYS`.
     staff_spaces: px of each page; NaN = unknown.
     reliability_bins: see `report_data`; {} = unknown.
-    saved_from: least score of the detections in predictions.json; None: those
-      that count are saved.
+    saved_from: least score of the detections in predictions.json; None: that of
+      those that count.
   """
   least = facts["min_score"]
   counted = [page.at_least(least) for page in detections]
-  # By the pages' own scores, as what counts: they may be of less precision.
+  # By the pages' own scores, like `counted`: they may be of lower precision.
   kept = [_scores(page) >= least for page in detections]
   outcomes = outcomes.keep(np.concatenate([np.zeros(0, bool), *kept]))
   table = protocols.measure(
@@ -265,7 +255,7 @@ def _scores(page: PageBoxes) -> np.ndarray:
 def _score_facts(
   raw: Judged, final: Judged | None, threshold: float | None
 ) -> dict[str, Any]:
-  """The summary's fields on scores, unknown numbers as None."""
+  """Fields of the summary about scores; unknown numbers are None."""
   used = raw if final is None else final
   point: dict[str, Any] = dict.fromkeys(reliability.OperatingPoint._fields)
   if threshold is not None:
@@ -281,16 +271,15 @@ def _score_facts(
 
 
 class Predicted(NamedTuple):
-  """All pages of a split, predicted.
+  """Predictions of all pages of a split.
 
   Attributes:
-    truth: true boxes.
-    detections: raw scores, classes of the run; finite ones only.
+    detections: finite ones with raw scores, in classes of the run.
     shown: the first pages, with their energy levels.
     overflowing_pages: names of pages with more objects than slots.
-    seconds_per_page: mean time, see the text of the module.
-    staff_spaces: of each page, px, as `predict.normalise` has measured it; NaN
-      where it is off, or has found no staves.
+    seconds_per_page: mean time, see the module's docstring.
+    staff_spaces: of each page, px, from `predict.normalise`; NaN = not
+      measured.
   """
 
   truth: list[PageBoxes]
@@ -312,10 +301,8 @@ def predict_all(
 
   Args:
     predict_fn: with its variables bound.
-    pages: the split's pages.
-    cfg: how pages go through the network.
-    overlays: of so many pages the energy levels are kept, to be drawn.
-    each: is given every page, once it is predicted; no page is kept.
+    overlays: number of first pages whose energy levels are kept.
+    each: called with every page once it is predicted; pages are not kept.
   """
   truth, detections, overflowing, shown = [], [], [], []
   seconds, last, staff_spaces = [], [], []
@@ -335,20 +322,16 @@ def predict_all(
       shown.append(prediction)
     if each is not None:
       each(page)
-  return Predicted(
-    truth,
-    detections,
-    shown,
-    overflowing,
-    _mean_seconds(seconds, lambda: list(predict_pages(predict_fn, last, cfg))),
-    staff_spaces,
+  mean_s = _mean_seconds(
+    seconds, lambda: list(predict_pages(predict_fn, last, cfg))
   )
+  return Predicted(truth, detections, shown, overflowing, mean_s, staff_spaces)
 
 
 def _mean_seconds(seconds: list[float], again: Callable[[], object]) -> float:
-  """Mean time of the pages that did not compile; NaN if there was no page.
+  """Mean time of the pages that did not compile; NaN without pages.
 
-  If all of them did, the last one runs `again`.
+  If all of them did, `again` is timed.
   """
   compiled = [s for s in seconds if not math.isnan(s)]
   if seconds and not compiled:

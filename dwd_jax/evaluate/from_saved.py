@@ -1,25 +1,25 @@
-"""Measures what an evaluation has saved, without the network.
+"""Measures saved detections again, without the network.
 
 The detections of `WORKDIR/eval/<split>/predictions.json` are measured against
-`truth.json` beside them by another protocol or from a higher score on, in
-seconds, and all files that depend on it are written anew: `<split>.json`, the
-lists res-*.txt, report and viewer. What is saved stays as it is, so that the
-next time may go back to a lower score.
+`truth.json` by another protocol or with a higher `min_score`, in seconds, and
+the files that depend on it are rewritten: `<split>.json`, res-*.txt, report and
+viewer. The saved detections do not change, so a later call may return to a
+lower score.
 
-Saved is what the metrics need: names, sizes, true boxes, and all detections
-from the evaluation's `min_score` on, with the scores that counted there. The
-numbers are those that the evaluation with the network would give with the same
-scores. What needs the network is taken from the saved summary:
-`seconds_per_page`, `checkpoint_step`, `overflowing_pages`; and what it says of
-all detections, those below `min_score` too: `calibrated`, `ece_raw`, `ece`,
-`threshold`, `precision`, `recall`, `f1`, for another data set also
-`unmapped_detections`. Pictures, curves.jsonl and TensorBoard stay as they are.
+They are all from the evaluation's `min_score` on, with the scores that counted
+there; the numbers equal those of an evaluation with these scores. The saved
+summary provides `seconds_per_page`, `checkpoint_step`, `overflowing_pages`, and
+figures of all detections, also those below `min_score`: `calibrated`,
+`ece_raw`, `ece`, `threshold`, `precision`, `recall`, `f1`, for another data set
+also `unmapped_detections`. Pictures, curves.jsonl and TensorBoard do not
+change.
 
 An evaluation with the network never calibrates scores in the legacy protocol;
-here they are the saved ones. Calibration keeps their order within a class, so
-an AP can differ by what `min_score` leaves out, and by ties, only.
+here the saved scores are used. Calibration keeps their order within a class, so
+an AP differs only by what `min_score` leaves out, and by ties.
 """
 
+import itertools
 import math
 import pathlib
 from collections.abc import Sequence
@@ -43,15 +43,13 @@ _Pair = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
 
 
 class Saved(NamedTuple):
-  """An evaluation as it was saved.
+  """A saved evaluation.
 
   Attributes:
-    facts: the fields of its summary that are not measured anew.
-    truth: of the pages.
-    detections: of the same pages, from `min_score` on.
-    class_names: C names.
-    min_score: least score of `detections`; that of the summary is higher where
-      they were measured again.
+    facts: the fields of its summary that are not measured again.
+    detections: from `min_score` on.
+    min_score: least score of `detections`; the summary's is higher if they were
+      measured again.
     staff_spaces: px of each page; NaN = unknown.
     reliability: see `report_data`; {} = unknown.
   """
@@ -141,10 +139,7 @@ class _Summary(msgspec.Struct):
 
 
 def read(out_dir: pathlib.Path, name: str) -> Saved:
-  """Reads what was saved of a split.
-
-  Args:
-    name: of its files.
+  """Reads the evaluation of a split; `name` is that of its files.
 
   Raises:
     InputError: a file is missing, damaged or of another evaluation than the
@@ -152,33 +147,28 @@ def read(out_dir: pathlib.Path, name: str) -> Saved:
   """
   folder = out_dir / name
   summary = _decode(out_dir / f"{name}.json", _Summary)
-  path = folder / output_files.TRUTH
-  truth = _decode(path, _Truth)
-  results = _decode(folder / output_files.PREDICTIONS, list[_Result])
-  names = _checked(path, truth)
-  pages = [_page(image) for image in truth.images]
-  # Raw scores are float32, probabilities float64: the same comparisons again.
+  path, found = folder / output_files.TRUTH, folder / output_files.PREDICTIONS
+  truth, results = _decode(path, _Truth), _decode(found, list[_Result])
+  names, pages = _checked(path, truth), truth.images
+  true = _filled(path, pages, names, truth.annotations, None)
+  # Raw scores are float32, probabilities float64, as in the evaluation.
   kind = np.float64 if summary.calibrated else np.float32
-  detections = _filled(
-    folder / output_files.PREDICTIONS, pages, names, results, kind
-  )
+  detections = _filled(found, pages, names, results, kind)
   least, spaces = summary.min_score, [math.nan] * len(pages)
   count, reliability = summary.num_detections, {}
   path = folder / output_files.REPORT
-  if path.exists():  # there is none of an older version
+  if path.exists():  # older versions wrote none
     report = _decode(path, _Report)
     least, count = report.saved.min_score, report.saved.num_detections
     if report.reliability.raw is not None:
       reliability = msgspec.to_builtins(report.reliability)
     known = {page.name: page.staff_space_px for page in report.pages}
-    spaces = [known.get(page.filename) or math.nan for page in pages]
+    spaces = [known.get(page.file_name) or math.nan for page in pages]
   if count != len(results) or summary.num_pages != len(pages):
     raise _damaged(folder, "its files are not of one evaluation")
   return Saved(
     facts=msgspec.to_builtins(summary),
-    truth=_filled(
-      folder / output_files.TRUTH, pages, names, truth.annotations, None
-    ),
+    truth=true,
     detections=detections,
     class_names=names,
     min_score=least,
@@ -207,12 +197,12 @@ def _bytes(path: pathlib.Path) -> bytes:
 def _decode(path: pathlib.Path, kind: type[_T]) -> _T:
   try:
     return msgspec.json.decode(_bytes(path), type=kind)
-  except (ValueError, RecursionError) as e:  # all of msgspec's, and UTF-8's
+  except (ValueError, RecursionError) as e:  # msgspec and UTF-8 errors
     raise _damaged(path, f"damaged ({e})") from None
 
 
 def _checked(path: pathlib.Path, truth: _Truth) -> tuple[str, ...]:
-  """The class names; stops where ids or sizes make no sense."""
+  """Checks ids and sizes, and returns the class names."""
   for rows in (truth.images, truth.categories):
     if [row.id for row in rows] != list(range(1, len(rows) + 1)):
       raise _damaged(path, "damaged (ids do not count from 1)")
@@ -227,19 +217,14 @@ def _checked(path: pathlib.Path, truth: _Truth) -> tuple[str, ...]:
   return names
 
 
-def _page(image: _Image) -> PageBoxes:
-  nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
-  return PageBoxes(image.file_name, (image.height, image.width), *nothing)
-
-
 def _filled(
   path: pathlib.Path,
-  pages: Sequence[PageBoxes],
+  pages: Sequence[_Image],
   names: Sequence[str],
   rows: Sequence[_Annotation],
   scores: type[np.floating] | None,
 ) -> list[PageBoxes]:
-  """The pages with the boxes of the rows, in their order."""
+  """Splits the boxes of the rows by page, in their order."""
   page = np.array([row.image_id for row in rows], np.int64) - 1
   label = np.array([row.category_id for row in rows], np.int64) - 1
   xywh = np.array([row.bbox for row in rows], np.float64).reshape(-1, 4)
@@ -259,19 +244,13 @@ def _filled(
     score = score.astype(scores)
   order = np.argsort(page, kind="stable")
   edges = np.searchsorted(page[order], np.arange(len(pages) + 1))
-  filled = []
-  for i, empty in enumerate(pages):
-    at = order[edges[i] : edges[i + 1]]
-    filled.append(
-      PageBoxes(
-        filename=empty.filename,
-        image_hw=empty.image_hw,
-        boxes_yxyx=boxes[at],
-        labels=label[at].astype(np.int32),
-        scores=None if score is None else score[at],
-      )
-    )
-  return filled
+  labels = label.astype(np.int32)
+  return [
+    PageBoxes(
+      page.file_name, (page.height, page.width), boxes, labels, score
+    ).keep(order[first:end])
+    for page, (first, end) in zip(pages, itertools.pairwise(edges), strict=True)
+  ]
 
 
 def reevaluate(
@@ -287,11 +266,9 @@ def reevaluate(
   Args:
     out_dir: WORKDIR/eval.
     name: of the split's files.
-    protocol: key of `protocols.PROTOCOLS`.
-    min_score: detections below this score do not count; not below that of the
-      evaluation that saved them.
-    viewer_pages: so many of the first pages are in the viewer, if there are
-      pictures of them; -1 = all.
+    min_score: detections below do not count; at least that of the evaluation
+      that saved them.
+    viewer_pages: see `output_files.write_scores`.
 
   Returns:
     The content of `<split>.json`.

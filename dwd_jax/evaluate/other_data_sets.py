@@ -1,9 +1,9 @@
-"""Other data sets than its own that a run is evaluated on: `config.eval.on`.
+"""Evaluation on data sets other than the run's: `config.eval.on`.
 
-Truth and detections are given the finest classes that the run and the set can
-both express (`core.vocabulary`); what has none is left out and counted. Where
-both use the same vocabulary, or one of them none that is known, classes are
-matched by name.
+Truth and detections are mapped to the finest classes that the run and the set
+can both express (`core.vocabulary`); the rest is left out and counted. If both
+use the same vocabulary, or one has no known vocabulary, classes are matched by
+name.
 """
 
 import collections
@@ -23,17 +23,14 @@ from dwd_jax.evaluate.eval_config import OtherSetConfig
 
 
 def names_in_config(config: Any) -> dict[str, tuple[str, OtherSetConfig]]:
-  """The entries of `config.eval.on` that name a data set.
-
-  Args:
-    config: of the run, its keys checked.
+  """Lists the entries of `config.eval.on` that name a data set.
 
   Returns:
     {name of the results: (where, such as "eval.on[0]", the entry)}.
 
   Raises:
-    InputError: an entry without a builder, a name that two entries or an own
-      split would share, or one that is not fit for a file.
+    InputError: an entry without a builder, a duplicate name, also of an own
+      split, or one unfit for a file.
   """
   found: dict[str, tuple[str, OtherSetConfig]] = {}
   empty = vars(OtherSetConfig())
@@ -70,7 +67,7 @@ class RunClasses(NamedTuple):
 
   Attributes:
     names: C names, in the order of the class head.
-    vocabulary: of the run's data set, "" = unknown.
+    vocabulary: of the run's data set; "" = unknown.
     common_with: `config.data.common_with` of the run.
   """
 
@@ -81,12 +78,12 @@ class RunClasses(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Matched:
-  """Classes of a run and of a data set, matched.
+  """Matched classes of a run and a data set.
 
   Attributes:
     names: of the classes that both can express.
-    of_run: class of the run -> index into `names`, -1 = none.
-    of_set: class of the set -> index into `names`, -1 = none.
+    of_run: class of the run -> index into `names`; -1 = none.
+    of_set: class of the set -> index into `names`; -1 = none.
   """
 
   names: tuple[str, ...]
@@ -97,15 +94,14 @@ class Matched:
 def match(run: RunClasses, source: sources.PageSource) -> Matched:
   """Matches the classes of a run with those of a source.
 
-  Args:
-    source: opened with `common_with` as `other_vocabulary` says.
+  A common class has the set's name if that is one name, otherwise the run's
+  names, joined with "+".
 
-  Returns:
-    The common classes. A class has the set's name if that is one name, else
-    the run's names, joined with "+".
+  Args:
+    source: opened with `common_with` from `other_vocabulary`.
 
   Raises:
-    InputError: not one class in common.
+    InputError: no common class.
   """
   parts = vocabulary.components(_links(run, source))
   if not parts:
@@ -126,7 +122,7 @@ def match(run: RunClasses, source: sources.PageSource) -> Matched:
 
 
 def other_vocabulary(run: RunClasses, set_vocabulary: str) -> str:
-  """What a set is to be opened with as `common_with`; "" = its own names."""
+  """The `common_with` to open a set with; "" = its own names."""
   known = bool(run.vocabulary and set_vocabulary)
   return run.vocabulary if known and run.vocabulary != set_vocabulary else ""
 
@@ -134,7 +130,7 @@ def other_vocabulary(run: RunClasses, set_vocabulary: str) -> str:
 def _links(
   run: RunClasses, source: sources.PageSource
 ) -> list[tuple[str, str]]:
-  """(class of the run, class of the source) that have a meaning in common."""
+  """Pairs (class of the run, class of the source) with a common meaning."""
   in_set = frozenset(source.class_names)
   if not (run.vocabulary and source.vocabulary):
     return [(name, name) for name in run.names if name in in_set]
@@ -149,12 +145,11 @@ def _links(
 
 
 class OtherSet:
-  """A split of another data set, ready to judge a run on it.
+  """A split of another data set to evaluate a run on.
 
   Attributes:
-    data_cfg: as `config.data`, for this set.
-    source: its pages.
-    class_names: the classes that are judged.
+    data_cfg: `config.data` for this set.
+    class_names: the common classes.
     name: of the result's files.
   """
 
@@ -166,7 +161,7 @@ class OtherSet:
     matched: Matched,
     name: str = "",
   ):
-    """Args: see `open_sets`; `name` "" = BUILDER-SPLIT."""
+    """See `open_sets`; `name` "" = BUILDER-SPLIT."""
     self.data_cfg = data_cfg
     self.source = source
     self.class_names = matched.names
@@ -175,21 +170,17 @@ class OtherSet:
     self._matched = matched
 
   def pages(self, part: range | None = None) -> Iterator[pipeline.EvalPage]:
-    """The pages with truth in `class_names`; see `pipeline.read_eval_pages`."""
+    """Pages with truth in `class_names`; see `pipeline.read_eval_pages`."""
     for page in pipeline.read_eval_pages(self.source, self.data_cfg, part):
       truth = _relabelled(page.truth, self._matched.of_set)
       yield dataclasses.replace(page, truth=truth)
 
   def relabel(self, detections: PageBoxes) -> PageBoxes:
-    """Detections of the run in `class_names`; without those of no class."""
+    """Maps detections of the run to `class_names`, without unmapped ones."""
     return _relabelled(detections, self._matched.of_run)
 
   def facts(self, detections: Sequence[PageBoxes]) -> dict:
-    """What the summary says of the mapping.
-
-    Args:
-      detections: in classes of the run; counted are those of no common class.
-    """
+    """Fields of the summary about the mapping; counts unmapped `detections`."""
     unmapped: collections.Counter[str] = collections.Counter()
     for page in detections:
       labels = np.asarray(page.labels)
@@ -204,7 +195,7 @@ class OtherSet:
     }
 
   def describe(self) -> str:
-    """One line: how much of the run and of the set is judged."""
+    """Describes in one line how much of the run and of the set is judged."""
     matched, source = self._matched, self.source
     index = source.box_index()
     left = int((matched.of_set[index.labels] < 0).sum())
@@ -227,12 +218,11 @@ def open_sets(
 ) -> tuple[OtherSet, ...]:
   """Prepares and opens the sets that `config.eval.on` names.
 
-  Their records are built into WORKDIR/data/on, those of a set with a name into
-  WORKDIR/data/on/NAME, unless `eval.on[i].data_dir` is set.
+  Records are built in WORKDIR/data/on, or WORKDIR/data/on/NAME for a set with a
+  name, unless `eval.on[i].data_dir` is set.
 
   Raises:
-    InputError: a set cannot be built or opened, or has nothing in common with
-      the run.
+    InputError: a set cannot be built or opened, or has no common class.
   """
   return tuple(
     _open_set(config, workdir, run, name, where, on)

@@ -1,7 +1,6 @@
-"""The files of an evaluation: lists, COCO files, pictures, report, summary.
+"""Files of an evaluation: lists, COCO files, pictures, report, summary.
 
-The viewer's pictures of pages are written while the pages pass by, the rest
-once the split is measured. Which files there are: `evaluate.evaluate_split`.
+`evaluate.evaluate_split` lists them.
 """
 
 import hashlib
@@ -32,11 +31,9 @@ _MAX_SIDE_PX = 2400  # of the viewer's pictures
 
 
 def picture_name(filename: str) -> str:
-  """The file of a page's picture, relative to index.html.
+  """File of a page's picture, relative to index.html.
 
-  Args:
-    filename: of the page. a.png becomes pages/a.jpg; what is no plain name, or
-      ends in another way, gets a few digits that tell it from all others.
+  a.png becomes pages/a.jpg; digits keep other names unique.
   """
   path = pathlib.PurePath(filename)
   stem = re.sub(r"[^\w.+-]", "_", path.stem, flags=re.ASCII)[:100]
@@ -47,20 +44,17 @@ def picture_name(filename: str) -> str:
 
 
 class Pictures:
-  """Writes the pictures of the first pages of a split, one at a time."""
+  """Writes the pictures of the first pages of a split, one at a time.
+
+  Args of the constructor: the folder of index.html; the number of first pages
+  with a picture, -1 = all; the number of the first page that will come.
+  """
 
   def __init__(self, folder: pathlib.Path, wanted: int, first: int = 0):
-    """What to write.
-
-    Args:
-      folder: of index.html.
-      wanted: number of pages of the split that get one; -1 = all.
-      first: number of the first page that will come.
-    """
     self._folder, self._wanted, self._next = folder, wanted, first
 
   def __call__(self, page: EvalPage) -> None:
-    """Writes the picture of the next page, if it is wanted."""
+    """Writes the picture of the next page, if wanted."""
     number, self._next = self._next, self._next + 1
     if 0 <= self._wanted <= number:
       return
@@ -78,14 +72,10 @@ def draw(
   min_score: float,
   threshold: float | None,
 ) -> dict[str, Picture]:
-  """Pictures of the first pages by name: NAME-overlay and NAME-energy.
+  """Draws the first pages; pictures by name: NAME-overlay and NAME-energy.
 
-  Args:
-    truth: of all pages.
-    outcomes: of all pages, of the detections from `min_score` on.
-    predictions: of the pages to draw, with their energy levels.
-    min_score: see `outcomes`.
-    threshold: less likely detections are not drawn; None: all are.
+  `predictions` are of the pages to draw, the others of all pages. Detections
+  below the threshold are not drawn.
   """
   if threshold is not None:
     min_score = max(min_score, threshold)
@@ -108,13 +98,7 @@ def write(
   pictures: dict[str, np.ndarray],
   viewer_pages: int,
 ) -> None:
-  """Writes everything; the summary last, when all the others are there.
-
-  Args:
-    judged: the split, measured.
-    pictures: by name.
-    viewer_pages: so many of the first pages are in the viewer; -1 = all.
-  """
+  """Writes everything, the summary last; see `write_scores`."""
   folder = out_dir / judged.name
   for picture_name, picture in pictures.items():
     drawing.save(folder / f"{picture_name}.png", picture)
@@ -135,15 +119,12 @@ def write(
 def write_scores(
   out_dir: pathlib.Path, judged: Measured, viewer_pages: int
 ) -> None:
-  """Writes what depends on protocol and least score; the summary last.
+  """Writes what depends on protocol and `min_score`; predictions.json exists.
 
-  Args:
-    judged: the split, measured; predictions.json is there.
-    viewer_pages: see `write`. Only pages with a picture are in the viewer.
+  The viewer has the first `viewer_pages` pages (-1 = all) that have pictures.
   """
   folder = out_dir / judged.name
-  found = (folder / PREDICTIONS).read_bytes()
-  files.write_atomic(out_dir / PREDICTIONS, found)
+  files.write_atomic(out_dir / PREDICTIONS, (folder / PREDICTIONS).read_bytes())
   for file, text in json_results.ap_lists(
     judged.table, judged.class_names
   ).items():
@@ -165,9 +146,9 @@ def write_scores(
 def _write_viewer(
   folder: pathlib.Path, judged: Measured, viewer_pages: int
 ) -> set[str]:
-  """Writes index.html; the names of the pages in it."""
+  """Writes index.html; returns the names of its pages."""
   if not viewer_pages:
-    (folder / VIEWER).unlink(missing_ok=True)  # of an evaluation before
+    (folder / VIEWER).unlink(missing_ok=True)  # of an earlier evaluation
     return set()
   many = len(judged.truth) if viewer_pages < 0 else viewer_pages
   pages = [

@@ -1,19 +1,17 @@
-"""Calibration of a checkpoint: its scores as probabilities, its threshold.
+"""Calibration of a checkpoint: scores as probabilities, a default threshold.
 
-A monotone map turns a score into the probability that the detection is right:
-beta calibration (Kull, Silva Filho and Flach 2017) with an offset for each
-class:
+A monotone map from score to the probability that the detection is right: beta
+calibration (Kull, Silva Filho and Flach 2017) with an offset for each class:
 
 ```
   logit(p) = a * log(s) - b * log(1 - s) + c + offset[class],   a, b > 0
 ```
 
-It rises with the score within a class, so no AP changes (but for ties). A
-Gaussian prior around the identity (a = b = 1, no offsets) holds what few
-detections can not decide: with none, the map is the identity.
+It is increasing within a class, so no AP changes (except for ties). A Gaussian
+prior around the identity (a = b = 1, no offsets) regularises the fit: without
+detections the map is the identity.
 
-It is kept as `calibration.json` in the checkpoint's own folder, so that it is
-copied and removed with it. It holds
+`calibration.json` in the checkpoint's folder holds
 
 ```
   score_map     a, b, c and the classes' offsets
@@ -27,7 +25,7 @@ copied and removed with it. It holds
 ```
 
 All figures but `ece_raw` are cross-validated by page: each page is judged by a
-map that was fitted on others. null stands for what is not defined.
+map that was fitted on others. null = undefined.
 """
 
 import dataclasses
@@ -48,21 +46,14 @@ from dwd_jax.metrics.json_results import or_null
 from dwd_jax.metrics.reliability import Judged
 
 _FOLDS = 5
-_EPS = 1e-6  # scores are kept this far from 0 and 1
+_EPS = 1e-6  # scores are clipped to this distance from 0 and 1
 _LEAST_SLOPE = 0.01  # of a and b: the map stays strictly monotone
-_RIDGE = 1.0  # 1 / variance of the prior; of 0.3 to 3 none is clearly better
+_RIDGE = 1.0  # 1 / variance of the prior; 0.3 to 3 perform alike
 _MAX_ROUNDS = 100
 
 
 class ScoreMap(NamedTuple):
-  """Score -> probability, see the text of the module.
-
-  Attributes:
-    a: slope of log(s).
-    b: slope of -log(1 - s).
-    c: intercept.
-    offsets: of each class.
-  """
+  """Map from score to probability, see the module's docstring."""
 
   a: float
   b: float
@@ -72,7 +63,7 @@ class ScoreMap(NamedTuple):
   def __call__(
     self, scores: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"]
   ) -> Float[np.ndarray, " n"]:
-    """Probabilities float64; a score that is not finite stays as it is."""
+    """Returns probabilities, float64; scores that are not finite are kept."""
     scores = np.asarray(scores, np.float64)
     finite = np.isfinite(scores)
     features = _features(np.where(finite, scores, 0.5))
@@ -81,19 +72,15 @@ class ScoreMap(NamedTuple):
 
 
 def fit_score_map(judged: Judged, num_classes: int) -> ScoreMap:
-  """Fits the map by penalised maximum likelihood.
-
-  Args:
-    judged: the more detections, the less the identity's prior counts.
-  """
-  fixed = np.zeros(2, bool)  # slopes at their least
+  """Fits the map by penalised maximum likelihood."""
+  fixed = np.zeros(2, bool)  # slopes at their lower bound
   while True:
     weights = _newton(judged, num_classes, fixed)
     low = ~fixed & (weights[:2] < _LEAST_SLOPE)
     if not low.any():
       a, b, c = weights[:3].tolist()
       return ScoreMap(a, b, c, weights[3:])
-    # Kull et al.: a slope that turns negative is fixed, the rest fitted anew.
+    # Kull et al.: a slope that turns negative is fixed, the rest refitted.
     fixed[np.argmin(np.where(fixed, np.inf, weights[:2]))] = True
 
 
@@ -102,9 +89,7 @@ def cross_validated(
 ) -> Float[np.ndarray, " n"]:
   """Probabilities by maps that were fitted without the detection's page.
 
-  Args:
-    judged: of several pages. Those of a single page get the map fitted on
-      themselves.
+  The detections of a single page get the map fitted on themselves.
   """
   pages = np.unique(judged.page)
   if len(pages) < 2:
@@ -138,9 +123,9 @@ def _sigmoid(z):
 
 
 def _newton(judged, num_classes, fixed):
-  """Weights (a, b, c, offsets) of the least penalised loss.
+  """Minimises the penalised loss over the weights (a, b, c, offsets).
 
-  Newton's method with halved steps; the loss is convex, so it converges.
+  Newton's method with step halving; the loss is convex, so it converges.
   """
   x, y, labels = _features(judged.scores), judged.correct, judged.labels
   prior = np.concatenate([[1.0, 1.0, 0.0], np.zeros(num_classes)])
@@ -176,13 +161,13 @@ def _newton(judged, num_classes, fixed):
 
 
 def _per_weight(values, x, labels, num_classes):
-  """Sums of values times each feature, then by class."""
+  """Sums of values times each feature, then sums of values by class."""
   by_class = np.bincount(labels, values, num_classes)
   return np.concatenate([values @ x, by_class])
 
 
 def _hessian(curvature, x, labels, num_classes):
-  """[3 + C, 3 + C]; offsets of two classes do not interact."""
+  """[3 + C, 3 + C]; the offsets of two classes do not interact."""
   columns = [
     _per_weight(curvature * column, x, labels, num_classes) for column in x.T
   ]
@@ -197,17 +182,13 @@ NAME = "calibration.json"
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-  """What makes the scores of a checkpoint mean something.
+  """Calibration of a checkpoint, with figures of its quality.
 
   Attributes:
-    score_map: raw score -> probability.
     point: default threshold, with precision, recall and F1.
     ece_raw: expected calibration error of the raw scores; NaN = no detections.
     ece: the same of the probabilities.
-    num_pages: it was made from.
-    num_objects: true boxes on them.
-    num_detections: on them.
-    made_with: see the text of the module; plain JSON values.
+    made_with: see the module's docstring; plain JSON values.
   """
 
   score_map: ScoreMap
@@ -220,13 +201,13 @@ class Calibration:
   made_with: dict[str, Any]
 
   def apply(self, detections: PageBoxes) -> PageBoxes:
-    """The detections with probabilities (float64) for scores."""
+    """Replaces scores by probabilities (float64)."""
     assert detections.scores is not None
     scores = self.score_map(detections.scores, np.asarray(detections.labels))
     return dataclasses.replace(detections, scores=scores)
 
   def describe(self) -> str:
-    """One line for people."""
+    """Summarises the calibration in one line."""
     point = self.point
     return (
       f"Scores calibrated on {self.num_pages} pages"
@@ -239,13 +220,9 @@ class Calibration:
 def make(
   raw: Judged, num_pages: int, num_classes: int, made_with: dict[str, Any]
 ) -> Calibration:
-  """Makes the calibration from pages that were not trained on.
+  """Makes the calibration from raw scores on pages that were not trained on.
 
-  Args:
-    raw: the pages' detections with raw scores. The fewer there are, the closer
-      the map stays to the identity.
-    num_pages: with detections or without.
-    made_with: see `Calibration`.
+  `num_pages` includes those without detections.
   """
   probable = raw._replace(scores=cross_validated(raw, num_classes))
   ece = reliability.expected_calibration_error
@@ -273,16 +250,12 @@ def write(
 def to_json(
   calibration: Calibration, class_names: Sequence[str]
 ) -> dict[str, Any]:
-  """The content of `calibration.json`, see the text of the module."""
-  to_probability = calibration.score_map
-  offsets = zip(class_names, to_probability.offsets.tolist(), strict=True)
+  """The content of `calibration.json`, see the module's docstring."""
+  score_map = calibration.score_map
+  offsets = zip(class_names, score_map.offsets.tolist(), strict=True)
   return {
-    "score_map": {
-      "a": to_probability.a,
-      "b": to_probability.b,
-      "c": to_probability.c,
-      "offsets": {name: value for name, value in offsets if value},
-    },
+    "score_map": score_map._asdict()
+    | {"offsets": {name: value for name, value in offsets if value}},
     **{k: or_null(v) for k, v in calibration.point._asdict().items()},
     "ece_raw": or_null(calibration.ece_raw),
     "ece": or_null(calibration.ece),
@@ -296,14 +269,7 @@ def to_json(
 def read(
   folder: pathlib.Path, class_names: Sequence[str]
 ) -> Calibration | None:
-  """Reads the calibration of a checkpoint.
-
-  Args:
-    folder: of the checkpoint.
-    class_names: C names of the checkpoint.
-
-  Returns:
-    The calibration; None if there is none.
+  """Reads the calibration of a checkpoint; None if there is none.
 
   Raises:
     InputError: the file is damaged.
@@ -322,7 +288,7 @@ def read(
 
 
 def from_json(content: Any, class_names: Sequence[str]) -> Calibration:
-  """The calibration of the content of `calibration.json`.
+  """Reads the content of `calibration.json`.
 
   Raises:
     ValueError, KeyError, TypeError, AttributeError: it is damaged.
@@ -345,10 +311,8 @@ def from_json(content: Any, class_names: Sequence[str]) -> Calibration:
       offsets=np.array([offsets.get(name, 0.0) for name in class_names]),
     ),
     point=reliability.OperatingPoint(
-      threshold=_number(content["threshold"]),
-      precision=_or_nan(content["precision"]),
-      recall=_or_nan(content["recall"]),
-      f1=_or_nan(content["f1"]),
+      _number(content["threshold"]),
+      **{key: _or_nan(content[key]) for key in ("precision", "recall", "f1")},
     ),
     ece_raw=_or_nan(content["ece_raw"]),
     ece=_or_nan(content["ece"]),

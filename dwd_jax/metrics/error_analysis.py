@@ -1,30 +1,24 @@
 """Figures of a report, each a function of the outcomes of a split.
 
-`curve` is precision over recall, `average_precision` the area below it as COCO
-measures it, `confusion_matrix` which class is taken for which, `by_page` the
-scores of single pages.
+`error_counts` and `error_gains` count the errors of each kind
+(`metrics.matching`), and measure its cost: the AP at IoU 0.5 gained by
+repairing all errors of the kind and no others:
 
-`error_counts` and `error_gains` say how many errors of each kind there are, and
-what each kind costs. The kinds are those of `metrics.matching`. What a kind
-costs is the AP at IoU 0.5 that is gained where all its errors, and no others,
-are repaired:
+  location, class  the best scored detection of each true box not found gets
+                   its place or its class, the others are removed
+  duplicate, background, both  the detections are removed
+  missed           the true boxes are removed
 
-  location, class  the best scored detection of a true box that is not found
-                   gets its place or its class, the others go
-  duplicate, background, both  the detections go
-  missed           the true boxes go
-
-Gains are no shares: they do not add up. AP is that of COCO's 101 points.
+Gains do not add up. They, APs and sizes need all detections as outcomes; counts
+are of those from a threshold on (`Outcomes.at_least`).
 
 Reference: Bolya et al., TIDE: A General Toolbox for Identifying Object
 Detection Errors (ECCV 2020), section 2.3. Differs from it where a class has
-nothing but missed boxes: once they are gone its AP is taken for 1.
+only missed boxes: once they are removed its AP is taken as 1.
 
-`by_size` says how well objects of different sizes are found. The size of a box
-is the square root of its area, the side of a square that is as large. A bin
-holds the true boxes of its sizes, the detections that found one of them, and
-the wrong detections that are themselves of such a size; COCO treats its small,
-medium and large objects in a similar way.
+`by_size` measures objects by size, the square root of a box's area. A bin holds
+the true boxes of its sizes, the detections that found one of them, and the
+wrong detections of such a size, similar to COCO's small, medium and large.
 """
 
 import itertools
@@ -49,20 +43,14 @@ _RECALLS = np.linspace(0.0, 1.0, 101)
 
 
 class Curve(NamedTuple):
-  """Precision and recall, one point for each of k thresholds.
-
-  Attributes:
-    scores: the thresholds, falling.
-    recall: 0..1, rising.
-    precision: 0..1.
-  """
+  """Precision and rising recall at each of k falling thresholds."""
 
   scores: Float[np.ndarray, " k"]
   recall: Float[np.ndarray, " k"]
   precision: Float[np.ndarray, " k"]
 
   def thinned(self, most: int) -> "Curve":
-    """At most so many of its points, the first and the last among them."""
+    """At most `most` of its points, including the first and the last."""
     k = len(self.scores)
     at = np.unique(np.linspace(0, k - 1, min(k, most)).round().astype(int))
     return Curve(self.scores[at], self.recall[at], self.precision[at])
@@ -73,12 +61,7 @@ def curve(
   correct: Bool[np.ndarray, " n"],
   num_objects: int,
 ) -> Curve:
-  """Precision and recall at every score.
-
-  Args:
-    correct: whether they are right.
-    num_objects: true boxes, found or not; without any there are no points.
-  """
+  """Precision and recall at every score; empty without true boxes."""
   if not num_objects:
     return Curve(np.zeros(0), np.zeros(0), np.zeros(0))
   order = np.argsort(-scores, kind="stable")
@@ -93,18 +76,18 @@ def average_precision(
   correct: Bool[np.ndarray, " n"],
   num_objects: int,
 ) -> float:
-  """Mean precision at recall 0, 0.01 ... 1, never rising, as COCO has it.
+  """COCO's AP: mean of the precision envelope at recall 0, 0.01 ... 1.
 
   Args:
-    scores: of n detections of a class; of equal ones the first comes first.
+    scores: of n detections of a class; equal ones keep their order.
     correct: whether they are right.
     num_objects: true boxes of the class.
 
   Returns:
     0..1; NaN without true boxes.
 
-  Reference: Lin et al., Microsoft COCO (2014). `protocols.coco` gives the same
-  (a test compares them) for boxes instead of flags.
+  Reference: Lin et al., Microsoft COCO (2014). Equals `protocols.coco`, which
+  takes boxes instead of flags.
   """
   if not num_objects:
     return float("nan")
@@ -122,12 +105,7 @@ ALL_KINDS = (*KINDS, MISSED)
 
 
 class Gains(NamedTuple):
-  """What repairs are worth.
-
-  Attributes:
-    ap_50: of each class as it is; NaN for classes without true boxes.
-    gain: {kind: AP_50 gained by its repair}, for each class; NaN likewise.
-  """
+  """AP_50 by class, and {kind: AP_50 gained by repair}; NaN without truth."""
 
   ap_50: Float[np.ndarray, " C"]
   gain: dict[str, Float[np.ndarray, " C"]]
@@ -136,28 +114,22 @@ class Gains(NamedTuple):
 def error_counts(
   outcomes: Outcomes, num_classes: int
 ) -> dict[str, Int[np.ndarray, " C"]]:
-  """Errors of each kind by class: of the detection, for missed of the truth.
-
-  Args:
-    outcomes: the detections that count, see `Outcomes.at_least`.
-  """
+  """Counts errors of each kind by class, of the detection or the missed box."""
   found = {
-    name: np.bincount(
-      outcomes.labels[outcomes.kind == i], minlength=num_classes
-    )
+    name: _count(outcomes.labels[outcomes.kind == i], num_classes)
     for i, name in enumerate(KINDS)
   }
   missed = outcomes.true_labels[outcomes.missed()]
-  return found | {MISSED: np.bincount(missed, minlength=num_classes)}
+  return found | {MISSED: _count(missed, num_classes)}
+
+
+def _count(ids: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, " size"]:
+  return np.bincount(ids, minlength=size)
 
 
 def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
-  """What the repair of each kind of error is worth, class by class.
-
-  Args:
-    outcomes: all detections that the AP counts.
-  """
-  objects = np.bincount(outcomes.true_labels, minlength=num_classes)
+  """Measures the gain in AP_50 of repairing each kind of error, by class."""
+  objects = _count(outcomes.true_labels, num_classes)
   plain = _ap(outcomes, outcomes.labels, outcomes.right, None, objects)
   gain = {}
   for kind, name in enumerate(KINDS):
@@ -170,10 +142,7 @@ def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
       labels[repaired] = outcomes.true_labels[outcomes.of_truth[repaired]]
     keep = ~wrong | repaired
     gain[name] = _ap(outcomes, labels, right | repaired, keep, objects) - plain
-  missed = np.bincount(
-    outcomes.true_labels[outcomes.missed()], minlength=num_classes
-  )
-  left = objects - missed
+  left = _count(outcomes.true_labels[~outcomes.missed()], num_classes)
   without = _ap(outcomes, outcomes.labels, outcomes.right, None, left)
   without = np.where((objects > 0) & (left == 0), 1.0, without)
   gain[MISSED] = without - plain
@@ -183,7 +152,7 @@ def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
 def _repaired(
   outcomes: Outcomes, wrong: Bool[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-  """Of the wrong ones, the best of each true box that nothing has found."""
+  """The best of the wrong detections of each true box that was not found."""
   rows = np.flatnonzero(wrong)
   rows = rows[~outcomes.found()[outcomes.of_truth[rows]]]
   rows = rows[np.argsort(-outcomes.scores[rows], kind="stable")]
@@ -212,16 +181,13 @@ def confusion_matrix(
 ) -> Int[np.ndarray, "C+1 C+1"]:
   """Counts pairs of true boxes and detections, one to one.
 
-  First come the pairs that are right (`metrics.matching`), then what is left
-  over is paired whatever the class, from the highest IoU down to 0.5. So a row
-  adds up to the true boxes of its class, a column to the detections of its.
-
-  Args:
-    outcomes: the detections that count, see `Outcomes.at_least`.
+  Right pairs (`metrics.matching`) come first; what is left is paired whatever
+  its class, from the highest IoU down to 0.5. So a row sums to the true boxes
+  of its class, a column to its detections.
 
   Returns:
     Row: class of the true box; column: class of the detection. The last column
-    holds true boxes that were missed, the last row detections of nothing.
+    holds missed true boxes, the last row detections without a true box.
   """
   found = np.zeros((num_classes + 1, num_classes + 1), np.int64)
   right = outcomes.right
@@ -239,7 +205,7 @@ def confusion_matrix(
 
 
 def _pairs(boxes, true_boxes) -> list[tuple[int, int]]:
-  """(detection, true box), best IoU first; -1 for what has no partner."""
+  """(detection, true box), best IoU first; -1 for those without partner."""
   iou = np.asarray(box_lib.pairwise_iou(sane(boxes), sane(true_boxes)))
   at = np.argwhere(iou >= MIN_IOU)
   order = np.argsort(-iou[tuple(at.T)], kind="stable")
@@ -261,11 +227,11 @@ class BySize(NamedTuple):
   """Figures of each of k bins of sizes.
 
   Attributes:
-    edges: lower edges, and one upper edge; a size on an edge lies above it.
+    edges: k + 1 edges; a size on an edge belongs to the bin above.
     num_objects: true boxes.
-    num_classes: classes that they are of.
-    recall: share of them found at the threshold; NaN without any.
-    ap_50: mean over those classes of their AP in this bin; NaN without any.
+    num_classes: their classes.
+    recall: at the threshold; NaN without true boxes.
+    ap_50: mean of the classes' AP in this bin; NaN without true boxes.
   """
 
   edges: tuple[float, ...]
@@ -284,18 +250,17 @@ def by_size(
   """Recall and AP_50 by the size of the objects.
 
   Args:
-    outcomes: all detections that the AP counts.
-    min_score: the recall is that of the detections from this score on.
+    min_score: threshold of the recall.
     edges: of the bins, rising.
-    px_per_unit: what the edges count in, by page, such as its staff space; NaN
-      leaves the boxes of a page out. None: pixels.
+    px_per_unit: unit of the edges by page, such as its staff space; NaN leaves
+      the boxes of a page out. None: pixels.
   """
   unit = np.ones(1) if px_per_unit is None else px_per_unit
 
   def bins_of(boxes, page):
     size = np.sqrt(np.asarray(box_lib.areas(boxes)))
     size = size / (unit[0] if px_per_unit is None else unit[page])
-    # NaN sorts behind everything, past the last bin.
+    # NaN is sorted past the last bin.
     return np.searchsorted(np.array(edges), size, side="right") - 1
 
   true_bin = bins_of(outcomes.true_boxes_yxyx, outcomes.true_page)
@@ -311,29 +276,17 @@ def by_size(
 
 def _bin(outcomes: Outcomes, found, true_here, here):
   """Objects, classes, recall and AP_50 of one bin."""
-  labels, count = np.unique(outcomes.true_labels[true_here], return_counts=True)
-  if not len(labels):
+  objects = np.bincount(outcomes.true_labels[true_here])
+  if not len(objects):
     return 0, 0, np.nan, np.nan
-  ap = []
-  for label, objects in zip(labels, count, strict=True):
-    rows = here & (outcomes.labels == label)
-    ap.append(
-      average_precision(
-        outcomes.scores[rows], outcomes.right[rows], int(objects)
-      )
-    )
-  recall = found[true_here].mean()
-  return count.sum(), len(labels), recall, mean_or_nan(np.array(ap))
+  ap = mean_or_nan(
+    _ap(outcomes, outcomes.labels, outcomes.right, here, objects)
+  )
+  return objects.sum(), np.count_nonzero(objects), found[true_here].mean(), ap
 
 
 class ByPage(NamedTuple):
-  """Figures of each of p pages.
-
-  Attributes:
-    num_objects: true boxes.
-    num_detections: that count.
-    num_right: of them.
-  """
+  """Figures of each of p pages."""
 
   num_objects: Int[np.ndarray, " p"]
   num_detections: Int[np.ndarray, " p"]
@@ -341,29 +294,24 @@ class ByPage(NamedTuple):
 
   @property
   def num_errors(self) -> Int[np.ndarray, " p"]:
-    """Wrong detections and true boxes that were not found."""
+    """Wrong detections plus true boxes that were not found."""
     return self.num_detections + self.num_objects - 2 * self.num_right
 
   @property
   def f1(self) -> Float[np.ndarray, " p"]:
-    """1 where there is nothing to find and nothing was found."""
+    """F1; 1 where there are neither objects nor detections."""
     total = self.num_detections + self.num_objects
     return np.where(total > 0, 2 * self.num_right / np.maximum(total, 1), 1.0)
 
   def worst_first(self) -> Int[np.ndarray, " p"]:
-    """Page numbers by rising F1; of equal ones the one with more errors."""
+    """Page numbers by rising F1, then falling number of errors."""
     return np.lexsort((-self.num_errors, self.f1))
 
 
 def by_page(outcomes: Outcomes, num_pages: int) -> ByPage:
-  """The scores of every page.
-
-  Args:
-    outcomes: the detections that count, see `Outcomes.at_least`.
-  """
-  pages = (
-    outcomes.true_page,
-    outcomes.page,
-    outcomes.page[outcomes.right],
+  """Counts the objects and detections of every page."""
+  return ByPage(
+    num_objects=_count(outcomes.true_page, num_pages),
+    num_detections=_count(outcomes.page, num_pages),
+    num_right=_count(outcomes.page[outcomes.right], num_pages),
   )
-  return ByPage(*(np.bincount(page, minlength=num_pages) for page in pages))

@@ -1,6 +1,6 @@
-"""The evaluation's files as data: the JSON summary, AP lists, COCO results.
+"""Results of an evaluation as data: the JSON summary, AP lists, COCO files.
 
-A further number of the summary is a function and its entry in `SUMMARY`.
+To add a number to the summary, write a function and enter it in `SUMMARY`.
 """
 
 import math
@@ -16,17 +16,16 @@ from dwd_jax.metrics.protocols import APTable, mean_or_nan
 
 
 def or_null(value: float) -> float | None:
-  """The number, or None (JSON's null) where it is not finite."""
+  """The number, or None (JSON null) if it is not finite."""
   return float(value) if math.isfinite(value) else None
 
 
 class SummaryInputs(NamedTuple):
-  """What the numbers of a summary are made of.
+  """Measurements that the numbers of a summary are computed from.
 
   Attributes:
-    table: APs of C classes by the protocol; holds the IoU threshold 0.5.
-    outcomes: of the detections that count, from `min_score` on.
-    class_names: C names.
+    table: APs of C classes by the protocol; includes the IoU threshold 0.5.
+    outcomes: of the detections from `min_score` on.
   """
 
   table: APTable
@@ -55,16 +54,16 @@ def _ap_by_iou(of: SummaryInputs) -> dict[str, float | None]:
 
 
 def _map_50_without_rare(of: SummaryInputs) -> float:
-  """Mean over the classes that are not too rare to say anything."""
+  """Mean AP_50 over the classes with at least `MIN_OBJECTS` objects."""
   enough = of.table.num_objects >= MIN_OBJECTS
   return mean_or_nan(of.table.at(0.5)[enough])
 
 
 MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
 
-# The content of <split>.json in the order of the contract: a number is a
-# function of what was measured; None is a fact that the evaluation gives, and
-# that measuring saved detections anew takes from the summary beside them.
+# The content of <split>.json in the order of the contract: a function computes
+# the number; None marks a fact that the evaluation passes in, and that
+# `evaluate.from_saved` takes from the saved summary.
 SUMMARY: Mapping[str, Callable[[SummaryInputs], Any] | None] = {
   "dataset": None,
   "split": None,
@@ -96,12 +95,8 @@ SUMMARY: Mapping[str, Callable[[SummaryInputs], Any] | None] = {
 def summary(inputs: SummaryInputs, facts: Mapping[str, Any]) -> dict[str, Any]:
   """The content of <split>.json, see `dwd_jax.evaluate.evaluate_split`.
 
-  Args:
-    inputs: of the split.
-    facts: all that is None in `SUMMARY`; what else it holds is ignored.
-
-  Returns:
-    Plain values; numbers that are not finite as None.
+  `facts` has all that is None in `SUMMARY`. Numbers that are not finite become
+  None.
   """
   values = {
     key: facts[key] if number is None else number(inputs)
@@ -114,10 +109,10 @@ def summary(inputs: SummaryInputs, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ap_lists(table: APTable, class_names: Sequence[str]) -> dict[str, str]:
-  """File name -> text, one per IoU: res-0.5.txt, res-0.55.txt, ...
+  """Texts by file name, one per IoU: res-0.5.txt, res-0.55.txt, ...
 
-  The lines are the original's: "AP for NAME = 0.1234" and last "Mean AP =
-  0.1234"; "nan" for a class without truth, which the mean leaves out.
+  As in the original: lines "AP for NAME = 0.1234" and last "Mean AP = 0.1234";
+  "nan" for a class without truth, which the mean leaves out.
   """
   texts = {}
   for iou, row in zip(table.ious, table.ap, strict=True):
@@ -136,7 +131,7 @@ def coco_truth(
   """COCO annotations: file names by image id, categories, true boxes.
 
   Image ids count the pages from 1 in the order given; category ids are class
-  ids + 1 (in COCO files 0 is not used). Boxes keep all their digits.
+  ids + 1. Boxes are not rounded.
   """
   annotations = []
   for image_id, page in enumerate(truth, start=1):
@@ -169,14 +164,12 @@ def coco_results(
 ) -> list[dict[str, Any]]:
   """COCO results: a list of image_id, category_id, bbox (xywh, px), score.
 
-  Args:
-    detections: pages with scores, in source-image pixels.
-    image_ids: file name -> image id of `coco_truth`.
-    exact: boxes and scores keep all their digits, so that whoever measures
-      them gets the evaluation's numbers; else a box has hundredths of a pixel.
+  Detections with a score or box that is not finite are left out.
 
-  Returns:
-    One entry for each detection whose score and box are finite.
+  Args:
+    image_ids: file name -> image id of `coco_truth`.
+    exact: keep all digits, so that measuring them gives the evaluation's
+      numbers; otherwise boxes have hundredths of a pixel.
   """
   results = []
   for page in detections:

@@ -1,18 +1,16 @@
-"""What became of every detection and of every true box of some pages.
+"""Matches detections with true boxes, and classifies errors.
 
-Detections are paired with true boxes, best score first, one to one; an
-evaluation does this once, and all that speaks of right and wrong shares it.
-The kinds of error are those of TIDE, in its order: a wrong detection gets the
-first that fits.
+Detections are paired with true boxes one to one, best score first. The kinds of
+error are those of TIDE; a wrong detection gets the first that fits:
 
   location    right class, IoU with a true box of it from 0.1 to below 0.5
   class       IoU 0.5 or more with a true box of another class
-  duplicate   right class and place, but a better scored detection was there
+  duplicate   right class and place, but a better scored detection was matched
   background  IoU below 0.1 with every true box
-  both        what is left: wrong class, and IoU from 0.1 to below 0.5
+  both        the rest: wrong class, and IoU from 0.1 to below 0.5
 
 True boxes that nothing found are `missed`, unless a detection of kind
-`location` or `class` lies on them: repairing that one would find them.
+`location` or `class` overlaps them: repairing that one would find them.
 
 Reference: Bolya et al., TIDE: A General Toolbox for Identifying Object
 Detection Errors (ECCV 2020).
@@ -28,99 +26,32 @@ from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics.reliability import Judged
 
-MIN_IOU = 0.5  # of a detection that is right
-BACKGROUND_IOU = 0.1  # below: on nothing
+MIN_IOU = 0.5  # of a right detection
+BACKGROUND_IOU = 0.1  # below: background
 RIGHT = -1
 KINDS = ("location", "class", "duplicate", "background", "both")
 LOCATION, CLASS, DUPLICATE, BACKGROUND, BOTH = range(len(KINDS))
 
 
-class Matches(NamedTuple):
-  """Which predictions are right and which truth was found.
-
-  Attributes:
-    hit: predictions that are right.
-    found: truth boxes that a right prediction took.
-    confused_with: for each prediction, the truth box of another class that it
-      sits on; -1 if there is none or the prediction is right.
-    taken: for each prediction that is right, its truth box; else -1.
-  """
-
-  hit: Bool[np.ndarray, " n"]
-  found: Bool[np.ndarray, " m"]
-  confused_with: Int[np.ndarray, " n"]
-  taken: Int[np.ndarray, " n"]
-
-
-def match(
-  truth: PageBoxes,
-  detections: PageBoxes,
-  min_iou: float = MIN_IOU,
-  iou: Float[np.ndarray, "n m"] | None = None,
-) -> Matches:
-  """Pairs predictions with truth, best score first, one to one.
-
-  Args:
-    truth: m boxes.
-    detections: n boxes with scores.
-    min_iou: least overlap of a pair, 0..1.
-    iou: `overlaps` of the two, where they are known already.
-
-  Returns:
-    The pairs. A prediction takes the free truth box of its class that it
-    overlaps most, as in the COCO metric.
-  """
-  n, m = len(detections.labels), len(truth.labels)
-  hit, found = np.zeros(n, bool), np.zeros(m, bool)
-  confused_with, taken = np.full(n, -1), np.full(n, -1)
-  if not n or not m:
-    return Matches(hit, found, confused_with, taken)
-  if iou is None:
-    iou = overlaps(truth, detections)
-  same = detections.labels[:, None] == truth.labels[None, :]
-  scores = np.zeros(n) if detections.scores is None else detections.scores
-  for i in np.argsort(-scores, kind="stable"):
-    free = np.where(same[i] & ~found, iou[i], -1.0)
-    best = int(free.argmax())
-    if free[best] >= min_iou:
-      hit[i] = found[best] = True
-      taken[i] = best
-  other = np.where(same, -1.0, iou)
-  confused = ~hit & (other.max(axis=1) >= min_iou)
-  confused_with[confused] = other.argmax(axis=1)[confused]
-  return Matches(hit, found, confused_with, taken)
-
-
-def overlaps(
-  truth: PageBoxes, detections: PageBoxes
-) -> Float[np.ndarray, "n m"]:
-  """IoU of n predictions with m truth boxes."""
-  return np.asarray(
-    box_lib.pairwise_iou(sane(detections.boxes_yxyx), sane(truth.boxes_yxyx))
-  )
-
-
 def sane(boxes_yxyx: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-  """Finite boxes of a size that can be drawn; a diverged model predicts all."""
+  """Clips boxes to finite sizes; a diverged model predicts anything."""
   return np.clip(np.nan_to_num(boxes_yxyx.astype(np.float64)), -1e5, 1e5)
 
 
 class Outcomes(NamedTuple):
-  """n detections and m true boxes of some pages, one page after the other.
+  """n detections and m true boxes of some pages, page by page.
+
+  Boxes are in pixels of the source images.
 
   Attributes:
-    page: number of the detection's page.
-    boxes_yxyx: detections, pixels of the source images.
-    labels: class ids of the detections.
+    page: index of the detection's page.
     scores: finite.
     kind: RIGHT, or the index into `KINDS`.
     of_truth: index of the true box that the detection found, or that its error
-      is about (location, class, duplicate); -1 where there is none.
+      refers to (location, class, duplicate); else -1.
     confused_with: index of the true box of another class that a wrong detection
       overlaps most, if by IoU 0.5 or more; else -1.
-    true_page: number of the true box's page.
-    true_boxes_yxyx: pixels of the source images.
-    true_labels: class ids of the true boxes.
+    true_page: index of the true box's page.
   """
 
   page: Int[np.ndarray, " n"]
@@ -140,11 +71,11 @@ class Outcomes(NamedTuple):
     return self.kind == RIGHT
 
   def found(self) -> Bool[np.ndarray, " m"]:
-    """True boxes that a right detection took."""
+    """True boxes matched by a right detection."""
     return self._touched(self.right)
 
   def missed(self) -> Bool[np.ndarray, " m"]:
-    """True boxes without a detection, a misplaced or a misnamed one."""
+    """True boxes without a right, misplaced or misnamed detection."""
     near = (self.kind == LOCATION) | (self.kind == CLASS)
     return ~self._touched(self.right | near)
 
@@ -154,7 +85,7 @@ class Outcomes(NamedTuple):
     return touched
 
   def judged(self) -> Judged:
-    """Right and wrong, as the functions of `metrics.reliability` take it."""
+    """Right and wrong detections for `metrics.reliability`."""
     return Judged(
       scores=self.scores,
       correct=self.right,
@@ -164,10 +95,10 @@ class Outcomes(NamedTuple):
     )
 
   def keep(self, rows: Bool[np.ndarray, " n"]) -> "Outcomes":
-    """Only these detections, all true boxes.
+    """Keeps some of the detections, and all true boxes.
 
-    Where no detection that goes scores better than one of its class and page
-    that stays, the others stay what they are.
+    Matches stay valid if no removed detection scores better than a kept one of
+    its class and page.
     """
     kept = {
       name: values[rows]
@@ -177,11 +108,11 @@ class Outcomes(NamedTuple):
     return self._replace(**kept)
 
   def at_least(self, min_score: float) -> "Outcomes":
-    """Without the detections below a score; the others stay what they are."""
+    """Removes the detections below a score; the matches stay valid."""
     return self.keep(self.scores >= min_score)
 
   def of_page(self, number: int) -> "Outcomes":
-    """Those of one page, with true boxes counted from 0."""
+    """Outcomes of one page, with true boxes counted from 0."""
     first, end = np.searchsorted(self.true_page, (number, number + 1))
     page = self.keep(self.page == number)
 
@@ -200,12 +131,10 @@ class Outcomes(NamedTuple):
 def judge(
   truth: Sequence[PageBoxes], detections: Sequence[PageBoxes]
 ) -> Outcomes:
-  """Judges the detections of pages at IoU 0.5, see the text of the module.
+  """Matches the detections of pages at IoU 0.5, see the module's docstring.
 
-  Args:
-    truth: one entry for each page.
-    detections: of the same pages in the same order, with scores. Scores and
-      boxes that are not finite are left out, with a warning.
+  Both lists have the same pages in the same order. Detections with a score or
+  box that is not finite are left out, with a warning.
   """
   found = [page.finite() for page in detections]
   kinds, of_truth, confused, offset = [], [], [], 0
@@ -234,15 +163,10 @@ def rejudge(
   truth: Sequence[PageBoxes],
   detections: Sequence[PageBoxes],
 ) -> Outcomes:
-  """What `judge` gives for the same boxes with other, finite scores.
+  """Returns what `judge` gives for the same boxes with other, finite scores.
 
-  Nothing is matched anew where scores keep their order on each page within each
-  class: a match depends on nothing else of them.
-
-  Args:
-    outcomes: of the old scores.
-    truth: that they were judged by.
-    detections: with the new scores, in the old order.
+  Detections must keep their order. Nothing is matched again if their scores
+  rank them alike on each page within each class, on which alone matches depend.
   """
   scores = _joined([page.scores for page in detections], np.float64)
   place = outcomes.labels, outcomes.page
@@ -263,17 +187,19 @@ def _numbers(pages: Sequence[PageBoxes]):
 
 
 def _judge_page(true: PageBoxes, found: PageBoxes):
-  """Kind, true box and confused box of each detection of a page."""
+  """Kind, true box and confused box of each detection on a page."""
   n, m = len(found.labels), len(true.labels)
   if not n or not m:
     return np.full(n, BACKGROUND), np.full(n, -1), np.full(n, -1)
-  iou = overlaps(true, found)  # [n, m]
-  matches = match(true, found, MIN_IOU, iou)
+  iou = np.asarray(
+    box_lib.pairwise_iou(sane(found.boxes_yxyx), sane(true.boxes_yxyx))
+  )  # [n, m]
   same = found.labels[:, None] == true.labels[None, :]
   own, other = np.where(same, iou, -1.0), np.where(same, -1.0, iou)
-  best_own, best_other = own.max(axis=1), other.max(axis=1)
+  taken = _match(own, np.asarray(found.scores))
+  hit, best_own, best_other = taken >= 0, own.max(axis=1), other.max(axis=1)
   conditions = (
-    matches.hit,
+    hit,
     (best_own >= BACKGROUND_IOU) & (best_own < MIN_IOU),
     best_other >= MIN_IOU,
     best_own >= MIN_IOU,
@@ -284,8 +210,25 @@ def _judge_page(true: PageBoxes, found: PageBoxes):
   )
   own_box, other_box = own.argmax(axis=1), other.argmax(axis=1)
   index = np.select(
-    (matches.hit, kind == CLASS, np.isin(kind, (LOCATION, DUPLICATE))),
-    (matches.taken, other_box, own_box),
+    (hit, kind == CLASS, np.isin(kind, (LOCATION, DUPLICATE))),
+    (taken, other_box, own_box),
     -1,
   )
-  return kind, index, matches.confused_with
+  return kind, index, np.where(~hit & (best_other >= MIN_IOU), other_box, -1)
+
+
+def _match(
+  own_iou: Float[np.ndarray, "n m"], scores: Float[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+  """Index of the true box that each detection takes, best score first; or -1.
+
+  As in the COCO metric, it takes the free box of its class that it overlaps
+  most.
+  """
+  taken, free = np.full(len(scores), -1), np.ones(own_iou.shape[1], bool)
+  for i in np.argsort(-scores, kind="stable"):
+    iou = np.where(free, own_iou[i], -1.0)
+    best = int(iou.argmax())
+    if iou[best] >= MIN_IOU:
+      taken[i], free[best] = best, False
+  return taken

@@ -11,15 +11,14 @@
   * detections are shifted by one pixel against the truth;
   * a class without truth counts as AP 0 and lowers the mean;
   * MUSCIMA++ objects of 400 px or more on a side are left out of the truth
-    (what finds them is then wrong).
+    (detections of them are wrong).
 
-It differs from the original in that scores are confidences (the original
-wrote the class id as the score, so that the sort order decided the AP), that
-scores are not rounded to three digits and coordinates not to one, and that no
-class is left out by name (the original left out 11 to 40).
+It differs from the original in that scores are confidences (the original used
+the class id as the score, so the sort order decided the AP), that scores and
+coordinates are not rounded, and that no class is left out by name (the original
+left out 11 to 40).
 
-A further protocol is a function, its name in `Protocol` and its entry in
-`PROTOCOLS`.
+To add a protocol, write a function, and add it to `Protocol` and `PROTOCOLS`.
 """
 
 import dataclasses
@@ -38,12 +37,11 @@ IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # 0.5 .. 0.95
 
 
 class FlatBoxes(NamedTuple):
-  """The boxes of all pages, one page after the other.
+  """The boxes of all pages, page by page.
 
   Attributes:
     page: index of the box's page in the list of file names.
-    boxes_yxyx: float64; the far edge never lies before the near one.
-    labels: class ids 0 .. C-1.
+    boxes_yxyx: the far edge never lies before the near one.
     scores: 0 for truth.
   """
 
@@ -59,8 +57,8 @@ class APTable:
 
   Attributes:
     ious: the T thresholds.
-    ap: 0..1; NaN for a class that has no object in the truth.
-    num_objects: objects of each class in the truth.
+    ap: 0..1; NaN for classes without truth.
+    num_objects: true objects of each class.
   """
 
   ious: tuple[float, ...]
@@ -68,11 +66,11 @@ class APTable:
   num_objects: Int[np.ndarray, " C"]
 
   def per_class(self) -> Float[np.ndarray, " C"]:
-    """AP of each class, mean over the thresholds."""
+    """Mean AP of each class over the thresholds."""
     return self.ap.mean(axis=0)
 
   def per_iou(self) -> Float[np.ndarray, " T"]:
-    """Mean over the classes at each threshold; absent classes are left out."""
+    """Mean AP over the classes with truth, at each threshold."""
     return np.array([mean_or_nan(row) for row in self.ap])
 
   def at(self, iou: float) -> Float[np.ndarray, " C"]:
@@ -80,7 +78,7 @@ class APTable:
     return self.ap[self.ious.index(iou)]
 
   def weighted_at(self, iou: float) -> float:
-    """Mean of `at`, weighted by the objects of the classes; NaN without any."""
+    """Mean of `at`, weighted by `num_objects`; NaN without objects."""
     present = self.num_objects > 0
     if not present.any():
       return float("nan")
@@ -105,25 +103,16 @@ def measure(
   protocol: Protocol,
   dataset: str = "",
 ) -> APTable:
-  """AP of every class at IoU 0.50 to 0.95 by one of the protocols.
+  """Measures AP of every class at IoU 0.50 to 0.95 by one of the protocols.
 
-  Args:
-    truth: pages in source-image pixels; each file name once.
-    detections: pages with scores; see `join`.
-    protocol: key of `PROTOCOLS`, see `check`.
-    dataset: decides which large objects the legacy protocol leaves out.
-
-  Returns:
-    The table; classes without truth are NaN, in the legacy protocol 0.
-
-  Raises:
-    ValueError: see `join`.
+  For truth and detections see `join`. Classes without truth are NaN, in the
+  legacy protocol 0; `dataset` decides which large objects it leaves out.
   """
   return PROTOCOLS[protocol](truth, detections, num_classes, dataset)
 
 
 def check(protocol: str) -> None:
-  """Raises InputError where there is no such protocol."""
+  """Raises InputError for an unknown protocol."""
   if protocol not in PROTOCOLS:
     raise InputError(
       f"eval.protocol: {protocol!r} is unknown; use one of {tuple(PROTOCOLS)}"
@@ -139,10 +128,8 @@ def coco(
 ) -> APTable:
   """COCO AP (101 recall points) of every class at every IoU threshold.
 
-  All detections count. COCO's own limit, the best 100 of a class on a page,
-  would cut most of the noteheads of a page of music.
-
-  Args: as of `measure`; `ious` are T thresholds, 0..1.
+  All detections count: COCO's limit, the best 100 of a class on a page, would
+  remove most noteheads of a page of music. Args as of `measure`.
 
   Reference: Lin et al., Microsoft COCO (2014).
   """
@@ -156,10 +143,10 @@ def coco(
 
 
 def _run(gt, dt, num_pages, present, ious):
-  """Runs the library on the classes that occur; -> AP [T, present]."""
+  """Runs the library on the classes with truth; -> AP [T, present]."""
   if not dt.page.size:
     return np.zeros((len(ious), len(present)))
-  # Imported late: detection reads this module, too, and measures nothing.
+  # Imported late: prediction imports this module but does not measure.
   from faster_coco_eval import COCO, COCOeval_faster
 
   evaluation = COCOeval_faster(
@@ -170,7 +157,7 @@ def _run(gt, dt, num_pages, present, ious):
   )
   params = evaluation.params
   params.iouThrs = np.array(ious)
-  # The limit counts per page and class, so a page's total is enough.
+  # The limit is per page and class, so a page's total suffices.
   params.maxDets = [int(np.bincount(dt.page).max())]
   params.areaRng = [[0.0, np.inf]]
   params.areaRngLbl = ["all"]
@@ -181,17 +168,13 @@ def _run(gt, dt, num_pages, present, ious):
 
 
 def _dataset(flat: FlatBoxes, num_pages: int, present) -> dict[str, Any]:
-  """Boxes -> the library's data set; ids are one-based, as it demands."""
+  """Converts boxes to the library's data set, whose ids are one-based."""
   boxes_xywh = np.asarray(box_lib.yxyx_to_xywh(flat.boxes_yxyx)).tolist()
   areas = np.asarray(box_lib.areas(flat.boxes_yxyx)).tolist()
-  columns = zip(
-    flat.page.tolist(),
-    flat.labels.tolist(),
-    boxes_xywh,
-    areas,
-    flat.scores.tolist(),
-    strict=True,
+  pages, labels, scores = (
+    column.tolist() for column in (flat.page, flat.labels, flat.scores)
   )
+  columns = zip(pages, labels, boxes_xywh, areas, scores, strict=True)
   annotations = [
     {
       "id": i,
@@ -221,12 +204,12 @@ def voc(
 ) -> APTable:
   """VOC AP of every class at every IoU threshold.
 
-  A detection goes to the true box of its class and page that it overlaps
+  A detection is assigned to the true box of its class and page that it overlaps
   most. It is right if that IoU reaches the threshold and no better-scored
-  detection took the box before; else it is wrong, a duplicate too.
+  detection took the box before.
 
-  Args: as of `measure`; `ious` are T thresholds, 0..1. `original` adds a pixel
-    to the far sides of every box and asks for IoU > threshold, not >=.
+  Args: as of `measure`. `original` adds a pixel to the far sides of every box
+    and requires IoU > threshold, not >=.
 
   Reference: Everingham et al., The Pascal Visual Object Classes Challenge
   (2010). Differs from the original: it counted classes without truth as 0.
@@ -240,7 +223,7 @@ def voc(
   ap = np.full((len(ious), num_classes), np.nan)
   for label in np.flatnonzero(num_objects).tolist():
     best_iou, best_truth = _best_truth(
-      _of_class(gt, label), _of_class(dt, label)
+      _take(gt, gt.labels == label), _take(dt, dt.labels == label)
     )
     for t, iou in enumerate(ious):
       hit = best_iou > iou if original else best_iou >= iou
@@ -248,8 +231,8 @@ def voc(
   return APTable(tuple(ious), ap, num_objects)
 
 
-def _of_class(flat: FlatBoxes, label: int) -> FlatBoxes:
-  return FlatBoxes(*(column[flat.labels == label] for column in flat))
+def _take(flat: FlatBoxes, rows: np.ndarray) -> FlatBoxes:
+  return FlatBoxes._make(column[rows] for column in flat)
 
 
 def _best_truth(gt: FlatBoxes, dt: FlatBoxes):
@@ -268,7 +251,7 @@ def _best_truth(gt: FlatBoxes, dt: FlatBoxes):
 
 
 def _first_hits(hit, best_truth):
-  """Keeps only the first hit of each truth box; rows are in falling score."""
+  """Keeps only the first hit of each true box; rows are by falling score."""
   rows = np.flatnonzero(hit)
   _, first = np.unique(best_truth[rows], return_index=True)
   kept = np.zeros(len(hit), bool)
@@ -289,7 +272,7 @@ def _area(true_positive: np.ndarray, num_objects: int) -> float:
 def legacy(
   truth: PageList, detections: PageList, num_classes: int, dataset: str
 ) -> APTable:
-  """The original's evaluation, see the text of the module."""
+  """The original's evaluation, see the module's docstring."""
   limit_px = _LEGACY_MAX_SIDE_PX.get(dataset.split("/")[0], math.inf)
   small = [
     page.keep(np.all(box_lib.sizes_hw(page.boxes_yxyx) < limit_px, axis=-1))
@@ -303,7 +286,7 @@ def legacy(
   return dataclasses.replace(table, ap=np.nan_to_num(table.ap, nan=0.0))
 
 
-# The original's evaluation kept true objects below this size.
+# The original's evaluation left out true objects from this size on.
 _LEGACY_MAX_SIDE_PX = {"muscima_pp": 400}
 
 # Name -> function of truth, detections, number of classes, data set.
@@ -319,23 +302,22 @@ PROTOCOLS: Mapping[
 def join(
   truth: PageList, detections: PageList, num_classes: int
 ) -> tuple[FlatBoxes, FlatBoxes, list[str]]:
-  """Joins truth and detections by file name, in an order of its own.
+  """Joins truth and detections by file name, independent of the input's order.
 
-  The order (pages by name, detections by falling score, then position) makes
-  every metric independent of the order of the input.
+  Pages are sorted by name, detections by falling score, then position.
 
   Args:
     truth: the pages to judge; each file name once.
-    detections: pages with scores, each a page of the truth; a page that is
-      missing here has no detections. Detections whose score or box is not
-      finite are left out, with a warning that names the page.
+    detections: pages with scores, all in the truth; a page missing here has no
+      detections. Detections with a score or box that is not finite are left
+      out, with a warning that names the page.
 
   Returns:
     The truth, the detections, and the file names by page index.
 
   Raises:
-    ValueError: a name occurs twice, detections of a page without truth, a
-      label outside 0 .. C-1, or detections without scores.
+    ValueError: duplicate names, detections of a page without truth, a label
+      outside 0 .. C-1, or detections without scores.
   """
   names = sorted(page.filename for page in truth)
   if len(set(names)) != len(names):
@@ -350,9 +332,9 @@ def join(
     raise ValueError("detections need scores")
   gt = _flatten(truth, index, num_classes)
   dt = _flatten([p.finite() for p in detections], index, num_classes)
-  box = dt.boxes_yxyx
-  order = np.lexsort((dt.labels, *box.T[::-1], dt.page, -dt.scores))
-  return gt, FlatBoxes(*(column[order] for column in dt)), names
+  corners = dt.boxes_yxyx.T[::-1]
+  order = np.lexsort((dt.labels, *corners, dt.page, -dt.scores))
+  return gt, _take(dt, order), names
 
 
 def _flatten(
@@ -367,17 +349,13 @@ def _flatten(
   labels = column([p.labels for p in pages], 0, np.int64)
   if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
     raise ValueError(f"a label lies outside 0 .. {num_classes - 1}")
+  numbers = [np.full(len(p.labels), index[p.filename]) for p in pages]
+  scores = [
+    np.zeros(len(p.labels)) if p.scores is None else p.scores for p in pages
+  ]
   return FlatBoxes(
-    page=column(
-      [np.full(len(p.labels), index[p.filename]) for p in pages], 0, np.int64
-    ),
+    page=column(numbers, 0, np.int64),
     boxes_yxyx=boxes,
     labels=labels,
-    scores=column(
-      [
-        np.zeros(len(p.labels)) if p.scores is None else p.scores for p in pages
-      ],
-      0,
-      np.float64,
-    ),
+    scores=column(scores, 0, np.float64),
   )

@@ -1,4 +1,4 @@
-"""What scores are worth: reliability, calibration error, thresholds.
+"""Reliability of scores: calibration error, thresholds.
 
 A detection is right if it is matched with a true box of its class at IoU 0.5,
 see `metrics.matching`.
@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 NUM_BINS = 15
-# From which score a detection counts where no best threshold is known: of raw
-# scores, for want of a calibration; where nothing is right, so that F1 decides
-# nothing.
+# Thresholds where no best one is known: of raw scores without a calibration;
+# where nothing is right, so that F1 decides nothing.
 RAW_THRESHOLD = 0.3
 DEFAULT_THRESHOLD = 0.5
 
@@ -23,9 +22,8 @@ class Judged(NamedTuple):
   Attributes:
     scores: finite.
     correct: matched with a true box of their class.
-    labels: class ids.
-    page: number of the detection's page.
-    num_objects: true boxes of all the pages.
+    page: index of the detection's page.
+    num_objects: true boxes on all the pages.
   """
 
   scores: Float[np.ndarray, " n"]
@@ -36,13 +34,13 @@ class Judged(NamedTuple):
 
 
 class OperatingPoint(NamedTuple):
-  """A threshold and what it gives; see `best_threshold`.
+  """Precision, recall and F1 at a threshold.
 
   Attributes:
     threshold: detections with at least this score count.
-    precision: of those detections, the share that is right; NaN without any.
+    precision: share of those detections that is right; NaN without any.
     recall: share of the true boxes found; NaN without any.
-    f1: harmonic mean of both, 0 where nothing is right.
+    f1: harmonic mean of both; 0 if nothing is right.
   """
 
   threshold: float
@@ -52,12 +50,9 @@ class OperatingPoint(NamedTuple):
 
 
 class Bins(NamedTuple):
-  """Detections in bins of equal width over the score, 0..1.
+  """Number, mean score and precision of detections in bins of the score.
 
-  Attributes:
-    count: detections.
-    mean_score: NaN in empty bins.
-    precision: share that is right; NaN in empty bins.
+  Bins have equal widths over 0..1; empty ones have NaN for the means.
   """
 
   count: Int[np.ndarray, " bins"]
@@ -70,10 +65,9 @@ def reliability(
   correct: Bool[np.ndarray, " n"],
   num_bins: int = NUM_BINS,
 ) -> Bins:
-  """What a reliability diagram shows.
+  """Bins of a reliability diagram.
 
-  Args:
-    scores: 0..1; those beyond count in the outermost bins, NaN in none.
+  Scores outside 0..1 count in the outermost bins; NaN is left out.
   """
   known = ~np.isnan(scores)
   scores, correct = scores[known], correct[known]
@@ -96,11 +90,7 @@ def expected_calibration_error(
 ) -> float:
   """Mean of |mean score - precision| over the detections, by bins.
 
-  Args:
-    scores: see `reliability`.
-
-  Returns:
-    0..1; NaN without detections.
+  NaN without detections; see `reliability`.
 
   Reference: Guo et al., On Calibration of Modern Neural Networks (2017).
   """
@@ -112,7 +102,7 @@ def expected_calibration_error(
 
 
 def operating_point(judged: Judged, threshold: float) -> OperatingPoint:
-  """Precision, recall and F1 of the detections from a threshold on."""
+  """Precision, recall and F1 of the detections with at least this score."""
   keep = judged.scores >= threshold
   kept, right = int(keep.sum()), int(judged.correct[keep].sum())
   objects = judged.num_objects
@@ -125,15 +115,14 @@ def operating_point(judged: Judged, threshold: float) -> OperatingPoint:
 
 
 def best_threshold(judged: Judged) -> OperatingPoint:
-  """The threshold with the best F1 over all detections.
+  """Finds the threshold with the best F1 over all detections.
 
-  Args:
-    judged: detections that were matched best score first, so that a threshold
-      takes no match from those above it.
+  Matching must go from the best score down, so that a threshold does not change
+  the matches above it.
 
   Returns:
     The highest of the best thresholds, half-way to the next lower score, so
-    that rounding does not decide. DEFAULT_THRESHOLD where nothing is right.
+    that rounding does not matter. DEFAULT_THRESHOLD if nothing is right.
   """
   order = np.argsort(-judged.scores, kind="stable")
   scores = judged.scores[order]

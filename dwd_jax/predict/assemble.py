@@ -1,8 +1,4 @@
-"""Detections of a page's tiles, at several scales -> one list of boxes.
-
-`join` puts the tiles of a page together, in pixels of the source image; `fuse`
-makes one list of what was found at several scales.
-"""
+"""Joins the tiles of a page, and fuses the detections of several scales."""
 
 import dataclasses
 import math
@@ -20,17 +16,16 @@ from dwd_jax.predict import tiling
 
 
 class PagePrediction(NamedTuple):
-  """What the network and the decode say about one page.
+  """Prediction for one page.
 
   Attributes:
     detections: best score first, in source-image pixels.
     overflow: True if more objects were found than the decode has slots.
-    ink: the page as the network saw it first, 0..255, without padding.
+    ink: the page at the first scale, 0..255, without padding.
     levels: energy levels of `ink` and its padding; None unless asked for.
-    seconds: wall time of the page from the source image to its boxes (resizing,
-      network, decode, merging), a share of its batch; NaN if a size of image
-      was new, since that includes compiling.
-    scale: pixels of `ink` per pixel of the source image, as it was chosen.
+    seconds: wall time from the source image to boxes, a share of its batch; NaN
+      if that includes compiling for a new size.
+    scale: pixels of `ink` per pixel of the source image, as chosen.
     staff_space_px: px of the source image; None = unknown.
   """
 
@@ -51,18 +46,15 @@ def join(
   found: Iterable[tuple[Detections, Array]],
   keep_levels: bool,
 ) -> PagePrediction:
-  """What was found in the tiles of a page, as one prediction.
+  """Joins the detections of a page's tiles into one prediction.
+
+  Its time is not set. Warns if a tile holds more objects than the decode has
+  slots.
 
   Args:
-    window: how it became `ink`.
+    window: from the source image to `ink`.
     ink: the padded image.
-    tiles: of the image; one if it stayed whole.
     found: detections (without the axis B) and energy levels of each tile.
-    keep_levels: whether the energy levels are wanted.
-
-  Returns:
-    The prediction, without the time. A warning names the page if a tile holds
-    more objects than the decode has slots for.
   """
   parts, maps, most, slots = [], None, 0, 0
   for number, (tile, (slot, levels)) in enumerate(
@@ -117,7 +109,7 @@ def _centers(boxes: np.ndarray) -> np.ndarray:
 
 
 def _paste(maps, levels, tile, page_hw) -> np.ndarray:
-  """Puts the levels of a tile's core where they belong."""
+  """Pastes the energy levels of a tile's core into the page's."""
   levels = np.asarray(levels, np.float32)
   if maps is None:
     maps = np.zeros((*page_hw, levels.shape[-1]), np.float32)
@@ -135,22 +127,20 @@ def to_page_boxes(
   page: PageImage,
   window: page_windows.Window,
 ) -> PageBoxes:
-  """Boxes of a padded image -> boxes of the source image.
+  """Converts boxes of a padded image to the source image.
+
+  Boxes with their centre in the padding are dropped, the others clipped to the
+  page.
 
   Args:
     boxes_yxyx: in pixels of the padded image.
-    labels: class ids.
     scores: best first.
-    window: how it became the padded image.
-
-  Returns:
-    The boxes whose centre lies on the page, cut at its edges; those in the
-    padding are dropped.
+    window: from the source image to the padded one.
   """
   height, width = page.ink.shape
   boxes = window.to_source(boxes_yxyx)
   centers = _centers(boxes)
-  # Not finite is not "in the padding": the metrics report such boxes.
+  # Boxes that are not finite stay: the metrics report them.
   outside = (centers >= (height, width)).any(-1) | (centers < 0).any(-1)
   boxes = box_lib.clip(boxes[~outside], float(height), float(width))
   return PageBoxes(
@@ -163,16 +153,16 @@ def to_page_boxes(
 
 
 def fuse(views: Sequence[PageBoxes], min_iou: float = 0.5) -> PageBoxes:
-  """Weighted mean of the boxes that several views agree on.
+  """Fuses the boxes of several views of a page into weighted means.
 
-  Going from the best score down, a box joins the object of its class that it
-  overlaps most, at least by `min_iou`, and that has no box of its view yet; or
-  it begins an object. An object's box is the mean of its boxes weighted by
+  From the best score down, a box joins the object of its class that it overlaps
+  most, if by at least `min_iou` and without a box of the same view; otherwise
+  it starts a new object. An object's box is the mean of its boxes weighted by
   their scores; its score is the sum of the scores over the number of views, so
-  that what one view alone has seen counts less.
+  that objects seen in one view only count less.
 
   Args:
-    views: of one page, in source pixels, with scores.
+    views: in source pixels, with scores.
     min_iou: least overlap of two boxes of one object.
 
   Returns:

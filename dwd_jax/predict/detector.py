@@ -1,4 +1,4 @@
-"""A trained network, ready for pages."""
+"""Applies a trained network to pages."""
 
 import difflib
 import functools
@@ -18,12 +18,10 @@ from dwd_jax.predict.predict_config import PredictConfig
 
 
 class Detector:
-  """Pages -> `PageDetections`.
+  """Detects symbols on pages: `PageImage` -> `PageDetections`.
 
   Attributes:
-    weights: of the network.
     min_score: detections below are dropped.
-    cfg: how pages go through the network.
   """
 
   def __init__(
@@ -34,16 +32,15 @@ class Detector:
     classes: Iterable[str] = (),
     batch_size: int = 1,
   ):
-    """Puts a network onto the device.
+    """Loads the network onto the device.
 
     Args:
-      trained: see `dwd_jax.checkpoints.weights`.
-      min_score: 0..1; None = the threshold that the weights come with.
-      classes: names of those that are wanted; none = all.
-      batch_size: pages of one size, or tiles of a page, of one call.
+      min_score: 0..1; None = the threshold stored with the weights.
+      classes: names of the classes to keep; none = all.
+      batch_size: pages of one size, or tiles of a page, per call.
 
     Raises:
-      InputError: a class that the network does not know, a score out of range.
+      InputError: an unknown class, a score out of range.
     """
     self.weights = trained
     self.min_score = trained.threshold if min_score is None else min_score
@@ -66,12 +63,7 @@ class Detector:
     )
 
   def page_image(self, name: str, ink: np.ndarray) -> PageImage:
-    """A page as `pages` takes it.
-
-    Args:
-      name: of the page.
-      ink: uint8 [H, W], 0 = paper, 255 = ink.
-    """
+    """A page as `pages` takes it; `ink` is uint8 [H, W], 255 = ink."""
     return PageImage(name, ink, self.weights.scale)
 
   def pages(
@@ -79,22 +71,29 @@ class Detector:
     pages: Iterable[PageImage],
     on_bad: Callable[[PageImage, InputError], None] | None = None,
   ) -> Iterator[tuple[PageDetections, PagePrediction]]:
-    """Detects on pages one after another, a batch in memory at a time.
+    """Detects on pages one after another, with one batch in memory at a time.
 
     Args:
-      pages: of `page_image`.
-      on_bad: is told of pages that cannot be predicted, which are left out;
-        None: the first one raises.
+      pages: see `page_image`.
+      on_bad: see `predict_pages.predict_pages`.
 
     Yields:
-      Detections, and the prediction that they are of. A warning names pages
-      with more symbols than the decode has slots for.
+      Detections, and the prediction that they come from.
     """
-    inks = _Kept(pages)
+    inks: dict[str, np.ndarray] = {}
+
+    def remembered():
+      for page in pages:
+        inks[page.filename] = page.ink
+        yield page
+
     for found in predict_pages.predict_pages(
-      self._predict_fn, inks, self.cfg, on_bad=on_bad
+      self._predict_fn, remembered(), self.cfg, on_bad=on_bad
     ):
-      yield self._detections(found, inks.take(found)), found
+      name = found.detections.filename
+      while (first := next(iter(inks))) != name:
+        del inks[first]  # of a page that was left out
+      yield self._detections(found, inks.pop(name)), found
 
   def __call__(self, name: str, ink: np.ndarray) -> PageDetections:
     """Detects on one page, see `page_image`."""
@@ -125,11 +124,7 @@ class Detector:
 def known_classes(
   wanted: Iterable[str], class_names: tuple[str, ...]
 ) -> tuple[str, ...]:
-  """The wanted names.
-
-  Raises:
-    InputError: one that the network does not know.
-  """
+  """Checks names of classes; raises InputError for an unknown one."""
   wanted = tuple(wanted)
   for name in wanted:
     if name not in class_names:
@@ -137,25 +132,3 @@ def known_classes(
       hint = f"did you mean {' or '.join(near)}?" if near else "see its card"
       raise InputError(f"classes: the detector knows no '{name}'; {hint}")
   return wanted
-
-
-class _Kept:
-  """The pages that are on their way, by name."""
-
-  def __init__(self, pages: Iterable[PageImage]):
-    self._pages = pages
-    self._inks: dict[str, np.ndarray] = {}
-
-  def __iter__(self) -> Iterator[PageImage]:
-    for page in self._pages:
-      self._inks[page.filename] = page.ink
-      yield page
-
-  def take(self, found: PagePrediction) -> np.ndarray:
-    """The ink of a page, which is then let go, and those before it."""
-    name = found.detections.filename
-    while True:
-      first = next(iter(self._inks))
-      ink = self._inks.pop(first)
-      if first == name:
-        return ink

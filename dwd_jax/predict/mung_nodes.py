@@ -1,4 +1,4 @@
-"""Detections as nodes of MuNG, the format of MUSCIMA++."""
+"""Writes detections as nodes of MuNG, the format of MUSCIMA++."""
 
 import copy
 import pathlib
@@ -15,7 +15,7 @@ from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
 
 _DATASET = "dwd_jax"
-_INK = 128  # from here on a pixel is of the symbol
+_INK = 128  # pixels from here on belong to the symbol
 
 
 def of_page(
@@ -23,13 +23,12 @@ def of_page(
   class_names: Sequence[str],
   ink: UInt8[np.ndarray, "H W"] | None = None,
 ) -> list[Node]:
-  """A node for each symbol, in their order, ids from 0.
+  """Makes a node for each symbol, in order, with ids from 0.
 
-  Boxes are in whole pixels, at least one, and cut at the page's edges. The mask
-  is the ink in the box; the score is kept as the node's data "score".
+  Boxes are rounded to whole pixels, at least one, and clipped to the page. The
+  mask is the ink in the box; the score is kept as the node's data "score".
 
   Args:
-    found: detections of a page.
     ink: the page, 0 = paper, 255 = ink; None: nodes have no masks.
   """
   assert found.scores is not None
@@ -64,7 +63,7 @@ def of_page(
 
 def write(path: pathlib.Path, found: Sequence[Node], page: str) -> None:
   """Writes nodes as XML; `mung.io.read_nodes_from_file` reads it."""
-  # The package writes names as they are, whatever they hold.
+  # The package does not escape names.
   escaped = [copy.copy(node) for node in found]
   for node in escaped:
     node.set_class_name(_escape(node.class_name))

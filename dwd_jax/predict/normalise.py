@@ -1,4 +1,4 @@
-"""Pages brought to the staff space that a network knows."""
+"""Scales pages to the staff space that a network was trained on."""
 
 import dataclasses
 import math
@@ -12,31 +12,31 @@ from dwd_jax.core.structs import PageImage
 from dwd_jax.imaging import images, staff_space
 from dwd_jax.predict.predict_config import PredictConfig
 
-# Nearer to the expected scale than this, that one stays: training pages differ
-# as much among each other, and pages of one kind keep one padded size.
+# Factors nearer to 1 are ignored: training pages differ as much among each
+# other, and pages of one kind keep one padded size.
 _KEEP = 1.08
-_STEP = 1.06  # others get one of few scales: each padded size compiles
+_STEP = 1.06  # other factors are rounded: each padded size compiles
 _MOST = 8.0  # times the expected scale; more is taken for a mistake
 
 
 class Normaliser:
-  """Gives pages the scale at which their staves are as large as the model's.
+  """Scales pages so that their staff space is the model's.
 
   Attributes:
     pages: number of pages seen.
-    without: names of those of which no staff space could be told, or none that
-      makes sense; they keep their scale.
+    without: names of those without a plausible staff space; they keep their
+      scale.
   """
 
   def __init__(self, cfg: PredictConfig):
-    """Args: `cfg.staff_space_px` 0 or `cfg.normalise` "off": scales stay."""
+    """Pages keep their scale if `staff_space_px` is 0 or `normalise` "off"."""
     self.pages = 0
     self.without: list[str] = []
     self._cfg = cfg
     self._seconds = 0.0
 
   def __call__(self, pages: Iterable[PageImage]) -> Iterator[PageImage]:
-    """The pages with their new scales; a warning counts those without."""
+    """Yields pages with their new scales; warns about those without."""
     if self._cfg.normalise == "off" or not self._cfg.staff_space_px:
       yield from pages
       return
@@ -53,10 +53,10 @@ class Normaliser:
       )
 
   def scaled(self, page: PageImage) -> PageImage:
-    """A page with its new scale; what cannot be predicted stays as it is."""
+    """The page with its new scale; an invalid page stays unchanged."""
     ink, start = page.ink, time.perf_counter()
     if ink.ndim != 2 or ink.dtype != np.uint8 or not 0 < page.scale < math.inf:
-      return page  # told of by the prediction
+      return page  # predict_pages reports it
     found = staff_space.estimate(ink)
     factor = 0.0
     if found is not None:
@@ -76,7 +76,7 @@ class Normaliser:
     return dataclasses.replace(page, scale=scale, staff_space_px=found.px)
 
   def seconds(self) -> float:
-    """Time of the estimates since the last question."""
+    """Time spent on estimates since the last call."""
     seconds, self._seconds = self._seconds, 0.0
     return seconds
 

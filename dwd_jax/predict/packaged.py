@@ -1,4 +1,4 @@
-"""The weights that come with the package, and those that a user names."""
+"""Loads the packaged weights, or those that a user names."""
 
 import pathlib
 
@@ -10,14 +10,14 @@ PRINTED = pathlib.Path(__file__).parent / "pretrained/printed.safetensors"
 
 
 def weights_of(checkpoint: str | pathlib.Path = "") -> Weights:
-  """A trained detector.
+  """Loads the weights of a trained detector.
 
   Args:
     checkpoint: workdir of a run, WORKDIR/checkpoints/STEP, or a file of
-      weights; "" = the packaged one, of printed music.
+      weights; "" = the packaged detector of printed music.
 
   Raises:
-    InputError: nothing there, or damaged.
+    InputError: missing or damaged.
   """
   path = pathlib.Path(checkpoint) if checkpoint else PRINTED
   if not path.exists():

@@ -1,4 +1,4 @@
-"""What was found on one page, for people and for the next program."""
+"""Detections of one page, with conversions to other formats."""
 
 import dataclasses
 import functools
@@ -25,16 +25,11 @@ class PageDetections:
   Not `structs.Detections`, which are padded slots on the device.
 
   Attributes:
-    page: name of the page.
-    image_hw: (height, width) of the page in pixels.
-    boxes_yxyx: float32 [n, 4], half-open, in pixels of the page.
-    labels: class ids [n].
-    scores: 0..1 [n]; probabilities where the detector is calibrated.
-    class_names: C names.
-    ink: uint8 [H, W], 0 = paper, 255 = ink; None = not kept.
-    staff_space_px: distance of two staff lines on the page, as it was measured;
-      0 = no staff was found.
-    dpi: resolution at which a page of a PDF was drawn; 0 = a picture.
+    boxes_yxyx: half-open, in pixels of the page.
+    scores: 0..1; probabilities if the detector is calibrated.
+    ink: the page, 0 = paper, 255 = ink; None = not kept.
+    staff_space_px: measured distance of two staff lines; 0 = no staff found.
+    dpi: resolution at which a PDF page was drawn; 0 = an image file.
   """
 
   page: str
@@ -51,7 +46,7 @@ class PageDetections:
     return len(self.labels)
 
   def __iter__(self) -> Iterator[dict[str, Any]]:
-    """Symbol by symbol: name, score, bbox (x, y, width, height)."""
+    """Yields name, score and bbox (x, y, width, height) of each symbol."""
     return iter(self.symbols())
 
   @functools.cached_property
@@ -60,7 +55,7 @@ class PageDetections:
     return [self.class_names[label] for label in self.labels.tolist()]
 
   def counts(self) -> dict[str, int]:
-    """Class name -> symbols, the most frequent first."""
+    """Number of symbols by class name, the most frequent first."""
     found = np.bincount(self.labels, minlength=len(self.class_names))
     order = np.argsort(-found, kind="stable")
     return {self.class_names[i]: int(found[i]) for i in order if found[i]}
@@ -68,14 +63,10 @@ class PageDetections:
   def keep(
     self, min_score: float = 0.0, classes: Sequence[str] = ()
   ) -> "PageDetections":
-    """Those with at least this score, of these classes.
-
-    Args:
-      min_score: 0..1.
-      classes: names; none = all.
+    """Keeps symbols with at least this score, of these classes (none = all).
 
     Raises:
-      ValueError: a name that the detector does not know.
+      ValueError: an unknown class.
     """
     kept = self.scores >= min_score
     if classes:
@@ -92,11 +83,11 @@ class PageDetections:
     )
 
   def at_resolution(self, dpi: float) -> "PageDetections":
-    """The same, of a page of a PDF that was drawn at this resolution."""
+    """The same with another `dpi`."""
     return dataclasses.replace(self, dpi=dpi)
 
   def symbols(self) -> list[dict[str, Any]]:
-    """Plain values: name, score, bbox (x, y, width, height) in pixels."""
+    """Lists name, score and bbox (x, y, width, height, px) as plain values."""
     rows = json_results.coco_results([self._boxes()], {self.page: 1})
     return [
       {
@@ -108,7 +99,7 @@ class PageDetections:
     ]
 
   def to_json(self) -> dict[str, Any]:
-    """Page and symbols as plain values; `from_json` reads them."""
+    """Page and symbols as plain values; `from_json` reads them back."""
     height, width = self.image_hw
     return {
       "page": self.page,
@@ -125,13 +116,9 @@ class PageDetections:
     return json_results.coco_results([self._boxes()], {self.page: image_id})
 
   def to_mung(self, path: str | pathlib.Path | None = None) -> list[Any]:
-    """Nodes of the MUSCIMA++ notation graph, without edges.
+    """Nodes (`mung.node.Node`) of the MUSCIMA++ notation graph, without edges.
 
-    Args:
-      path: of an XML file to write, that the package `mung` reads.
-
-    Returns:
-      `mung.node.Node`s; the mask of each is the ink in its box.
+    The mask of each is the ink in its box; `path` is an XML file to write.
     """
     nodes = mung_nodes.of_page(self._boxes(), self.class_names, self.ink)
     if path is not None:
@@ -139,17 +126,11 @@ class PageDetections:
     return nodes
 
   def plot(self, path: str | pathlib.Path | None = None) -> Picture:
-    """The page with boxes and names, each class in a colour of its own.
+    """Draws boxes and names on the page, each class in its own colour.
 
-    Args:
-      path: of a .png or .jpg file to write.
-
-    Returns:
-      uint8 RGB [H, W, 3]; narrow pages are enlarged.
+    Narrow pages are enlarged; `path` is a .png or .jpg file to write.
     """
-    ink = self.ink
-    if ink is None:
-      ink = np.zeros(self.image_hw, np.uint8)
+    ink = np.zeros(self.image_hw, np.uint8) if self.ink is None else self.ink
     picture = drawing.boxes_picture(ink, self._boxes(), self.class_names)
     if path is not None:
       drawing.save(path, picture)
@@ -172,7 +153,7 @@ class PageDetections:
     )
 
   def _repr_png_(self) -> bytes:
-    """The picture, in notebooks."""
+    """The picture for notebooks."""
     return drawing.encoded(self.plot())
 
   def _boxes(self) -> PageBoxes:
@@ -184,10 +165,10 @@ class PageDetections:
 def from_json(
   content: Mapping[str, Any], class_names: tuple[str, ...]
 ) -> PageDetections:
-  """What `PageDetections.to_json` has described, without the ink.
+  """Reads the content of `PageDetections.to_json`; there is no ink.
 
   Raises:
-    ValueError, KeyError, TypeError: something else.
+    ValueError, KeyError, TypeError: damaged content.
   """
   index = {name: i for i, name in enumerate(class_names)}
   rows = content["detections"]

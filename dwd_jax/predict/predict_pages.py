@@ -34,19 +34,14 @@ def make_predict_fn(
   decode_cfg: DecodeConfig,
   group_of_class: Int[np.ndarray, " C"],
 ) -> Callable[[Any, Array], tuple[Detections, jax.Array]]:
-  """The network and the decode as one compiled function.
-
-  Args:
-    model: a `DWDNet`.
-    decode_cfg: settings of the decode.
-    group_of_class: energy group of each class.
+  """Compiles network (a `DWDNet`) and decode as one function.
 
   Returns:
-    A function of variables and image [B, H, W, 1], jit-ed: it compiles once
-    for each size of image, and equal arguments give the same function again,
-    so that the next evaluation of a run does not compile anew. It returns the
-    detections and the energy levels [B, H, W, G], which stay on the device
-    unless somebody looks at them. Batch norm uses the running averages.
+    A jit-ed function of variables and image [B, H, W, 1], which compiles once
+    for each size of image. Equal arguments give the same function, so that the
+    next evaluation of a run does not recompile. It returns the detections and
+    the energy levels [B, H, W, G], on the device. Batch norm uses the running
+    averages.
   """
   return _predict_fn(model, decode_cfg, tuple(map(int, group_of_class)))
 
@@ -67,35 +62,24 @@ def network_and_decode(
   group_of_class: Int[np.ndarray, " C"],
   levels_hw: tuple[int, int] | None = None,
 ) -> Callable[[Any, Array], tuple[Detections, jax.Array]]:
-  """What `make_predict_fn` compiles.
+  """The function that `make_predict_fn` compiles.
 
   Args:
-    model: a `DWDNet`.
-    decode_cfg: settings of the decode.
-    group_of_class: energy group of each class.
-    levels_hw: height, width that the energy is padded to, px, for images whose
-      size is not known yet; None = as the image.
+    levels_hw: height and width to which the energy is padded, px, for images
+      whose size is unknown when tracing; None = as the image.
   """
 
   def predict(variables, image):
     predictions: Any = model.apply(variables, image, train=False)
 
-    def class_fn(page, y, x, group):
-      probs = pixel_sampling.class_probs_at(
-        variables["params"],
-        predictions.class_features,
-        group_of_class,
-        page,
-        y,
-        x,
-        group,
-      )
-      return jnp.asarray(probs)
-
-    def size_fn(page, y, x, group):
+    def class_fn(*at):  # page, y, x, group
+      params, features = variables["params"], predictions.class_features
       return jnp.asarray(
-        pixel_sampling.boxes_at(predictions, page, y, x, group)
+        pixel_sampling.class_probs_at(params, features, group_of_class, *at)
       )
+
+    def size_fn(*at):
+      return jnp.asarray(pixel_sampling.boxes_at(predictions, *at))
 
     levels = watershed.levels_from_logits(predictions.energy_logits, decode_cfg)
     levels = jnp.asarray(upsample(levels, dwd.STRIDE))  # [B, H, W, G]
@@ -114,7 +98,7 @@ def predict_page(
   cfg: PredictConfig = DEFAULT,
   keep_levels: bool = False,
 ) -> PagePrediction:
-  """Runs the network and the decode on one page; see `predict_pages`."""
+  """Predicts one page; see `predict_pages`."""
   return next(predict_pages(predict_fn, [page], cfg, int(keep_levels)))
 
 
@@ -125,28 +109,23 @@ def predict_pages(
   keep_levels: int = 0,
   on_bad: OnBad | None = None,
 ) -> Iterator[PagePrediction]:
-  """Runs the network and the decode on pages of any size, in their order.
+  """Predicts pages of any size, in order.
 
-  A page is scaled (by its staff space, see `predict.normalise`, or as it says),
-  padded to a size that few others differ from, and stays whole up to
-  `cfg.max_mpx`; a larger one is cut into overlapping tiles, each with all the
-  slots of the decode. Pages in a row that have the same padded size go through
-  the network together.
+  A page is scaled (see `predict.normalise`), padded to one of few sizes, and
+  kept whole up to `cfg.max_mpx`; a larger one is cut into overlapping tiles,
+  each with all slots of the decode. Consecutive pages of one padded size go
+  through the network together. A warning names pages with more objects than
+  slots.
 
   Args:
     predict_fn: with its variables bound.
     pages: read as the results are taken, a batch at a time.
-    keep_levels: of how many of the first pages the energy levels are kept.
-    on_bad: is told of a page that cannot be predicted, and why; the page is
-      left out. None: it raises.
-
-  Yields:
-    The prediction of each page. A warning names the page if it (or a tile of
-    it) holds more objects than the decode has slots for.
+    keep_levels: number of first pages whose energy levels are kept.
+    on_bad: called with each page that cannot be predicted, and the error; the
+      page is left out. None: it raises.
 
   Raises:
-    InputError: a page of no pixels or of a wrong type, or a scale that makes
-      no sense.
+    InputError: an empty page, one of a wrong type, or an impossible scale.
   """
   run, done = _Runner(predict_fn, cfg), 0
   normaliser = normalise.Normaliser(cfg)
@@ -163,14 +142,14 @@ def predict_pages(
 
 
 class _Job(NamedTuple):
-  """A page and its padded images, one for each of the scales."""
+  """A page and its windows, one for each scale."""
 
   page: PageImage
   windows: tuple[page_windows.Window, ...]
 
 
 class _Runner:
-  """Runs images of one size in batches, and knows which sizes are new."""
+  """Runs images of one size in batches, and notes which sizes are new."""
 
   def __init__(self, predict_fn: PredictFn, cfg: PredictConfig):
     self.cfg = cfg
@@ -181,12 +160,12 @@ class _Runner:
   def __call__(
     self, images: Sequence[UInt8[np.ndarray, "h w"]]
   ) -> Iterator[tuple[Detections, Array]]:
-    """Detections (without the axis B, on the host) and levels of each image."""
+    """Yields detections (without the axis B, on the host) and energy levels."""
     per_call = self.cfg.max_px // max(images[0].size, 1)
     per_call = max(1, min(self.cfg.batch_size, per_call))
     start = 0
     while start < len(images):
-      # Powers of two: a last batch that is not full compiles few sizes.
+      # Powers of two: incomplete batches compile few sizes.
       n = min(per_call, 1 << (len(images) - start).bit_length() - 1)
       stack = page_windows.to_network(np.stack(images[start : start + n]))
       self._new |= stack.shape not in self._sizes
@@ -198,7 +177,7 @@ class _Runner:
       start += n
 
   def was_new(self) -> bool:
-    """Whether a size was new since the last question."""
+    """Whether a size was new since the last call."""
     new, self._new = self._new, False
     return new
 
@@ -206,7 +185,7 @@ class _Runner:
 def _groups(
   pages: Iterable[PageImage], cfg: PredictConfig, on_bad: OnBad | None
 ) -> Iterator[list[_Job]]:
-  """Pages in a row that fit into one call of the network."""
+  """Groups consecutive pages that fit into one call of the network."""
   group: list[_Job] = []
   for page in pages:
     try:
@@ -232,7 +211,7 @@ def _groups(
 def _windows(
   page: PageImage, cfg: PredictConfig
 ) -> tuple[page_windows.Window, ...]:
-  """The whole page at each scale; stops at what cannot be predicted."""
+  """The whole page at each scale; raises InputError for unusable pages."""
   ink, name = page.ink, page.filename
   if ink.ndim != 2 or ink.dtype != np.uint8:
     raise InputError(

@@ -1,10 +1,10 @@
-"""Overlapping tiles of a page, and their detections put together again.
+"""Cuts pages into overlapping tiles, and selects among their detections.
 
 All tiles of a page have one size (one compilation) and begin at multiples of
-the network's stride, so that a pixel meets the same grid of strides in every
-tile as in the whole page. The outer tiles end at the page's border: there the
-network sees the same border in both. Every tile owns a core, the cores cut the
-page into pieces, and an object belongs to the tile whose core holds its centre.
+the network's stride, so that strides are aligned with those of the whole page.
+Outer tiles end at the page's border, which the network sees as in the whole
+page. The tiles' cores partition the page; an object belongs to the tile whose
+core holds its centre.
 """
 
 import dataclasses
@@ -17,23 +17,16 @@ from jaxtyping import Bool, Float, Int
 from dwd_jax.core.errors import InputError
 
 ALIGN_PX = 32  # the network's coarsest stride
-# Two tiles may place a centre differently by rounding: on this many px on
-# either side of a seam both are listened to, and what both say is said once.
+# Tiles may place a centre differently by rounding: this many px on either side
+# of a seam, detections of both tiles are taken, and duplicates removed.
 SEAM_PX = 16.0
 _SAME_PX = 4.0  # centres of one object seen by two tiles
-_STEP = 4  # sides of tiles are multiples of this many `ALIGN_PX`, if they can
+_STEP = 4  # sides of tiles are multiples of this many `ALIGN_PX` if possible
 
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-  """A rectangle of a page and the part of it that it answers for.
-
-  Attributes:
-    top: first row, px.
-    left: first column, px.
-    hw: height and width, px.
-    core_yxyx: the core, in pixels of the page.
-  """
+  """A rectangle of a page, px; `core_yxyx` is its part of the partition."""
 
   top: int
   left: int
@@ -42,7 +35,7 @@ class Tile:
 
   @property
   def slices(self) -> tuple[slice, slice]:
-    """Rows and columns of the tile on the page."""
+    """Rows and columns of the page that the tile covers."""
     height, width = self.hw
     return (
       slice(self.top, self.top + height),
@@ -53,15 +46,12 @@ class Tile:
 def plan(
   page_hw: tuple[int, int], max_px: int, overlap_px: int
 ) -> tuple[Tile, ...]:
-  """Cuts a page into tiles; one tile if the page is small enough.
+  """Cuts a page into tiles of one size, row by row; one tile if it is small.
 
   Args:
     page_hw: height and width of the padded page, multiples of `ALIGN_PX`.
     max_px: most pixels of a tile.
     overlap_px: least overlap of two neighbours.
-
-  Returns:
-    Tiles of one size, row by row.
 
   Raises:
     InputError: tiles of that size would be all overlap.
@@ -69,7 +59,7 @@ def plan(
   height, width = page_hw
   if height * width <= max_px:
     return (Tile(0, 0, page_hw, (0, 0, height, width)),)
-  # Square tiles; a page that is narrower than those gets longer ones.
+  # Square tiles, but longer ones for a page narrower than those.
   side = max_px // min(*page_hw, math.isqrt(max_px))
   check(side, overlap_px)
   rows, row_px = _cut(height, side, overlap_px)
@@ -82,7 +72,7 @@ def plan(
 
 
 def check(side_px: int, overlap_px: int) -> None:
-  """Stops where tiles of that side would be all overlap."""
+  """Raises InputError where tiles of that side would be all overlap."""
   if side_px // ALIGN_PX < _units(overlap_px) + 2:
     raise InputError(
       f"config: predict.overlap_px is {overlap_px}, too much for tiles of"
@@ -97,13 +87,13 @@ def _units(px: int) -> int:
 def _cut(
   length_px: int, side_px: int, overlap_px: int
 ) -> tuple[list[tuple[int, int, int]], int]:
-  """(start, first and end of the core) of tiles along an axis; their length."""
+  """(start, core start, core end) of the tiles along an axis; their length."""
   if length_px <= side_px:
     return [(0, 0, length_px)], length_px
   length, side = length_px // ALIGN_PX, side_px // ALIGN_PX
   overlap = _units(overlap_px)
   gaps = -(-(length - side) // (side - overlap))
-  # As many tiles reach with less: less work. In steps, to compile seldom.
+  # Smaller tiles that reach as far, in steps so that few sizes compile.
   least = -(-(length + gaps * overlap) // (gaps + 1))
   side = min(side, -(-least // _STEP) * _STEP)
   starts = [i * (length - side) // gaps * ALIGN_PX for i in range(gaps + 1)]
@@ -116,9 +106,9 @@ def _cut(
 def depth(
   centers_yx: Float[np.ndarray, "n 2"], tile: Tile, page_hw: tuple[int, int]
 ) -> Float[np.ndarray, " n"]:
-  """How deep points lie in a tile's core, px; negative outside of it.
+  """Distance of points to the edge of a tile's core, px; negative outside.
 
-  The page's border does not count: nobody else answers for what lies there.
+  The page's border is no edge: no other tile covers what lies there.
   """
   y0, x0, y1, x1 = tile.core_yxyx
   y, x = centers_yx.T
@@ -140,22 +130,21 @@ def select(
   tile_of: Int[np.ndarray, " n"],
   depths: Float[np.ndarray, " n"],
 ) -> Bool[np.ndarray, " n"]:
-  """Which of the detections of all tiles are the page's.
+  """Selects the detections that belong to the page.
 
-  Those in their tile's core, and those up to `SEAM_PX` beside it that no other
-  tile has found. Two tiles mean the same object if their centres are at most 4
-  px apart; each object of one tile stands for one of another at most, so near
-  neighbours stay two. Classes are compared first; what is then left over at the
-  same place with another class is the same object, too.
+  Kept are those in their tile's core, and those up to `SEAM_PX` outside it that
+  no other tile has found. Detections of two tiles are one object if their
+  centres are at most 4 px apart; each has at most one partner in another tile,
+  so close neighbours stay apart. Pairs of one class come first, then what is
+  left over, whatever its class.
 
   Args:
     centers_yx: in pixels of the page; not finite: kept.
-    labels: class ids.
-    tile_of: number of the tile that found it.
-    depths: in the core of that tile, see `depth`.
+    tile_of: index of the tile that each was found in.
+    depths: see `depth`.
   """
   keep = ~(depths <= -SEAM_PX)
-  # Beyond the seam's width, too: the partner may lie a little deeper.
+  # Partners may lie a little beyond the seam.
   seam = np.flatnonzero(keep & (depths < SEAM_PX + _SAME_PX))
   seam = seam[np.argsort(-depths[seam], kind="stable")]
   centers, label, tile = centers_yx[seam], labels[seam], tile_of[seam]
@@ -166,7 +155,8 @@ def select(
       if gone[i]:
         continue
       later = np.s_[i + 1 :]
-      distance = np.hypot(*(centers[later] - centers[i]).T)
+      dy, dx = (centers[later] - centers[i]).T
+      distance = np.hypot(dy, dx)
       near = ~gone[later] & (distance <= _SAME_PX)
       near &= (label[later] == label[i]) == same_class
       near = np.flatnonzero(near)

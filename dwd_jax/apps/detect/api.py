@@ -25,23 +25,23 @@ def detect(
 ) -> PageDetections:
   """Finds the symbols of one page.
 
-  The first call compiles the network for this size of page; the network is kept
-  for the next one.
+  The first call compiles the network for the page's size; the detector is kept
+  for the next call.
 
   Args:
-    image: path of an image or of a PDF of one page; an array [H, W] or
+    image: path of an image or of a one-page PDF; an array [H, W] or
       [H, W, 1, 3 or 4] (grey, RGB, RGBA; uint8, uint16, bool, or floats in
       0..1); or a PIL image. Ink may be dark on light or light on dark.
     checkpoint: workdir of a run, WORKDIR/checkpoints/STEP, or a file of
-      weights; "" = the detector of printed music in the package.
-    min_score: 0..1; None = the threshold that the weights bring with them.
-    classes: names that are wanted; none = all.
+      weights; "" = the packaged detector of printed music.
+    min_score: 0..1; None = the threshold stored with the weights.
+    classes: names of the classes to keep; none = all.
 
   Returns:
     The symbols in pixels of the page, best score first.
 
   Raises:
-    InputError: an image that cannot be read, or has several pages; no weights.
+    InputError: an unreadable image or several pages; missing weights.
   """
   detector = _detector(str(checkpoint), min_score, tuple(classes))
   if not isinstance(image, str | pathlib.Path):
@@ -57,15 +57,9 @@ def pages(
   min_score: float | None = None,
   classes: Sequence[str] = (),
 ) -> Iterator[PageDetections]:
-  """Finds the symbols of all pages of a PDF, TIFF or folder, one by one.
+  """Yields the symbols of each page of a PDF, TIFF or folder.
 
-  The arguments are those of `detect`.
-
-  Yields:
-    A page's symbols.
-
-  Raises:
-    InputError: a page that cannot be read.
+  The arguments are those of `detect`. An unreadable page raises InputError.
   """
   detector = _detector(str(checkpoint), min_score, tuple(classes))
   yield from _of_path(detector, pathlib.Path(path))
@@ -101,14 +95,14 @@ def _of_path(
 
 
 def _ink(image: Any) -> UInt8[np.ndarray, "H W"]:
-  """An array or a PIL image as ink on paper."""
+  """Converts an array or a PIL image to ink on paper."""
   if hasattr(image, "convert") and hasattr(image, "mode"):
     sixteen = str(image.mode).startswith("I")
     image = image if sixteen else image.convert("RGBA")
   pixels = np.asarray(image)
   if pixels.dtype == bool:
     pixels = pixels.astype(np.uint8) * 255
-  elif pixels.dtype == np.int32:  # of PIL, for 16 bits
+  elif pixels.dtype == np.int32:  # PIL's 16 bits
     pixels = np.clip(pixels, 0, 65535).astype(np.uint16)
   return images.normalize_polarity(_grey(pixels))
 

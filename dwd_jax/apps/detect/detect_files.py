@@ -1,4 +1,4 @@
-"""Pages in, files out: the work of `python -m dwd_jax.detect`."""
+"""Detects on files and folders, and writes the results of `dwd_jax.detect`."""
 
 import dataclasses
 import pathlib
@@ -17,16 +17,15 @@ from dwd_jax.show import progress
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What a user can choose; see the flags of `dwd_jax.detect`.
+  """Settings of a run; see the flags of `dwd_jax.detect`.
 
   Attributes:
-    checkpoint: workdir of a run, a checkpoint, or a file of weights; "" = the
-      packaged detector.
+    checkpoint: see `packaged.weights_of`.
     min_score: None = the threshold of the weights.
-    classes: names that are wanted; none = all.
-    dpi: of PDF pages; 0 = as the staff space wants it.
-    batch_size: pages of one size in one call.
-    overwrite: results of other settings in the folder are removed.
+    classes: names of the classes to keep; none = all.
+    dpi: of PDF pages; 0 = from the staff space.
+    batch_size: pages of one size per call.
+    overwrite: remove results of other settings from the folder.
   """
 
   checkpoint: str = ""
@@ -39,11 +38,11 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-  """What came of it.
+  """Counts of a run.
 
   Attributes:
-    pages: with results, of this run and of earlier ones.
-    skipped: of these, those that an earlier run had done.
+    pages: with results, of this run and earlier ones.
+    skipped: of these, pages done by an earlier run.
     symbols: found on them.
     failed: files and pages without results.
   """
@@ -62,19 +61,11 @@ def run(
 ) -> Summary:
   """Detects on all pages of files and folders.
 
-  A page that cannot be read is noted and the others go on. What an earlier run
-  with the same settings has done is kept; a file that has changed since is done
-  anew.
-
-  Args:
-    paths: see `inputs.find`.
-    out: folder of the results; made if missing.
-    settings: what the user has chosen.
-    log: takes lines for people.
+  A page that cannot be read is noted, and the others are processed. Results of
+  an earlier run with the same settings are kept, unless their file has changed.
 
   Raises:
-    InputError: wrong settings, damaged weights, or a folder that holds
-      something else.
+    InputError: wrong settings, damaged weights, or a folder with other content.
   """
   trained = packaged.weights_of(settings.checkpoint)
   detector = Detector(
@@ -94,13 +85,8 @@ def run(
     job.detect(log)
     done = [source for source in sources if source.name in job.counts]
     if done:
-      outputs.write_run(
-        out,
-        done,
-        trained.class_names,
-        facts,
-        [failure._asdict() for failure in job.failures],
-      )
+      failed = [failure._asdict() for failure in job.failures]
+      outputs.write_run(out, done, trained.class_names, facts, failed)
   return Summary(
     pages=len(job.counts),
     skipped=job.skipped,
@@ -109,25 +95,25 @@ def run(
   )
 
 
+@dataclasses.dataclass
 class _Job:
-  """The pages of a run on their way."""
+  """Detects on the pages of a run."""
 
-  def __init__(self, detector, out, settings, sources, failures):
-    self.counts: dict[str, int] = {}  # symbols of the pages that are done
-    self.failures: list[Failure] = failures
-    self.skipped = 0
-    self._detector: Detector = detector
-    self._out: pathlib.Path = out
-    self._settings: Settings = settings
-    self._sources: list[Source] = sources
-    self._dpi: dict[str, float] = {}
+  detector: Detector
+  out: pathlib.Path
+  settings: Settings
+  sources: list[Source]
+  failures: list[Failure]
+  skipped: int = 0
+  counts: dict[str, int] = dataclasses.field(default_factory=dict)  # symbols
+  dpi: dict[str, float] = dataclasses.field(default_factory=dict)
 
   def detect(self, log: Callable[[str], None]) -> None:
-    """Detects on every page that is not done yet, and writes its files."""
+    """Detects on every page without results, and writes its files."""
     todo = []
-    names = self._detector.weights.class_names
-    for source in self._sources:
-      found = formats.read_page(self._out, source, names)
+    names = self.detector.weights.class_names
+    for source in self.sources:
+      found = formats.read_page(self.out, source, names)
       if found is None:
         todo.append(source)
       else:
@@ -135,31 +121,31 @@ class _Job:
         self.skipped += 1
     of_name = {source.name: source for source in todo}
     shown = progress.show(todo, "pages", len(todo), log, doing="detect")
-    for found, _ in self._detector.pages(self._read(shown), self._bad):
-      found = found.at_resolution(self._dpi.pop(found.page))
-      outputs.write_page(self._out, found, of_name[found.page])
+    for found, _ in self.detector.pages(self._read(shown), self._bad):
+      found = found.at_resolution(self.dpi.pop(found.page))
+      outputs.write_page(self.out, found, of_name[found.page])
       self.counts[found.page] = len(found)
 
   def _read(self, sources: Iterator[Source]) -> Iterator[PageImage]:
     for source in sources:
       try:
         page = inputs.read(
-          source, self._detector.weights.staff_space_px, self._settings.dpi
+          source, self.detector.weights.staff_space_px, self.settings.dpi
         )
       except InputError as e:
         self.failures.append(Failure(source.describe(), str(e)))
         continue
-      self._dpi[source.name] = page.dpi
-      yield self._detector.page_image(source.name, page.ink)
+      self.dpi[source.name] = page.dpi
+      yield self.detector.page_image(source.name, page.ink)
 
   def _bad(self, page: PageImage, error: InputError) -> None:
-    (source,) = (s for s in self._sources if s.name == page.filename)
-    del self._dpi[page.filename]
+    (source,) = (s for s in self.sources if s.name == page.filename)
+    del self.dpi[page.filename]
     self.failures.append(Failure(source.describe(), str(error)))
 
 
 def _facts(settings: Settings, detector: Detector) -> dict[str, Any]:
-  """What results depend on besides the pages."""
+  """What the results depend on besides the pages."""
   return {
     "detector": weights.fingerprint(detector.weights),
     "min_score": detector.min_score,

@@ -1,7 +1,6 @@
-"""The kinds of output: files of each page, and files of all pages together.
+"""Output formats: files of each page, and files of all pages together.
 
-A further kind is a function, in a file of its own where it is long, and its
-entry in `PAGE_FILES` or `RUN_FILES`.
+To add one, write a function and enter it in `PAGE_FILES` or `RUN_FILES`.
 """
 
 import csv
@@ -23,30 +22,24 @@ _PICTURE_PX = 2400  # longer side of the viewer's pictures
 _PAGE = "{}.json"
 _MAX_BYTES = 256 << 20  # of a page's JSON
 _CSV_COLUMNS = (
-  *("page", "file", "page_number", "name", "score"),
-  *("x_min", "y_min", "x_max", "y_max", "page_width", "page_height"),
-)
+  "page", "file", "page_number", "name", "score",
+  "x_min", "y_min", "x_max", "y_max", "page_width", "page_height",
+)  # fmt: skip
 
 
 class Run(NamedTuple):
-  """What the files of all pages say of the run.
-
-  Attributes:
-    class_names: C names.
-    min_score: of the detections.
-  """
+  """Facts of a run that its files state."""
 
   class_names: tuple[str, ...]
   min_score: float
 
 
 class RunFile(NamedTuple):
-  """A file of all pages together, which pass by one at a time.
+  """A file of all pages together, which are processed one at a time.
 
   Attributes:
-    of_page: image id, page as `read_page` gives it, its source -> what is kept
-      of it in memory.
-    write: writes the file, of what was kept of all pages in their order.
+    of_page: image id, page from `read_page`, its source -> what to keep of it.
+    write: writes the file from what was kept of all pages, in order.
   """
 
   of_page: Callable[[int, PageDetections, Source], Any]
@@ -95,12 +88,8 @@ def _csv_lines(_: int, found: PageDetections, source: Source) -> str:
   for symbol in found:
     x, y, w, h = symbol["bbox"]
     corners = [round(value, 2) for value in (x, y, x + w, y + h)]
-    rows.append(
-      (
-        *(found.page, source.path, source.number),
-        *(symbol["name"], symbol["score"], *corners, width, height),
-      )
-    )
+    row = [found.page, source.path, source.number, symbol["name"]]
+    rows.append([*row, symbol["score"], *corners, width, height])
   return _as_csv(rows)
 
 
@@ -132,15 +121,15 @@ def _write_viewer(path: pathlib.Path, pages: list[Any], run: Run):
   )
 
 
-# File, {} standing for the page's name -> function that writes it, given its
-# path, the page with its ink, and the source that the page was read from.
+# File name, {} = the page's name -> writer, called with the path, the page with
+# its ink, and its source.
 PAGE_FILES: Mapping[
   str, Callable[[pathlib.Path, PageDetections, Source], object]
 ] = {
   "{}-overlay.png": lambda path, found, _: found.plot(path),
   "mung/{}.xml": lambda path, found, _: found.to_mung(path),
   _PICTURE: _write_picture,
-  _PAGE: _write_page,  # last: it says that all files of the page are there
+  _PAGE: _write_page,  # last: it marks the page as complete
 }
 RUN_FILES: Mapping[str, RunFile] = {
   "predictions.json": RunFile(_coco_results, _write_coco_results),
@@ -153,10 +142,7 @@ RUN_FILES: Mapping[str, RunFile] = {
 def read_page(
   out: pathlib.Path, source: Source, class_names: tuple[str, ...]
 ) -> PageDetections | None:
-  """What is in the folder of results of a page; None: nothing, or of another.
-
-  A file that has changed since counts as another.
-  """
+  """Reads a page's results; None if missing, or the source file has changed."""
   path = out / _PAGE.format(source.name)
   try:
     if path.stat().st_size > _MAX_BYTES:
@@ -170,7 +156,7 @@ def read_page(
 
 
 def _origin(source: Source) -> dict[str, Any]:
-  """What a page is of, and when that was written."""
+  """Identifies a page and the version of its file."""
   status = source.path.stat()
   return {
     "file": str(source.path),

@@ -1,4 +1,4 @@
-"""What a user names -> the pages in it, read one by one."""
+"""Finds the pages of files and folders, and reads them one by one."""
 
 import pathlib
 import re
@@ -24,8 +24,7 @@ class Source(NamedTuple):
 
   Attributes:
     name: of its results, unique in a run.
-    path: of the file.
-    number: of the page in it, from 1 on.
+    number: of the page in the file, from 1.
     of: pages in the file.
   """
 
@@ -35,30 +34,20 @@ class Source(NamedTuple):
   of: int
 
   def describe(self) -> str:
-    """The file, and the page where there are several."""
+    """The file, and the page number if there are several."""
     page = f", page {self.number}" if self.of > 1 else ""
     return f"{self.path}{page}"
 
 
 class Failure(NamedTuple):
-  """A file or page without results.
-
-  Attributes:
-    what: see `Source.describe`.
-    reason: one line with the remedy; names the file.
-  """
+  """A file or page without results, and a line that says why."""
 
   what: str
   reason: str
 
 
 class Page(NamedTuple):
-  """A page that was read.
-
-  Attributes:
-    ink: 0 = paper, 255 = ink.
-    dpi: at which a page of a PDF was drawn; 0 = a picture.
-  """
+  """Ink of a page, 255 = ink, and its resolution; 0 = an image file."""
 
   ink: UInt8[np.ndarray, "H W"]
   dpi: float
@@ -67,20 +56,20 @@ class Page(NamedTuple):
 def find(
   inputs: Sequence[pathlib.Path], taken: Iterable[str] = ()
 ) -> tuple[list[Source], list[Failure]]:
-  """The pages of files and folders.
+  """Finds the pages of files and folders.
 
   Args:
-    inputs: images, PDFs, folders (with all folders in them; hidden ones and
-      files of other kinds are passed over).
+    inputs: images, PDFs, folders (recursively, without hidden files and other
+      kinds).
     taken: names that no page may have.
 
   Returns:
-    The pages in the order of the inputs, files of a folder by name; and what
-    could not be opened.
+    The pages in the order of the inputs, files of a folder by name; and the
+    files that could not be opened.
   """
   sources: list[Source] = []
   failures: list[Failure] = []
-  names = _Names(taken)
+  names = {name.casefold() for name in taken}
   seen: set[pathlib.Path] = set()
   for path in inputs:
     try:
@@ -98,17 +87,13 @@ def find(
         failures.append(Failure(str(file), str(e)))
         continue
       for number in range(1, pages + 1):
-        name = names.new(file, number, pages)
+        name = _new_name(file, number, pages, names)
         sources.append(Source(name, file, number, pages))
   return sources, failures
 
 
 def read(source: Source, staff_space_px: float, dpi: float = 0.0) -> Page:
-  """Reads a page; see `pdf.draw` for the arguments.
-
-  Raises:
-    InputError: it cannot be read.
-  """
+  """Reads a page; see `pdf.draw`. Raises InputError if that fails."""
   if source.path.suffix.lower() == pdf.SUFFIX:
     return Page(*pdf.draw(source.path, source.number, staff_space_px, dpi))
   data = _bytes(source.path)
@@ -118,7 +103,7 @@ def read(source: Source, staff_space_px: float, dpi: float = 0.0) -> Page:
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-  """The path itself, or the readable kinds of files in a folder."""
+  """The path itself, or the images and PDFs in a folder."""
   try:
     if not path.is_dir():
       if not path.exists():
@@ -139,7 +124,7 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  # Not rglob, which passes over folders that may not be read.
+  # Not rglob, which silently skips unreadable folders.
   for path in folder.iterdir():
     if path.name.startswith("."):
       continue
@@ -150,7 +135,7 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _count(path: pathlib.Path) -> int:
-  """Pages in a file; of images it is not looked at more than that."""
+  """Number of pages; image files other than TIFF are not opened."""
   suffix = path.suffix.lower()
   if suffix == pdf.SUFFIX:
     count = pdf.count(path)
@@ -178,7 +163,7 @@ def _bytes(path: pathlib.Path) -> bytes:
 
 
 def _tiff_pages(data: bytes) -> int:
-  """Pages of a TIFF; 1 where it cannot be read: reading will say why."""
+  """Pages of a TIFF; 1 if unreadable, which `read` reports."""
   try:
     image: Any = pyvips.Image.tiffload_buffer(data)
     return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
@@ -187,7 +172,7 @@ def _tiff_pages(data: bytes) -> int:
 
 
 def _tiff_page(data: bytes, source: Source) -> UInt8[np.ndarray, "H W"]:
-  """One of several pages of a TIFF."""
+  """One page of a TIFF with several."""
   try:
     image: Any = pyvips.Image.tiffload_buffer(data, page=source.number - 1)
     if image.width * image.height > images.MAX_PIXELS:
@@ -206,19 +191,14 @@ def _tiff_page(data: bytes, source: Source) -> UInt8[np.ndarray, "H W"]:
   return images.normalize_polarity(grey.reshape(grey.shape[:2]))
 
 
-class _Names:
-  """Names of pages, each once, whatever the file system makes of case."""
-
-  def __init__(self, taken: Iterable[str]):
-    self._taken = {name.casefold() for name in taken}
-
-  def new(self, path: pathlib.Path, number: int, of: int) -> str:
-    stem = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]", "_", path.stem).strip(" .")
-    stem = stem.encode("utf8", "replace").decode()[:_MAX_NAME] or "page"
-    if of > 1:
-      stem += f"-p{number:0{max(3, len(str(of)))}d}"
-    name, again = stem, 2
-    while name.casefold() in self._taken:
-      name, again = f"{stem}-{again}", again + 1
-    self._taken.add(name.casefold())
-    return name
+def _new_name(path: pathlib.Path, number: int, of: int, taken: set[str]) -> str:
+  """Makes a page name that `taken` does not have, casefolded, and adds it."""
+  stem = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]", "_", path.stem).strip(" .")
+  stem = stem.encode("utf8", "replace").decode()[:_MAX_NAME] or "page"
+  if of > 1:
+    stem += f"-p{number:0{max(3, len(str(of)))}d}"
+  name, again = stem, 2
+  while name.casefold() in taken:
+    name, again = f"{stem}-{again}", again + 1
+  taken.add(name.casefold())
+  return name

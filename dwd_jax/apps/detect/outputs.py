@@ -1,21 +1,21 @@
-"""The files of a detection: of each page, and of the whole run.
+"""Files of a detection run.
 
-In the folder OUT, for each page NAME
+The folder OUT gets, for each page NAME
 
   NAME.json           size and symbols (name, score, bbox in pixels)
   NAME-overlay.png    the page with boxes and names
   mung/NAME.xml       MuNG, the notation graph of MUSCIMA++; nodes only
   pages/NAME.jpg      the page, for the viewer
 
-and of all pages
+and for all pages
 
   index.html          the viewer: open it in a browser
   predictions.json    COCO results: image_id, category_id, bbox, score
   coco_images.json    their images and categories
   detections.csv      a line for each symbol
-  detect.json         settings, pages, and what failed
+  detect.json         settings, pages, and failures
 
-Which function writes which: `formats`.
+`formats` has their writers.
 """
 
 import json
@@ -33,20 +33,14 @@ RUN = "detect.json"
 
 
 def taken() -> list[str]:
-  """Names that no page may have: its files would collide with the run's."""
+  """Names that no page may have: they would collide with files of the run."""
   return [pathlib.PurePath(file).stem for file in (*formats.RUN_FILES, RUN)]
 
 
 def write_page(
   out: pathlib.Path, found: PageDetections, source: Source
 ) -> None:
-  """Writes the files of a page.
-
-  Args:
-    out: folder of the results.
-    found: with its ink.
-    source: that it was read from.
-  """
+  """Writes the files of a page; `found` has its ink."""
   for file, write in formats.PAGE_FILES.items():
     write(out / file.format(source.name), found, source)
 
@@ -58,13 +52,9 @@ def write_run(
   settings: dict[str, Any],
   failed: Sequence[dict[str, str]],
 ) -> None:
-  """Writes what is of all pages, from the files of the pages.
+  """Writes the files of all pages from those of each page in `sources`.
 
-  Args:
-    out: folder of the results.
-    sources: pages that have results; one is in memory at a time.
-    settings: of the run, see `write_settings`.
-    failed: "what" and "reason" of the others.
+  One page is in memory at a time. `failed` has "what" and "reason" of others.
   """
   kept: dict[str, list[Any]] = {file: [] for file in formats.RUN_FILES}
   for image_id, source in enumerate(sources, start=1):
@@ -88,17 +78,13 @@ def write_settings(
   pages: Sequence[str] = (),
   failed: Sequence[dict[str, str]] = (),
 ) -> None:
-  """Writes `detect.json`, by which a folder is known again."""
+  """Writes `detect.json`, which identifies a folder of results."""
   content = {"settings": settings, "pages": [*pages], "failed": [*failed]}
   files.write_atomic(out / RUN, json.dumps(content, indent=1) + "\n")
 
 
 def check_folder(out: pathlib.Path, settings: dict[str, Any]) -> None:
-  """Makes the folder, or stops where its results are of other settings.
-
-  Raises:
-    InputError: it cannot be made, or holds something that would be lost.
-  """
+  """Makes the folder; raises InputError if its results have other settings."""
   files.make_dir(out, "choose another --out")
   try:
     written = json.loads((out / RUN).read_text(encoding="utf8"))["settings"]
@@ -124,12 +110,12 @@ def check_folder(out: pathlib.Path, settings: dict[str, Any]) -> None:
 
 
 def remove(out: pathlib.Path) -> None:
-  """Removes the results of an earlier run, and nothing else."""
+  """Removes the results of an earlier run only."""
   try:
     content = json.loads((out / RUN).read_text(encoding="utf8"))
     names = [str(name) for name in content["pages"]]
   except (OSError, ValueError, KeyError, TypeError):
-    return  # what is there is not of a run
+    return  # not a folder of results
   for name in names:
     if pathlib.PurePath(name).name == name:
       for file in formats.PAGE_FILES:

@@ -1,21 +1,19 @@
-"""A trained detector -> files for other programs.
+"""Exports a trained detector for other programs.
 
-classes.json lies beside every exported network and says what a program needs to
-know of it:
+classes.json beside an exported network holds
 
 ```
   class_names      of the labels 0, 1, ...
   group_of_class   energy group of each class
   multiple         sides of images are multiples of this, px
   most_hw          largest image, px; null = any
-  staff_space_px   between staff lines of the pages that the network knows;
-                   0 = unknown
+  staff_space_px   between staff lines of the training pages; 0 = unknown
   scale            pixels of the network's image per pixel of a page whose
-                   staff space is not known
+                   staff space is unknown
   threshold        probability from which a detection counts by default
   calibration      probability = 1 / (1 + exp(-z)), z = a * log(score)
                    - b * log(1 - score) + c + offsets[label]; null = scores
-                   stay as they are
+                   are used as they are
   decode           settings of the decode, see `DecodeConfig`
   fingerprint      differs where any prediction could
   about            for people
@@ -28,7 +26,7 @@ import pathlib
 import string
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,27 +42,22 @@ from dwd_jax.models import dwd
 from dwd_jax.predict import packaged, predict_pages
 
 FORMATS = ("safetensors", "stablehlo", "onnx")
-# A4 at the staff space of the packaged detector, and as much again.
+# Twice the area of A4 at the staff space of the packaged detector.
 MOST_HW = (2048, 1536)
 _MOST_PX = 1 << 26  # of the decode's plane
-_MULTIPLE = 64  # of the sides of padded pages, px; what `predict` takes
+_MULTIPLE = 64  # sides of padded pages are multiples of this, px
 _PLATFORMS = ("cpu", "cuda", "tpu")
 _ALONE = "dwd_jax.apps.export.standalone"
 
 
 class Exported(NamedTuple):
-  """What was written; as text, one line for people.
-
-  Attributes:
-    paths: the files, the one with the network first.
-    weights: the detector.
-  """
+  """The files written, that of the network first; `str` gives one line."""
 
   paths: tuple[pathlib.Path, ...]
   weights: Weights
 
   def __str__(self) -> str:
-    """Names the file and what tells this detector from others."""
+    """Names the file and what identifies the detector."""
     first, *rest = self.paths
     beside = f" and {len(rest)} files beside it" if rest else ""
     return (
@@ -86,22 +79,18 @@ def export(
   Args:
     checkpoint: see `packaged.weights_of`.
     out: safetensors: the file, or a folder for detector.safetensors; other
-      formats: a folder, which gets the README that explains it. Files of the
-      same names are replaced.
+      formats: a folder, which also gets a README. Existing files are replaced.
     wanted: one of `FORMATS`.
     most_hw: stablehlo: height and width of the largest page, px.
 
-  Returns:
-    What was written.
-
   Raises:
-    InputError: no such weights, a decode or a size that the format cannot do,
-      a package that is missing, or a place that cannot be written.
+    InputError: no such weights, a decode or a size that the format does not
+      support, a missing package, or an unwritable place.
   """
   if wanted not in FORMATS:
     raise InputError(f"--format: {wanted!r} is none of {', '.join(FORMATS)}")
   if wanted == "onnx":
-    onnx_network.import_onnx()  # missing? say so before anything takes long
+    onnx_network.import_onnx()  # fails early if missing
   weights = packaged.weights_of(checkpoint)
   if wanted == "safetensors":
     name = "" if out.suffix == ".safetensors" else "detector.safetensors"
@@ -136,19 +125,13 @@ def _stablehlo(
 
 
 def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
-  """Images float32 [B, H, W, 1] -> detections, the variables inside.
+  """Serialises images float32 [B, H, W, 1] -> detections, with the variables.
 
-  B is free; H and W may be any multiples of 64 up to `most_hw`. The network
-  follows the size of the image; the decode, which needs fixed sizes, works on a
-  plane of `most_hw`, where its work follows the objects all the same.
-
-  Args:
-    weights: the detector; computed in float32.
-    most_hw: largest padded page, px; multiples of 64.
-
-  Returns:
-    What `jax.export.deserialize` reads. Its `call` returns a dictionary with
-    the fields of `structs.Detections`; boxes are in pixels of the image.
+  B is free; H and W are any multiples of 64 up to `most_hw`, itself a multiple
+  of 64. The network follows the size of the image; the decode, which needs
+  fixed sizes, works on a plane of `most_hw`, where its work still follows the
+  objects. The result's `call` returns a dictionary with the fields of
+  `structs.Detections`; boxes are in pixels of the image.
   """
   rows, columns = (side // _MULTIPLE for side in most_hw)
   constraints = [f"h <= {rows}", f"w <= {columns}"]
@@ -156,30 +139,14 @@ def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
   image = jax.ShapeDtypeStruct(
     (b, _MULTIPLE * h, _MULTIPLE * w, 1), jnp.float32
   )
-  detect = jax.jit(_detector(weights, most_hw))
-  exported = jax_export.export(detect, platforms=_PLATFORMS)(image)
-  return bytes(exported.serialize())
-
-
-def _detector(weights: Weights, most_hw: tuple[int, int]):
-  """Image -> dictionary, for sizes that are not known yet."""
   model = dwd.make_model(dataclasses.replace(weights.model, dtype="float32"))
   groups = np.asarray(weights.group_of_class, np.int32)
   both = predict_pages.network_and_decode(
     model, weights.decode, groups, most_hw
   )
-
-  def detect(image):
-    found: Any = both(weights.variables, image)[0]
-    return {
-      "boxes_yxyx": found.boxes_yxyx,
-      "labels": found.labels,
-      "scores": found.scores,
-      "valid": found.valid,
-      "count": found.count,
-    }
-
-  return detect
+  detect = jax.jit(lambda image: vars(both(weights.variables, image)[0]))
+  exported = jax_export.export(detect, platforms=_PLATFORMS)(image)
+  return bytes(exported.serialize())
 
 
 def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
@@ -202,12 +169,7 @@ def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
 def _classes_json(
   weights: Weights, most_hw: tuple[int, int] | None = None
 ) -> str:
-  """The text of classes.json.
-
-  Args:
-    weights: the detector.
-    most_hw: largest padded page, px; None = any.
-  """
+  """The text of classes.json; `most_hw` None = any size."""
   calibration = weights.calibration
   score_map = calibration and calibration.score_map
   content = {
@@ -219,12 +181,7 @@ def _classes_json(
     "scale": weights.scale,
     "threshold": weights.threshold,
     "calibration": score_map
-    and {
-      "a": score_map.a,
-      "b": score_map.b,
-      "c": score_map.c,
-      "offsets": score_map.offsets.tolist(),
-    },
+    and score_map._asdict() | {"offsets": score_map.offsets.tolist()},
     "decode": dataclasses.asdict(weights.decode),
     "fingerprint": weights_lib.fingerprint(weights),
     "about": weights.about,
@@ -234,7 +191,7 @@ def _classes_json(
 
 
 def _scripts(*names: str) -> dict[str, str]:
-  """Modules that run alone: they import each other from their own folder."""
+  """Modules that run alone, importing each other from their own folder."""
   return {name: _text(name).replace(f"{_ALONE}.", "") for name in names}
 
 

@@ -1,9 +1,9 @@
 """The network as ONNX: image -> maps at stride 4; and its class head.
 
-Batch norm is folded into the convolutions. The same network as
-`dwd_jax.models`, written down a second time, node by node, since converters of
-whole JAX programs fail on it (see docs/export.md); tests hold the two together.
-Maps are [B, c, h, w] inside of the graph, with B, h and w free.
+Batch norm is folded into the convolutions. This repeats `dwd_jax.models` node
+by node, since converters of whole JAX programs fail on it (see docs/export.md);
+tests compare the two. Maps are [B, c, h, w] inside of the graph, with B, h and
+w free.
 """
 
 from typing import Any
@@ -14,18 +14,14 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.models.dwd import ModelConfig
 from dwd_jax.models.resnet import STAGES
 
-# Old enough for every runtime of the last years, new enough for all it needs.
+# Supported by all runtimes of the last years.
 _OPSET, _IR_VERSION = 17, 8
 Shape = tuple[int | str, ...]
 _EPSILON = 1e-5  # of the batch norms
 
 
 def import_onnx() -> Any:
-  """The package `onnx`, which is optional.
-
-  Raises:
-    InputError: it is not installed.
-  """
+  """The optional package `onnx`; raises InputError if it is not installed."""
   try:
     import onnx
     import onnx.checker
@@ -42,7 +38,7 @@ class Graph:
   """A graph under construction; methods return the name of a new value."""
 
   def __init__(self, name: str):
-    """An empty graph."""
+    """Starts an empty graph."""
     self._onnx = import_onnx()
     self._name = name
     self._nodes: list[Any] = []
@@ -67,30 +63,21 @@ class Graph:
 
     Args:
       x: [B, c, h, w].
-      kernel: [size, size, c, C], as Flax has it; size is odd.
+      kernel: [size, size, c, C], as in Flax; size is odd.
       bias: [C].
-      stride: of rows and columns.
     """
-    size = kernel.shape[0]
     weights = self._constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
-    return self._add(
-      "Conv",
-      x,
-      weights,
-      self._constant(bias),
-      kernel_shape=[size, size],
-      pads=[size // 2] * 4,
-      strides=[stride, stride],
-    )
+    inputs = x, weights, self._constant(bias)
+    return self._window("Conv", inputs, kernel.shape[0], stride)
 
   def max_pool(self, x: str, size: int, stride: int = 1) -> str:
-    """Maxima of windows, padded by half their size."""
+    """Maxima of windows, padded by half the window."""
+    return self._window("MaxPool", (x,), size, stride)
+
+  def _window(self, kind: str, inputs, size: int, stride: int) -> str:
+    pads, strides = [size // 2] * 4, [stride] * 2
     return self._add(
-      "MaxPool",
-      x,
-      kernel_shape=[size, size],
-      pads=[size // 2] * 4,
-      strides=[stride, stride],
+      kind, *inputs, kernel_shape=[size] * 2, pads=pads, strides=strides
     )
 
   def upsample(self, x: str, factor: int) -> str:
@@ -106,11 +93,11 @@ class Graph:
     )
 
   def relu(self, x: str) -> str:
-    """Negative values become 0."""
+    """Elementwise max(x, 0)."""
     return self._add("Relu", x)
 
   def add(self, x: str, y: str) -> str:
-    """Sum of two values of one shape."""
+    """Sum of two values of the same shape."""
     return self._add("Add", x, y)
 
   def dense(self, x: str, kernel: np.ndarray, bias: np.ndarray) -> str:
@@ -118,7 +105,7 @@ class Graph:
     return self._add("Gemm", x, self._constant(kernel), self._constant(bias))
 
   def transpose(self, x: str, order: tuple[int, ...]) -> str:
-    """Another order of the axes."""
+    """Permutes the axes."""
     return self._add("Transpose", x, perm=list(order))
 
   def split_last(self, x: str, sizes: tuple[int, ...]) -> str:
@@ -126,11 +113,7 @@ class Graph:
     return self._add("Reshape", x, self._constant(np.array([0, 0, 0, *sizes])))
 
   def finish(self, text: str) -> bytes:
-    """The whole model as the bytes of a file.
-
-    Args:
-      text: for people who open the file.
-    """
+    """Serialises the model; `text` is for people who open the file."""
     helper = self._onnx.helper
     graph = helper.make_graph(
       self._nodes, self._name, self._inputs, self._outputs, self._constants
@@ -164,7 +147,7 @@ class Graph:
 
 
 def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
-  """The network without its class head, as the bytes of a file.
+  """Serialises the network without its class head.
 
   Args:
     variables: {"params": .., "batch_stats": ..} of `DWDNet`.
@@ -203,22 +186,15 @@ def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
 
   head(energy, "energy_head", "energy_logits", cfg.num_energy_levels)
   head(size, "size_head", "log_sizes", 2)
-  graph.output(
-    graph.transpose(classes, (0, 2, 3, 1)),
-    "class_features",
-    ("B", "h", "w", cfg.filters),
-  )
+  features = graph.transpose(classes, (0, 2, 3, 1))
+  graph.output(features, "class_features", ("B", "h", "w", cfg.filters))
   if cfg.center_offsets:
     head(size, "offset_head", "offsets", 2)
   return graph.finish(text)
 
 
 def class_head(variables: Any, cfg: ModelConfig, text: str) -> bytes:
-  """The class head, for single pixels: features [P, F] -> logits [P, C].
-
-  Args:
-    text: for people who open the file.
-  """
+  """Serialises the class head for pixels: features [P, F] -> logits [P, C]."""
   graph, params = Graph("class_head"), variables["params"]
   x = graph.input("features", ("P", cfg.filters))
   if cfg.class_hidden:
@@ -231,7 +207,7 @@ def class_head(variables: Any, cfg: ModelConfig, text: str) -> bytes:
 
 
 class _Part:
-  """A submodule: its convolutions by their names."""
+  """A submodule and its convolutions by name."""
 
   def __init__(self, graph: Graph, params: Any, stats: Any):
     self.graph, self.params, self._stats = graph, params, stats
@@ -240,7 +216,7 @@ class _Part:
     return _Part(self.graph, self.params[name], self._stats[name])
 
   def conv(self, x: str, name: str, norm: str, stride: int = 1) -> str:
-    """A convolution, with the batch norm `norm` if there is one."""
+    """A convolution with the batch norm `norm`, if there is one."""
     kernel = np.asarray(self.params[name]["kernel"], np.float64)
     bias = np.zeros(kernel.shape[-1])
     if "bias" in self.params[name]:

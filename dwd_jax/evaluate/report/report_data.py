@@ -15,10 +15,10 @@
   sizes         figures by the size of the objects: `px`, `staff_spaces`
   reliability   bins of raw and final scores
   pages         scores of each page in the order of the evaluation
-  worst_pages   the pages' numbers, by rising F1, then falling errors
+  worst_pages   indices of pages, by rising F1, then falling errors
 
-How each is defined: `metrics.matching` and `metrics.error_analysis`. All but
-the APs in `classes` is measured in one way, whatever the protocol.
+See `metrics.matching` and `metrics.error_analysis` for definitions. Only the
+APs in `classes` depend on the protocol.
 """
 
 import math
@@ -40,19 +40,17 @@ _WORST = 15  # pages
 
 
 class Measured(NamedTuple):
-  """A split that is measured.
+  """The measurements of a split.
 
   Attributes:
     name: of its files.
     metrics: its summary.
     table: APs of C classes by the protocol.
-    truth: of the pages.
-    detections: of the same pages, from `min_score` on.
+    detections: from `min_score` on.
     outcomes: of these detections.
-    class_names: C names.
     staff_spaces: px of each page; NaN = unknown.
     reliability: see `reliability_bins`; {} = unknown.
-    saved: of predictions.json: min_score, num_detections.
+    saved: min_score and num_detections of predictions.json.
   """
 
   name: str
@@ -68,7 +66,7 @@ class Measured(NamedTuple):
 
 
 def content(judged: Measured) -> dict[str, Any]:
-  """The content of report.json, see the text of the module."""
+  """The content of report.json, see the module's docstring."""
   found = judged.outcomes
   point, source = _point(judged.metrics, found)
   kept = found.at_least(point.threshold)
@@ -99,12 +97,7 @@ def content(judged: Measured) -> dict[str, Any]:
 def reliability_bins(
   raw: reliability.Judged, final: reliability.Judged | None
 ) -> dict[str, Any]:
-  """The reliability diagram as JSON.
-
-  Args:
-    raw: all detections with the scores of the decode.
-    final: the same with calibrated probabilities; None: not calibrated.
-  """
+  """The reliability diagram as JSON; `final` is calibrated."""
 
   def bins(judged: reliability.Judged) -> dict[str, Any]:
     found = reliability.reliability(judged.scores, judged.correct)
@@ -125,7 +118,7 @@ def _list(values) -> list[float | None]:
 def _point(
   metrics: dict[str, Any], found: Outcomes
 ) -> tuple[reliability.OperatingPoint, str]:
-  """The threshold of the report; none is below `min_score`."""
+  """The threshold of the report, at least `min_score`."""
   judged = found.judged()
   if metrics["threshold"] is None:
     return reliability.best_threshold(judged), "these pages"

@@ -25,16 +25,12 @@ def render(
   class_names: Sequence[str],
   in_viewer: Collection[str],
 ) -> str:
-  """Renders the page.
+  """Renders the page as HTML, light or dark like the reader's system.
 
   Args:
     metrics: content of `<split>.json`.
     data: content of report.json, see `report_data`.
-    class_names: C names; any text.
     in_viewer: names of the pages in the viewer.
-
-  Returns:
-    HTML, light or dark like the reader's system; fit for printing.
   """
   return templates.render(
     "dwd_jax.evaluate.report",

@@ -2,8 +2,8 @@
 
 python detector.py page.npy [MIN_SCORE]
 
-`Detector` is the same for Python. A page is an array [H, W] or [H, W, 3], as an
-image library gives it, at the size that README.md beside this file asks for.
+`Detector` does the same from Python. A page is an array [H, W] or [H, W, 3], at
+the size that README.md beside this file asks for.
 """
 
 import json
@@ -22,10 +22,7 @@ from dwd_jax.apps.export.standalone.detector_pages import (
 
 
 class Detector:
-  """Page -> class names, scores, boxes.
-
-  The first page of each padded size is compiled for the device at hand.
-  """
+  """Page -> class names, scores, boxes; compiles for each new padded size."""
 
   def __init__(self, folder=""):
     """Loads detector.stablehlo and classes.json; "" = beside this file."""

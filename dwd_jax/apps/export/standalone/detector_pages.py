@@ -1,7 +1,4 @@
-"""Pages in, boxes out: what exported detectors of all formats share.
-
-Needs numpy only.
-"""
+"""What exported detectors of all formats share; needs numpy only."""
 
 import pathlib
 import sys
@@ -10,7 +7,7 @@ import numpy as np
 
 
 def to_ink(page):
-  """float32 [H, W], 0 = paper, 1 = ink; paper is what most pixels are."""
+  """float32 [H, W], 0 = paper, 1 = ink; most pixels are paper."""
   page = np.asarray(page)
   top = 255 if page.dtype == np.uint8 else 1
   grey = page if page.ndim == 2 else page[..., :3].mean(-1)
@@ -27,7 +24,7 @@ def pad(ink, multiple):
 
 
 def finish(found, page_hw, card, min_score=None):
-  """Boxes on the page with scores that are probabilities, best first.
+  """Maps scores to probabilities, and drops boxes off the page or unlikely.
 
   Args:
     found: boxes_yxyx [n, 4] in pixels, labels [n], raw scores [n].
@@ -36,7 +33,7 @@ def finish(found, page_hw, card, min_score=None):
     min_score: lower ones are dropped; None = the card's threshold.
 
   Returns:
-    A list of (class name, score, (ymin, xmin, ymax, xmax)).
+    A list of (class name, score, (ymin, xmin, ymax, xmax)), best first.
   """
   boxes, labels, scores = (np.asarray(f) for f in found)
   fit = card["calibration"]
@@ -56,11 +53,7 @@ def finish(found, page_hw, card, min_score=None):
 
 
 def read(path):
-  """The page in a .npy file; other images need pillow.
-
-  Raises:
-    ValueError: no page, or no array of pixels.
-  """
+  """Reads a page from a .npy file or, with pillow, an image."""
   if pathlib.Path(path).suffix != ".npy":
     try:
       from PIL import Image
@@ -72,15 +65,10 @@ def read(path):
 
 
 def main(argv, num_args, load):
-  """Prints what is found on a page: NAME SCORE YMIN XMIN YMAX XMAX, tabs.
+  """Prints symbols: NAME SCORE YMIN XMIN YMAX XMAX, tabs. Returns an exit code.
 
-  Args:
-    argv: the program, what `load` takes, the page, maybe the least score.
-    num_args: of the program with the page, without the least score.
-    load: makes the detector.
-
-  Returns:
-    The exit code.
+  `argv` is the program, `num_args` arguments: what `load` takes to make the
+  detector, and the page; and optionally the least score.
   """
   if len(argv) - 1 not in (num_args, num_args + 1):
     usage = "MODEL PAGE [MIN_SCORE]" if num_args > 1 else "PAGE [MIN_SCORE]"

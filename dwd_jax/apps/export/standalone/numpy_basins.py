@@ -1,7 +1,7 @@
 """Energy levels -> boxes: the decode by watershed in NumPy.
 
-Work follows the pixels above the cutoff; sums are bincounts. Settings `cfg` are
-those of the section "decode" in classes.json, as attributes.
+Work follows the pixels above the cutoff. `cfg` has the settings of the section
+"decode" of classes.json as attributes.
 """
 
 import numpy as np
@@ -17,14 +17,13 @@ def softmax(logits):
 
 
 def decode_plane(levels, boxes_at, probs_at, cfg):
-  """One energy plane -> boxes [n, 4], labels [n], scores [n], in no order.
+  """One energy plane -> boxes [n, 4], labels [n], scores [n], unordered.
 
   Args:
     levels: energy level of each pixel, float32 [h, w].
-    boxes_at: raster indices [P] -> height, width and, of some networks, the
-      way to the centre (y, x) [P, 2 or 4], pixels.
+    boxes_at: raster indices [P] -> height, width and, for some networks, the
+      offset of the centre (y, x): [P, 2 or 4], pixels.
     probs_at: raster indices [P] -> class probabilities [P, C].
-    cfg: settings of the decode.
   """
   levels = smooth(np.nan_to_num(levels, posinf=0, neginf=0), cfg.smooth)
   # A frame of background: neighbours need no test for the page's edge.
@@ -57,12 +56,11 @@ def find_basins(framed, at, cfg):
   Args:
     framed: energy levels in a frame of -inf, one pixel wide.
     at: raster indices of the pixels above the cutoff, in `framed`.
-    cfg: settings of the decode.
 
   Returns:
     rows: basin of each pixel of the frame; -1 = background.
     peaks: raster index of the peak of each basin, those joined included.
-    passes: level of the highest pass to another basin; -inf where none is.
+    passes: level of the highest pass to another basin; -inf if none.
   """
   flat, stride = framed.reshape(-1), framed.shape[1]
   rows, peaks = climb(flat, at, stride)
@@ -97,7 +95,7 @@ def climb(flat, at, stride):
 
 
 def merge(flat, at, rows, peaks, stride, cfg):
-  """Owner of each basin after the merging, and its highest pass."""
+  """Owner of each basin after merging, and its highest pass."""
   peak, own = flat[peaks], rows[at]
   one, two, height = [], [], []
   for dy, dx in _AHEAD:
@@ -135,8 +133,8 @@ def merge(flat, at, rows, peaks, stride, cfg):
 def measure(framed, at, basins, boxes_at, cfg):
   """Centres (y, x) and sizes of all basins, [n, 2] each, in page pixels.
 
-  Pixels weigh as much as they rise above the pass or the cutoff. One whose
-  mirror image about the peak is off the page does not count.
+  Pixels are weighted by their height above the pass or the cutoff; those whose
+  mirror image about the peak is off the page do not count.
   """
   (rows, peaks, passes), (h, w) = basins, np.subtract(framed.shape, 2)
   flat, stride, row = framed.reshape(-1), framed.shape[1], rows[at]
@@ -173,7 +171,7 @@ def measure(framed, at, basins, boxes_at, cfg):
 
 
 def choose(framed, at, basins, cfg):
-  """Basins that are objects, at most as many as there are slots; confidence."""
+  """Basins that are objects, at most `cfg.max_detections`, and confidences."""
   rows, peaks, _ = basins
   level = framed.reshape(-1)[peaks]
   area = np.bincount(rows[at], minlength=len(peaks))
@@ -187,10 +185,10 @@ def choose(framed, at, basins, cfg):
 
 
 def around(basins, kept, stride, cfg):
-  """Pixels [n, P] around the peaks that are asked for the class.
+  """Pixels [n, P] around the peaks that vote on the class.
 
   Returns:
-    Their raster indices on the page, and which of them the object owns.
+    Their raster indices on the page, and which of them belong to the object.
   """
   rows, peaks, _ = basins
   reach = round(cfg.class_pixels**0.5) // 2

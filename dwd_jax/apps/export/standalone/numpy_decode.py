@@ -2,10 +2,10 @@
 
 python numpy_decode.py model.onnx page.npy [MIN_SCORE]
 
-`Detector` is the same for Python. A page is an array [H, W] or [H, W, 3], as an
-image library gives it, at the size that README.md beside this file asks for.
-The rules are those of dwd_jax's decode by watershed: energy peaks are objects,
-basins that are hardly divided are one, pixels vote on box and class.
+`Detector` does the same from Python. A page is an array [H, W] or [H, W, 3], at
+the size that README.md beside this file asks for. The rules are those of
+dwd_jax's decode by watershed: energy peaks are objects, basins that are hardly
+divided are one, pixels vote on box and class.
 """
 
 import json
@@ -107,10 +107,8 @@ def gather(values, y, x):
     np.clip((at.astype(np.float32) + 0.5) / _STRIDE - 0.5, 0, size - 1)
     for at, size in ((y, h), (x, w))
   ]
-  (y0, x0), (ty, tx) = (
-    [c.astype(int) for c in centers],
-    [(c - np.floor(c))[:, None] for c in centers],
-  )
+  y0, x0 = (c.astype(int) for c in centers)
+  ty, tx = ((c - np.floor(c))[:, None] for c in centers)
   y1, x1 = np.minimum(y0 + 1, h - 1), np.minimum(x0 + 1, w - 1)
   top = values[y0, x0] * (1 - tx) + values[y0, x1] * tx
   bottom = values[y1, x0] * (1 - tx) + values[y1, x1] * tx
@@ -118,7 +116,7 @@ def gather(values, y, x):
 
 
 def stays(boxes, most_iou):
-  """Which of the sorted boxes no better one covers."""
+  """Mask of the sorted boxes that no better one covers."""
   area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), 1)
   keep = np.ones(len(boxes), bool)
   for i, box in enumerate(boxes):
