@@ -33,6 +33,68 @@ KINDS = ("location", "class", "duplicate", "background", "both")
 LOCATION, CLASS, DUPLICATE, BACKGROUND, BOTH = range(len(KINDS))
 
 
+class Matches(NamedTuple):
+  """Matches of n detections with m true boxes.
+
+  Attributes:
+    hit: detections that are right.
+    found: true boxes matched by a right detection.
+    confused_with: index of the true box of another class that a wrong detection
+      overlaps; else -1.
+    taken: index of the true box of a right detection; else -1.
+  """
+
+  hit: Bool[np.ndarray, " n"]
+  found: Bool[np.ndarray, " m"]
+  confused_with: Int[np.ndarray, " n"]
+  taken: Int[np.ndarray, " n"]
+
+
+def match(
+  truth: PageBoxes,
+  detections: PageBoxes,
+  min_iou: float = MIN_IOU,
+  iou: Float[np.ndarray, "n m"] | None = None,
+) -> Matches:
+  """Matches detections with true boxes, best score first, one to one.
+
+  As in the COCO metric, a detection takes the free true box of its class that
+  it overlaps most.
+
+  Args:
+    min_iou: least overlap of a pair, 0..1.
+    iou: `overlaps` of the two, if known already.
+  """
+  n, m = len(detections.labels), len(truth.labels)
+  hit, found = np.zeros(n, bool), np.zeros(m, bool)
+  confused_with, taken = np.full(n, -1), np.full(n, -1)
+  if not n or not m:
+    return Matches(hit, found, confused_with, taken)
+  if iou is None:
+    iou = overlaps(truth, detections)
+  same = detections.labels[:, None] == truth.labels[None, :]
+  scores = np.zeros(n) if detections.scores is None else detections.scores
+  for i in np.argsort(-scores, kind="stable"):
+    free = np.where(same[i] & ~found, iou[i], -1.0)
+    best = int(free.argmax())
+    if free[best] >= min_iou:
+      hit[i] = found[best] = True
+      taken[i] = best
+  other = np.where(same, -1.0, iou)
+  confused = ~hit & (other.max(axis=1) >= min_iou)
+  confused_with[confused] = other.argmax(axis=1)[confused]
+  return Matches(hit, found, confused_with, taken)
+
+
+def overlaps(
+  truth: PageBoxes, detections: PageBoxes
+) -> Float[np.ndarray, "n m"]:
+  """IoU of n detections with m true boxes."""
+  return np.asarray(
+    box_lib.pairwise_iou(sane(detections.boxes_yxyx), sane(truth.boxes_yxyx))
+  )
+
+
 def sane(boxes_yxyx: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
   """Clips boxes to finite sizes; a diverged model predicts anything."""
   return np.clip(np.nan_to_num(boxes_yxyx.astype(np.float64)), -1e5, 1e5)
@@ -191,15 +253,13 @@ def _judge_page(true: PageBoxes, found: PageBoxes):
   n, m = len(found.labels), len(true.labels)
   if not n or not m:
     return np.full(n, BACKGROUND), np.full(n, -1), np.full(n, -1)
-  iou = np.asarray(
-    box_lib.pairwise_iou(sane(found.boxes_yxyx), sane(true.boxes_yxyx))
-  )  # [n, m]
+  iou = overlaps(true, found)  # [n, m]
+  matches = match(true, found, MIN_IOU, iou)
   same = found.labels[:, None] == true.labels[None, :]
   own, other = np.where(same, iou, -1.0), np.where(same, -1.0, iou)
-  taken = _match(own, np.asarray(found.scores))
-  hit, best_own, best_other = taken >= 0, own.max(axis=1), other.max(axis=1)
+  best_own, best_other = own.max(axis=1), other.max(axis=1)
   conditions = (
-    hit,
+    matches.hit,
     (best_own >= BACKGROUND_IOU) & (best_own < MIN_IOU),
     best_other >= MIN_IOU,
     best_own >= MIN_IOU,
@@ -210,25 +270,8 @@ def _judge_page(true: PageBoxes, found: PageBoxes):
   )
   own_box, other_box = own.argmax(axis=1), other.argmax(axis=1)
   index = np.select(
-    (hit, kind == CLASS, np.isin(kind, (LOCATION, DUPLICATE))),
-    (taken, other_box, own_box),
+    (matches.hit, kind == CLASS, np.isin(kind, (LOCATION, DUPLICATE))),
+    (matches.taken, other_box, own_box),
     -1,
   )
-  return kind, index, np.where(~hit & (best_other >= MIN_IOU), other_box, -1)
-
-
-def _match(
-  own_iou: Float[np.ndarray, "n m"], scores: Float[np.ndarray, " n"]
-) -> Int[np.ndarray, " n"]:
-  """Index of the true box that each detection takes, best score first; or -1.
-
-  As in the COCO metric, it takes the free box of its class that it overlaps
-  most.
-  """
-  taken, free = np.full(len(scores), -1), np.ones(own_iou.shape[1], bool)
-  for i in np.argsort(-scores, kind="stable"):
-    iou = np.where(free, own_iou[i], -1.0)
-    best = int(iou.argmax())
-    if iou[best] >= MIN_IOU:
-      taken[i], free[best] = best, False
-  return taken
+  return kind, index, matches.confused_with

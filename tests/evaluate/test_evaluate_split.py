@@ -157,13 +157,13 @@ def test_summary_keeps_the_contract(tmp_path):
 
 
 def test_every_page_is_matched_once(tmp_path, monkeypatch):
-  matched, judge_page = [], matching._judge_page
+  matched, match = [], matching.match
 
-  def counted(truth, found):
+  def counted(truth, *args):
     matched.append(truth.filename)
-    return judge_page(truth, found)
+    return match(truth, *args)
 
-  monkeypatch.setattr(matching, "_judge_page", counted)
+  monkeypatch.setattr(matching, "match", counted)
   answers = [(p, perfect(p)) for p in two_pages()]
   run(tmp_path, answers, calibration=_made_up_calibration, viewer_pages=-1)
   assert matched == ["a.png", "b.png"]

@@ -21,8 +21,8 @@ def test_a_matrix_by_hand():
 
 def _reference(true, found):
   matrix = np.zeros((CLASSES + 1, CLASSES + 1), int)
-  outcomes = matching.judge([true], [found])
-  for i in np.flatnonzero(outcomes.right):
+  matches = matching.match(true, found)
+  for i in np.flatnonzero(matches.hit):
     matrix[found.labels[i], found.labels[i]] += 1
   iou = np.asarray(
     box_lib.pairwise_iou(
@@ -31,8 +31,8 @@ def _reference(true, found):
   )
   pairs = [
     (iou[i, j], i, j)
-    for i in np.flatnonzero(~outcomes.right)
-    for j in np.flatnonzero(~outcomes.found())
+    for i in np.flatnonzero(~matches.hit)
+    for j in np.flatnonzero(~matches.found)
     if iou[i, j] >= 0.5
   ]
   rows, columns = set(), set()
@@ -41,9 +41,9 @@ def _reference(true, found):
       matrix[true.labels[j], found.labels[i]] += 1
       rows.add(i)
       columns.add(j)
-  for i in set(np.flatnonzero(~outcomes.right)) - rows:
+  for i in set(np.flatnonzero(~matches.hit)) - rows:
     matrix[CLASSES, found.labels[i]] += 1
-  for j in set(np.flatnonzero(~outcomes.found())) - columns:
+  for j in set(np.flatnonzero(~matches.found)) - columns:
     matrix[true.labels[j], CLASSES] += 1
   return matrix
 

@@ -42,7 +42,7 @@ PAIRS = {
 @pytest.mark.parametrize("caption", PAIRS)
 def test_match(caption):
   truth, found, scores, hit, true_found, confused = PAIRS[caption]
-  outcomes = matching.judge([page(truth)], [page(found, scores)])
-  np.testing.assert_array_equal(outcomes.right, hit)
-  np.testing.assert_array_equal(outcomes.found(), true_found)
-  np.testing.assert_array_equal(outcomes.confused_with, confused)
+  matches = matching.match(page(truth), page(found, scores))
+  np.testing.assert_array_equal(matches.hit, hit)
+  np.testing.assert_array_equal(matches.found, true_found)
+  np.testing.assert_array_equal(matches.confused_with, confused)
