@@ -74,7 +74,13 @@ PAPER = (
   Stage("class", 20000, ("class",), (1.0,)),
   Stage("box", 20000, ("box",), (1.0,)),
   Stage("energy_again", 10000, ("energy",), (1.0,)),
-  Stage("combined", 30000, LOSSES, (2.0, 1.0, 1.0), balance=True),
+  Stage(
+    "combined",
+    30000,
+    ("energy", "class", "box"),
+    (2.0, 1.0, 1.0),
+    balance=True,
+  ),
 )
 
 
