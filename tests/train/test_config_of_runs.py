@@ -38,6 +38,19 @@ def test_else_validations_may_change(tmp_path):
   assert resume.check_config(path, config, accept=False) == []
 
 
+def test_a_stage_of_an_older_version_is_filled_up(tmp_path):
+  config = settings.default()
+  old = json.loads(settings.to_json(config))
+  for stage in old["stages"]:
+    del stage["patience"]
+  path = tmp_path / "config.json"
+  path.write_text(json.dumps(old))
+  assert resume.check_config(path, config, accept=False) == []
+  config.stages[1].patience = 3
+  changes = resume.check_config(path, config, accept=True)
+  assert changes == ["stages[1].patience: 0 -> 3"]
+
+
 def test_a_section_of_an_older_version_is_filled_up():
   old = json.loads(settings.to_json(settings.default()))["decode"]
   del old["suppress_iou"]
