@@ -15,7 +15,7 @@ from dwd_jax.cluster import processes
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings as config_lib
-from dwd_jax.train.stages import Stage
+from dwd_jax.train.stages import Stage, may_end_early
 from dwd_jax.train.state import TrainState
 
 ROOT = pathlib.Path("runs")
@@ -111,7 +111,7 @@ _FREE = (
 
 # Of the training pages, which are compared already; older configs lack it.
 _STAFF_SPACE = "data.staff_space_px"
-# What validations are made of: they end stages that have `patience`.
+# What validations are made of; it counts where they may end a stage.
 _VALIDATION = ("data.eval_split", "train.validate_batches")
 
 
@@ -144,7 +144,7 @@ def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
   free = _FREE
   if not config.data.normalise_staff_space:
     free += (_STAFF_SPACE,)
-  if not any(stage.get("patience") for stage in config.stages):
+  if not any(map(may_end_early, config.stages)):
     free += _VALIDATION
   changes = [
     f"{key}: {_short(old)} -> {_short(new)}"
