@@ -28,6 +28,7 @@ _FOREIGN_FLAGS = {
   "--help",
   "--check",
   "--docformat",
+  "--exclude-editable",
   "--logdir",
   "--runner",
   "--direct_running_mode",

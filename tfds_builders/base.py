@@ -116,10 +116,15 @@ class PageBuilder(  # pyright: ignore
 ):
   """Pages with boxes as array_record files, built without TensorFlow.
 
-  Subclasses name their parsing module (`PARSER`).
+  Subclasses name their parsing module (`PARSER`), a `VERSION` and, where one
+  does not do, `BUILDER_CONFIGS`.
   """
 
   PARSER: ClassVar[Any] = None
+  BUILDER_CONFIGS: ClassVar[Any] = [
+    tfds.core.BuilderConfig(name="default", description="All pages.")
+  ]
+  MANUAL_DOWNLOAD_INSTRUCTIONS = "Name the folder of the files as manual_dir."
   HOMEPAGE = ""
 
   def __init__(

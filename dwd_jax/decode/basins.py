@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dwd_jax.decode import bits, pixel_lists
+from dwd_jax.decode.decode_config import DecodeConfig
 
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # raster order
 # Rounds of merging; usually two or three. More would only help where passes
@@ -54,7 +55,7 @@ def find_basins(
   levels: Float[jax.Array, "h w"],
   mask: bits.Packed,
   pixels: pixel_lists.PixelList,
-  min_depth: float,
+  cfg: DecodeConfig,
   most: int,
 ) -> tuple[pixel_lists.Segments, Float[jax.Array, " T"]]:
   """Splits the pixels above a cutoff into one basin for each energy peak.
@@ -63,8 +64,8 @@ def find_basins(
     levels: energy level of each pixel.
     mask: pixels above the cutoff; no others belong to a basin.
     pixels: `mask` as a list.
-    min_depth: a peak less than this above its highest pass to a higher peak
-      joins that; 0 keeps every local maximum (a plateau is one).
+    cfg: a peak less than its `min_saddle_depth` above its highest pass to a
+      higher peak joins that; 0 keeps every local maximum (a plateau is one).
     most: rows T of the result, rounded up.
 
   Returns:
@@ -81,7 +82,7 @@ def find_basins(
   )
   seeds = pixels.indices[pixel_lists.compact(roots, most).indices]
   basins = pixel_lists.Segments(rows, seeds, roots.count, pixels, mask)
-  return _merge(basins, levels, min_depth)
+  return _merge(basins, levels, cfg)
 
 
 def _steepest(levels, mask, pixels):
@@ -166,10 +167,11 @@ def _find_passes(graph, owner):
   return pixel_lists.for_chunks(graph.border, step, jnp.full(size, low))
 
 
-def _ways_out(graph, passes, min_depth):
+def _ways_out(graph, passes, cfg):
   """Highest passes of basins too shallow to stay; inf for the others."""
   depth = graph.peak - passes
-  return jnp.where((depth < min_depth) | (depth <= 0), passes, jnp.inf)
+  shallow = (depth < cfg.min_saddle_depth) | (depth <= 0)
+  return jnp.where(shallow, passes, jnp.inf)
 
 
 def _join_higher(graph, owner, way_out):
@@ -193,7 +195,7 @@ def _join_higher(graph, owner, way_out):
   return jnp.where(partner >= 0, partner, owner)
 
 
-def _merge(basins, levels, min_depth):
+def _merge(basins, levels, cfg):
   """Joins shallow basins to higher ones; see `find_basins`."""
   size, level = basins.seeds.shape[0], levels.reshape(-1)
   places = pixel_lists.first_numbers(basins.pixels.count, basins.rows.shape[0])
@@ -215,7 +217,7 @@ def _merge(basins, levels, min_depth):
     passes = jax.lax.cond(
       changed, lambda: _find_passes(graph, joined), lambda: passes
     )
-    return joined, passes, _ways_out(graph, passes, min_depth), changed, i + 1
+    return joined, passes, _ways_out(graph, passes, cfg), changed, i + 1
 
   def unfinished(state):
     *_, way_out, changed, i = state
@@ -223,7 +225,7 @@ def _merge(basins, levels, min_depth):
 
   owner = jnp.arange(size, dtype=jnp.int32)
   passes = _find_passes(graph, owner)
-  way_out = _ways_out(graph, passes, min_depth)
+  way_out = _ways_out(graph, passes, cfg)
   start = (owner, passes, way_out, jnp.array(True), jnp.int32(0))
   owner, passes, *_ = jax.lax.while_loop(unfinished, round_, start)
   rows = pixel_lists.map_chunks(

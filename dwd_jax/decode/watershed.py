@@ -193,7 +193,7 @@ def _find_objects(levels, mask, pixels, most, cfg):
   """Objects of a plane; of basins also the levels of their highest passes."""
   if cfg.method == "threshold":
     return components.find_components(mask, pixels, most), None
-  return basins.find_basins(levels, mask, pixels, cfg.min_saddle_depth, most)
+  return basins.find_basins(levels, mask, pixels, cfg, most)
 
 
 def _decode_in(room, most, levels, mask, size_fn, class_fn, cfg):

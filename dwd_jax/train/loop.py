@@ -181,12 +181,10 @@ class _Loop:
     values = {f"val_{k}": v for k, v in means.items()}
     self._logs.scalars(done, stage, values)
     self._stepper.restart_clock()
-    ended = self._progress.validated(done, means)
-    if ended:
-      self._logs.say(
-        f"Stage {stage} ends at step {done}: no lower validation loss"
-      )
-    return ended
+    reason = self._progress.validated(done, means)
+    if reason:
+      self._logs.say(f"Stage {stage} ends at step {done}: {reason}")
+    return bool(reason)
 
   def _pictures(self, state: TrainState, done: int) -> None:
     if self._task.pictures is not None:

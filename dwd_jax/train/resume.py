@@ -3,6 +3,7 @@
 Going on where a run was stopped: its config, its checkpoint.
 """
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -14,6 +15,7 @@ from dwd_jax.cluster import processes
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings as config_lib
+from dwd_jax.train.stages import Stage, may_end_early
 from dwd_jax.train.state import TrainState
 
 ROOT = pathlib.Path("runs")
@@ -109,7 +111,7 @@ _FREE = (
 
 # Of the training pages, which are compared already; older configs lack it.
 _STAFF_SPACE = "data.staff_space_px"
-# What validations are made of: they end stages that have `patience`.
+# What validations are made of; it counts where they may end a stage.
 _VALIDATION = ("data.eval_split", "train.validate_batches")
 
 
@@ -135,12 +137,14 @@ def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
     raise InputError(
       f"{path}: damaged ({e}); remove it to go on without a comparison"
     ) from None
-  now = json.loads(config_lib.to_json(config))
   defaults = json.loads(config_lib.to_json(config_lib.default()))
+  entry = Stage("", 0, ("energy",), (1.0,))
+  defaults["stages"] = json.loads(json.dumps(dataclasses.asdict(entry)))
+  now = _filled(json.loads(config_lib.to_json(config)), defaults)
   free = _FREE
   if not config.data.normalise_staff_space:
     free += (_STAFF_SPACE,)
-  if not any(stage.get("patience") for stage in config.stages):
+  if not any(map(may_end_early, config.stages)):
     free += _VALIDATION
   changes = [
     f"{key}: {_short(old)} -> {_short(new)}"
@@ -162,7 +166,12 @@ def write_config(path: pathlib.Path, config: Any) -> None:
 
 
 def _filled(saved: Any, defaults: Any) -> Any:
-  """A config of an older version: what it lacks was as the default is."""
+  """A config of an older version: what it lacks was as the default is.
+
+  A list is filled with the default of its entries.
+  """
+  if isinstance(saved, list) and isinstance(defaults, dict):
+    return [_filled(entry, defaults) for entry in saved]
   if not (isinstance(saved, dict) and isinstance(defaults, dict)):
     return saved
   filled = {key: _filled(saved[key], defaults.get(key)) for key in saved}

@@ -20,6 +20,8 @@ from dwd_jax.objectives import detection_loss, energy_groups
 from dwd_jax.train import optim, state
 from dwd_jax.train import settings as config_lib
 
+_FIRST = ("energy", "class", "box")  # the losses that every run has had
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -71,6 +73,8 @@ class Run:
       "ema": ["params", "batch_stats"]
       if self.config.train.ema_decay
       else False,
+      # Rows of the state's running means; older cards know of none.
+      "further_losses": [k for k in detection_loss.LOSSES if k not in _FIRST],
     }
     return checkpointer.ModelCard(
       self.class_names,

@@ -74,7 +74,13 @@ PAPER = (
   Stage("class", 20000, ("class",), (1.0,)),
   Stage("box", 20000, ("box",), (1.0,)),
   Stage("energy_again", 10000, ("energy",), (1.0,)),
-  Stage("combined", 30000, LOSSES, (2.0, 1.0, 1.0), balance=True),
+  Stage(
+    "combined",
+    30000,
+    ("energy", "class", "box"),
+    (2.0, 1.0, 1.0),
+    balance=True,
+  ),
 )
 
 
@@ -98,6 +104,11 @@ def make_stages(entries: Iterable[Any]) -> tuple[Stage, ...]:
   if not stages:
     raise InputError("config.stages: no stage has steps; give one at least one")
   return stages
+
+
+def may_end_early(stage: Any) -> bool:
+  """Whether validations count for a stage of `config.stages`."""
+  return bool(stage.get("patience"))
 
 
 def total_steps(stages: tuple[Stage, ...]) -> int:
@@ -147,8 +158,8 @@ class Progress:
     """Whether step number `step` is the first of a stage but the first one."""
     return step > 0 and self.at(step)[1] == step < self.total
 
-  def validated(self, done: int, losses: Mapping[str, float]) -> bool:
-    """Takes a validation's losses; whether the current stage ends with it.
+  def validated(self, done: int, losses: Mapping[str, float]) -> str:
+    """Takes a validation's losses; why the stage ends with it, "" = it stays.
 
     Args:
       done: steps done.
@@ -157,16 +168,16 @@ class Progress:
     index, first = stage_at(tuple(self._stages), done - 1)
     stage = self._stages[index]
     if not stage.patience or done == first + stage.steps:
-      return False
+      return ""
     value = _value(stage, losses)
     if self._lowest is None or value < self._lowest:
       self._lowest, self._since = value, 0
-      return False
+      return ""
     self._since += 1
     if self._since < stage.patience:
-      return False
+      return ""
     self._stages[index] = dataclasses.replace(stage, steps=done - first)
-    return True
+    return "no lower validation loss"
 
   def start_stage(self) -> None:
     """Forgets the validations of the stage before."""

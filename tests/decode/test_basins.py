@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwd_jax.decode import basins, bits, pixel_lists
+from dwd_jax.decode import basins, bits, decode_config, pixel_lists
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -17,7 +17,8 @@ def _find_basins(levels, cutoff, min_depth):
   mask = bits.pack(levels > cutoff)
   pixels = pixel_lists.compact(mask)
   most = pixel_lists.most_objects(levels.shape)
-  return basins.find_basins(levels, mask, pixels, min_depth, most)
+  cfg = decode_config.DecodeConfig(min_saddle_depth=min_depth)
+  return basins.find_basins(levels, mask, pixels, cfg, most)
 
 
 def _find(levels, cutoff, min_depth):

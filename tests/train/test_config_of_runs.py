@@ -2,12 +2,16 @@
 
 import json
 
+import jax
+import numpy as np
 import pytest
 
 from dwd_jax.core import config_sections
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.train import resume, settings
+from dwd_jax.models import dwd
+from dwd_jax.objectives import detection_loss
+from dwd_jax.train import resume, settings, setup
 
 
 def _saved(tmp_path, config):
@@ -36,6 +40,44 @@ def test_else_validations_may_change(tmp_path):
   path = _saved(tmp_path, config)
   config.data.eval_split, config.train.validate_batches = "test", 2
   assert resume.check_config(path, config, accept=False) == []
+
+
+def test_a_stage_of_an_older_version_is_filled_up(tmp_path):
+  config = settings.default()
+  old = json.loads(settings.to_json(config))
+  for stage in old["stages"]:
+    del stage["patience"]
+  path = tmp_path / "config.json"
+  path.write_text(json.dumps(old))
+  assert resume.check_config(path, config, accept=False) == []
+  config.stages[1].patience = 3
+  changes = resume.check_config(path, config, accept=True)
+  assert changes == ["stages[1].patience: 0 -> 3"]
+
+
+def test_checkpoints_without_a_loss_are_told_from_damaged_ones(
+  tmp_path, monkeypatch
+):
+  config = settings.default()
+  cfg = settings.model_config(config, num_classes=2, num_groups=1)
+  run = setup.Run(
+    config=config,
+    settings=settings.validate(config),
+    workdir=tmp_path,
+    data_dir=tmp_path,
+    class_names=("a", "b"),
+    vocabulary="",
+    group_of_class=(0, 0),
+    model=dwd.make_model(cfg),
+    mesh=jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",)),
+  )
+  saved = json.loads(json.dumps(run.card.to_json()))
+  assert run.card.difference(saved) is None
+  del saved["training"]["further_losses"]  # as older versions wrote it
+  assert run.card.difference(saved) is None
+  monkeypatch.setitem(detection_loss.LOSSES, "more", None)  # pyright: ignore
+  wanted = "training: further_losses is None there and ['more'] here"
+  assert run.card.difference(saved) == wanted
 
 
 def test_a_section_of_an_older_version_is_filled_up():

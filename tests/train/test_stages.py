@@ -1,10 +1,13 @@
 """Stages: what a config may say, and which stage a step belongs to."""
 
+import runpy
+
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
 from dwd_jax.core.errors import InputError
+from dwd_jax.objectives import detection_loss
 from dwd_jax.train import stages
 from dwd_jax.train.settings import default
 
@@ -31,6 +34,13 @@ def test_the_default_is_the_recipe_of_the_paper():
   assert made[-1].factors == (2.0, 1.0, 1.0)
   assert all(s.reset_optimizer for s in made)
   assert stages.total_steps(made) == 100_000
+
+
+def test_a_further_loss_leaves_the_recipe_of_the_paper_as_it_is(monkeypatch):
+  monkeypatch.setitem(detection_loss.LOSSES, "more", None)  # pyright: ignore
+  again = runpy.run_path(stages.__file__, run_name="stages_again")
+  assert again["LOSSES"] == ("energy", "class", "box", "more")
+  assert again["PAPER"][-1].losses == ("energy", "class", "box")
 
 
 def test_lists_become_tuples_and_empty_stages_go():

@@ -25,7 +25,7 @@ LOSSES = detection_loss.DetectionConfig(
   GROUP_OF_CLASS,
 )
 COMBINED = stages.Stage(
-  "combined", 20, stages.LOSSES, (2.0, 1.0, 1.0), balance=True
+  "combined", 20, ("energy", "class", "box"), (2.0, 1.0, 1.0), balance=True
 )
 OPTIMIZER = optim.OptimizerConfig(name="adam", learning_rate=3e-3, l2=0.0)
 
