@@ -99,6 +99,21 @@ def check(values: Any, section: type, path: str = "") -> None:
       )
 
 
+def check_choices(section: Any, path: str) -> None:
+  """Refuses a value that is none of its field's choices.
+
+  Args:
+    section: instance of a section.
+    path: of the section in the config.
+
+  Raises:
+    InputError: names the key and the choices.
+  """
+  for key, hint in keys(type(section)).items():
+    if typing.get_origin(hint) is Literal:
+      _check_value(getattr(section, key), hint, f"{path}.{key}")
+
+
 def _with_defaults(section: type) -> set[str]:
   return {
     field.name

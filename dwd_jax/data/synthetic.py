@@ -23,6 +23,7 @@ from absl import logging
 from jaxtyping import Bool, Float, Int, UInt8
 
 from dwd_jax.core import boxes as boxes_lib
+from dwd_jax.core.config_sections import check_choices
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sampling, symbols
 from dwd_jax.data.sources import PageSource
@@ -57,6 +58,7 @@ class SyntheticConfig:
   path: str = ""
 
   def __post_init__(self):
+    check_choices(self, "data.synthetic")
     if not 0 <= self.prob <= 1:
       raise InputError(
         f"config: data.synthetic.prob: {self.prob} is not within 0..1"

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from dwd_jax.core import errors
-from dwd_jax.core.config_sections import NOT_A_KEY
+from dwd_jax.core.config_sections import NOT_A_KEY, check_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,7 @@ class DecodeConfig:
 
   def __post_init__(self):
     """Checks the values, so that a typo in a config has a clear message."""
+    check_choices(self, "decode")
     side = round(self.class_pixels**0.5)
     if side % 2 == 0 or side * side != self.class_pixels:
       raise errors.InputError(

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from dwd_jax.core.config_sections import check_choices
 from dwd_jax.core.structs import Array, Params, Predictions
 from dwd_jax.models.refinenet import RefineNet, upsample
-from dwd_jax.models.resnet import STAGES, Depth, ResNet, make_norm
+from dwd_jax.models.resnet import Depth, ResNet, make_norm
 
 STRIDE = 4  # of the heads
 SIZE_MULTIPLE = 32  # images are padded to multiples of this, in pixels
@@ -51,10 +52,7 @@ class NetworkConfig:
   dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
   def __post_init__(self):
-    if self.backbone_depth not in STAGES:
-      raise ValueError(
-        f"backbone_depth {self.backbone_depth} is not one of {list(STAGES)}"
-      )
+    check_choices(self, "model")
 
   @property
   def compute_dtype(self) -> Any:

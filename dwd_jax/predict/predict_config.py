@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Literal
 
-from dwd_jax.core.config_sections import NOT_A_KEY
+from dwd_jax.core.config_sections import NOT_A_KEY, check_choices
 from dwd_jax.core.errors import InputError
 from dwd_jax.predict import tiling
 
@@ -43,6 +43,7 @@ class PredictConfig:
 
   def __post_init__(self):
     """Stops at values that make no sense."""
+    check_choices(self, "predict")
     if not 0 < self.max_mpx < 1e4:
       raise InputError(
         f"config: predict.max_mpx is {self.max_mpx}; use megapixels above 0"

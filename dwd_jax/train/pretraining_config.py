@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+from dwd_jax.core.config_sections import check_choices
 from dwd_jax.core.errors import InputError
 from dwd_jax.models.dwd import SIZE_MULTIPLE
 
@@ -43,6 +44,7 @@ class PretrainingConfig:
 
   def __post_init__(self):
     where = "config: pretraining"
+    check_choices(self, "pretraining")
     if self.level in _NEEDS_PATH and not self.path:
       raise InputError(
         f"{where}.path is empty; for level {self.level} it is"
