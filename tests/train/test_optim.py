@@ -222,7 +222,7 @@ def test_unknown_names_are_errors():
   with pytest.raises(InputError, match=r"schedule 'step': use constant or"):
     _rates(_stage(), [0], schedule="step")
   with pytest.raises(
-    InputError, match=r"optimizer\.name is 'lion'; use one of"
+    InputError, match=r"optimizer\.name is 'lion'; use"
   ):
     optim.make_optimizer(_config("lion"))
 
