@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import common
+from benchmarks import common, screenshot
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.show.viewer import screenshot, write
+from dwd_jax.show.viewer import write
 
 _HW = (2970, 2100)
 _NUM_CLASSES = 124

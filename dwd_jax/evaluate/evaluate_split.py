@@ -1,48 +1,12 @@
 """Evaluates a trained network on a split: pages -> metrics, files, pictures.
 
-`evaluate` writes into `out_dir`, WORKDIR/eval of a run:
-
-```
-  <split>.json            the summary; its fields are a contract, see below
-  <split>/res-0.5.txt     AP of every class at IoU 0.5 ... 0.95, one file each
-  <split>/predictions.json  COCO results: image_id, category_id, bbox, score
-  <split>/truth.json      COCO annotations: the file name of every image_id, the
-                          class of every category_id (class id + 1), the truth
-  <split>/NAME-overlay.png, NAME-energy.png  the first pages, drawn; overlays
-                          show the detections from the default threshold on
-  <split>/reliability.png precision by score, raw and calibrated
-  <split>/report.html     the report, for people; see docs/report.md
-  <split>/report.json     its numbers, see `evaluate.report.report_data`
-  <split>/index.html      the viewer of the first pages with truth and
-                          detections; pictures are <split>/pages/NAME.jpg
-  res-0.5.txt ... and predictions.json       copies, of the split that was
-                          evaluated last
-```
-
-Boxes are in pixels of the source image. `<split>.json` holds dataset, split,
-num_pages, num_objects, num_detections, protocol, mAP (mean of IoU 0.50 to
-0.95), mAP_50, AP_by_iou, per_class (AP, AP_50, num_objects), seconds_per_page,
-checkpoint_step, AP_50_weighted (mean weighted by objects), mAP_50_min10 (mean
-over the classes with at least `min_objects` = 10 objects), min_objects,
-min_score, overflowing_pages (names of pages with more objects than the decode
-has slots), and, whatever `min_score` is, of all detections
-
-```
-  calibrated  whether scores are probabilities, see `metrics.calibration`
-  ece_raw, ece  expected calibration error of the raw and the final scores
-  threshold   the default one, stored with the checkpoint
-  precision, recall, f1  at the threshold: all classes, IoU 0.5
-```
-
-The last four are null without calibration, as is every undefined number: the AP
-of a class without truth, a mean over no class. The files of a data set other
-than the run's are called `<dataset>-<split>`, and its summary ends with
-`OtherSet.facts`, see `evaluate.other_data_sets`.
-
-`seconds_per_page` is the mean wall time from the page on the host to boxes on
-the host (scaling, transfer, network, decode), without reading the page,
-metrics, pictures and compilation: the first pages of each padded size are not
-counted. If no page is left, the last one runs once more.
+`evaluate` writes `<split>.json`, the summary, and a folder `<split>` with COCO
+files, overlays and report into `out_dir`, which is WORKDIR/eval of a run. What
+each file and field holds is in docs/evaluation.md; the fields are a contract.
+Undefined numbers are null: the AP of a class without truth, a mean over no
+class, threshold, precision, recall and f1 without calibration. The files of
+another data set are called `<dataset>-<split>`, and its summary ends with
+`OtherSet.facts`. Boxes are in pixels of the source image.
 
 `evaluate.from_saved` measures saved detections by another protocol.
 """

@@ -1,7 +1,4 @@
-"""Where a run goes when no --workdir is given.
-
-Going on where a run was stopped: its config, its checkpoint.
-"""
+"""The folder of a run: a new one, or one to go on in."""
 
 import dataclasses
 import json

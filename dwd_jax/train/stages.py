@@ -1,9 +1,7 @@
-"""Staged training: config -> a validated tuple of Stage.
+"""Staged training: what is trained when, and where a run stands.
 
 Reference: Tuggener et al. 2018, section 4: energy, class and box alone, energy
 again, then all combined with each loss divided by its running mean.
-
-Where a run stands in its stages, which may end early.
 """
 
 import dataclasses
@@ -130,7 +128,7 @@ def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[int, int]:
 
 
 class Progress:
-  """The stages of a run as they are, not only as they were planned.
+  """Where a run stands in its stages.
 
   A stage with `patience` ends when its validation loss has not improved that
   many times; what was planned after it moves forward. Kept with every
@@ -159,7 +157,7 @@ class Progress:
     return step > 0 and self.at(step)[1] == step < self.total
 
   def validated(self, done: int, losses: Mapping[str, float]) -> str:
-    """Takes a validation's losses; why the stage ends with it, "" = it stays.
+    """Counts a validation; returns why the stage ends with it, or "".
 
     Args:
       done: steps done.

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from benchmarks import screenshot
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.show.viewer import screenshot, write
+from dwd_jax.show.viewer import write
 
 HW = (300, 200)
 

@@ -1,7 +1,8 @@
 import cv2
 import pytest
 
-from dwd_jax.show.viewer import screenshot, write
+from benchmarks import screenshot
+from dwd_jax.show.viewer import write
 from dwd_jax.show.viewer.write import ViewerPage
 
 

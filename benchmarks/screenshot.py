@@ -1,6 +1,6 @@
 """Takes a screenshot of a viewer in a headless Chromium.
 
-python -m dwd_jax.show.viewer.screenshot INDEX.html --out=viewer.png
+python -m benchmarks.screenshot INDEX.html --out=viewer.png
 """
 
 import argparse
@@ -104,7 +104,7 @@ def take(
 def main(argv: list[str] | None = None) -> None:
   """Reads the flags and takes the screenshot."""
   parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.show.viewer.screenshot",
+    prog="python -m benchmarks.screenshot",
     description="Take a picture of a viewer in a headless Chromium.",
   )
   add = parser.add_argument
