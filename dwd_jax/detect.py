@@ -85,7 +85,7 @@ def _run(flags: argparse.Namespace) -> int:
     cache = pathlib.Path(flags.compilation_cache)
     compiling.keep(cache.expanduser(), least_s=0.5)
   out = pathlib.Path(flags.out)
-  settings = detect_files.Settings(
+  settings = detect_files.DetectSettings(
     checkpoint=flags.checkpoint,
     min_score=flags.min_score,
     classes=tuple(filter(None, flags.classes.split(","))),

@@ -137,11 +137,11 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     print(f"  tensorboard --logdir={workdir / 'tensorboard'}")
 
 
-def _processes() -> distributed.Settings:
+def _processes() -> distributed.ProcessSettings:
   """How the processes of the run find each other; see the flags."""
   if not all(i.strip().isdecimal() for i in _LOCAL_DEVICES.value):
     raise InputError("--local_devices: needs numbers, e.g. 0,1")
-  return distributed.Settings(
+  return distributed.ProcessSettings(
     coordinator=str(_COORDINATOR.value),
     num_processes=_NUM_PROCESSES.value,
     process_id=_PROCESS_ID.value,

@@ -28,7 +28,7 @@ _VERDICT = "dwd_jax/verdict"  # key of [process, reason, exit code]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class ProcessSettings:
   """How the processes of a run find each other.
 
   Attributes:
@@ -90,7 +90,7 @@ class Settings:
 
 
 @contextlib.contextmanager
-def running(settings: Settings) -> Iterator[None]:
+def running(settings: ProcessSettings) -> Iterator[None]:
   """Connects the processes of a run, and ends them together.
 
   If one of them is lost, or leaves the context with an error, all end with a
@@ -252,7 +252,7 @@ def _on_abort(code: Callable[[], int]) -> None:
   ctypes.CDLL(None).signal(signal.SIGABRT, hook)
 
 
-def _connect(settings: Settings) -> None:
+def _connect(settings: ProcessSettings) -> None:
   # Its handler of SIGTERM cannot be removed; see `cluster.preemption`.
   jax.config.update("jax_enable_preemption_service", False)
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -312,7 +312,7 @@ def _check_port(coordinator: str) -> None:
       ) from None
 
 
-def _not_connected(settings: Settings, where: str) -> str:
+def _not_connected(settings: ProcessSettings, where: str) -> str:
   seconds = settings.connect_timeout_s
   if settings.process_id == 0:
     missing = f"not all {settings.num_processes} processes came"

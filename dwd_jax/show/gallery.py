@@ -6,7 +6,6 @@ augmentation, and parts of pages as the generator writes and degrades them.
 
 import argparse
 import dataclasses
-import html
 import pathlib
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data import pipeline, prepare, sources, synthetic
 from dwd_jax.data.data_config import DataConfig
 from dwd_jax.show import drawing
+from dwd_jax.show.html import templates
 
 _PAGES = 6  # generated where no records are given
 _PART_HW = (420, 640)  # of a generated page, px
@@ -183,21 +183,14 @@ def pictures(
 def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
   """Writes the pictures, and a page that shows them."""
   out.mkdir(parents=True, exist_ok=True)
-  parts = []
+  kinds = []
   for kind, picture in found:
     drawing.save(out / f"{kind.name}.jpg", picture)
     where = "data." if kind in CROPS else "data.engrave."
     settings = ", ".join(f"{where}{k}={v}" for k, v in kind.settings.items())
-    parts.append(
-      f"<h2>{kind.name}</h2><p>{html.escape(kind.text)}"
-      f" <code>{html.escape(settings)}</code></p>"
-      f'<img src="{kind.name}.jpg" style="max-width:100%">'
-    )
-  text = (
-    '<!doctype html><meta charset="utf-8"><title>Augmentations</title>'
-    '<body style="font-family:sans-serif"><h1>Augmentations</h1>'
-  )
-  files.write_atomic(out / "index.html", (text + "".join(parts)).encode())
+    kinds.append((kind, settings))
+  page = templates.render("dwd_jax.show", "gallery.html.j2", kinds=kinds)
+  files.write_atomic(out / "index.html", page)
 
 
 def main(argv: list[str]) -> int:

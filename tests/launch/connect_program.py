@@ -9,7 +9,9 @@ from dwd_jax.core.errors import InputError
 
 def main() -> None:
   try:
-    with distributed.running(distributed.Settings(**json.loads(sys.argv[1]))):
+    with distributed.running(
+      distributed.ProcessSettings(**json.loads(sys.argv[1]))
+    ):
       print("connected")
   except InputError as e:
     sys.exit(f"refused: {e}")

@@ -34,7 +34,7 @@ def _count() -> None:
 
 def main() -> None:
   port, process, task = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-  settings = distributed.Settings(
+  settings = distributed.ProcessSettings(
     coordinator=f"127.0.0.1:{port}",
     num_processes=2,
     process_id=process,

@@ -58,7 +58,7 @@ def _collected(pages: range) -> Predicted:
 
 def main() -> None:
   port, process = int(sys.argv[1]), int(sys.argv[2])
-  settings = distributed.Settings(f"127.0.0.1:{port}", 2, process)
+  settings = distributed.ProcessSettings(f"127.0.0.1:{port}", 2, process)
   with distributed.running(settings):
     mesh = jax.make_mesh((2,), ("fsdp",), axis_types=(AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec("fsdp"))

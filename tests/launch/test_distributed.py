@@ -6,7 +6,7 @@ import socket
 import launch_helpers as helpers
 import pytest
 
-from dwd_jax.cluster.distributed import Settings
+from dwd_jax.cluster.distributed import ProcessSettings
 from dwd_jax.core.errors import InputError
 
 # Caption: settings, what the line says.
@@ -40,7 +40,7 @@ REFUSED = {
 def test_contradictory_flags_are_refused(caption):
   settings, message = REFUSED[caption]
   with pytest.raises(InputError) as e:
-    Settings(**settings).check()
+    ProcessSettings(**settings).check()
   assert message in str(e.value)
   assert "\n" not in str(e.value)
 
@@ -51,7 +51,7 @@ def test_flags_that_agree_are_taken():
     {"auto": True},
     {"coordinator": "[::1]:7123", "num_processes": 2, "process_id": 1},
   ):
-    Settings(**settings).check()
+    ProcessSettings(**settings).check()
 
 
 def test_the_program_refuses_them_in_a_line(tmp_path):

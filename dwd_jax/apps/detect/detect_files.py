@@ -16,7 +16,7 @@ from dwd_jax.show import progress
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class DetectSettings:
   """Settings of a run; see the flags of `dwd_jax.detect`.
 
   Attributes:
@@ -56,7 +56,7 @@ class Summary:
 def run(
   paths: Sequence[pathlib.Path],
   out: pathlib.Path,
-  settings: Settings,
+  settings: DetectSettings,
   log: Callable[[str], None] = print,
 ) -> Summary:
   """Detects on all pages of files and folders.
@@ -101,7 +101,7 @@ class _Job:
 
   detector: Detector
   out: pathlib.Path
-  settings: Settings
+  settings: DetectSettings
   sources: list[Source]
   failures: list[Failure]
   skipped: int = 0
@@ -144,7 +144,7 @@ class _Job:
     self.failures.append(Failure(source.describe(), str(error)))
 
 
-def _facts(settings: Settings, detector: Detector) -> dict[str, Any]:
+def _facts(settings: DetectSettings, detector: Detector) -> dict[str, Any]:
   """What the results depend on besides the pages."""
   return {
     "detector": weights.fingerprint(detector.weights),

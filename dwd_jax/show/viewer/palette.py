@@ -69,14 +69,6 @@ def class_colours(count: int) -> tuple[str, ...]:
   return tuple(colours[i % len(colours)] for i in range(count))
 
 
-def least_distance(colours: tuple[str, ...]) -> float:
-  """OKLab distance of the two closest colours in the worst kind of vision."""
-  rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours])
-  distances = _gaps(_seen(rgb), _seen(rgb)).min(axis=0)
-  np.fill_diagonal(distances, np.inf)
-  return float(distances.min())
-
-
 def _candidates() -> np.ndarray:
   """A grid of colours visible on white paper, [n, 3] in 0..255."""
   steps = np.arange(0, 256, 15)
