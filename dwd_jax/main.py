@@ -6,13 +6,12 @@ Flags only; see `dwd_jax.train.loop`.
 import pathlib
 import sys
 
-import jax
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from dwd_jax.apps import cli
-from dwd_jax.cluster import distributed, huge_pages
+from dwd_jax.cluster import distributed, huge_pages, processes
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError, InterruptedRun
 from dwd_jax.train import config_file
@@ -110,9 +109,8 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   if mode != "train" or run.config.eval.on_during_training:
     # Before the training: what is wrong with it should not come up after it.
     others = other_data_sets.open_sets(run.config, workdir, run.classes)
-    if jax.process_index() == 0:
-      for other in others:
-        print(other.describe(), flush=True)
+    for other in others:
+      processes.say(other.describe())
   cache = run.config.train.compilation_cache or workdir / "compilation_cache"
   compiling.keep(pathlib.Path(cache))
   if mode != "eval":
@@ -132,9 +130,10 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     splits = [s for s in (data.eval_split, data.test_split) if s]
     run_evaluation.evaluate_all(run, state, others, logs, splits, calibration)
     logs.close()
-  if jax.process_index() == 0:
-    print(f"Look at {workdir / 'eval'} (overlays, scores) and, for the curves,")
-    print(f"  tensorboard --logdir={workdir / 'tensorboard'}")
+  processes.say(
+    f"Look at {workdir / 'eval'} (overlays, scores) and, for the curves,\n"
+    f"  tensorboard --logdir={workdir / 'tensorboard'}"
+  )
 
 
 def _processes() -> distributed.ProcessSettings:
@@ -174,8 +173,7 @@ def _workdir() -> pathlib.Path:
 
   config_lib.validate(_CONFIG.value)
   workdir = resume.choose_workdir(_CONFIG.value)
-  if jax.process_index() == 0:
-    print(f"Run: {workdir} (--workdir={workdir} goes on with it)", flush=True)
+  processes.say(f"Run: {workdir} (--workdir={workdir} goes on with it)")
   return workdir
 
 
@@ -186,8 +184,7 @@ def _run_or_say_why(mode: str) -> bool:
     workdir = _workdir()
     _run(mode, workdir)
   except InterruptedRun as e:
-    if jax.process_index() == 0:
-      print(e, flush=True)
+    processes.say(str(e))
     return True
   except OSError as e:
     if e.errno not in files.UNWRITABLE:

@@ -36,7 +36,6 @@ class Reading:
     builder: folder name in tfds_builders/.
     config: name of the builder's config.
     parser: its parsing module.
-    options: of the parser.
     data_set: class names and pages.
     report: counts from reading the lists of pages.
     others: names of further builders that read the folder.

@@ -40,7 +40,6 @@ def find(
   """Compares all pages with each other.
 
   Args:
-    pages: of all splits.
     image: reads the ink of a page by index again; called for pages with similar
       fingerprints only.
   """

@@ -27,7 +27,6 @@ def find_misfits(
   """Finds pages whose boxes do not fit their picture, and the reasons.
 
   Args:
-    pages: of all splits.
     read: reads a page by index again.
   """
   judged = [i for i, p in enumerate(pages) if p.fit.num_boxes >= fit.MIN_BOXES]

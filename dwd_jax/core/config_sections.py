@@ -104,7 +104,6 @@ def check_choices(section: Any, path: str) -> None:
 
   Args:
     section: instance of a section.
-    path: of the section in the config.
 
   Raises:
     InputError: names the key and the choices.
@@ -198,8 +197,6 @@ def read(section: type[T], values: Any, path: str, **more: Any) -> T:
 
   Args:
     section: dataclass.
-    values: of the file.
-    path: of the section in the config.
     **more: fields that are no keys.
 
   Raises:
@@ -239,7 +236,6 @@ def table(section: type, path: str) -> Iterator[str]:
 
   Args:
     section: dataclass.
-    path: of the section in the config.
   """
   text = inspect.cleandoc(section.__doc__ or "").partition("Attributes:")[0]
   text = " ".join(text.split())

@@ -164,7 +164,6 @@ def _widened(
   """Widens a window to an extent.
 
   Args:
-    window: of the page.
     extent: top, left, bottom, right in px of the window's output.
 
   Returns:

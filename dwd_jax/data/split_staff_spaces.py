@@ -73,8 +73,8 @@ def _measured(source: PageSource, pages: np.ndarray) -> np.ndarray:
   spaces = _read(path, len(source))
   todo = pages[spaces[pages] == _NOT_MEASURED]
   if len(todo):
-    if len(todo) >= _MANY and processes.is_first():
-      print(f"Measuring the staves of {len(todo):,} pages", flush=True)
+    if len(todo) >= _MANY:
+      processes.say(f"Measuring the staves of {len(todo):,} pages")
     spaces[todo] = _measure(source, todo.tolist())
     _write(path, spaces)
   return spaces

@@ -290,7 +290,6 @@ def _choose_rows(parts, keep, confidence, cfg):
     confidence: rows int32 [m] -> float32 [m], 0 or more.
 
   Returns:
-    rows: of the objects in the slots.
     valid: slots in use.
     count: objects that count.
   """

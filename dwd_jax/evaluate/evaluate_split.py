@@ -83,15 +83,11 @@ def evaluate(
     predict_fn: images [B, H, W, 1] -> detections, energy levels; variables
       bound.
     pages: the split's pages, each file name once.
-    out_dir: folder of the results; made if missing.
     dataset: name of the data set, for the summary and the legacy protocol.
-    split: name of the split and of its files.
-    protocol: key of `protocols.PROTOCOLS`.
-    checkpoint_step: training step of the variables, for the summary.
+    checkpoint_step: of the variables, for the summary.
     min_score: detections below do not count, 0..1.
-    overlays: number of pages to draw.
-    viewer_pages: number of first pages in the viewer; -1 = all.
-    num_pages: number of pages, for the progress only.
+    viewer_pages: first pages in the viewer; -1 = all.
+    num_pages: for the progress only.
     log: takes lines of progress if stderr is no terminal (which gets a bar);
       None: no progress.
     other: the data set, if not the run's.
@@ -172,7 +168,6 @@ def measure(
   """Measures detections: everything that the files of a split contain.
 
   Args:
-    name: of the files.
     detections: of the same pages as `truth`, in its classes.
     facts: the summary's fields that are not measured here, among them protocol,
       min_score and, for another data set, `OTHER_SET_KEYS`.

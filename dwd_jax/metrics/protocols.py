@@ -12,11 +12,7 @@
   * a class without truth counts as AP 0 and lowers the mean;
   * MUSCIMA++ objects of 400 px or more on a side are left out of the truth
     (detections of them are wrong).
-
-It differs from the original in that scores are confidences (the original used
-the class id as the score, so the sort order decided the AP), that scores and
-coordinates are not rounded, and that no class is left out by name (the original
-left out 11 to 40).
+It differs from the original as docs/evaluation.md says.
 
 To add a protocol, write a function, and add it to `Protocol` and `PROTOCOLS`.
 """

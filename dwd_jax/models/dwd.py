@@ -258,7 +258,6 @@ def init_variables(model: nn.Module, seed: int, hw: tuple[int, int]) -> Any:
 
   Args:
     model: this network, or one of a pretraining: called with (image, train).
-    seed: of the initialisation.
     hw: (height, width) of an image; the parameters do not depend on it.
   """
   image = jnp.zeros((1, *hw, 1), jnp.float32)

@@ -58,7 +58,6 @@ def why(error: Exception, argv: Sequence[str]) -> str:
   """Names the flag or the key that is wrong, and the remedy.
 
   Args:
-    error: of reading flags and config.
     argv: the command line.
   """
   # Late: only needed where something fails.

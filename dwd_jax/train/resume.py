@@ -26,7 +26,6 @@ def choose_workdir(config: Any, root: pathlib.Path = ROOT) -> pathlib.Path:
   get different ones.
 
   Args:
-    config: of the run.
     root: in the current folder.
 
   Returns:
@@ -212,7 +211,6 @@ def restore_newest(
   Damaged ones are moved to W/checkpoints_damaged, which is said.
 
   Args:
-    checkpoints: of the run.
     shapes: see `Checkpoints.restore`.
     card: the network.
     say: takes a line for people.

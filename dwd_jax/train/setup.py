@@ -181,7 +181,6 @@ def resolve_groups(
   """Energy group of each class: automatic or 0; `groups.by_class` overrides.
 
   Args:
-    config: of the run.
     source: training pages, whose boxes decide.
 
   Returns:

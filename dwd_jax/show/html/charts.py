@@ -44,8 +44,6 @@ def lines(
   Args:
     label: what it shows, for people who hear it.
     given: the lines; the i-th has colour `first` + i.
-    x_name: of the axis.
-    y_name: of the axis.
     first: colour of the first line, see style.css.
   """
   axes = _axes(x_name, y_name)
@@ -73,10 +71,8 @@ def bars(
 
   Args:
     label: what it shows, for people who hear it.
-    names: of the groups of bars.
     series: (name, a value for each group; None = no bar); the i-th has colour
       i + 1.
-    x_name: of the axis.
   """
   axes = _axes(x_name, "")
   axes.set_xlim(-0.5, len(names) - 0.5)
@@ -106,7 +102,6 @@ def reliability(
     precision: of each bin; None = empty.
     mean_score: of each bin.
     threshold: where a line is drawn; None = nowhere.
-    colour: of the bars.
   """
   axes = _axes(label, "share that is right")
   ink = {"color": _colour(_INK), "linewidth": 1, "clip_on": False}

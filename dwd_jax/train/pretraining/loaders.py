@@ -186,7 +186,6 @@ def pixel_loader(
   Raises `InputError` for no pages, or values of the config out of range.
 
   Args:
-    pixels: of the same source.
     data_cfg: `config.data`.
     batch_size: crops of a step over all processes.
     **processes: see `pipeline.loader`.

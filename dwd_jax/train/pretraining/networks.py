@@ -48,9 +48,6 @@ class PixelNet(nn.Module):
 
   Backbone, RefineNet and class head are those of the detector; the head that
   tells background is all that is left behind.
-
-  Attributes:
-    cfg: of the detector.
   """
 
   cfg: ModelConfig
@@ -77,7 +74,6 @@ def symbol_loss(
   """Cross-entropy, the mean over the batch.
 
   Args:
-    logits: of each crop.
     labels: class ids.
 
   Returns:
