@@ -10,7 +10,7 @@ from dwd_jax.models import compiling, dwd
 
 
 def _net(filters):
-  return dwd.make_model(dwd.ModelConfig(3, filters=filters))
+  return dwd.make_model(dwd.ModelConfig(num_classes=3, filters=filters))
 
 
 @pytest.fixture(autouse=True)
