@@ -61,7 +61,7 @@ def test_memory_of_shapes_is_that_of_the_arrays():
 
 def test_a_batch_may_be_cut_into_parts():
   scene = make_scene(**SPEC, **{"train.accumulate": 2})
-  assert scene.cfg.update.accumulate == 2
+  assert scene.settings.train.accumulate == 2
   assert scene.shapes()[1].image.shape == (2, 64, 64, 1)
 
 
