@@ -28,7 +28,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from dwd_jax.core import boxes as box_lib
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate import evaluate_split, output_files
@@ -234,7 +234,7 @@ def _filled(
     raise _damaged(path, "damaged (a box of no class)")
   if not np.isfinite(xywh).all():
     raise _damaged(path, "damaged (a box that is not finite)")
-  boxes = np.asarray(box_lib.xywh_to_yxyx(xywh)).astype(np.float32)
+  boxes = np.asarray(boxes_lib.xywh_to_yxyx(xywh)).astype(np.float32)
   score = None
   if scores is not None:
     given = [row.score for row in rows if isinstance(row, _Result)]

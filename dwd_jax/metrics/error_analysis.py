@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dwd_jax.core import boxes as box_lib
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.metrics.matching import (
   CLASS,
   KINDS,
@@ -206,7 +206,7 @@ def confusion_matrix(
 
 def _pairs(boxes, true_boxes) -> list[tuple[int, int]]:
   """(detection, true box), best IoU first; -1 for those without partner."""
-  iou = np.asarray(box_lib.pairwise_iou(sane(boxes), sane(true_boxes)))
+  iou = np.asarray(boxes_lib.pairwise_iou(sane(boxes), sane(true_boxes)))
   at = np.argwhere(iou >= MIN_IOU)
   order = np.argsort(-iou[tuple(at.T)], kind="stable")
   free_row, free_column = (np.ones(side, bool) for side in iou.shape)
@@ -258,7 +258,7 @@ def by_size(
   unit = np.ones(1) if px_per_unit is None else px_per_unit
 
   def bins_of(boxes, page):
-    size = np.sqrt(np.asarray(box_lib.areas(boxes)))
+    size = np.sqrt(np.asarray(boxes_lib.areas(boxes)))
     size = size / (unit[0] if px_per_unit is None else unit[page])
     # NaN is sorted past the last bin.
     return np.searchsorted(np.array(edges), size, side="right") - 1

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dwd_jax.core import boxes as box_lib
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics.matching import Outcomes
 from dwd_jax.metrics.protocols import APTable, mean_or_nan
@@ -183,7 +183,7 @@ def coco_results(
 
 def _rows(image_id: int, page: PageBoxes, exact: bool) -> list[dict[str, Any]]:
   boxes_xywh = np.asarray(
-    box_lib.yxyx_to_xywh(page.boxes_yxyx.astype(np.float64))
+    boxes_lib.yxyx_to_xywh(page.boxes_yxyx.astype(np.float64))
   )
   return [
     {

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dwd_jax.core import boxes as box_lib
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics.reliability import Judged
 
@@ -91,7 +91,7 @@ def overlaps(
 ) -> Float[np.ndarray, "n m"]:
   """IoU of n detections with m true boxes."""
   return np.asarray(
-    box_lib.pairwise_iou(sane(detections.boxes_yxyx), sane(truth.boxes_yxyx))
+    boxes_lib.pairwise_iou(sane(detections.boxes_yxyx), sane(truth.boxes_yxyx))
   )
 
 

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
-from dwd_jax.core import boxes as box_lib
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 
@@ -165,8 +165,8 @@ def _run(gt, dt, num_pages, present, ious):
 
 def _dataset(flat: FlatBoxes, num_pages: int, present) -> dict[str, Any]:
   """Converts boxes to the library's data set, whose ids are one-based."""
-  boxes_xywh = np.asarray(box_lib.yxyx_to_xywh(flat.boxes_yxyx)).tolist()
-  areas = np.asarray(box_lib.areas(flat.boxes_yxyx)).tolist()
+  boxes_xywh = np.asarray(boxes_lib.yxyx_to_xywh(flat.boxes_yxyx)).tolist()
+  areas = np.asarray(boxes_lib.areas(flat.boxes_yxyx)).tolist()
   pages, labels, scores = (
     column.tolist() for column in (flat.page, flat.labels, flat.scores)
   )
@@ -239,7 +239,7 @@ def _best_truth(gt: FlatBoxes, dt: FlatBoxes):
     rows = np.flatnonzero(dt.page == page)
     columns = np.flatnonzero(gt.page == page)
     iou = np.asarray(
-      box_lib.pairwise_iou(dt.boxes_yxyx[rows], gt.boxes_yxyx[columns])
+      boxes_lib.pairwise_iou(dt.boxes_yxyx[rows], gt.boxes_yxyx[columns])
     )  # [n, m]
     best_iou[rows] = iou.max(axis=1)
     best_truth[rows] = columns[iou.argmax(axis=1)]
@@ -271,7 +271,7 @@ def legacy(
   """The original's evaluation, see the module's docstring."""
   limit_px = _LEGACY_MAX_SIDE_PX.get(dataset.split("/")[0], math.inf)
   small = [
-    page.keep(np.all(box_lib.sizes_hw(page.boxes_yxyx) < limit_px, axis=-1))
+    page.keep(np.all(boxes_lib.sizes_hw(page.boxes_yxyx) < limit_px, axis=-1))
     for page in truth
   ]
   shifted = [

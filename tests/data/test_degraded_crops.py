@@ -7,7 +7,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.data import degraded_crops, pipeline, prepare, sources
 from dwd_jax.data.crops import TrainCrops
 from dwd_jax.imaging import page_windows
-from dwd_jax.imaging.degrade import recipes, warps
+from dwd_jax.imaging.degrade import scan_and_photo, warps
 from dwd_jax.train.settings import default
 
 
@@ -138,8 +138,8 @@ def no_looks(monkeypatch):
     degraded_crops.degrade,
     "RECIPES",
     {
-      "scan": (recipes.scan_bend, None),
-      "photo": (recipes.photo_bend, None),
+      "scan": (scan_and_photo.scan_bend, None),
+      "photo": (scan_and_photo.photo_bend, None),
     },
   )
   monkeypatch.setattr(

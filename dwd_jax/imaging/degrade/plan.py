@@ -7,11 +7,11 @@ from jaxtyping import Bool, Float, UInt8
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging.degrade import moved_boxes, recipes, warps
+from dwd_jax.imaging.degrade import moved_boxes, scan_and_photo, warps
 
 RECIPES = {
-  "scan": (recipes.scan_bend, recipes.scan_look),
-  "photo": (recipes.photo_bend, recipes.photo_look),
+  "scan": (scan_and_photo.scan_bend, scan_and_photo.scan_look),
+  "photo": (scan_and_photo.photo_bend, scan_and_photo.photo_look),
 }
 MAX_STRENGTH = 2.0
 MIN_VISIBLE = 0.5  # share of a box's area that must stay on the image
@@ -33,7 +33,7 @@ class Plan:
   hw: tuple[int, int]
   severity: float
   staff_space_px: float
-  bend: recipes.Bend
+  bend: scan_and_photo.Bend
   seed: int
 
   def source_extent(self) -> tuple[int, int, int, int]:
