@@ -19,8 +19,7 @@ from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration
 from dwd_jax.models import dwd
 
-_CARD_BYTES = 16 << 20
-_CONFIG_BYTES = 64 << 20
+_MAX_BYTES = 64 << 20  # of a card or a config
 
 
 class FinishedRun(NamedTuple):
@@ -43,18 +42,8 @@ class FinishedRun(NamedTuple):
     return tuple(self.card["class_names"])
 
 
-def find_checkpoint(
-  path: pathlib.Path, wanted_by: str = "--checkpoint"
-) -> pathlib.Path:
-  """The checkpoint at a path, or the newest one of a workdir.
-
-  Args:
-    path: workdir of a run, or WORKDIR/checkpoints/STEP.
-    wanted_by: flag or key that names the path, for errors.
-
-  Raises:
-    InputError: there is none.
-  """
+def _find_checkpoint(path: pathlib.Path) -> pathlib.Path:
+  """The checkpoint at a path, or the newest one of a workdir."""
 
   def is_checkpoint(folder: pathlib.Path) -> bool:
     return folder.name.isdigit() and (folder / "state").is_dir()
@@ -67,27 +56,24 @@ def find_checkpoint(
     if newest is not None:
       return newest
   raise InputError(
-    f"{path}: no checkpoint there; {wanted_by} takes the workdir of a run, or"
+    f"{path}: no checkpoint there; name the workdir of a run, or"
     " WORKDIR/checkpoints/STEP"
   )
 
 
-def read(
-  path: pathlib.Path, mesh: Mesh, wanted_by: str = "--checkpoint"
-) -> FinishedRun:
+def read(path: pathlib.Path, mesh: Mesh) -> FinishedRun:
   """Reads the parameters of a checkpoint, replicated over a mesh.
 
   Args:
-    path: as of `find_checkpoint`.
-    wanted_by: flag or key that names the path, for errors.
+    path: workdir of a run (its newest checkpoint), or WORKDIR/checkpoints/STEP.
 
   Raises:
     InputError: no checkpoint, or a damaged one.
   """
-  folder = find_checkpoint(path, wanted_by).absolute()
+  folder = _find_checkpoint(path).absolute()
   wrong = first_wrong_file(folder)
   if wrong is not None:
-    raise _damaged(folder, f"{wrong} is not as it was written")
+    raise _damaged(folder, f"{wrong} has changed")
   card = _card(folder)
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)  # orbax warns of files not its own
@@ -128,11 +114,8 @@ def _restore(folder: pathlib.Path, mesh: Mesh) -> Any:
 
 
 def _card(folder: pathlib.Path) -> dict[str, Any]:
-  path = folder / "card" / "metadata"
   try:
-    if path.stat().st_size > _CARD_BYTES:
-      raise ValueError("too large")
-    card = json.loads(path.read_text(encoding="utf8"))
+    card = _read_json(folder / "card" / "metadata")
     if not all(isinstance(name, str) for name in card["class_names"]):
       raise ValueError("class names that are no text")
   except (OSError, ValueError, KeyError, TypeError) as e:
@@ -147,15 +130,13 @@ def _damaged(folder: pathlib.Path, reason: str) -> InputError:
   )
 
 
-def weights_of_run(
-  path: pathlib.Path, wanted_by: str = "--checkpoint"
-) -> Weights:
+def weights_of_run(path: pathlib.Path) -> Weights:
   """Reads the detector of a run, with the checkpoint's calibration, if any.
 
   Arguments and errors are those of `read`.
   """
   mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
-  found = read(path, mesh, wanted_by)
+  found = read(path, mesh)
   config = _config(found.folder.parent.parent / "config.json")
   names, card = found.class_names, found.card
   try:
@@ -189,15 +170,19 @@ def weights_of_run(
 
 def _config(path: pathlib.Path) -> dict[str, Any]:
   try:
-    if path.stat().st_size > _CONFIG_BYTES:
-      raise ValueError("too large")
-    config = json.loads(path.read_text(encoding="utf8"))
-    if not isinstance(config, dict):
-      raise ValueError("no object")
-    return config
+    return _read_json(path)
   except FileNotFoundError:
     raise InputError(
       f"{path}: missing; it says how pages are read: copy it from the run"
     ) from None
   except (OSError, ValueError) as e:
     raise InputError(f"{path}: damaged ({e}); copy the file again") from e
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+  if path.stat().st_size > _MAX_BYTES:
+    raise ValueError("too large")
+  content = json.loads(path.read_text(encoding="utf8"))
+  if not isinstance(content, dict):
+    raise ValueError("no object")
+  return content

@@ -90,8 +90,8 @@ def read(path: pathlib.Path) -> Weights:
       text = (opened.metadata() or {}).get(_KEY)
       if text is None:
         raise InputError(
-          f"{path}: weights of something else; --checkpoint wants a file that"
-          " `python -m dwd_jax.export --format=safetensors` has written"
+          f"{path}: weights of something else; name a file that"
+          " `python -m dwd_jax.export` has written"
         )
       arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     card = json.loads(text)

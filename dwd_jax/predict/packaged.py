@@ -26,5 +26,5 @@ def weights_of(checkpoint: str | pathlib.Path = "") -> Weights:
       " a file of weights"
     )
   if path.is_dir():
-    return finished_run.weights_of_run(path, "checkpoint")
+    return finished_run.weights_of_run(path)
   return weights.read(path)

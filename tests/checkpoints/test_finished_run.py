@@ -84,7 +84,7 @@ def test_the_running_mean_is_taken_where_there_is_one(tmp_path, ema, stats):
 
 @pytest.mark.parametrize("path", ["absent", "."])
 def test_no_checkpoint_is_one_line(tmp_path, path):
-  with pytest.raises(InputError, match="there; --checkpoint takes the workdir"):
+  with pytest.raises(InputError, match="there; name the workdir of a run"):
     finished_run.read(tmp_path / path, sharding.make_mesh())
 
 

@@ -105,7 +105,7 @@ def test_the_report_is_printed(done):
 
 def test_a_run_without_a_checkpoint_is_named(done):
   assert (
-    "semseg: no checkpoint there; pretraining.path takes"
+    "semseg: no checkpoint there; name the workdir of a run"
     in (done[0]["no run there"])
   )
 

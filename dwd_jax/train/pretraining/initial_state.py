@@ -91,7 +91,7 @@ def _imagenet(run: setup_lib.Run, own: Any) -> _Given:
 
 def _of_run(run: setup_lib.Run) -> _Given:
   path = pathlib.Path(run.settings.pretraining.path)
-  found = finished_run.read(path, run.mesh, "pretraining.path")
+  found = finished_run.read(path, run.mesh)
   variables = _to_host(found.variables, run.mesh)
   return _Given(variables, found.class_names, str(found.folder))
 
