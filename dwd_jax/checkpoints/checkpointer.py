@@ -115,7 +115,7 @@ class Checkpoints:
       # On CPUs the next step would overwrite buffers while they are written.
       enable_async_checkpointing=jax.default_backend() != "cpu",
     )
-    _remove_rests(self._folder)
+    _remove_unfinished(self._folder)
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
   def all_steps(self) -> list[int]:
@@ -171,7 +171,7 @@ class Checkpoints:
   def remove_damaged(self, step: int) -> pathlib.Path:
     """Moves a checkpoint to W/checkpoints_damaged; returns its new folder."""
     target = self._folder.parent / "checkpoints_damaged" / str(step)
-    if jax.process_index() == 0:
+    if processes.is_first():
       target.parent.mkdir(exist_ok=True)
       shutil.rmtree(target, ignore_errors=True)
       self.folder(step).rename(target)
@@ -205,7 +205,7 @@ class Checkpoints:
       wrong = first_wrong_file(self.folder(step)) or ""
     wrong = processes.from_first("checksums", wrong)
     if wrong:
-      raise self._unreadable(step, f"{wrong} is not as it was written")
+      raise self._unreadable(step, f"{wrong} has changed")
     difference = card.difference(self.card(step))
     if difference:
       raise InputError(
@@ -248,7 +248,7 @@ class Checkpoints:
     with self._writing():
       self._manager.wait_until_finished()
       for step in self._unsealed:
-        if jax.process_index() == 0 and self.folder(step).is_dir():
+        if processes.is_first() and self.folder(step).is_dir():
           write_checksums(self.folder(step))
     self._unsealed.clear()
 
@@ -265,7 +265,7 @@ class Checkpoints:
       if cause is None or cause.errno not in unwritable:
         raise
       step, self._unsealed = self._unsealed[-1:], []
-      _remove_rests(self._folder)
+      _remove_unfinished(self._folder)
       raise InputError(
         f"{self._folder}: cannot save step {step[0] if step else ''}:"
         f" {cause.strerror}; the checkpoints before it are whole: make room"
@@ -283,12 +283,12 @@ def _scores(progress: Mapping[str, Any]) -> dict[int, float]:
   return {int(k): float(v) for k, v in progress.get("scores", {}).items()}
 
 
-def _remove_rests(folder: pathlib.Path) -> None:
-  """Removes unfinished checkpoints of killed runs.
+def _remove_unfinished(folder: pathlib.Path) -> None:
+  """Removes what a killed run left of a checkpoint.
 
   Orbax would do so in a thread, which may outlive the program.
   """
-  if jax.process_index() == 0 and folder.is_dir():
+  if processes.is_first() and folder.is_dir():
     for path in folder.glob("*.orbax-checkpoint-tmp*"):
       shutil.rmtree(path, ignore_errors=True)
 

@@ -83,7 +83,6 @@ def write(path: pathlib.Path, weights: Weights) -> None:
 
 def read(path: pathlib.Path) -> Weights:
   """Reads a file of `write`; a missing or bad one raises `InputError`."""
-  path = pathlib.Path(path)
   try:
     _check_size(path)
     with safetensors.safe_open(path, framework="numpy") as opened:

@@ -4,11 +4,12 @@ import contextlib
 import itertools
 import signal
 import threading
-from typing import Any, Self
+from typing import Self
 
 import jax
 from absl import logging
-from jax._src import distributed  # the key-value store has no public name
+
+from dwd_jax.cluster import processes
 
 _POLL_S = 0.5
 # A process that is compiling answers, too, from its thread: the timeout is for
@@ -42,10 +43,9 @@ class Preemption:
     self._wake = threading.Event()
     self._closed = False
     self._prefix = f"dwd_jax/preemption/{next(_instances)}"
-    self._client: Any = None
+    self._client = processes.client()
     self._thread: threading.Thread | None = None
-    if jax.process_count() > 1:
-      self._client = distributed.global_state.client
+    if self._client is not None:
       self._thread = threading.Thread(
         target=self._watch, name="preemption", daemon=True
       )
