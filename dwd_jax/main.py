@@ -35,32 +35,35 @@ _DISTRIBUTED = flags.DEFINE_enum(
   "distributed",
   "",
   ["", "auto"],
-  "auto: the cluster says who belongs together.",
+  "auto: ask the cluster for the processes of the run.",
 )
 _COORDINATOR = flags.DEFINE_string(
-  "coordinator", "", "Of several processes: HOST:PORT where process 0 listens."
+  "coordinator", "", "HOST:PORT at which process 0 of several listens."
 )
 _NUM_PROCESSES = flags.DEFINE_integer(
-  "num_processes", None, "Processes of the run."
+  "num_processes", None, "Processes of the run.", lower_bound=1
 )
 _PROCESS_ID = flags.DEFINE_integer(
-  "process_id", None, "Number of this process, from 0 on."
+  "process_id", None, "Number of this process, from 0 on.", lower_bound=0
 )
 _LOCAL_DEVICES = flags.DEFINE_list(
-  "local_devices",
-  [],
-  "GPUs of this machine for this process; [] = all.",
+  "local_devices", [], "GPUs of this machine for this process; [] = all."
 )
 _CONNECT_TIMEOUT_S = flags.DEFINE_integer(
-  "connect_timeout_s", 300, "How long processes wait for each other to start."
+  "connect_timeout_s",
+  300,
+  "How long processes wait for each other to start.",
+  lower_bound=1,
 )
 _LOST_AFTER_S = flags.DEFINE_integer(
-  "lost_after_s", 30, "A process without a sign of life for so long is lost."
+  "lost_after_s",
+  30,
+  "A process without a sign of life for so long counts as lost.",
+  lower_bound=5,
 )
 _PREEMPTED_CODE = flags.DEFINE_integer(
-  "preempted_code", 0, "Exit code where SIGTERM has made the run save and end."
+  "preempted_code", 0, "Exit code of a run that SIGTERM made save and end."
 )
-
 _PROFILE = flags.DEFINE_bool(
   "profile", False, "Write a trace of a few training steps to WORKDIR/profile."
 )
@@ -78,7 +81,7 @@ def _parse(argv: list[str]) -> list[str]:
       cli.fail("--workdir is missing; give the folder of a run")
     if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
       raise TypeError("get_config() does not return a ConfigDict")
-    # The libraries tell much that nobody asked for; --verbosity=0 shows it.
+    # Libraries log much that nobody asked for; --verbosity=0 shows it.
     if flags.FLAGS["verbosity"].using_default_value:
       logging.set_verbosity(logging.WARNING)
     return rest
@@ -88,11 +91,10 @@ def _parse(argv: list[str]) -> list[str]:
     cli.fail(e)
   except Exception as e:  # configs are programs: anything may happen
     cli.fail(config_file.why(e, argv))
-  raise AssertionError("not reached")
 
 
 def _run(mode: str, workdir: pathlib.Path) -> None:
-  # Imported late: --help and a typing error should not wait for them.
+  # Imported late: --help and a mistyped flag should not wait for them.
   from dwd_jax.evaluate import other_data_sets
   from dwd_jax.models import compiling
   from dwd_jax.train import detector_task, loop, run_evaluation, setup
@@ -107,7 +109,7 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   run = setup.setup(_CONFIG.value, workdir)
   others = ()
   if mode != "train" or run.config.eval.on_during_training:
-    # Before the training: what is wrong with it should not come up after it.
+    # Before the training, so that bad input does not come up after it.
     others = other_data_sets.open_sets(run.config, workdir, run.classes)
     for other in others:
       processes.say(other.describe())
@@ -136,8 +138,7 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   )
 
 
-def _processes() -> distributed.ProcessSettings:
-  """How the processes of the run find each other; see the flags."""
+def _process_settings() -> distributed.ProcessSettings:
   if not all(i.strip().isdecimal() for i in _LOCAL_DEVICES.value):
     raise InputError("--local_devices: needs numbers, e.g. 0,1")
   return distributed.ProcessSettings(
@@ -146,8 +147,8 @@ def _processes() -> distributed.ProcessSettings:
     process_id=_PROCESS_ID.value,
     auto=_DISTRIBUTED.value == "auto",
     local_devices=tuple(map(int, _LOCAL_DEVICES.value)),
-    connect_timeout_s=int(_CONNECT_TIMEOUT_S.value or 0),
-    lost_after_s=int(_LOST_AFTER_S.value or 0),
+    connect_timeout_s=_CONNECT_TIMEOUT_S.value,
+    lost_after_s=_LOST_AFTER_S.value,
   )
 
 
@@ -156,7 +157,7 @@ def main(argv: list[str]) -> None:
   del argv
   interrupted = False
   try:
-    with distributed.running(_processes()):
+    with distributed.running(_process_settings()):
       interrupted = _run_or_say_why(str(_MODE.value))
   except InputError as e:
     cli.fail(e)

@@ -78,6 +78,10 @@ BAD = {
     [CONFIG, "--workdir=w", "--config.train.batch_size=many"],
     r"--config\.train\.batch_size=many",
   ),
+  "a process lost at once": (
+    [CONFIG, "--workdir=w", "--lost_after_s=1"],
+    r"--lost_after_s=1: .* 5",
+  ),
   "unknown mode": (
     [CONFIG, "--workdir=w", "--mode=test"],
     r"--mode=test: .*train\|eval\|train_and_eval",
@@ -275,6 +279,10 @@ BAD_RUNS = {
   "unknown option of the generator": (
     ["--workdir=FOLDER/w", "--config=FOLDER/option.py"],
     r"data\.engrave\.widht: unknown option .*; known: .*, width",
+  ),
+  "no such device": (
+    ["--workdir=FOLDER/w", "--local_devices=-1"],
+    r"--local_devices: needs numbers, e\.g\. 0,1",
   ),
   "no pages": (
     ["--workdir=FOLDER/w", "--config.data.engrave.pages=0"],

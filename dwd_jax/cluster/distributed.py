@@ -1,4 +1,4 @@
-"""Starts and ends runs of several processes (`jax.distributed`)."""
+"""Connects the processes of a run by `jax.distributed`, and ends them."""
 
 import contextlib
 import ctypes
@@ -66,12 +66,6 @@ class ProcessSettings:
       raise InputError(
         f"{missing[0]} is missing; {', '.join(given)} go together"
       )
-    if self.connect_timeout_s < 1:
-      raise InputError("--connect_timeout_s: needs at least 1 second")
-    if self.lost_after_s < 5:
-      raise InputError("--lost_after_s: needs at least 5 seconds")
-    if any(i < 0 for i in self.local_devices):
-      raise InputError("--local_devices: needs numbers from 0 on")
     if not there:
       return
     assert self.num_processes is not None and self.process_id is not None
@@ -80,8 +74,6 @@ class ProcessSettings:
       raise InputError(
         f"--coordinator={self.coordinator}: needs HOST:PORT, e.g. node1:7123"
       )
-    if self.num_processes < 1:
-      raise InputError(f"--num_processes={self.num_processes}: needs 1 or more")
     if not 0 <= self.process_id < self.num_processes:
       raise InputError(
         f"--process_id={self.process_id}: needs 0 to --num_processes - 1 ="
@@ -319,9 +311,9 @@ def _not_connected(settings: ProcessSettings, where: str) -> str:
   else:
     missing = "no coordinator answered"
   return (
-    f"{where}: {missing} within {seconds} s; look whether all were started"
-    " with this address and whether it can be reached from every machine, or"
-    " raise --connect_timeout_s"
+    f"{where}: {missing} within {seconds} s; check that all were started with"
+    " this address and that every machine can reach it, or raise"
+    " --connect_timeout_s"
   )
 
 

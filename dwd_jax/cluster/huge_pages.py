@@ -19,10 +19,10 @@ _KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def restart() -> None:
   """Restarts this program with huge pages.
 
-  To be called by programs only, before anything else: the process and its
-  arguments stay, everything done so far is lost. Does nothing if GLIBC_TUNABLES
-  is set, even to nothing, under a debugger, and where it would not help: other
-  systems, an old glibc, a kernel that gives huge pages to all or none.
+  For programs only, before anything else: the process keeps its number and
+  arguments and loses all it has done. Does nothing if GLIBC_TUNABLES is set,
+  even to nothing, under a debugger, and where it would not help: on other
+  systems, with an old glibc or a kernel that gives huge pages to all or none.
   """
   if _debugged() or not request():
     return
