@@ -1,12 +1,12 @@
-"""A run on a cluster: fills in a template, and submits it.
+"""Submits a run to a cluster, with a template filled in.
 
 python -m launch.cluster slurm --nodes=4 --gpus-per-node=8 -- --config=...
   --workdir=...
 python -m launch.cluster jobset --name=dwd --image=... --claim=...
   --processes=4 --gpus=8 -- --config=... --workdir=/data/...
 
-The templates are launch/slurm.sbatch and launch/jobset.yaml, where @NAME is
-filled in; flags are checked or quoted. See launch/README.md.
+The templates are launch/slurm.sbatch and launch/jobset.yaml, with @NAME for
+what is filled in; flags are checked or quoted. See launch/README.md.
 """
 
 import argparse
@@ -21,13 +21,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from launch import command_line
-from launch.command_line import Parser
-
-_AGAIN = 75  # exit code: saved and stopped, or another process is lost
+from launch.command_line import AGAIN, Parser
 
 
 def _text(pattern: str, example: str) -> Callable[[str], str]:
-  """A type of flags: text of a pattern."""
+  """The type of a flag whose text must match a pattern."""
 
   def check(value: str) -> str:
     if not re.fullmatch(pattern, value):
@@ -38,13 +36,14 @@ def _text(pattern: str, example: str) -> Callable[[str], str]:
 
 
 _positive, _natural = command_line.positive, command_line.not_negative
-# A directive of SLURM ends at the line, and % has a meaning.
+# A directive of SLURM ends with its line, and % is special in it.
 _word = _text(r"[^\s\"'\\%`$]+", "a word without quotes, % and $")
 _option = _text(r"--[a-z][a-z-]*(=[^\n\"'\\`$]+)?", "an option, --key=value")
 _line = _text(r"[^\n]*", "one line")
 _time = _text(r"(\d+-)?\d{1,3}(:\d\d){0,2}", "24:00:00 or 2-00:00:00")
 _label = _text(
-  r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", "small letters, digits and -, at most 40"
+  r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
+  "lower-case letters, digits and -, at most 40",
 )
 _image = _text(r"\S+", "the name of an image")
 _quantity = _text(r"\d+(\.\d+)?([kMGT]i?)?", "it as 8 or 32Gi")
@@ -57,7 +56,7 @@ _SLURM = (
   ("gpus-per-node", _natural, 1, "GPUs of each; 0 = CPUs"),
   ("cpus-per-task", _positive, 8, "cores of a process"),
   ("time", _time, "24:00:00", "limit"),
-  ("restarts", _natural, 5, "how often to go on after a failure"),
+  ("restarts", _natural, 5, "how often to start again after a failure"),
   ("save-s", _positive, 120, "seconds to save in before the limit"),
   ("setup", _line, "", "a shell command to run first"),
   ("sweep", _positive, None, "jobs that work on one search, by launch.sweep"),
@@ -67,7 +66,7 @@ _JOBSET = (
   ("image", _image, ..., "container with dwd_jax and JAX in it"),
   ("claim", _label, ..., "persistent volume claim for the workdir"),
   ("mount", str, "/data", "where it is mounted"),
-  ("namespace", _label, None, "instead of that of kubectl"),
+  ("namespace", _label, None, "default: that of kubectl"),
   ("processes", _positive, None, "GPUs: pods, one process in each"),
   ("gpus", _positive, 1, "GPUs of each pod"),
   ("accelerator", _word, None, "TPUs: such as tpu-v5-lite-podslice"),
@@ -109,14 +108,7 @@ def _fill(template: str, /, **fields: object) -> str:
 
 
 def slurm(argv: Sequence[str]) -> tuple[str, list[str]]:
-  """The script for sbatch.
-
-  Args:
-    argv: flags.
-
-  Returns:
-    The script, and the command that takes it; none with --dry-run.
-  """
+  """The script for sbatch, and the command that takes it (not if --dry-run)."""
   parser = _parser("slurm", _SLURM)
   parser.add_argument(
     "--task",
@@ -141,7 +133,7 @@ def slurm(argv: Sequence[str]) -> tuple[str, list[str]]:
     parser.error("--sweep: each job has one machine; leave --nodes, --task out")
   folder = str(command_line.value_of(program, at))
   if re.search(r"[\n\"\\`$]", folder):
-    parser.error(f"--{at}={folder}: a sign that SLURM cannot take")
+    parser.error(f"--{at}={folder}: has a character that SLURM cannot take")
 
   tasks = options.gpus_per_node if by_gpu else 1
   job = "%A_%a" if options.sweep else "%j"
@@ -189,11 +181,23 @@ def jobset(argv: Sequence[str]) -> tuple[str, list[str]]:
   parser = _parser("jobset", _JOBSET)
   options, program = parser.split(argv)
   _check_workdir(parser, options, program)
+  tpus = (options.accelerator, options.topology)
+  if any(tpus) if options.processes else not all(tpus):
+    parser.error(
+      "give --processes for GPUs, or --accelerator and --topology for TPUs"
+    )
   metadata: dict[str, object] = {"name": options.name}
   if options.namespace:
     metadata["namespace"] = options.namespace
   nodes = {}
-  if options.accelerator and options.topology:
+  if options.processes:
+    pods = options.processes
+    who = [
+      f"--coordinator={options.name}-worker-0-0.{options.name}:7123",
+      f"--num_processes={pods}",
+      "--process_id=$(JOB_COMPLETION_INDEX)",
+    ]
+  else:
     chips = math.prod(map(int, options.topology.split("x")))
     pods = chips // options.chips
     if chips % options.chips:
@@ -207,29 +211,20 @@ def jobset(argv: Sequence[str]) -> tuple[str, list[str]]:
     exclusive = "alpha.jobset.sigs.k8s.io/exclusive-topology"
     metadata["annotations"] = {exclusive: "cloud.google.com/gke-nodepool"}
     who = ["--distributed=auto"]
-  elif options.processes:
-    pods = options.processes
-    who = [
-      f"--coordinator={options.name}-worker-0-0.{options.name}:7123",
-      f"--num_processes={pods}",
-      "--process_id=$(JOB_COMPLETION_INDEX)",
-    ]
-  else:
-    parser.error("give --processes, or for TPUs --accelerator and --topology")
   fields = {
     **vars(options),
     "metadata": metadata,
     "slices": options.slices if nodes else 1,
     "pods": pods,
     "nodes": nodes,
-    # Kubernetes replaces $(NAME); what the user wrote stays as it is.
+    # Kubernetes replaces $(NAME), but not what the user wrote.
     "command": [options.python, "-m", command_line.PROGRAM]
     + [word.replace("$(", "$$(") for word in program]
-    + [*who, f"--preempted_code={_AGAIN}"],
+    + [*who, f"--preempted_code={AGAIN}"],
     "device": "google.com/tpu" if nodes else "nvidia.com/gpu",
     "devices": options.chips if nodes else options.gpus,
   }
-  # JSON is YAML, and nothing in a string of it can end the string.
+  # JSON is YAML, and nothing in a JSON string can end it early.
   quoted = {k: json.dumps(v, ensure_ascii=False) for k, v in fields.items()}
   text = _fill("jobset.yaml", **quoted)
   return text, [] if options.dry_run else ["kubectl", "apply", "-f", "-"]
@@ -243,13 +238,13 @@ def _check_workdir(parser: Parser, options, program: Sequence[str]) -> None:
     parser.error(f"--mount={mount}, --workdir={workdir}: need absolute paths")
   if not inside.is_relative_to(mount):
     parser.error(
-      f"--workdir={workdir}: is not below --mount={mount}, and would be lost"
+      f"--workdir={workdir}: is not below --mount={mount} and would be lost"
       " with the pod"
     )
   if not all(
     map(str.isprintable, [*map(str, vars(options).values()), *program])
   ):
-    parser.error("a sign that cannot be printed; leave it out")
+    parser.error("a flag has a character that cannot be printed; remove it")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -257,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   argv = list(sys.argv[1:] if argv is None else argv)
   fill = {"slurm": slurm, "jobset": jobset}.get(argv[0] if argv else "")
   if fill is None:
-    Parser("cluster", "").error("name a cluster, slurm or jobset, then --help")
+    command_line.fail("cluster", "name a cluster: slurm or jobset, then --help")
   text, command = fill(argv[1:])
   if not command:
     print(text, end="")
@@ -265,9 +260,10 @@ def main(argv: Sequence[str] | None = None) -> int:
   try:
     return subprocess.run(command, input=text, text=True).returncode
   except FileNotFoundError:
-    Parser("cluster", "").error(
+    command_line.fail(
+      "cluster",
       f"{command[0]}: not found; use --dry-run, and submit what it prints where"
-      " there is one"
+      " there is one",
     )
 
 

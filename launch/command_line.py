@@ -1,4 +1,4 @@
-"""What the launchers have in common: their flags, and one line for mistakes."""
+"""What the launchers share: flags, exit codes, one line for mistakes."""
 
 import argparse
 import re
@@ -7,38 +7,55 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 PROGRAM = "dwd_jax.main"
-# Flags of the program that only the launcher knows.
+BAD_INPUT = 2  # exit code: another start would end the same way
+AGAIN = 75  # exit code: saved and stopped, or lost; worth another start
+# Flags of the program that only the launcher sets.
 _OURS = ("coordinator", "num_processes", "process_id", "distributed")
 _OURS += ("local_devices",)
 
 
-class Parser(argparse.ArgumentParser):
-  """Flags of a launcher, then `--`, then the flags of the program."""
+def say(launcher: str, message: object) -> None:
+  """Prints a message as one line on stderr."""
+  line = " ".join(str(message).split())
+  print(f"launch.{launcher}: {line}", file=sys.stderr)
 
-  def __init__(self, name: str, description: str):
-    """Args: `name` of the module in `launch`, `description` for --help."""
+
+def fail(launcher: str, message: object) -> NoReturn:
+  """Ends the launcher with one line on stderr and exit code 2."""
+  say(launcher, message)
+  sys.exit(BAD_INPUT)
+
+
+class Parser(argparse.ArgumentParser):
+  """Flags of a launcher, then, as a rule, `--` and the flags of the program."""
+
+  def __init__(
+    self,
+    name: str,
+    description: str,
+    rest: str = "-- --config=... --workdir=...",
+  ):
+    """Args: `name` of the module in `launch`; `rest` of the usage line."""
     super().__init__(
       prog=f"python -m launch.{name}",
       description=description,
-      usage=f"python -m launch.{name} [options] -- --config=... --workdir=...",
+      usage=f"python -m launch.{name} [options] {rest}",
       formatter_class=argparse.RawDescriptionHelpFormatter,
       allow_abbrev=False,
     )
     self._name = name
 
   def error(self, message: str) -> NoReturn:
-    """One line, exit code 2."""
-    line = " ".join(message.split())
-    print(f"launch.{self._name}: {line}", file=sys.stderr)
-    sys.exit(2)
+    """See `fail`."""
+    fail(self._name, message)
 
   def split(
     self, argv: Sequence[str], folder: str = "workdir"
   ) -> tuple[argparse.Namespace, tuple[str, ...]]:
-    """The launcher's options, and the flags of the program.
+    """Parses the launcher's options; returns them and the program's flags.
 
     Args:
-      argv: without the name of the program.
+      argv: without the name of the launcher.
       folder: the flag of the program that names its folder.
     """
     argv = list(argv)
@@ -46,7 +63,7 @@ class Parser(argparse.ArgumentParser):
     options, program = self.parse_args(argv[:at]), tuple(argv[at + 1 :])
     for flag in ("config", folder):
       if not value_of(program, flag):
-        self.error(f"--{flag}=... is missing behind the --")
+        self.error(f"--{flag}=... is missing after the --")
     for flag in _OURS:
       if value_of(program, flag) is not None:
         self.error(f"--{flag}: is set by the launcher; leave it out")
@@ -54,7 +71,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def value_of(program: Sequence[str], flag: str) -> str | None:
-  """The last value of a flag of the program; None where it is not given."""
+  """The last value of a flag of the program; None if it is not given."""
   found = None
   for i, word in enumerate(program):
     match = re.fullmatch(rf"--?{flag}(?:=(.*))?", word, re.DOTALL)

@@ -3,18 +3,14 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 
-def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-  """Names of the GPUs that may be used; none where JAX is told to use CPUs.
-
-  Args:
-    environment: of the launcher.
-  """
-  if environment.get("JAX_PLATFORMS", "").split(",")[0] == "cpu":
+def visible_gpus() -> list[str]:
+  """Names of the GPUs that may be used; none if JAX is told to use CPUs."""
+  if os.environ.get("JAX_PLATFORMS", "").split(",")[0] == "cpu":
     return []
-  named = environment.get("CUDA_VISIBLE_DEVICES")
+  named = os.environ.get("CUDA_VISIBLE_DEVICES")
   if named is not None:
     return [name.strip() for name in named.split(",") if name.strip()]
   if not shutil.which("nvidia-smi"):
@@ -37,7 +33,8 @@ def shares(
     gpus: see `visible_gpus`; none = CPUs.
 
   Raises:
-    ValueError: the GPUs cannot be divided like that; one line for people.
+    ValueError: the GPUs cannot be divided like that; names no remedy, as the
+      flags differ between launchers.
   """
   if not gpus:
     flags = os.environ.get("XLA_FLAGS", "")
@@ -49,13 +46,11 @@ def shares(
   if not each or each * processes > len(gpus):
     raise ValueError(
       f"{processes} processes with {each or 1} GPUs each do not fit the"
-      f" {len(gpus)} GPUs there are; change --processes or"
-      " --devices-per-process"
+      f" {len(gpus)} GPUs there are"
     )
   if not per_process and len(gpus) % processes:
     raise ValueError(
-      f"{len(gpus)} GPUs cannot be divided among {processes} processes; give"
-      " --devices-per-process"
+      f"{len(gpus)} GPUs cannot be divided evenly among {processes} processes"
     )
   return [
     {"CUDA_VISIBLE_DEVICES": ",".join(gpus[i * each : (i + 1) * each])}

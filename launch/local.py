@@ -1,4 +1,4 @@
-"""Several processes of a run on this machine.
+"""Starts several processes of a run on this machine.
 
 python -m launch.local --processes=2 -- --config=... --workdir=...
 
@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import IO
 
 from launch import command_line, devices
+from launch.command_line import BAD_INPUT
 
-BAD_INPUT = 2  # exit code: another start would end the same way
 _POLL_S = 0.1
 # A process that fails tells the others, which then end by themselves.
 _FAREWELL_S = 20.0
@@ -33,8 +33,8 @@ def _parser() -> command_line.Parser:
   parser.add_argument(
     "--devices-per-process",
     type=command_line.positive,
-    help="GPUs of each process (default: all GPUs, divided evenly); on CPUs as"
-    " many are pretended",
+    help="GPUs of each process (default: all GPUs, divided evenly); without"
+    " GPUs, as many simulated devices",
   )
   parser.add_argument(
     "--restarts",
@@ -47,7 +47,7 @@ def _parser() -> command_line.Parser:
     "--grace-s",
     type=command_line.positive,
     default=120,
-    help="after SIGTERM or Ctrl-C, seconds to save in (default: 120)",
+    help="seconds to save in after SIGTERM or Ctrl-C (default: 120)",
   )
   parser.add_argument(
     "--dry-run", action="store_true", help="only print the command lines"
@@ -56,7 +56,7 @@ def _parser() -> command_line.Parser:
 
 
 class Processes:
-  """The processes of one start; an object for each start."""
+  """The processes of a run; another start is another object."""
 
   def __init__(
     self,
@@ -74,12 +74,12 @@ class Processes:
         command,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
-        # Process 0 speaks for all; the others only of what is wrong.
+        # Process 0 speaks for all; the others say what is wrong.
         stdout=None if i == 0 else subprocess.DEVNULL,
         stderr=None if i == 0 else subprocess.PIPE,
         # Ctrl-C is for us; we pass it on as SIGTERM.
         start_new_session=several,
-        preexec_fn=_save_without_launcher,
+        preexec_fn=_end_with_launcher,
       )
       for i, (command, environment) in enumerate(
         zip(commands(program, len(environments)), environments, strict=True)
@@ -94,7 +94,7 @@ class Processes:
       relay.start()
 
   def stop(self) -> None:
-    """Asks all to save and end; asked again, they end at once."""
+    """Asks all to save and end; the second time, kills them."""
     if self.stopping:
       self._kill_at = 0.0
       return
@@ -104,7 +104,7 @@ class Processes:
       process.terminate()
 
   def wait(self) -> int:
-    """Waits for the end of all; ends them where one fails.
+    """Waits until all have ended; ends them if one fails.
 
     Returns:
       0, or the exit code of the first that failed (128 + signal).
@@ -148,8 +148,8 @@ _C = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
 
-def _save_without_launcher() -> None:
-  """In a new process: SIGTERM, should the launcher be killed (Linux)."""
+def _end_with_launcher() -> None:
+  """Sends this new process SIGTERM if the launcher is killed (Linux)."""
   if hasattr(_C, "prctl"):
     _C.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
@@ -198,8 +198,7 @@ def _name(number: int) -> str:
 
 
 def _say(line: str) -> None:
-  sys.stdout.flush()
-  os.write(2, f"launch.local: {line}\n".encode())
+  command_line.say("local", line)
 
 
 def _run(options, program, environments) -> int:
@@ -241,10 +240,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     environments = devices.shares(
       options.processes,
       options.devices_per_process,
-      devices.visible_gpus(os.environ),
+      devices.visible_gpus(),
     )
   except ValueError as e:
-    parser.error(str(e))
+    parser.error(f"{e}; change --processes or --devices-per-process")
   if options.dry_run:
     for command, variables in zip(
       commands(program, options.processes, 7123), environments, strict=True

@@ -1,4 +1,4 @@
-"""What a search is: the configs of its trials, checked before any starts.
+"""What a search is: the configs of its trials, checked before the first starts.
 
 DIR/study.journal         Optuna's storage: settings, scores, states
 DIR/trial_NNN/            workdir of a trial, with its trial.log
@@ -24,8 +24,7 @@ from dwd_jax.evaluate import other_data_sets
 from dwd_jax.train import config_file
 from dwd_jax.train import settings as config_lib
 from launch import search_space
-
-SAVED = 75  # exit code of a trial that was asked to stop, and saved
+from launch.command_line import AGAIN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,17 +33,17 @@ class Search:
 
   Attributes:
     config: file of the config.
-    overrides: KEY=VALUE of the user, for every trial.
+    overrides: KEY=VALUE, the user's, for every trial.
     out: folder of the search.
     space: see `search_space`.
     sampler: tpe or random.
     seed: of the sampler.
-    trials: how many there are to be.
+    trials: how many in all.
     steps: of a trial that is not stopped early.
     rungs: how often trials are compared, the last time at their end.
-    eta: 1 / eta of the trials go on from a rung.
+    eta: 1 / eta of the trials continue after a rung.
     split: name of the scores, W/eval/<split>.json.
-    metric: key of the scores; the higher the better.
+    metric: key of the scores; higher is better.
   """
 
   config: str
@@ -71,7 +70,7 @@ class Search:
     return math.ceil(self.steps / self.eta ** (self.rungs - 1))
 
   def facts(self) -> dict[str, Any]:
-    """What results depend on; the number of trials is not among it."""
+    """What the results depend on, which the number of trials is not."""
     facts = dataclasses.asdict(self) | {"overrides": list(self.overrides)}
     return {k: v for k, v in facts.items() if k not in ("out", "trials")}
 
@@ -92,7 +91,7 @@ class Search:
       values["data.data_dir"] = str(out / "data")
     values |= dict(text.split("=", 1) for text in self.overrides)
     if self.split == self.base.data.eval_split:  # no other set is asked for
-      values = {k: v for k, v in values.items() if k[:7] != "eval.on"}
+      values = {k: v for k, v in values.items() if not k.startswith("eval.on")}
       values["eval.on"] = "()"
     else:
       values["eval.on_during_training"] = "True"
@@ -106,7 +105,7 @@ class Search:
     for i, stage in enumerate(self.base.stages):
       if stage.patience:
         values[f"stages[{i}].patience"] = "0"
-    # The pages of the test are for the run that is chosen in the end.
+    # The test pages are for the run that is chosen in the end.
     values["data.test_split"] = ""
     return [f"{key}={value}" for key, value in values.items()]
 
@@ -115,16 +114,12 @@ class Search:
   ) -> list[str]:
     """Command line of a trial's run."""
     program = [sys.executable, "-m", "dwd_jax.main", f"--config={self.config}"]
-    program += [f"--workdir={workdir}", f"--preempted_code={SAVED}"]
+    program += [f"--workdir={workdir}", f"--preempted_code={AGAIN}"]
     overrides = self.trial_overrides(settings)
     return program + [f"--config.{text}" for text in overrides]
 
   def check(self) -> None:
-    """Finds what is wrong with any trial before the first one starts.
-
-    Raises:
-      InputError: it cannot work, or it would tune on the pages of the test.
-    """
+    """Raises `InputError` if a trial would fail or be judged on test pages."""
     data = self.base.data
     others = other_data_sets.names_in_config(self.base)
     own = self.split == data.eval_split
@@ -135,10 +130,10 @@ class Search:
       )
     judged = self.split if own else others[self.split][1].split
     tests = {data.test_split} if own else {"test", data.test_split}
-    if tests & set(judged.partition("[")[0].split("+")):
+    if tests & {part.split("[")[0].strip() for part in judged.split("+")}:
       raise InputError(
-        f"--split={self.split}: these are the pages of the test, and nothing"
-        " may be chosen on them; name others"
+        f"--split={self.split}: has pages of the test, on which nothing may be"
+        " chosen; name others"
       )
     if self.steps < self.eta ** (self.rungs - 1):
       raise InputError(
@@ -154,7 +149,7 @@ class Search:
 
 
 def folder(trial: Any) -> str:
-  """Name of the folder of a trial: its own, or that of the one it repeats."""
+  """Name of a trial's folder: its own, or that of the trial it repeats."""
   return trial.user_attrs.get("folder", f"trial_{trial.number:03d}")
 
 
@@ -162,13 +157,12 @@ def load(file: str, overrides: Iterable[str] = ()) -> Any:
   """A config as `python -m dwd_jax.main` reads it, not validated.
 
   Args:
-    file: as after --config=, with ":argument" where the config takes one.
-    overrides: KEY=VALUE, as after --config. there.
+    file: of --config, with ":ARGUMENT" if the config takes one.
+    overrides: KEY=VALUE.
 
   Raises:
     InputError: no such file, an unknown key, a value of another type.
   """
-  overrides = list(overrides)
   argv = ["sweep", f"--config={config_file.find(file)}"]
   argv += [f"--config.{text}" for text in overrides]
   values = flags.FlagValues()
@@ -176,16 +170,11 @@ def load(file: str, overrides: Iterable[str] = ()) -> Any:
   try:
     values(argv)
     config = values["config"].value
+    if not isinstance(config, ml_collections.ConfigDict):
+      raise TypeError("get_config() does not return a ConfigDict")
+    return config
   except Exception as e:  # configs are programs: anything may happen
-    for text in overrides:
-      problem = config_lib.unknown_key(text.partition("=")[0])
-      if problem:
-        raise InputError(problem) from None
-    reason = (str(e).strip() or type(e).__name__).splitlines()[-1]
-    raise InputError(f"{' '.join(argv[1:])}: {reason}") from None
-  if not isinstance(config, ml_collections.ConfigDict):
-    raise InputError(f"--config={file}: get_config() returns no ConfigDict")
-  return config
+    raise InputError(config_file.why(e, argv)) from None
 
 
 def stage_steps(steps: Sequence[int], total: int) -> list[int]:
@@ -196,8 +185,8 @@ def stage_steps(steps: Sequence[int], total: int) -> list[int]:
     total: steps of all stages together.
 
   Returns:
-    As many numbers as `steps`, of the sum `total`: every stage keeps its share,
-    and at least one step where it had any.
+    As many numbers as `steps`, with the sum `total`: every stage keeps its
+    share, and at least one step if it had any.
 
   Raises:
     InputError: fewer steps than stages.

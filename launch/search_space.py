@@ -4,12 +4,12 @@ A space maps keys to what they may be:
 
   choices(a, b, ...)       one of the values
   uniform(low, high)       a number
-  log_uniform(low, high)   a number, every factor of ten alike
+  log_uniform(low, high)   a number, uniform in its logarithm
   int(low, high)           a whole number, both ends included
-  anything else            that value, always
+  anything else            always that value
 
-In a file, {"log_uniform": [low, high]} means the same, and a map of choices
-gives each value keys of its own, see launch/optimizers.yaml.
+A file may also have {"log_uniform": [low, high]}, and a map of choices that
+gives each value keys of its own; see launch/optimizers.yaml.
 """
 
 import ast
@@ -33,11 +33,7 @@ _CALL = re.compile(rf"({'|'.join(_KINDS)})\((.*)\)", re.DOTALL)
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-  """A space from a file in YAML or JSON, checked.
-
-  Raises:
-    InputError: no such file, not readable, or not a space.
-  """
+  """Reads a space from a file in YAML or JSON and checks it."""
   try:
     if path.stat().st_size > _MAX_BYTES:
       raise InputError(f"{path}: larger than {_MAX_BYTES} bytes; not a space")
@@ -57,14 +53,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def parse(text: str) -> dict[str, Any]:
-  """A space of one key, checked.
-
-  Args:
-    text: of --set, KEY=SPEC.
-
-  Raises:
-    InputError: it is not of that form, or no space.
-  """
+  """Reads KEY=SPEC of --set: a space of one key, checked."""
   key, _, spec = text.partition("=")
   if not spec:
     raise InputError(f"--set={text}: give KEY=SPEC, see --help")
@@ -72,14 +61,14 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def check(space: Any, where: str) -> dict[str, Any]:
-  """A space in one notation, {key: {kind: values}} or {key: {"value": text}}.
+  """Converts a space to {key: {kind: values}} or {key: {"value": text}}.
 
   Args:
     space: as read.
-    where: it comes from, for the messages.
+    where: where it comes from, for errors.
 
   Raises:
-    InputError: an unknown key of the config, a range that is none.
+    InputError: an unknown key of the config, or a bad range.
   """
   if not isinstance(space, Mapping):
     raise InputError(f"{where}: a space maps keys of the config to ranges")
@@ -101,7 +90,7 @@ def check(space: Any, where: str) -> dict[str, Any]:
 
 
 def _below(spec: Mapping[str, Any]) -> set[str]:
-  """Keys that the choices of a key have of their own."""
+  """The keys that the choices of a key add."""
   found = set()
   if isinstance(spec.get("choices"), Mapping):
     for space in spec["choices"].values():
@@ -163,12 +152,12 @@ def suggest(trial: Any, space: Mapping[str, Any], name: str = "") -> dict:
   """Settings of a trial.
 
   Args:
-    trial: of Optuna; is asked for a value of every key that varies.
+    trial: Optuna's; chooses the value of every key that varies.
     space: checked.
-    name: of a choice, before the names of what only it has.
+    name: prefix of Optuna's names for keys that belong to a choice.
 
   Returns:
-    {key of the config: value as the command line takes it}.
+    {key of the config: value, as text for the command line}.
   """
   found = {}
   for key, spec in space.items():
@@ -190,7 +179,7 @@ def suggest(trial: Any, space: Mapping[str, Any], name: str = "") -> dict:
 
 
 def corners(space: Mapping[str, Any]) -> list[dict[str, str]]:
-  """Settings that have every choice and every end of a range at least once."""
+  """Settings that cover every choice and both ends of every range."""
   found: list[dict[str, str]] = [{}]
   for key, spec in space.items():
     ((kind, values),) = spec.items()
@@ -205,7 +194,7 @@ def corners(space: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _text(value: Any) -> str:
-  """A value as the command line of a run takes it."""
+  """A value as text for the command line of a run."""
   if isinstance(value, list):
     value = tuple(value)
   return value.strip() if isinstance(value, str) else repr(value)

@@ -1,13 +1,12 @@
 """Searches settings: python -m launch.sweep --config=... --out=DIR [flags].
 
-Flags and the table only; see `launch.search`, `launch.search_space` and
+Flags and reports only; see `launch.search`, `launch.search_space` and
 `launch.trials`.
 """
 
 import argparse
 import contextlib
 import json
-import os
 import pathlib
 import shlex
 import sys
@@ -21,27 +20,24 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare
 from dwd_jax.train import logs
 from launch import command_line, devices, search_space
-from launch.search import SAVED, Search, folder, load
+from launch.command_line import AGAIN
+from launch.search import Search, folder, load
 
 _DESCRIPTION = """Try settings of a config and rank them by a score.
 
 Every trial is a run of `python -m dwd_jax.main` in its own folder below DIR,
 judged on data.eval_split, never on the test split. Optuna chooses the settings
 and, with --rungs, stops the worse trials early. Started again with the same
-flags, a search goes on where it was stopped or killed; started several times,
+flags, a search that was stopped or killed continues; started several times,
 also on several machines that share DIR, all work on it together.
   --config.KEY=VALUE changes a key in every trial."""
 
 
 def make_parser() -> argparse.ArgumentParser:
-  """The flags; what it does not know are overrides of the config."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.sweep",
-    description=_DESCRIPTION,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
+  """Parser of all flags but the overrides of the config."""
+  parser = command_line.Parser(
+    "sweep", _DESCRIPTION, "--config=... --out=DIR [--config.KEY=VALUE ...]"
   )
-  parser.error = _fail  # pyright: ignore[reportAttributeAccessIssue]
   add, positive = parser.add_argument, command_line.positive
   add("--config", required=True, help="file of the config")
   add("--out", required=True, type=pathlib.Path, help="folder of the search")
@@ -69,10 +65,10 @@ def make_parser() -> argparse.ArgumentParser:
     "--rungs",
     type=positive,
     default=1,
-    help="compare trials so often, the last time after --steps, the time before"
-    " after 1/eta of them, and so on (1: only at the end)",
+    help="how often trials are compared: after --steps, before that after 1/eta"
+    " of them, and so on (1: only at the end)",
   )
-  add("--eta", type=positive, default=3, help="1/eta of a rung go on (3)")
+  add("--eta", type=positive, default=3, help="1/eta of a rung continue (3)")
   add("--split", default="", help="name of the scores; default: the config's")
   metrics = [key for key in logs.CURVE_KEYS if key != "num_detections"]
   add("--metric", choices=metrics, default="mAP", help="to rank by (mAP)")
@@ -81,8 +77,10 @@ def make_parser() -> argparse.ArgumentParser:
     type=positive,
     help="trials at the same time; default: one for each GPU, or 1",
   )
-  add("--timeout-s", type=float, default=0, help="what takes longer has failed")
-  add("--retry", action="store_true", help="go on with trials that failed")
+  add(
+    "--timeout-s", type=float, default=0, help="a trial fails after that long"
+  )
+  add("--retry", action="store_true", help="continue trials that failed")
   return parser
 
 
@@ -90,11 +88,8 @@ def make_search(args: Any, rest: Sequence[str]) -> Search:
   """The search that the flags ask for.
 
   Args:
-    args: parsed.
-    rest: what the parser does not know: --config.KEY=VALUE.
-
-  Raises:
-    InputError: a flag is wrong.
+    args: of `make_parser`.
+    rest: what that does not know: --config.KEY=VALUE.
   """
   for text in rest:
     if not text.startswith("--config.") or "=" not in text:
@@ -136,15 +131,15 @@ def _dry_run(search: Search) -> None:
 
 def _environments(workers: int | None) -> list[dict[str, str]]:
   """Variables of the trials that run at the same time."""
-  gpus = devices.visible_gpus(os.environ)
+  gpus = devices.visible_gpus()
   try:
     return devices.shares(workers or len(gpus) or 1, None, gpus)
   except ValueError as e:
-    raise InputError(f"--workers: {e}") from None
+    raise InputError(f"{e}; change --workers") from None
 
 
 def summary(search: Search, study: Any) -> dict[str, Any]:
-  """All about a search so far, as JSON has it; the best trial first."""
+  """A search so far, as JSON values; the best trial comes first."""
   latest: dict[str, Any] = {}
   for trial in study.trials:  # one that was run again counts once
     name = folder(trial)
@@ -170,12 +165,11 @@ def summary(search: Search, study: Any) -> dict[str, Any]:
     latest.values(),
     key=lambda t: (t["score"] is None, -t["steps"], -(t["score"] or 0)),
   )
-  over = ("complete", "pruned", "failed")
   return {
     **search.facts(),
     "trials_wanted": search.trials,
     "finished": len(ranking) >= search.trials
-    and all(t["state"] in over for t in ranking),
+    and all(t["state"] not in ("running", "waiting") for t in ranking),
     "best": next((t for t in ranking if t["state"] == "complete"), None),
     "trials": ranking,
   }
@@ -230,13 +224,8 @@ def _report(search: Search, study: Any) -> None:
 
 
 def run(argv: Sequence[str]) -> None:
-  """Does what the flags say.
-
-  Raises:
-    InputError: bad input.
-    SystemExit: stopped by a signal, code 75.
-  """
-  # Of JAX only the number of devices is asked here: it should take no GPU.
+  """Does what the flags say; a signal ends it with code 75."""
+  # JAX only counts devices here, and should take no GPU.
   jax.config.update("jax_platforms", "cpu")
   args, rest = make_parser().parse_known_args(argv)
   from launch import trials  # needs optuna, --help does not
@@ -249,18 +238,15 @@ def run(argv: Sequence[str]) -> None:
     return
   study = trials.open_study(search)
   if not args.report:
-    data = search.base.data.copy_and_resolve_references()
-    data.data_dir = data.data_dir or str(search.out / "data")
-    prepare.prepare(data, search.out)
+    prepare.prepare(search.base.data, search.out)
     if args.retry:
       trials.retry(study)
     worker = trials.Worker(search, study, environments, args.timeout_s, _say)
     try:
       worker.run(lambda: _write(search, study))
     except trials.Stopped as e:
-      message = f"sweep: stopped by {e}; the same command goes on"
-      print(message, file=sys.stderr)
-      sys.exit(SAVED)
+      command_line.say("sweep", f"stopped by {e}; the same command continues")
+      sys.exit(AGAIN)
   _report(search, study)
 
 
@@ -268,18 +254,13 @@ def _say(line: str) -> None:
   print(line, flush=True)
 
 
-def _fail(message: object) -> None:
-  print(f"sweep: {' '.join(str(message).split())}", file=sys.stderr)
-  sys.exit(2)
-
-
 def main() -> None:
   """Runs; bad input ends with one line and exit code 2."""
   try:
     run(sys.argv[1:])
   except InputError as e:
-    _fail(e)
-  except BrokenPipeError:  # the reader of the table has seen enough
+    command_line.fail("sweep", e)
+  except BrokenPipeError:  # the table is piped to `head`, for example
     with contextlib.suppress(OSError):
       sys.stdout.close()
 

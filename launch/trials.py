@@ -1,11 +1,10 @@
-"""Trials of a search: taken from Optuna's storage, run, reported there.
+"""Runs the trials of a search, as Optuna's storage DIR/study.journal says.
 
-Any number of programs on any number of machines may work on the storage of a
-search, DIR/study.journal; DIR must be on a file system that they share. Who
-works on what is told by locks, which end with their process however that ends:
-trial_NNN/.worker is held by the program that watches a trial, trial_NNN/.run by
-the training itself, too. A trial that is said to be running while nobody holds
-its locks was left by a worker that is gone, and is gone on with.
+Any number of workers may share a search, also on several machines, if DIR is on
+a file system that all of them see. Locks tell who works on what; they end with
+the processes that hold them. The worker that watches a trial holds
+trial_NNN/.worker and trial_NNN/.run, its training holds trial_NNN/.run. A
+worker continues a trial that is marked as running if nobody holds its locks.
 """
 
 import contextlib
@@ -26,7 +25,8 @@ from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import logs
 from launch import search_space
-from launch.search import SAVED, Search, folder
+from launch.command_line import AGAIN, BAD_INPUT
+from launch.search import Search, folder
 
 try:
   import optuna
@@ -40,20 +40,19 @@ State = optuna.trial.TrialState
 STORAGE = "study.journal"
 LOG = "trial.log"
 _NAME = "sweep"
-_BAD_INPUT = 2  # exit code: the settings do not work, or diverge
 _POLL_S = 0.5
-_END_S = 100.0  # for trials to save their state, when the search is stopped
+_END_S = 100.0  # for trials to save their state when the search is stopped
 
 
 class Stopped(Exception):
-  """Somebody wants the search to stop."""
+  """A signal asked the search to stop."""
 
 
 def open_study(search: Search) -> optuna.Study:
-  """The study of a search; made if there is none.
+  """Opens or makes the study of a search.
 
   Raises:
-    InputError: the one that is there is of another search, or damaged.
+    InputError: it belongs to a search with other flags, or is damaged.
   """
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   path = search.out / STORAGE
@@ -78,7 +77,7 @@ def open_study(search: Search) -> optuna.Study:
       key = differing[0]
       raise InputError(
         f"{path}: the search there has {key} = {had.get(key)}, not"
-        f" {facts[key]}; use another --out, or the flags that it began with"
+        f" {facts[key]}; use another --out, or the flags it was started with"
       )
     if "search" not in study.user_attrs:
       study.set_user_attr("search", facts)
@@ -86,7 +85,7 @@ def open_study(search: Search) -> optuna.Study:
 
 
 def retry(study: optuna.Study) -> None:
-  """Has the trials that failed run again, from where they were."""
+  """Enqueues the failed trials again; they continue in their folders."""
   latest = {folder(t): t for t in study.get_trials(deepcopy=False)}
   for name, trial in latest.items():
     if trial.state.is_finished() and "reason" in trial.user_attrs:
@@ -95,45 +94,44 @@ def retry(study: optuna.Study) -> None:
 
 @dataclasses.dataclass
 class _Job:
-  """A trial of which this program is the worker."""
+  """A trial that this worker watches."""
 
   trial: optuna.Trial
   settings: dict[str, str]
   workdir: pathlib.Path
   locks: tuple[IO, IO]
-  seen: dict[int, float]  # scores that were reported, by step
-  place: int = 0
+  seen: dict[int, float]  # step -> score, as reported to Optuna
+  slot: int = 0
   started: float = 0.0
   process: subprocess.Popen | None = None
 
 
 @dataclasses.dataclass
 class Worker:
-  """Runs trials of a search, one in each place.
+  """Runs several trials of a search at a time.
 
   Attributes:
-    search: says what is run.
     study: see `open_study`.
-    places: environment variables of the trials in each place.
-    timeout_s: after so long a trial has failed; 0 = never.
-    say: takes lines about what happens.
+    slots: environment variables of each of the trials that run at a time.
+    timeout_s: a trial that takes longer fails; 0 = no limit.
+    say: prints a line.
   """
 
   search: Search
   study: optuna.Study
-  places: Sequence[Mapping[str, str]]
+  slots: Sequence[Mapping[str, str]]
   timeout_s: float = 0.0
   say: Callable[[str], None] = print
   _jobs: list[_Job] = dataclasses.field(default_factory=list)
 
   def run(self, after_trial: Callable[[], object]) -> None:
-    """Works until there is nothing left to do.
+    """Works until no trial is left.
 
     Args:
-      after_trial: called when one has ended.
+      after_trial: called whenever a trial has ended.
 
     Raises:
-      Stopped: by SIGTERM or SIGINT; the trials have saved, and go on when the
+      Stopped: by SIGTERM or SIGINT; the trials have saved, and continue if the
         program is started again.
     """
     with _signals():
@@ -145,21 +143,21 @@ class Worker:
               for lock in job.locks:
                 lock.close()
               after_trial()
-          left_running = False
-          while len(self._jobs) < len(self.places):
-            job, left_running = self._claim()
+          orphaned = False
+          while len(self._jobs) < len(self.slots):
+            job, orphaned = self._claim()
             if job is None:
               break
             self._start(job)
-          if not self._jobs and not left_running:
+          if not self._jobs and not orphaned:
             return
           time.sleep(_POLL_S)
       finally:
         _end([job.process for job in self._jobs if job.process])
 
   def _claim(self) -> tuple[_Job | None, bool]:
-    """A trial to run, if any, and whether one runs that nobody watches."""
-    orphans = False
+    """A trial to run, if any, and whether another runs without a worker."""
+    orphaned = False
     with files.turn(self.search.out / STORAGE):
       trials = self.study.get_trials(deepcopy=False)
       for trial in trials:
@@ -167,22 +165,24 @@ class Worker:
           watching = _lock(self._workdir(trial) / ".worker")
           running = watching and _lock(self._workdir(trial) / ".run")
           if watching and running:
-            self.say(f"trial {trial.number} was left; it goes on")
+            self.say(f"trial {trial.number} has lost its worker; continuing it")
+            # Optuna has no public way to continue a running trial. A copy of
+            # it would meet every rung again, and count twice there.
             again = optuna.trial.Trial(self.study, trial._trial_id)
             return self._job(again, watching, running), True
           if watching:
-            orphans = True
+            orphaned = True
             watching.close()
       more = len({folder(t) for t in trials}) < self.search.trials
       if not more and all(t.state != State.WAITING for t in trials):
-        return None, orphans
+        return None, orphaned
       number = sum(t.state != State.WAITING for t in trials)
       self.study.sampler = _sampler(self.search, number)
       trial = self.study.ask()
       watching = _lock(self._workdir(trial) / ".worker")
       running = _lock(self._workdir(trial) / ".run")
       assert watching and running  # it is new
-      return self._job(trial, watching, running), orphans
+      return self._job(trial, watching, running), orphaned
 
   def _workdir(self, trial: Any) -> pathlib.Path:
     return self.search.out / folder(trial)
@@ -200,29 +200,28 @@ class Worker:
     )
 
   def _start(self, job: _Job) -> None:
-    taken = [other.place for other in self._jobs]
-    job.place = min(set(range(len(self.places))).difference(taken))
+    taken = [other.slot for other in self._jobs]
+    job.slot = min(set(range(len(self.slots))).difference(taken))
     self._jobs.append(job)
     job.started = time.monotonic()
-    if self.search.steps in self._scores(job):  # ended, but was not reported
+    if self.search.steps in self._scores(job):  # it has ended, unreported
       return
     told = ", ".join(f"{k}={v}" for k, v in job.settings.items())
     self.say(f"trial {job.trial.number}: {told}")
     with (job.workdir / LOG).open("ab") as log:
-      # In a session of its own, so that Ctrl-C reaches it through us alone. It
-      # keeps its lock for as long as it lives.
+      # In a session of its own, so that Ctrl-C reaches it through us alone.
       job.process = subprocess.Popen(
         self.search.command(job.workdir, job.settings),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=os.environ | self.places[job.place],
-        pass_fds=(job.locks[1].fileno(),),
+        env=os.environ | self.slots[job.slot],
+        pass_fds=(job.locks[1].fileno(),),  # it holds .run while it lives
         start_new_session=True,
       )
 
   def _scores(self, job: _Job) -> dict[int, float]:
-    """Scores of a trial so far, by step."""
+    """Scores of a trial so far: step -> score."""
     found = {}
     for point in logs.read_curves(job.workdir / "eval" / logs.CURVES):
       score = point.get(self.search.metric)
@@ -233,7 +232,7 @@ class Worker:
     return found
 
   def _watch(self, job: _Job) -> bool:
-    """Reports what is new of a trial; whether that is over."""
+    """Reports new scores of a trial; returns whether it is over."""
     search, number = self.search, job.trial.number
     code = job.process.poll() if job.process else 0
     for step, score in self._scores(job).items():
@@ -266,35 +265,35 @@ class Worker:
       self._fail(
         job, f"no number '{search.metric}' of {search.split} at the last step"
       )
-    elif code != SAVED:  # then it waits for whoever claims it
+    elif code != AGAIN:  # then it waits to be claimed again
       self._fail(
-        job, f"exit code {code}: {_last_words(job.workdir / LOG)}", code
+        job, f"exit code {code}: {_last_line(job.workdir / LOG)}", code
       )
     return True
 
   def _fail(self, job: _Job, reason: str, code: int = 0) -> None:
     job.trial.set_user_attr("reason", reason)
-    # Of failed trials the sampler learns nothing; those that were stopped
-    # without a score are the worst to it.
-    diverged = code == _BAD_INPUT and not job.seen
+    # The sampler ignores failed trials, and takes pruned ones without a score
+    # for the worst.
+    diverged = code == BAD_INPUT and not job.seen
     state = State.PRUNED if diverged else State.FAIL
     self.study.tell(job.trial, state=state)
     self.say(f"trial {job.trial.number} failed: {reason} ({job.workdir / LOG})")
 
 
 def _sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
-  """The sampler for a trial, as many programs share the random numbers."""
+  """A sampler seeded for one trial, as workers share no random state."""
   seed = zlib.crc32(f"{search.seed}/{number}".encode())
   if search.sampler == "random":
     return optuna.samplers.RandomSampler(seed=seed)
   with warnings.catch_warnings():
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    # Those that run count as bad, so that workers try different settings.
+    # Running trials count as bad, so that workers try different settings.
     return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
-def _last_words(log: pathlib.Path) -> str:
-  """The line of a log that says why the program ended."""
+def _last_line(log: pathlib.Path) -> str:
+  """The last line of a log, if possible one of dwd_jax; 300 characters."""
   with log.open("rb") as f:
     f.seek(max(0, log.stat().st_size - 2**14))
     text = f.read().decode(errors="replace")
@@ -304,7 +303,7 @@ def _last_words(log: pathlib.Path) -> str:
 
 
 def _lock(path: pathlib.Path) -> IO | None:
-  """A lock, to be closed; None where another process has it."""
+  """A lock, to be closed; None if another process holds it."""
   files.make_dir(path.parent)
   lock = path.open("w")
   try:
@@ -334,7 +333,7 @@ def _signals() -> Iterator[None]:
 
 
 def _end(processes: list[subprocess.Popen], patience_s: float = _END_S) -> None:
-  """Asks processes to end, and ends those that do not."""
+  """Terminates processes; kills those that do not end in time."""
   for process in processes:
     if process.poll() is None and patience_s:
       process.terminate()

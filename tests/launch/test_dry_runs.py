@@ -70,12 +70,14 @@ def test_gpus_are_divided(caption):
   assert found == [{"CUDA_VISIBLE_DEVICES": w} for w in wanted]
 
 
-def test_gpus_are_those_that_are_visible():
-  assert devices.visible_gpus({"CUDA_VISIBLE_DEVICES": "2, 3"}) == ["2", "3"]
-  assert devices.visible_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
-  assert not devices.visible_gpus(
-    {"CUDA_VISIBLE_DEVICES": "0", "JAX_PLATFORMS": "cpu"}
-  )
+def test_gpus_are_those_that_are_visible(monkeypatch):
+  monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+  for visible, wanted in (("2, 3", ["2", "3"]), ("", [])):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert devices.visible_gpus() == wanted
+  monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+  monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+  assert devices.visible_gpus() == []
 
 
 # --- SLURM
@@ -298,7 +300,7 @@ WRONG = {
   "a command in the path": (
     "slurm",
     ("--sweep=2", "--", "--config=c", "--out=$(id)"),
-    "--out=$(id): a sign that SLURM cannot take",
+    "--out=$(id): has a character that SLURM cannot take",
   ),
   "no folder of a search": ("slurm", ("--sweep=2", *W), "--out="),
   "a search on two machines": (
@@ -312,8 +314,13 @@ WRONG = {
     "--gpus-per-node=0",
   ),
   "no image": ("jobset", ("--name=a", "--claim=b", *W), "--image"),
-  "a bad name": ("jobset", (*GPU, "--name=A_b", *W), "'A_b': give small"),
-  "no pods": ("jobset", (*GPU[:3], *W), "give --processes, or for TPUs"),
+  "a bad name": ("jobset", (*GPU, "--name=A_b", *W), "'A_b': give lower-case"),
+  "no pods": ("jobset", (*GPU[:3], *W), "give --processes for GPUs, or"),
+  "GPUs and TPUs": (
+    "jobset",
+    (*GPU, "--accelerator=tpu", *W),
+    "give --processes for GPUs, or",
+  ),
   "workdir in the pod": (
     "jobset",
     (*GPU, "--", "--config=c", "--workdir=/tmp/w"),
@@ -324,7 +331,7 @@ WRONG = {
     (*GPU, "--", "--config=c", "--workdir=/data/../tmp"),
     "absolute paths",
   ),
-  "no topology": ("jobset", (*TPU[:3], *W), "give --processes, or for TPUs"),
+  "no topology": ("jobset", (*TPU[:3], *W), "give --processes for GPUs, or"),
   "half a host": ("jobset", (*TPU, "--topology=3x3", *W), "no multiple"),
   "memory": ("jobset", (*GPU, "--memory=much", *W), "'much': give it as"),
   "a bell": ("jobset", (*GPU, *W, "--x=\a"), "cannot be printed"),

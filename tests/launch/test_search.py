@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 # Caption: the config's steps, total, steps of the stages.
 STEPS = {
-  "as they are": ((20, 10, 10, 10, 1000), 1050, (20, 10, 10, 10, 1000)),
+  "the same": ((20, 10, 10, 10, 1000), 1050, (20, 10, 10, 10, 1000)),
   "a tenth": ((20, 10, 10, 10, 1000), 105, (2, 1, 1, 1, 100)),
   "a step for each": ((20, 10, 10, 10, 1000), 5, (1, 1, 1, 1, 1)),
   "one more": ((20, 10, 10, 10, 1000), 6, (1, 1, 1, 1, 2)),
@@ -45,7 +45,7 @@ BAD = {
   "no file": ("configs/nothing.py", (), "no such file; .* configs/boxes.py"),
   "unknown key": ("configs/smoke.py", ("sed=1",), "unknown key 'sed'"),
   "another type": ("configs/smoke.py", ("seed=x",), "seed=x: .*invalid"),
-  "no such stage": ("configs/smoke.py", ("stages[9].steps=1",), "range"),
+  "no such stage": ("configs/smoke.py", ("stages[9].steps=1",), "fewer"),
   "a list": ("configs/smoke.py", ("eval.on.builder=x",), "is a list of"),
 }
 

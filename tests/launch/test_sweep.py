@@ -185,7 +185,7 @@ def test_each_gpu_has_one_trial(search, monkeypatch):
   out = search("--trials=6", RATES, TWENTY)
   gpus = [path.read_text().split()[1] for path in out.glob("trial_*/started")]
   assert set(gpus) == {"0", "3"}
-  with pytest.raises(InputError, match="--workers: 3 processes with 1 GPUs"):
+  with pytest.raises(InputError, match=r"3 processes with .* change --workers"):
     search("--trials=6", RATES, TWENTY, "--workers=3")
 
 
@@ -221,7 +221,9 @@ def test_a_search_that_is_stopped_goes_on(start_search, search, tmp_path):
   process.send_signal(signal.SIGTERM)
   _, errors = process.communicate(timeout=30)
   assert process.returncode == 75
-  assert errors == "sweep: stopped by SIGTERM; the same command goes on\n"
+  assert errors == (
+    "launch.sweep: stopped by SIGTERM; the same command continues\n"
+  )
   (folder / "go").touch()
   search(*HALF)
   runs = started(folder)
@@ -242,7 +244,7 @@ def test_what_a_killed_worker_left_running_is_waited_for(
   (folder / "go").touch()
   told, errors = other.communicate(timeout=60)
   assert other.returncode == 0, errors
-  assert "trial 1 was left; it goes on\ntrial 1: mAP 0.0" in told
+  assert "trial 1 has lost its worker; continuing it\ntrial 1: mAP" in told
   assert started(folder) == {f"trial_{i:03d}": [20] for i in range(4)}
 
 
@@ -313,14 +315,21 @@ BAD = {
   ),
   "type": (["--set=train.batch_size=uniform(1,2)"], "would fail: .*batch_size"),
   "split": (["--split=tset"], r"--split=tset: neither data.eval_split \(val\)"),
-  "test": (["--config.data.eval_split=test"], "pages of the test, and nothing"),
+  "test": (
+    ["--config.data.eval_split=test"],
+    "has pages of the test, on which",
+  ),
   "more than the test": (
     ["--config.data.eval_split=val+test[:50%]"],
-    "pages of the test, and nothing",
+    "has pages of the test, on which",
+  ),
+  "the test after a part of others": (
+    ["--config.data.eval_split=val[:50%]+test"],
+    "has pages of the test, on which",
   ),
   "test of another": (
     ["--config.eval.on[0].builder=boxes", "--split=boxes-test"],
-    "pages of the test, and nothing",
+    "has pages of the test, on which",
   ),
 }
 
@@ -345,7 +354,7 @@ def test_the_program_fails_with_one_line(capsys, monkeypatch):
       sweep.main()
     assert e.value.code == 2
     errors = capsys.readouterr().err
-    assert errors.startswith(f"sweep: {message}")
+    assert errors.startswith(f"launch.sweep: {message}")
     assert errors.count("\n") == 1
 
 
@@ -358,7 +367,7 @@ def test_without_optuna_the_extra_is_named(capsys, monkeypatch):
     sweep.main()
   assert e.value.code == 2
   assert capsys.readouterr().err == (
-    "sweep: optuna is not installed; pip install 'dwd_jax[search]'\n"
+    "launch.sweep: optuna is not installed; pip install 'dwd_jax[search]'\n"
   )
 
 
