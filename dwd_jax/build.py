@@ -58,12 +58,7 @@ def main(argv: list[str]) -> int:
       settings.parse_option(text, cfg.options)
     from dwd_jax.data import prepare  # late: --help should not wait for it
 
-    prepare.prepare(
-      cfg,
-      ".",
-      workers=flags.workers,
-      beam_args=beam_args,
-    )
+    prepare.prepare(cfg, ".", workers=flags.workers, beam_args=beam_args)
   except (InputError, OSError) as e:
     print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
     return 2

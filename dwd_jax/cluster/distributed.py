@@ -261,12 +261,12 @@ def _connect(settings: ProcessSettings) -> None:
 
       _on_abort(aborted)
       jax.distributed.initialize(
-        settings.coordinator or None,
-        settings.num_processes,
-        settings.process_id,
-        settings.local_devices or None,
-        # With the flags, SLURM's variables would still choose the devices.
-        None if settings.auto else "deactivate",
+        coordinator_address=settings.coordinator or None,
+        num_processes=settings.num_processes,
+        process_id=settings.process_id,
+        local_device_ids=settings.local_devices or None,
+        # Else SLURM's variables choose the devices, in spite of the flags.
+        cluster_detection_method=None if settings.auto else "deactivate",
         initialization_timeout=settings.connect_timeout_s,
         heartbeat_timeout_seconds=settings.lost_after_s,
       )

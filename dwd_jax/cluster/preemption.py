@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import signal
 import threading
-from typing import Self
 
 import jax
 from absl import logging
@@ -12,8 +11,8 @@ from absl import logging
 from dwd_jax.cluster import processes
 
 _POLL_S = 0.5
-# A process that is compiling answers, too, from its thread: the timeout is for
-# a lost process, which ends the others anyway.
+# A compiling process answers, too, from its thread: the timeout is for a lost
+# process, which ends the others anyway.
 _ANSWER_S = 120
 _instances = itertools.count()
 
@@ -21,22 +20,20 @@ _instances = itertools.count()
 class Preemption:
   """Whether the scheduler wants the machine back.
 
-  The loop calls `reached` with every step; where that is true it saves and
-  ends. A single process stops at the first step after the signal. Of several,
-  any may get the signal; each then publishes the last step it has begun, and
-  all stop at the one after the largest of them.
+  The loop calls `reached` with every step, and saves and ends if that is true.
+  A single process stops at the first step after the signal. Of several, any may
+  get the signal; each then publishes the last step it has begun, and all stop
+  at the one after the largest of them.
 
   Differs from `jax.experimental.multihost_utils.reached_preemption_sync_point`,
-  which agrees in the same way, in that the signal handler can be removed: that
+  which agrees in the same way, in that `close` removes the signal handler: that
   one would disable SIGTERM before and after the loop, too.
 
-  To be used in the main thread, as a context or with `close()`; in every
-  process, in the same order if there are several instances.
+  For the main thread of every process; several instances in the same order.
   """
 
-  def __init__(self, signals: tuple[int, ...] = (signal.SIGTERM,)):
-    """Installs the handler of the `signals` that ask for a stop."""
-    self._asked = False
+  def __init__(self):
+    self._asked = False  # whether a process that we know of got the signal
     self._stop_at: float | None = None  # infinite = after the last step
     self._last = -1
     self._changing = threading.Lock()
@@ -50,12 +47,7 @@ class Preemption:
         target=self._watch, name="preemption", daemon=True
       )
       self._thread.start()
-    self._previous = {s: signal.signal(s, self._on_signal) for s in signals}
-
-  @property
-  def asked(self) -> bool:
-    """Whether this process, or one that it has heard of, got the signal."""
-    return self._asked
+    self._previous = signal.signal(signal.SIGTERM, self._on_signal)
 
   def reached(self, step: int) -> bool:
     """Whether to save and stop at this step; the same in all processes.
@@ -66,34 +58,25 @@ class Preemption:
     # While the processes agree, none of them begins another step.
     with self._changing:
       self._last = step
-      if self._thread is None:
+      if self._client is None:
         return self._asked
       return self._stop_at is not None and step >= self._stop_at
 
   def close(self) -> None:
-    """Restores the previous signal handlers."""
-    for number, handler in self._previous.items():
-      # None: installed by something other than Python.
-      signal.signal(number, signal.SIG_DFL if handler is None else handler)
-    self._previous = {}
+    """Restores the previous handler of SIGTERM."""
+    # None: installed by something other than Python.
+    signal.signal(signal.SIGTERM, self._previous or signal.SIG_DFL)
     self._closed = True
     self._wake.set()
     if self._thread is not None:
       self._thread.join()
-      self._thread = None
-
-  def __enter__(self) -> Self:
-    return self
-
-  def __exit__(self, *_) -> None:
-    self.close()
 
   def _on_signal(self, *_) -> None:
     self._asked = True
     self._wake.set()
 
   def _watch(self) -> None:
-    """Passes on that a process was asked, then agrees; runs in a thread."""
+    """Passes on that a process got the signal, then agrees; in a thread."""
     try:
       while not self._closed:
         self._wake.wait(_POLL_S)

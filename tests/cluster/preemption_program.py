@@ -5,6 +5,7 @@ Prints a line when the loop begins, and the steps at which three loops ended:
 the first ends by itself, the second by SIGTERM, the third is asked in vain.
 """
 
+import contextlib
 import itertools
 import os
 import signal
@@ -20,9 +21,9 @@ def main() -> None:
   port, process, step_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
   jax.config.update("jax_enable_preemption_service", False)
   jax.distributed.initialize(f"127.0.0.1:{port}", 2, process)
-  with Preemption() as preemption:
+  with contextlib.closing(Preemption()) as preemption:
     first = any(preemption.reached(step) for step in range(3))
-  with Preemption() as preemption:
+  with contextlib.closing(Preemption()) as preemption:
     print("looping", flush=True)
     for step in itertools.count(100):
       time.sleep(step_s)
