@@ -29,8 +29,9 @@ class NetworkConfig:
   """The network.
 
   Attributes:
-    backbone_depth: layers of the ResNet.
-    backbone_width: channels of the backbone's first stage.
+    backbone_depth: number of layers of the ResNet.
+    backbone_width: channels of the backbone's first stage; each further stage
+      has twice as many.
     filters: channels of RefineNet.
     class_hidden: units of a hidden layer in the class head, which is evaluated
       at single pixels only; 0 = none, as the paper.
@@ -38,8 +39,8 @@ class NetworkConfig:
     separate_decoders: one RefineNet for each head instead of one for all.
     center_offsets: a fourth head says how far each pixel is from the centre of
       its box (the paper: none, centres come from the energy).
-    dtype: type of the computation; auto: bfloat16 on GPU and TPU, float32 on
-      CPU.
+    dtype: number type of the computation; auto: bfloat16 on GPU and TPU,
+      float32 on CPU.
   """
 
   backbone_depth: Depth = 101

@@ -22,15 +22,21 @@ class OptimizerConfig:
   """The optimizer.
 
   Attributes:
-    name: rmsprop (the paper's), adam or sgd (with momentum).
-    learning_rate: at the top of the schedule.
-    schedule: constant or cosine (to 0 at the end of the stage).
-    warmup_steps: linear warm-up at the start of every stage.
-    l2: weight of the L2 penalty on kernels, added to the gradient.
-    weight_decay: decoupled decay of kernels (AdamW), times the learning rate.
-    clip_norm: largest global norm of the gradient; 0 = no clipping.
-    rmsprop_decay: of the running mean of squares.
-    momentum: of sgd.
+    name: the optimizer: rmsprop (the paper), adam, or sgd (with momentum).
+    learning_rate: highest learning rate of the schedule.
+    schedule: the learning rate after the warm-up: constant, or cosine (falls to
+      0 at the end of the stage).
+    warmup_steps: number of steps in which the learning rate rises at the start
+      of every stage, at most a quarter of them.
+    l2: factor of the L2 penalty on kernels, whose gradient is added.
+    weight_decay: share of the kernels that is taken off at each step, times the
+      learning rate (decoupled, as in AdamW).
+    clip_norm: largest global norm of the gradient, to which larger ones are
+      scaled down; 0 = no clipping.
+    rmsprop_decay: rmsprop: share of the running mean of squared gradients that
+      a step keeps, 0..1.
+    momentum: sgd: share of the running sum of gradients that a step keeps,
+      0..1.
   """
 
   name: str = "rmsprop"

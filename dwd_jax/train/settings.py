@@ -44,29 +44,39 @@ _AT_LEAST_1 = (
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(UpdateConfig):
-  """The training, whatever the stage.
+  """The training in all stages.
 
   Attributes:
-    batch_size: crops of a step, over all devices.
-    remat: compute again in the backward pass: less memory.
-    log_every: steps.
-    checkpoint_every: steps.
-    keep_checkpoints: the newest ones; the best one besides.
-    eval_every: steps; 0 = only at the end.
-    validate_every: steps; losses on crops of `data.eval_split`; 0 = never.
-    validate_batches: of each validation.
-    pictures_every: steps; input, targets, predictions; 0 = never.
-    compilation_cache: folder of compiled code, for runs to share; "" =
-      WORKDIR/compilation_cache. JAX_COMPILATION_CACHE_DIR of the environment
-      goes first.
-    loss_window: steps of the running means of the losses.
-    batch_norm_momentum: share of the running averages kept at each step.
-    max_skipped: skipped steps in a row that stop the run.
-    accept_changes: a run goes on although its config is not that of its
-      checkpoint.
-    fsdp: devices over which parameters are cut.
-    sharding: (pattern of a path, fsdp or replicate); the first that matches
-      counts.
+    batch_size: crops of a step, over all devices; a multiple of the devices
+      times `train.accumulate`.
+    remat: saves memory: the backward pass computes again what the forward pass
+      would keep.
+    log_every: steps between two lines of WORKDIR/metrics.jsonl.
+    checkpoint_every: steps between two checkpoints.
+    keep_checkpoints: number of the newest checkpoints to keep; the best one
+      stays besides.
+    eval_every: steps between two evaluations of the pages of `data.eval_split`;
+      0 = only at the end.
+    validate_every: steps between two validations, which log the losses on crops
+      of `data.eval_split`; 0 = never.
+    validate_batches: number of batches of a validation.
+    pictures_every: steps between two pictures of crops, target and predicted
+      energy in TensorBoard; 0 = never.
+    compilation_cache: folder of compiled code, which runs may share; "" =
+      WORKDIR/compilation_cache. The environment variable
+      JAX_COMPILATION_CACHE_DIR takes precedence.
+    loss_window: number of steps over which the running means of the losses are
+      taken.
+    batch_norm_momentum: share of the running averages of batch norm that a step
+      keeps, 0..1.
+    max_skipped: number of steps skipped in a row that stops the run.
+    accept_changes: goes on from a checkpoint although the config is not the one
+      it was made with.
+    fsdp: number of devices over which parameters and optimizer state are split;
+      a divisor of all devices.
+    sharding: ((pattern, fsdp or replicate), ...): which parameters are split
+      and which are whole on every device, by their paths; the first pattern
+      that matches counts.
   """
 
   batch_size: int = 1
@@ -126,8 +136,10 @@ class RunSettings:
   `python -m dwd_jax.train.settings` prints this page.
 
   Attributes:
-    seed: of the parameters and of all that is drawn.
-    stages: the paper's five: energy, class, box, energy again, all combined.
+    seed: seed of all random numbers: initial parameters, order of the pages,
+      crops; 0 .. 2**32 - 1.
+    stages: stretches of the training, one after the other; by default the
+      paper's five: energy, class, box, energy again, all combined.
   """
 
   seed: int = 0

@@ -21,17 +21,19 @@ class Stage:
   """One stretch of the training.
 
   Attributes:
-    name: shown in logs and metrics.
+    name: name of the stage in logs and metrics.
     steps: number of optimizer steps; 0 = the stage is left out.
-    losses: which are trained, of energy, class and box.
-    factors: weight of each loss.
-    balance: divide each loss by its mean over the last `train.loss_window`
-      steps before.
-    reset_optimizer: start with fresh optimizer state.
-    frozen: patterns of parameter paths that do not change.
-    learning_rate: instead of the optimizer's; 0 = the optimizer's.
-    patience: the stage ends early after this many validations
-      (`train.validate_every`) without a lower loss; 0 = never.
+    losses: the losses that are trained, of energy, class and box.
+    factors: weight of each of these losses, above 0.
+    balance: each loss is divided by its mean over the last `train.loss_window`
+      steps.
+    reset_optimizer: the stage starts with a fresh state of the optimizer.
+    frozen: patterns of the paths of parameters that do not change, such as
+      ^backbone/; which paths there are: WORKDIR/parameters.txt.
+    learning_rate: highest learning rate of the stage; 0 =
+      `optimizer.learning_rate`.
+    patience: number of validations (`train.validate_every`) in a row without a
+      lower loss that end the stage early; 0 = never.
   """
 
   name: str

@@ -41,12 +41,12 @@ BAD = {
   "unknown level": ("pretraining.level", "imagnet", "use one of .'none', 'cl"),
   "unknown layout": ("data.synthetic.layout", "row", "'no', 'up', 'full'"),
   "unknown vocabulary": ("data.common_with", "cwmn", "use one of .*'muscima_v"),
-  "a text for a number": ("train.batch_size", "8", "'8'; use a whole number"),
+  "a string for a number": ("train.batch_size", "8", "'8'; use a whole number"),
   "a part of a step": ("train.log_every", 0.5, "0.5; use a whole number"),
   "a switch for a number": ("train.fsdp", True, "True; use a whole number"),
   "a number for a switch": ("data.flip", 1, "1; use True or False"),
-  "a text for a rate": ("optimizer.l2", "0", "'0'; use a number"),
-  "a number for a text": ("data.builder", 5, "5; use a text"),
+  "a string for a rate": ("optimizer.l2", "0", "'0'; use a number"),
+  "a number for a string": ("data.builder", 5, "5; use a string"),
   "a number for a list": (
     "data.scales",
     0.5,
@@ -56,7 +56,7 @@ BAD = {
   "a group that is no number": (
     "groups.by_class",
     (("clef", "1"),),
-    r"use \(\(a text, a whole number\), \.\.\.\)",
+    r"use \(\(a string, a whole number\), \.\.\.\)",
   ),
   "a strange rule": (
     "train.sharding",
