@@ -179,6 +179,22 @@ class DataConfig:
       raise InputError(
         f"config: data.crop_hw {self.crop_hw}: use multiples of {SIZE_MULTIPLE}"
       )
+    for key in ("nonempty_prob", "rare_prob", "rare_power", "min_visible"):
+      value = getattr(self, key)
+      if not 0 <= value <= 1:
+        raise InputError(f"config: data.{key} is {value}; use 0..1")
+    for key, least in (("max_boxes", 1), ("workers", 0), ("max_pages", 0)):
+      value = getattr(self, key)
+      if value < least:
+        raise InputError(f"config: data.{key} is {value}; use {least} or more")
+    if not self.scales or not all(scale > 0 for scale in self.scales):
+      raise InputError(
+        f"config: data.scales is {self.scales}; use one or more factors above 0"
+      )
+    if not 0 <= self.scale_jitter < 1:
+      raise InputError(
+        f"config: data.scale_jitter is {self.scale_jitter}; use 0 to below 1"
+      )
     if not self.eval_scale > 0:
       raise InputError(
         f"config: data.eval_scale is {self.eval_scale}; use a factor above 0"
