@@ -12,6 +12,7 @@ from typing import Literal
 import jax
 import optax
 
+from dwd_jax.core.config_sections import check_choices
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Params
 from dwd_jax.train.stages import Stage
@@ -39,7 +40,7 @@ class OptimizerConfig:
       0..1.
   """
 
-  name: str = "rmsprop"
+  name: Literal["rmsprop", "adam", "sgd"] = "rmsprop"
   learning_rate: float = 5e-5
   schedule: Literal["constant", "cosine"] = "constant"
   warmup_steps: int = 0
@@ -50,33 +51,21 @@ class OptimizerConfig:
   momentum: float = 0.9
 
   def __post_init__(self):
-    if self.name not in OPTIMIZERS:
-      raise InputError(
-        f"config: optimizer.name is {self.name!r}; use one of"
-        f" {tuple(OPTIMIZERS)}"
-      )
+    check_choices(self, "optimizer")
 
 
 def learning_rate(cfg: OptimizerConfig, stage: Stage) -> optax.Schedule:
-  """Learning rate by step of the stage (0 = the stage's first).
-
-  Raises:
-    InputError: unknown schedule.
-  """
+  """Learning rate by step of the stage (0 = the stage's first)."""
   peak = stage.learning_rate or cfg.learning_rate
   # A stage of a few steps still gets most of them at full rate.
   warmup = min(cfg.warmup_steps, stage.steps // 4)
-  if cfg.schedule == "constant":
-    if not warmup:
-      return optax.constant_schedule(peak)
-    return optax.linear_schedule(peak / (warmup + 1), peak, warmup)
   if cfg.schedule == "cosine":
     return optax.warmup_cosine_decay_schedule(
       peak / (warmup + 1), peak, warmup, max(stage.steps, 1)
     )
-  raise InputError(
-    f"config.optimizer.schedule '{cfg.schedule}': use constant or cosine"
-  )
+  if not warmup:
+    return optax.constant_schedule(peak)
+  return optax.linear_schedule(peak / (warmup + 1), peak, warmup)
 
 
 def path_names(params: Params) -> Params:
@@ -133,7 +122,7 @@ def make_optimizer(
   Reference: section 4 (rmsprop, learning rate 5e-5, L2 5e-7). Differs from the
   original: L2 is added once (the original's combined stage added it twice).
   """
-  clip = optax.clip_by_global_norm(cfg.clip_norm or float("inf"))
+  clip = optax.clip_by_global_norm(cfg.clip_norm)
   return optax.chain(
     clip if cfg.clip_norm else optax.identity(),
     optax.add_decayed_weights(cfg.l2, mask=_kernels),

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import ml_collections
 
+from dwd_jax.cluster.sharding import RULES
 from dwd_jax.core import config_sections
 from dwd_jax.core.config_sections import nearest
 from dwd_jax.core.errors import InputError
@@ -94,10 +95,7 @@ class TrainConfig(UpdateConfig):
   max_skipped: int = 20
   accept_changes: bool = False
   fsdp: int = 1
-  sharding: tuple[tuple[str, str], ...] = (
-    ("(^|/)kernel$", "fsdp"),
-    ("(^|/)(bias|scale|mean|var)$", "replicate"),
-  )
+  sharding: tuple[tuple[str, str], ...] = RULES
 
   def __post_init__(self):
     for key in _AT_LEAST_1:

@@ -106,29 +106,6 @@ def make_stages(entries: Iterable[Any]) -> tuple[Stage, ...]:
   return stages
 
 
-def may_end_early(stage: Any) -> bool:
-  """Whether validations count for a stage of `config.stages`."""
-  return bool(stage.get("patience"))
-
-
-def total_steps(stages: tuple[Stage, ...]) -> int:
-  """Steps of all stages together."""
-  return sum(stage.steps for stage in stages)
-
-
-def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[int, int]:
-  """Index of the stage that a step (0, 1, ...) belongs to, and its first step.
-
-  A step past the end belongs to the last stage.
-  """
-  start = 0
-  for index, stage in enumerate(stages):
-    if step < start + stage.steps or index == len(stages) - 1:
-      return index, start
-    start += stage.steps
-  raise ValueError("no stages")
-
-
 class Progress:
   """Where a run stands in its stages.
 
@@ -147,11 +124,20 @@ class Progress:
   @property
   def total(self) -> int:
     """Steps of all stages together."""
-    return total_steps(tuple(self._stages))
+    return sum(stage.steps for stage in self._stages)
+
+  def _place(self, step: int) -> tuple[int, int]:
+    """Index and first step of a step's stage, the last one past the end."""
+    index, first = 0, 0
+    for stage in self._stages[:-1]:
+      if step < first + stage.steps:
+        break
+      index, first = index + 1, first + stage.steps
+    return index, first
 
   def at(self, step: int) -> tuple[Stage, int]:
     """The stage that step number `step` (0, 1, ...) belongs to, its first."""
-    index, first = stage_at(tuple(self._stages), step)
+    index, first = self._place(step)
     return self._stages[index], first
 
   def begins(self, step: int) -> bool:
@@ -165,7 +151,7 @@ class Progress:
       done: steps done.
       losses: `loss_<name>` of every loss that is trained.
     """
-    index, first = stage_at(tuple(self._stages), done - 1)
+    index, first = self._place(done - 1)
     stage = self._stages[index]
     if not stage.patience or done == first + stage.steps:
       return ""
