@@ -5,6 +5,7 @@ from typing import Literal
 
 from dwd_jax.core import errors
 from dwd_jax.core.config_sections import NOT_A_KEY, check_choices
+from dwd_jax.core.structs import NUM_ENERGY_LEVELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,9 @@ class DecodeConfig:
   class_pixels: int = 9
   suppress_iou: float = 0.0
   legacy: bool = False
-  num_energy_levels: int = dataclasses.field(default=20, metadata=NOT_A_KEY)
+  num_energy_levels: int = dataclasses.field(
+    default=NUM_ENERGY_LEVELS, metadata=NOT_A_KEY
+  )
 
   def __post_init__(self):
     """Checks the values, so that a typo in a config has a clear message."""
@@ -74,7 +77,6 @@ class DecodeConfig:
       ("min_area_px", 0),
       ("smooth", 0),
       ("min_saddle_depth", 0.0),
-      ("num_energy_levels", 2),
     ):
       if getattr(self, key) < least:
         raise errors.InputError(

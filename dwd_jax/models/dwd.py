@@ -15,7 +15,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dwd_jax.core.config_sections import check_choices
-from dwd_jax.core.structs import Array, Params, Predictions
+from dwd_jax.core.structs import (
+  NUM_ENERGY_LEVELS,
+  Array,
+  Params,
+  Predictions,
+)
 from dwd_jax.models.refinenet import RefineNet, upsample
 from dwd_jax.models.resnet import Depth, ResNet, make_norm
 
@@ -79,7 +84,7 @@ class ModelConfig(NetworkConfig):
 
   num_classes: int
   num_groups: int = 1
-  num_energy_levels: int = 20
+  num_energy_levels: int = NUM_ENERGY_LEVELS
   bn_momentum: float = 0.99
   remat: bool = False
 

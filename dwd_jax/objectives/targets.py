@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dwd_jax.core.structs import Array, Targets
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import NUM_ENERGY_LEVELS, Array, Targets
 
 _BOX_SHARE = 0.8  # size of a box-sized disc relative to its box
 
@@ -51,7 +52,7 @@ class TargetConfig:
       their minimum.
   """
 
-  num_energy_levels: int = 20
+  num_energy_levels: int = NUM_ENERGY_LEVELS
   energy_disc: Literal["fixed", "box"] = "fixed"
   energy_disc_px: int = 17
   disc_center: Literal["exact", "rounded"] = "exact"
@@ -63,6 +64,26 @@ class TargetConfig:
   energy_strides: tuple[int, ...] = (1, 8, 16)
   size_strides: tuple[int, ...] = (1, 8)
   stride_reduction: Literal["mean", "min"] = "mean"
+
+  def __post_init__(self):
+    if self.num_energy_levels < 2:
+      raise InputError(
+        f"config: targets.num_energy_levels is {self.num_energy_levels}; use 2"
+        " or more"
+      )
+    for key in ("energy_disc_px", "class_disc_px", "size_disc_px"):
+      size = getattr(self, key)
+      if size < 1 or size == 2:  # its pixels are as far out as its edge
+        raise InputError(
+          f"config: targets.{key} is {size}, which may paint nothing; use 1, or"
+          " 3 or more"
+        )
+    for key in ("energy_strides", "size_strides"):
+      strides = getattr(self, key)
+      if not strides or min(strides) < 1:
+        raise InputError(
+          f"config: targets.{key} is {strides}; use one or more, all above 0"
+        )
 
 
 def _profile(value, peak, profile: str):

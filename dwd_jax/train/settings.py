@@ -201,15 +201,17 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
   config_sections.check(config, RunSettings)
   train: Any = config.train
   data = config_sections.make(DataConfig, config.data)
+  targets = config_sections.make(TargetConfig, config.targets)
   settings = config_sections.make(
     RunSettings,
     config,
     data=data,
+    targets=targets,
     stages=make_stages(config.stages),
     decode=config_sections.make(
       DecodeConfig,
       config.decode,
-      num_energy_levels=config.targets.num_energy_levels,
+      num_energy_levels=targets.num_energy_levels,
     ),
     predict=config_sections.make(
       PredictConfig, config.predict, staff_space_px=data.staff_space_px

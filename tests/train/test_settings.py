@@ -87,6 +87,12 @@ BAD = {
   "no pages at a time": ("predict.batch_size", 0, "1 or more"),
   "no scales": ("predict.scales", (), "one or more factors"),
   "scale 0": ("predict.scales", (1.0, 0.0), "factors above 0"),
+  "a disc of 2 px": ("targets.energy_disc_px", 2, "use 1, or 3 or more"),
+  "no disc": ("targets.class_disc_px", 0, "use 1, or 3 or more"),
+  "a size disc of 2 px": ("targets.size_disc_px", 2, "use 1, or 3 or more"),
+  "one level": ("targets.num_energy_levels", 1, "use 2 or more"),
+  "no stride": ("targets.energy_strides", (), "one or more, all above 0"),
+  "stride 0": ("targets.size_strides", (8, 0), "one or more, all above 0"),
   "no class pixels": ("losses.class_pixels", 0, "1 to 65535"),
   "too many class pixels": ("losses.class_pixels", 10**6, "1 to 65535"),
 }
