@@ -15,7 +15,7 @@ _MIN_SHARDED_SIZE = 2**14  # smaller arrays are replicated
 _OF_THE_STATE = r"^(step|skipped|loss_history|opt_state/.*count)$"
 
 Rules: TypeAlias = Sequence[tuple[str, str]]
-RULES = (
+RULES: tuple[tuple[str, str], ...] = (
   (r"(^|/)kernel$", "fsdp"),
   (r"(^|/)(bias|scale|mean|var)$", "replicate"),
 )

@@ -29,7 +29,7 @@ _WORDS = {
   bool: "True or False",
   int: "a whole number",
   float: "a number",
-  str: "a text",
+  str: "a string",
   types.EllipsisType: "...",
 }
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 Array: TypeAlias = jax.Array | np.ndarray
+NUM_ENERGY_LEVELS = 20  # E, unless `targets.num_energy_levels` says otherwise
 
 
 @dataclasses.dataclass(frozen=True)

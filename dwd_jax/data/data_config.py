@@ -15,22 +15,25 @@ from dwd_jax.models.dwd import SIZE_MULTIPLE
 class EngraveConfig:
   """Generated pages, made before the records are built.
 
-  They lie in `data.manual_dir`, "" = WORKDIR/data/engraved. A config file may
-  set further options of `dwd_jax.engrave.generate`.
+  They are written to `data.manual_dir`, "" = WORKDIR/data/engraved. A config
+  file may set further options of `dwd_jax.engrave.generate`.
 
   Attributes:
-    pages: how many; 0 = none are made.
-    seed: of the random scores.
-    workers: processes; 0 = one for every core.
-    vocabulary: names of the classes; "" = deepscores_v1, deepscores_v2 has
-      more.
-    width: of a page, px; 0 = 1050.
-    height: of a page, px; 0 = 1485.
-    staff_space: distance of two staff lines, px; 0 = 9.
-    pixel_labels: classes by pixel, too; pretraining by semseg needs them.
-    handwriting: strength of an unsteady hand: 1, up to 3; 0 = engraved.
-    degrade: all pages as a scan or a photo shows them; "" = clean.
-    strength: of that, 0..2, see `data.degrade.strength`.
+    pages: number of pages to generate; 0 = none.
+    seed: seed of the random scores.
+    workers: number of processes that generate pages; 0 = one for every core.
+    vocabulary: names of the classes: deepscores_v1, or deepscores_v2, which has
+      more; "" = deepscores_v1.
+    width: width of a page, px; 0 = 1050.
+    height: height of a page, px; 0 = 1485.
+    staff_space: mean distance of two staff lines, px, 4..60; 0 = 9.
+    pixel_labels: also writes the class of every pixel; without it,
+      `pretraining.level=semseg` takes the ink in boxes.
+    handwriting: strength of an unsteady hand that draws everything, 0..3: 0 =
+      engraved, 1 = tidy.
+    degrade: all pages look scanned, or photographed; "" = clean.
+    strength: strength of `data.engrave.degrade`, 0..2: 1 = as real scans and
+      photos, 2 = as the worst.
   """
 
   MORE_KEYS: ClassVar[bool] = True  # checked where pages are made
@@ -52,24 +55,29 @@ class EngraveConfig:
 class BuilderOptions:
   """Options of the builders.
 
-  What the builder at hand does not know stays as it is here: empty, 0 or False
-  is the builder's default.
+  Each names the builders that know it; others refuse it. Empty, 0 or False is
+  the builder's default.
 
   Attributes:
-    merge_val_test: deepscores: `test` is both, as in the paper.
-    masks: muscima_pp: keep the masks of the objects.
-    official_split: muscima_pp: the test pages by independent or dependent
-      writers.
-    legacy_exclusions: muscima_pp: drop what the original dropped.
-    class_names: boxes: the classes and their order; () = as found.
-    skip_difficult: boxes: without objects marked as difficult.
-    keep_splits: boxes: absent splits are not made from train.
-    voc_pixels: boxes: Pascal VOC's pixels count from 1, inclusive (devkit), or
-      from 0 (edges).
-    per_class: symbols: most symbols of a class.
-    context_px: symbols: paper on every side of a symbol, px.
-    max_symbol_px: symbols: larger ones are skipped, px.
-    symbol_only: symbols: no boxes of the neighbours.
+    merge_val_test: deepscores: the pages of `val` become part of `test`, as in
+      the paper; there is no `val` then.
+    masks: muscima_pp: keeps the mask of every object.
+    official_split: muscima_pp, and symbols by its masks: the official test
+      pages, independent (of writers in no other split) or dependent; "" =
+      independent, with `heldout` as a further split.
+    legacy_exclusions: muscima_pp: leaves out the objects that the original code
+      leaves out.
+    class_names: boxes: names of all classes, in the order of their ids; () = as
+      found in the files.
+    skip_difficult: boxes: leaves out objects that are marked as difficult.
+    keep_splits: boxes: splits that the files lack (val, test) are not taken
+      from the training pages.
+    voc_pixels: boxes: how Pascal VOC files count pixels: devkit = from 1, the
+      last one included; edges = from 0; "" = by file.
+    per_class: symbols: most symbols of a class; 0 = 200.
+    context_px: symbols: width of the margin around a symbol, px; 0 = 32.
+    max_symbol_px: symbols: those with a longer side are skipped, px; 0 = 400.
+    symbol_only: symbols: leaves out the boxes of neighbours.
   """
 
   merge_val_test: bool = False
@@ -91,35 +99,51 @@ class DataConfig:
   """Where pages come from, and how they become crops.
 
   Attributes:
-    builder: folder of tfds_builders/, such as deepscores or boxes
-    builder_config: of the builder; "" = its first.
+    builder: what reads the original files: name of a folder of tfds_builders/,
+      such as deepscores or boxes.
+    builder_config: edition of the data set, one of those that the builder
+      knows, such as 300dpi_2017; "" = its first.
     manual_dir: folder of the original files.
     data_dir: folder of the prepared records; "" = WORKDIR/data.
-    train_split: pages of the training.
-    eval_split: watched during the training.
-    test_split: evaluated once at the end, never tuned on; "" = not at all.
-    crop_hw: height and width of a training crop after scaling, px; multiples
-      of 32.
-    scales: one is drawn for each training crop: its pixels per page pixel.
-    scale_jitter: of each crop's scale, up or down; 0.1 = 10 %.
-    normalise_staff_space: training pages are scaled to `data.staff_space_px`.
-    eval_scale: scale of pages that are evaluated.
-    staff_space_px: distance of two staff lines as the network sees it, px; 0 =
-      that of the training pages, measured.
-    flip: mirror crops from left to right; wrong for most music symbols.
-    min_visible: a box cut by the crop stays if this share of its area does.
-    max_boxes: padded boxes of a training crop.
-    nonempty_prob: of crops to be drawn around a symbol instead of anywhere.
-    rare_prob: of crops to be drawn around a symbol of a class drawn by rarity.
-    rare_power: P(class) ~ count ** (1 - rare_power); 0 = as frequent as its
-      objects are, 1 = every class alike.
-    workers: processes of the loader; 0 = in the main process.
-    leave_out: class names whose boxes are left out of training and truth alike,
-      such as objects larger than any crop (staffLine).
-    common_with: a vocabulary, such as muscima_v2: the classes are then those
-      that the data set has in common with it, see `python -m
+    train_split: split that the network is trained on, also a part of it, such
+      as train[:10].
+    eval_split: split that is evaluated during and after the training, and on
+      which scores are calibrated.
+    test_split: split that is evaluated once, after the training, and on which
+      nothing is tuned; "" = none.
+    crop_hw: (height, width) of a training crop after scaling, px; multiples of
+      32.
+    scales: scales of training crops, in pixels of the crop for one of the page;
+      each crop draws one of them.
+    scale_jitter: largest random change of a crop's scale, as a share of it,
+      below 1; 0.1 = up to 10 % larger or smaller.
+    normalise_staff_space: scales training pages so that all have the staff
+      space `data.staff_space_px` at `data.eval_scale`; those without staves
+      stay.
+    eval_scale: scale of pages in evaluations, in pixels that the network sees
+      for one of the page.
+    staff_space_px: distance of two staff lines at `data.eval_scale`, px; 0 =
+      measured on the training pages.
+    flip: mirrors half of the crops from left to right; wrong for most music
+      symbols.
+    min_visible: least share of the area of a box inside of a crop, 0..1; boxes
+      with less are left out.
+    max_boxes: most boxes of a training crop; if it has more, those nearest to
+      its centre are kept, and a warning names the page.
+    nonempty_prob: share of the crops (without those of `data.rare_prob`) that
+      show a symbol of their page, 0..1; the others lie anywhere on it.
+    rare_prob: share of the crops that show a symbol of a class drawn by
+      `data.rare_power`, of any page, 0..1.
+    rare_power: how much rare classes are preferred, 0..1: P(class) ~ count **
+      (1 - rare_power); 0 = as frequent as in the pages, 1 = all classes alike.
+    workers: number of processes that read crops; 0 = threads of the main
+      process.
+    leave_out: names of classes whose boxes are left out of training and truth
+      alike, such as objects larger than any crop (staffLine).
+    common_with: a vocabulary, such as muscima_v2: only the classes that the
+      data set has in common with it are kept, see `python -m
       dwd_jax.core.vocabulary A B`; "" = all.
-    max_pages: only the first pages are evaluated; 0 = all.
+    max_pages: number of pages to evaluate, the first ones; 0 = all.
   """
 
   builder: str = ""
@@ -154,6 +178,22 @@ class DataConfig:
     if any(size < 1 or size % SIZE_MULTIPLE for size in self.crop_hw):
       raise InputError(
         f"config: data.crop_hw {self.crop_hw}: use multiples of {SIZE_MULTIPLE}"
+      )
+    for key in ("nonempty_prob", "rare_prob", "rare_power", "min_visible"):
+      value = getattr(self, key)
+      if not 0 <= value <= 1:
+        raise InputError(f"config: data.{key} is {value}; use 0..1")
+    for key, least in (("max_boxes", 1), ("workers", 0), ("max_pages", 0)):
+      value = getattr(self, key)
+      if value < least:
+        raise InputError(f"config: data.{key} is {value}; use {least} or more")
+    if not self.scales or not all(scale > 0 for scale in self.scales):
+      raise InputError(
+        f"config: data.scales is {self.scales}; use one or more factors above 0"
+      )
+    if not 0 <= self.scale_jitter < 1:
+      raise InputError(
+        f"config: data.scale_jitter is {self.scale_jitter}; use 0 to below 1"
       )
     if not self.eval_scale > 0:
       raise InputError(

@@ -23,12 +23,15 @@ MAX_PIXELS = 1_500_000
 
 @dataclasses.dataclass(frozen=True)
 class DegradeConfig:
-  """Training crops as scans and photos show them; the rest stays clean.
+  """Training crops that look scanned or photographed; the rest stays clean.
 
   Attributes:
-    scan_prob: of the crops: skew, worn ink, specks, paper, JPEG, thresholds.
-    photo_prob: of the crops: perspective, curl, light, blur, noise.
-    strength: 0..2; 1 = as real ones, 2 = as the worst.
+    scan_prob: share of the crops that look scanned, 0..1: skew, worn ink,
+      specks, paper, JPEG, thresholds.
+    photo_prob: share of the crops that look photographed, 0..1: perspective,
+      curl, light, blur, noise; with `data.degrade.scan_prob` at most 1.
+    strength: strength of both, 0..2: 1 = as real ones, 2 = as the worst; each
+      crop draws 0.3 to 1.2 times this.
   """
 
   scan_prob: float = 0.0

@@ -15,7 +15,6 @@ from absl import flags, logging
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Batch, PageBoxes, PageImage
-from dwd_jax.data import degraded_crops
 from dwd_jax.data.crops import TrainCrops
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.synthetic import SyntheticSymbols
@@ -145,9 +144,8 @@ def train_loader(
     Iterator of `Batch` with batch_size / process_count crops.
 
   Raises:
-    InputError: a bad value of the config, or no pages.
+    InputError: no pages.
   """
-  check(source, data_cfg)
   crops = shuffled_pages(source, seed).random_map(
     TrainCrops(source, data_cfg, synthetic)
   )
@@ -161,8 +159,14 @@ def train_loader(
 
 
 def shuffled_pages(source: PageSource, seed: int) -> grain.MapDataset:
-  """Endless page numbers, in a new order every epoch."""
+  """Endless page numbers, in a new order every epoch.
+
+  Raises:
+    InputError: no pages.
+  """
   _check_seed(seed)
+  if not len(source):
+    raise InputError(f"{source.name}: split {source.split!r} has no pages")
   pages = grain.MapDataset.range(len(source)).seed(seed).shuffle()
   return pages.repeat(_ENDLESS // len(source))
 
@@ -209,31 +213,6 @@ def loader(
     )
   share = crops[index::count].batch(batch_size // count).map(_Sealed)
   return TrainLoader(share, workers, make)
-
-
-def check(source: PageSource, data_cfg) -> None:
-  """Stops at values of `config.data` that make no sense.
-
-  Raises:
-    InputError: such a value, or no pages.
-  """
-  if not len(source):
-    raise InputError(f"{source.name}: split {source.split!r} has no pages")
-  for key in ("rare_prob", "nonempty_prob", "min_visible", "rare_power"):
-    if not 0 <= data_cfg[key] <= 1:
-      raise InputError(f"data.{key}: {data_cfg[key]} is not within 0..1")
-  if not data_cfg.scales or min(data_cfg.scales) <= 0:
-    raise InputError("data.scales: needs at least one scale, all above 0")
-  if not 0 <= data_cfg.scale_jitter < 1:
-    raise InputError(
-      f"data.scale_jitter: {data_cfg.scale_jitter} is not 0 or more and below 1"
-    )
-  if len(data_cfg.crop_hw) != 2 or min(data_cfg.crop_hw) < 1:
-    raise InputError("data.crop_hw: needs a height and a width in pixels")
-  for key, least in (("max_boxes", 1), ("workers", 0)):
-    if data_cfg[key] < least:
-      raise InputError(f"data.{key}: {data_cfg[key]} is below {least}")
-  degraded_crops.DegradeConfig(**data_cfg.degrade)
 
 
 @dataclasses.dataclass(frozen=True)

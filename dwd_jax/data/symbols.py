@@ -14,7 +14,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
 from dwd_jax.imaging import images
 from tfds_builders import checks
-from tfds_builders.symbols import symbols_parsing
+from tfds_builders.symbols import symbols_crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +193,7 @@ def open_symbol_records(
   Raises:
     InputError: see `SymbolsOfRecords` and `sources.open_records`.
   """
-  source = sources.open_records(folder, symbols_parsing.SPLIT)
+  source = sources.open_records(folder, symbols_crops.SPLIT)
   if not source.name.startswith("symbols/"):
     raise InputError(
       f"{folder}: records of {source.name}, not of symbols; build symbols from"

@@ -41,14 +41,15 @@ class SyntheticConfig:
   """Images of single symbols in training crops, for rare classes.
 
   Attributes:
-    layout: up: a strip of symbols over the upper edge of a crop; full: a crop
-      made of rows of symbols; paste: symbols in free places of the crop, where
-      there is a staff at the same height of it.
+    layout: where symbols are added. up: a strip of them over the upper edge of
+      a crop; full: a crop made of rows of them; paste: free places of a crop,
+      at the same height of a staff as on their own page.
     prob: share of the crops that get symbols, 0..1.
-    per_row: most symbols in a strip or row, or pasted into a crop.
-    draw: uniform: all classes equally often; inverse: by 1 / frequency.
-    path: symbol records (tfds_builders/symbols); "" = objects of the training
-      pages themselves.
+    per_row: most symbols of a strip or a row, or pasted into a crop.
+    draw: how often a class is drawn. uniform: all classes equally often;
+      inverse: by 1 / frequency.
+    path: folder of symbol records (tfds_builders/symbols); "" = the symbols of
+      the training pages themselves.
   """
 
   layout: Literal["no", "up", "full", "paste"] = "no"

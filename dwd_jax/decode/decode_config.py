@@ -5,36 +5,44 @@ from typing import Literal
 
 from dwd_jax.core import errors
 from dwd_jax.core.config_sections import NOT_A_KEY, check_choices
+from dwd_jax.core.structs import NUM_ENERGY_LEVELS
 
 
 @dataclasses.dataclass(frozen=True)
 class DecodeConfig:
-  """What counts as an object.
+  """How maps become detections.
 
   Attributes:
-    method: watershed splits touching discs at their energy peaks, threshold
-      takes whole connected components (the paper's).
-    energy: level of a pixel as the expectation of the softmax over the levels
-      or its argmax (the paper's); auto is the latter for the threshold method.
-    energy_cutoff: a level; pixels above it belong to an object.
-    min_seed_level: watershed: a lower peak is no object.
-    min_saddle_depth: watershed, levels: two peaks are one object unless the
-      way from the lower to the higher one dips at least this far below it.
-    smooth: watershed: passes of a 3 x 3 binomial filter before the peaks. One
-      pass keeps noise from shattering objects even where the least depth is
-      small, which finds more neighbours than a large depth without a filter.
-    min_area_px: objects with fewer pixels above the cutoff are dropped.
-    max_detections: slots K of a page.
-    size: box size as the mean of the pixels weighted by how far they rise above
-      the object's edge, as their plain mean or their max (the paper's).
-    class_vote: share: the class with the largest sum of probabilities;
-      majority: the one that is likeliest at most pixels (the paper's).
-    class_pixels: watershed: pixels around the peak that vote on the class, two
-      pixels apart; an odd square number. The threshold method lets every pixel
-      vote.
+    method: how pixels become objects. watershed: touching discs are split at
+      their energy peaks; threshold: connected components are taken whole (the
+      paper).
+    energy: level of a pixel: expectation of the softmax over the levels, or
+      argmax (the paper); auto: argmax for the threshold method, else
+      expectation.
+    energy_cutoff: energy level above which pixels belong to an object, from 0
+      to below E - 1.
+    min_seed_level: watershed: lowest energy level of a peak that makes an
+      object.
+    min_saddle_depth: watershed: least number of levels by which the way from a
+      peak to a higher one must dip below it; with less, both are one object.
+    smooth: watershed: number of passes of a 3 x 3 binomial filter over the
+      energy before peaks are sought; one keeps noise from shattering objects.
+    min_area_px: least number of pixels of an object above the cutoff.
+    max_detections: most objects of a page; if it has more, those with the
+      highest scores are kept, and a warning names the page.
+    size: box size, from the sizes predicted at an object's pixels. weighted:
+      mean, weighted by how far the energy rises above the object's edge; mean:
+      plain mean; max: largest (the paper).
+    class_vote: class of an object. share: the class with the largest sum of
+      probabilities over the pixels that vote; majority: the one that is
+      likeliest at most of them (the paper).
+    class_pixels: watershed: number of pixels around the peak that vote on the
+      class, two pixels apart; the square of an odd number. With the threshold
+      method every pixel of an object votes.
     suppress_iou: a detection whose IoU with a better one is above this is
-      dropped, whatever their classes; 0 = none is, for symbols do overlap.
-    legacy: the threshold method exactly as the original, quirks included.
+      dropped, whatever their classes, 0..1; 0 = none is, as symbols do overlap.
+    legacy: the threshold method exactly as the original, quirks included; needs
+      size=max and class_vote=majority.
     num_energy_levels: E; scores are made from levels / (E - 1).
   """
 
@@ -51,7 +59,9 @@ class DecodeConfig:
   class_pixels: int = 9
   suppress_iou: float = 0.0
   legacy: bool = False
-  num_energy_levels: int = dataclasses.field(default=20, metadata=NOT_A_KEY)
+  num_energy_levels: int = dataclasses.field(
+    default=NUM_ENERGY_LEVELS, metadata=NOT_A_KEY
+  )
 
   def __post_init__(self):
     """Checks the values, so that a typo in a config has a clear message."""
@@ -67,7 +77,6 @@ class DecodeConfig:
       ("min_area_px", 0),
       ("smooth", 0),
       ("min_saddle_depth", 0.0),
-      ("num_energy_levels", 2),
     ):
       if getattr(self, key) < least:
         raise errors.InputError(

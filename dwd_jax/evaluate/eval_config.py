@@ -14,20 +14,21 @@ from dwd_jax.metrics.protocols import Protocol
 
 @dataclasses.dataclass(frozen=True)
 class OtherSetConfig:
-  """A data set besides the run's own; the empty one does nothing.
+  """A data set besides the run's own; an entry without a builder does nothing.
 
   Classes are matched by their vocabularies (other_sets.md).
 
   Attributes:
-    builder: as in `data`; "" = none.
-    builder_config: as in `data`.
-    manual_dir: as in `data`.
-    data_dir: "" = WORKDIR/data/on, with a name WORKDIR/data/on/NAME.
-    split: whose pages count.
-    name: of the results, W/eval/NAME.json; "" = BUILDER-SPLIT.
-    eval_scale: 0 = the run's.
-    max_pages: 0 = the run's.
-    options: as in `data`.
+    builder: what reads the original files, as `data.builder`; "" = no data set.
+    builder_config: edition of the data set, as `data.builder_config`.
+    manual_dir: folder of the original files.
+    data_dir: folder of the prepared records; "" = WORKDIR/data/on, with a name
+      WORKDIR/data/on/NAME.
+    split: split to evaluate.
+    name: name of the results, WORKDIR/eval/NAME.json; "" = BUILDER-SPLIT.
+    eval_scale: scale of the pages, as `data.eval_scale`; 0 = the run's.
+    max_pages: number of pages to evaluate, as `data.max_pages`; 0 = the run's.
+    options: options of the builder, with the keys of `data.options`.
   """
 
   builder: str = ""
@@ -53,19 +54,23 @@ class EvalConfig:
   """How a run is judged.
 
   Attributes:
-    protocol: of the APs, see evaluation.md.
-    calibrate: scores become probabilities, and a default threshold is chosen,
-      on the pages of `data.eval_split`; kept with the checkpoint. Not in the
-      legacy protocol.
-    checkpoint: the last one, or the best of those evaluated while training.
-    min_score: detections below do not count.
-    overlays: pages drawn; 0 = none.
-    viewer_pages: first pages in the viewer; -1 = all, 0 = no viewer.
-    from_saved: with --mode=eval: measure what W/eval has of the last
-      evaluation, by another protocol or min_score, without the network.
-    on: other data sets to judge the run on, besides its own; three empty ones,
-      a config file may give more.
-    on_during_training: at every `train.eval_every`, too.
+    protocol: how average precision is computed, see evaluation.md.
+    calibrate: turns scores into probabilities and chooses a default threshold,
+      on the pages of `data.eval_split`; both are kept with the checkpoint. Not
+      in the legacy protocol.
+    checkpoint: checkpoint that --mode=eval takes: the last one, or the best of
+      those evaluated during the training.
+    min_score: lowest score of the detections that count, 0..1.
+    overlays: number of pages, the first ones, that are drawn with boxes; 0 =
+      none.
+    viewer_pages: number of pages, the first ones, in the viewer; -1 = all, 0 =
+      no viewer.
+    from_saved: with --mode=eval: the detections in WORKDIR/eval are measured
+      again, by another protocol or min_score, without the network.
+    on: data sets to evaluate the run on, besides its own; by default three
+      empty entries, a config file may give more.
+    on_during_training: evaluates these data sets every `train.eval_every`
+      steps, too.
   """
 
   protocol: Protocol = "coco"

@@ -15,7 +15,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dwd_jax.core.config_sections import check_choices
-from dwd_jax.core.structs import Array, Params, Predictions
+from dwd_jax.core.structs import (
+  NUM_ENERGY_LEVELS,
+  Array,
+  Params,
+  Predictions,
+)
 from dwd_jax.models.refinenet import RefineNet, upsample
 from dwd_jax.models.resnet import Depth, ResNet, make_norm
 
@@ -29,8 +34,9 @@ class NetworkConfig:
   """The network.
 
   Attributes:
-    backbone_depth: layers of the ResNet.
-    backbone_width: channels of the backbone's first stage.
+    backbone_depth: number of layers of the ResNet.
+    backbone_width: channels of the backbone's first stage; each further stage
+      has twice as many.
     filters: channels of RefineNet.
     class_hidden: units of a hidden layer in the class head, which is evaluated
       at single pixels only; 0 = none, as the paper.
@@ -38,8 +44,8 @@ class NetworkConfig:
     separate_decoders: one RefineNet for each head instead of one for all.
     center_offsets: a fourth head says how far each pixel is from the centre of
       its box (the paper: none, centres come from the energy).
-    dtype: type of the computation; auto: bfloat16 on GPU and TPU, float32 on
-      CPU.
+    dtype: number type of the computation; auto: bfloat16 on GPU and TPU,
+      float32 on CPU.
   """
 
   backbone_depth: Depth = 101
@@ -78,7 +84,7 @@ class ModelConfig(NetworkConfig):
 
   num_classes: int
   num_groups: int = 1
-  num_energy_levels: int = 20
+  num_energy_levels: int = NUM_ENERGY_LEVELS
   bn_momentum: float = 0.99
   remat: bool = False
 

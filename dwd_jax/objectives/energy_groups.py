@@ -27,9 +27,11 @@ class GroupConfig:
   """Energy groups: which class paints on which energy plane.
 
   Attributes:
-    num: G, energy groups; 1 = the paper.
-    automatic: by which classes lie on each other; False: all in group 0.
-    by_class: ((class name, group), ...) overrides that.
+    num: number G of energy planes, 1 or more; 1 = the paper.
+    automatic: classes whose objects often share a centre on the training pages
+      get different planes; False: all classes are in group 0.
+    by_class: ((class name, group), ...): groups of single classes, 0 .. G-1,
+      which override `groups.automatic`.
   """
 
   num: int = 1

@@ -23,20 +23,24 @@ MAX_CLASS_PIXELS = 65535
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-  """What is minimised.
+  """The losses that are minimised.
 
   Attributes:
-    energy_focal_gamma: focal exponent of the energy loss; 0 = cross-entropy.
-    class_focal_gamma: the same for the class loss.
+    energy_focal_gamma: focal exponent of the energy loss, 0 or more; 0 =
+      cross-entropy.
+    class_focal_gamma: focal exponent of the class loss, 0 or more; 0 =
+      cross-entropy.
     energy_smoothing: width, in levels, of a Gaussian around the true level as
       the target of foreground pixels; 0 = the one true level, as the paper.
-    size_loss: mse (px, the paper), smooth_l1 (px) or log_l1.
-    energy_weights: balanced: foreground and background of a plane get the same
-      total weight, over the images of a batch.
-    class_weights: by_class: classes of the batch get the same total weight;
-      by_object: objects do.
+    size_loss: error of the box sizes: mse (of pixels; the paper), smooth_l1 (of
+      pixels) or log_l1 (of log-sizes).
+    energy_weights: weights of the pixels in the energy loss. balanced:
+      foreground and background of a plane get the same total weight, over the
+      images of a batch.
+    class_weights: weights of the pixels in the class loss. by_class: all
+      classes in a batch get the same total weight; by_object: all objects do.
     class_pixels: most foreground pixels of an image (all groups together) at
-      which the class head is evaluated, up to 65535; more are thinned evenly.
+      which the class head is evaluated, 1..65535; more are thinned evenly.
   """
 
   energy_focal_gamma: float = 0.0

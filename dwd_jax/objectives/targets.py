@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dwd_jax.core.structs import Array, Targets
+from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import NUM_ENERGY_LEVELS, Array, Targets
 
 _BOX_SHARE = 0.8  # size of a box-sized disc relative to its box
 
@@ -27,24 +28,31 @@ class TargetConfig:
   """How boxes become maps.
 
   Attributes:
-    num_energy_levels: E; level 0 is background, E - 1 the centre.
-    energy_disc: size of the energy disc: energy_disc_px, or 0.8 x the box.
-    energy_disc_px: diameter of the fixed energy disc.
+    num_energy_levels: number E of energy levels, 2 or more; level 0 is
+      background, E - 1 the centre of an object.
+    energy_disc: size of the energy disc. fixed: `targets.energy_disc_px`; box:
+      0.8 x the sides of the box.
+    energy_disc_px: diameter of the fixed energy disc, px: 1, or 3 or more.
     disc_center: exact: the fixed energy disc lies around the box's centre to a
       fraction of a pixel, other discs (and one of 1 px) around the pixel that
       holds it; rounded (the paper): all discs are up to 1 px away.
-    energy_shape: of the energy disc.
-    energy_profile: how the energy decreases from the centre.
-    class_disc_px: diameter of the class disc.
-    class_overlap: where class discs overlap: the last box (the paper) or the
-      nearest centre counts.
-    size_disc_px: diameter of the size disc; overlaps take the nearest centre.
-    energy_strides: strides at which the energy is supervised.
-    size_strides: strides at which the size is supervised.
-    stride_reduction: how the losses of the strides join.
+    energy_shape: shape of the energy disc.
+    energy_profile: how the energy falls from the centre of the disc to its
+      edge.
+    class_disc_px: diameter of the disc on which classes are trained, px: 1, or
+      3 or more.
+    class_overlap: which box counts where class discs overlap. last: the later
+      one (the paper); nearest: the one with the nearest centre.
+    size_disc_px: diameter of the disc on which box sizes are trained, px: 1, or
+      3 or more; where discs overlap, the box with the nearest centre counts.
+    energy_strides: strides at which the energy is trained, 1 or more: 8 = every
+      8th pixel of every 8th row.
+    size_strides: the same for box sizes and centre offsets.
+    stride_reduction: how the losses of all strides become one: their mean or
+      their minimum.
   """
 
-  num_energy_levels: int = 20
+  num_energy_levels: int = NUM_ENERGY_LEVELS
   energy_disc: Literal["fixed", "box"] = "fixed"
   energy_disc_px: int = 17
   disc_center: Literal["exact", "rounded"] = "exact"
@@ -56,6 +64,26 @@ class TargetConfig:
   energy_strides: tuple[int, ...] = (1, 8, 16)
   size_strides: tuple[int, ...] = (1, 8)
   stride_reduction: Literal["mean", "min"] = "mean"
+
+  def __post_init__(self):
+    if self.num_energy_levels < 2:
+      raise InputError(
+        f"config: targets.num_energy_levels is {self.num_energy_levels}; use 2"
+        " or more"
+      )
+    for key in ("energy_disc_px", "class_disc_px", "size_disc_px"):
+      size = getattr(self, key)
+      if size < 1 or size == 2:  # its pixels are as far out as its edge
+        raise InputError(
+          f"config: targets.{key} is {size}, which may paint nothing; use 1, or"
+          " 3 or more"
+        )
+    for key in ("energy_strides", "size_strides"):
+      strides = getattr(self, key)
+      if not strides or min(strides) < 1:
+        raise InputError(
+          f"config: targets.{key} is {strides}; use one or more, all above 0"
+        )
 
 
 def _profile(value, peak, profile: str):

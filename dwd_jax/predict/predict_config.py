@@ -16,19 +16,19 @@ class PredictConfig:
   """How pages go through the network.
 
   Attributes:
-    max_mpx: most megapixels (after scaling) of one call of the network: a
-      larger page is cut into tiles, a batch holds fewer pages.
-    overlap_px: least overlap of two tiles; half of it should cover what the
-      network sees around a pixel and makes use of.
-    batch_size: pages of the same padded size, or tiles, of one call.
-    scales: a page is predicted at each of these times `data.eval_scale`, and
-      boxes that agree are fused (test-time augmentation).
-    page_multiple: sides of padded pages are multiples of this, px, so that few
-      sizes are compiled.
-    normalise: auto: pages are scaled until their staff space is
-      `data.staff_space_px`; within 8 % of `data.eval_scale` that one stays,
-      else in steps of 6 %, so that few sizes are compiled; exact: without
-      tolerance and steps; off: never.
+    max_mpx: most megapixels (after scaling) of one call of the network; larger
+      pages are cut into tiles, batches hold fewer pages.
+    overlap_px: least overlap of two tiles after scaling, px; half of it should
+      cover the surroundings from which the network judges a pixel.
+    batch_size: most pages of the same padded size, or tiles, of one call of the
+      network.
+    scales: scales at which each page is predicted, as multiples of
+      `data.eval_scale`; boxes that agree are fused (test-time augmentation).
+    page_multiple: padded pages have sides that are multiples of this, px, so
+      that few sizes are compiled; a multiple of 32.
+    normalise: how pages are scaled to the staff space `data.staff_space_px`.
+      auto: only if they are off by more than 8 %, in steps of 6 %, so that few
+      sizes are compiled; exact: always; off: never.
     staff_space_px: `data.staff_space_px`; 0 = unknown, then pages keep their
       scale.
   """

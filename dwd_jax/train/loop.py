@@ -11,6 +11,7 @@ import jax
 import jax.profiler
 import numpy as np
 
+from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import processes, sharding
 from dwd_jax.cluster.preemption import Preemption
 from dwd_jax.core.errors import InputError, InterruptedRun
@@ -42,7 +43,10 @@ def train(task: Task, *, profile: bool = False) -> TrainState:
   """
   with contextlib.ExitStack() as stack:
     loader = stack.enter_context(contextlib.closing(task.loader()))
-    checkpoints = stack.enter_context(contextlib.closing(task.checkpoints()))
+    checkpoints = checkpointer.Checkpoints(
+      task.workdir / "checkpoints", task.config.train.keep_checkpoints
+    )
+    stack.enter_context(contextlib.closing(checkpoints))
     preemption = stack.enter_context(contextlib.closing(Preemption()))
     state, progress = _start(task, checkpoints, loader)
     first = int(state.step)
@@ -52,7 +56,8 @@ def train(task: Task, *, profile: bool = False) -> TrainState:
       task.announce(logs, state)
     if first:
       logs.say(f"Continuing at step {first} of {progress.total}")
-    run = _Loop(task, loader, checkpoints, progress, logs)
+    stepper = _Stepper(task, jax.tree.map(lambda x: x.sharding, state))
+    run = _Loop(task, loader, checkpoints, progress, logs, stepper)
     trace = _tracing(task, first, logs, profile)
     stack.enter_context(contextlib.closing(trace))
     step = first
@@ -73,14 +78,17 @@ def train(task: Task, *, profile: bool = False) -> TrainState:
 
 def _start(task: Task, checkpoints, loader) -> tuple[TrainState, Progress]:
   """A new state, or the newest checkpoint with the loader set to match."""
-  shapes = task.state_shapes()
+  shapes = state_lib.state_shapes(
+    task.init, task.mesh, task.config.train.sharding
+  )
   for stage in task.stages:  # fail now, not when the stage begins
     optim.frozen_mask(shapes.params, stage.frozen)
   progress = Progress(task.stages)
   path = task.workdir / "config.json"
   found = resume.restore_newest(checkpoints, shapes, task.card, processes.say)
   if found is None:
-    state = task.new_state()
+    state = state_lib.create_state(task.init, shapes)
+    state = state if task.initial is None else task.initial(state)
   else:
     accept = task.config.train.accept_changes
     for change in resume.check_config(path, task.config, accept):
@@ -96,13 +104,13 @@ def _start(task: Task, checkpoints, loader) -> tuple[TrainState, Progress]:
 class _Loop:
   """One step, then the logs, checkpoints and evaluations that are due."""
 
-  def __init__(self, task: Task, loader, checkpoints, progress, logs):
+  def __init__(self, task: Task, loader, checkpoints, progress, logs, stepper):
     self._task = task
     self._loader = loader
     self._checkpoints = checkpoints
     self._progress = progress
     self._logs = logs
-    self._stepper = _Stepper(task)
+    self._stepper = stepper
     self._losses = jax.jit(
       functools.partial(step_lib.eval_step, losses_fn=task.losses_fn)
     )
@@ -219,9 +227,9 @@ class _Stepper:
     batch: the last one, on the host.
   """
 
-  def __init__(self, task: Task):
+  def __init__(self, task: Task, shardings: Any):
     self._task = task
-    self._shardings = jax.tree.map(lambda x: x.sharding, task.state_shapes())
+    self._shardings = shardings  # of the state
     self._batch_sharding = sharding.batch_sharding(task.mesh)
     self._compiled: dict[tuple[str, ...], Any] = {}
     self._flops = 0.0  # of a step, all devices together

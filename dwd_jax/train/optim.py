@@ -12,6 +12,7 @@ from typing import Literal
 import jax
 import optax
 
+from dwd_jax.core.config_sections import check_choices
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Params
 from dwd_jax.train.stages import Stage
@@ -22,18 +23,24 @@ class OptimizerConfig:
   """The optimizer.
 
   Attributes:
-    name: rmsprop (the paper's), adam or sgd (with momentum).
-    learning_rate: at the top of the schedule.
-    schedule: constant or cosine (to 0 at the end of the stage).
-    warmup_steps: linear warm-up at the start of every stage.
-    l2: weight of the L2 penalty on kernels, added to the gradient.
-    weight_decay: decoupled decay of kernels (AdamW), times the learning rate.
-    clip_norm: largest global norm of the gradient; 0 = no clipping.
-    rmsprop_decay: of the running mean of squares.
-    momentum: of sgd.
+    name: the optimizer: rmsprop (the paper), adam, or sgd (with momentum).
+    learning_rate: highest learning rate of the schedule.
+    schedule: the learning rate after the warm-up: constant, or cosine (falls to
+      0 at the end of the stage).
+    warmup_steps: number of steps in which the learning rate rises at the start
+      of every stage, at most a quarter of them.
+    l2: factor of the L2 penalty on kernels, whose gradient is added.
+    weight_decay: share of the kernels that is taken off at each step, times the
+      learning rate (decoupled, as in AdamW).
+    clip_norm: largest global norm of the gradient, to which larger ones are
+      scaled down; 0 = no clipping.
+    rmsprop_decay: rmsprop: share of the running mean of squared gradients that
+      a step keeps, 0..1.
+    momentum: sgd: share of the running sum of gradients that a step keeps,
+      0..1.
   """
 
-  name: str = "rmsprop"
+  name: Literal["rmsprop", "adam", "sgd"] = "rmsprop"
   learning_rate: float = 5e-5
   schedule: Literal["constant", "cosine"] = "constant"
   warmup_steps: int = 0
@@ -44,33 +51,21 @@ class OptimizerConfig:
   momentum: float = 0.9
 
   def __post_init__(self):
-    if self.name not in OPTIMIZERS:
-      raise InputError(
-        f"config: optimizer.name is {self.name!r}; use one of"
-        f" {tuple(OPTIMIZERS)}"
-      )
+    check_choices(self, "optimizer")
 
 
 def learning_rate(cfg: OptimizerConfig, stage: Stage) -> optax.Schedule:
-  """Learning rate by step of the stage (0 = the stage's first).
-
-  Raises:
-    InputError: unknown schedule.
-  """
+  """Learning rate by step of the stage (0 = the stage's first)."""
   peak = stage.learning_rate or cfg.learning_rate
   # A stage of a few steps still gets most of them at full rate.
   warmup = min(cfg.warmup_steps, stage.steps // 4)
-  if cfg.schedule == "constant":
-    if not warmup:
-      return optax.constant_schedule(peak)
-    return optax.linear_schedule(peak / (warmup + 1), peak, warmup)
   if cfg.schedule == "cosine":
     return optax.warmup_cosine_decay_schedule(
       peak / (warmup + 1), peak, warmup, max(stage.steps, 1)
     )
-  raise InputError(
-    f"config.optimizer.schedule '{cfg.schedule}': use constant or cosine"
-  )
+  if not warmup:
+    return optax.constant_schedule(peak)
+  return optax.linear_schedule(peak / (warmup + 1), peak, warmup)
 
 
 def path_names(params: Params) -> Params:
@@ -127,7 +122,7 @@ def make_optimizer(
   Reference: section 4 (rmsprop, learning rate 5e-5, L2 5e-7). Differs from the
   original: L2 is added once (the original's combined stage added it twice).
   """
-  clip = optax.clip_by_global_norm(cfg.clip_norm or float("inf"))
+  clip = optax.clip_by_global_norm(cfg.clip_norm)
   return optax.chain(
     clip if cfg.clip_norm else optax.identity(),
     optax.add_decayed_weights(cfg.l2, mask=_kernels),

@@ -17,22 +17,27 @@ _NEEDS_PATH = {
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingConfig:
-  """What a run starts with, if it has no checkpoint yet.
+  """Where the initial parameters of a run without a checkpoint come from.
 
-  Done in W/pretraining (class, semseg); parameters are matched by name and
-  shape.
+  The levels class and semseg are trained in WORKDIR/pretraining. Parameters are
+  matched by name and shape.
 
   Attributes:
-    level: class: symbols are classified before; semseg: pixels are; imagenet: a
-      ResNet of torchvision; run: another run.
-    path: class: symbol records or a folder of images for each class, "" = the
-      symbols of the run's own training pages; imagenet: a .pth or .safetensors
-      file; run: a workdir (also W/pretraining), or WORKDIR/checkpoints/STEP.
-    steps: of class and semseg.
-    batch_size: of class and semseg, over all devices.
-    learning_rate: of class and semseg; 0 = the optimizer's.
-    crop_hw: of class and semseg, px; () = 64 x 64 for class, `data.crop_hw` for
-      semseg.
+    level: none: random parameters; class: the backbone learns to classify
+      symbols first; semseg: the network learns to classify pixels first;
+      imagenet: weights of a ResNet of torchvision; run: parameters of another
+      run.
+    path: where the level reads from. class: symbol records or a folder with a
+      folder of images for each class, "" = the symbols of the run's own
+      training pages; imagenet: a .pth or .safetensors file; run: a workdir
+      (also WORKDIR/pretraining) or WORKDIR/checkpoints/STEP.
+    steps: number of steps of the levels class and semseg.
+    batch_size: crops of a step of the levels class and semseg, over all
+      devices.
+    learning_rate: highest learning rate of the levels class and semseg; 0 =
+      `optimizer.learning_rate`.
+    crop_hw: (height, width) of a crop of the levels class and semseg, px,
+      multiples of 32; () = 64 x 64 for class, `data.crop_hw` for semseg.
   """
 
   level: Literal["none", "class", "semseg", "imagenet", "run"] = "none"

@@ -12,7 +12,7 @@ from dwd_jax.cluster import processes
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings as config_lib
-from dwd_jax.train.stages import Stage, may_end_early
+from dwd_jax.train.stages import Stage
 from dwd_jax.train.state import TrainState
 
 ROOT = pathlib.Path("runs")
@@ -140,7 +140,7 @@ def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
   free = _FREE
   if not config.data.normalise_staff_space:
     free += (_STAFF_SPACE,)
-  if not any(map(may_end_early, config.stages)):
+  if not any(stage.get("patience") for stage in config.stages):
     free += _VALIDATION
   changes = [
     f"{key}: {_short(old)} -> {_short(new)}"

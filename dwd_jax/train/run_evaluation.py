@@ -16,6 +16,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import processes
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
@@ -194,23 +195,27 @@ def bound_predict_fn(
 
 def restore(run: setup_lib.Run) -> state_lib.TrainState:
   """The newest checkpoint of a run, or the best: `eval.checkpoint`."""
-  with contextlib.closing(run.checkpoints()) as checkpoints:
+  folder = run.workdir / "checkpoints"
+  with contextlib.closing(checkpointer.Checkpoints(folder)) as checkpoints:
     steps = checkpoints.all_steps()
     if not steps:
       raise InputError(
-        f"{run.workdir / 'checkpoints'}: no checkpoint; train first, or name"
-        " the workdir of a finished run"
+        f"{folder}: no checkpoint; train first, or name the workdir of a"
+        " finished run"
       )
     step = steps[0]
     if run.config.eval.checkpoint == "best":
       best = checkpoints.best_step()
       if best is None:
         raise InputError(
-          f"{run.workdir / 'checkpoints'}: none was saved with a score; train"
-          " with train.eval_every, or set eval.checkpoint=last"
+          f"{folder}: none was saved with a score; train with train.eval_every,"
+          " or set eval.checkpoint=last"
         )
       step = best
-    return checkpoints.restore(step, run.state_shapes(), run.card)[0]
+    shapes = state_lib.state_shapes(
+      run.init, run.mesh, run.config.train.sharding
+    )
+    return checkpoints.restore(step, shapes, run.card)[0]
 
 
 def calibration_of_checkpoint(
@@ -228,8 +233,7 @@ def calibration_of_checkpoint(
   judged: Any = run.config.eval
   if not judged.calibrate or judged.protocol == "legacy":
     return None
-  with contextlib.closing(run.checkpoints()) as checkpoints:
-    folder = checkpoints.folder(int(state.step))
+  folder = run.workdir / "checkpoints" / str(int(state.step))
   stored = calibration_lib.read(folder, run.class_names)
   if stored is not None and stored.made_with == _made_with(run):
     return stored

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from dwd_jax.cluster import sharding as sharding_lib
+from dwd_jax.cluster.sharding import RULES
 from dwd_jax.core import config_sections
 from dwd_jax.core.config_sections import nearest
 from dwd_jax.core.errors import InputError
@@ -45,29 +45,39 @@ _AT_LEAST_1 = (
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(UpdateConfig):
-  """The training, whatever the stage.
+  """The training in all stages.
 
   Attributes:
-    batch_size: crops of a step, over all devices.
-    remat: compute again in the backward pass: less memory.
-    log_every: steps.
-    checkpoint_every: steps.
-    keep_checkpoints: the newest ones; the best one besides.
-    eval_every: steps; 0 = only at the end.
-    validate_every: steps; losses on crops of `data.eval_split`; 0 = never.
-    validate_batches: of each validation.
-    pictures_every: steps; input, targets, predictions; 0 = never.
-    compilation_cache: folder of compiled code, for runs to share; "" =
-      WORKDIR/compilation_cache. JAX_COMPILATION_CACHE_DIR of the environment
-      goes first.
-    loss_window: steps of the running means of the losses.
-    batch_norm_momentum: share of the running averages kept at each step.
-    max_skipped: skipped steps in a row that stop the run.
-    accept_changes: a run goes on although its config is not that of its
-      checkpoint.
-    fsdp: devices over which parameters are cut.
-    sharding: (pattern of a path, fsdp or replicate); the first that matches
-      counts.
+    batch_size: crops of a step, over all devices; a multiple of the devices
+      times `train.accumulate`.
+    remat: saves memory: the backward pass computes again what the forward pass
+      would keep.
+    log_every: steps between two lines of WORKDIR/metrics.jsonl.
+    checkpoint_every: steps between two checkpoints.
+    keep_checkpoints: number of the newest checkpoints to keep; the best one
+      stays besides.
+    eval_every: steps between two evaluations of the pages of `data.eval_split`;
+      0 = only at the end.
+    validate_every: steps between two validations, which log the losses on crops
+      of `data.eval_split`; 0 = never.
+    validate_batches: number of batches of a validation.
+    pictures_every: steps between two pictures of crops, target and predicted
+      energy in TensorBoard; 0 = never.
+    compilation_cache: folder of compiled code, which runs may share; "" =
+      WORKDIR/compilation_cache. The environment variable
+      JAX_COMPILATION_CACHE_DIR takes precedence.
+    loss_window: number of steps over which the running means of the losses are
+      taken.
+    batch_norm_momentum: share of the running averages of batch norm that a step
+      keeps, 0..1.
+    max_skipped: number of steps skipped in a row that stops the run.
+    accept_changes: goes on from a checkpoint although the config is not the one
+      it was made with.
+    fsdp: number of devices over which parameters and optimizer state are split;
+      a divisor of all devices.
+    sharding: ((pattern, fsdp or replicate), ...): which parameters are split
+      and which are whole on every device, by their paths; the first pattern
+      that matches counts.
   """
 
   batch_size: int = 1
@@ -85,7 +95,7 @@ class TrainConfig(UpdateConfig):
   max_skipped: int = 20
   accept_changes: bool = False
   fsdp: int = 1
-  sharding: tuple[tuple[str, str], ...] = sharding_lib.RULES
+  sharding: tuple[tuple[str, str], ...] = RULES
 
   def __post_init__(self):
     for key in _AT_LEAST_1:
@@ -124,8 +134,10 @@ class RunSettings:
   `python -m dwd_jax.train.settings` prints this page.
 
   Attributes:
-    seed: of the parameters and of all that is drawn.
-    stages: the paper's five: energy, class, box, energy again, all combined.
+    seed: seed of all random numbers: initial parameters, order of the pages,
+      crops; 0 .. 2**32 - 1.
+    stages: stretches of the training, one after the other; by default the
+      paper's five: energy, class, box, energy again, all combined.
   """
 
   seed: int = 0
@@ -189,15 +201,17 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
   config_sections.check(config, RunSettings)
   train: Any = config.train
   data = config_sections.make(DataConfig, config.data)
+  targets = config_sections.make(TargetConfig, config.targets)
   settings = config_sections.make(
     RunSettings,
     config,
     data=data,
+    targets=targets,
     stages=make_stages(config.stages),
     decode=config_sections.make(
       DecodeConfig,
       config.decode,
-      num_energy_levels=config.targets.num_energy_levels,
+      num_energy_levels=targets.num_energy_levels,
     ),
     predict=config_sections.make(
       PredictConfig, config.predict, staff_space_px=data.staff_space_px

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import flax.linen as nn
 import jax
 import ml_collections
 import numpy as np
@@ -95,26 +96,9 @@ class Run:
     """Opens a split of the run's records."""
     return sources.open_split(self.config.data, self.data_dir, split)
 
-  def checkpoints(self) -> checkpointer.Checkpoints:
-    """The run's checkpoints."""
-    return checkpointer.Checkpoints(
-      self.workdir / "checkpoints", self.config.train.keep_checkpoints
-    )
-
-  def state_shapes(self) -> Any:
-    """Shapes and shardings of the run's state, see `state.state_shapes`."""
-    rules = tuple(map(tuple, self.config.train.sharding))
-    return state.state_shapes(self.init, self.mesh, rules)
-
   def init(self) -> state.TrainState:
     """A fresh state; a pure function."""
-    hw = tuple(self.config.data.crop_hw)
-    return state.new_state(
-      dwd.init_variables(self.model, self.config.seed, hw),
-      optim.make_optimizer(self.settings.optimizer),
-      self.config.train.loss_window,
-      bool(self.config.train.ema_decay),
-    )
+    return init_state(self.model, self.config, self.settings.optimizer)
 
 
 def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
@@ -155,6 +139,19 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     group_of_class=tuple(map(int, groups)),
     model=model,
     mesh=mesh,
+  )
+
+
+def init_state(
+  network: nn.Module, config: Any, optimizer: optim.OptimizerConfig
+) -> state.TrainState:
+  """A fresh state for a network and a config; a pure function."""
+  hw = tuple(config.data.crop_hw)
+  return state.new_state(
+    dwd.init_variables(network, config.seed, hw),
+    optim.make_optimizer(optimizer),
+    config.train.loss_window,
+    bool(config.train.ema_decay),
   )
 
 

@@ -21,17 +21,19 @@ class Stage:
   """One stretch of the training.
 
   Attributes:
-    name: shown in logs and metrics.
+    name: name of the stage in logs and metrics.
     steps: number of optimizer steps; 0 = the stage is left out.
-    losses: which are trained, of energy, class and box.
-    factors: weight of each loss.
-    balance: divide each loss by its mean over the last `train.loss_window`
-      steps before.
-    reset_optimizer: start with fresh optimizer state.
-    frozen: patterns of parameter paths that do not change.
-    learning_rate: instead of the optimizer's; 0 = the optimizer's.
-    patience: the stage ends early after this many validations
-      (`train.validate_every`) without a lower loss; 0 = never.
+    losses: the losses that are trained, of energy, class and box.
+    factors: weight of each of these losses, above 0.
+    balance: each loss is divided by its mean over the last `train.loss_window`
+      steps.
+    reset_optimizer: the stage starts with a fresh state of the optimizer.
+    frozen: patterns of the paths of parameters that do not change, such as
+      ^backbone/; which paths there are: WORKDIR/parameters.txt.
+    learning_rate: highest learning rate of the stage; 0 =
+      `optimizer.learning_rate`.
+    patience: number of validations (`train.validate_every`) in a row without a
+      lower loss that end the stage early; 0 = never.
   """
 
   name: str
@@ -104,29 +106,6 @@ def make_stages(entries: Iterable[Any]) -> tuple[Stage, ...]:
   return stages
 
 
-def may_end_early(stage: Any) -> bool:
-  """Whether validations count for a stage of `config.stages`."""
-  return bool(stage.get("patience"))
-
-
-def total_steps(stages: tuple[Stage, ...]) -> int:
-  """Steps of all stages together."""
-  return sum(stage.steps for stage in stages)
-
-
-def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[int, int]:
-  """Index of the stage that a step (0, 1, ...) belongs to, and its first step.
-
-  A step past the end belongs to the last stage.
-  """
-  start = 0
-  for index, stage in enumerate(stages):
-    if step < start + stage.steps or index == len(stages) - 1:
-      return index, start
-    start += stage.steps
-  raise ValueError("no stages")
-
-
 class Progress:
   """Where a run stands in its stages.
 
@@ -145,11 +124,20 @@ class Progress:
   @property
   def total(self) -> int:
     """Steps of all stages together."""
-    return total_steps(tuple(self._stages))
+    return sum(stage.steps for stage in self._stages)
+
+  def _place(self, step: int) -> tuple[int, int]:
+    """Index and first step of a step's stage, the last one past the end."""
+    index, first = 0, 0
+    for stage in self._stages[:-1]:
+      if step < first + stage.steps:
+        break
+      index, first = index + 1, first + stage.steps
+    return index, first
 
   def at(self, step: int) -> tuple[Stage, int]:
     """The stage that step number `step` (0, 1, ...) belongs to, its first."""
-    index, first = stage_at(tuple(self._stages), step)
+    index, first = self._place(step)
     return self._stages[index], first
 
   def begins(self, step: int) -> bool:
@@ -163,7 +151,7 @@ class Progress:
       done: steps done.
       losses: `loss_<name>` of every loss that is trained.
     """
-    index, first = stage_at(tuple(self._stages), done - 1)
+    index, first = self._place(done - 1)
     stage = self._stages[index]
     if not stage.patience or done == first + stage.steps:
       return ""

@@ -73,9 +73,7 @@ def eval_variables(state: TrainState) -> Any:
 
 
 def state_shapes(
-  init: Callable[[], TrainState],
-  mesh: Mesh,
-  rules: sharding.Rules = sharding.RULES,
+  init: Callable[[], TrainState], mesh: Mesh, rules: sharding.Rules
 ) -> Any:
   """Shapes and shardings of the state that `init` would make."""
   shapes = jax.eval_shape(init)
@@ -86,12 +84,8 @@ def state_shapes(
   )
 
 
-def create_state(
-  init: Callable[[], TrainState],
-  mesh: Mesh,
-  rules: sharding.Rules = sharding.RULES,
-) -> TrainState:
-  """Initialises a state on the host, then places it on the mesh.
+def create_state(init: Callable[[], TrainState], shapes: Any) -> TrainState:
+  """Initialises a state on the host, then places it as `state_shapes` says.
 
   Every process places its own parts.
   """
@@ -99,7 +93,6 @@ def create_state(
   def put(x: np.ndarray, shape: jax.ShapeDtypeStruct) -> jax.Array:
     return jax.make_array_from_callback(x.shape, shape.sharding, x.__getitem__)
 
-  shapes = state_shapes(init, mesh, rules)
   return jax.tree.map(put, init_on_host(init), shapes)
 
 

@@ -38,11 +38,14 @@ class UpdateConfig:
   """How gradients become an update; keys of `config.train`.
 
   Attributes:
-    accumulate: parts of a batch whose gradients are averaged. Each part has its
-      own batch norm statistics and loss normalisers.
-    ema_decay: of the running mean of parameters and batch statistics; 0 = off.
-    max_loss_ratio: skip a step if a trained loss exceeds its running mean this
-      many times; 0 = only if something is not finite.
+    accumulate: number of parts of a batch that are computed one after the
+      other, to save memory; their gradients are averaged. Each part has its own
+      batch norm statistics and loss normalisers.
+    ema_decay: decay of a running mean of parameters and batch statistics, with
+      which pages are predicted; below 1, 0 = none.
+    max_loss_ratio: a step is skipped where a trained loss is more than this
+      many times its running mean, above 1; 0 = only where something is not
+      finite.
   """
 
   accumulate: int = 1

@@ -10,9 +10,7 @@ import ml_collections
 import numpy as np
 
 from dwd_jax.checkpoints import checkpointer
-from dwd_jax.cluster import sharding
 from dwd_jax.train import optim
-from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
 from dwd_jax.train.stages import Stage
 from dwd_jax.train.state import TrainState
@@ -75,23 +73,3 @@ class Task:
   evaluate: Callable[[TrainState, Logs], float | None] | None = None
   validation: Callable[[], Loader] | None = None
   pictures: Callable[[TrainState, Any], Mapping[str, np.ndarray]] | None = None
-
-  @property
-  def rules(self) -> sharding.Rules:
-    """Sharding of the parameters, `train.sharding`."""
-    return tuple((p, where) for p, where in self.config.train.sharding)
-
-  def state_shapes(self) -> Any:
-    """Shapes and shardings of the state."""
-    return state_lib.state_shapes(self.init, self.mesh, self.rules)
-
-  def new_state(self) -> TrainState:
-    """The state to start with, on the mesh."""
-    state = state_lib.create_state(self.init, self.mesh, self.rules)
-    return state if self.initial is None else self.initial(state)
-
-  def checkpoints(self) -> checkpointer.Checkpoints:
-    """Opens the checkpoints in the workdir."""
-    return checkpointer.Checkpoints(
-      self.workdir / "checkpoints", self.config.train.keep_checkpoints
-    )

@@ -6,6 +6,7 @@ import pytest
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import degraded_crops, pipeline, prepare, sources
 from dwd_jax.data.crops import TrainCrops
+from dwd_jax.data.degraded_crops import DegradeConfig
 from dwd_jax.imaging import page_windows
 from dwd_jax.imaging.degrade import scan_and_photo, warps
 from dwd_jax.train.settings import default
@@ -209,11 +210,10 @@ _BAD = {
 
 
 @pytest.mark.parametrize("caption", _BAD)
-def test_bad_values_name_their_key(source, cfg, caption):
+def test_bad_values_name_their_key(caption):
   change, message = _BAD[caption]
-  cfg.degrade.update(change)
   with pytest.raises(InputError, match=message):
-    _batches(source, cfg)
+    DegradeConfig(**change)
 
 
 def test_a_crop_reads_its_boxes_through_the_same_class(source, cfg):

@@ -247,25 +247,6 @@ def test_evaluation_shows_every_page_with_all_its_boxes(records, data_cfg):
   assert len(list(pipeline.read_eval_pages(source, data_cfg))) == 2
 
 
-_BAD_CONFIGS = {
-  "no scale": ({"scales": ()}, "data.scales"),
-  "negative scale": ({"scales": (-1.0,)}, "data.scales"),
-  "probability above 1": ({"rare_prob": 1.5}, "data.rare_prob"),
-  "negative power": ({"rare_power": -1.0}, "data.rare_power"),
-  "empty crop": ({"crop_hw": (0, 32)}, "data.crop_hw"),
-  "no boxes": ({"max_boxes": 0}, "data.max_boxes"),
-  "negative workers": ({"workers": -1}, "data.workers"),
-}
-
-
-@pytest.mark.parametrize("caption", _BAD_CONFIGS)
-def test_bad_values_name_their_key(train_source, data_cfg, caption):
-  change, key = _BAD_CONFIGS[caption]
-  data_cfg.update(change)
-  with pytest.raises(InputError, match=key):
-    _loader(train_source, data_cfg)
-
-
 def test_batches_must_divide_among_processes(train_source, data_cfg):
   with pytest.raises(InputError, match=r"train\.batch_size: 3 .* 2 processes"):
     _loader(train_source, data_cfg, batch_size=3, count=2)

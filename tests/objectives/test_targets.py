@@ -117,6 +117,28 @@ def test_a_disc_of_one_pixel_is_the_one_that_holds_the_center(profile):
   np.testing.assert_array_equal(got, wanted)
 
 
+@pytest.mark.parametrize("center", ["exact", "rounded"])
+@pytest.mark.parametrize("shape", ["oval", "square"])
+@pytest.mark.parametrize("size", [1, 3, 4])  # 2 px are refused
+def test_small_discs_paint_wherever_the_center_is(size, shape, center):
+  cfg = targets.TargetConfig(
+    energy_disc_px=size,
+    class_disc_px=size,
+    size_disc_px=size,
+    energy_shape=shape,
+    energy_profile="quadratic",
+    disc_center=center,
+  )
+  centers = np.array([[6, 6], [6.5, 18], [18.25, 6.75], [18.5, 18.5]])
+  boxes = np.concatenate([centers - 3, centers + 3], 1)
+  got = _render(boxes, [0, 1, 2, 3], (24, 24), cfg)
+  for y, x in centers.astype(int):
+    around = np.s_[y - 3 : y + 4, x - 3 : x + 4]
+    assert got.energy[around].max() > 0
+    assert got.classes[around].max() > 0
+    assert got.sizes_px[around].max() == 6
+
+
 def test_overlap_last_and_nearest():
   boxes = np.array([[10, 10, 20, 20], [10, 14, 20, 24]], np.float32)
   last = _render(boxes, [5, 7], (40, 40), PAPER)

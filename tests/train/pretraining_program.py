@@ -19,7 +19,8 @@ import safetensors.numpy
 
 from configs import smoke
 from dwd_jax.core.errors import InputError, InterruptedRun
-from dwd_jax.train import detector_task, loop, setup
+from dwd_jax.train import loop, setup
+from dwd_jax.train import state as state_lib
 from dwd_jax.train.pretraining import initial_state, tasks
 
 sys.path.append(str(pathlib.Path(__file__).parent / "pretraining"))
@@ -93,7 +94,8 @@ def started(run, fresh):
 
 def made_up_state(run):
   """A fresh state of the detector; compiling its initialisation takes long."""
-  shapes = detector_task.make_task(run).state_shapes()
+  rules = run.config.train.sharding
+  shapes = state_lib.state_shapes(run.init, run.mesh, rules)
   return jax.tree.map(
     lambda s: jax.device_put(np.full(s.shape, 0.25, s.dtype), s.sharding),
     shapes,

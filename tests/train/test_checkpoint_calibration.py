@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dwd_jax.checkpoints.checkpointer import Checkpoints
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.decode.decode_config import DecodeConfig
@@ -30,11 +29,8 @@ class _FakeRun:
     self.settings = types.SimpleNamespace(
       decode=DecodeConfig(**settings), predict=PredictConfig()
     )
-    self._folder = workdir / "checkpoints"
-    (self._folder / "7").mkdir(parents=True, exist_ok=True)
-
-  def checkpoints(self):
-    return Checkpoints(self._folder)
+    self.workdir = workdir
+    (workdir / "checkpoints" / "7").mkdir(parents=True, exist_ok=True)
 
   def source(self, split):
     raise InputError(f"{split}: no such split; there is train")

@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 import pytest
 import toy_task as toy
 
+from dwd_jax.checkpoints.checkpointer import Checkpoints
 from dwd_jax.core.errors import InputError, InterruptedRun
 from dwd_jax.train import loop, optim
 from dwd_jax.train import state as state_lib
@@ -253,7 +254,7 @@ def test_the_best_checkpoint_stays(tmp_path):
   )
   loop.train(task)
   assert _saved(tmp_path) == [4, 9, 10]
-  checkpoints = task.checkpoints()
+  checkpoints = Checkpoints(tmp_path / "checkpoints")
   assert checkpoints.best_step() == 4
   checkpoints.close()
 

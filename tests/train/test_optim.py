@@ -219,7 +219,7 @@ def test_cosine_falls_to_zero_at_the_end_of_the_stage():
 
 
 def test_unknown_names_are_errors():
-  with pytest.raises(InputError, match=r"schedule 'step': use constant or"):
+  with pytest.raises(InputError, match=r"schedule is 'step'; use one of"):
     _rates(_stage(), [0], schedule="step")
   with pytest.raises(InputError, match=r"optimizer\.name is 'lion'; use"):
     optim.make_optimizer(_config("lion"))

@@ -33,7 +33,7 @@ def test_the_default_is_the_recipe_of_the_paper():
   assert [s.balance for s in made] == [False] * 4 + [True]
   assert made[-1].factors == (2.0, 1.0, 1.0)
   assert all(s.reset_optimizer for s in made)
-  assert stages.total_steps(made) == 100_000
+  assert stages.Progress(made).total == 100_000
 
 
 def test_a_further_loss_leaves_the_recipe_of_the_paper_as_it_is(monkeypatch):
@@ -89,8 +89,11 @@ def test_bad_stages_are_named(caption):
   st.lists(st.integers(1, 5), min_size=1, max_size=5), st.integers(0, 40)
 )
 def test_every_step_belongs_to_one_stage(lengths, step):
-  made = stages.make_stages([entry(steps=n) for n in lengths])
-  index, first = stages.stage_at(made, step)
+  made = stages.make_stages(
+    [entry(name=str(i), steps=n) for i, n in enumerate(lengths)]
+  )
+  stage, first = stages.Progress(made).at(step)
   owners = [i for i, n in enumerate(lengths) for _ in range(n)]
-  assert index == (owners[step] if step < len(owners) else len(lengths) - 1)
+  index = owners[step] if step < len(owners) else len(lengths) - 1
+  assert stage == made[index]
   assert first == sum(lengths[:index])

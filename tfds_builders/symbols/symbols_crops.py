@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
+SPLIT = "train"  # symbols of other pages must not reach training
 MIN_VISIBLE = 0.4  # least share of a neighbour's area inside the crop
 _MIN_INK = 64  # of 255; less is paper
 

@@ -13,8 +13,8 @@ from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_parsing
 from tfds_builders.muscima_pp import muscima_pp_parsing
 from tfds_builders.symbols import symbols_crops, symbols_folder
+from tfds_builders.symbols.symbols_crops import SPLIT
 
-SPLIT = "train"  # symbols of other pages must not reach training
 _LARGEST_PX = 4096
 _MASKS = {"masks": "v2.0", "masks_v1.0": "v1.0"}  # config -> that of muscima_pp
 

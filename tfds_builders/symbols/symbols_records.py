@@ -14,9 +14,9 @@ from dwd_jax.core import box_index
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import tiled_tiff
 from tfds_builders import checks
+from tfds_builders.symbols.symbols_crops import SPLIT
 
 _INFO = "dataset_info.json"
-SPLIT = "train"  # symbols of other pages must not reach training
 
 
 def class_names_of(folder: pathlib.Path) -> tuple[tuple[str, ...], str]:

@@ -183,14 +183,11 @@ def pixel_loader(
 ) -> pipeline.TrainLoader:
   """Endless iterator of `PixelBatch`, which depend on seed and step alone.
 
-  Raises `InputError` for no pages, or values of the config out of range.
-
   Args:
     data_cfg: `config.data`.
     batch_size: crops of a step over all processes.
     **processes: see `pipeline.loader`.
   """
-  pipeline.check(source, data_cfg)
   crops = pipeline.shuffled_pages(source, seed).random_map(
     PixelCrops(source, pixels, data_cfg)
   )

@@ -12,8 +12,7 @@ from dwd_jax.checkpoints import checkpointer
 from dwd_jax.data import sources
 from dwd_jax.data.pixel_classes import PixelClasses
 from dwd_jax.data.symbols import SymbolsOfPages, open_symbols
-from dwd_jax.models import dwd
-from dwd_jax.train import optim, settings, state
+from dwd_jax.train import settings
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train.pretraining import networks
 from dwd_jax.train.pretraining.loaders import pixel_loader, symbol_loader
@@ -61,7 +60,9 @@ def make_task(run: setup_lib.Run) -> Task:
     card=_card(run, chosen, parts),
     mesh=run.mesh,
     loader=functools.partial(parts.loader, config.seed),
-    init=functools.partial(_init, parts.model, config, optimizer),
+    init=functools.partial(
+      setup_lib.init_state, parts.model, config, optimizer
+    ),
     losses_fn=networks.losses_of(parts.model),
     update=run.settings.train,
     announce=lambda logs, _: logs.say(f"{says} {parts.classes_from}"),
@@ -100,18 +101,6 @@ def _card(
   model.pop("num_groups")  # of heads that only the detector has
   model.pop("num_energy_levels")
   return checkpointer.ModelCard(parts.class_names, (), model, training)
-
-
-def _init(
-  network: nn.Module, config: Any, optimizer: optim.OptimizerConfig
-) -> state.TrainState:
-  hw = tuple(config.data.crop_hw)
-  return state.new_state(
-    dwd.init_variables(network, config.seed, hw),
-    optim.make_optimizer(optimizer),
-    config.train.loss_window,
-    bool(config.train.ema_decay),
-  )
 
 
 def _symbols(run: setup_lib.Run, config: Any) -> _Parts:
