@@ -17,8 +17,8 @@ import sys
 import types
 from typing import Any
 
-from dwd_jax.apps import cli
 from dwd_jax.cluster import huge_pages
+from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
 
 _DESCRIPTION = """Find symbols on pages of music.
@@ -33,6 +33,7 @@ _CACHE = "~/.cache/dwd_jax/compiled"
 
 def _parser() -> argparse.ArgumentParser:
   parser = cli.parser("dwd_jax.detect", _DESCRIPTION)
+  cli.add_checkpoint(parser)
   add = parser.add_argument
   add("inputs", nargs="+", metavar="INPUT", help="image, PDF or folder")
   add("--out", required=True, metavar="DIR", help="folder of the results")
@@ -110,11 +111,10 @@ def _run(flags: argparse.Namespace) -> int:
   return 1 if done.failed else 0
 
 
-def main(argv: list[str] | None = None) -> None:
-  """Runs the program."""
+def main(argv: list[str]) -> int:
+  """Runs the program; returns the exit code."""
   flags = _parser().parse_args(argv)
-  with cli.ending_in_one_line(flags.out):
-    sys.exit(_run(flags))
+  return cli.run(lambda: _run(flags), flags.out)
 
 
 def __getattr__(name: str) -> Any:
@@ -139,4 +139,4 @@ sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
   huge_pages.restart()
-  main()
+  sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ import pathlib
 import sys
 from typing import Any
 
+from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings
 
@@ -18,11 +19,7 @@ a builder. Exit code: 0, 1 with findings of level error, 2 for bad input."""
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.check",
-    description=_DESCRIPTION,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = cli.parser("dwd_jax.check", _DESCRIPTION)
   data: Any = settings.default().data
   add = parser.add_argument
   add("dataset", help="folder of records or of original files")
@@ -106,13 +103,7 @@ def _progress(done: int, total: int) -> None:
 def main(argv: list[str]) -> int:
   """Runs the check and returns the exit code."""
   flags = _parser().parse_args(argv)
-  try:
-    return _check(flags)
-  except (InputError, OSError) as e:
-    print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
-    for name, why in getattr(e, "reasons", {}).items():
-      print(f"  {name}: {' '.join(why.split())}", file=sys.stderr)
-    return 2
+  return cli.run(lambda: _check(flags), flags.out or flags.dataset)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,7 @@ def open_set(
     options: see `base.make_options`.
 
   Raises:
-    InputError: nothing fits.
-    choose_builder.NoneFits: no builder reads the files; it has the reasons.
+    InputError: nothing fits; see `choose_builder.choose`.
   """
   root = pathlib.Path(folder).expanduser()
   checks.require_dir(root, "name the folder of a data set")

@@ -5,18 +5,18 @@ import sys
 import textwrap
 import time
 
+from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import dataset
 from dwd_jax.engrave.rarities import CHOICES, RATES
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.engrave",
-    description="Generate labelled pages in the folder layout of DeepScores.",
-    epilog=_known_weights(),
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+  parser = cli.parser(
+    "dwd_jax.engrave",
+    "Generate labelled pages in the folder layout of DeepScores.",
   )
+  parser.epilog = _known_weights()
   add = parser.add_argument
   add("--out", required=True, help="a new folder")
   add("--pages", type=int, required=True, help="how many pages")
@@ -79,31 +79,31 @@ def _pairs(flag: str, text: str) -> dict[str, float]:
 def main(argv: list[str]) -> int:
   """Runs the generator; returns the exit code."""
   flags = _parser().parse_args(argv)
+  return cli.run(lambda: _generate(flags), flags.out)
+
+
+def _generate(flags: argparse.Namespace) -> int:
   start = time.monotonic()
-  try:
-    summary = dataset.generate(
-      flags.out,
-      flags.pages,
-      flags.seed,
-      fonts=[f for f in flags.font.split(",") if f],
-      vocabulary=flags.vocabulary,
-      workers=flags.workers,
-      width=flags.width,
-      height=flags.height,
-      staff_space=flags.staff_space,
-      jitter=flags.jitter,
-      shares=_pairs("splits", flags.splits) or None,
-      weights=_pairs("weights", flags.weights),
-      input_folder=flags.input,
-      pixel_labels=flags.pixel_labels,
-      handwriting=flags.handwriting,
-      degrade=flags.degrade,
-      strength=flags.strength,
-      progress=dataset.print_progress,
-    )
-  except (InputError, OSError) as e:
-    print(f"error: {e}", file=sys.stderr)
-    return 2
+  summary = dataset.generate(
+    flags.out,
+    flags.pages,
+    flags.seed,
+    fonts=[f for f in flags.font.split(",") if f],
+    vocabulary=flags.vocabulary,
+    workers=flags.workers,
+    width=flags.width,
+    height=flags.height,
+    staff_space=flags.staff_space,
+    jitter=flags.jitter,
+    shares=_pairs("splits", flags.splits) or None,
+    weights=_pairs("weights", flags.weights),
+    input_folder=flags.input,
+    pixel_labels=flags.pixel_labels,
+    handwriting=flags.handwriting,
+    degrade=flags.degrade,
+    strength=flags.strength,
+    progress=dataset.print_progress,
+  )
   seconds = time.monotonic() - start
   classes = sum(count > 0 for count in summary.objects.values())
   print(
