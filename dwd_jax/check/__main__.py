@@ -86,18 +86,11 @@ def _check(flags: argparse.Namespace) -> int:
     sheet_pages=flags.sheet,
     keep_going=flags.keep_going,
     workers=flags.workers,
-    progress=_progress,
+    log=print,
   )
   print(findings.summary(checked))
   print(findings.clean(f"Look at {out / 'index.html'}"))
   return 1 if any(f.level == "error" for f in checked.findings) else 0
-
-
-def _progress(done: int, total: int) -> None:
-  """Shows the number of pages done, on a terminal only."""
-  if sys.stderr.isatty():
-    end = "\n" if done == total else ""
-    print(f"\rpage {done} of {total}", end=end, file=sys.stderr, flush=True)
 
 
 def main(argv: list[str]) -> int:

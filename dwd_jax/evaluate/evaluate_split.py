@@ -102,7 +102,7 @@ def evaluate(
   protocols.check(protocol)
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
-  shown = progress.show(pages, name, num_pages, log)
+  shown = progress.show(pages, f"evaluate {name}", num_pages, log)
   pictured = output_files.Pictures(out_dir / name, viewer_pages)
   predicted = collect(predict_all(predict_fn, shown, cfg, overlays, pictured))
   truth, detections = predicted.truth, predicted.detections
