@@ -15,6 +15,7 @@ from dwd_jax.core import files
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate.report import report_data, report_page
 from dwd_jax.evaluate.report.report_data import Measured
+from dwd_jax.evaluate.report.report_page import VIEWER
 from dwd_jax.metrics import json_results
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.show import drawing
@@ -24,8 +25,6 @@ from dwd_jax.show.viewer import write as viewer
 PREDICTIONS = "predictions.json"
 TRUTH = "truth.json"
 REPORT = "report.json"
-VIEWER = "index.html"
-_MAX_SIDE_PX = 2400  # of the viewer's pictures
 
 
 def picture_name(filename: str) -> str:
@@ -58,7 +57,7 @@ class Pictures:
       return
     files.write_atomic(
       self._folder / picture_name(page.image.filename),
-      viewer.page_picture(page.image.ink, _MAX_SIDE_PX),
+      viewer.page_picture(page.image.ink),
     )
 
 
