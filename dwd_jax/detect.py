@@ -40,23 +40,23 @@ def _parser() -> argparse.ArgumentParser:
   add(
     "--min-score",
     type=float,
-    help="0..1, what is less likely is left out; default: the best of both"
-    " precision and recall, which the detector brings with it",
+    help="0..1, symbols below are left out; default: the threshold of the"
+    " detector, which has the best F1",
   )
   add(
     "--classes",
     default="",
     metavar="NAME,...",
-    help="only these; default: all that the detector knows",
+    help="find only these; default: all",
   )
   add(
     "--dpi",
     type=float,
     default=0.0,
-    help="of PDF pages; default: that at which staves are as large as the"
-    " detector knows them",
+    help="resolution of PDF pages; default: chosen so that staves have the"
+    " size that the detector was trained on",
   )
-  add("--batch-size", type=int, default=1, help="pages of a size at a time")
+  add("--batch-size", type=int, default=1, help="pages of one size per call")
   add(
     "--overwrite",
     action="store_true",
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     "--compilation-cache",
     default=_CACHE,
     metavar="DIR",
-    help=f"compiled code for the next start; '' = none; default: {_CACHE}",
+    help=f"keeps compiled code for the next start; '' = off; default: {_CACHE}",
   )
   return parser
 
@@ -100,7 +100,7 @@ def _run(flags: argparse.Namespace) -> int:
   for failure in done.failed:
     cli.say(failure.reason)
   if not done.pages:
-    cli.say("nothing could be detected on")
+    cli.say("no page could be read; name images, PDFs or folders of them")
     return 2
   kept = f" ({done.skipped} done before)" if done.skipped else ""
   failed = f", {len(done.failed)} failed" if done.failed else ""

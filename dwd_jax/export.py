@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     "--out",
     required=True,
     metavar="DIR",
-    help="folder of the files; of safetensors also FILE.safetensors",
+    help="folder of the files; for safetensors also FILE.safetensors",
   )
   add(
     "--format",
@@ -32,8 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     choices=("safetensors", "stablehlo", "onnx"),
     help="default: safetensors",
   )
-  add("--height", type=int, help="stablehlo: of the largest page, px")
-  add("--width", type=int, help="stablehlo: of the largest page, px")
+  add("--height", type=int, help="stablehlo: height of the largest page, px")
+  add("--width", type=int, help="stablehlo: width of the largest page, px")
   return parser
 
 
@@ -41,7 +41,7 @@ def _run(flags: argparse.Namespace) -> int:
   sizes = (flags.height, flags.width)
   if flags.format != "stablehlo" and sizes != (None, None):
     raise InputError(
-      "--height, --width: only of --format=stablehlo; the others take all sizes"
+      "--height, --width: for --format=stablehlo only; the others take any size"
     )
   # Imported late: it takes seconds, which --help should not wait for.
   from dwd_jax.apps.export import export_files

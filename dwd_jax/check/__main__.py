@@ -33,11 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     metavar="NAME=VALUE",
     help=f"option of the builder: {', '.join(data.options)}",
   )
-  add("--scale", type=float, default=data.eval_scale, help="of training")
-  add("--crop", type=int, default=data.crop_hw[0], help="of training, px")
+  add("--scale", type=float, default=data.eval_scale, help="of training pages")
+  add("--crop", type=int, default=data.crop_hw[0], help="crop side, px")
   add("--min-px", type=float, default=3.0, help="smallest side of an object")
-  add("--max-boxes", type=int, default=data.max_boxes, help="in a crop")
-  add("--pages", type=int, default=12, help="overlays for each split")
+  add("--max-boxes", type=int, default=data.max_boxes, help="boxes of a crop")
+  add("--pages", type=int, default=12, help="pages drawn with boxes, per split")
   add("--sheet", type=int, default=24, help="pages of a contact sheet")
   add("--workers", type=int, default=0, help="threads; 0 = one for each core")
   add(

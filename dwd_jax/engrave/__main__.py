@@ -33,12 +33,12 @@ def _parser() -> argparse.ArgumentParser:
   )
   add("--workers", type=int, default=0, help="processes; 0 = one per core")
   add("--input", default="", help="folder of MusicXML, MEI or kern files")
-  add("--width", type=int, default=1050, help="of a page, px")
-  add("--height", type=int, default=1485, help="of a page, px")
-  add("--staff-space", type=float, default=9.0, help="between lines, px")
-  add("--jitter", type=float, default=0.05, help="of the staff space")
-  add("--pixel-labels", action="store_true", help="classes by pixel, too")
-  add("--handwriting", type=float, default=0.0, help="0 = engraved; 1, to 3")
+  add("--width", type=int, default=1050, help="width of a page, px")
+  add("--height", type=int, default=1485, help="height of a page, px")
+  add("--staff-space", type=float, default=9.0, help="of staff lines, px")
+  add("--jitter", type=float, default=0.05, help="variation of staff spaces")
+  add("--pixel-labels", action="store_true", help="also write label images")
+  add("--handwriting", type=float, default=0.0, help="strength, 0 to 3")
   add("--degrade", default="", help="scan or photo; default: clean pages")
   add("--strength", type=float, default=1.0, help="of --degrade, 0 to 2")
   add("--splits", default="", help="shares, as train=80,val=8,test=12")
@@ -113,12 +113,12 @@ def _generate(flags: argparse.Namespace) -> int:
     f"{seconds:.1f} s ({summary.pages / seconds:.1f} pages/s): {flags.out}"
   )
   if summary.lost:
-    print(f"{summary.lost} symbols were moved off their page: no boxes")
+    print(f"{summary.lost} symbols have no box: they left their page")
   for split, count in summary.splits.items():
     if not count:
-      print(f"warning: no pages for {split}", file=sys.stderr)
+      cli.say(f"no pages for {split}")
   for score, reason in summary.skipped:
-    print(f"skipped {score}: {reason}", file=sys.stderr)
+    cli.say(f"skipped {score}: {reason}")
   return 0
 
 

@@ -45,7 +45,7 @@ class Normaliser:
     if self.without:
       logging.warning(
         "No staff space could be measured on %d of %d pages (%s%s): they were"
-        " taken as they are",
+        " not scaled to the detector's",
         len(self.without),
         self.pages,
         ", ".join(self.without[:3]),

@@ -1,7 +1,7 @@
 """Pictures of every augmentation: python -m dwd_jax.show.gallery --out=DIR ...
 
-Shows training crops with their boxes as the loader makes them, one row per
-augmentation, and parts of pages as the generator writes and degrades them.
+Draws training crops with their boxes, one row per augmentation, and parts of
+generated pages, drawn by hand or degraded.
 """
 
 import argparse
@@ -56,13 +56,13 @@ CROPS = (
   ),
   Kind(
     "paste",
-    "Symbols in free places, where there is a staff at its height.",
+    "Symbols in free places, each as high on a staff as in its own page.",
     {"synthetic.layout": "paste", "synthetic.prob": 1.0},
   ),
   *(
     Kind(
       f"{recipe}_{strength:g}",
-      f"As a {recipe} shows it, strength {strength:g}.",
+      f"Degraded like a {recipe}, strength {strength:g}.",
       {f"degrade.{recipe}_prob": 1.0, "degrade.strength": strength},
     )
     for recipe in ("scan", "photo")
@@ -79,8 +79,8 @@ PAGES = (
     )
     for strength in (1.0, 2.0)
   ),
-  Kind("page_scan", "A generated scan.", {"degrade": "scan"}),
-  Kind("page_photo", "A generated photo.", {"degrade": "photo"}),
+  Kind("page_scan", "Degraded like a scan.", {"degrade": "scan"}),
+  Kind("page_photo", "Degraded like a photo.", {"degrade": "photo"}),
 )
 
 

@@ -150,7 +150,7 @@ def _other(run, names, vocabulary, labels):
   source = _source(names, vocabulary, labels, with_)
   matched = other_data_sets.match(run, source)
   return other_data_sets.OtherSet(
-    "made_up-val", data_cfg=data_cfg, source=source, run=run, matched=matched
+    "made_up-test", data_cfg=data_cfg, source=source, run=run, matched=matched
   )
 
 

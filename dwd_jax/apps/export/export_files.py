@@ -12,8 +12,8 @@ classes.json beside an exported network holds
                    staff space is unknown
   threshold        probability from which a detection counts by default
   calibration      probability = 1 / (1 + exp(-z)), z = a * log(score)
-                   - b * log(1 - score) + c + offsets[label]; null = scores
-                   are used as they are
+                   - b * log(1 - score) + c + offsets[label]; null = the raw
+                   scores count
   decode           settings of the decode, see `DecodeConfig`
   fingerprint      differs where any prediction could
   about            for people
