@@ -7,6 +7,7 @@ import argparse
 import sys
 from typing import Any
 
+from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings
 
@@ -18,11 +19,7 @@ What follows a lone -- goes to Apache Beam, which then reads the pages:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.build",
-    description=_DESCRIPTION,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = cli.parser("dwd_jax.build", _DESCRIPTION)
   add = parser.add_argument
   add("builder", help="a folder of tfds_builders/, e.g. muscima_pp")
   add("--manual-dir", required=True, help="folder of the original files")
@@ -41,27 +38,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
   """Builds; returns the exit code."""
-  beam_args = None
+  beam_args: list[str] | None = None
   if "--" in argv:
     at = argv.index("--")
     argv, beam_args = argv[:at], argv[at + 1 :]
   flags = _parser().parse_args(argv)
+  return cli.run(lambda: _build(flags, beam_args), flags.data_dir)
+
+
+def _build(flags: argparse.Namespace, beam_args: list[str] | None) -> int:
   cfg: Any = settings.default().data
   cfg.builder = flags.builder
   cfg.builder_config = flags.builder_config
   cfg.manual_dir = flags.manual_dir
   cfg.data_dir = flags.data_dir
-  try:
-    if flags.workers < 0:
-      raise InputError(f"--workers: {flags.workers} is below 0; use 0 or more")
-    for text in flags.option:
-      settings.parse_option(text, cfg.options)
-    from dwd_jax.data import prepare  # late: --help should not wait for it
+  if flags.workers < 0:
+    raise InputError(f"--workers: {flags.workers} is below 0; use 0 or more")
+  for text in flags.option:
+    settings.parse_option(text, cfg.options)
+  from dwd_jax.data import prepare  # late: --help should not wait for it
 
-    prepare.prepare(cfg, ".", workers=flags.workers, beam_args=beam_args)
-  except (InputError, OSError) as e:
-    print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
-    return 2
+  prepare.prepare(cfg, ".", workers=flags.workers, beam_args=beam_args)
   return 0
 
 

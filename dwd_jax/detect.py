@@ -17,8 +17,8 @@ import sys
 import types
 from typing import Any
 
-from dwd_jax.apps import cli
 from dwd_jax.cluster import huge_pages
+from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
 
 _DESCRIPTION = """Find symbols on pages of music.
@@ -33,29 +33,30 @@ _CACHE = "~/.cache/dwd_jax/compiled"
 
 def _parser() -> argparse.ArgumentParser:
   parser = cli.parser("dwd_jax.detect", _DESCRIPTION)
+  cli.add_checkpoint(parser)
   add = parser.add_argument
   add("inputs", nargs="+", metavar="INPUT", help="image, PDF or folder")
   add("--out", required=True, metavar="DIR", help="folder of the results")
   add(
     "--min-score",
     type=float,
-    help="0..1, what is less likely is left out; default: the best of both"
-    " precision and recall, which the detector brings with it",
+    help="0..1, symbols below are left out; default: the threshold of the"
+    " detector, which has the best F1",
   )
   add(
     "--classes",
     default="",
     metavar="NAME,...",
-    help="only these; default: all that the detector knows",
+    help="find only these; default: all",
   )
   add(
     "--dpi",
     type=float,
     default=0.0,
-    help="of PDF pages; default: that at which staves are as large as the"
-    " detector knows them",
+    help="resolution of PDF pages; default: chosen so that staves have the"
+    " size that the detector was trained on",
   )
-  add("--batch-size", type=int, default=1, help="pages of a size at a time")
+  add("--batch-size", type=int, default=1, help="pages of one size per call")
   add(
     "--overwrite",
     action="store_true",
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     "--compilation-cache",
     default=_CACHE,
     metavar="DIR",
-    help=f"compiled code for the next start; '' = none; default: {_CACHE}",
+    help=f"keeps compiled code for the next start; '' = off; default: {_CACHE}",
   )
   return parser
 
@@ -99,7 +100,7 @@ def _run(flags: argparse.Namespace) -> int:
   for failure in done.failed:
     cli.say(failure.reason)
   if not done.pages:
-    cli.say("nothing could be detected on")
+    cli.say("no page could be read; name images, PDFs or folders of them")
     return 2
   kept = f" ({done.skipped} done before)" if done.skipped else ""
   failed = f", {len(done.failed)} failed" if done.failed else ""
@@ -110,11 +111,10 @@ def _run(flags: argparse.Namespace) -> int:
   return 1 if done.failed else 0
 
 
-def main(argv: list[str] | None = None) -> None:
-  """Runs the program."""
+def main(argv: list[str]) -> int:
+  """Runs the program; returns the exit code."""
   flags = _parser().parse_args(argv)
-  with cli.ending_in_one_line(flags.out):
-    sys.exit(_run(flags))
+  return cli.run(lambda: _run(flags), flags.out)
 
 
 def __getattr__(name: str) -> Any:
@@ -139,4 +139,4 @@ sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
   huge_pages.restart()
-  main()
+  sys.exit(main(sys.argv[1:]))

@@ -2,8 +2,9 @@
 
 import argparse
 import pathlib
+import sys
 
-from dwd_jax.apps import cli
+from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
 
 _DESCRIPTION = """Write a trained detector for other programs.
@@ -17,12 +18,13 @@ DIR also gets the scripts that run the detector, and a README."""
 
 def _parser() -> argparse.ArgumentParser:
   parser = cli.parser("dwd_jax.export", _DESCRIPTION)
+  cli.add_checkpoint(parser)
   add = parser.add_argument
   add(
     "--out",
     required=True,
     metavar="DIR",
-    help="folder of the files; of safetensors also FILE.safetensors",
+    help="folder of the files; for safetensors also FILE.safetensors",
   )
   add(
     "--format",
@@ -30,16 +32,16 @@ def _parser() -> argparse.ArgumentParser:
     choices=("safetensors", "stablehlo", "onnx"),
     help="default: safetensors",
   )
-  add("--height", type=int, help="stablehlo: of the largest page, px")
-  add("--width", type=int, help="stablehlo: of the largest page, px")
+  add("--height", type=int, help="stablehlo: height of the largest page, px")
+  add("--width", type=int, help="stablehlo: width of the largest page, px")
   return parser
 
 
-def _run(flags: argparse.Namespace) -> None:
+def _run(flags: argparse.Namespace) -> int:
   sizes = (flags.height, flags.width)
   if flags.format != "stablehlo" and sizes != (None, None):
     raise InputError(
-      "--height, --width: only of --format=stablehlo; the others take all sizes"
+      "--height, --width: for --format=stablehlo only; the others take any size"
     )
   # Imported late: it takes seconds, which --help should not wait for.
   from dwd_jax.apps.export import export_files
@@ -50,14 +52,14 @@ def _run(flags: argparse.Namespace) -> None:
   )
   out, most_hw = pathlib.Path(flags.out), (height, width)
   print(export_files.export(flags.checkpoint, out, flags.format, most_hw))
+  return 0
 
 
-def main(argv: list[str] | None = None) -> None:
-  """Runs the program."""
+def main(argv: list[str]) -> int:
+  """Runs the program; returns the exit code."""
   flags = _parser().parse_args(argv)
-  with cli.ending_in_one_line(flags.out):
-    _run(flags)
+  return cli.run(lambda: _run(flags), flags.out)
 
 
 if __name__ == "__main__":
-  main()
+  sys.exit(main(sys.argv[1:]))

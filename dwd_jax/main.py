@@ -10,9 +10,8 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dwd_jax.apps import cli
 from dwd_jax.cluster import distributed, huge_pages, processes
-from dwd_jax.core import files
+from dwd_jax.core import cli, files
 from dwd_jax.core.errors import InputError, InterruptedRun
 from dwd_jax.train import config_file
 
@@ -190,10 +189,7 @@ def _run_or_say_why(mode: str) -> bool:
   except OSError as e:
     if e.errno not in files.UNWRITABLE:
       raise
-    where = e.filename or workdir
-    raise InputError(
-      f"{where}: {e.strerror}; make room, or choose another --workdir"
-    ) from e
+    raise InputError(cli.why(e, workdir, "--workdir")) from e
   return False
 
 

@@ -8,6 +8,7 @@ import pathlib
 import sys
 from typing import Any
 
+from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings
 
@@ -18,11 +19,7 @@ a builder. Exit code: 0, 1 with findings of level error, 2 for bad input."""
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.check",
-    description=_DESCRIPTION,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = cli.parser("dwd_jax.check", _DESCRIPTION)
   data: Any = settings.default().data
   add = parser.add_argument
   add("dataset", help="folder of records or of original files")
@@ -36,11 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     metavar="NAME=VALUE",
     help=f"option of the builder: {', '.join(data.options)}",
   )
-  add("--scale", type=float, default=data.eval_scale, help="of training")
-  add("--crop", type=int, default=data.crop_hw[0], help="of training, px")
+  add("--scale", type=float, default=data.eval_scale, help="of training pages")
+  add("--crop", type=int, default=data.crop_hw[0], help="crop side, px")
   add("--min-px", type=float, default=3.0, help="smallest side of an object")
-  add("--max-boxes", type=int, default=data.max_boxes, help="in a crop")
-  add("--pages", type=int, default=12, help="overlays for each split")
+  add("--max-boxes", type=int, default=data.max_boxes, help="boxes of a crop")
+  add("--pages", type=int, default=12, help="pages drawn with boxes, per split")
   add("--sheet", type=int, default=24, help="pages of a contact sheet")
   add("--workers", type=int, default=0, help="threads; 0 = one for each core")
   add(
@@ -89,30 +86,17 @@ def _check(flags: argparse.Namespace) -> int:
     sheet_pages=flags.sheet,
     keep_going=flags.keep_going,
     workers=flags.workers,
-    progress=_progress,
+    log=print,
   )
   print(findings.summary(checked))
   print(findings.clean(f"Look at {out / 'index.html'}"))
   return 1 if any(f.level == "error" for f in checked.findings) else 0
 
 
-def _progress(done: int, total: int) -> None:
-  """Shows the number of pages done, on a terminal only."""
-  if sys.stderr.isatty():
-    end = "\n" if done == total else ""
-    print(f"\rpage {done} of {total}", end=end, file=sys.stderr, flush=True)
-
-
 def main(argv: list[str]) -> int:
   """Runs the check and returns the exit code."""
   flags = _parser().parse_args(argv)
-  try:
-    return _check(flags)
-  except (InputError, OSError) as e:
-    print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
-    for name, why in getattr(e, "reasons", {}).items():
-      print(f"  {name}: {' '.join(why.split())}", file=sys.stderr)
-    return 2
+  return cli.run(lambda: _check(flags), flags.out or flags.dataset)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def check(
   sheet_pages: int = 24,
   keep_going: bool = True,
   workers: int = 0,
-  progress: Callable[[int, int], None] | None = None,
+  log: Callable[[str], None] | None = None,
 ) -> Checked:
   """Checks a data set and writes check.json, index.html and pictures.
 
@@ -32,7 +32,7 @@ def check(
     sheet_pages: pages of the contact sheet of each split.
     keep_going: list bad pages instead of stopping at the first.
     workers: threads; 0 = one for each core, at most 16.
-    progress: called with the number of pages done and of all pages.
+    log: takes lines of progress, see `progress.show`.
 
   Raises:
     InputError: `out` is in use, a page is bad (unless `keep_going`), or no page
@@ -46,7 +46,7 @@ def check(
     crop_px=limits.crop_px / limits.scale,
     keep_going=keep_going,
     workers=workers,
-    progress=progress,
+    log=log,
   )
   pages = collected.pages
   if not pages:

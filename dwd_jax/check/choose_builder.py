@@ -16,18 +16,6 @@ _ONLY_IF_NAMED = ("symbols",)
 _MAX_FOLDERS = 60  # tried at each level
 
 
-class NoneFits(InputError):
-  """No builder reads the folder.
-
-  Attributes:
-    reasons: builder -> one line: what it misses.
-  """
-
-  def __init__(self, message: str, reasons: Mapping[str, str]):
-    super().__init__(message)
-    self.reasons = dict(reasons)
-
-
 @dataclasses.dataclass(frozen=True)
 class Reading:
   """A builder that reads the folder, and what it found.
@@ -75,24 +63,27 @@ def choose(
     options: see `base.make_options`.
 
   Raises:
-    InputError: the named builder does not fit or does not exist.
-    NoneFits: none was named, and none fits.
+    InputError: the named builder does not fit or does not exist; none was
+      named and none fits, with what each of them misses as details.
   """
   if builder:
     return _read(root, builder, config, options)
   fits: list[Reading] = []
-  reasons = {}
+  reasons = []
   for name in names():
     if name in _ONLY_IF_NAMED:
-      reasons[name] = f"not tried: it reads whole pages; --builder={name}"
+      reasons.append(
+        f"{name}: not tried, as it reads whole pages; --builder={name}"
+      )
       continue
     try:
       fits.append(_read(root, name, config, options))
     except InputError as e:
-      reasons[name] = str(e)
+      reasons.append(f"{name}: {e}")
   if not fits:
-    hint = _hint(root)
-    raise NoneFits(f"{root}: no builder reads this folder; {hint}", reasons)
+    raise InputError(
+      f"{root}: no builder reads this folder; {_hint(root)}", reasons
+    )
   # A layout may fit several builders; the annotations fit one.
   fits = [f for f in fits if len(fits) == 1 or _reads_a_page(f)] or fits
   # Builders with a fixed vocabulary first, then those with the most pages.

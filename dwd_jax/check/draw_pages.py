@@ -15,7 +15,6 @@ TILE_PX = 96  # of the examples of a class
 CELL_HW = (360, 280)  # largest thumbnail, its name included
 _COLUMNS = 6  # of a contact sheet
 _MAX_OVERLAY_PX = 4000  # longer pages are drawn smaller
-_BOX_RGB = (213, 94, 0)
 
 
 def overlay(
@@ -57,7 +56,7 @@ def thumbnail(page: Page) -> UInt8[np.ndarray, "h 280 3"]:
   )
   boxed = picture.copy()
   for y0, x0, y1, x1 in np.rint(page.boxes_yxyx * scale).astype(int).tolist():
-    cv2.rectangle(boxed, (x0, y0), (x1, y1), _BOX_RGB, 1)
+    cv2.rectangle(boxed, (x0, y0), (x1, y1), drawing.WRONG_RGB, 1)
   picture = cv2.addWeighted(picture, 0.6, boxed, 0.4, 0)
   cell = np.full((size[0] + 28, CELL_HW[1], 3), 225, np.uint8)
   cell[4 : 4 + size[0], 4 : 4 + size[1]] = picture
@@ -149,6 +148,6 @@ def tile(
     (np.array([x0, y0, x1, y1]) - [left, top, left, top]) * zoom
   ).astype(int)
   cv2.rectangle(
-    picture, corners[:2].tolist(), corners[2:].tolist(), _BOX_RGB, 1
+    picture, corners[:2].tolist(), corners[2:].tolist(), drawing.WRONG_RGB, 1
   )
   return picture

@@ -70,7 +70,7 @@ def _same_and_similar(pages, image):
   rest = [i for i in range(len(pages)) if i not in repeats]
   alike, unread = [], 0
   pairs = similar_pairs([pages[i].print_ for i in rest])
-  for n, (a, b, _) in enumerate(pairs):
+  for n, (a, b) in enumerate(pairs):
     i, j = rest[a], rest[b]
     if n >= _MAX_COMPARED:
       unread += 1
@@ -89,64 +89,78 @@ def _across_and_within(pages, pairs):
   return across, within
 
 
+def _of_pairs(
+  pages, pairs, level: str, kind: str, noun: str, what: str, remedy: str
+) -> Iterator[Finding]:
+  """The finding about some pairs of pages; none without pairs."""
+  if not pairs:
+    return
+  names = (f"{page_name(pages[i])} = {page_name(pages[j])}" for i, j in pairs)
+  members = dict.fromkeys(i for pair in pairs for i in pair)
+  yield Finding(
+    level=level,
+    kind=kind,
+    message=f"{plural(len(pairs), noun)} {what}: {listed(names, limit=4)}",
+    remedy=remedy,
+    pages=tuple(members) if level != "info" else (),
+  )
+
+
 def _pictures(pages, same) -> Iterator[Finding]:
   across, within = _across_and_within(pages, same)
-  if across:
-    yield Finding(
-      level="error",
-      kind="leak between splits",
-      message=f"{plural(len(across), 'picture')} in two splits:"
-      f" {_pairs(pages, across)}",
-      remedy="remove the page, and the others of its piece, from one split",
-      pages=_members(across),
-    )
-  if within:
-    yield Finding(
-      level="warning",
-      kind="same picture twice",
-      message=f"{plural(len(within), 'picture')} twice in a split:"
-      f" {_pairs(pages, within)}",
-      remedy="keep one of each; compare their annotations first",
-      pages=_members(within),
-    )
+  yield from _of_pairs(
+    pages,
+    across,
+    level="error",
+    kind="leak between splits",
+    noun="picture",
+    what="in two splits",
+    remedy="remove the page, and the others of its piece, from one split",
+  )
+  yield from _of_pairs(
+    pages,
+    within,
+    level="warning",
+    kind="same picture twice",
+    noun="picture",
+    what="twice in a split",
+    remedy="keep one of each; compare their annotations first",
+  )
 
 
 def _likenesses(pages, alike, unread) -> Iterator[Finding]:
   across, within = _across_and_within(pages, alike)
+  more = f" ({unread} of them compared by fingerprint only)" if unread else ""
+  if unread + _MAX_COMPARED >= _MAX_PAIRS:
+    more += ", and there may be many more"
   for level, where, pairs in (
     ("warning", "in two splits", across),
     ("info", "within a split", within),
   ):
-    if pairs:
-      more = (
-        f" ({unread} of them compared by fingerprint only)" if unread else ""
-      )
-      if unread + _MAX_COMPARED >= _MAX_PAIRS:
-        more += ", and there may be many more"
-      yield Finding(
-        level=level,
-        kind="similar pictures",
-        message=f"{plural(len(pairs), 'pair')} of pages {where} look"
-        f" alike{more}: {_pairs(pages, pairs)}",
-        remedy="put all prints, fonts and scans of a page into one split",
-        pages=_members(pairs) if level == "warning" else (),
-      )
+    yield from _of_pairs(
+      pages,
+      pairs,
+      level=level,
+      kind="similar pictures",
+      noun="pair",
+      what=f"of pages {where} look alike{more}",
+      remedy="put all prints, fonts and scans of a page into one split",
+    )
 
 
 def _annotations(pages, known) -> Iterator[Finding]:
   keys = (
     p.annotation if len(p.labels) >= _MIN_SAME_BOXES else b"" for p in pages
   )
-  pairs = [pair for pair in _repeats(keys) if pair not in known]
-  if pairs:
-    yield Finding(
-      level="error",
-      kind="same annotation twice",
-      message=f"{plural(len(pairs), 'pair')} of different pictures with the"
-      f" same boxes: {_pairs(pages, pairs)}",
-      remedy="one of the two annotations was copied; give it its own",
-      pages=_members(pairs),
-    )
+  yield from _of_pairs(
+    pages,
+    [pair for pair in _repeats(keys) if pair not in known],
+    level="error",
+    kind="same annotation twice",
+    noun="pair",
+    what="of different pictures with the same boxes",
+    remedy="one of the two annotations was copied; give it its own",
+  )
 
 
 def _names(pages, known) -> Iterator[Finding]:
@@ -154,15 +168,15 @@ def _names(pages, known) -> Iterator[Finding]:
   pairs = [pair for pair in _repeats(stems) if pair not in known]
   across, within = _across_and_within(pages, pairs)
   for where, chosen in (("two splits", across), ("one split", within)):
-    if chosen:
-      yield Finding(
-        level="warning",
-        kind="same name twice",
-        message=f"{plural(len(chosen), 'page')} of different content with a"
-        f" name that occurs twice in {where}: {_pairs(pages, chosen)}",
-        remedy="rename them: results are stored by file name",
-        pages=_members(chosen),
-      )
+    yield from _of_pairs(
+      pages,
+      chosen,
+      level="warning",
+      kind="same name twice",
+      noun="page",
+      what=f"of different content with a name that occurs twice in {where}",
+      remedy="rename them: results are stored by file name",
+    )
 
 
 def piece_of(filename: str) -> str:
@@ -188,33 +202,23 @@ def _pieces(pages) -> Iterator[Finding]:
     )
 
 
-def _pairs(pages, pairs) -> str:
-  names = (f"{page_name(pages[i])} = {page_name(pages[j])}" for i, j in pairs)
-  return listed(names, limit=4)
-
-
-def _members(pairs) -> tuple[int, ...]:
-  return tuple(dict.fromkeys(i for pair in pairs for i in pair))
-
-
 def similar_pairs(
-  prints: list[Int8[np.ndarray, " 2304"]], at_least: float = _SIMILAR
-) -> Iterator[tuple[int, int, float]]:
-  """Yields pairs i < j of fingerprints that correlate, and their correlation.
+  prints: list[Int8[np.ndarray, " 2304"]],
+) -> Iterator[tuple[int, int]]:
+  """Yields pairs i < j of fingerprints that correlate.
 
-  Compares every pair: 100,000 pages take minutes. Stops after `_MAX_PAIRS`.
+  Compares every pair: 100,000 pages take minutes. Stops at `_MAX_PAIRS` pairs.
   """
   found = 0
   for a in range(0, len(prints), _BLOCK):
     left = _unit(prints[a : a + _BLOCK])
     for b in range(a, len(prints), _BLOCK):
       right = left if a == b else _unit(prints[b : b + _BLOCK])
-      match = left @ right.T
-      rows, columns = np.nonzero(match >= at_least)
+      rows, columns = np.nonzero(left @ right.T >= _SIMILAR)
       for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
         if a + i >= b + j:
           continue
-        yield a + i, b + j, float(match[i, j])
+        yield a + i, b + j
         found += 1
         if found >= _MAX_PAIRS:
           return

@@ -16,6 +16,7 @@ from dwd_jax.core import box_index, threads
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
 from dwd_jax.imaging import tiled_tiff
+from dwd_jax.show import progress
 from tfds_builders import base, checks
 
 EXAMPLES = 8  # of each class
@@ -60,8 +61,7 @@ def open_set(
     options: see `base.make_options`.
 
   Raises:
-    InputError: nothing fits.
-    choose_builder.NoneFits: no builder reads the files; it has the reasons.
+    InputError: nothing fits; see `choose_builder.choose`.
   """
   root = pathlib.Path(folder).expanduser()
   checks.require_dir(root, "name the folder of a data set")
@@ -208,7 +208,7 @@ def collect(
   crop_px: float,
   keep_going: bool = True,
   workers: int = 1,
-  progress: Callable[[int, int], None] | None = None,
+  log: Callable[[str], None] | None = None,
 ) -> Collected:
   """Reads and measures all pages.
 
@@ -233,7 +233,8 @@ def collect(
 
   total = len(page_set.splits)
   results = threads.in_order(work, range(total), workers)
-  for index, result in enumerate(results):
+  shown = progress.show(results, "check", total, log)
+  for index, result in enumerate(shown):
     if isinstance(result, str):
       bad.append((page_set.splits[index], result))
     else:
@@ -243,8 +244,6 @@ def collect(
         for label, example in drawn.items():
           kept = [*examples.get(label, ()), example]
           examples[label] = sorted(kept, key=lambda pair: pair[0])[:EXAMPLES]
-    if progress:
-      progress(index + 1, total)
   return Collected(
     pages=pages,
     at=at,

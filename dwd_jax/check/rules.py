@@ -18,6 +18,11 @@ _USUAL_SHARE = 0.05
 _OTHER_SIZE = 3.0  # times the median page
 _EXPLAINED = 24  # pages of each kind of misfit that are read again
 _EXCHANGED = "those of another of these pages fit: annotations are exchanged"
+_REMEDIES = {
+  _EXCHANGED: "give each page its own annotation",
+  "": "look at the overlays: pages or annotations exchanged, axes swapped,"
+  " picture resized?",
+}
 _MIN_POOLED = 30  # boxes on all pages with too few each
 
 
@@ -34,21 +39,13 @@ def find_misfits(
   loose = [i for i in judged if pages[i].fit.is_loose()]
   found = []
   for reason, chosen in _reasons(pages, bad, read).items():
-    remedy = "correct the coordinates"
-    if reason == _EXCHANGED:
-      remedy = "give each page its own annotation"
-    elif not reason:
-      remedy = (
-        "look at the overlays: pages or annotations exchanged, axes swapped,"
-        " picture resized?"
-      )
     found.append(
       Finding(
         level="error",
         kind="boxes of another picture",
         message=f"on {plural(len(chosen), 'page')} the boxes do not fit the"
         f" ink{reason and f': {reason}'}; {_names(pages, chosen, limit=4)}",
-        remedy=remedy,
+        remedy=_REMEDIES.get(reason, "correct the coordinates"),
         pages=tuple(chosen),
       )
     )

@@ -5,18 +5,18 @@ import sys
 import textwrap
 import time
 
+from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import dataset
 from dwd_jax.engrave.rarities import CHOICES, RATES
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.engrave",
-    description="Generate labelled pages in the folder layout of DeepScores.",
-    epilog=_known_weights(),
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+  parser = cli.parser(
+    "dwd_jax.engrave",
+    "Generate labelled pages in the folder layout of DeepScores.",
   )
+  parser.epilog = _known_weights()
   add = parser.add_argument
   add("--out", required=True, help="a new folder")
   add("--pages", type=int, required=True, help="how many pages")
@@ -33,12 +33,12 @@ def _parser() -> argparse.ArgumentParser:
   )
   add("--workers", type=int, default=0, help="processes; 0 = one per core")
   add("--input", default="", help="folder of MusicXML, MEI or kern files")
-  add("--width", type=int, default=1050, help="of a page, px")
-  add("--height", type=int, default=1485, help="of a page, px")
-  add("--staff-space", type=float, default=9.0, help="between lines, px")
-  add("--jitter", type=float, default=0.05, help="of the staff space")
-  add("--pixel-labels", action="store_true", help="classes by pixel, too")
-  add("--handwriting", type=float, default=0.0, help="0 = engraved; 1, to 3")
+  add("--width", type=int, default=1050, help="width of a page, px")
+  add("--height", type=int, default=1485, help="height of a page, px")
+  add("--staff-space", type=float, default=9.0, help="of staff lines, px")
+  add("--jitter", type=float, default=0.05, help="variation of staff spaces")
+  add("--pixel-labels", action="store_true", help="also write label images")
+  add("--handwriting", type=float, default=0.0, help="strength, 0 to 3")
   add("--degrade", default="", help="scan or photo; default: clean pages")
   add("--strength", type=float, default=1.0, help="of --degrade, 0 to 2")
   add("--splits", default="", help="shares, as train=80,val=8,test=12")
@@ -79,31 +79,31 @@ def _pairs(flag: str, text: str) -> dict[str, float]:
 def main(argv: list[str]) -> int:
   """Runs the generator; returns the exit code."""
   flags = _parser().parse_args(argv)
+  return cli.run(lambda: _generate(flags), flags.out)
+
+
+def _generate(flags: argparse.Namespace) -> int:
   start = time.monotonic()
-  try:
-    summary = dataset.generate(
-      flags.out,
-      flags.pages,
-      flags.seed,
-      fonts=[f for f in flags.font.split(",") if f],
-      vocabulary=flags.vocabulary,
-      workers=flags.workers,
-      width=flags.width,
-      height=flags.height,
-      staff_space=flags.staff_space,
-      jitter=flags.jitter,
-      shares=_pairs("splits", flags.splits) or None,
-      weights=_pairs("weights", flags.weights),
-      input_folder=flags.input,
-      pixel_labels=flags.pixel_labels,
-      handwriting=flags.handwriting,
-      degrade=flags.degrade,
-      strength=flags.strength,
-      progress=dataset.print_progress,
-    )
-  except (InputError, OSError) as e:
-    print(f"error: {e}", file=sys.stderr)
-    return 2
+  summary = dataset.generate(
+    flags.out,
+    flags.pages,
+    flags.seed,
+    fonts=[f for f in flags.font.split(",") if f],
+    vocabulary=flags.vocabulary,
+    workers=flags.workers,
+    width=flags.width,
+    height=flags.height,
+    staff_space=flags.staff_space,
+    jitter=flags.jitter,
+    shares=_pairs("splits", flags.splits) or None,
+    weights=_pairs("weights", flags.weights),
+    input_folder=flags.input,
+    pixel_labels=flags.pixel_labels,
+    handwriting=flags.handwriting,
+    degrade=flags.degrade,
+    strength=flags.strength,
+    progress=dataset.print_progress,
+  )
   seconds = time.monotonic() - start
   classes = sum(count > 0 for count in summary.objects.values())
   print(
@@ -113,12 +113,12 @@ def main(argv: list[str]) -> int:
     f"{seconds:.1f} s ({summary.pages / seconds:.1f} pages/s): {flags.out}"
   )
   if summary.lost:
-    print(f"{summary.lost} symbols were moved off their page: no boxes")
+    print(f"{summary.lost} symbols have no box: they left their page")
   for split, count in summary.splits.items():
     if not count:
-      print(f"warning: no pages for {split}", file=sys.stderr)
+      cli.say(f"no pages for {split}")
   for score, reason in summary.skipped:
-    print(f"skipped {score}: {reason}", file=sys.stderr)
+    cli.say(f"skipped {score}: {reason}")
   return 0
 
 

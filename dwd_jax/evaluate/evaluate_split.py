@@ -102,105 +102,148 @@ def evaluate(
   protocols.check(protocol)
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
-  shown = progress.show(pages, name, num_pages, log)
+  shown = progress.show(pages, f"evaluate {name}", num_pages, log)
   pictured = output_files.Pictures(out_dir / name, viewer_pages)
   predicted = collect(predict_all(predict_fn, shown, cfg, overlays, pictured))
-  truth, detections = predicted.truth, predicted.detections
+  scored = _score(predicted, other, calibration)
+  facts = {
+    "dataset": dataset,
+    "split": split,
+    "protocol": protocol,
+    "checkpoint_step": int(checkpoint_step),
+    "min_score": float(min_score),
+    "num_pages": len(predicted.truth),
+    "seconds_per_page": predicted.seconds_per_page,
+    "overflowing_pages": predicted.overflowing_pages,
+    **_score_facts(scored),
+  }
+  if other:
+    facts |= other.facts([page.at_least(min_score) for page in scored.of_run])
+  measured = measure(
+    name,
+    Detected(
+      facts=facts,
+      truth=predicted.truth,
+      detections=scored.detections,
+      class_names=class_names,
+      saved_from=float(min_score),
+      staff_spaces=predicted.staff_spaces,
+      reliability=report_data.reliability_bins(scored.raw, scored.final),
+    ),
+    scored.outcomes,
+  )
+  diagram = drawing.reliability_diagram(
+    f"{dataset}, {split}", scored.raw, scored.final, scored.threshold
+  )
+  pictures = {"reliability": diagram} | output_files.draw(
+    measured, predicted.shown, scored.threshold
+  )
+  output_files.write(out_dir, measured, pictures, viewer_pages)
+  return EvalResult(measured.metrics, pictures, scored.calibration)
 
-  def in_classes_of_truth(pages: Sequence[PageBoxes]) -> list[PageBoxes]:
-    return [other.relabel(page) for page in pages] if other else list(pages)
 
-  outcomes = matching.judge(truth, in_classes_of_truth(detections))
-  raw, final, threshold = outcomes.judged(), None, None
+class _Scored(NamedTuple):
+  """Detections with the scores that count.
+
+  Attributes:
+    of_run: in classes of the run.
+    detections: in classes of the truth.
+    outcomes: of `detections`.
+    raw: right and wrong detections with raw scores.
+    final: with probabilities; None = the raw scores count.
+    calibration: the one applied.
+  """
+
+  of_run: list[PageBoxes]
+  detections: list[PageBoxes]
+  outcomes: Outcomes
+  raw: Judged
+  final: Judged | None
+  calibration: Calibration | None
+
+  @property
+  def threshold(self) -> float | None:
+    """That of the calibration."""
+    return self.calibration.point.threshold if self.calibration else None
+
+
+def _score(
+  predicted: "Predicted",
+  other: OtherSet | None,
+  calibration: Calibration | MakeCalibration | None,
+) -> _Scored:
+  """Matches detections with the truth, and calibrates their scores."""
+  truth, of_run = predicted.truth, predicted.detections
+  relabel = other.relabel if other else lambda page: page
+  detections = list(map(relabel, of_run))
+  outcomes = matching.judge(truth, detections)
+  raw, final = outcomes.judged(), None
   if callable(calibration):
     calibration = calibration(raw, len(truth))
   if calibration is not None:
     # The map is for the classes of the run, so it is applied first.
-    detections = [calibration.apply(page) for page in detections]
-    outcomes = matching.rejudge(
-      outcomes, truth, in_classes_of_truth(detections)
-    )
-    final, threshold = outcomes.judged(), calibration.point.threshold
-  counted = [page.at_least(min_score) for page in detections]
-  measured = measure(
-    name,
-    truth,
-    in_classes_of_truth(detections),
-    outcomes,
-    class_names,
-    facts={
-      "dataset": dataset,
-      "split": split,
-      "protocol": protocol,
-      "checkpoint_step": int(checkpoint_step),
-      "min_score": float(min_score),
-      "num_pages": len(truth),
-      "seconds_per_page": predicted.seconds_per_page,
-      "overflowing_pages": predicted.overflowing_pages,
-      **_score_facts(raw, final, threshold),
-      **(other.facts(counted) if other else {}),
-    },
-    staff_spaces=predicted.staff_spaces,
-    reliability_bins=report_data.reliability_bins(raw, final),
-  )
-  title = f"{dataset}, {split}"
-  pictures = output_files.draw(
-    truth, measured.outcomes, predicted.shown, class_names, min_score, threshold
-  )
-  diagram = drawing.reliability_diagram(title, raw, final, threshold)
-  pictures = {"reliability": diagram, **pictures}
-  output_files.write(out_dir, measured, pictures, viewer_pages)
-  return EvalResult(measured.metrics, pictures, calibration)
+    of_run = list(map(calibration.apply, of_run))
+    detections = list(map(relabel, of_run))
+    outcomes = matching.rejudge(outcomes, truth, detections)
+    final = outcomes.judged()
+  return _Scored(of_run, detections, outcomes, raw, final, calibration)
 
 
-def measure(
-  name: str,
-  truth: Sequence[PageBoxes],
-  detections: Sequence[PageBoxes],
-  outcomes: Outcomes,
-  class_names: Sequence[str],
-  *,
-  facts: Mapping[str, Any],
-  staff_spaces: Sequence[float],
-  reliability_bins: dict[str, Any],
-  saved_from: float | None = None,
-) -> Measured:
-  """Measures detections: everything that the files of a split contain.
+class Detected(NamedTuple):
+  """Detections of a split, and what they are measured against.
 
-  Args:
-    detections: of the same pages as `truth`, in its classes.
+  Attributes:
     facts: the summary's fields that are not measured here, among them protocol,
       min_score and, for another data set, `OTHER_SET_KEYS`.
+    detections: of the same pages as `truth`, in its classes.
+    saved_from: least score of the detections in predictions.json.
     staff_spaces: px of each page; NaN = unknown.
-    reliability_bins: see `report_data`; {} = unknown.
-    saved_from: least score of the detections in predictions.json; None: that of
-      those that count.
+    reliability: see `report_data`; {} = unknown.
   """
-  least = facts["min_score"]
-  counted = [page.at_least(least) for page in detections]
+
+  facts: Mapping[str, Any]
+  truth: Sequence[PageBoxes]
+  detections: Sequence[PageBoxes]
+  class_names: Sequence[str]
+  saved_from: float
+  staff_spaces: Sequence[float]
+  reliability: dict[str, Any]
+
+
+def measure(name: str, given: Detected, outcomes: Outcomes) -> Measured:
+  """Measures detections: everything that the files of a split contain.
+
+  `name` is that of its files, `outcomes` are of all detections.
+  """
+  facts, least = given.facts, given.facts["min_score"]
+  counted = [page.at_least(least) for page in given.detections]
   # By the pages' own scores, like `counted`: they may be of lower precision.
-  kept = [_scores(page) >= least for page in detections]
+  kept = [_scores(page) >= least for page in given.detections]
   outcomes = outcomes.keep(np.concatenate([np.zeros(0, bool), *kept]))
   table = protocols.measure(
-    truth, counted, len(class_names), facts["protocol"], facts["dataset"]
+    given.truth,
+    counted,
+    len(given.class_names),
+    protocol=facts["protocol"],
+    dataset=facts["dataset"],
   )
   metrics = json_results.summary(
-    SummaryInputs(table, outcomes, class_names), facts
+    SummaryInputs(table, outcomes, given.class_names), facts
   )
   metrics |= {key: facts[key] for key in OTHER_SET_KEYS if key in facts}
-  saved = counted if saved_from is None else detections
+  saved = [page.at_least(given.saved_from) for page in given.detections]
   return Measured(
     name=name,
     metrics=metrics,
     table=table,
-    truth=truth,
+    truth=given.truth,
     detections=counted,
     outcomes=outcomes,
-    class_names=class_names,
-    staff_spaces=staff_spaces,
-    reliability=reliability_bins,
+    class_names=given.class_names,
+    staff_spaces=given.staff_spaces,
+    reliability=given.reliability,
     saved={
-      "min_score": least if saved_from is None else saved_from,
+      "min_score": given.saved_from,
       "num_detections": sum(len(page.labels) for page in saved),
     },
   )
@@ -211,11 +254,10 @@ def _scores(page: PageBoxes) -> np.ndarray:
   return page.scores
 
 
-def _score_facts(
-  raw: Judged, final: Judged | None, threshold: float | None
-) -> dict[str, Any]:
+def _score_facts(scored: _Scored) -> dict[str, Any]:
   """Fields of the summary about scores; unknown numbers are None."""
-  used = raw if final is None else final
+  raw, threshold = scored.raw, scored.threshold
+  used = scored.final or raw
   point: dict[str, Any] = dict.fromkeys(reliability.OperatingPoint._fields)
   if threshold is not None:
     values = reliability.operating_point(used, threshold)
@@ -236,7 +278,7 @@ class Predicted(NamedTuple):
     detections: finite ones with raw scores, in classes of the run.
     shown: the first pages, with their energy levels.
     overflowing_pages: names of pages with more objects than slots.
-    seconds_per_page: mean time, see the module's docstring.
+    seconds_per_page: mean wall time of the pages that did not compile.
     staff_spaces: of each page, px, from `predict.normalise`; NaN = not
       measured.
   """

@@ -23,7 +23,7 @@ import itertools
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -32,6 +32,7 @@ from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate import evaluate_split, output_files
+from dwd_jax.evaluate.evaluate_split import Detected
 from dwd_jax.metrics import matching, protocols
 from dwd_jax.metrics.protocols import Protocol
 
@@ -40,27 +41,6 @@ _MAX_SIDE_PX = 1 << 20
 _T = TypeVar("_T")
 _Box = tuple[float, float, float, float]
 _Pair = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
-
-
-class Saved(NamedTuple):
-  """A saved evaluation.
-
-  Attributes:
-    facts: the fields of its summary that are not measured again.
-    detections: from `min_score` on.
-    min_score: least score of `detections`; the summary's is higher if they were
-      measured again.
-    staff_spaces: px of each page; NaN = unknown.
-    reliability: see `report_data`; {} = unknown.
-  """
-
-  facts: dict[str, Any]
-  truth: list[PageBoxes]
-  detections: list[PageBoxes]
-  class_names: tuple[str, ...]
-  min_score: float
-  staff_spaces: list[float]
-  reliability: dict[str, Any]
 
 
 class _Image(msgspec.Struct):
@@ -138,7 +118,7 @@ class _Summary(msgspec.Struct):
   unmapped_detections: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
-def read(out_dir: pathlib.Path, name: str) -> Saved:
+def read(out_dir: pathlib.Path, name: str) -> Detected:
   """Reads the evaluation of a split; `name` is that of its files.
 
   Raises:
@@ -166,12 +146,12 @@ def read(out_dir: pathlib.Path, name: str) -> Saved:
     spaces = [known.get(page.file_name) or math.nan for page in pages]
   if count != len(results) or summary.num_pages != len(pages):
     raise _damaged(folder, "its files are not of one evaluation")
-  return Saved(
+  return Detected(
     facts=msgspec.to_builtins(summary),
     truth=true,
     detections=detections,
     class_names=names,
-    min_score=least,
+    saved_from=least,
     staff_spaces=spaces,
     reliability=reliability,
   )
@@ -280,24 +260,18 @@ def reevaluate(
   protocols.check(protocol)
   out_dir = pathlib.Path(out_dir)
   saved = read(out_dir, name)
-  if not saved.min_score <= min_score <= 1:
+  if not saved.saved_from <= min_score <= 1:
     raise InputError(
       f"config: eval.min_score is {min_score:g}, but"
       f" {out_dir / name / output_files.PREDICTIONS} holds detections from"
-      f" {saved.min_score:g} on; use a score from there up to 1, or evaluate"
+      f" {saved.saved_from:g} on; use a score from there up to 1, or evaluate"
       " without eval.from_saved"
     )
   changed = {"protocol": protocol, "min_score": float(min_score)}
   measured = evaluate_split.measure(
     name,
-    saved.truth,
-    saved.detections,
+    saved._replace(facts={**saved.facts, **changed}),
     matching.judge(saved.truth, saved.detections),
-    saved.class_names,
-    facts=saved.facts | changed,
-    staff_spaces=saved.staff_spaces,
-    reliability_bins=saved.reliability,
-    saved_from=saved.min_score,
   )
   output_files.write_scores(out_dir, measured, viewer_pages)
   return measured.metrics

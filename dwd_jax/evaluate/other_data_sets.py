@@ -144,51 +144,46 @@ def _links(
   return [(y, of_set[x]) for x, y in of_run.items() if of_set.get(x) in in_set]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class OtherSet:
-  """A split of another data set to evaluate a run on.
+  """A split of another data set to evaluate a run on; see `open_sets`.
 
   Attributes:
-    data_cfg: `config.data` for this set.
-    class_names: the common classes.
     name: of the result's files.
+    data_cfg: `config.data` for this set.
   """
 
-  def __init__(
-    self,
-    data_cfg,
-    source: sources.PageSource,
-    run: RunClasses,
-    matched: Matched,
-    name: str = "",
-  ):
-    """See `open_sets`; `name` "" = BUILDER-SPLIT."""
-    self.data_cfg = data_cfg
-    self.source = source
-    self.class_names = matched.names
-    self.name = name or f"{data_cfg.builder}-{source.split}"
-    self._run = run
-    self._matched = matched
+  name: str
+  data_cfg: Any
+  source: sources.PageSource
+  run: RunClasses
+  matched: Matched
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The common classes."""
+    return self.matched.names
 
   def pages(self, part: range | None = None) -> Iterator[pipeline.EvalPage]:
     """Pages with truth in `class_names`; see `pipeline.read_eval_pages`."""
     for page in pipeline.read_eval_pages(self.source, self.data_cfg, part):
-      truth = _relabelled(page.truth, self._matched.of_set)
+      truth = _relabelled(page.truth, self.matched.of_set)
       yield dataclasses.replace(page, truth=truth)
 
   def relabel(self, detections: PageBoxes) -> PageBoxes:
     """Maps detections of the run to `class_names`, without unmapped ones."""
-    return _relabelled(detections, self._matched.of_run)
+    return _relabelled(detections, self.matched.of_run)
 
   def facts(self, detections: Sequence[PageBoxes]) -> dict:
     """Fields of the summary about the mapping; counts unmapped `detections`."""
     unmapped: collections.Counter[str] = collections.Counter()
     for page in detections:
       labels = np.asarray(page.labels)
-      for i in labels[self._matched.of_run[labels] < 0]:
-        unmapped[self._run.names[i]] += 1
-    run = self._run.vocabulary
-    if self._run.common_with:
-      run += f" in common with {self._run.common_with}"
+      for i in labels[self.matched.of_run[labels] < 0]:
+        unmapped[self.run.names[i]] += 1
+    run = self.run.vocabulary
+    if self.run.common_with:
+      run += f" in common with {self.run.common_with}"
     return {
       "vocabularies": [run, self.source.vocabulary],
       "unmapped_detections": dict(unmapped.most_common()),
@@ -196,14 +191,14 @@ class OtherSet:
 
   def describe(self) -> str:
     """Describes in one line how much of the run and of the set is judged."""
-    matched, source = self._matched, self.source
+    matched, source = self.matched, self.source
     index = source.box_index()
     left = int((matched.of_set[index.labels] < 0).sum())
     left += sum(source.unmapped_boxes.values())
     total = len(index.labels) + sum(source.unmapped_boxes.values())
     return (
       f"{self.name}: {len(matched.names)} classes in common"
-      f" ({(matched.of_run >= 0).sum()} of {len(self._run.names)} of the run);"
+      f" ({(matched.of_run >= 0).sum()} of {len(self.run.names)} of the run);"
       f" {left} of {total} objects of the split have another class"
     )
 
@@ -253,6 +248,12 @@ def _open_set(
     data_cfg.common_with = other_vocabulary(run, source.vocabulary)
     if data_cfg.common_with:
       source = sources.open_split(data_cfg, data_dir, on.split)
-    return OtherSet(data_cfg, source, run, match(run, source), name)
+    return OtherSet(
+      name=name,
+      data_cfg=data_cfg,
+      source=source,
+      run=run,
+      matched=match(run, source),
+    )
   except InputError as e:
     raise InputError(f"{where}: {e}") from None

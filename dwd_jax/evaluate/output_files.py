@@ -12,12 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from dwd_jax.core import files
-from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate.report import report_data, report_page
 from dwd_jax.evaluate.report.report_data import Measured
+from dwd_jax.evaluate.report.report_page import VIEWER
 from dwd_jax.metrics import json_results
-from dwd_jax.metrics.matching import Outcomes
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.show import drawing
 from dwd_jax.show.drawing import Picture
@@ -26,8 +25,6 @@ from dwd_jax.show.viewer import write as viewer
 PREDICTIONS = "predictions.json"
 TRUTH = "truth.json"
 REPORT = "report.json"
-VIEWER = "index.html"
-_MAX_SIDE_PX = 2400  # of the viewer's pictures
 
 
 def picture_name(filename: str) -> str:
@@ -60,109 +57,113 @@ class Pictures:
       return
     files.write_atomic(
       self._folder / picture_name(page.image.filename),
-      viewer.page_picture(page.image.ink, _MAX_SIDE_PX),
+      viewer.page_picture(page.image.ink),
     )
 
 
 def draw(
-  truth: Sequence[PageBoxes],
-  outcomes: Outcomes,
+  measured: Measured,
   predictions: Sequence[PagePrediction],
-  class_names: Sequence[str],
-  min_score: float,
   threshold: float | None,
 ) -> dict[str, Picture]:
   """Draws the first pages; pictures by name: NAME-overlay and NAME-energy.
 
-  `predictions` are of the pages to draw, the others of all pages. Detections
-  below the threshold are not drawn.
+  `predictions` are of the pages to draw. Detections below the threshold are not
+  drawn.
   """
+  outcomes, min_score = measured.outcomes, measured.metrics["min_score"]
   if threshold is not None:
     min_score = max(min_score, threshold)
     outcomes = outcomes.at_least(min_score)
   pictures = {}
   for i, prediction in enumerate(predictions):
-    stem = pathlib.PurePath(truth[i].filename).stem
-    ink, levels = prediction.ink, prediction.levels
+    page, levels = measured.truth[i], prediction.levels
     assert levels is not None
+    stem = pathlib.PurePath(page.filename).stem
     pictures[f"{stem}-overlay"] = drawing.overlay(
-      ink, truth[i], outcomes.of_page(i), class_names, min_score=min_score
+      prediction.ink,
+      page,
+      outcomes.of_page(i),
+      measured.class_names,
+      min_score=min_score,
     )
-    pictures[f"{stem}-energy"] = drawing.energy_picture(ink, levels)
+    pictures[f"{stem}-energy"] = drawing.energy_picture(prediction.ink, levels)
   return pictures
 
 
 def write(
   out_dir: pathlib.Path,
-  judged: Measured,
+  measured: Measured,
   pictures: dict[str, np.ndarray],
   viewer_pages: int,
 ) -> None:
   """Writes everything, the summary last; see `write_scores`."""
-  folder = out_dir / judged.name
+  folder = out_dir / measured.name
   for picture_name, picture in pictures.items():
     drawing.save(folder / f"{picture_name}.png", picture)
-  truth, detections = judged.truth, judged.detections
+  truth, detections = measured.truth, measured.detections
   image_ids = {page.filename: i for i, page in enumerate(truth, start=1)}
   found = json.dumps(
     json_results.coco_results(detections, image_ids, exact=True),
     allow_nan=False,
   )
   true = json.dumps(
-    json_results.coco_truth(truth, judged.class_names), allow_nan=False
+    json_results.coco_truth(truth, measured.class_names), allow_nan=False
   )
   files.write_atomic(folder / PREDICTIONS, found)
   files.write_atomic(folder / TRUTH, true)
-  write_scores(out_dir, judged, viewer_pages)
+  write_scores(out_dir, measured, viewer_pages)
 
 
 def write_scores(
-  out_dir: pathlib.Path, judged: Measured, viewer_pages: int
+  out_dir: pathlib.Path, measured: Measured, viewer_pages: int
 ) -> None:
   """Writes what depends on protocol and `min_score`; predictions.json exists.
 
   The viewer has the first `viewer_pages` pages (-1 = all) that have pictures.
   """
-  folder = out_dir / judged.name
+  folder = out_dir / measured.name
   files.write_atomic(out_dir / PREDICTIONS, (folder / PREDICTIONS).read_bytes())
   for file, text in json_results.ap_lists(
-    judged.table, judged.class_names
+    measured.table, measured.class_names
   ).items():
     files.write_atomic(folder / file, text)
     files.write_atomic(out_dir / file, text)
-  content = report_data.content(judged)
+  content = report_data.content(measured)
   files.write_atomic(
     folder / REPORT, json.dumps(content, allow_nan=False) + "\n"
   )
-  shown = _write_viewer(folder, judged, viewer_pages)
-  page = report_page.render(judged.metrics, content, judged.class_names, shown)
+  shown = _write_viewer(folder, measured, viewer_pages)
+  page = report_page.render(
+    measured.metrics, content, measured.class_names, shown
+  )
   files.write_atomic(folder / "report.html", page)
   files.write_atomic(
-    out_dir / f"{judged.name}.json",
-    json.dumps(judged.metrics, indent=2, allow_nan=False) + "\n",
+    out_dir / f"{measured.name}.json",
+    json.dumps(measured.metrics, indent=2, allow_nan=False) + "\n",
   )
 
 
 def _write_viewer(
-  folder: pathlib.Path, judged: Measured, viewer_pages: int
+  folder: pathlib.Path, measured: Measured, viewer_pages: int
 ) -> set[str]:
   """Writes index.html; returns the names of its pages."""
   if not viewer_pages:
     (folder / VIEWER).unlink(missing_ok=True)  # of an earlier evaluation
     return set()
-  many = len(judged.truth) if viewer_pages < 0 else viewer_pages
+  many = len(measured.truth) if viewer_pages < 0 else viewer_pages
   pages = [
     viewer.ViewerPage(true.filename, picture_name(true.filename), found, true)
     for true, found in zip(
-      judged.truth[:many], judged.detections[:many], strict=True
+      measured.truth[:many], measured.detections[:many], strict=True
     )
   ]
   pages = [page for page in pages if (folder / page.image).is_file()]
   viewer.write(
     folder / VIEWER,
     pages,
-    judged.class_names,
-    title=f"{judged.metrics['dataset']}, {judged.name}",
-    min_score=float(judged.metrics["min_score"]),
+    measured.class_names,
+    title=f"{measured.metrics['dataset']}, {measured.name}",
+    min_score=float(measured.metrics["min_score"]),
   )
   return {page.name for page in pages}

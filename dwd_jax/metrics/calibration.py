@@ -45,6 +45,7 @@ from dwd_jax.metrics import reliability
 from dwd_jax.metrics.json_results import or_null
 from dwd_jax.metrics.reliability import Judged
 
+NAME = "calibration.json"
 _FOLDS = 5
 _EPS = 1e-6  # scores are clipped to this distance from 0 and 1
 _LEAST_SLOPE = 0.01  # of a and b: the map stays strictly monotone
@@ -175,9 +176,6 @@ def _hessian(curvature, x, labels, num_classes):
   by_class = np.bincount(labels, curvature, num_classes)
   bottom = np.concatenate([top[:, 3:].T, np.diag(by_class)], axis=1)
   return np.concatenate([top, bottom])
-
-
-NAME = "calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,10 @@ from dwd_jax.metrics.matching import (
 )
 from dwd_jax.metrics.protocols import mean_or_nan
 
+MISSED = "missed"  # besides `KINDS`
+# Of the bins of `by_size`.
+PX_EDGES = (0, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, np.inf)
+STAFF_SPACE_EDGES = (0, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.7, 8, np.inf)
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
 
@@ -98,10 +102,6 @@ def average_precision(
   envelope = np.maximum.accumulate(precision[::-1])[::-1]
   at = np.searchsorted(right / num_objects, _RECALLS)
   return float(np.append(envelope, 0.0)[at].mean())
-
-
-MISSED = "missed"
-ALL_KINDS = (*KINDS, MISSED)
 
 
 class Gains(NamedTuple):
@@ -217,10 +217,6 @@ def _pairs(boxes, true_boxes) -> list[tuple[int, int]]:
       pairs.append((row, column))
   pairs += [(row, -1) for row in np.flatnonzero(free_row).tolist()]
   return pairs + [(-1, column) for column in np.flatnonzero(free_column)]
-
-
-PX_EDGES = (0, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, np.inf)
-STAFF_SPACE_EDGES = (0, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.7, 8, np.inf)
 
 
 class BySize(NamedTuple):

@@ -14,6 +14,8 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics.matching import Outcomes
 from dwd_jax.metrics.protocols import APTable, mean_or_nan
 
+MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
+
 
 def or_null(value: float) -> float | None:
   """The number, or None (JSON null) if it is not finite."""
@@ -58,8 +60,6 @@ def _map_50_without_rare(of: SummaryInputs) -> float:
   enough = of.table.num_objects >= MIN_OBJECTS
   return mean_or_nan(of.table.at(0.5)[enough])
 
-
-MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
 
 # The content of <split>.json in the order of the contract: a function computes
 # the number; None marks a fact that the evaluation passes in, and that
@@ -141,19 +141,23 @@ def coco_truth(
       annotations.append(row)
   return {
     "images": [
-      {
-        "id": i,
-        "file_name": page.filename,
-        "height": int(page.image_hw[0]),
-        "width": int(page.image_hw[1]),
-      }
+      coco_image(i, page.filename, page.image_hw)
       for i, page in enumerate(truth, start=1)
     ],
-    "categories": [
-      {"id": i, "name": name} for i, name in enumerate(class_names, start=1)
-    ],
+    "categories": coco_categories(class_names),
     "annotations": annotations,
   }
+
+
+def coco_image(image_id: int, name: str, hw: tuple[int, int]) -> dict[str, Any]:
+  """An entry of COCO's images."""
+  height, width = map(int, hw)
+  return {"id": image_id, "file_name": name, "height": height, "width": width}
+
+
+def coco_categories(class_names: Sequence[str]) -> list[dict[str, Any]]:
+  """COCO's categories; their ids are class ids + 1."""
+  return [{"id": i, "name": name} for i, name in enumerate(class_names, 1)]
 
 
 def coco_results(

@@ -30,6 +30,8 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 
 IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # 0.5 .. 0.95
+# The original's evaluation left out true objects from this size on.
+_LEGACY_MAX_SIDE_PX = {"muscima_pp": 400}
 
 
 class FlatBoxes(NamedTuple):
@@ -281,9 +283,6 @@ def legacy(
   table = voc(small, shifted, num_classes, original=True)
   return dataclasses.replace(table, ap=np.nan_to_num(table.ap, nan=0.0))
 
-
-# The original's evaluation left out true objects from this size on.
-_LEGACY_MAX_SIDE_PX = {"muscima_pp": 400}
 
 # Name -> function of truth, detections, number of classes, data set.
 PROTOCOLS: Mapping[

@@ -45,7 +45,7 @@ class Normaliser:
     if self.without:
       logging.warning(
         "No staff space could be measured on %d of %d pages (%s%s): they were"
-        " taken as they are",
+        " not scaled to the detector's",
         len(self.without),
         self.pages,
         ", ".join(self.without[:3]),
@@ -67,8 +67,7 @@ class Normaliser:
     scale = page.scale * factor
     if not (
       1 / _MOST <= factor <= _MOST
-      and ink.size * scale**2 <= images.MAX_PIXELS
-      and (self._cfg.page_multiple / scale) ** 2 <= images.MAX_PIXELS
+      and is_possible(scale, ink.size, self._cfg.page_multiple)
     ):
       self.without.append(page.filename)
       return page
@@ -79,6 +78,15 @@ class Normaliser:
     """Time spent on estimates since the last call."""
     seconds, self._seconds = self._seconds, 0.0
     return seconds
+
+
+def is_possible(scale: float, num_pixels: int, multiple: int) -> bool:
+  """Whether a page can be scaled, and padded to sides of this multiple."""
+  return (
+    0 < scale < math.inf
+    and num_pixels * scale**2 <= images.MAX_PIXELS
+    and (multiple / scale) ** 2 <= images.MAX_PIXELS
+  )
 
 
 def rounded(factor: float) -> float:

@@ -88,7 +88,7 @@ class PageDetections:
 
   def symbols(self) -> list[dict[str, Any]]:
     """Lists name, score and bbox (x, y, width, height, px) as plain values."""
-    rows = json_results.coco_results([self._boxes()], {self.page: 1})
+    rows = json_results.coco_results([self.page_boxes()], {self.page: 1})
     return [
       {
         "name": self.class_names[row["category_id"] - 1],
@@ -113,14 +113,14 @@ class PageDetections:
 
   def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
     """COCO results: image_id, category_id (class id + 1), bbox, score."""
-    return json_results.coco_results([self._boxes()], {self.page: image_id})
+    return json_results.coco_results([self.page_boxes()], {self.page: image_id})
 
   def to_mung(self, path: str | pathlib.Path | None = None) -> list[Any]:
     """Nodes (`mung.node.Node`) of the MUSCIMA++ notation graph, without edges.
 
     The mask of each is the ink in its box; `path` is an XML file to write.
     """
-    nodes = mung_nodes.of_page(self._boxes(), self.class_names, self.ink)
+    nodes = mung_nodes.of_page(self.page_boxes(), self.class_names, self.ink)
     if path is not None:
       mung_nodes.write(pathlib.Path(path), nodes, self.page)
     return nodes
@@ -131,7 +131,7 @@ class PageDetections:
     Narrow pages are enlarged; `path` is a .png or .jpg file to write.
     """
     ink = np.zeros(self.image_hw, np.uint8) if self.ink is None else self.ink
-    picture = drawing.boxes_picture(ink, self._boxes(), self.class_names)
+    picture = drawing.boxes_picture(ink, self.page_boxes(), self.class_names)
     if path is not None:
       drawing.save(path, picture)
     return picture
@@ -156,7 +156,8 @@ class PageDetections:
     """The picture for notebooks."""
     return drawing.encoded(self.plot())
 
-  def _boxes(self) -> PageBoxes:
+  def page_boxes(self) -> PageBoxes:
+    """The symbols as the metrics and the viewer take them."""
     return PageBoxes(
       self.page, self.image_hw, self.boxes_yxyx, self.labels, self.scores
     )

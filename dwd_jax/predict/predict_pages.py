@@ -17,7 +17,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageImage
 from dwd_jax.decode import watershed
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.imaging import images, page_windows
+from dwd_jax.imaging import page_windows
 from dwd_jax.models import compiling, dwd, pixel_sampling
 from dwd_jax.models.refinenet import upsample
 from dwd_jax.predict import assemble, normalise, tiling
@@ -224,11 +224,7 @@ def _windows(
     )
   windows = []
   for scale in (page.scale * factor for factor in cfg.scales):
-    if not (
-      0 < scale < math.inf
-      and ink.size * scale**2 <= images.MAX_PIXELS
-      and (cfg.page_multiple / scale) ** 2 <= images.MAX_PIXELS
-    ):
+    if not normalise.is_possible(scale, ink.size, cfg.page_multiple):
       raise InputError(
         f"{name}: {ink.shape[1]} x {ink.shape[0]} pixels cannot be scaled by"
         f" {scale:g}; choose another scale"

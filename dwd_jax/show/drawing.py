@@ -24,6 +24,7 @@ WRONG_RGB = (213, 94, 0)  # wrong prediction: orange
 MISSED_RGB = (204, 121, 167)  # missed truth: purple
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_MAX_LEVEL = 19.0  # of the energy: full red
 _LEGEND_PX = 28  # height of the bar above the page
 _INCHES = (9.0, 5.2)
 _DPI = 100
@@ -117,7 +118,6 @@ def class_rgb(label: int) -> tuple[int, int, int]:
 def energy_picture(
   ink: UInt8[np.ndarray, "h w"],
   levels: Float[np.ndarray, "H W"] | Float[np.ndarray, "H W G"],
-  max_level: float = 19.0,
 ) -> Picture:
   """Draws energy over a grey page, from blue over green to red.
 
@@ -125,12 +125,11 @@ def energy_picture(
     ink: the page, 0 = paper, 255 = ink.
     levels: predicted levels at the page's size, or padded below and to the
       right; of several groups the highest is shown.
-    max_level: the level at a symbol's centre.
   """
   if levels.ndim == 3:
     levels = levels.max(axis=-1)
   height, width = ink.shape
-  heat = np.nan_to_num(levels[:height, :width]) / max_level
+  heat = np.nan_to_num(levels[:height, :width]) / _MAX_LEVEL
   heat = np.clip(heat, 0, 1).astype(np.float32)
   colors = cv2.applyColorMap(
     np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO

@@ -1,7 +1,7 @@
 """Pictures of every augmentation: python -m dwd_jax.show.gallery --out=DIR ...
 
-Shows training crops with their boxes as the loader makes them, one row per
-augmentation, and parts of pages as the generator writes and degrades them.
+Draws training crops with their boxes, one row per augmentation, and parts of
+generated pages, drawn by hand or degraded.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from dwd_jax import engrave
-from dwd_jax.core import files
+from dwd_jax.core import cli, files
 from dwd_jax.core.config_sections import config_dict
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
@@ -56,13 +56,13 @@ CROPS = (
   ),
   Kind(
     "paste",
-    "Symbols in free places, where there is a staff at its height.",
+    "Symbols in free places, each as high on a staff as in its own page.",
     {"synthetic.layout": "paste", "synthetic.prob": 1.0},
   ),
   *(
     Kind(
       f"{recipe}_{strength:g}",
-      f"As a {recipe} shows it, strength {strength:g}.",
+      f"Degraded like a {recipe}, strength {strength:g}.",
       {f"degrade.{recipe}_prob": 1.0, "degrade.strength": strength},
     )
     for recipe in ("scan", "photo")
@@ -79,8 +79,8 @@ PAGES = (
     )
     for strength in (1.0, 2.0)
   ),
-  Kind("page_scan", "A generated scan.", {"degrade": "scan"}),
-  Kind("page_photo", "A generated photo.", {"degrade": "photo"}),
+  Kind("page_scan", "Degraded like a scan.", {"degrade": "scan"}),
+  Kind("page_photo", "Degraded like a photo.", {"degrade": "photo"}),
 )
 
 
@@ -195,9 +195,7 @@ def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
 
 def main(argv: list[str]) -> int:
   """Reads the flags and draws; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog="python -m dwd_jax.show.gallery", description=__doc__
-  )
+  parser = cli.parser("dwd_jax.show.gallery", str(__doc__))
   add = parser.add_argument
   add("records", nargs="?", default="", help="prepared pages; else generated")
   add("--out", required=True, help="folder of the pictures")
@@ -205,17 +203,16 @@ def main(argv: list[str]) -> int:
   add("--scale", type=float, default=1.0, help="crop px per page px")
   add("--crops", type=int, default=4, help="of each kind")
   flags = parser.parse_args(argv)
+  return cli.run(lambda: _run(flags), flags.out)
+
+
+def _run(flags: argparse.Namespace) -> int:
   for flag, most in (("crop", 2000), ("crops", 50), ("scale", 100)):
     if not 0 < getattr(flags, flag) <= most:
-      print(f"error: --{flag}: must be above 0, up to {most}", file=sys.stderr)
-      return 2
+      raise InputError(f"--{flag}: must be above 0, up to {most}")
   records = pathlib.Path(flags.records) if flags.records else None
   out = pathlib.Path(flags.out)
-  try:
-    write(out, pictures(records, flags.crop, flags.scale, flags.crops))
-  except (InputError, OSError) as e:
-    print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
-    return 2
+  write(out, pictures(records, flags.crop, flags.scale, flags.crops))
   print(f"Look at {out / 'index.html'}")
   return 0
 

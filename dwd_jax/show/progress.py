@@ -13,15 +13,14 @@ _LOG_EVERY_S = 10.0
 
 def show(
   pages: Iterable[T],
-  split: str,
+  doing: str,
   total: int | None,
   log: Callable[[str], None] | None,
-  doing: str = "evaluate",
 ) -> Iterator[T]:
   """Yields the pages with a bar on a terminal, or lines to `log`.
 
   Args:
-    split: shown name of the pages.
+    doing: what is done with them, such as "detect".
     total: number of pages, if known.
     log: takes the lines; None = neither bar nor lines.
   """
@@ -29,7 +28,7 @@ def show(
     yield from pages
     return
   if sys.stderr.isatty():
-    yield from tqdm.tqdm(pages, f"{doing} {split}", total, unit="page")
+    yield from tqdm.tqdm(pages, doing, total, unit="page")
     return
   of_total = "" if total is None else f" of {total}"
   done, last = 0, time.monotonic()
@@ -37,5 +36,5 @@ def show(
     yield page
     if time.monotonic() - last >= _LOG_EVERY_S:
       last = time.monotonic()
-      log(f"{doing} {split}: {done}{of_total} pages")
-  log(f"{doing} {split}: {done} pages done")
+      log(f"{doing}: {done}{of_total} pages")
+  log(f"{doing}: {done} pages done")

@@ -3,11 +3,13 @@
 import sys
 
 import export_helpers as helpers
+import flax.linen as nn
 import pytest
 
 from dwd_jax import export
 from dwd_jax.checkpoints import weights
 from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.models import dwd
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +20,7 @@ def tiny(tmp_path_factory):
 
 
 def _fails(capsys, *args):
-  with pytest.raises(SystemExit) as end:
-    export.main([*map(str, args)])
-  assert end.value.code == 2
+  assert export.main([*map(str, args)]) == 2
   (line,) = capsys.readouterr().err.splitlines()
   return line
 
@@ -85,3 +85,11 @@ def test_a_decode_that_numpy_does_not_know_is_refused(tmp_path, capsys):
   weights.write(path, helpers.tiny(decode=decode, **helpers.WITHOUT))
   flags = (f"--checkpoint={path}", f"--out={tmp_path}", "--format=onnx")
   assert "use --format=stablehlo" in _fails(capsys, *flags)
+
+
+def test_a_backbone_that_onnx_does_not_know_is_refused(
+  tiny, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.setattr(dwd, "make_backbone", lambda cfg, train: nn.Dense(1))
+  flags = (f"--checkpoint={tiny}", f"--out={tmp_path}", "--format=onnx")
+  assert "knows ResNets only" in _fails(capsys, *flags)

@@ -80,7 +80,7 @@ def test_bad_flags_are_one_line(caption, scores, tmp_path, capsys):
   given = [f"--manual-dir={scores}", f"--data-dir={tmp_path / 'out'}"]
   assert build.main([args[0], *given, *args[1:]]) == 2
   said = capsys.readouterr().err
-  assert said.startswith("error: ")
+  assert said.startswith("dwd_jax: ")
   assert message in said
   assert said.count("\n") == 1
 
@@ -135,7 +135,7 @@ def test_an_unknown_runner_is_one_line(scores, tmp_path, capsys):
   pytest.importorskip("apache_beam", reason="needs dwd_jax[beam]")
   assert _build(scores, tmp_path / "out", "--", "--runner=NoSuchRunner") == 2
   said = capsys.readouterr().err
-  assert "error: --runner=NoSuchRunner: " in said
+  assert "dwd_jax: --runner=NoSuchRunner: " in said
   assert said.count("\n") == 1
 
 
@@ -160,6 +160,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(scores, tmp_path, repo_dir):
   )
   assert done.returncode == 2, done.stderr
   line = done.stderr.strip().splitlines()[-1]
-  assert line.startswith(f"error: {out}: cannot write the records (File too")
+  assert line.startswith(f"dwd_jax: {out}: cannot write the records (File too")
   assert "make room or make it writable" in line
   assert [p.name for p in out.iterdir()] == [".records.lock"]

@@ -45,5 +45,6 @@ def test_bad_flags_are_one_line(caption, flags, message, tmp_path, capsys):
   out = tmp_path / "out"
   assert main([f"--out={out}", "--pages=2", *flags]) == 2, caption
   error = capsys.readouterr().err
-  assert message in error and error.count("\n") == 1
+  assert error.startswith("dwd_jax: ") and message in error
+  assert error.count("\n") == 1
   assert not list(tmp_path.iterdir())

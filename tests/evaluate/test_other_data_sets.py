@@ -149,7 +149,9 @@ def _other(run, names, vocabulary, labels):
   with_ = other_data_sets.other_vocabulary(run, vocabulary)
   source = _source(names, vocabulary, labels, with_)
   matched = other_data_sets.match(run, source)
-  return other_data_sets.OtherSet(data_cfg, source, run, matched)
+  return other_data_sets.OtherSet(
+    "made_up-test", data_cfg=data_cfg, source=source, run=run, matched=matched
+  )
 
 
 def _network(labels, extra):

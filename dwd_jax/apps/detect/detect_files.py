@@ -120,7 +120,7 @@ class _Job:
         self.counts[source.name] = len(found)
         self.skipped += 1
     of_name = {source.name: source for source in todo}
-    shown = progress.show(todo, "pages", len(todo), log, doing="detect")
+    shown = progress.show(todo, "detect", len(todo), log)
     for found, _ in self.detector.pages(self._read(shown), self._bad):
       found = found.at_resolution(self.dpi.pop(found.page))
       outputs.write_page(self.out, found, of_name[found.page])

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.core import files
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import json_results
 from dwd_jax.predict import page_detections
 from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.show.viewer import write as viewer
 
 _PICTURE = "pages/{}.jpg"
-_PICTURE_PX = 2400  # longer side of the viewer's pictures
 _PAGE = "{}.json"
 _MAX_BYTES = 256 << 20  # of a page's JSON
 _CSV_COLUMNS = (
@@ -48,7 +47,7 @@ class RunFile(NamedTuple):
 
 def _write_picture(path: pathlib.Path, found: PageDetections, _: Source):
   assert found.ink is not None
-  files.write_atomic(path, viewer.page_picture(found.ink, _PICTURE_PX))
+  files.write_atomic(path, viewer.page_picture(found.ink))
 
 
 def _write_page(path: pathlib.Path, found: PageDetections, source: Source):
@@ -65,19 +64,11 @@ def _write_coco_results(path: pathlib.Path, pages: list[str], _: Run):
 
 
 def _coco_image(image_id: int, found: PageDetections, _: Source):
-  height, width = found.image_hw
-  return {
-    "id": image_id,
-    "file_name": found.page,
-    "height": height,
-    "width": width,
-  }
+  return json_results.coco_image(image_id, found.page, found.image_hw)
 
 
 def _write_coco_images(path: pathlib.Path, images: list[Any], run: Run):
-  categories = [
-    {"id": i, "name": name} for i, name in enumerate(run.class_names, start=1)
-  ]
+  categories = json_results.coco_categories(run.class_names)
   content = {"images": images, "categories": categories}
   files.write_atomic(path, json.dumps(content))
 
@@ -104,14 +95,8 @@ def _write_csv(path: pathlib.Path, pages: list[str], _: Run):
 
 
 def _viewer_page(_: int, found: PageDetections, source: Source):
-  boxes = PageBoxes(
-    filename=found.page,
-    image_hw=found.image_hw,
-    boxes_yxyx=found.boxes_yxyx,
-    labels=found.labels,
-    scores=found.scores,
-  )
-  return viewer.ViewerPage(found.page, _PICTURE.format(source.name), boxes)
+  picture = _PICTURE.format(source.name)
+  return viewer.ViewerPage(found.page, picture, found.page_boxes())
 
 
 def _write_viewer(path: pathlib.Path, pages: list[Any], run: Run):

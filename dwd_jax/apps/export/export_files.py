@@ -12,8 +12,8 @@ classes.json beside an exported network holds
                    staff space is unknown
   threshold        probability from which a detection counts by default
   calibration      probability = 1 / (1 + exp(-z)), z = a * log(score)
-                   - b * log(1 - score) + c + offsets[label]; null = scores
-                   are used as they are
+                   - b * log(1 - score) + c + offsets[label]; null = the raw
+                   scores count
   decode           settings of the decode, see `DecodeConfig`
   fingerprint      differs where any prediction could
   about            for people
@@ -39,6 +39,7 @@ from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.models import dwd
+from dwd_jax.models.resnet import ResNet
 from dwd_jax.predict import packaged, predict_pages
 
 FORMATS = ("safetensors", "stablehlo", "onnx")
@@ -154,6 +155,11 @@ def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
     raise InputError(
       f"--format=onnx: its decode does not know decode.method="
       f"{weights.decode.method}; use --format=stablehlo"
+    )
+  if not isinstance(dwd.make_backbone(weights.model, train=False), ResNet):
+    raise InputError(
+      "--format=onnx: knows ResNets only, and the detector has another"
+      " backbone; use --format=stablehlo"
     )
   text = f"dwd_jax detector {weights_lib.fingerprint(weights)}, see README.md"
   args = (weights.variables, weights.model, text)

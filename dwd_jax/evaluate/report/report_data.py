@@ -65,17 +65,17 @@ class Measured(NamedTuple):
   saved: dict[str, Any]
 
 
-def content(judged: Measured) -> dict[str, Any]:
+def content(measured: Measured) -> dict[str, Any]:
   """The content of report.json, see the module's docstring."""
-  found = judged.outcomes
-  point, source = _point(judged.metrics, found)
+  found = measured.outcomes
+  point, source = _point(measured.metrics, found)
   kept = found.at_least(point.threshold)
-  num_classes = len(judged.class_names)
+  num_classes = len(measured.class_names)
   gains = error_analysis.error_gains(found, num_classes)
-  pages, worst = _pages(judged, kept)
+  pages, worst = _pages(measured, kept)
   return {
-    "name": judged.name,
-    "saved": judged.saved,
+    "name": measured.name,
+    "saved": measured.saved,
     "point": {
       **{key: or_null(value) for key, value in point._asdict().items()},
       "from": source,
@@ -83,12 +83,12 @@ def content(judged: Measured) -> dict[str, Any]:
       "num_right": int(kept.right.sum()),
       "num_objects": len(kept.true_labels),
     },
-    "classes": _classes(judged, kept),
-    "curves": _curves(judged, found, gains.ap_50),
+    "classes": _classes(measured, kept),
+    "curves": _curves(measured, found, gains.ap_50),
     "confusion": _confusion(error_analysis.confusion_matrix(kept, num_classes)),
-    "errors": _errors(judged, kept, gains),
-    "sizes": _sizes(judged, found, point.threshold),
-    "reliability": judged.reliability,
+    "errors": _errors(measured, kept, gains),
+    "sizes": _sizes(measured, found, point.threshold),
+    "reliability": measured.reliability,
     "pages": pages,
     "worst_pages": worst,
   }
@@ -126,13 +126,13 @@ def _point(
   return reliability.operating_point(judged, threshold), "calibration"
 
 
-def _classes(judged: Measured, kept: Outcomes) -> list[dict[str, Any]]:
-  num_classes = len(judged.class_names)
+def _classes(measured: Measured, kept: Outcomes) -> list[dict[str, Any]]:
+  num_classes = len(measured.class_names)
   objects, detections, right = (
     np.bincount(labels, minlength=num_classes)
     for labels in (kept.true_labels, kept.labels, kept.labels[kept.right])
   )
-  per_class = judged.metrics["per_class"]
+  per_class = measured.metrics["per_class"]
   return [
     {
       "name": name,
@@ -142,9 +142,9 @@ def _classes(judged: Measured, kept: Outcomes) -> list[dict[str, Any]]:
       "precision": _share(right[c], detections[c]),
       "recall": _share(right[c], objects[c]),
       "AP": per_class[name]["AP"],
-      "AP_by_iou": [or_null(ap) for ap in judged.table.ap[:, c]],
+      "AP_by_iou": [or_null(ap) for ap in measured.table.ap[:, c]],
     }
-    for c, name in enumerate(judged.class_names)
+    for c, name in enumerate(measured.class_names)
     if objects[c] or detections[c]
   ]
 
@@ -153,7 +153,7 @@ def _share(part, whole) -> float | None:
   return float(part / whole) if whole else None
 
 
-def _curves(judged: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
+def _curves(measured: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
   counts = np.bincount(found.true_labels, minlength=len(ap_50))
   frequent = [c for c in np.argsort(-counts, kind="stable") if counts[c]]
   enough = np.flatnonzero(counts >= MIN_OBJECTS)
@@ -161,7 +161,7 @@ def _curves(judged: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
   everything = np.ones(len(found.labels), bool)
   wanted = [("all", "all classes", everything, len(found.true_labels))]
   wanted += [
-    (sort, judged.class_names[c], found.labels == c, int(counts[c]))
+    (sort, measured.class_names[c], found.labels == c, int(counts[c]))
     for sort, classes in (("frequent", frequent), ("worst", worst))
     for c in classes[:_CURVES]
   ]
@@ -194,9 +194,9 @@ def _confusion(matrix) -> list[list[int | None]]:
 
 
 def _errors(
-  judged: Measured, kept: Outcomes, gains: error_analysis.Gains
+  measured: Measured, kept: Outcomes, gains: error_analysis.Gains
 ) -> dict[str, Any]:
-  counts = error_analysis.error_counts(kept, len(judged.class_names))
+  counts = error_analysis.error_counts(kept, len(measured.class_names))
   total = sum(int(count.sum()) for count in counts.values())
   kinds = {
     kind: {
@@ -213,7 +213,7 @@ def _errors(
       "counts": {kind: int(counts[kind][c]) for kind in counts},
       "AP_50_gained": {k: or_null(gains.gain[k][c]) for k in counts},
     }
-    for c, name in enumerate(judged.class_names)
+    for c, name in enumerate(measured.class_names)
     if any(count[c] for count in counts.values())
   ]
   return {
@@ -224,11 +224,11 @@ def _errors(
 
 
 def _sizes(
-  judged: Measured, found: Outcomes, threshold: float
+  measured: Measured, found: Outcomes, threshold: float
 ) -> dict[str, Any]:
   result: dict[str, Any] = {"staff_spaces": None}
   tables = {"px": error_analysis.by_size(found, threshold)}
-  spaces = np.array(judged.staff_spaces, float)
+  spaces = np.array(measured.staff_spaces, float)
   if np.isfinite(spaces).any():
     tables["staff_spaces"] = error_analysis.by_size(
       found, threshold, error_analysis.STAFF_SPACE_EDGES, spaces
@@ -245,19 +245,19 @@ def _sizes(
   return result
 
 
-def _pages(judged: Measured, kept: Outcomes):
+def _pages(measured: Measured, kept: Outcomes):
   """All pages, and the indices of the worst."""
-  figures = by_page(kept, len(judged.truth))
+  figures = by_page(kept, len(measured.truth))
   pages = [
     {
       "name": page.filename,
-      "staff_space_px": or_null(judged.staff_spaces[i]),
+      "staff_space_px": or_null(measured.staff_spaces[i]),
       "num_objects": int(figures.num_objects[i]),
       "num_detections": int(figures.num_detections[i]),
       "num_right": int(figures.num_right[i]),
       "f1": float(figures.f1[i]),
       "num_errors": int(figures.num_errors[i]),
     }
-    for i, page in enumerate(judged.truth)
+    for i, page in enumerate(measured.truth)
   ]
   return pages, figures.worst_first()[:_WORST].tolist()

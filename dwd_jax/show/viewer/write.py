@@ -121,7 +121,9 @@ def page_anchor(name: str) -> str:
   return "#page=" + urllib.parse.quote(_text(name), safe="")
 
 
-def page_picture(ink: UInt8[np.ndarray, "h w"], max_side_px: int) -> bytes:
+def page_picture(
+  ink: UInt8[np.ndarray, "h w"], max_side_px: int = 2400
+) -> bytes:
   """The picture of a page: a grey JPEG, black on white.
 
   A dense page of 2000 x 2800 px takes 200 to 400 KB.

@@ -1,0 +1,43 @@
+"""How programs end on bad input."""
+
+import errno
+
+import pytest
+
+from dwd_jax.core import cli
+from dwd_jax.core.errors import InputError
+
+ERRORS = {
+  "bad input": (InputError("a:\n no"), ["dwd_jax: a: no"]),
+  "with details": (
+    InputError("a: no", ["b:\nc", "d"]),
+    ["dwd_jax: a: no", "  b: c", "  d"],
+  ),
+  "a full disk": (
+    OSError(errno.ENOSPC, "No space", "out/x"),
+    ["dwd_jax: out/x: No space; make room, or choose another --out"],
+  ),
+  "a file that may not be read": (
+    PermissionError(errno.EACCES, "Permission denied", "x"),
+    ["dwd_jax: x: Permission denied; check the path"],
+  ),
+  "an error without a file": (
+    OSError("odd"),
+    ["dwd_jax: out: odd; check the path"],
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", ERRORS)
+def test_errors_are_lines_and_exit_code_2(caption, capsys):
+  error, lines = ERRORS[caption]
+
+  def work():
+    raise error
+
+  assert cli.run(work, "out") == 2
+  assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_other_exit_codes_pass():
+  assert cli.run(lambda: 1, "out") == 1
