@@ -243,11 +243,6 @@ def energy_logits_full(
   return jax.lax.optimization_barrier(logits)
 
 
-def sizes_px(predictions: Predictions) -> Float[Array, "B H W G 2"]:
-  """Box sizes (height, width) at stride 1, in image pixels."""
-  return jnp.exp(upsample(predictions.log_sizes, STRIDE))
-
-
 def make_model(cfg: ModelConfig) -> DWDNet:
   """The network of a configuration."""
   return DWDNet(cfg)
