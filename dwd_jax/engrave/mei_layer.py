@@ -3,7 +3,7 @@
 import dataclasses
 import random
 
-from dwd_jax.engrave.mei_rhythm import WHOLE, Node, Slot
+from dwd_jax.engrave.mei_rhythm import Node, Slot
 from dwd_jax.engrave.rarities import Weights
 
 _LETTERS = "cdefgab"
@@ -256,8 +256,3 @@ class LayerWriter:
       bow = _ARTICULATIONS[self.weights.pick(self.rng, "bowing")]
       found += f'<artic artic="{bow}" place="above"/>'
     return found
-
-
-def tstamp(ticks: float, unit: int) -> float:
-  """MEI's position in a measure: beats of the meter from 1."""
-  return 1 + ticks * unit / WHOLE
