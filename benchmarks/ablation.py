@@ -206,8 +206,8 @@ def main(argv: list[str]) -> None:
       runs.setdefault(variant, []).append(found)
       print(variant, seed, found, file=sys.stderr, flush=True)
   common.report(
+    "ablation",
     {
-      "benchmark": "ablation",
       "steps": args.steps,
       "pages": args.pages,
       "rare": f"classes with fewer than {_RARE} objects",

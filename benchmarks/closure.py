@@ -232,7 +232,7 @@ def main(argv: list[str]) -> None:
           print(rows[-1], file=sys.stderr)
         costs.append(cost_row(data, groups, scale, settings, args))
   results = {"options": args.option, "closure": rows, "cost": costs}
-  common.report({"benchmark": "closure", **results}, args.json)
+  common.report("closure", results, args.json)
 
 
 if __name__ == "__main__":

@@ -106,15 +106,17 @@ def made_up_batch(
   )
 
 
-def report(results: dict[str, Any], path: str) -> None:
+def report(benchmark: str, results: dict[str, Any], path: str) -> None:
   """Prints the results as JSON, and writes them to `path` if it is given."""
   device = jax.devices()[0]
   text = json.dumps(
     {
+      "benchmark": benchmark,
       "date": time.strftime("%Y-%m-%d"),
       "backend": jax.default_backend(),
       "device": device.device_kind,
       "machine": platform.machine(),
+      "cores": len(os.sched_getaffinity(0)),
       "python": platform.python_version(),
       "jax": jax.__version__,
       "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),

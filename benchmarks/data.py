@@ -261,7 +261,7 @@ def main(argv: list[str]) -> None:
       built.append(build_row(name, folder))
       print(built[-1], file=sys.stderr)
       read += read_rows(name, folder, args)
-  common.report({"benchmark": "data", "build": built, "read": read}, args.json)
+  common.report("data", {"build": built, "read": read}, args.json)
 
 
 if __name__ == "__main__":

@@ -277,7 +277,7 @@ def main(argv: list[str]) -> None:
   parser.add_argument("--parts", default=",".join(parts))
   args = parser.parse_args(argv)
   results = {part: parts[part](args.repeats) for part in args.parts.split(",")}
-  common.report({"benchmark": "decode", **results}, args.json)
+  common.report("decode", results, args.json)
 
 
 if __name__ == "__main__":

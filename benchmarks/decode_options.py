@@ -91,7 +91,7 @@ def main() -> None:
     rows[caption] = _measure(changed, state, pages) | changes
     print(caption, rows[caption], file=sys.stderr, flush=True)
   results = {"config": args.config, "split": args.split, "pages": len(pages)}
-  common.report({**results, "options": rows}, args.json)
+  common.report("decode_options", {**results, "options": rows}, args.json)
 
 
 if __name__ == "__main__":

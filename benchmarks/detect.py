@@ -199,7 +199,7 @@ def main() -> None:
     results |= in_process(pages, args.repeats, args.checkpoint)
     results["pdf"] = of_pdf(pages, folder, args.pages, args.checkpoint)
   results["install"] = install_size()
-  common.report(results, args.json)
+  common.report("detect", results, args.json)
 
 
 if __name__ == "__main__":

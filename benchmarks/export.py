@@ -115,6 +115,7 @@ def main() -> None:
   }
   seconds = common.in_turns(turns, flags.repeats)
   common.report(
+    "export",
     {
       "page_px": list(pages[0].shape),
       "center_offsets": trained.model.center_offsets,

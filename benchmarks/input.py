@@ -19,7 +19,6 @@ Three measurements with the pages of each set, after their records are built:
 compares the loader with a plain loop.
 """
 
-import os
 import statistics
 import sys
 import tempfile
@@ -203,9 +202,8 @@ def main(argv: list[str]) -> None:
       rows.append(measure(name, folder, step, args))
     print(rows[-1], file=sys.stderr, flush=True)
   common.report(
+    "input",
     {
-      "benchmark": "input",
-      "cores": len(os.sched_getaffinity(0)),
       "crop_px": args.crop,
       "batch_size": args.batch_size,
       "small_network": _SMALL,

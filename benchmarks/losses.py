@@ -11,7 +11,6 @@ than --dense_mib.
 """
 
 import functools
-import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -180,14 +179,7 @@ def main(argv: list[str]) -> None:
       }
       rows.append(measure(spec, args.dense_mib, args.repeats))
       print(rows[-1], file=sys.stderr, flush=True)
-  common.report(
-    {
-      "benchmark": "losses",
-      "cores": len(os.sched_getaffinity(0)),
-      "rows": rows,
-    },
-    args.json,
-  )
+  common.report("losses", {"rows": rows}, args.json)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ the same on every backend. The state is donated, as in training.
 """
 
 import itertools
-import os
 import sys
 import time
 from typing import Any
@@ -143,9 +142,8 @@ def main(argv: list[str]) -> None:
     print(rows[-1], file=sys.stderr, flush=True)
   print(table(rows), file=sys.stderr)
   common.report(
+    "memory",
     {
-      "benchmark": "memory",
-      "cores": len(os.sched_getaffinity(0)),
       "limit_gib": args.gib,
       "rows": rows,
     },

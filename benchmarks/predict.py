@@ -20,7 +20,6 @@ alone; what they leave of the whole is copying, and noise.
 
 import argparse
 import functools
-import os
 import statistics
 import sys
 from collections.abc import Callable, Iterable
@@ -187,14 +186,7 @@ def main(argv: list[str]) -> None:
       )
       rows.append({"network": name, **row})
       print(rows[-1], file=sys.stderr, flush=True)
-  common.report(
-    {
-      "benchmark": "predict",
-      "cores": len(os.sched_getaffinity(0)),
-      "rows": rows,
-    },
-    args.json,
-  )
+  common.report("predict", {"rows": rows}, args.json)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def main() -> None:
     rows += [
       detect(args, "none", n + args.pretraining_steps, None) for n in args.steps
     ]
-  common.report({"benchmark": "pretraining", "runs": rows}, args.json)
+  common.report("pretraining", {"runs": rows}, args.json)
 
 
 if __name__ == "__main__":

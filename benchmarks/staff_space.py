@@ -106,7 +106,7 @@ def main() -> None:
   parser.add_argument("--seed", type=int, default=0)
   args = parser.parse_args()
   cv2.setNumThreads(1)
-  results: dict[str, Any] = {"benchmark": "staff_space", "seed": args.seed}
+  results: dict[str, Any] = {"seed": args.seed}
   results["sets"] = rows = {}
   for name, open_set in _sets(args).items():
     for degrade in pages_lib.DEGRADATIONS:
@@ -115,7 +115,7 @@ def main() -> None:
       print(name, degrade, rows[f"{name}, {degrade}"], file=sys.stderr)
   if args.no_staves:
     results["no_staves"] = wrongly_found(args.seed, args.repeats)
-  common.report(results, args.json)
+  common.report("staff_space", results, args.json)
 
 
 if __name__ == "__main__":

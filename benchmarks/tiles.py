@@ -120,7 +120,6 @@ def main() -> None:
     ink = images.decode_page(path.read_bytes(), path.name)
     pages.append(PageImage(path.name, ink, args.scale))
   results: dict[str, Any] = {
-    "benchmark": "tiles",
     "scale": args.scale,
     "tile_mpx": args.tile_mpx,
     "pages": [page.filename for page in pages],
@@ -147,7 +146,7 @@ def main() -> None:
         }
       )
       print(rows[-1], file=sys.stderr, flush=True)
-  common.report(results, args.json)
+  common.report("tiles", results, args.json)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
   """Measures and prints JSON."""
   args = _parser().parse_args()
-  common.report(run(args.pages, args.boxes), args.json)
+  common.report("viewer", run(args.pages, args.boxes), args.json)
 
 
 if __name__ == "__main__":
