@@ -24,7 +24,7 @@ from dwd_jax.models import pixel_sampling, refinenet
 
 _HW = (1344, 960)
 _COUNT = 1500
-_C = decode_scenes.NUM_CLASSES
+_C = common.NUM_CLASSES
 CFGS = {
   "threshold": decode_config.DecodeConfig(
     method="threshold",

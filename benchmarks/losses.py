@@ -20,7 +20,8 @@ import jax
 import numpy as np
 
 from benchmarks import common, device
-from benchmarks.train_scene import NUM_CLASSES, Scene, make_scene
+from benchmarks.common import NUM_CLASSES
+from benchmarks.train_scene import Scene, make_scene
 from dwd_jax.cluster import huge_pages
 from dwd_jax.models import compiling, dwd
 from dwd_jax.objectives import class_loss, detection_loss

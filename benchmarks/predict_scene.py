@@ -11,6 +11,8 @@ import numpy as np
 import verovio
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
+from benchmarks import common
+from benchmarks.common import NUM_CLASSES
 from dwd_jax.core.structs import Array, Params, Predictions
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.engrave import dataset, engraver
@@ -18,7 +20,6 @@ from dwd_jax.models import compiling, dwd
 from dwd_jax.objectives import targets
 from dwd_jax.train import run_evaluation, setup
 
-NUM_CLASSES = 124
 # Standard deviations of what an untrained network adds to the page's own maps,
 # and of its class logits: 3 makes some classes likely, as training does.
 _SPREAD = {"energy_head": 0.1, "size_head": 0.02, "class_head": 3.0}
@@ -140,18 +141,8 @@ def random_variables(model: dwd.DWDNet) -> dict[str, Any]:
 
 
 def network_config(spec: str) -> dwd.ModelConfig:
-  """DEPTHxWIDTHxFILTERS -> configuration; 256 filters are the paper's."""
-  parts: Any = map(int, spec.split("x"))
-  depth, width, filters = parts
-  paper = filters == 256
-  return dwd.ModelConfig(
-    num_classes=NUM_CLASSES,
-    backbone_depth=depth,
-    backbone_width=width,
-    filters=filters,
-    class_hidden=0 if paper else 128,
-    decoder_norm=not paper,
-  )
+  """DEPTHxWIDTHxFILTERS -> configuration, see `common.network_keys`."""
+  return dwd.ModelConfig(num_classes=NUM_CLASSES, **common.network_keys(spec))
 
 
 def trained(config_name: str, workdir: str) -> Subject:

@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import torch_network
-from benchmarks.train_scene import NUM_CLASSES, VARIANTS, Scene, make_scene
+from benchmarks.common import NUM_CLASSES
+from benchmarks.train_scene import VARIANTS, Scene, make_scene
 from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
 from dwd_jax.objectives import class_loss
