@@ -14,8 +14,8 @@ noise; an object came back if a box of its class has an IoU of 0.5 or more,
 one-to-one.
 Exact repeats in the truth share one detection: recall counts them as lost,
 recall_distinct leaves them out. The cost is that of the decode alone, by the
-number of groups. Everything else is as the defaults have it, with the
-nearest centre on class discs as all trained configs do.
+number of groups. All else is default, but where class discs overlap the
+nearest centre counts, as in all trained configs.
 """
 
 import argparse

@@ -75,7 +75,7 @@ def copies(manual_dir: pathlib.Path, count: int, out: pathlib.Path) -> None:
 
 
 def _build(name: str, data_dir: str) -> tuple[float, float, float, float]:
-  """In a process of its own: seconds and peak memory of a build."""
+  """Builds a set; wall and CPU seconds, memory before and at most."""
   cfg = data_cfg(name, data_dir)
   before = common.memory_mib("VmHWM")
   start, cpu = time.perf_counter(), time.process_time()

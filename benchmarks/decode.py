@@ -85,7 +85,7 @@ def peer_of_maps(cfg, host, page: int) -> numpy_decode.Found:
 
 
 def from_maps(repeats: int) -> list[dict[str, Any]]:
-  """Energy levels, sizes and class ids are there already."""
+  """Maps for both: energy levels, sizes and class ids."""
   rows = []
   for disc in ("fixed", "box"):
     for batch in (1, 4):

@@ -117,7 +117,7 @@ def peak_memory(
   """Peak memory of a few steps in a process of their own (Linux).
 
   Args:
-    make: a module's function; gives a function that does a step and waits.
+    make: of a module; returns a function that does a step and waits.
     steps: after the first, which compiles and does not count.
     **kwargs: of `make`.
 

@@ -15,7 +15,7 @@ The peer is the same network with the same weights in PyTorch and the decode in
 NumPy and OpenCV with the same settings, in this process, taking turns; the run
 stops if the two disagree. --compile adds torch.compile, which takes minutes;
 the faster one of the two counts. Reading, network and decode are also timed
-alone; what they leave of the whole is copying, and noise.
+alone; the rest of the whole is copying, and noise.
 """
 
 import argparse

@@ -27,7 +27,7 @@ _TAGS = ("ymin", "xmin", "ymax", "xmax")
 
 
 class Page(NamedTuple):
-  """A page as it lies in a file, and its boxes [n, 4] in pixels."""
+  """A page as a PNG file, and its boxes [n, 4] in pixels."""
 
   png: bytes
   boxes_yxyx: np.ndarray
@@ -58,7 +58,7 @@ class Subject(NamedTuple):
 
   @property
   def model(self) -> Any:
-    """The network; an untrained one with the truth."""
+    """The network; if it is untrained, with the truth added."""
     return WithTruth(self.net) if "truth" in self.variables else self.net
 
   def maps(self, image: np.ndarray) -> Predictions:
@@ -88,7 +88,7 @@ class WithTruth:
 
   @property
   def cfg(self) -> dwd.ModelConfig:
-    """Of the network."""
+    """The configuration of the network."""
     return self.model.cfg
 
   def apply(
@@ -165,7 +165,7 @@ def trained(config_name: str, workdir: str) -> Subject:
 
 
 def untrained(spec: str, image: np.ndarray, boxes_yxyx: np.ndarray) -> Subject:
-  """Random weights that leave the maps of a page as they are, or nearly.
+  """Random weights whose maps hardly change those of a page.
 
   Rounding errors are in proportion to a network's maps, and those of a random
   one may be large: they would decide which boxes come out.
@@ -186,7 +186,7 @@ def untrained(spec: str, image: np.ndarray, boxes_yxyx: np.ndarray) -> Subject:
 
 
 def _compiled(net: dwd.DWDNet) -> Any:
-  """The network alone, compiled as `predict.make_predict_fn` does."""
+  """The network alone, compiled as by `predict_pages.make_predict_fn`."""
   return jax.jit(net.apply, compiler_options=compiling.options(net))
 
 

@@ -7,7 +7,7 @@ Every level pretrains once; the detector then starts with it, for each number
 of steps anew, and is judged on the validation pages. Config, pages, seed and
 crops are those of configs/engraved.py. As pretraining takes time, `none` is
 also trained for as many more steps as the pretraining has (`--longer`).
-Runs that are there already are not repeated. --tiny: does it run at all?
+Finished runs are not repeated. --tiny shows in a minute that all of it runs.
 """
 
 import pathlib

@@ -71,7 +71,7 @@ def measure(pages: Iterator[Page], degrade: str, seed: int) -> dict[str, Any]:
 
 
 def wrongly_found(seed: int, repeats: int) -> dict[str, Any]:
-  """Pages without staves of which a staff space is said."""
+  """Pages without staves for which a staff space is found."""
   found, count = [], 0
   for i in range(repeats):
     for page in pages_lib.without_staves(np.random.default_rng(seed + i)):
@@ -97,7 +97,7 @@ def _sets(args: Any) -> dict[str, Callable[[], Iterator[Page]]]:
 
 def main() -> None:
   """Prints the shares as JSON."""
-  parser = common.parser("how well the staff space is found")
+  parser = common.parser("How well the staff space is found")
   parser.add_argument("--engraved", nargs="*", default=[], help="folders")
   parser.add_argument("--deepscores", default="", help="folder of lg-*.png")
   parser.add_argument("--muscima", default="", help="folder of v2.0")

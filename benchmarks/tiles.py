@@ -99,7 +99,7 @@ def measure_big(predict_fn, page: PageImage) -> dict[str, Any]:
 
 def main() -> None:
   """Prints the differences as JSON."""
-  parser = common.parser("tiles against whole pages")
+  parser = common.parser("Tiles against whole pages")
   parser.add_argument("--config", default="engraved", help="of configs/")
   parser.add_argument("--workdir", required=True, help="of a finished run")
   parser.add_argument("--images", nargs="+", required=True)

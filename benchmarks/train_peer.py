@@ -37,7 +37,7 @@ class Ours:
     jax.block_until_ready(self._state)
 
   def losses(self) -> np.ndarray:
-    """Of the last step."""
+    """The losses of the last step."""
     assert self._metrics is not None
     values = self._metrics.compute()
     return np.array([float(values[f"loss_{name}"]) for name in LOSSES])
@@ -117,7 +117,7 @@ def measure(
 
 
 def versions(peer: str) -> dict[str, str]:
-  """Of the peer."""
+  """The version of the peer's framework."""
   return {"torch": importlib.metadata.version("torch")} if peer else {}
 
 

@@ -242,7 +242,7 @@ class LayerWriter:
     return f'<accid accid="{_ACCIDENTALS[name]}"/>'
 
   def _articulation(self) -> str:
-    """No, one, or sometimes two signs above or below the note."""
+    """Up to two signs above or below the note, and maybe a bowing."""
     signs = []
     if self._happens("articulation"):
       signs.append(self.weights.pick(self.rng, "articulation"))

@@ -185,7 +185,7 @@ class DWDNet(nn.Module):
     )
 
   def _offsets(self, features: Array) -> Array | None:
-    """The head that not every network has."""
+    """The offsets of the head for them; None if the network has none."""
     if not self.cfg.center_offsets:
       return None
     head = nn.DenseGeneral(
@@ -275,7 +275,8 @@ def apply(
     model: as in `init_variables`.
     variables: {"params": .., "batch_stats": ..}.
     image: see `network_input`.
-    train: batch norm by the batch, which updates the averages; else by them.
+    train: batch norm uses the batch and updates the averages; else it uses the
+      averages.
   """
   ink = network_input(image)
   if not train:
