@@ -226,12 +226,9 @@ def render_owner(
 ) -> Int[Array, "H W G"]:
   """Index of the box whose disc covers a pixel; -1 = background.
 
+  For the arguments not listed see `render_energy`.
+
   Args:
-    boxes_yxyx: boxes in pixels.
-    groups: energy group of each box.
-    box_mask: True for real boxes.
-    hw: (height, width) of the maps.
-    num_groups: G.
     disc_px: diameter of the round disc.
     overlap: "last" (the later box, as the paper) or "nearest" (centre; the
       later box where two are as near).
