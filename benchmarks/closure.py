@@ -19,6 +19,7 @@ nearest centre counts, as in all trained configs.
 """
 
 import argparse
+import ast
 import collections
 import functools
 import itertools
@@ -188,7 +189,9 @@ def _settings(options: list[str]):
     section, _, key = path.partition(".")
     if section not in ("decode", "targets") or key not in c[section]:
       raise InputError(f"--option={option}: use decode.KEY or targets.KEY")
-    c[section][key] = type(c[section][key])(value)
+    old = c[section][key]
+    new = value if isinstance(old, str) else ast.literal_eval(value)
+    c[section][key] = type(old)(new)
   return config_lib.validate(c)
 
 
