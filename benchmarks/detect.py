@@ -176,12 +176,12 @@ def install_size() -> dict[str, Any]:
   }
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Measures and prints JSON."""
   parser = common.parser(str(__doc__))
   parser.add_argument("--pages", type=int, default=100, help="of the PDF")
   parser.add_argument("--checkpoint", default="", help="default: packaged")
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     pages = make_pages(folder / "pages", 8)
@@ -194,4 +194,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

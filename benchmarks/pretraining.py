@@ -11,6 +11,7 @@ Finished runs are not repeated. --tiny shows in a minute that all of it runs.
 """
 
 import pathlib
+import sys
 import time
 from typing import Any
 
@@ -95,7 +96,7 @@ def detect(
   }
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Runs all levels and prints JSON."""
   parser = common.parser(__doc__ or "")
   add = parser.add_argument
@@ -110,7 +111,7 @@ def main() -> None:
   add("--longer", action="store_true", help="also none, for all the steps")
   add("--seed", type=int, default=0)
   add("--tiny", action="store_true", help="configs/smoke.py, few steps")
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   if args.tiny:
     args.steps, args.pretraining_steps = [11], 3
   rows = []
@@ -127,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

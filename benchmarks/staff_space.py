@@ -95,7 +95,7 @@ def _sets(args: Any) -> dict[str, Callable[[], Iterator[Page]]]:
   return sets
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Prints the shares as JSON."""
   parser = common.parser("How well the staff space is found")
   parser.add_argument("--engraved", nargs="*", default=[], help="folders")
@@ -104,7 +104,7 @@ def main() -> None:
   parser.add_argument("--no_staves", action="store_true")
   parser.add_argument("--pages", type=int, default=0, help="of a set; 0 = all")
   parser.add_argument("--seed", type=int, default=0)
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   cv2.setNumThreads(1)
   results: dict[str, Any] = {"seed": args.seed}
   results["sets"] = rows = {}
@@ -119,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

@@ -97,7 +97,7 @@ def measure_big(predict_fn, page: PageImage) -> dict[str, Any]:
   }
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Prints the differences as JSON."""
   parser = common.parser("Tiles against whole pages")
   parser.add_argument("--config", default="engraved", help="of configs/")
@@ -109,7 +109,7 @@ def main() -> None:
     "--overlaps", type=int, nargs="*", default=[256, 512, 640]
   )
   parser.add_argument("--big", default="", help="WIDTHxHEIGHT, px")
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   config = importlib.import_module(f"configs.{args.config}").get_config()
   run = setup.setup(config, pathlib.Path(args.workdir))
   predict_fn = run_evaluation.bound_predict_fn(run, run_evaluation.restore(run))
@@ -150,4 +150,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

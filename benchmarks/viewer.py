@@ -5,9 +5,9 @@
 Needs Chromium; it runs headless and without a graphics card.
 """
 
-import argparse
 import pathlib
 import statistics
+import sys
 import tempfile
 import time
 from typing import Any
@@ -146,18 +146,14 @@ def run(num_pages: int, num_boxes: int) -> dict[str, Any]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-  parser = common.parser("Speed of the viewer in headless Chromium.")
+def main(argv: list[str]) -> None:
+  """Measures and prints JSON."""
+  parser = common.parser("Speed of the viewer in headless Chromium")
   parser.add_argument("--pages", type=int, default=200)
   parser.add_argument("--boxes", type=int, default=2000, help="of each page")
-  return parser
-
-
-def main() -> None:
-  """Measures and prints JSON."""
-  args = _parser().parse_args()
+  args = parser.parse_args(argv)
   common.report("viewer", run(args.pages, args.boxes), args.json)
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])
