@@ -6,11 +6,10 @@ python -m benchmarks.ablation --workdir=runs/ablation [--seeds=0,1,2] \
 The baseline is configs/engraved.py without augmentations, with crops by rare
 content and a class-balanced loss; each variant changes one thing, the last ones
 several.
-Every run is judged on the validation pages as they are, as scans and as photos
-(the same scores, degraded by the generator), and on the same pages drawn in
-other sizes; test pages are not looked at. The table has the mean over the seeds
-and the standard deviation. Runs that are there already are not repeated.
---tiny: does it run at all?
+Every run is judged on the validation pages: clean, as scans and as photos (the
+same scores, degraded by the generator), and drawn in other sizes; test pages
+are not used. The table has the mean over the seeds and the standard deviation.
+Finished runs are not repeated. --tiny shows in minutes that all of it runs.
 """
 
 import concurrent.futures
@@ -75,7 +74,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def make_pages(args: Any, root: pathlib.Path) -> None:
-  """The pages of all sets, where they are missing."""
+  """Generates the sets of pages that are missing."""
   size = {"width": 400, "height": 480} if args.tiny else {}
   for name, options in {"clean": {}, **_SETS}.items():
     if not (root / name).exists():
@@ -85,7 +84,7 @@ def make_pages(args: Any, root: pathlib.Path) -> None:
 
 
 def command(args: Any, variant: str, seed: int, workdir: pathlib.Path) -> list:
-  """Of one run."""
+  """The command line of one run."""
   root = pathlib.Path(args.workdir).absolute()
   values: dict[str, Any] = {
     "seed": seed,
@@ -125,7 +124,7 @@ def run(args: Any, variant: str, seed: int) -> dict[str, dict[str, float]]:
   """Trains and judges once; figures by set of pages.
 
   Raises:
-    RuntimeError: the run failed; the end of what it said.
+    RuntimeError: the run failed; with the end of its output.
   """
   root = pathlib.Path(args.workdir).absolute()
   workdir = root / variant.replace(",", "").replace(" ", "_") / str(seed)
@@ -206,8 +205,8 @@ def main(argv: list[str]) -> None:
       runs.setdefault(variant, []).append(found)
       print(variant, seed, found, file=sys.stderr, flush=True)
   common.report(
+    "ablation",
     {
-      "benchmark": "ablation",
       "steps": args.steps,
       "pages": args.pages,
       "rare": f"classes with fewer than {_RARE} objects",

@@ -14,11 +14,12 @@ noise; an object came back if a box of its class has an IoU of 0.5 or more,
 one-to-one.
 Exact repeats in the truth share one detection: recall counts them as lost,
 recall_distinct leaves them out. The cost is that of the decode alone, by the
-number of groups. Everything else is as the defaults have it, with the
-nearest centre on class discs as all trained configs do.
+number of groups. All else is default, but where class discs overlap the
+nearest centre counts, as in all trained configs.
 """
 
 import argparse
+import ast
 import collections
 import functools
 import itertools
@@ -188,7 +189,9 @@ def _settings(options: list[str]):
     section, _, key = path.partition(".")
     if section not in ("decode", "targets") or key not in c[section]:
       raise InputError(f"--option={option}: use decode.KEY or targets.KEY")
-    c[section][key] = type(c[section][key])(value)
+    old = c[section][key]
+    new = value if isinstance(old, str) else ast.literal_eval(value)
+    c[section][key] = type(old)(new)
   return config_lib.validate(c)
 
 
@@ -232,7 +235,7 @@ def main(argv: list[str]) -> None:
           print(rows[-1], file=sys.stderr)
         costs.append(cost_row(data, groups, scale, settings, args))
   results = {"options": args.option, "closure": rows, "cost": costs}
-  common.report({"benchmark": "closure", **results}, args.json)
+  common.report("closure", results, args.json)
 
 
 if __name__ == "__main__":

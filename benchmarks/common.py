@@ -15,7 +15,9 @@ import numpy as np
 
 from dwd_jax.core.structs import Batch
 
+NUM_CLASSES = 124  # of DeepScores (2017)
 _PAUSE_S = 0.3
+_PAPER_FILTERS = 256
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -24,6 +26,38 @@ def parser(description: str) -> argparse.ArgumentParser:
   result.add_argument("--json", default="", help="file to write the JSON to")
   result.add_argument("--repeats", type=int, default=7, help="of each timing")
   return result
+
+
+def network_keys(spec: str) -> dict[str, Any]:
+  """Fields of `dwd.NetworkConfig` of a network.
+
+  Args:
+    spec: DEPTHxWIDTHxFILTERS; with 256 filters the paper's decoder, else the
+      default one of this project (batch norm, a hidden layer of 128 in the
+      class head).
+  """
+  depth, width, filters = map(int, spec.split("x"))
+  paper = filters == _PAPER_FILTERS
+  return {
+    "backbone_depth": depth,
+    "backbone_width": width,
+    "filters": filters,
+    "class_hidden": 0 if paper else 128,
+    "decoder_norm": not paper,
+  }
+
+
+def memory_mib(key: str, pid: int | str = "self") -> float:
+  """MiB of a process (Linux): "VmRSS" now, "VmHWM" at most; 0 if it ended.
+
+  Of this process the most is read here, as getrusage has the parent's.
+  """
+  try:
+    status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf8")
+  except OSError:
+    return 0.0
+  _, _, rest = status.partition(f"{key}:")
+  return int(rest.split()[0]) / 1024 if rest else 0.0
 
 
 def measure(fn: Callable, *args: Any, repeats: int = 7) -> dict[str, float]:
@@ -106,15 +140,17 @@ def made_up_batch(
   )
 
 
-def report(results: dict[str, Any], path: str) -> None:
+def report(benchmark: str, results: dict[str, Any], path: str) -> None:
   """Prints the results as JSON, and writes them to `path` if it is given."""
   device = jax.devices()[0]
   text = json.dumps(
     {
+      "benchmark": benchmark,
       "date": time.strftime("%Y-%m-%d"),
       "backend": jax.default_backend(),
       "device": device.device_kind,
       "machine": platform.machine(),
+      "cores": len(os.sched_getaffinity(0)),
       "python": platform.python_version(),
       "jax": jax.__version__,
       "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),

@@ -75,23 +75,17 @@ def copies(manual_dir: pathlib.Path, count: int, out: pathlib.Path) -> None:
 
 
 def _build(name: str, data_dir: str) -> tuple[float, float, float, float]:
-  """In a process of its own: seconds and peak memory of a build."""
+  """Builds a set; wall and CPU seconds, memory before and at most."""
   cfg = data_cfg(name, data_dir)
-  before = _peak_mib()
+  before = common.memory_mib("VmHWM")
   start, cpu = time.perf_counter(), time.process_time()
   prepare.prepare(cfg, data_dir, workers=1)
   return (
     time.perf_counter() - start,
     time.process_time() - cpu,
     before,
-    _peak_mib(),
+    common.memory_mib("VmHWM"),
   )
-
-
-def _peak_mib() -> float:
-  """Most memory of this process so far (Linux: getrusage has the parent's)."""
-  status = pathlib.Path("/proc/self/status").read_text(encoding="utf8")
-  return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def build_row(name: str, data_dir: str) -> dict[str, Any]:
@@ -261,7 +255,7 @@ def main(argv: list[str]) -> None:
       built.append(build_row(name, folder))
       print(built[-1], file=sys.stderr)
       read += read_rows(name, folder, args)
-  common.report({"benchmark": "data", "build": built, "read": read}, args.json)
+  common.report("data", {"build": built, "read": read}, args.json)
 
 
 if __name__ == "__main__":

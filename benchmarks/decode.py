@@ -24,7 +24,7 @@ from dwd_jax.models import pixel_sampling, refinenet
 
 _HW = (1344, 960)
 _COUNT = 1500
-_C = decode_scenes.NUM_CLASSES
+_C = common.NUM_CLASSES
 CFGS = {
   "threshold": decode_config.DecodeConfig(
     method="threshold",
@@ -85,7 +85,7 @@ def peer_of_maps(cfg, host, page: int) -> numpy_decode.Found:
 
 
 def from_maps(repeats: int) -> list[dict[str, Any]]:
-  """Energy levels, sizes and class ids are there already."""
+  """Maps for both: energy levels, sizes and class ids."""
   rows = []
   for disc in ("fixed", "box"):
     for batch in (1, 4):
@@ -277,7 +277,7 @@ def main(argv: list[str]) -> None:
   parser.add_argument("--parts", default=",".join(parts))
   args = parser.parse_args(argv)
   results = {part: parts[part](args.repeats) for part in args.parts.split(",")}
-  common.report({"benchmark": "decode", **results}, args.json)
+  common.report("decode", results, args.json)
 
 
 if __name__ == "__main__":

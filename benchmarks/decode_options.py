@@ -68,14 +68,14 @@ def _measure(run, state, pages) -> dict[str, Any]:
   }
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Prints the table as JSON."""
   parser = common.parser("AP of a trained network by settings of the decode")
   parser.add_argument("--config", default="engraved", help="of configs/")
   parser.add_argument("--workdir", required=True, help="of a finished run")
   parser.add_argument("--split", default="val")
   parser.add_argument("--pages", type=int, default=0, help="0 = all")
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   config = importlib.import_module(f"configs.{args.config}").get_config()
   if args.split == config.data.test_split:
     raise InputError(f"--split={args.split}: choose settings on other pages")
@@ -91,8 +91,8 @@ def main() -> None:
     rows[caption] = _measure(changed, state, pages) | changes
     print(caption, rows[caption], file=sys.stderr, flush=True)
   results = {"config": args.config, "split": args.split, "pages": len(pages)}
-  common.report({**results, "options": rows}, args.json)
+  common.report("decode_options", {**results, "options": rows}, args.json)
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.common import NUM_CLASSES
 from dwd_jax.core import structs
 from dwd_jax.objectives import targets
 
-NUM_CLASSES = 124
 STRIDE = 4  # of the network's heads
 _FEATURES = 64
 _LEVELS = 20

@@ -13,7 +13,6 @@ Times are those of the CPU: what else a machine does is not in them.
 480 px at scale 0.5 are 960 x 960 px of the page.
 """
 
-import os
 import sys
 import tempfile
 import time
@@ -123,9 +122,8 @@ def main(argv: list[str]) -> None:
     rows = [crop_row(source, cfg, n, args) for n in ("", *degrade.RECIPES)]
     rows += [alone_row(source, name, args) for name in degrade.RECIPES]
   common.report(
+    "degrade",
     {
-      "benchmark": "degrade",
-      "cores": len(os.sched_getaffinity(0)),
       "set": args.set or f"engraved: {_PAGE}",
       "strength": args.strength,
       "source_px": round(args.crop / args.scale),

@@ -124,7 +124,7 @@ def of_pdf(
   while running.poll() is None:
     done = len(list(out.glob("long-p*.json"))) if out.is_dir() else 0
     begun = begun or (time.perf_counter() if done else None)
-    rss = _rss_mib(running.pid)
+    rss = common.memory_mib("VmRSS", running.pid)
     peak = max(peak, rss)
     for number in wanted:
       if done >= number and rss:
@@ -140,15 +140,6 @@ def of_pdf(
     "memory_mib_after_pages": memory,
     "peak_mib": peak,
   }
-
-
-def _rss_mib(pid: int) -> float:
-  try:
-    text = pathlib.Path(f"/proc/{pid}/status").read_text()
-  except OSError:
-    return 0.0
-  found = re.search(r"VmRSS:\s+(\d+) kB", text)
-  return int(found[1]) / 1024 if found else 0.0
 
 
 def install_size() -> dict[str, Any]:
@@ -185,12 +176,12 @@ def install_size() -> dict[str, Any]:
   }
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Measures and prints JSON."""
   parser = common.parser(str(__doc__))
   parser.add_argument("--pages", type=int, default=100, help="of the PDF")
   parser.add_argument("--checkpoint", default="", help="default: packaged")
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     pages = make_pages(folder / "pages", 8)
@@ -199,8 +190,8 @@ def main() -> None:
     results |= in_process(pages, args.repeats, args.checkpoint)
     results["pdf"] = of_pdf(pages, folder, args.pages, args.checkpoint)
   results["install"] = install_size()
-  common.report(results, args.json)
+  common.report("detect", results, args.json)
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from benchmarks import common
 from dwd_jax.train import loop
 
 _MIB = 2**20
@@ -33,7 +34,7 @@ def _rate(multiply: Callable[[], Any], side: int, repeats: int) -> float:
 
 
 def jax_ceiling(dtype: str) -> float:
-  """FLOP/s of a large matrix product in JAX, see `stepping.matmul_ceiling`."""
+  """FLOP/s of a large matrix product in JAX, see `loop.matmul_ceiling`."""
   return loop.matmul_ceiling(dtype, _side(jax.default_backend()))
 
 
@@ -74,16 +75,10 @@ def compiled_memory(compiled: Any) -> dict[str, float]:
   return {k: v / _MIB for k, v in (parts | {"total": total}).items()}
 
 
-def _resident(key: str) -> float:
-  """MiB of this process: "VmRSS" now, "VmHWM" the most since the reset."""
-  status = pathlib.Path("/proc/self/status").read_text(encoding="utf8")
-  return int(status.partition(f"{key}:")[2].split()[0]) / 1024
-
-
 def _steps_in_process(make: Callable[..., Any], kwargs: Any, steps: int) -> Any:
   """Runs in a process of its own, see `peak_memory`."""
   jax.device_count()  # starts JAX, which reads configs for both frameworks
-  before = _resident("VmRSS")
+  before = common.memory_mib("VmRSS")
   step = make(**kwargs)
   step()  # compiles
   try:  # what the compiler used is given back and forgotten
@@ -96,7 +91,7 @@ def _steps_in_process(make: Callable[..., Any], kwargs: Any, steps: int) -> Any:
     step()
   return {
     "before_mib": before,
-    "peak_mib": _resident("VmHWM"),
+    "peak_mib": common.memory_mib("VmHWM"),
     "peak_includes_compiler": whole,
     **_on_gpu(make),
   }
@@ -122,7 +117,7 @@ def peak_memory(
   """Peak memory of a few steps in a process of their own (Linux).
 
   Args:
-    make: a module's function; gives a function that does a step and waits.
+    make: of a module; returns a function that does a step and waits.
     steps: after the first, which compiles and does not count.
     **kwargs: of `make`.
 

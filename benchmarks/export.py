@@ -90,13 +90,13 @@ def agreement(
   }
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Runs the benchmark."""
   parser = common.parser(__doc__ or "")
   parser.add_argument("--checkpoint", default="", help="as of dwd_jax.export")
   parser.add_argument("--pages", required=True, help="folder of images")
   parser.add_argument("--num-pages", type=int, default=5, help="first of them")
-  flags = parser.parse_args()
+  flags = parser.parse_args(argv)
   paths = sorted(pathlib.Path(flags.pages).glob("*.png"))[: flags.num_pages]
   pages = [255 - images.decode_page(p.read_bytes(), p.name) for p in paths]
   trained = packaged.weights_of(flags.checkpoint)
@@ -115,6 +115,7 @@ def main() -> None:
   }
   seconds = common.in_turns(turns, flags.repeats)
   common.report(
+    "export",
     {
       "page_px": list(pages[0].shape),
       "center_offsets": trained.model.center_offsets,
@@ -135,4 +136,4 @@ def main() -> None:
 
 if __name__ == "__main__":
   huge_pages.restart()
-  main()
+  main(sys.argv[1:])

@@ -19,7 +19,6 @@ Three measurements with the pages of each set, after their records are built:
 compares the loader with a plain loop.
 """
 
-import os
 import statistics
 import sys
 import tempfile
@@ -33,7 +32,6 @@ from benchmarks import common, data
 from benchmarks.train_scene import Scene, make_scene
 from dwd_jax.cluster import huge_pages
 from dwd_jax.data import pipeline, prepare, sources
-from dwd_jax.models import compiling
 
 _SMALL = {"spec": "18x32x32", "crop": 160, "batch_size": 10, "max_boxes": 128}
 _GOAL = 0.05  # of the time may be waiting
@@ -45,15 +43,8 @@ class SmallStep:
   def __init__(self, scene: Scene):
     """Compiles."""
     self._state, self._batch, self._plan = scene.inputs()
-    self._step = (
-      jax.jit(
-        scene.step,
-        donate_argnums=0,
-        compiler_options=compiling.training_options(),
-      )
-      .lower(self._state, self._batch, self._plan)
-      .compile()
-    )
+    lowered = scene.lower(self._state, self._batch, self._plan)
+    self._step = lowered.compile()
 
   def __call__(self, batch: Any = None) -> None:
     """Starts a step; of the same made-up batch if none is given."""
@@ -203,9 +194,8 @@ def main(argv: list[str]) -> None:
       rows.append(measure(name, folder, step, args))
     print(rows[-1], file=sys.stderr, flush=True)
   common.report(
+    "input",
     {
-      "benchmark": "input",
-      "cores": len(os.sched_getaffinity(0)),
       "crop_px": args.crop,
       "batch_size": args.batch_size,
       "small_network": _SMALL,

@@ -11,7 +11,6 @@ than --dense_mib.
 """
 
 import functools
-import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -21,7 +20,8 @@ import jax
 import numpy as np
 
 from benchmarks import common, device
-from benchmarks.train_scene import NUM_CLASSES, Scene, make_scene
+from benchmarks.common import NUM_CLASSES
+from benchmarks.train_scene import Scene, make_scene
 from dwd_jax.cluster import huge_pages
 from dwd_jax.models import compiling, dwd
 from dwd_jax.objectives import class_loss, detection_loss
@@ -180,14 +180,7 @@ def main(argv: list[str]) -> None:
       }
       rows.append(measure(spec, args.dense_mib, args.repeats))
       print(rows[-1], file=sys.stderr, flush=True)
-  common.report(
-    {
-      "benchmark": "losses",
-      "cores": len(os.sched_getaffinity(0)),
-      "rows": rows,
-    },
-    args.json,
-  )
+  common.report("losses", {"rows": rows}, args.json)
 
 
 if __name__ == "__main__":

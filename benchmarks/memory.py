@@ -15,7 +15,6 @@ the same on every backend. The state is donated, as in training.
 """
 
 import itertools
-import os
 import sys
 import time
 from typing import Any
@@ -24,7 +23,6 @@ import jax
 
 from benchmarks import common, device
 from benchmarks.train_scene import Scene, make_scene
-from dwd_jax.models import compiling
 from dwd_jax.objectives import detection_loss
 
 
@@ -69,15 +67,7 @@ def measure(spec: dict[str, Any], limit_gib: float) -> dict[str, Any]:
   scene = make_scene(**spec)
   state, batch, plan = scene.shapes()
   started = time.perf_counter()
-  compiled = (
-    jax.jit(
-      scene.step,
-      donate_argnums=0,
-      compiler_options=compiling.training_options(),
-    )
-    .lower(state, batch, plan)
-    .compile()
-  )
+  compiled = scene.lower(state, batch, plan).compile()
   found = device.compiled_memory(compiled)
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   return {
@@ -143,9 +133,8 @@ def main(argv: list[str]) -> None:
     print(rows[-1], file=sys.stderr, flush=True)
   print(table(rows), file=sys.stderr)
   common.report(
+    "memory",
     {
-      "benchmark": "memory",
-      "cores": len(os.sched_getaffinity(0)),
       "limit_gib": args.gib,
       "rows": rows,
     },

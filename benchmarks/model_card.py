@@ -10,6 +10,7 @@ RUN/checkpoints; nothing is typed in but the hardware and the time.
 import argparse
 import json
 import pathlib
+import sys
 import time
 from typing import Any
 
@@ -168,7 +169,7 @@ def _per_class(results: dict[str, dict[str, Any]]) -> str:
   return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Writes the card."""
   parser = argparse.ArgumentParser(description=str(__doc__))
   parser.add_argument("--workdir", required=True, type=pathlib.Path)
@@ -176,11 +177,11 @@ def main() -> None:
   parser.add_argument("--hardware", default="two CPU cores")
   parser.add_argument("--train_s", type=float, default=0.0)
   parser.add_argument("--out", required=True, type=pathlib.Path)
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   sets = args.sets.split(",")
   text = card(args.workdir, sets, args.hardware, args.train_s)
   files.write_atomic(args.out, text)
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

@@ -40,9 +40,9 @@ def decode(
     class_fn: class ids at pixels, -1 = background, which casts no vote; or,
       watershed with `class_vote` "share", class probabilities.
     num_classes: C.
-    cfg: settings; of the others `legacy` must be False, `size` "weighted" for
-      the watershed and "mean" for the threshold, `class_vote` "majority" for
-      the threshold.
+    cfg: settings, with `legacy` False; `size` must be "weighted" for the
+      watershed and "mean" for the threshold, `class_vote` "majority" for the
+      threshold.
   """
   one = _threshold if cfg.method == "threshold" else _watershed
   centers, hw, labels, scores = one(

@@ -15,12 +15,11 @@ The peer is the same network with the same weights in PyTorch and the decode in
 NumPy and OpenCV with the same settings, in this process, taking turns; the run
 stops if the two disagree. --compile adds torch.compile, which takes minutes;
 the faster one of the two counts. Reading, network and decode are also timed
-alone; what they leave of the whole is copying, and noise.
+alone; the rest of the whole is copying, and noise.
 """
 
 import argparse
 import functools
-import os
 import statistics
 import sys
 from collections.abc import Callable, Iterable
@@ -187,14 +186,7 @@ def main(argv: list[str]) -> None:
       )
       rows.append({"network": name, **row})
       print(rows[-1], file=sys.stderr, flush=True)
-  common.report(
-    {
-      "benchmark": "predict",
-      "cores": len(os.sched_getaffinity(0)),
-      "rows": rows,
-    },
-    args.json,
-  )
+  common.report("predict", {"rows": rows}, args.json)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import numpy as np
 import verovio
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
+from benchmarks import common
+from benchmarks.common import NUM_CLASSES
 from dwd_jax.core.structs import Array, Params, Predictions
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.engrave import dataset, engraver
@@ -18,7 +20,6 @@ from dwd_jax.models import compiling, dwd
 from dwd_jax.objectives import targets
 from dwd_jax.train import run_evaluation, setup
 
-NUM_CLASSES = 124
 # Standard deviations of what an untrained network adds to the page's own maps,
 # and of its class logits: 3 makes some classes likely, as training does.
 _SPREAD = {"energy_head": 0.1, "size_head": 0.02, "class_head": 3.0}
@@ -26,7 +27,7 @@ _TAGS = ("ymin", "xmin", "ymax", "xmax")
 
 
 class Page(NamedTuple):
-  """A page as it lies in a file, and its boxes [n, 4] in pixels."""
+  """A page as a PNG file, and its boxes [n, 4] in pixels."""
 
   png: bytes
   boxes_yxyx: np.ndarray
@@ -57,7 +58,7 @@ class Subject(NamedTuple):
 
   @property
   def model(self) -> Any:
-    """The network; an untrained one with the truth."""
+    """The network; if it is untrained, with the truth added."""
     return WithTruth(self.net) if "truth" in self.variables else self.net
 
   def maps(self, image: np.ndarray) -> Predictions:
@@ -87,7 +88,7 @@ class WithTruth:
 
   @property
   def cfg(self) -> dwd.ModelConfig:
-    """Of the network."""
+    """The configuration of the network."""
     return self.model.cfg
 
   def apply(
@@ -140,18 +141,8 @@ def random_variables(model: dwd.DWDNet) -> dict[str, Any]:
 
 
 def network_config(spec: str) -> dwd.ModelConfig:
-  """DEPTHxWIDTHxFILTERS -> configuration; 256 filters are the paper's."""
-  parts: Any = map(int, spec.split("x"))
-  depth, width, filters = parts
-  paper = filters == 256
-  return dwd.ModelConfig(
-    num_classes=NUM_CLASSES,
-    backbone_depth=depth,
-    backbone_width=width,
-    filters=filters,
-    class_hidden=0 if paper else 128,
-    decoder_norm=not paper,
-  )
+  """DEPTHxWIDTHxFILTERS -> configuration, see `common.network_keys`."""
+  return dwd.ModelConfig(num_classes=NUM_CLASSES, **common.network_keys(spec))
 
 
 def trained(config_name: str, workdir: str) -> Subject:
@@ -174,7 +165,7 @@ def trained(config_name: str, workdir: str) -> Subject:
 
 
 def untrained(spec: str, image: np.ndarray, boxes_yxyx: np.ndarray) -> Subject:
-  """Random weights that leave the maps of a page as they are, or nearly.
+  """Random weights whose maps hardly change those of a page.
 
   Rounding errors are in proportion to a network's maps, and those of a random
   one may be large: they would decide which boxes come out.
@@ -195,7 +186,7 @@ def untrained(spec: str, image: np.ndarray, boxes_yxyx: np.ndarray) -> Subject:
 
 
 def _compiled(net: dwd.DWDNet) -> Any:
-  """The network alone, compiled as `predict.make_predict_fn` does."""
+  """The network alone, compiled as by `predict_pages.make_predict_fn`."""
   return jax.jit(net.apply, compiler_options=compiling.options(net))
 
 

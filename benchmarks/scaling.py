@@ -205,8 +205,8 @@ def main(argv: list[str]) -> None:
   found = rows(args, links)
   print(table(found), file=sys.stderr)
   common.report(
+    "scaling",
     {
-      "benchmark": "scaling",
       "measured": "nothing but the number of parameters",
       "assumptions": {
         "network": args.network,

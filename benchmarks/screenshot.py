@@ -101,7 +101,7 @@ def take(
     files.write_atomic(out, page.screenshot(**kind))
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str]) -> None:
   """Reads the flags and takes the screenshot."""
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.screenshot",
@@ -133,4 +133,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

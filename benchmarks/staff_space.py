@@ -71,7 +71,7 @@ def measure(pages: Iterator[Page], degrade: str, seed: int) -> dict[str, Any]:
 
 
 def wrongly_found(seed: int, repeats: int) -> dict[str, Any]:
-  """Pages without staves of which a staff space is said."""
+  """Pages without staves for which a staff space is found."""
   found, count = [], 0
   for i in range(repeats):
     for page in pages_lib.without_staves(np.random.default_rng(seed + i)):
@@ -95,18 +95,18 @@ def _sets(args: Any) -> dict[str, Callable[[], Iterator[Page]]]:
   return sets
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Prints the shares as JSON."""
-  parser = common.parser("how well the staff space is found")
+  parser = common.parser("How well the staff space is found")
   parser.add_argument("--engraved", nargs="*", default=[], help="folders")
   parser.add_argument("--deepscores", default="", help="folder of lg-*.png")
   parser.add_argument("--muscima", default="", help="folder of v2.0")
   parser.add_argument("--no_staves", action="store_true")
   parser.add_argument("--pages", type=int, default=0, help="of a set; 0 = all")
   parser.add_argument("--seed", type=int, default=0)
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   cv2.setNumThreads(1)
-  results: dict[str, Any] = {"benchmark": "staff_space", "seed": args.seed}
+  results: dict[str, Any] = {"seed": args.seed}
   results["sets"] = rows = {}
   for name, open_set in _sets(args).items():
     for degrade in pages_lib.DEGRADATIONS:
@@ -115,8 +115,8 @@ def main() -> None:
       print(name, degrade, rows[f"{name}, {degrade}"], file=sys.stderr)
   if args.no_staves:
     results["no_staves"] = wrongly_found(args.seed, args.repeats)
-  common.report(results, args.json)
+  common.report("staff_space", results, args.json)
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

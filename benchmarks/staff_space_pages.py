@@ -40,7 +40,7 @@ def engraved(folder: pathlib.Path) -> Iterator[Page]:
   facts = folder / "engraved.json"
   spaces = json.loads(facts.read_text()).get("staff_spaces_px")
   if not spaces:
-    raise InputError(f"{facts}: says no staff spaces; generate the pages anew")
+    raise InputError(f"{facts}: has no staff spaces; generate the pages anew")
   for name, px in spaces.items():
     path = folder / "segmentation_detection/images_png" / f"{name}.png"
     yield Page(name, read(path), px)

@@ -210,7 +210,7 @@ def main(argv: list[str]) -> None:
   args = parser.parse_args(argv)
   with tempfile.TemporaryDirectory() as folder:
     result = survive(pathlib.Path(folder), args.kills, args.seed)
-  common.report({"benchmark": "survival", **result}, args.json)
+  common.report("survival", result, args.json)
 
 
 if __name__ == "__main__":

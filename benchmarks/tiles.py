@@ -97,9 +97,9 @@ def measure_big(predict_fn, page: PageImage) -> dict[str, Any]:
   }
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Prints the differences as JSON."""
-  parser = common.parser("tiles against whole pages")
+  parser = common.parser("Tiles against whole pages")
   parser.add_argument("--config", default="engraved", help="of configs/")
   parser.add_argument("--workdir", required=True, help="of a finished run")
   parser.add_argument("--images", nargs="+", required=True)
@@ -109,7 +109,7 @@ def main() -> None:
     "--overlaps", type=int, nargs="*", default=[256, 512, 640]
   )
   parser.add_argument("--big", default="", help="WIDTHxHEIGHT, px")
-  args = parser.parse_args()
+  args = parser.parse_args(argv)
   config = importlib.import_module(f"configs.{args.config}").get_config()
   run = setup.setup(config, pathlib.Path(args.workdir))
   predict_fn = run_evaluation.bound_predict_fn(run, run_evaluation.restore(run))
@@ -120,7 +120,6 @@ def main() -> None:
     ink = images.decode_page(path.read_bytes(), path.name)
     pages.append(PageImage(path.name, ink, args.scale))
   results: dict[str, Any] = {
-    "benchmark": "tiles",
     "scale": args.scale,
     "tile_mpx": args.tile_mpx,
     "pages": [page.filename for page in pages],
@@ -147,8 +146,8 @@ def main() -> None:
         }
       )
       print(rows[-1], file=sys.stderr, flush=True)
-  common.report(results, args.json)
+  common.report("tiles", results, args.json)
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import torch_network
-from benchmarks.train_scene import NUM_CLASSES, VARIANTS, Scene, make_scene
+from benchmarks.common import NUM_CLASSES
+from benchmarks.train_scene import VARIANTS, Scene, make_scene
 from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
 from dwd_jax.objectives import class_loss
@@ -77,7 +78,7 @@ def host_maps(scene: Scene, batch: Batch) -> dict[str, np.ndarray]:
 
 
 def own_step(variant: str, mode: str, **scene: Any) -> Callable[[], Any]:
-  """A step without any help of JAX, see `device.peak_memory`.
+  """A step without JAX, see `device.peak_memory`.
 
   Args:
     variant: "dense" or "stride4".
@@ -159,7 +160,7 @@ class Trainer:
     return losses.detach()
 
   def step_and_wait(self, image, maps: dict[str, np.ndarray]) -> Tensor:
-    """`step`, and until the device is done."""
+    """Does a `step` and waits until the device is done."""
     losses = self.step(image, maps)
     if self.device == "cuda":
       torch.cuda.synchronize()

@@ -10,7 +10,6 @@ import numpy as np
 
 from benchmarks import common, device
 from benchmarks.train_scene import VARIANTS, Scene, make_scene
-from dwd_jax.models import compiling
 from dwd_jax.train.stages import LOSSES
 
 _CLOSE = {"float32": 1e-3, "bfloat16": 0.05}  # of the losses of the first step
@@ -25,11 +24,7 @@ class Ours:
     self.variables = jax.device_get(
       {"params": self._state.params, "batch_stats": self._state.batch_stats}
     )
-    lowered = jax.jit(
-      scene.step,
-      donate_argnums=0,
-      compiler_options=compiling.training_options(),
-    ).lower(self._state, self._batch, self._plan)
+    lowered = scene.lower(self._state, self._batch, self._plan)
     self.flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
     self.compiled = lowered.compile()
     self._metrics = None
@@ -42,7 +37,7 @@ class Ours:
     jax.block_until_ready(self._state)
 
   def losses(self) -> np.ndarray:
-    """Of the last step."""
+    """The losses of the last step."""
     assert self._metrics is not None
     values = self._metrics.compute()
     return np.array([float(values[f"loss_{name}"]) for name in LOSSES])
@@ -122,7 +117,7 @@ def measure(
 
 
 def versions(peer: str) -> dict[str, str]:
-  """Of the peer."""
+  """The version of the peer's framework."""
   return {"torch": importlib.metadata.version("torch")} if peer else {}
 
 

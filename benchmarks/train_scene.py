@@ -9,17 +9,16 @@ import jax
 import numpy as np
 
 from benchmarks import common
+from benchmarks.common import NUM_CLASSES
 from dwd_jax.core.structs import Batch
-from dwd_jax.models import dwd
+from dwd_jax.models import compiling, dwd
 from dwd_jax.objectives import detection_loss
 from dwd_jax.train import optim
 from dwd_jax.train import settings as config_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
 
-NUM_CLASSES = 124
 VARIANTS = ("dense", "stride4")  # of the peer, see benchmarks/torch_train.py
-_WIDE = 256  # filters of the paper's decoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +62,15 @@ class Scene:
     state = jax.device_put(state_lib.init_on_host(self.new_state))
     return state, self.batch(), self.plan
 
+  def lower(self, *given: Any) -> Any:
+    """The step as training compiles it, lowered for `inputs` or `shapes`."""
+    jitted = jax.jit(
+      self.step,
+      donate_argnums=0,
+      compiler_options=compiling.training_options(),
+    )
+    return jitted.lower(*given)
+
   def shapes(self) -> tuple[Any, Any, Any]:
     """Arguments of `step` as `jax.ShapeDtypeStruct`: nothing is allocated."""
     size, crop, max_boxes = self.batch_shape
@@ -90,9 +98,7 @@ def make_scene(
   """The combined stage of the default config with a network of some size.
 
   Args:
-    spec: DEPTHxWIDTHxFILTERS; with 256 filters the paper's decoder, else the
-      default one of this project (batch norm, a hidden layer of 128 in the
-      class head).
+    spec: DEPTHxWIDTHxFILTERS, see `common.network_keys`.
     crop: side of the crops in pixels.
     batch_size: crops of a step.
     max_boxes: padded boxes of a crop.
@@ -101,14 +107,7 @@ def make_scene(
     **overrides: "section.key" -> value of other keys of the config.
   """
   config: Any = config_lib.default()
-  depth, width, filters = map(int, spec.split("x"))
-  config.model.backbone_depth = depth
-  config.model.backbone_width = width
-  config.model.filters = filters
-  config.model.dtype = dtype
-  if filters != _WIDE:
-    config.model.decoder_norm = True
-    config.model.class_hidden = 128
+  config.model.update(common.network_keys(spec), dtype=dtype)
   config.optimizer.name = optimizer
   config.data.crop_hw = (crop, crop)
   config.train.batch_size = batch_size * jax.device_count()  # one is used

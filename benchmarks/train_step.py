@@ -56,9 +56,8 @@ def main(argv: list[str]) -> None:
         rows.append(row)
         print(row, file=sys.stderr, flush=True)
   common.report(
+    "train_step",
     {
-      "benchmark": "train_step",
-      "cores": len(os.sched_getaffinity(0)),
       **train_peer.versions(args.peer),
       "rows": rows,
     },

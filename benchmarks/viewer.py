@@ -5,9 +5,9 @@
 Needs Chromium; it runs headless and without a graphics card.
 """
 
-import argparse
 import pathlib
 import statistics
+import sys
 import tempfile
 import time
 from typing import Any
@@ -19,7 +19,6 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.show.viewer import write
 
 _HW = (2970, 2100)
-_NUM_CLASSES = 124
 _FRAMES = 240
 
 # Moves the page along a circle, one step a frame; the time that the script
@@ -69,7 +68,7 @@ def made_up_pages(num_pages: int, num_boxes: int) -> list[write.ViewerPage]:
     truth = np.concatenate(
       [top_left, top_left + rng.uniform(6, 60, (num_boxes, 2))], axis=1
     )
-    labels = rng.integers(0, _NUM_CLASSES, num_boxes)
+    labels = rng.integers(0, common.NUM_CLASSES, num_boxes)
     wrong = rng.random(num_boxes) < 0.1
     found = PageBoxes(
       filename=f"page-{i}",
@@ -135,7 +134,7 @@ def run(num_pages: int, num_boxes: int) -> dict[str, Any]:
     picture = write.page_picture(ink, 4000)
     index.with_name("page.jpg").write_bytes(picture)
     pages = made_up_pages(num_pages, num_boxes)
-    names = [f"class{i}" for i in range(_NUM_CLASSES)]
+    names = [f"class{i}" for i in range(common.NUM_CLASSES)]
     start = time.perf_counter()
     write.write(index, pages, names, title="made up")
     return {
@@ -147,18 +146,14 @@ def run(num_pages: int, num_boxes: int) -> dict[str, Any]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-  parser = common.parser("Speed of the viewer in headless Chromium.")
+def main(argv: list[str]) -> None:
+  """Measures and prints JSON."""
+  parser = common.parser("Speed of the viewer in headless Chromium")
   parser.add_argument("--pages", type=int, default=200)
   parser.add_argument("--boxes", type=int, default=2000, help="of each page")
-  return parser
-
-
-def main() -> None:
-  """Measures and prints JSON."""
-  args = _parser().parse_args()
-  common.report(run(args.pages, args.boxes), args.json)
+  args = parser.parse_args(argv)
+  common.report("viewer", run(args.pages, args.boxes), args.json)
 
 
 if __name__ == "__main__":
-  main()
+  main(sys.argv[1:])

@@ -83,7 +83,7 @@ class PixelClasses:
     """Ink, classes by masks or boxes, and values of pixel labels or None."""
     example = self._source.example(page)
     name = self._source.box_index().filenames[page]
-    ink = tiled_tiff.read_window(example["image"], name, *area)
+    ink = tiled_tiff.read_page(example["image"], name, area)
     if "mask_runs" in example:
       classes = self._from_masks(example, name, area, ink)
     else:
@@ -92,9 +92,7 @@ class PixelClasses:
       classes = paint(ink, moved, labels)
     values = None
     if example.get("pixel_labels"):
-      values = tiled_tiff.read_pixels_window(
-        example["pixel_labels"], name, *area
-      )
+      values = tiled_tiff.read_pixels(example["pixel_labels"], name, area)
       values = values.astype(np.int32)
       if values.ndim == 3:
         values = values @ np.array([1 << 16, 1 << 8, 1], np.int32)

@@ -166,9 +166,8 @@ class PageSource:
   ) -> np.ndarray:
     """Ink of a part of page `i`, uint8 [height, width]; px within the page."""
     example = self.example(i)
-    return tiled_tiff.read_window(
-      example["image"], filename_of(example), top, left, height, width
-    )
+    area = top, left, height, width
+    return tiled_tiff.read_page(example["image"], filename_of(example), area)
 
   def example(self, i: int) -> dict:
     """All stored features of page `i`."""

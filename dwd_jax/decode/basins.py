@@ -88,7 +88,7 @@ def find_basins(
 def _steepest(levels, mask, pixels):
   """Position in the list of the highest pixel in each 3 x 3 neighbourhood.
 
-  Of equals the first in raster order, so there are no cycles.
+  Of equally high pixels the first in raster order counts: there are no cycles.
   """
   h, w = levels.shape
   level = levels.reshape(-1)

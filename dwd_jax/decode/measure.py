@@ -69,10 +69,9 @@ def measure_components(
     mean = energy[rows] / (_STEPS * jnp.maximum(area[rows], 1))
     return jnp.clip(mean / (cfg.num_energy_levels - 1), 0, 1)
 
-  rows, valid, count = _choose_rows(
+  rows, slot_of, valid, count = _fill_slots(
     components, lambda row: area[row] >= cfg.min_area_px, confidence, cfg
   )
-  slot_of = _slots(rows, valid, area.shape[0])
   places, sums, highest = _sum_components(
     components, slot_of, levels, size_fn, cfg
   )
@@ -216,8 +215,7 @@ def measure_basins(
     energy = level[basins.seeds[row]] / (cfg.num_energy_levels - 1)
     return jnp.sqrt(jnp.clip(energy, 0, 1))
 
-  rows, valid, count = _choose_rows(basins, keep, confidence, cfg)
-  slot_of = _slots(rows, valid, area.shape[0])
+  rows, slot_of, valid, count = _fill_slots(basins, keep, confidence, cfg)
   sums, highest = _sum_basins(basins, slot_of, passes, levels, size_fn, cfg)
   seeds, sums = basins.seeds[rows], jnp.stack(sums, 1)
   shift = sums[:, 1:3] / jnp.maximum(sums[:, :1], 1e-6)
@@ -282,7 +280,7 @@ def _offset(at, peak, shape):
   return jnp.stack([dy, dx]), on_page
 
 
-def _choose_rows(parts, keep, confidence, cfg):
+def _fill_slots(parts, keep, confidence, cfg):
   """Puts objects into slots, the K most confident if there are too many.
 
   Args:
@@ -290,8 +288,7 @@ def _choose_rows(parts, keep, confidence, cfg):
     confidence: rows int32 [m] -> float32 [m], 0 or more.
 
   Returns:
-    valid: slots in use.
-    count: objects that count.
+    `rows`, `slot_of`, `valid` and `count` of `Objects`.
   """
   k = cfg.max_detections
   kept = pixel_lists.compact(pixel_lists.mark(parts.numbers(), keep))
@@ -308,12 +305,9 @@ def _choose_rows(parts, keep, confidence, cfg):
 
   # Pages with more objects than slots are rare, and sorting is slow.
   rows = jax.lax.cond(kept.count <= k, all_of_them, the_best)
-  return rows, jnp.arange(k) < kept.count, kept.count
-
-
-def _slots(rows, valid, num_rows):
-  """Slot of each of `num_rows` rows, K if none; see `Objects`."""
-  (k,) = rows.shape
-  place = pixel_lists.drop_unless(valid, rows, num_rows + 1)
-  slot_of = k + pixel_lists.zeros(num_rows + 1, rows[0])
-  return slot_of.at[place].set(jnp.arange(k, dtype=jnp.int32), mode="drop")
+  slots = jnp.arange(k, dtype=jnp.int32)
+  valid, num_rows = slots < kept.count, parts.seeds.shape[0] + 1
+  place = pixel_lists.drop_unless(valid, rows, num_rows)
+  slot_of = k + pixel_lists.zeros(num_rows, rows[0])
+  slot_of = slot_of.at[place].set(slots, mode="drop")
+  return rows, slot_of, valid, kept.count

@@ -183,7 +183,7 @@ def _page(
   space = px_per_unit * verovio_svg.UNITS_PER_SPACE
   lost, depth = 0, 1
   if task.degrade:
-    done = page_degradation.wear_page(
+    done = page_degradation.degrade_page(
       255 - verovio_svg.to_array(image),
       boxes,
       pixels,

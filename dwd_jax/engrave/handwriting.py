@@ -139,7 +139,7 @@ class _Hand:
     return f'<g transform="translate({x:.2f},{y:.2f})">{drawn}</g>'
 
   def _element(self, index: int, drawn: str, of_staff: bool) -> str:
-    element = read_elements(drawn, self._page.defs)
+    element = read_element(drawn, self._page.defs)
     if element is None or not element.lines:
       return drawn
     if all(len(points) == 2 for points in element.lines):
@@ -223,7 +223,7 @@ class Element:
     return f'<path d="{"".join(parts)}"{more}{width}/>'
 
 
-def read_elements(drawn: str, defs: dict[str, str]) -> Element | None:
+def read_element(drawn: str, defs: dict[str, str]) -> Element | None:
   """Reads an element of `Page.body`; None for an unknown tag.
 
   `defs` are those of the page, for glyphs.

@@ -120,7 +120,7 @@ class _Finder:
       for mark in marks:
         yield from self._glyph(group, mark)
       if group.cls in ("note", "chord") and "grace" in group.data:
-        yield from self._grace(index, group)
+        yield from self._grace(index)
 
   def staves(self) -> Iterator[Found]:
     """The staves, where they are a class."""
@@ -169,7 +169,7 @@ class _Finder:
       if mark.code in self.names:
         yield _found(self.names[mark.code], [mark])
 
-  def _grace(self, index: int, group: Group) -> Iterator[Found]:
+  def _grace(self, index: int) -> Iterator[Found]:
     """One grace note with a flag: head, stem, flag and slash together."""
     parts: list[Mark] = []
     flags = []
@@ -259,7 +259,6 @@ def _line(page: Page, group: Group, mark: Mark) -> int:
 @functools.lru_cache(maxsize=64)
 def _difference(whole: str, part: str) -> Bounds:
   """Bounds of what one outline has and another has not, in font units.
-
 
   The fonts merge the number into the clef's outline, so contours do not tell
   them apart; pixels do.

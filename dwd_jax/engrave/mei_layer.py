@@ -3,7 +3,7 @@
 import dataclasses
 import random
 
-from dwd_jax.engrave.mei_rhythm import WHOLE, Node, Slot
+from dwd_jax.engrave.mei_rhythm import Node, Slot
 from dwd_jax.engrave.rarities import Weights
 
 _LETTERS = "cdefgab"
@@ -242,7 +242,7 @@ class LayerWriter:
     return f'<accid accid="{_ACCIDENTALS[name]}"/>'
 
   def _articulation(self) -> str:
-    """No, one, or sometimes two signs above or below the note."""
+    """Up to two signs above or below the note, and maybe a bowing."""
     signs = []
     if self._happens("articulation"):
       signs.append(self.weights.pick(self.rng, "articulation"))
@@ -256,8 +256,3 @@ class LayerWriter:
       bow = _ARTICULATIONS[self.weights.pick(self.rng, "bowing")]
       found += f'<artic artic="{bow}" place="above"/>'
     return found
-
-
-def tstamp(ticks: float, unit: int) -> float:
-  """MEI's position in a measure: beats of the meter from 1."""
-  return 1 + ticks * unit / WHOLE

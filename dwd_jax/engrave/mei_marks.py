@@ -3,7 +3,8 @@
 import itertools
 import random
 
-from dwd_jax.engrave.mei_layer import Event, Staff, tstamp
+from dwd_jax.engrave.mei_layer import Event, Staff
+from dwd_jax.engrave.mei_rhythm import WHOLE
 from dwd_jax.engrave.rarities import Weights
 
 _DYNAMICS = {
@@ -124,12 +125,11 @@ def measure_marks(
     at = f'staff="{keyboards[-1].number}" place="below"'
     for direction, when in (("down", start), ("up", max(end, start + 16))):
       if when < ticks:
-        when = tstamp(when, unit)
-        out.append(f'<pedal {at} dir="{direction}" tstamp="{when:g}"/>')
+        out.append(f'<pedal {at} dir="{direction}" {_tstamp(when, unit)}/>')
   if weights.happens(rng, "caesura"):
-    when = tstamp(rng.randrange(ticks // 2, ticks), unit)
+    when = _tstamp(rng.randrange(ticks // 2, ticks), unit)
     out += [
-      f'<caesura staff="{staff.number}" tstamp="{when:g}"/>'
+      f'<caesura staff="{staff.number}" {when}/>'
       for staff in staves
       if rng.random() < 0.8
     ]
@@ -147,3 +147,8 @@ def measure_marks(
       f"{metronome}</tempo>"
     )
   return "".join(out)
+
+
+def _tstamp(ticks: int, unit: int) -> str:
+  """MEI's position in a measure: beats of the meter from 1."""
+  return f'tstamp="{1 + ticks * unit / WHOLE:g}"'

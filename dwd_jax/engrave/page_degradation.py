@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class WornPage:
+class DegradedPage:
   """A degraded page.
 
   Attributes:
@@ -31,7 +31,7 @@ class WornPage:
   depth: int
 
 
-def wear_page(
+def degrade_page(
   ink: UInt8[np.ndarray, "H W"],
   boxes: Sequence[tuple[str, Box]],
   labels: bytes = b"",
@@ -40,7 +40,7 @@ def wear_page(
   strength: float,
   staff_space_px: float,
   key: str,
-) -> WornPage:
+) -> DegradedPage:
   """Degrades a page; boxes and label image go through the same map.
 
   Args:
@@ -79,7 +79,7 @@ def wear_page(
     (name, (float(y0), float(x0), float(y1), float(x1)))
     for name, (y0, x0, y1, x1) in zip(names, moved, strict=True)
   ]
-  return WornPage(_png(image), found, labels, 1 if image.ndim == 2 else 3)
+  return DegradedPage(_png(image), found, labels, 1 if image.ndim == 2 else 3)
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""Worker processes that may crash: a crash is charged to the score in work.
+"""Worker processes that may crash: a crash is charged to its score.
 
 `concurrent.futures` cannot tell which task killed a process and gives up on
 all of them; multiprocessing imports the caller's main program (and with it
@@ -133,7 +133,7 @@ def _free_worker(
   selector: selectors.BaseSelector,
   command: tuple[str, ...],
 ) -> _Worker:
-  """An idle process, a new one if there is none or it is worn out."""
+  """An idle process that is not worn out, or a new one."""
   for worker in [w for w in pool if w.task is None]:
     if worker.done < _TASKS_PER_PROCESS:
       return worker

@@ -85,7 +85,7 @@ class Strokes:
     return round(self._step(index, mark)) % 2 == 0
 
   def _neighbour(self, index: int, number: str) -> int:
-    """The staff of that number beside another one, or else the latter."""
+    """The staff of that number beside another; the other if there is none."""
     parent = self.page.groups[index].parent
     found = (
       other

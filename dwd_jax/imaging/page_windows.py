@@ -7,7 +7,7 @@ import dataclasses
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from dwd_jax.core import boxes as boxes_lib
 
@@ -166,12 +166,12 @@ def fit(
 
 
 def pad(
-  region: UInt8[np.ndarray, "H W"], window: Window, top: int, left: int
-) -> UInt8[np.ndarray, "h w"]:
-  """Surrounds the region by paper, up to the whole window; see `fit`."""
+  region: Shaped[np.ndarray, "H W"], window: Window, top: int, left: int
+) -> Shaped[np.ndarray, "h w"]:
+  """Surrounds the region by 0 (paper), up to the whole window; see `fit`."""
   if region.shape == window.source_hw:
     return region
-  padded = np.zeros(window.source_hw, np.uint8)
+  padded = np.zeros(window.source_hw, region.dtype)
   y, x = top - window.top, left - window.left
   padded[y : y + region.shape[0], x : x + region.shape[1]] = region
   return padded

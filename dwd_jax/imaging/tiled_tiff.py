@@ -14,6 +14,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import images
 
 TILE_PX = 256
+Area = tuple[int, int, int, int]  # top, left, height, width in px
 
 # The loader's workers and the builder's threads already run in parallel; more
 # threads per small window cost a fifth of the time.
@@ -36,50 +37,18 @@ def encode_page(ink: UInt8[np.ndarray, "H W"]) -> bytes:
   return encode(np.bitwise_not(ink))
 
 
-def read_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
-  """Decodes a page of `encode_page` to ink: 0 = paper, 255 = ink.
+def read_page(
+  data: bytes, filename: str, area: Area | None = None
+) -> UInt8[np.ndarray, "H W"]:
+  """Decodes a page of `encode_page`, or an area of it, to ink.
+
+  Returns:
+    0 = paper, 255 = ink.
 
   Raises:
-    InputError: damaged, or more pixels than `images.MAX_PIXELS`.
+    InputError: see `read_pixels`.
   """
-  return _ink(data, filename, None)
-
-
-def read_window(
-  data: bytes, filename: str, top: int, left: int, height: int, width: int
-) -> UInt8[np.ndarray, "height width"]:
-  """Decodes a part of a page, which must lie inside it, to ink.
-
-  Raises:
-    InputError: damaged.
-  """
-  return _ink(data, filename, (left, top, width, height))
-
-
-def read_pixels(
-  data: bytes, filename: str
-) -> UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]:
-  """Decodes an image of `encode`, such as the feature `pixel_labels`.
-
-  Raises:
-    InputError: damaged or empty, or more pixels than `images.MAX_PIXELS`.
-  """
-  return _pixels(data, filename, None)
-
-
-def read_pixels_window(
-  data: bytes, filename: str, top: int, left: int, height: int, width: int
-) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]:
-  """A part of what `read_pixels` gives, which must lie inside the image.
-
-  Raises:
-    InputError: damaged, or smaller than the part.
-  """
-  return _pixels(data, filename, (left, top, width, height))
-
-
-def _ink(data: bytes, filename: str, area) -> UInt8[np.ndarray, "H W"]:
-  pixels = _pixels(data, filename, area)
+  pixels = read_pixels(data, filename, area)
   if pixels.ndim != 2:
     raise InputError(
       f"{filename}: not a stored page; prepare the records again"
@@ -87,12 +56,24 @@ def _ink(data: bytes, filename: str, area) -> UInt8[np.ndarray, "H W"]:
   return np.bitwise_not(pixels)
 
 
-def _pixels(data: bytes, filename: str, area) -> np.ndarray:
+def read_pixels(
+  data: bytes, filename: str, area: Area | None = None
+) -> UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]:
+  """Decodes an image of `encode`, such as the feature `pixel_labels`.
+
+  Args:
+    area: decode only this, which must lie inside the image; None = all.
+
+  Raises:
+    InputError: damaged, empty, smaller than `area`, or more pixels than
+      `images.MAX_PIXELS`.
+  """
   try:
     # Only the TIFF loader, whatever the bytes claim to be.
     page = pyvips.Image.tiffload_buffer(data)
     if area is not None:
-      page = page.crop(*area)  # pyright: ignore
+      top, left, height, width = area
+      page = page.crop(left, top, width, height)  # pyright: ignore
     if page.width * page.height > images.MAX_PIXELS:  # pyright: ignore
       raise InputError(f"{filename}: the stored page is too large; build anew")
     pixels = page.numpy()  # pyright: ignore

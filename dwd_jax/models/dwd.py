@@ -191,7 +191,7 @@ class DWDNet(nn.Module):
     )
 
   def _offsets(self, features: Array) -> Array | None:
-    """The head that not every network has."""
+    """The offsets of the head for them; None if the network has none."""
     if not self.cfg.center_offsets:
       return None
     head = nn.DenseGeneral(
@@ -249,11 +249,6 @@ def energy_logits_full(
   return jax.lax.optimization_barrier(logits)
 
 
-def sizes_px(predictions: Predictions) -> Float[Array, "B H W G 2"]:
-  """Box sizes (height, width) at stride 1, in image pixels."""
-  return jnp.exp(upsample(predictions.log_sizes, STRIDE))
-
-
 def make_model(cfg: ModelConfig) -> DWDNet:
   """The network of a configuration."""
   return DWDNet(cfg)
@@ -286,7 +281,8 @@ def apply(
     model: as in `init_variables`.
     variables: {"params": .., "batch_stats": ..}.
     image: see `network_input`.
-    train: batch norm by the batch, which updates the averages; else by them.
+    train: batch norm uses the batch and updates the averages; else it uses the
+      averages.
   """
   ink = network_input(image)
   if not train:

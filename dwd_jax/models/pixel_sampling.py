@@ -14,18 +14,17 @@ def gather_bilinear(
   page: Int[Array, " P"],
   y: Int[Array, " P"],
   x: Int[Array, " P"],
-  stride: int = dwd.STRIDE,
 ) -> Float[Array, "P F"]:
   """Features of image pixels (y, x), equal to those of `upsample`.
 
   Args:
-    features: maps at `stride`.
+    features: maps at the stride of the heads.
     page: index into the batch.
   """
   _, h, w, _ = features.shape
 
   def taps(pos, size):
-    center = jnp.clip((pos + 0.5) / stride - 0.5, 0, size - 1)
+    center = jnp.clip((pos + 0.5) / dwd.STRIDE - 0.5, 0, size - 1)
     low = jnp.floor(center).astype(jnp.int32)
     return low, jnp.minimum(low + 1, size - 1), center - low
 

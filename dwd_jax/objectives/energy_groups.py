@@ -99,7 +99,7 @@ def colour(
   For the arguments see `count_conflicts`.
   """
   if num_groups < 1:
-    raise ValueError(f"num_groups is {num_groups}; one is the least")
+    raise ValueError(f"num_groups is {num_groups}; use 1 or more")
   between = conflicts - np.diag(np.diag(conflicts))
   found = [
     _improve(_greedy(between, frequency, first, num_groups), between)

@@ -3,7 +3,7 @@
 Every loss returns (loss, metrics), a weighted mean: the sum of weight x loss
 over pixels divided by the sum of the weights, 0 where no pixel counts. Padded
 boxes paint nothing (`dwd_jax.objectives.targets`), so they never count; padded
-paper is paper. Reference: Tuggener et al. 2018, section 3.3.
+paper counts as paper. Reference: Tuggener et al. 2018, section 3.3.
 """
 
 import dataclasses

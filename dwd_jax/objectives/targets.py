@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import NUM_ENERGY_LEVELS, Array, Targets
 
@@ -116,8 +117,7 @@ def _disc_start(boxes_yxyx, size, center: str = "rounded"):
   "rounded" rounds half to even twice, as the original; "exact" centres odd
   discs on the pixel that holds the box's centre. `size` is [..., 1 or 2].
   """
-  top_left = boxes_yxyx[..., :2]
-  box_hw = boxes_yxyx[..., 2:] - top_left
+  top_left, box_hw = boxes_yxyx[..., :2], boxes_lib.sizes_hw(boxes_yxyx)
   if center == "exact":
     start = jnp.floor(top_left + box_hw / 2 - (size - 1) / 2)
   else:
@@ -185,7 +185,7 @@ def _exact_discs(boxes_yxyx, cfg):
   Returns top-left pixels [N, 2], offsets [P, 2] and levels [N, P], 0 outside.
   """
   size = cfg.energy_disc_px + 1  # a disc between pixels touches one more
-  center = (boxes_yxyx[:, :2] + boxes_yxyx[:, 2:]) / 2
+  center = boxes_lib.centers_yx(boxes_yxyx)
   start = jnp.floor(center - cfg.energy_disc_px / 2)
   offsets = np.argwhere(np.ones((size, size), bool)).astype(np.int32)
   # Distance of the middle of each pixel from the centre, by rows and columns.
@@ -202,7 +202,7 @@ def _exact_discs(boxes_yxyx, cfg):
 
 def _render_box_energy(boxes_yxyx, groups, box_mask, hw, num_groups, cfg):
   """Discs of 0.8 x the box; one pass over the whole map for every box."""
-  box_hw = boxes_yxyx[:, 2:] - boxes_yxyx[:, :2]
+  box_hw = boxes_lib.sizes_hw(boxes_yxyx)
   sizes = jnp.maximum(jnp.floor(_BOX_SHARE * box_hw), 1.0)  # [N, 2]
   starts = _disc_start(boxes_yxyx, sizes, cfg.disc_center)
   rows = jnp.arange(hw[0])[:, None]
@@ -250,16 +250,13 @@ def render_owner(
   num_groups: int,
   disc_px: int,
   overlap: str,
-  center: str = "rounded",
+  center: str,
 ) -> Int[Array, "H W G"]:
   """Index of the box whose disc covers a pixel; -1 = background.
 
+  For the arguments not listed see `render_energy`.
+
   Args:
-    boxes_yxyx: boxes in pixels.
-    groups: energy group of each box.
-    box_mask: True for real boxes.
-    hw: (height, width) of the maps.
-    num_groups: G.
     disc_px: diameter of the round disc.
     overlap: "last" (the later box, as the paper) or "nearest" (centre; the
       later box where two are as near).
@@ -294,7 +291,7 @@ def _render_one(boxes_yxyx, labels, box_mask, group_of_class, hw, cfg):
   size_owner = render_owner(
     *common, cfg.size_disc_px, "nearest", cfg.disc_center
   )
-  box_hw = boxes_yxyx[:, 2:] - boxes_yxyx[:, :2]
+  box_hw = boxes_lib.sizes_hw(boxes_yxyx)
   centers = boxes_yxyx[:, :2] + box_hw / 2
   middles = jnp.stack(jnp.indices(hw), -1)[:, :, None] + 0.5  # [H, W, 1, 2]
   known = (size_owner >= 0)[..., None]

@@ -59,7 +59,7 @@ def test_pieces_of_a_staff_line_meet():
   for _, lines in Strokes(before).staves():
     rows = [i for i, m in enumerate(before.marks) if any(m is x for x in lines)]
     for i in rows:
-      drawn = handwriting.read_elements(
+      drawn = handwriting.read_element(
         page.body[page.marks[i].drawn[0]], page.defs
       )
       ends += [drawn.lines[0][0], drawn.lines[0][-1]]

@@ -172,15 +172,15 @@ def test_bad_flags_are_one_line(caption, flags, message, tmp_path, capsys):
 def test_a_page_without_symbols_is_worn_all_the_same():
   ink = np.zeros((60, 80), np.uint8)
   how = {"strength": 1.0, "staff_space_px": 9.0, "key": "key"}
-  page = page_degradation.wear_page(ink, [], recipe="photo", **how)
+  page = page_degradation.degrade_page(ink, [], recipe="photo", **how)
   assert page.boxes == [] and page.labels == b"" and page.png
-  again = page_degradation.wear_page(ink, [], recipe="photo", **how)
+  again = page_degradation.degrade_page(ink, [], recipe="photo", **how)
   assert page == again
 
 
 def test_strength_0_leaves_the_ink(tmp_path):
   ink = np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)
-  page = page_degradation.wear_page(
+  page = page_degradation.degrade_page(
     ink, [], recipe="scan", strength=0.0, staff_space_px=9.0, key="key"
   )
   pixels = cv2.imdecode(np.frombuffer(page.png, np.uint8), -1)

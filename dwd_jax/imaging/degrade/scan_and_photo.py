@@ -184,7 +184,7 @@ def photo_look(
 def _shade_spine(
   grey: Float[np.ndarray, "h w"], bend: Bend, most: float, severity: float
 ) -> Float[np.ndarray, "h w"]:
-  """Darker where the page bends, by `most` at the spine of a thick book."""
+  """Darkens the page where it bends, by `most` at a thick book's spine."""
   if not bend.depth:
     return grey
   return ink_and_paper.edge_shade(
@@ -196,7 +196,7 @@ def _shade_spine(
 
 
 def _shake(rng: np.random.Generator, s: float, space: float) -> np.ndarray:
-  """Defocus, and in every second photo motion."""
+  """The kernel of defocus and, in every second photo, motion."""
   moves = rng.random() < 0.5
   return camera.point_spread(
     defocus_px=rng.uniform(0.03, 0.13) * s * space,
@@ -211,7 +211,7 @@ def _print(
   severity: float,
   space: float,
 ) -> UInt8[np.ndarray, "h w"]:
-  """Ink spread and ink loss, dust, flakes, hairs."""
+  """Spreads and removes ink; adds dust, flakes and hairs."""
   s = severity
   ink = ink_and_paper.wear(
     ink,

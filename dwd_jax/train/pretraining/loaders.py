@@ -163,9 +163,7 @@ def fit_classes(
   left: int,
 ) -> Int32[np.ndarray, "H W"]:
   """As `page_windows.fit`, for classes: nearest neighbour, 0 outside."""
-  padded = np.zeros(window.source_hw, np.int32)
-  y, x = top - window.top, left - window.left
-  padded[y : y + region.shape[0], x : x + region.shape[1]] = region
+  padded = page_windows.pad(region, window, top, left)
   if padded.shape == window.out_hw:
     return padded
   size = (window.out_hw[1], window.out_hw[0])
