@@ -29,7 +29,6 @@ def get_config() -> ml_collections.ConfigDict:
   c.model.backbone_depth = 10
   c.model.backbone_width = 8
   c.model.filters = 8
-  c.model.decoder_norm = True
   c.model.center_offsets = True
   c.losses.size_loss = "log_l1"
   c.losses.class_pixels = 256

@@ -7,9 +7,9 @@ import flax.linen as nn
 import pytest
 
 from dwd_jax import export
+from dwd_jax.apps.export import export_files
 from dwd_jax.checkpoints import weights
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.models import dwd
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_bad_flags_are_one_line(tiny, tmp_path, capsys):
   gone = _fails(capsys, "--checkpoint=/gone", given[1])
   assert "/gone: no such file" in gone
   size = _fails(capsys, *given, "--format=onnx", "--height=64")
-  assert "only of --format=stablehlo" in size
+  assert "for --format=stablehlo only" in size
   for height in (0, 10**6):
     line = _fails(capsys, *given, "--format=stablehlo", f"--height={height}")
     assert "is no size of a page" in line
@@ -90,6 +90,6 @@ def test_a_decode_that_numpy_does_not_know_is_refused(tmp_path, capsys):
 def test_a_backbone_that_onnx_does_not_know_is_refused(
   tiny, tmp_path, capsys, monkeypatch
 ):
-  monkeypatch.setattr(dwd, "make_backbone", lambda cfg, train: nn.Dense(1))
+  monkeypatch.setattr(export_files, "ResNet", nn.Dense)
   flags = (f"--checkpoint={tiny}", f"--out={tmp_path}", "--format=onnx")
   assert "knows ResNets only" in _fails(capsys, *flags)

@@ -5,7 +5,6 @@ import pytest
 from staff_helpers import staves
 
 from dwd_jax.core.box_index import BoxIndex
-from dwd_jax.core.errors import InputError
 from dwd_jax.data import pipeline, sampling, split_staff_spaces
 from dwd_jax.train.settings import default
 
@@ -147,10 +146,3 @@ def test_a_batch_depends_on_seed_and_step_alone(train_source, data_cfg):
   for a, b in zip(whole[2:], rest, strict=True):
     assert np.array_equal(a.image, b.image)
     assert np.array_equal(a.boxes_yxyx, b.boxes_yxyx)
-
-
-@pytest.mark.parametrize("jitter", [-0.1, 1.0])
-def test_a_jitter_that_makes_no_sense(train_source, data_cfg, jitter):
-  data_cfg.scale_jitter = jitter
-  with pytest.raises(InputError, match=r"data\.scale_jitter"):
-    pipeline.train_loader(train_source, data_cfg, batch_size=2, seed=0)

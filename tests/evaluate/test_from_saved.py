@@ -113,7 +113,7 @@ def test_files_of_an_older_version_have_no_report(folder):
   assert report["reliability"] == {}
   assert report["sizes"]["staff_spaces"] is None
   text = (folder / "val" / "report.html").read_text()
-  assert "Not known for these saved detections" in text
+  assert "Unknown: older evaluations did not save it." in text
 
 
 def test_facts_of_another_data_set_are_kept(folder):

@@ -192,5 +192,5 @@ def test_real_handwritten_pages(shared_data):
 
 def test_the_benchmark_names_what_is_missing(tmp_path: pathlib.Path):
   (tmp_path / "engraved.json").write_text("{}")
-  with pytest.raises(pages_lib.InputError, match="says no staff spaces"):
+  with pytest.raises(pages_lib.InputError, match="has no staff spaces"):
     next(pages_lib.engraved(tmp_path))

@@ -286,7 +286,7 @@ WRONG = {
     "--process_id: is set by the launcher",
   ),
   "restarts below 0": (local, ("--processes=2", "--restarts=-1", *W), "from 0"),
-  "no cluster": ("lsf", W, "name a cluster, slurm or jobset"),
+  "no cluster": ("lsf", W, "name a cluster: slurm or jobset"),
   "no time": ("slurm", ("--time=soon", *W), "--time: 'soon': give 24:00:00"),
   "a line in a name": ("slurm", ("--name=a\n#SBATCH -x", *W), "--name: 'a"),
   "a word as an option": ("slurm", ("--sbatch=mem 3", *W), "'mem 3': give an"),

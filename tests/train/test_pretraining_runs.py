@@ -34,7 +34,7 @@ def _alike(a, b):
 
 
 BACKBONE = {"params/backbone", "batch_stats/backbone"}
-DECODER = {"params/refinenet", "batch_stats/refinenet"}
+DECODER = {"params/refinenet"}
 HEAD = {"params/class_head"}
 OTHER_HEADS = {
   "params/energy_head",

@@ -98,7 +98,7 @@ def test_killed_runs_end_with_the_same_bits(smoke_run, tmp_path):
   wanted_step, wanted, wanted_data = _checkpoint(smoke_run)
   assert step == wanted_step == STEPS
   assert data == wanted_data == {"step": STEPS}
-  assert len(jax.tree.leaves(state)) > 300
+  assert len(jax.tree.leaves(state)) > 200
   jax.tree.map(np.testing.assert_array_equal, state, wanted)
 
   # `train` and `train_and_eval` calibrate alike.

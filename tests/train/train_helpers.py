@@ -38,7 +38,6 @@ def tiny_model(**changes) -> dwd.DWDNet:
     "backbone_depth": 10,
     "backbone_width": 8,
     "filters": 8,
-    "decoder_norm": True,
     "bn_momentum": 0.9,
   }
   return dwd.make_model(dwd.ModelConfig(**(fields | changes)))

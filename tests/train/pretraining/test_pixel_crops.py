@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from dwd_jax.core.errors import InputError
 from dwd_jax.data.pixel_classes import PixelClasses
 from dwd_jax.imaging import page_windows
 from dwd_jax.train.pretraining import loaders
@@ -69,9 +68,3 @@ def test_nothing_is_mixed_on_resizing():
   window = page_windows.Window(0, 0, (50, 70), (32, 32))
   found = loaders.fit_classes(classes, window, 0, 0)
   assert set(np.unique(found).tolist()) == {0, 1, 200}
-
-
-def test_bad_settings_are_named(page_source, data_cfg):
-  data_cfg.nonempty_prob = 2.0
-  with pytest.raises(InputError, match=r"data\.nonempty_prob"):
-    _take(page_source, data_cfg, 1)
