@@ -4,6 +4,7 @@ W/metrics.jsonl has one line per log of the training, all with the same keys,
 W/eval/curves.jsonl one line per evaluation.
 """
 
+import importlib
 import json
 import pathlib
 import sys
@@ -12,7 +13,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import tensorboardX
 import tqdm
 
 from dwd_jax.core import files
@@ -45,7 +45,7 @@ class Logs:
     kept = [x for x in _read(self._path) if x["step"] <= first_step]
     _write(self._path, kept)
     self._file = self._path.open("a", encoding="utf8")
-    self._board = tensorboardX.SummaryWriter(
+    self._board = _tensorboardx().SummaryWriter(
       str(workdir / "tensorboard"), purge_step=first_step + 1, flush_secs=20
     )
     if sys.stderr.isatty():
@@ -107,6 +107,17 @@ class Logs:
       self._board.close()
       if self._bar is not None:
         self._bar.close()
+
+
+def _tensorboardx():
+  """The library; it would import all of torch only to name a type."""
+  if "torch" in sys.modules:
+    return importlib.import_module("tensorboardX")
+  sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]
+  try:
+    return importlib.import_module("tensorboardX")
+  finally:
+    del sys.modules["torch"]
 
 
 def append_curve(
