@@ -1,4 +1,7 @@
-"""Connects with settings given as JSON; run by test_distributed.py."""
+"""Connects with each of the settings given; run by test_distributed.py.
+
+The arguments are JSON.
+"""
 
 import json
 import sys
@@ -8,13 +11,13 @@ from dwd_jax.core.errors import InputError
 
 
 def main() -> None:
-  try:
-    with distributed.running(
-      distributed.ProcessSettings(**json.loads(sys.argv[1]))
-    ):
-      print("connected")
-  except InputError as e:
-    sys.exit(f"refused: {e}")
+  for text in sys.argv[1:]:
+    settings = distributed.ProcessSettings(**json.loads(text))
+    try:
+      with distributed.running(settings):
+        print("connected")
+    except InputError as e:
+      print(f"refused: {e}")
 
 
 if __name__ == "__main__":

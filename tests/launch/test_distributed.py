@@ -47,25 +47,21 @@ def test_flags_that_agree_are_taken():
     ProcessSettings(**settings).check()
 
 
-def test_the_program_refuses_them_in_a_line(tmp_path):
-  done = helpers.run(
-    "-m",
-    "dwd_jax.main",
+def test_the_program_refuses_them_in_a_line(refusal, tmp_path):
+  assert refusal(
     f"--config={helpers.CONFIG}",
     f"--workdir={tmp_path}",
     "--coordinator=a:1",
     "--process_id=0",
-  )
-  assert done.returncode == 2
-  assert done.stderr == (
+  ) == (
     "dwd_jax: --num_processes is missing; --coordinator, --num_processes,"
     " --process_id go together\n"
   )
 
 
-def _connect(**settings):
+def _connect(*settings):
   program = helpers.PROGRAMS / "connect_program.py"
-  return helpers.start(program, json.dumps(settings))
+  return helpers.start(program, *map(json.dumps, settings))
 
 
 def test_what_keeps_processes_apart_is_a_line():
@@ -73,29 +69,36 @@ def test_what_keeps_processes_apart_is_a_line():
     busy.bind(("127.0.0.1", 0))
     busy.listen()
     free, taken = helpers.free_port(), busy.getsockname()[1]
+    hosts = [f"127.0.0.1:{port}" for port in (free, helpers.free_port(), taken)]
     alone = {"num_processes": 2, "connect_timeout_s": 2}
     started = [
-      _connect(coordinator=f"127.0.0.1:{free}", process_id=1, **alone),
+      _connect({"coordinator": hosts[0], "process_id": 1, **alone}),
+      _connect({"coordinator": hosts[1], "process_id": 0, **alone}),
       _connect(
-        coordinator=f"127.0.0.1:{helpers.free_port()}", process_id=0, **alone
+        {"coordinator": hosts[2], "process_id": 0, **alone},
+        {"auto": True, "connect_timeout_s": 2},
+        {"coordinator": hosts[0], "num_processes": 1, "process_id": 0},
       ),
-      _connect(coordinator=f"127.0.0.1:{taken}", process_id=0, **alone),
-      _connect(auto=True, connect_timeout_s=2),
-      _connect(coordinator=f"127.0.0.1:{free}", num_processes=1, process_id=0),
     ]
-    unanswered, unjoined, in_use, unknown, single = helpers.finish(started)
+    unanswered, unjoined, others = helpers.finish(started)
   assert unanswered[0] == 75
   assert unanswered[2].startswith(
     f"dwd_jax: 127.0.0.1:{free}: no coordinator answered within 2 s; check"
   )
   assert unjoined[0] == 75
   assert ": not all 2 processes came within 2 s; check" in unjoined[2]
-  assert in_use[0] == 1  # of the test's program; 2 of ours
-  assert f"refused: 127.0.0.1:{taken}: process 0 cannot listen" in in_use[2]
-  assert "refused: --distributed=auto: the cluster does not say" in unknown[2]
-  for _, _, err in (unanswered, unjoined):
+  for _, out, err in (unanswered, unjoined):
+    assert out == ""
     assert err.count("\n") == 1, err
-  assert single == (0, "connected\n", "")
+  code, out, err = others
+  in_use, unknown, single = out.splitlines()
+  assert in_use.startswith(
+    f"refused: 127.0.0.1:{taken}: process 0 cannot listen"
+  )
+  assert unknown.startswith(
+    "refused: --distributed=auto: the cluster does not say"
+  )
+  assert (code, single, err) == (0, "connected", "")
 
 
 def test_what_processes_send_each_other_arrives():

@@ -1,5 +1,6 @@
 """Whole searches, with trials that take no time."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -231,33 +232,30 @@ def test_a_search_that_is_stopped_goes_on(start_search, search, tmp_path):
   assert list(runs.values()) == [[20]] * 3
 
 
-def test_what_a_killed_worker_left_running_is_waited_for(
-  start_search, search, tmp_path
+def test_workers_share_a_search_and_continue_what_a_killed_one_left(
+  start_search, search, tmp_path, monkeypatch, capsys
 ):
-  process, folder = _half_done(search, start_search, tmp_path)
-  process.kill()
-  process.communicate()
-  other = start_search(*HALF)
-  _wait_for(lambda: len(started(folder)) == 4)
-  time.sleep(0.5)
-  assert other.poll() is None
-  (folder / "go").touch()
-  told, errors = other.communicate(timeout=60)
-  assert other.returncode == 0, errors
-  assert "trial 1 has lost its worker; continuing it\ntrial 1: mAP" in told
-  assert started(folder) == {f"trial_{i:03d}": [20] for i in range(4)}
-
-
-def test_workers_share_a_search(start_search, search, tmp_path):
   """The second does what the first leaves, and does not wait for it."""
   process, folder = _half_done(search, start_search, tmp_path)
-  other = start_search(*HALF)
-  _, errors = other.communicate(timeout=60)
-  assert other.returncode == 0, errors
+  search(*HALF)
   assert not summary(folder)["finished"]
-  (folder / "go").touch()
-  _, errors = process.communicate(timeout=60)
-  assert process.returncode == 0, errors
+  assert started(folder) == {f"trial_{i:03d}": [20] for i in range(4)}
+  process.kill()
+  process.communicate()
+  # Its trial still runs, and is waited for.
+  polls, sleep = itertools.count(), time.sleep
+
+  def poll(seconds):
+    if next(polls) == 10:
+      (folder / "go").touch()
+    sleep(seconds)
+
+  monkeypatch.setattr(trials.time, "sleep", poll)
+  capsys.readouterr()
+  search(*HALF)
+  assert next(polls) > 10
+  told = capsys.readouterr().out
+  assert "trial 1 has lost its worker; continuing it\ntrial 1: mAP" in told
   assert summary(folder)["finished"]
   assert started(folder) == {f"trial_{i:03d}": [20] for i in range(4)}
 
