@@ -1,21 +1,23 @@
 """Conversions between box formats, clipping, areas, IoU.
 
 Pure functions that return the array type of their input, NumPy or JAX. Inside
-dwd_jax every box is `yxyx` in float32 pixels, half-open.
+dwd_jax every box is `yxyx` in float32 pixels, half-open. The module does without
+JAX until it gets its arrays: processes that make pages need none of it.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from dwd_jax.core.structs import Array
+if TYPE_CHECKING:
+  from dwd_jax.core.structs import Array
+else:
+  Array = Any
 
 
 def _np_of(boxes) -> Any:
-  return jnp if isinstance(boxes, jax.Array) else np
+  return boxes.__array_namespace__()
 
 
 def yxyx_to_xywh(boxes_yxyx: Float[Array, "*n 4"]) -> Float[Array, "*n 4"]:
