@@ -1,15 +1,16 @@
 """Pages drawn by hand: boxes on the ink, no symbol lost, equal by seed."""
 
+import dataclasses
+
 import engrave_helpers as helpers
 import numpy as np
 import pytest
+import verovio
 
 from dwd_jax import engrave
-from dwd_jax.engrave import handwriting, verovio_svg
+from dwd_jax.engrave import dataset, engraver, handwriting, verovio_svg
 from dwd_jax.engrave.__main__ import main
 from dwd_jax.engrave.strokes import Strokes
-
-_SMALL = {"workers": 1, "width": 500, "height": 500}
 
 
 def _written(seed, strength=1.0, words=helpers.V1, measures=9):
@@ -102,19 +103,18 @@ def test_the_page_given_is_not_changed():
   ]
 
 
-def test_equal_seeds_give_equal_pages(tmp_path):
-  for name, workers in (("a", 1), ("b", 2)):
-    engrave.generate(
-      tmp_path / name, 3, handwriting=1.0, **_SMALL | {"workers": workers}
-    )
-  engrave.generate(tmp_path / "clean", 3, **_SMALL)
-  pages = {
-    name: [p.read_bytes() for p in sorted((tmp_path / name).rglob("*.png"))]
-    for name in ("a", "b", "clean")
-  }
-  assert pages["a"] == pages["b"]
-  assert len(pages["a"]) == 3
-  assert not set(pages["a"]) & set(pages["clean"])
+def test_pages_of_a_data_set_are_written(tmp_path):
+  small = {"width": 500, "height": 500}
+  engrave.generate(tmp_path, 1, handwriting=1.0, workers=1, **small)
+  (path,) = tmp_path.rglob("*.png")
+  task = engraver.Task(0, dataset.DEFAULT_FONTS, jitter=0.05, **small)
+  toolkit = verovio.toolkit()
+  written, clean = (
+    engraver.engrave(dataclasses.replace(task, handwriting=strength), toolkit)
+    for strength in (1.0, 0.0)
+  )
+  assert path.read_bytes() == written[0].png
+  assert written[0].png not in {page.png for page in clean}
 
 
 @pytest.mark.parametrize("strength", ["-1", "3.5", "nan"])

@@ -21,6 +21,7 @@ from dwd_jax.imaging.degrade import moved_boxes
 from dwd_jax.train.settings import default
 
 _SMALL = {"workers": 1, "width": 500, "height": 500}
+_BY_HAND = {"handwriting": 1.0, "pixel_labels": True, **_SMALL}
 
 
 @pytest.mark.parametrize(
@@ -78,23 +79,22 @@ def _files(folder):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-  """Pages as photos with classes by pixel, and the summary."""
+  """Photos of pages by hand with classes by pixel, and the summary."""
   out = tmp_path_factory.mktemp("worn") / "photos"
-  return out, engrave.generate(
-    out, 4, 3, degrade="photo", pixel_labels=True, **_SMALL
-  )
+  return out, engrave.generate(out, 6, 3, degrade="photo", **_BY_HAND)
 
 
 def test_same_bytes_whatever_the_workers(photos, tmp_path):
+  """Of all that is drawn and written: the pages have all kinds of options."""
   again = tmp_path / "again"
-  options = {**_SMALL, "degrade": "photo", "pixel_labels": True}
-  engrave.generate(again, 4, 3, **{**options, "workers": 2})
+  options = {**_BY_HAND, "degrade": "photo", "workers": 2}
+  engrave.generate(again, 6, 3, **options)
   assert _files(photos[0]) == _files(again)
 
 
 def test_the_layout_is_that_of_clean_pages(photos, tmp_path):
   clean = tmp_path / "clean"
-  summary = engrave.generate(clean, 4, 3, pixel_labels=True, **_SMALL)
+  summary = engrave.generate(clean, 6, 3, **_BY_HAND)
   assert _files(photos[0]).keys() == _files(clean).keys()
   assert photos[1].lost == sum(summary.objects.values()) - sum(
     photos[1].objects.values()
