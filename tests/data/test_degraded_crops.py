@@ -53,8 +53,6 @@ def test_seed_and_step_decide_the_crops(source, cfg):
   assert all(map(_equal, first[2:], _batches(source, cfg, 2, start=2)))
   other = _batches(source, cfg, seed=1)
   assert not any(map(_equal, first, other))
-  cfg.workers = 1
-  assert all(map(_equal, first, _batches(source, cfg)))
 
 
 def test_crops_are_degraded_and_their_boxes_inside(source, cfg):

@@ -4,19 +4,17 @@ import errno
 import inspect
 import json
 import multiprocessing
-import os
 import pathlib
 import shutil
 import signal
-import sys
 
+import prepare_process
 import pytest
 
 from dwd_jax import engrave
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
-from dwd_jax.train.settings import default
 
 
 def _files(folder: pathlib.Path) -> list[str]:
@@ -244,32 +242,22 @@ def test_a_failing_generator_leaves_nothing(
   assert _files(tmp_path) == ["data"]
 
 
-def _prepare_in_a_process(manual_dir: str, workdir: str, kill: bool):
-  cfg = default().data
-  cfg.builder = "deepscores"
-  cfg.manual_dir = manual_dir
-  if kill:
-    pathlib.Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-  prepare.prepare(cfg, workdir)
-  sys.stdout.flush()
-
-
-def _start(*args):
+def _start(*args) -> multiprocessing.process.BaseProcess:
   process = multiprocessing.get_context("spawn").Process(
-    target=_prepare_in_a_process, args=args
+    target=prepare_process.prepare_in_a_process, args=args
   )
   process.start()
   return process
 
 
 def test_killed_while_building_then_two_at_once(data_cfg, tmp_path):
-  killed = _start(data_cfg.manual_dir, str(tmp_path), True)
+  killed = _start(data_cfg, str(tmp_path), True)
   killed.join()
   assert killed.exitcode == -signal.SIGKILL
   # Here all files are written, but not yet in their place.
   assert list(tmp_path.rglob("2.0.0/metadata.json"))
   assert not list((tmp_path / "data/deepscores").rglob("2.0.0"))
-  both = [_start(data_cfg.manual_dir, str(tmp_path), False) for _ in range(2)]
+  both = [_start(data_cfg, str(tmp_path), False) for _ in range(2)]
   for process in both:
     process.join()
   assert [p.exitcode for p in both] == [0, 0]
