@@ -94,6 +94,11 @@ def pytest_collection_modifyitems(items):
       item.add_marker("slow")
 
 
+def pytest_collection_finish():
+  """What has been imported is no garbage: it is not looked at again."""
+  gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_what_was_compiled():
   """A worker would grow by gigabytes."""

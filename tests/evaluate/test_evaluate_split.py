@@ -128,10 +128,17 @@ def strict_json(path):
   return json.loads(path.read_text(), parse_constant=refuse)
 
 
-def test_summary_keeps_the_contract(tmp_path):
+@pytest.fixture(scope="module")
+def perfect_run(tmp_path_factory):
+  """Folder and result of an evaluation without errors; nobody may change it."""
+  folder = tmp_path_factory.mktemp("perfect")
   answers = [(p, perfect(p)) for p in two_pages()]
-  result = run(tmp_path, answers, checkpoint_step=77)
-  summary = strict_json(tmp_path / "val.json")
+  return folder, run(folder, answers, checkpoint_step=77)
+
+
+def test_summary_keeps_the_contract(perfect_run):
+  folder, result = perfect_run
+  summary = strict_json(folder / "val.json")
   assert summary == result.metrics
   assert list(summary)[: len(CONTRACT)] == CONTRACT
   assert list(summary) == list(json_results.SUMMARY)
@@ -202,13 +209,13 @@ def test_files_lie_beside_the_summary_and_in_the_split(tmp_path):
   assert "Mean AP = 1.0000" in (tmp_path / "res-0.5.txt").read_text()
 
 
-def test_pictures_are_returned_as_written(tmp_path):
-  result = run(tmp_path, [(p, perfect(p)) for p in two_pages()])
+def test_pictures_are_returned_as_written(perfect_run):
+  folder, result = perfect_run
   assert set(result.pictures) == {"reliability"} | {
     f"{stem}-{kind}" for stem in "ab" for kind in ("overlay", "energy")
   }
   for name, picture in result.pictures.items():
-    read = cv2.imread(str(tmp_path / "val" / f"{name}.png"))
+    read = cv2.imread(str(folder / "val" / f"{name}.png"))
     assert read is not None
     np.testing.assert_array_equal(read[..., ::-1], picture)
   assert result.pictures["a-energy"].shape == (100, 150, 3)
@@ -326,6 +333,11 @@ def test_calibrated_scores_are_those_of_every_file(tmp_path):
   result = run(tmp_path, answers, calibration=_made_up_calibration)
   assert raw.calibration is None
   assert result.calibration is not None
+  # A stored calibration serves as well as one that is made.
+  stored = run(tmp_path / "stored", answers, calibration=result.calibration)
+  assert stored.calibration is result.calibration
+  for key in set(result.metrics) - {"seconds_per_page"}:
+    assert stored.metrics[key] == result.metrics[key]
   summary = strict_json(tmp_path / "val.json")
   found = strict_json(tmp_path / "predictions.json")
   score = {0.9: 0.9 / 2.9, 0.8: 0.8 / 2.8, 0.2: 0.2 / 2.2}
@@ -366,15 +378,6 @@ def test_overlays_show_what_a_user_gets(tmp_path):
   assert not has(raw, drawing.MISSED_RGB)
   assert not has(shown, drawing.WRONG_RGB)
   assert has(shown, drawing.MISSED_RGB)  # 0.8 / 2.8 is below the threshold
-
-
-def test_a_stored_calibration_serves_as_well_as_one_that_is_made(tmp_path):
-  answers = [(p, perfect(p)) for p in two_pages()]
-  made = run(tmp_path / "a", answers, calibration=_made_up_calibration)
-  stored = run(tmp_path / "b", answers, calibration=made.calibration)
-  assert stored.calibration is made.calibration
-  for key in set(made.metrics) - {"seconds_per_page"}:
-    assert made.metrics[key] == stored.metrics[key]
 
 
 def test_overflowing_pages_are_listed(tmp_path, monkeypatch):
