@@ -1,6 +1,8 @@
 """The program: folders in, text, exit code and report out."""
 
+import contextlib
 import html.parser
+import io
 import json
 import shutil
 
@@ -42,8 +44,23 @@ def _levels(found):
   return {(f["level"], f["kind"]) for f in found["findings"]}
 
 
-def test_a_good_data_set(good, capsys):
-  code, out, _, found = _check(capsys, good)
+@pytest.fixture(scope="module")
+def good_run(tmp_path_factory):
+  """Exit code, stdout, check.json and folder of the report of `good`."""
+  root = tmp_path_factory.mktemp("good")
+  splits = {"train": _pages(0, 3), "test": _pages(3, 2)}
+  folder = h.write_data_set(root / "good", splits)
+  out, report = io.StringIO(), root / "report"
+  with contextlib.redirect_stdout(out):
+    code = __main__.main(
+      [str(folder), f"--out={report}", "--workers=3", "--pages=2"]
+    )
+  found = json.loads((report / "check.json").read_text())
+  return code, out.getvalue(), found, report
+
+
+def test_a_good_data_set(good_run):
+  code, out, found, _ = good_run
   assert code == 0
   assert "--builder=deepscores --builder-config=dense_2017" in out
   assert found["splits"] == {
@@ -70,9 +87,8 @@ class _Links(html.parser.HTMLParser):
     self.links += [v for k, v in attrs if k in ("src", "href")]
 
 
-def test_the_page_is_whole_and_asks_for_nothing_outside(good, capsys):
-  _check(capsys, good)
-  report = good.parent / "report"
+def test_the_page_is_whole_and_asks_for_nothing_outside(good_run):
+  report = good_run[-1]
   parsed, text = _Links(), (report / "index.html").read_text()
   parsed.feed(text)
   assert "default-src 'none'" in text
@@ -236,38 +252,43 @@ def test_no_folder(tmp_path, capsys):
   assert code == 2 and "no such folder" in err
 
 
-def test_only_its_own_folder_is_taken_over(good, capsys):
+def test_only_its_own_folder_is_taken_over(good, good_run, capsys):
   out = good.parent / "used"
   out.mkdir()
   (out / "mine.txt").write_text("keep me")
   code, _, err, _ = _check(capsys, good, out=out)
   assert code == 2 and "in use" in err
   assert (out / "mine.txt").read_text() == "keep me"
-  out = good.parent / "report"
-  assert _check(capsys, good)[0] == 0
+  out = shutil.copytree(good_run[-1], good.parent / "report")
   (out / "pictures" / "old.png").write_bytes(b"")
   assert _check(capsys, good)[0] == 0
   assert not (out / "pictures" / "old.png").exists()
 
 
-def test_the_same_report_twice(good, capsys):
+def test_the_same_report_twice(good_run, tmp_path, capsys):
+  """Whatever the number of workers."""
+  *_, found, report = good_run
+  _, _, _, again = _check(
+    capsys, report.parent / "good", "--workers=1", out=tmp_path / "again"
+  )
   reports = []
-  for workers in (1, 3):
-    out = good.parent / f"report{workers}"
-    _, _, _, found = _check(capsys, good, f"--workers={workers}", out=out)
-    for key in ("seconds", "pages_per_second"):
-      found.pop(key)
-    pictures = {p.name: p.read_bytes() for p in (out / "pictures").iterdir()}
-    reports.append((found, pictures, (out / "index.html").read_text()))
+  for content, folder in ((found, report), (again, tmp_path / "again")):
+    facts = {
+      key: value
+      for key, value in content.items()
+      if key not in ("seconds", "pages_per_second")
+    }
+    pictures = {p.name: p.read_bytes() for p in (folder / "pictures").iterdir()}
+    reports.append((facts, pictures, (folder / "index.html").read_text()))
   assert reports[0] == reports[1]
 
 
-def test_a_builder_must_read_the_annotations_too(good, capsys):
+def test_a_builder_must_read_the_annotations_too(good, good_run):
   # The layout alone fits muscima_pp's folder of 2017 as well.
   parser = choose_builder.choose(good, "muscima_pp", "", {})
   assert parser.data_set.splits
-  code, out, _, _ = _check(capsys, good)
-  assert code == 0 and "--builder=deepscores " in out
+  _, out, _, _ = good_run
+  assert "--builder=deepscores " in out
   assert "possible too" not in out
 
 

@@ -1,6 +1,7 @@
 """Pages drawn by hand: boxes on the ink, no symbol lost, equal by seed."""
 
 import dataclasses
+import functools
 
 import engrave_helpers as helpers
 import numpy as np
@@ -13,9 +14,14 @@ from dwd_jax.engrave.__main__ import main
 from dwd_jax.engrave.strokes import Strokes
 
 
-def _written(seed, strength=1.0, words=helpers.V1, measures=9):
+@functools.cache
+def _engraved(words, measures):
   page = helpers.random_page(5, "Petaluma", measures, words)
-  objects = helpers.objects(page, words)
+  return page, helpers.objects(page, words)
+
+
+def _written(seed, strength=1.0, words=helpers.V1, measures=9):
+  page, objects = _engraved(words, measures)
   rng = np.random.default_rng(seed)
   return page, objects, *handwriting.write(page, objects, rng, strength)
 

@@ -6,7 +6,6 @@ Arguments: port of the coordinator, number of this process, what to do:
   fail    process 1 raises an error while process 0 waits for it
   refuse  process 1 refuses its input, 0 waits
   alike   both refuse the same input
-  done    both end well
 """
 
 import sys

@@ -1,7 +1,7 @@
 """What one of two processes sends the other; run by test_distributed.py.
 
 Arguments: port of the coordinator, number of this process. Process 0 prints
-what it has got as JSON.
+what it has got as JSON, both print whether they were first at the end.
 """
 
 import json
@@ -93,6 +93,7 @@ def main() -> None:
       print(json.dumps(found))
     else:
       assert list(drawn) == []
+  print("after", processes.is_first())
 
 
 if __name__ == "__main__":

@@ -102,11 +102,12 @@ def test_what_keeps_processes_apart_is_a_line():
 
 
 def test_what_processes_send_each_other_arrives():
-  ((code0, out, err0), (code1, _, err1)) = helpers.finish(
-    helpers.pair("shares_program.py")
-  )
-  assert (code0, code1) == (0, 0), err0 + err1
-  found = json.loads(out.splitlines()[-1])
+  """And processes that are done end together."""
+  ends = helpers.finish(helpers.pair("shares_program.py"))
+  assert [(code, err) for code, _, err in ends] == [(0, "")] * 2
+  (*_, told, first), (*_, second) = (out.splitlines() for _, out, _ in ends)
+  assert (first, second) == ("after True", "after False")
+  found = json.loads(told)
   assert found == {
     "parts": [[0, 1, 2], [0, 1, 2, 3, 4]],
     "order": [f"é{i}.png" for i in range(5)],

@@ -29,7 +29,7 @@ def _wait_until_it_counts(process: subprocess.Popen) -> None:
 
 VICTIMS = ("coordinator", "other")
 LOSSES = tuple(itertools.product(VICTIMS, (signal.SIGKILL, signal.SIGSTOP)))
-TASKS = ("fail", "refuse", "alike", "done")
+TASKS = ("fail", "refuse", "alike")
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +101,3 @@ def test_of_processes_that_fail_alike_one_speaks(ends):
     "",
     "dwd_jax: this.key: is wrong; correct it\n",
   ]
-
-
-def test_processes_that_are_done_end_together(ends):
-  for i, (code, out, err) in enumerate(ends["done"]):
-    assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == f"after {i == 0}"

@@ -260,7 +260,9 @@ def test_workers_share_a_search_and_continue_what_a_killed_one_left(
   assert started(folder) == {f"trial_{i:03d}": [20] for i in range(4)}
 
 
-def test_jobs_of_slurm_share_a_search(repo_dir, records, tmp_path, capsys):
+def test_jobs_of_slurm_share_a_search(
+  search, repo_dir, records, tmp_path, capsys
+):
   """The script runs in bash, with a stand-in for srun."""
   programs = {
     "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
@@ -277,21 +279,19 @@ def test_jobs_of_slurm_share_a_search(repo_dir, records, tmp_path, capsys):
   script = capsys.readouterr().out
   environment = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node7"}
   environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
-  jobs = [
-    subprocess.Popen(
-      ["bash", "-c", script],
-      cwd=repo_dir,
-      env=os.environ | environment,
-      text=True,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-    )
-    for _ in range(2)
-  ]
-  for job in jobs:
-    _, errors = job.communicate(timeout=120)
-    assert job.returncode == 0, errors
+  job = subprocess.Popen(
+    ["bash", "-c", script],
+    cwd=repo_dir,
+    env=os.environ | environment,
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  )
   out = tmp_path / "s"
+  _wait_for(lambda: started(out) or job.poll() is not None)
+  search(*flags)  # as another job
+  _, errors = job.communicate(timeout=120)
+  assert job.returncode == 0, errors
   assert summary(out)["finished"]
   assert started(out) == {f"trial_{i:03d}": [20] for i in range(6)}
 
