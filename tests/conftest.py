@@ -99,18 +99,28 @@ def pytest_collection_finish():
   gc.freeze()
 
 
+_MEMORY = pathlib.Path("/proc/self/statm")  # of Linux, in pages of 4 KiB
+_GIB = 2**18
+_forgets_at = [_GIB]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_what_was_compiled():
   """A worker would grow by gigabytes."""
   yield
-  memory = pathlib.Path("/proc/self/statm")  # of Linux, in pages of 4 KiB
-  if memory.exists() and int(memory.read_text().split()[1]) < 2**18:
+
+  def used() -> int:
+    return int(_MEMORY.read_text().split()[1])
+
+  if _MEMORY.exists() and used() < _forgets_at[0]:
     return
   jax.clear_caches()
   gc.collect()
   libc = ctypes.CDLL(None)
   if hasattr(libc, "malloc_trim"):  # of glibc, which keeps what is free
     libc.malloc_trim(0)
+  if _MEMORY.exists():  # what is left will not go: not to be sought each time
+    _forgets_at[0] = max(_GIB, used() + _GIB // 4)
 
 
 @pytest.fixture(scope="session")
