@@ -1,8 +1,9 @@
 """Conversions between box formats, clipping, areas, IoU.
 
 Pure functions that return the array type of their input, NumPy or JAX. Inside
-dwd_jax every box is `yxyx` in float32 pixels, half-open. The module does without
-JAX until it gets its arrays: processes that make pages need none of it.
+dwd_jax every box is `yxyx` in float32 pixels, half-open.
+
+JAX is not imported here: processes that generate pages do without it.
 """
 
 from typing import TYPE_CHECKING, Any
