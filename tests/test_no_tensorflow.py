@@ -1,6 +1,6 @@
-"""Nothing imports TensorFlow, even where it is installed.
+"""Nothing imports TensorFlow, or torch by the way, where they are installed.
 
-A module of that name lies on the path and fails when it is imported.
+Modules of these names lie on the path and fail when they are imported.
 """
 
 import os
@@ -10,11 +10,11 @@ import sys
 _FAKE = """
 import traceback
 print("IMPORTED BY", "".join(traceback.format_stack()))
-raise ImportError("TensorFlow was imported")
+raise ImportError(__name__)
 """
 
 _PROGRAM = """
-import importlib, pkgutil, sys
+import importlib, pathlib, pkgutil, sys
 import configs, dwd_jax, tfds_builders
 for package in (configs, dwd_jax, tfds_builders):
   for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
@@ -33,19 +33,23 @@ for name in ("deepscores", "muscima_pp"):
   next(loader)
   loader.close()
   next(pipeline.read_eval_pages(source, cfg))
-assert "tensorflow" not in sys.modules
+
+from dwd_jax.train import logs
+logs.Logs(pathlib.Path(sys.argv[1]), 0, 1).close()
+assert not {"tensorflow", "torch"} & set(sys.modules)
 print("modules", sum(m.startswith("dwd_jax.") for m in sys.modules))
 """
 
 
-def test_tensorflow_is_never_imported(repo_dir, tmp_path):
-  fake = tmp_path / "path" / "tensorflow"
-  fake.mkdir(parents=True)
-  (fake / "__init__.py").write_text(_FAKE)
+def test_neither_is_imported(repo_dir, tmp_path):
+  for name in ("tensorflow", "torch"):
+    fake = tmp_path / "path" / name
+    fake.mkdir(parents=True)
+    (fake / "__init__.py").write_text(_FAKE)
   done = subprocess.run(
     [sys.executable, "-c", _PROGRAM, str(tmp_path / "work")],
     cwd=repo_dir,
-    env={**os.environ, "PYTHONPATH": str(fake.parent)},
+    env={**os.environ, "PYTHONPATH": str(tmp_path / "path")},
     capture_output=True,
     text=True,
     check=False,
