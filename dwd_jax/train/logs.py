@@ -4,7 +4,6 @@ W/metrics.jsonl has one line per log of the training, all with the same keys,
 W/eval/curves.jsonl one line per evaluation.
 """
 
-import importlib
 import json
 import pathlib
 import sys
@@ -45,7 +44,9 @@ class Logs:
     kept = [x for x in _read(self._path) if x["step"] <= first_step]
     _write(self._path, kept)
     self._file = self._path.open("a", encoding="utf8")
-    self._board = _tensorboardx().SummaryWriter(
+    import tensorboardX  # late: it imports torch where that is installed
+
+    self._board = tensorboardX.SummaryWriter(
       str(workdir / "tensorboard"), purge_step=first_step + 1, flush_secs=20
     )
     if sys.stderr.isatty():
@@ -107,17 +108,6 @@ class Logs:
       self._board.close()
       if self._bar is not None:
         self._bar.close()
-
-
-def _tensorboardx():
-  """The library; it would import all of torch only to name a type."""
-  if "torch" in sys.modules:
-    return importlib.import_module("tensorboardX")
-  sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]
-  try:
-    return importlib.import_module("tensorboardX")
-  finally:
-    del sys.modules["torch"]
 
 
 def append_curve(
