@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import tensorboardX
 import tqdm
 
 from dwd_jax.core import files
@@ -25,6 +24,23 @@ CURVE_KEYS = (
   "AP_50_weighted",
   "num_detections",
 )
+
+
+def _tensorboard() -> Any:
+  """tensorboardX without PyTorch.
+
+  It would load it, if installed, for a second, to know its arrays.
+  """
+  hidden: dict[str, Any] = {"torch": None}
+  if "torch" in sys.modules:
+    hidden = {}
+  sys.modules.update(hidden)
+  try:
+    import tensorboardX  # late, as it is for trainings only
+  finally:
+    for name in hidden:
+      del sys.modules[name]
+  return tensorboardX
 
 
 class Logs:
@@ -45,7 +61,7 @@ class Logs:
     kept = [x for x in _read(self._path) if x["step"] <= first_step]
     _write(self._path, kept)
     self._file = self._path.open("a", encoding="utf8")
-    self._board = tensorboardX.SummaryWriter(
+    self._board = _tensorboard().SummaryWriter(
       str(workdir / "tensorboard"), purge_step=first_step + 1, flush_secs=20
     )
     if sys.stderr.isatty():
