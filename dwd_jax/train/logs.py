@@ -27,7 +27,7 @@ CURVE_KEYS = (
 
 
 def _tensorboard() -> Any:
-  """tensorboardX without PyTorch.
+  """TensorBoard's writer without PyTorch.
 
   It would load it, if installed, for a second, to know its arrays.
   """

@@ -3,6 +3,7 @@
 import io
 import json
 import resource
+import sys
 
 import numpy as np
 import pytest
@@ -178,3 +179,11 @@ def test_lines_that_are_no_points_are_dropped(tmp_path):
   path.write_text('{"step": 1, "name": "val"\n[1]\n{"step": 2}\n')
   logs_lib.append_curve(path, "val", _metrics(3, 0.1))
   assert _points(path) == [("val", 3, 0.1)]
+
+
+def test_pytorch_is_not_loaded_for_tensorboard(monkeypatch):
+  for name in list(sys.modules):
+    if name == "torch" or name.split(".")[0] == "tensorboardX":
+      monkeypatch.delitem(sys.modules, name)
+  logs_lib._tensorboard()
+  assert "torch" not in sys.modules
