@@ -1,6 +1,7 @@
 """Shared setup: shapes are checked at run time, shared data is optional."""
 
 import atexit
+import contextlib
 import ctypes
 import fcntl
 import gc
@@ -70,8 +71,10 @@ jaxtyping.install_import_hook(
   "beartype.beartype",
 )
 
-# Golden values need float32 where a GPU's default is TensorFloat-32.
+# Golden values need float32 where a GPU's default is TensorFloat-32. Programs,
+# too: they find what tests have compiled only if all settings are the same.
 jax.config.update("jax_default_matmul_precision", "highest")
+os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
 
 huge_pages.request()  # for pytest-xdist's workers and for programs
 
@@ -176,6 +179,8 @@ def parse(monkeypatch, repo_dir):
   def parse_(*args):
     argv = ["dwd_jax.main", *args]
     monkeypatch.setattr(sys, "argv", argv)  # where overrides are looked up
+    calls.close()  # forgets the flags of the last one
+    calls.enter_context(flagsaver.flagsaver())
     sys.modules.pop("config_config", None)  # the last config file
     with warnings.catch_warnings():
       # ml_collections loads config files so.
@@ -183,7 +188,7 @@ def parse(monkeypatch, repo_dir):
       return main._parse(argv)
 
   verbosity = logging.get_verbosity() if flags.FLAGS.is_parsed() else None
-  with flagsaver.flagsaver():
+  with contextlib.ExitStack() as calls:
     yield parse_
   if verbosity is not None:
     logging.set_verbosity(verbosity)

@@ -17,6 +17,9 @@ def get_config() -> ml_collections.ConfigDict:
   c.train.checkpoint_every = 3
   c.train.eval_every = 0
   c.train.fsdp = 2  # parameters are spread over the two processes
+  c.groups.num = 1
+  c.model.center_offsets = False
+  c.model.class_hidden = 0
   c.targets.energy_strides = (1,)
   c.targets.size_strides = (1,)
   c.eval.calibrate = False

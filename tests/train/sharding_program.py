@@ -1,8 +1,8 @@
-"""A step on meshes of pretended devices; run by test_sharding.py.
+"""A step on a mesh of pretended devices; run by test_sharding.py.
 
-python sharding_program.py DATAxFSDP ... with as many devices as the largest.
+python sharding_program.py DATAxFSDP
 
-Prints a line of JSON: how far the step on each mesh is from the one on a single
+Prints a line of JSON: how far the step on the mesh is from the one on a single
 device, relative to the largest change of each array, and how the state lies.
 """
 
@@ -86,11 +86,7 @@ def main() -> None:
   start = jax.device_get(helpers.tiny_state(model, tx))
   single = jax.jit(helpers.step_fn(model, tx))
   wanted = jax.device_get(single(start, batch, plan))
-  found = {
-    shape: _run(shape, start, batch, plan, model, tx, wanted)
-    for shape in sys.argv[1:]
-  }
-  print(json.dumps(found))
+  print(json.dumps(_run(sys.argv[1], start, batch, plan, model, tx, wanted)))
 
 
 if __name__ == "__main__":

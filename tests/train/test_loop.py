@@ -178,7 +178,8 @@ def test_validation_losses_end_a_stage_early(tmp_path):
     dataclasses.replace(toy.stages(500)[0], patience=2),
     *toy.stages(3),
   )
-  task = toy.make(tmp_path, stages=stages, validate_every=5, log_every=5)
+  options = {"validate_every": 5, "log_every": 5, "checkpoint_every": 50}
+  task = toy.make(tmp_path, stages=stages, **options)
   state = loop.train(task)
   done = int(state.step)
   assert 30 < done < 400
@@ -202,7 +203,8 @@ def test_a_resumed_stage_ends_early_at_the_same_step(tmp_path):
     dataclasses.replace(toy.stages(500)[0], patience=2),
     *toy.stages(3),
   )
-  options = {"stages": stages, "validate_every": 5, "log_every": 5}
+  options = {"validate_every": 5, "log_every": 5, "checkpoint_every": 50}
+  options |= {"stages": stages}
   wanted = loop.train(toy.make(tmp_path / "whole", **options))
   run = tmp_path / "run"
   for kill in (7, int(wanted.step) - 5, int(wanted.step) - 2):

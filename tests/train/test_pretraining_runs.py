@@ -1,31 +1,25 @@
 """Runs that start with a pretraining, of every level."""
 
+import contextlib
+import io
 import json
-import pathlib
-import subprocess
-import sys
 
+import pretraining_levels
 import pytest
 import run_helpers
 
-PROGRAM = pathlib.Path(__file__).parent / "pretraining_program.py"
-STEPS = 6
+from dwd_jax import main
+
+STEPS = pretraining_levels.STEPS
 
 
 @pytest.fixture(scope="module")
 def done(smoke_run, tmp_path_factory):
   """(facts, output, folder of the runs)."""
   out = tmp_path_factory.mktemp("pretraining")
-  ran = subprocess.run(
-    [sys.executable, str(PROGRAM), str(smoke_run), str(out)],
-    cwd=run_helpers.REPO,
-    env=run_helpers.environment() | {"PYTHONPATH": str(run_helpers.REPO)},
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert ran.returncode == 0, ran.stdout + ran.stderr
-  return json.loads((out / "facts.json").read_text()), ran.stdout, out
+  with contextlib.redirect_stdout(io.StringIO()) as said:
+    facts = pretraining_levels.levels(smoke_run, out)
+  return facts, said.getvalue(), out
 
 
 def _alike(a, b):
@@ -43,10 +37,9 @@ OTHER_HEADS = {
 }
 
 
-def test_an_interrupted_pretraining_goes_on_as_if_it_had_not_been(done):
+def test_an_interrupted_pretraining_goes_on(done):
+  """With the same bits: test_loop.py, and tests of loaders in pretraining/."""
   facts, said, _ = done
-  shared = BACKBONE | DECODER | HEAD
-  assert _alike(facts["semseg"], facts["semseg whole"]) == shared
   half = f"step {STEPS // 2} of {STEPS}"
   assert f"pretraining: stopped and saved at {half}" in facts["interrupted"]
   assert f"Continuing at {half}" in said
@@ -110,26 +103,32 @@ def test_a_run_without_a_checkpoint_is_named(done):
   )
 
 
-def test_one_line_starts_a_run_with_another(smoke_run, tmp_path):
-  flags = [
-    "--mode=train",
-    f"--config.data.data_dir={smoke_run / 'data'}",
-    "--config.pretraining.level=run",
-    "--config.eval.calibrate=False",
-    "--config.train.eval_every=0",
-    *(f"--config.stages[{i}].steps=0" for i in range(1, 5)),
-    "--config.stages[0].steps=1",
-  ]
-  path = f"--config.pretraining.path={smoke_run}"
-  first = run_helpers.run(tmp_path, path, *flags)
-  assert first.returncode == 0, first.stderr
-  assert f"Parameters from {smoke_run / 'checkpoints' / '11'}:" in first.stdout
-  assert "initialised anew" not in first.stdout
-  assert "step 1/1 energy: " in first.stdout
+def test_one_line_starts_a_run_with_another(smoke_run, tmp_path, parse, capsys):
+  def said(path):
+    parse(
+      *run_helpers.flags(
+        tmp_path,
+        "--mode=train",
+        f"--config.data.data_dir={smoke_run / 'data'}",
+        "--config.pretraining.level=run",
+        f"--config.pretraining.path={path}",
+        "--config.eval.calibrate=False",
+        "--config.train.eval_every=0",
+        *(f"--config.stages[{i}].steps=0" for i in range(1, 5)),
+        "--config.stages[0].steps=1",
+      )
+    )
+    main.main([])
+    return capsys.readouterr().out
+
+  first = said(smoke_run)
+  assert f"Parameters from {smoke_run / 'checkpoints' / '11'}:" in first
+  assert "initialised anew" not in first
+  assert "step 1/1 energy: " in first
   # It has a checkpoint now: the pretraining is not looked for any more.
-  again = run_helpers.run(tmp_path, "--config.pretraining.path=/absent", *flags)
-  assert again.returncode == 0, again.stderr
-  assert "Parameters from" not in again.stdout
+  again = said("/absent")
+  assert "Continuing at step 1 of 1" in again
+  assert "Parameters from" not in again
 
 
 def test_a_wrong_file_is_one_line(smoke_run, tmp_path, refusal):

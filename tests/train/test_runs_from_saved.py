@@ -1,4 +1,4 @@
-"""`--mode=eval --config.eval.from_saved=True`, by the program itself."""
+"""`--mode=eval --config.eval.from_saved=True`."""
 
 import json
 import re
@@ -36,15 +36,17 @@ def test_every_evaluation_has_a_report_and_a_viewer(smoke_run):
     assert report["sizes"]["staff_spaces"] is not None
 
 
-def test_results_are_measured_anew_from_nothing_else(smoke_run, evaluated):
-  done = run_helpers.run(evaluated, *SAVED)
-  assert done.returncode == 0, done.stderr
+def test_results_are_measured_anew_from_nothing_else(
+  smoke_run, evaluated, parse, capsys
+):
+  parse(*run_helpers.flags(evaluated, *SAVED))
+  main.main([])
   # No data set, no checkpoint, no compiled code, nothing but the results.
   assert [p.name for p in evaluated.iterdir()] == ["eval"]
   for name in ("val.json", "test.json", "test/report.json", "res-0.5.txt"):
     file = evaluated / "eval" / name
     assert file.read_bytes() == (smoke_run / "eval" / name).read_bytes()
-  assert re.search(r"^val: mAP .*\ntest: mAP ", done.stdout, re.MULTILINE)
+  assert re.search(r"^val: mAP .*\ntest: mAP ", capsys.readouterr().out, re.M)
 
 
 def test_protocol_and_least_score_are_those_of_the_flags(evaluated, parse):

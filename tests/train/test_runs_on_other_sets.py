@@ -1,9 +1,14 @@
-"""Runs judged on other data sets, by the program itself."""
+"""Runs judged on other data sets."""
 
 import json
 import shutil
 
 import run_helpers
+
+from dwd_jax import main
+
+# All pages are padded to one size, for which the network is compiled once.
+PADDED = "--config.predict.page_multiple=512"
 
 
 def _curves(workdir):
@@ -14,27 +19,31 @@ def _curves(workdir):
 
 
 def test_other_sets_are_watched_during_the_training(
-  smoke_run, tmp_path, repo_dir
+  smoke_run, tmp_path, repo_dir, parse, capsys
 ):
   """Trained on generated pages, watched on made-up ones of two other sets."""
   builders = repo_dir / "tfds_builders"
   shutil.copytree(smoke_run / "checkpoints" / "8", tmp_path / "checkpoints/8")
-  done = run_helpers.run(
-    tmp_path,
-    f"--config.data.data_dir={smoke_run / 'data'}",
-    "--config.data.test_split=",
-    "--config.data.max_pages=1",
-    "--config.train.eval_every=9",
-    "--config.eval.on_during_training=True",
-    "--config.eval.on[0].builder=muscima_pp",
-    "--config.eval.on[0].builder_config=v1.0",
-    f"--config.eval.on[0].manual_dir={builders / 'muscima_pp/dummy_data'}",
-    "--config.eval.on[2].builder=deepscores",
-    f"--config.eval.on[2].manual_dir={builders / 'deepscores/dummy_data'}",
-    "--config.eval.on[2].name=prints",
-    "--config.eval.on[2].eval_scale=0.1",
+  parse(
+    *run_helpers.flags(
+      tmp_path,
+      PADDED,
+      f"--config.data.data_dir={smoke_run / 'data'}",
+      "--config.data.test_split=",
+      "--config.data.max_pages=1",
+      "--config.train.eval_every=9",
+      "--config.eval.on_during_training=True",
+      "--config.eval.on[0].builder=muscima_pp",
+      "--config.eval.on[0].builder_config=v1.0",
+      f"--config.eval.on[0].manual_dir={builders / 'muscima_pp/dummy_data'}",
+      "--config.eval.on[2].builder=deepscores",
+      f"--config.eval.on[2].manual_dir={builders / 'deepscores/dummy_data'}",
+      "--config.eval.on[2].name=prints",
+      "--config.eval.on[2].eval_scale=0.1",
+    )
   )
-  assert done.returncode == 0, done.stderr
+  main.main([])
+  said = capsys.readouterr().out
   names = ["val", "muscima_pp-test", "prints"]
   # The test split is not looked at.
   assert sorted(p.stem for p in (tmp_path / "eval").glob("*.json")) == sorted(
@@ -46,33 +55,39 @@ def test_other_sets_are_watched_during_the_training(
     scores = json.loads((tmp_path / "eval" / f"{name}.json").read_text())
     assert scores["checkpoint_step"] == 11
     assert scores["mAP"] == curves[name, 11]
-    assert done.stdout.count(f"\n{name}: mAP ") == 2
+    assert said.count(f"\n{name}: mAP ") == 2
   board = b"".join(p.read_bytes() for p in (tmp_path / "tensorboard").iterdir())
   for name in names:
     assert board.count(f"{name}/mAP".encode()) >= 2
 
 
-def test_a_run_is_judged_on_another_data_set(smoke_run, tmp_path, repo_dir):
+def test_a_run_is_judged_on_another_data_set(
+  smoke_run, tmp_path, repo_dir, parse, capsys
+):
   """Trained on generated pages, judged on made-up MUSCIMA++ v1.0 pages."""
   shutil.copytree(smoke_run / "checkpoints", tmp_path / "checkpoints")
   pages = repo_dir / "tfds_builders/muscima_pp/dummy_data"
-  done = run_helpers.run(
-    tmp_path,
-    "--mode=eval",
-    f"--config.data.data_dir={smoke_run / 'data'}",
-    "--config.data.test_split=val",
-    "--config.data.max_pages=1",
-    "--config.eval.on[0].builder=muscima_pp",
-    "--config.eval.on[0].builder_config=v1.0",
-    f"--config.eval.on[0].manual_dir={pages}",
+  parse(
+    *run_helpers.flags(
+      tmp_path,
+      PADDED,
+      "--mode=eval",
+      f"--config.data.data_dir={smoke_run / 'data'}",
+      "--config.data.test_split=val",
+      "--config.data.max_pages=1",
+      "--config.eval.on[0].builder=muscima_pp",
+      "--config.eval.on[0].builder_config=v1.0",
+      f"--config.eval.on[0].manual_dir={pages}",
+    )
   )
-  assert done.returncode == 0, done.stderr
-  assert "muscima_pp-test: 48 classes in common" in done.stdout
+  main.main([])
+  said = capsys.readouterr().out
+  assert "muscima_pp-test: 48 classes in common" in said
   own = json.loads((tmp_path / "eval" / "val.json").read_text())
   other = json.loads((tmp_path / "eval" / "muscima_pp-test.json").read_text())
   assert "vocabularies" not in own
   # The calibration of the training is used, not made anew.
-  assert "calibrated" not in done.stdout
+  assert "calibrated" not in said
   trained = json.loads((smoke_run / "eval" / "val.json").read_text())
   for scores in (own, other):
     assert scores["calibrated"] is True

@@ -10,7 +10,8 @@ import run_helpers
 def test_a_trial_is_judged_during_its_training(smoke_run, tmp_path):
   flags = "--config=configs/smoke.py --trials=1 --rungs=2 --eta=2 --steps=16"
   flags += " --set=optimizer.learning_rate=log_uniform(1e-3,5e-3)"
-  flags += " --config.data.max_pages=1"
+  flags += " --config.data.max_pages=1 --config.train.checkpoint_every=100"
+  flags += " --config.eval.overlays=0 --config.eval.viewer_pages=0"
   command = [sys.executable, "-m", "launch.sweep", *flags.split()]
   command += [f"--out={tmp_path}"]
   command += [f"--config.data.data_dir={smoke_run / 'data'}"]

@@ -98,7 +98,8 @@ def tiny_state(
     params=variables["params"],
     batch_stats=variables["batch_stats"],
     opt_state=tx.init(variables["params"]),
-    loss_history=jnp.full((len(stages.LOSSES), window), jnp.nan),
+    # With its type, or the second step would be compiled anew.
+    loss_history=jnp.full((len(stages.LOSSES), window), jnp.nan, jnp.float32),
     ema_params=jax.tree.map(jnp.array, variables) if ema else {},
     skipped=jnp.zeros(2, jnp.int32),
   )

@@ -1,20 +1,12 @@
-"""Every level of pretraining on a tiny config; prints what came out as JSON.
-
-Run by test_pretraining_runs.py: in a process of its own, compilation takes half
-the time, and what is compiled once is used again.
-
-  python pretraining_program.py SMOKE_RUN WORKDIR
-"""
+"""Every level of pretraining on a tiny config, as facts about what came out."""
 
 import dataclasses
-import json
-import pathlib
 import signal
-import sys
 import zlib
 
 import jax
 import numpy as np
+import resnet_helpers
 import safetensors.numpy
 
 from configs import smoke
@@ -22,9 +14,6 @@ from dwd_jax.core.errors import InputError, InterruptedRun
 from dwd_jax.train import loop, setup
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.pretraining import initial_state, tasks
-
-sys.path.append(str(pathlib.Path(__file__).parent / "pretraining"))
-import resnet_helpers
 
 STEPS = 6
 
@@ -36,6 +25,7 @@ def make_run(smoke_run, workdir, level, path="", **data):
   config.data.update(data)
   config.pretraining.level, config.pretraining.path = level, str(path)
   config.pretraining.steps, config.pretraining.batch_size = STEPS, 2
+  config.train.checkpoint_every = STEPS
   return setup.setup(config, workdir)
 
 
@@ -55,12 +45,10 @@ def parts_of(state) -> dict[str, int]:
   return found | {"optimizer": checksum(state.opt_state)}
 
 
-def trained(run, stop_at=0):
-  """The state of a pretraining; None where SIGTERM came before."""
+def stopped(run, at: int) -> str:
+  """What a pretraining says that SIGTERM ends after step `at`."""
   task = tasks.make_task(run)
   setup.make_workdir(task.workdir)
-  if not stop_at:
-    return loop.train(task)
 
   def loader():
     opened = task.loader()
@@ -72,7 +60,7 @@ def trained(run, stop_at=0):
       close = opened.close
 
       def __next__(self):
-        if opened.get_state()["step"] == stop_at - 1:
+        if opened.get_state()["step"] == at - 1:
           signal.raise_signal(signal.SIGTERM)
         return next(opened)
 
@@ -110,23 +98,22 @@ def levels(smoke_run, out):
   fresh = made_up_state(plain)
   found["none"] = parts_of(fresh)
 
-  whole = trained(make_run(smoke_run, out / "whole", "semseg"))
-  parts = make_run(smoke_run, out / "semseg", "semseg")
-  found["interrupted"] = trained(parts, STEPS // 2)
-  found["semseg"] = parts_of(started(parts, fresh))  # does the other half
-  found["semseg again"] = parts_of(started(parts, fresh))
-  found["semseg whole"] = parts_of(whole)
+  pixels = make_run(smoke_run, out / "semseg", "semseg")
+  found["interrupted"] = stopped(pixels, STEPS // 2)
+  found["semseg"] = parts_of(started(pixels, fresh))  # does the other half
+  whole = started(pixels, fresh)
+  found["semseg again"] = parts_of(whole)
 
   symbols = make_run(smoke_run, out / "class", "class")
   found["class"] = parts_of(started(symbols, fresh))
 
   # The pretraining of one run as the start of another, with other classes.
-  names = tuple(sorted(parts.class_names)[:100])
+  names = tuple(sorted(pixels.class_names)[:100])
   path = out / "semseg" / "pretraining"
   other = make_run(smoke_run, out / "other", "run", path, leave_out=names)
   state = started(other, made_up_state(other))
   found["run"] = parts_of(state)
-  rows = [parts.class_names.index(name) for name in other.class_names]
+  rows = [pixels.class_names.index(name) for name in other.class_names]
   mine = np.asarray(state.params["class_head"]["kernel"])
   theirs = np.asarray(whole.params["class_head"]["kernel"])
   found["run rows"] = bool(np.array_equal(mine, theirs[:, rows]))
@@ -143,9 +130,3 @@ def levels(smoke_run, out):
   image_net = make_run(smoke_run, out / "imagenet", "imagenet", weights)
   found["imagenet"] = parts_of(started(image_net, fresh))
   return found
-
-
-if __name__ == "__main__":
-  workdir = pathlib.Path(sys.argv[2])
-  facts = levels(pathlib.Path(sys.argv[1]), workdir)
-  (workdir / "facts.json").write_text(json.dumps(facts))
