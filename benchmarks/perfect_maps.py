@@ -71,7 +71,7 @@ def make_closure(
     )
 
     def class_fn(page, y, x, group):
-      labels = maps.classes[page, y, x, group] - 1
+      labels = jnp.asarray(maps.classes)[page, y, x, group] - 1
       return votes.Likeliest(labels, len(groups))
 
     levels = maps.energy.astype(jnp.float32)
