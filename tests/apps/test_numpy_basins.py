@@ -56,16 +56,13 @@ def _decode(energy, sizes, probs, cfg):
   )
 
 
+_PLAIN = {"size": "mean", "min_area_px": 60, "energy_cutoff": 1.0}
 # Caption: settings of the decode; whether pixels know the way to the centre;
 # the share of the energy that is left. Each is compiled, so they are few.
 SETTINGS = {
   "default": ({}, False, 1),
-  "nothing is high enough": ({}, False, 0.26),
-  "plain means, offsets, small ones dropped": (
-    {"size": "mean", "min_area_px": 60, "energy_cutoff": 1.0},
-    True,
-    1,
-  ),
+  "plain means, offsets, small ones dropped": (_PLAIN, True, 1),
+  "nothing is high enough": (_PLAIN, True, 0.2),
   "noise counts, largest sizes, majority of 25": (
     {
       "smooth": 0,
