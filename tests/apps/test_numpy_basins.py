@@ -56,7 +56,7 @@ def _decode(energy, sizes, probs, cfg):
   )
 
 
-_PLAIN = {"size": "mean", "min_area_px": 60, "energy_cutoff": 1.0}
+_PLAIN = {"size": "mean", "min_area_px": 120, "energy_cutoff": 1.0}
 # Caption: settings of the decode; whether pixels know the way to the centre;
 # the share of the energy that is left. Each is compiled, so they are few.
 SETTINGS = {
