@@ -92,7 +92,7 @@ def test_single_pages_in_one_step_as_on_accelerators_give_the_same(
 ):
   pages = _pages()
   together = _columns(_decoder(method)[0](pages))
-  monkeypatch.setattr(pixel_lists, "most_at_once", lambda room: 65_536)
+  monkeypatch.setattr(pixel_lists, "most_at_once", lambda room: 32_768)
   decode, traced = _make_decoder(method)
   # The second one needs the large tables, which take several steps even then.
   for i, page in enumerate(pages):
