@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core import structs
-from dwd_jax.decode import decode_config, watershed
+from dwd_jax.decode import decode_config, votes, watershed
 from dwd_jax.objectives import targets
 
 NOISES = ("none", "white", "smooth")
@@ -71,7 +71,8 @@ def make_closure(
     )
 
     def class_fn(page, y, x, group):
-      return jax.nn.one_hot(maps.classes[page, y, x, group] - 1, len(groups))
+      labels = jnp.asarray(maps.classes)[page, y, x, group] - 1
+      return votes.Likeliest(labels, len(groups))
 
     levels = maps.energy.astype(jnp.float32)
     top = float(target_cfg.num_energy_levels - 1)

@@ -30,7 +30,9 @@ def test_without_a_calibration_a_fixed_score_counts(weights):
 
 @pytest.fixture(scope="module")
 def weights():
-  variables = dwd.init_variables(dwd.make_model(MODEL), 0, (32, 32))
+  model = dwd.make_model(MODEL)
+  shapes = jax.eval_shape(lambda: dwd.init_variables(model, 0, (32, 32)))
+  rng = np.random.default_rng(0)
   calibration = Calibration(
     score_map.ScoreMap(1.5, 1.0, 0.25, np.array([0.0, -0.5, 0.0])),
     reliability.OperatingPoint(0.4, 0.9, 0.8, 0.85),
@@ -42,7 +44,9 @@ def weights():
     made_with={"split": "val"},
   )
   return Weights(
-    jax.tree.map(np.asarray, dict(variables)),
+    jax.tree.map(
+      lambda x: rng.normal(size=x.shape).astype(x.dtype), dict(shapes)
+    ),
     ("clefG", "rest", "Ünïcode name"),
     (0, 1, 0),
     MODEL,

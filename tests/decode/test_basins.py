@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,8 +10,11 @@ from hypothesis import strategies as st
 
 from dwd_jax.decode import basins, bits, decode_config, pixel_lists
 
+_HW = (17, 23)  # one size, so that few functions are compiled
+_smooth = jax.jit(basins.smooth, static_argnums=1)
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
+
+@functools.partial(jax.jit, static_argnums=2)
 def _find_basins(levels, cutoff, min_depth):
   mask = bits.pack(levels > cutoff)
   pixels = pixel_lists.compact(mask)
@@ -92,12 +94,12 @@ def _passes(levels, peaks):
   seed=st.integers(0, 2**32 - 1),
   steps=st.sampled_from((2, 6, 20, 1000)),
   blur=st.integers(0, 3),
-  setting=st.sampled_from(((-1.0, 0.0), (5.0, 0.5), (10.0, 1.0), (-1.0, 4.0))),
+  setting=st.sampled_from(((-1.0, 0.0), (10.0, 1.0), (-1.0, 4.0))),
 )
 def test_peaks_equal_those_of_flooding(seed, steps, blur, setting):
-  cutoff, min_depth = setting  # few, so few compilations
-  noise = np.random.default_rng(seed).random((17, 23)) * 19
-  levels = np.array(basins.smooth(jnp.asarray(noise, jnp.float32), blur))
+  cutoff, min_depth = setting  # few depths, so few compilations
+  noise = np.random.default_rng(seed).random(_HW) * 19
+  levels = np.array(_smooth(noise.astype(np.float32), blur))
   levels = np.floor(levels / 19 * steps) * (19 / steps)  # plateaus
   levels = levels.astype(np.float32)
   peaks, passes = _find(levels, cutoff, min_depth)
@@ -109,18 +111,19 @@ def test_peaks_equal_those_of_flooding(seed, steps, blur, setting):
     assert passes[peak] == expected.get(peak, -np.inf)
 
 
-def test_every_pixel_belongs_to_a_basin_that_it_touches():
-  noise = np.random.default_rng(3).random((40, 50)).astype(np.float32) * 19
-  peaks, _ = _find(noise, 8.0, 3.0)
+@pytest.mark.parametrize("seed", range(5))
+def test_every_basin_has_its_peak(seed):
+  noise = np.random.default_rng(seed).random(_HW).astype(np.float32) * 19
+  peaks, _ = _find(noise, 8.0, 4.0)
   for peak in np.unique(peaks[peaks >= 0]):
-    y, x = divmod(peak, 50)
+    y, x = divmod(peak, _HW[1])
     assert peaks[y, x] == peak
     assert noise[y, x] == noise[peaks == peak].max()
 
 
-def _cones(centers, hw=(40, 40), radius=8.5):
-  y, x = np.mgrid[: hw[0], : hw[1]]
-  level = np.zeros(hw)
+def _cones(centers, radius=8.5):
+  y, x = np.indices(_HW)
+  level = np.zeros(_HW)
   for cy, cx in centers:
     level = np.maximum(level, 19 * (1 - np.hypot(y - cy, x - cx) / radius))
   return level.astype(np.float32)
@@ -129,13 +132,13 @@ def _cones(centers, hw=(40, 40), radius=8.5):
 @pytest.mark.parametrize(
   ("centers", "min_depth", "count"),
   [
-    pytest.param([(20, 20)], 1.0, 1, id="one disc"),
-    pytest.param([(20, 20), (20, 26)], 1.0, 2, id="two touching discs"),
-    pytest.param([(20, 20), (20, 23)], 1.0, 2, id="two discs 3 px apart"),
-    pytest.param([(20, 20), (20, 21)], 1.0, 1, id="neighbouring centres"),
-    pytest.param([(20, 20), (20, 23)], 5.0, 1, id="dip too shallow"),
-    pytest.param([(0, 0), (39, 39)], 1.0, 2, id="in the corners"),
-    pytest.param([(20, 12), (20, 18), (20, 24)], 1.0, 3, id="a row of three"),
+    pytest.param([(8, 9)], 1.0, 1, id="one disc"),
+    pytest.param([(8, 9), (8, 15)], 1.0, 2, id="two touching discs"),
+    pytest.param([(8, 9), (8, 12)], 1.0, 2, id="two discs 3 px apart"),
+    pytest.param([(8, 9), (8, 10)], 1.0, 1, id="neighbouring centres"),
+    pytest.param([(8, 9), (8, 12)], 4.0, 1, id="dip too shallow"),
+    pytest.param([(0, 0), (16, 22)], 1.0, 2, id="in the corners"),
+    pytest.param([(8, 5), (8, 11), (8, 17)], 1.0, 3, id="a row of three"),
   ],
 )
 def test_discs(centers, min_depth, count):
@@ -158,7 +161,7 @@ def test_long_ridge_is_one_basin():
 
 def test_smooth_keeps_the_mean_and_flattens_noise():
   noise = np.random.default_rng(5).normal(size=(64, 64)).astype(np.float32)
-  once = np.array(basins.smooth(jnp.asarray(noise), 1))
+  once = np.array(_smooth(noise, 1))
   assert abs(once.mean() - noise.mean()) < 0.01
   assert once.std() < 0.5 * noise.std()
-  np.testing.assert_array_equal(basins.smooth(jnp.asarray(noise), 0), noise)
+  np.testing.assert_array_equal(_smooth(noise, 0), noise)

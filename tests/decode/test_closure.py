@@ -17,18 +17,23 @@ from dwd_jax.decode import decode_config
 from dwd_jax.objectives import energy_groups, targets
 
 _HW = (256, 512)  # one size, so that few functions are compiled
-_MAX_BOXES = 512
+_MAX_BOXES = 320
 _MAX_GROUPS = 3
-_MAX_CLASSES = 200
+_MAX_CLASSES = 120
 _SCALE = 0.5
 
-_WATERSHED = decode_config.DecodeConfig()
+_WATERSHED = decode_config.DecodeConfig(max_detections=_MAX_BOXES)
 _EXACT = targets.TargetConfig(disc_center="exact", class_overlap="nearest")
 _ROUNDED = targets.TargetConfig(disc_center="rounded")
 _PAPER = decode_config.DecodeConfig(
-  method="threshold", size="max", energy_cutoff=1.0
+  method="threshold",
+  size="max",
+  energy_cutoff=1.0,
+  max_detections=_MAX_BOXES,
 )
-_THRESHOLD = decode_config.DecodeConfig(method="threshold", energy_cutoff=10.0)
+_THRESHOLD = decode_config.DecodeConfig(
+  method="threshold", energy_cutoff=10.0, max_detections=_MAX_BOXES
+)
 
 
 @functools.cache
@@ -107,12 +112,12 @@ def muscima_groups(muscima):
       _WATERSHED, _EXACT, 3, 0.9965, 0.998, id="watershed, three groups"
     ),
     pytest.param(
-      _WATERSHED, _EXACT, 2, 0.985, 0.995, id="watershed, two groups"
+      _WATERSHED, _EXACT, 2, 0.988, 0.9955, id="watershed, two groups"
     ),
-    pytest.param(_WATERSHED, _EXACT, 1, 0.9, 0.98, id="watershed, one group"),
-    pytest.param(_THRESHOLD, _ROUNDED, 1, 0.74, 0.91, id="threshold > 10"),
+    pytest.param(_WATERSHED, _EXACT, 1, 0.91, 0.984, id="watershed, one group"),
+    pytest.param(_THRESHOLD, _ROUNDED, 1, 0.768, 0.914, id="threshold > 10"),
     pytest.param(
-      _PAPER, _ROUNDED, 1, 0.47, 0.78, id="threshold > 1, the paper's"
+      _PAPER, _ROUNDED, 1, 0.493, 0.78, id="threshold > 1, the paper's"
     ),
   ],
 )
@@ -125,7 +130,8 @@ def test_muscima_pages_come_back(
   least_recall,
   least_precision,
 ):
-  windows = [part for page in muscima[0][-4:] for part in _cut(*page)]
+  parts = [part for page in muscima[0][-4:] for part in _cut(*page)]
+  windows = parts[::2]  # half of each page
   groups = muscima_groups[num_groups]
   recall, precision = _closure(windows, groups, cfg, target_cfg)
   print(f"recall {recall:.4f}, precision {precision:.4f}")

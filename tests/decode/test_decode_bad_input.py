@@ -1,37 +1,29 @@
 """Maps that no sane network gives: defined results, never NaN."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
+from decode_helpers import HW, SLOTS, decode
 
 from dwd_jax.core import errors
 from dwd_jax.decode import decode_config, watershed
-from dwd_jax.decode import watershed as levels_lib
 
-_HW = (48, 64)
 _METHODS = ("watershed", "threshold")
 
 
-@functools.partial(jax.jit, static_argnums=(3,))
-def _decode(levels, sizes, probs, cfg):
-  return watershed.decode_levels(levels, sizes, watershed.read_map(probs), cfg)
-
-
 def _disc(levels, y, x):
-  rows, columns = np.indices(_HW)
+  rows, columns = np.indices(HW)
   disc = 19 - 2 * np.hypot(rows - y, columns - x)
   levels[0, :, :, 0] = np.maximum(levels[0, :, :, 0], disc)
 
 
 def _maps():
   """Two discs of 6 x 8 px; class 1 everywhere."""
-  levels = np.zeros((1, *_HW, 1), np.float32)
+  levels = np.zeros((1, *HW, 1), np.float32)
   _disc(levels, 12, 12)
   _disc(levels, 30, 50)
-  sizes = np.broadcast_to(np.float32([6, 8]), (1, *_HW, 1, 2)).copy()
-  probs = np.broadcast_to(np.float32([0, 1, 0]), (1, *_HW, 1, 3)).copy()
+  sizes = np.broadcast_to(np.float32([6, 8]), (1, *HW, 1, 2)).copy()
+  probs = np.broadcast_to(np.float32([0, 1, 0]), (1, *HW, 1, 3)).copy()
   return levels, sizes, probs
 
 
@@ -69,8 +61,8 @@ def _check(found, count):
 def test_spoilt_maps(method, spoil, count):
   levels, sizes, probs = _maps()
   spoil(levels, sizes, probs)
-  cfg = decode_config.DecodeConfig(method=method, max_detections=8)
-  _check(_decode(levels, sizes, probs, cfg), count)
+  cfg = decode_config.DecodeConfig(method=method, max_detections=SLOTS)
+  _check(decode(levels, sizes, probs, cfg), count)
 
 
 @pytest.mark.parametrize("method", _METHODS)
@@ -78,7 +70,7 @@ def test_one_slot_keeps_the_best(method):
   levels, sizes, probs = _maps()
   levels[:, :24] *= 0.9
   cfg = decode_config.DecodeConfig(method=method, max_detections=1)
-  found = _check(_decode(levels, sizes, probs, cfg), 2)
+  found = _check(decode(levels, sizes, probs, cfg), 2)
   np.testing.assert_allclose(
     found.boxes_yxyx[0, 0], [27.5, 46.5, 33.5, 54.5], atol=0.01
   )
@@ -88,17 +80,12 @@ def test_one_slot_keeps_the_best(method):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("method", _METHODS)
 def test_logits_that_are_not_finite_are_background(method, value):
-  cfg = decode_config.DecodeConfig(method=method, max_detections=4)
-  logits = np.zeros((1, *_HW, 1, 20), np.float32)
+  cfg = decode_config.DecodeConfig(method=method, max_detections=SLOTS)
+  logits = np.zeros((1, *HW, 1, 20), np.float32)
   logits[..., 0] = 9
   logits[:, :24, :24, :, 3] = value
-  found = watershed.decode_levels(
-    levels_lib.levels_from_logits(logits, cfg),
-    _maps()[1],
-    watershed.read_map(_maps()[2]),
-    cfg,
-  )
-  _check(found, 0)
+  levels = watershed.levels_from_logits(logits, cfg)
+  _check(decode(levels, *_maps()[1:], cfg), 0)
 
 
 @pytest.mark.parametrize("method", _METHODS)
@@ -111,14 +98,14 @@ def test_logits_that_are_not_finite_are_background(method, value):
   ],
 )
 def test_maps_without_pixels_have_no_objects(method, shape):
-  cfg = decode_config.DecodeConfig(method=method, max_detections=4)
-  found = _decode(
+  cfg = decode_config.DecodeConfig(method=method, max_detections=SLOTS)
+  found = decode(
     np.zeros((*shape, 1), np.float32),
     np.zeros((*shape, 1, 2), np.float32),
     np.zeros((*shape, 1, 3), np.float32),
     cfg,
   )
-  assert found.boxes_yxyx.shape == (shape[0], 4, 4)
+  assert found.boxes_yxyx.shape == (shape[0], SLOTS, 4)
   assert found.count.shape == shape[:1]
   assert not found.valid.any()
 

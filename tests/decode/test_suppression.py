@@ -1,15 +1,14 @@
 """Suppression equals a slow greedy one; its slots and count make sense."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
+from decode_helpers import CLASSES, HW, SLOTS, decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwd_jax.core import boxes, errors, structs
-from dwd_jax.decode import decode_config, suppression, watershed
+from dwd_jax.decode import decode_config, suppression
 
 _suppress = jax.jit(suppression.suppress, static_argnums=1)
 
@@ -81,20 +80,17 @@ def test_a_chain_loses_every_other_box():
 
 def _two_groups_see_one_object(suppress_iou):
   """Two energy groups find the same disc with different classes."""
-  y, x = np.indices((48, 64)) + 0.5
+  y, x = np.indices(HW) + 0.5
   disc = np.maximum(19 - 2 * np.hypot(y - 20.5, x - 20.5), 0)
-  levels = np.stack((disc, 0.9 * disc), -1)[None].astype(np.float32)
+  levels = np.stack((disc, 0.9 * disc), -1).astype(np.float32)
+  levels = np.stack([levels] * 3)  # pages, as in other tests
   sizes = np.full((*levels.shape, 2), 8, np.float32)
-  cfg = decode_config.DecodeConfig(max_detections=4, suppress_iou=suppress_iou)
-
-  def class_fn(page, y, x, group):
-    del page, y, x
-    return jax.nn.one_hot(group, 3)
-
-  decode = functools.partial(
-    watershed.decode_levels, class_fn=class_fn, cfg=cfg
+  probs = np.zeros((*levels.shape, CLASSES), np.float32)
+  probs[..., (0, 1), (0, 1)] = 1  # the class of a group has its number
+  cfg = decode_config.DecodeConfig(
+    max_detections=SLOTS, suppress_iou=suppress_iou
   )
-  return jax.tree.map(np.asarray, jax.jit(decode)(levels, sizes))
+  return jax.tree.map(np.asarray, decode(levels, sizes, probs, cfg))
 
 
 @pytest.mark.parametrize(
@@ -106,8 +102,9 @@ def _two_groups_see_one_object(suppress_iou):
 )
 def test_the_decode_suppresses_across_groups(suppress_iou, labels):
   found = _two_groups_see_one_object(suppress_iou)
-  assert found.labels[found.valid].tolist() == labels
-  assert found.count.tolist() == [len(labels)]
+  for page_labels, valid in zip(found.labels, found.valid, strict=True):
+    assert page_labels[valid].tolist() == labels
+  assert found.count.tolist() == [len(labels)] * 3
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])

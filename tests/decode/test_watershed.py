@@ -1,28 +1,26 @@
 """The decode as a whole: boxes, labels, scores, slots, pages and groups."""
 
-import functools
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from decode_helpers import CLASSES, HW, SLOTS, decode
 
 from dwd_jax.core import errors
 from dwd_jax.decode import decode_config, watershed
 
-_HW = (64, 96)
-_CLASSES = 3
 
-
-def _scene(objects, num_groups=1, hw=_HW):
+def _scene(objects, num_groups=1):
   """Draws perfect maps of (center y, center x, height, width, class, group).
 
   A center at (y + 0.5, x + 0.5) is the middle of pixel (y, x).
   """
-  y, x = np.indices(hw) + 0.5
-  levels = np.zeros((*hw, num_groups), np.float32)
-  sizes = np.zeros((*hw, num_groups, 2), np.float32)
-  classes = np.full((*hw, num_groups), -1, np.int32)
+  y, x = np.indices(HW) + 0.5
+  levels = np.zeros((*HW, num_groups), np.float32)
+  sizes = np.zeros((*HW, num_groups, 2), np.float32)
+  classes = np.full((*HW, num_groups), -1, np.int32)
   for cy, cx, height, width, label, group in objects:
     radius = np.hypot(y - cy, x - cx)
     level = 19 * (1 - radius / 8.5)
@@ -33,17 +31,15 @@ def _scene(objects, num_groups=1, hw=_HW):
   return levels, sizes, classes
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _decode(levels, sizes, classes, cfg):
-  def class_fn(page, y, x, group):
-    return jax.nn.one_hot(classes[page, y, x, group], _CLASSES)
-
-  return watershed.decode_levels(levels, sizes, class_fn, cfg)
+def _probs(classes):
+  """1 for the class of each pixel; all 0 where there is none."""
+  return (classes[..., None] == np.arange(CLASSES)).astype(np.float32)
 
 
 def _run(scenes, cfg):
   """Decodes a batch of scenes; one list of (label, box) for each page."""
-  found = _decode(*(jnp.stack(maps) for maps in zip(*scenes, strict=True)), cfg)
+  levels, sizes, classes = map(np.stack, zip(*scenes, strict=True))
+  found = decode(levels, sizes, _probs(classes), cfg)
   found = jax.tree.map(np.asarray, found)
   pages = [
     sorted(
@@ -57,10 +53,12 @@ def _run(scenes, cfg):
   return pages, found
 
 
-_WATERSHED = decode_config.DecodeConfig(max_detections=8)
+_WATERSHED = decode_config.DecodeConfig(max_detections=SLOTS)
 _THRESHOLD = decode_config.DecodeConfig(
-  method="threshold", energy_cutoff=10.0, max_detections=8
+  method="threshold", energy_cutoff=10.0, max_detections=SLOTS
 )
+# What the paper takes of an object's pixels.
+_MOST = {"size": "max", "class_vote": "majority"}
 _TWO_FAR = [(20.5, 20.5, 6, 8, 0, 0), (40.5, 70.5, 3, 3, 2, 0)]
 _TWO_TOUCHING = [(20.5, 20.5, 6, 8, 0, 0), (20.5, 25.5, 6, 8, 1, 0)]
 
@@ -120,7 +118,7 @@ def test_offsets_say_where_the_center_is():
   # The disc of a dot beside a notehead is lopsided, so is what the energy says.
   truth = [(20.3, 20.8, 10, 12, 0, 0), (18.6, 29.9, 3, 3, 1, 0)]
   levels, sizes, classes = _scene(truth)
-  middles = np.stack(np.indices(_HW), -1)[:, :, None] + 0.5
+  middles = np.stack(np.indices(HW), -1)[:, :, None] + 0.5
   centers = np.array([t[:2] for t in truth], np.float32)
   known = classes >= 0
   offsets = np.where(known[..., None], centers[classes] - middles, 0)
@@ -169,67 +167,57 @@ def test_count_tells_what_the_slots_cannot_hold(cfg):
 
 def test_doubtful_class_lowers_the_score():
   levels, sizes, classes = _scene(_TWO_FAR)
-  classes = jnp.asarray(classes)
-
-  def class_fn(page, y, x, group):
-    del page, group
-    sure = jax.nn.one_hot(classes[y, x, 0], _CLASSES)
-    return jnp.where(x[:, None] < 48, sure, 0.25 * sure)
-
-  found = watershed.decode_levels(
-    levels[None], sizes[None], class_fn, _WATERSHED
-  )
+  probs = _probs(classes)
+  probs[:, 48:] *= 0.25
+  found = decode(levels[None], sizes[None], probs[None], _WATERSHED)
   # The filter takes a tenth off the tip of a perfect disc; its root counts.
   np.testing.assert_allclose(found.scores[0, :2], [0.95, 0.2375], atol=0.01)
   assert found.labels[0, :2].tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("method", ["watershed", "threshold"])
 @pytest.mark.parametrize(
-  ("class_vote", "label"),
+  "cfg", [_WATERSHED, _THRESHOLD], ids=lambda c: c.method
+)
+@pytest.mark.parametrize(
+  ("options", "label"),
   [
-    pytest.param("share", 2, id="few sure pixels outweigh many unsure ones"),
-    pytest.param("majority", 0, id="every pixel has one vote"),
+    pytest.param({}, 2, id="few sure pixels outweigh many unsure ones"),
+    pytest.param(_MOST, 0, id="every pixel has one vote"),
   ],
 )
-def test_share_and_majority_differ(method, class_vote, label):
+def test_share_and_majority_differ(cfg, options, label):
   levels, sizes, _ = _scene([(20.5, 20.5, 6, 8, 0, 0)])
   # Likelier by a hair left of the middle; certain on the right.
-  unsure, sure = jnp.array([0.5, 0.0, 0.4]), jnp.array([0.0, 0.0, 1.0])
-
-  def class_fn(page, y, x, group):
-    del page, y, group
-    return jnp.where(x[:, None] <= 20, unsure, sure)
-
-  cfg = decode_config.DecodeConfig(
-    method=method, class_vote=class_vote, max_detections=8
-  )
-  found = watershed.decode_levels(levels[None], sizes[None], class_fn, cfg)
+  probs = np.empty((*levels.shape, CLASSES), np.float32)
+  probs[:, :21], probs[:, 21:] = (0.5, 0, 0.4), (0, 0, 1)
+  cfg = dataclasses.replace(cfg, **options)
+  found = decode(levels[None], sizes[None], probs[None], cfg)
   assert found.labels[0, 0] == label
 
 
-@pytest.mark.parametrize("method", ["watershed", "threshold"])
 @pytest.mark.parametrize(
-  ("size", "least", "most"),
+  "cfg", [_WATERSHED, _THRESHOLD], ids=lambda c: c.method
+)
+@pytest.mark.parametrize(
+  ("options", "least", "most"),
   [
-    pytest.param("max", 12.0, 12.0, id="the largest pixel"),
-    pytest.param("mean", 7.0, 8.0, id="all pixels alike"),
-    pytest.param("weighted", 6.0, 6.5, id="the rim hardly counts"),
+    pytest.param(_MOST, 12.0, 12.0, id="the largest pixel"),
+    pytest.param({"size": "mean"}, 7.0, 8.0, id="all pixels alike"),
+    pytest.param({}, 6.0, 6.5, id="the rim hardly counts"),
   ],
 )
-def test_sizes_of_an_object_with_a_wrong_rim(method, size, least, most):
+def test_sizes_of_an_object_with_a_wrong_rim(cfg, options, least, most):
   levels, sizes, classes = _scene([(20.5, 20.5, 6, 6, 0, 0)])
-  sizes[(levels > 10) & (levels < 11.4)] = 12
-  cfg = decode_config.DecodeConfig(
-    method=method, size=size, energy_cutoff=10.0, max_detections=8
-  )
+  rim = levels - cfg.energy_cutoff
+  sizes[(rim > 0) & (rim < 1.4)] = 12
+  cfg = dataclasses.replace(cfg, **options)
   (page,), _ = _run([(levels, sizes, classes)], cfg)
   assert least <= page[0][3] - page[0][1] <= most
 
 
 def test_background_pixels_cast_no_vote():
   levels, sizes, classes = _scene(_TWO_FAR)
-  classes[:, np.arange(_HW[1]) % 4 < 2] = -1  # half the columns are background
+  classes[:, np.arange(HW[1]) % 4 < 2] = -1  # half the columns are background
   for cfg in (_WATERSHED, _THRESHOLD):
     _, found = _run([(levels, sizes, classes)], cfg)
     assert sorted(found.labels[0, :2].tolist()) == [0, 2]
@@ -252,7 +240,7 @@ def test_logits_and_levels_agree():
 
   def class_fn(page, y, x, group):
     del page
-    return jax.nn.one_hot(classes[y, x, group], _CLASSES)
+    return jax.nn.one_hot(classes[y, x, group], CLASSES)
 
   found = jax.jit(
     lambda logits: watershed.decode(logits, sizes[None], class_fn, _WATERSHED)
@@ -279,13 +267,9 @@ def test_center_of_a_page_sized_component_is_exact():
   """Sums of its coordinates pass 2 ** 31 and the integers of float32."""
   hw = (1500, 2100)
   levels = jnp.full((1, *hw, 1), 19.0)
-  sizes = jnp.ones((1, *hw, 1, 2))
-
-  def class_fn(page, y, x, group):
-    del page, x, group
-    return jnp.ones((*y.shape, 1))
-
-  found = watershed.decode_levels(levels, sizes, class_fn, _THRESHOLD)
+  found = decode(
+    levels, jnp.ones((1, *hw, 1, 2)), jnp.ones((1, *hw, 1, 1)), _THRESHOLD
+  )
   np.testing.assert_array_equal(
     found.boxes_yxyx[0, 0], [749.5, 1049.5, 750.5, 1050.5]
   )

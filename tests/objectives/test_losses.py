@@ -23,6 +23,11 @@ from dwd_jax.objectives import (
 )
 
 CFG = losses.LossConfig()
+# Compiled whole: one by one, their operations take longer and more memory.
+_cross_entropy = jax.jit(losses.softmax_cross_entropy, static_argnums=(2, 3))
+_energy_loss = jax.jit(losses.energy_loss, static_argnums=(2, 3, 4))
+_size_loss = jax.jit(box_losses.size_loss, static_argnums=(2, 3, 4))
+_optax = jax.jit(optax.softmax_cross_entropy_with_integer_labels)
 
 
 def _logits(shape, seed=0, spread=3.0):
@@ -43,15 +48,15 @@ BY_HAND = {
 @pytest.mark.parametrize("caption", BY_HAND)
 def test_cross_entropy_by_hand(caption):
   weights, label, gamma, wanted = BY_HAND[caption]
-  logits = jnp.log(jnp.array([weights], jnp.float32))
-  loss = losses.softmax_cross_entropy(logits, jnp.array([label]), gamma)
+  logits = np.log(np.float32([weights]))
+  loss = _cross_entropy(logits, np.array([label]), gamma)
   np.testing.assert_allclose(loss, [wanted], rtol=1e-5)
 
 
 def test_cross_entropy_equals_scipy_and_optax():
   logits = _logits((4, 5, 7), spread=10.0)
   labels = np.random.default_rng(1).integers(0, 7, (4, 5))
-  loss = losses.softmax_cross_entropy(logits, labels)
+  loss = _cross_entropy(logits, labels)
   log_p = scipy.special.log_softmax(logits.astype(np.float64), -1)
   np.testing.assert_allclose(
     loss,
@@ -61,7 +66,7 @@ def test_cross_entropy_equals_scipy_and_optax():
   )
   np.testing.assert_allclose(
     loss,
-    optax.softmax_cross_entropy_with_integer_labels(logits, labels),
+    _optax(logits, labels),
     rtol=1e-5,
     atol=1e-6,
   )
@@ -75,7 +80,7 @@ def test_focal_loss_equals_its_formula(gamma):
     np.arange(50), labels
   ]
   np.testing.assert_allclose(
-    losses.softmax_cross_entropy(logits, labels, gamma),
+    _cross_entropy(logits, labels, gamma),
     -((1 - p) ** gamma) * np.log(p),
     rtol=1e-3,
     atol=1e-6,
@@ -85,13 +90,13 @@ def test_focal_loss_equals_its_formula(gamma):
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 1.5, 2.0])
 @pytest.mark.parametrize("smoothing", [0.0, 0.5])
 def test_sure_predictions_have_finite_gradients(gamma, smoothing):
-  logits = jnp.array([[80.0, 0, 0], [0, 80.0, 0], [0, 0, 0]])
-  labels = jnp.array([0, 1, 2])
+  logits = np.float32([[80.0, 0, 0], [0, 80.0, 0], [0, 0, 0]])
+  labels = np.array([0, 1, 2])
 
   def mean(logits):
     return losses.softmax_cross_entropy(logits, labels, gamma, smoothing).mean()
 
-  loss, gradient = jax.value_and_grad(mean)(logits)
+  loss, gradient = jax.jit(jax.value_and_grad(mean))(logits)
   assert np.isfinite(loss)
   assert np.isfinite(gradient).all()
   assert np.abs(gradient[2]).max() > 0.01
@@ -104,12 +109,13 @@ def _smooth_targets(levels, smoothing):
     labels = jnp.arange(levels)
     return losses.softmax_cross_entropy(logits, labels, 0.0, smoothing).sum()
 
-  return 1 / levels - jax.grad(total)(jnp.zeros((levels, levels)))
+  zeros = np.zeros((levels, levels), np.float32)
+  return 1 / levels - np.asarray(jax.jit(jax.grad(total))(zeros))
 
 
 @pytest.mark.parametrize("smoothing", [0.3, 1.0, 2.5])
 def test_smooth_targets_are_a_gaussian_without_background(smoothing):
-  found = np.asarray(_smooth_targets(8, smoothing))
+  found = _smooth_targets(8, smoothing)
   np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
   np.testing.assert_allclose(found[0], np.eye(8)[0], atol=1e-6)
   for level in range(1, 8):
@@ -131,9 +137,7 @@ def _maps(energy=None, classes=None, sizes=None, owner=None) -> Targets:
   shape = np.shape(given)[:4]
 
   def or_fill(value, fill, shape=shape, dtype=np.int32):
-    return jnp.asarray(np.full(shape, fill) if value is None else value).astype(
-      dtype
-    )
+    return np.full(shape, fill if value is None else value, dtype)
 
   return Targets(
     energy=or_fill(energy, 0),
@@ -146,8 +150,8 @@ def _maps(energy=None, classes=None, sizes=None, owner=None) -> Targets:
 def test_energy_loss_is_the_mean_over_pixels():
   energy = np.random.default_rng(0).integers(0, 4, (2, 8, 8, 2))
   logits = _logits((2, 8, 8, 2, 4))
-  loss, metrics = losses.energy_loss(logits, _maps(energy), CFG)
-  per_pixel = optax.softmax_cross_entropy_with_integer_labels(logits, energy)
+  loss, metrics = _energy_loss(logits, _maps(energy), CFG)
+  per_pixel = _optax(logits, energy)
   np.testing.assert_allclose(loss, per_pixel.mean(), rtol=1e-5)
   on_symbols = logits[energy > 0]
   np.testing.assert_allclose(
@@ -165,9 +169,8 @@ REDUCTIONS = {"mean": np.mean, "min": np.min}
 def test_strides_take_every_so_manieth_pixel(how):
   energy = np.random.default_rng(0).integers(0, 4, (2, 16, 16, 1))
   logits = _logits((2, 16, 16, 1, 4))
-  loss, _ = losses.energy_loss(logits, _maps(energy), CFG, (1, 4, 8), how)
-  per_pixel = optax.softmax_cross_entropy_with_integer_labels(logits, energy)
-  per_pixel = np.asarray(per_pixel)
+  loss, _ = _energy_loss(logits, _maps(energy), CFG, (1, 4, 8), how)
+  per_pixel = np.asarray(_optax(logits, energy))
   wanted = [per_pixel[:, ::s, ::s].mean() for s in (1, 4, 8)]
   np.testing.assert_allclose(loss, REDUCTIONS[how](wanted), rtol=1e-5)
 
@@ -177,15 +180,13 @@ def test_balanced_energy_weighs_symbols_like_paper():
   energy[0, 2, 2:5] = 3
   logits = _logits((1, 8, 8, 1, 4))
   cfg = dataclasses.replace(CFG, energy_weights="balanced")
-  loss, _ = losses.energy_loss(logits, _maps(energy), cfg)
-  per_pixel = np.asarray(
-    optax.softmax_cross_entropy_with_integer_labels(logits, energy)
-  )
+  loss, _ = _energy_loss(logits, _maps(energy), cfg)
+  per_pixel = np.asarray(_optax(logits, energy))
   wanted = (per_pixel[energy > 0].mean() + per_pixel[energy == 0].mean()) / 2
   np.testing.assert_allclose(loss, wanted, rtol=1e-5)
   # Without any symbol it is the plain mean.
-  loss, _ = losses.energy_loss(logits, _maps(energy * 0), cfg)
-  plain, _ = losses.energy_loss(logits, _maps(energy * 0), CFG)
+  loss, _ = _energy_loss(logits, _maps(energy * 0), cfg)
+  plain, _ = _energy_loss(logits, _maps(energy * 0), CFG)
   np.testing.assert_allclose(loss, plain, rtol=1e-5)
 
 
@@ -195,10 +196,8 @@ def test_balanced_energy_balances_every_plane():
   energy[1, :, :6, 1] = 2  # a plane that is mostly discs
   logits = _logits((2, 8, 8, 2, 4))
   cfg = dataclasses.replace(CFG, energy_weights="balanced")
-  loss, _ = losses.energy_loss(logits, _maps(energy), cfg)
-  per_pixel = np.asarray(
-    optax.softmax_cross_entropy_with_integer_labels(logits, energy)
-  )
+  loss, _ = _energy_loss(logits, _maps(energy), cfg)
+  per_pixel = np.asarray(_optax(logits, energy))
   parts = [
     per_pixel[..., g][(energy[..., g] > 0) == foreground].mean()
     for g in range(2)
@@ -223,7 +222,7 @@ def test_size_loss_by_hand(kind):
   predicted[0, 1, 1, 0] = (10, 4.5)
   predicted[0, 1, 2, 0] = (8, 4)  # this one is right
   cfg = dataclasses.replace(CFG, size_loss=kind)
-  loss, metrics = box_losses.size_loss(
+  loss, metrics = _size_loss(
     np.log(predicted).astype(np.float32), _maps(sizes=sizes), cfg
   )
   np.testing.assert_allclose(loss, SIZE_LOSSES[kind] / 2, rtol=1e-4)
@@ -239,7 +238,7 @@ def test_offset_loss_by_hand():
   predicted = np.full_like(sizes, 99.0)  # what is said elsewhere is no matter
   predicted[0, 1, 1, 0] = (-0.5, 0.5)
   predicted[0, 1, 2, 0] = 0
-  loss, metrics = box_losses.offset_loss(predicted, maps)
+  loss, metrics = jax.jit(box_losses.offset_loss)(predicted, maps)
   # Errors of 2 px in a height of 8 and 1 px in a width of 4; two pixels.
   np.testing.assert_allclose(loss, (2 / 8 + 1 / 4) / 2, rtol=1e-6)
   np.testing.assert_allclose(metrics["offset_error_px"], 3 / 4, rtol=1e-6)
@@ -250,10 +249,8 @@ def test_strides_without_a_disc_do_not_count(how):
   sizes = np.zeros((1, 8, 8, 1, 2), np.float32)
   sizes[0, 1, 1, 0] = (8, 4)  # stride 8 sees the pixel (0, 0) only
   predicted = np.full((1, 8, 8, 1, 2), np.log(5), np.float32)
-  both, _ = box_losses.size_loss(
-    predicted, _maps(sizes=sizes), CFG, (1, 8), how
-  )
-  fine, _ = box_losses.size_loss(predicted, _maps(sizes=sizes), CFG)
+  both, _ = _size_loss(predicted, _maps(sizes=sizes), CFG, (1, 8), how)
+  fine, _ = _size_loss(predicted, _maps(sizes=sizes), CFG)
   assert fine > 1
   np.testing.assert_allclose(both, fine)
 
@@ -266,12 +263,12 @@ def test_wild_sizes_elsewhere_do_not_matter(kind):
   predicted[0, 3, 3] = 1000.0  # exp overflows
   cfg = dataclasses.replace(CFG, size_loss=kind)
 
-  def loss_fn(log_sizes):
-    return box_losses.size_loss(log_sizes, _maps(sizes=sizes), cfg)
+  def loss_fn(log_sizes, maps):
+    return box_losses.size_loss(log_sizes, maps, cfg)
 
-  (loss, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-    jnp.asarray(predicted)
-  )
+  (loss, metrics), gradient = jax.jit(
+    jax.value_and_grad(loss_fn, has_aux=True)
+  )(predicted, _maps(sizes=sizes))
   assert np.isfinite(loss)
   assert np.isfinite(metrics["size_error_px"])
   assert np.isfinite(gradient).all()
@@ -330,7 +327,8 @@ def _class_loss(cfg, **changes):
     "owners": np.array([0, 0, 1, 2, 2, 5]),
     "valid": np.array([True, True, True, True, False, True]),
   } | changes
-  return given, class_loss.class_loss(**given, cfg=cfg, num_owners=6)
+  run = functools.partial(class_loss.class_loss, cfg=cfg, num_owners=6)
+  return given, jax.jit(run)(**given)
 
 
 # Caption: option, weights of the first four pixels (the fifth is not valid,
@@ -373,14 +371,13 @@ def _scene(groups, boxes=8, seed=0):
   mask = np.ones((2, boxes), bool)
   mask[1, boxes // 2 :] = False
   group_of_class = np.arange(5, dtype=np.int32) % groups
-  maps = targets.render(
-    boxes_yxyx.astype(np.float32),
-    labels,
-    mask,
-    group_of_class,
-    HW,
-    targets.TargetConfig(),
+  render = functools.partial(
+    targets.render,
+    group_of_class=group_of_class,
+    hw=HW,
+    cfg=targets.TargetConfig(),
   )
+  maps = jax.jit(render)(boxes_yxyx.astype(np.float32), labels, mask)
   head = {"kernel": _logits((6, 5), 1, 1.0), "bias": _logits((5,), 2, 1.0)}
   features = _logits((2, HW[0] // 4, HW[1] // 4, 6), 3, 1.0)
   return maps, {"class_head": head}, features, group_of_class

@@ -1,9 +1,9 @@
 """Target maps: golden values of the original code, edges, overlaps, groups."""
 
 import dataclasses
+import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -18,13 +18,21 @@ def golden(golden_dir):
     return dict(maps)
 
 
-def _render(boxes_yxyx, labels, hw, cfg, groups=None):
-  n = len(labels)
-  groups = np.zeros(200, np.int32) if groups is None else groups
-  out = targets.render(
-    jnp.asarray(boxes_yxyx, jnp.float32)[None],
-    jnp.asarray(labels, jnp.int32)[None],
-    jnp.ones((1, n), bool),
+@functools.partial(jax.jit, static_argnames=("groups", "hw", "cfg"))
+def _compiled(boxes_yxyx, labels, mask, groups, hw, cfg):
+  of_class = np.array(groups, np.int32)
+  return targets.render(
+    boxes_yxyx[None], labels[None], mask[None], of_class, hw, cfg
+  )
+
+
+def _render(boxes_yxyx, labels, hw, cfg, groups=(0,) * 200, used=True):
+  """Maps of one page; few are compiled, as boxes are padded."""
+  pad = -len(labels) % (8 if len(labels) <= 8 else _MAX_BOXES)
+  out = _compiled(
+    np.pad(np.float32(boxes_yxyx), ((0, pad), (0, 0))),
+    np.pad(np.int32(labels), (0, pad)),
+    np.arange(len(labels) + pad) < len(labels) * used,
     groups,
     hw,
     cfg,
@@ -44,6 +52,7 @@ def _touched(boxes_yxyx, disc_hw, hw):
 
 
 PAPER = targets.TargetConfig(disc_center="rounded")
+_MAX_BOXES = 48  # of a crop
 CROPS = pytest.mark.parametrize("crop", range(5))
 
 
@@ -168,15 +177,12 @@ def test_offsets_lead_to_the_center():
 
 
 def test_groups_paint_their_own_planes_and_padding_paints_nothing():
-  groups = np.array([0, 1, 2], np.int32)
+  groups = (0, 1, 2)
   boxes = np.array([[10, 10, 20, 20]] * 3, np.float32)
   got = _render(boxes, [0, 1, 2], (32, 32), PAPER, groups)
   assert got.energy.shape == (32, 32, 3)
   assert [int(got.classes[15, 15, g]) for g in range(3)] == [1, 2, 3]
-  masked = targets.render(
-    boxes[None], np.zeros((1, 3), np.int32), np.zeros((1, 3), bool),
-    groups, (32, 32), PAPER,
-  )  # fmt: skip
+  masked = _render(boxes, [0, 0, 0], (32, 32), PAPER, groups, used=False)
   assert int(masked.energy.max()) == 0 and int(masked.owner.max()) == -1
 
 

@@ -29,11 +29,14 @@ def decode_plane(levels, boxes_at, probs_at, cfg):
   # A frame of background: neighbours need no test for the page's edge.
   framed = np.pad(levels, 1, constant_values=-np.inf)
   at = np.flatnonzero(framed > cfg.energy_cutoff)
+  nothing = np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0)
   if not len(at):
-    return np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0)
+    return nothing
   basins = find_basins(framed, at, cfg)
-  centers, hw = measure(framed, at, basins, boxes_at, cfg)
   kept, confidence = choose(framed, at, basins, cfg)
+  if not len(kept):
+    return nothing
+  centers, hw = measure(framed, at, basins, boxes_at, cfg)
   labels, share = vote(basins, kept, framed.shape[1], probs_at, cfg)
   half = np.maximum(hw[kept], 0) / 2
   boxes = np.concatenate((centers[kept] - half, centers[kept] + half), 1)
