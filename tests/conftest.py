@@ -24,10 +24,13 @@ from absl.testing import flagsaver
 from dwd_jax.cluster import huge_pages
 
 # Most of the time of the tests goes into compiling for CPUs. Without LLVM's
-# optimisations and XLA's newer emitters it takes a third of the time and half
-# of the memory. Workers and programs that the tests start inherit this.
+# optimisations, XLA's newer emitters and threads it takes a third of the time
+# and half of the memory. Workers and programs that tests start inherit this.
 _QUICK = "--xla_backend_optimization_level=0"
-_QUICKER = f"{_QUICK} --xla_cpu_use_fusion_emitters=false"
+_QUICKER = (
+  f"{_QUICK} --xla_cpu_use_fusion_emitters=false"
+  " --xla_cpu_parallel_codegen_split_count=1"
+)
 if "XLA_FLAGS" not in os.environ and not shutil.which("nvidia-smi"):
   _tried = subprocess.run(  # a flag that XLA does not know ends the process
     [sys.executable, "-c", "import jax; jax.devices()"],
@@ -90,8 +93,20 @@ def _shared(name: str) -> pathlib.Path:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-  """What needs a browser is slow; what takes longest comes first."""
-  items.sort(key=lambda item: "train" not in item.path.parts)
+  """What needs a browser is slow; what takes longest comes first.
+
+  While one worker makes the run that many files look at, the other has files
+  that do without.
+  """
+  first, *later = dict.fromkeys(
+    item.path for item in items if "smoke_run" in item.fixturenames
+  ) or [None]
+
+  def order(item):
+    away = "train" not in item.path.parts
+    return away, not away and item.path != first and item.path in later
+
+  items.sort(key=order)
   for item in items:
     if "needs_chromium" in item.fixturenames:
       item.add_marker("slow")

@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+pytestmark = pytest.mark.slow  # a minute; pairs alone: test_lost_process.py
 STEPS = 8
 
 
