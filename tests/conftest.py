@@ -236,3 +236,26 @@ def shared_data() -> pathlib.Path:
 def golden_dir() -> pathlib.Path:
   """Outputs of the original code; skips where they are absent."""
   return _shared("golden")
+
+
+@pytest.fixture(scope="module")
+def needs_chromium():
+  """Skips where there is no Chromium, or no playwright to drive it."""
+  from benchmarks import screenshot
+  from dwd_jax.core.errors import InputError
+
+  try:
+    screenshot.chromium_path()
+  except InputError as e:
+    pytest.skip(str(e))
+
+
+# Not of the whole session: while playwright's loop lives, nothing else in the
+# process can use asyncio.
+@pytest.fixture(scope="module")
+def browser(needs_chromium):
+  """A headless Chromium."""
+  from benchmarks import screenshot
+
+  with screenshot.chromium() as running:
+    yield running

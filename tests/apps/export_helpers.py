@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import calibration_helpers
 import jax
 import numpy as np
 import onnxruntime
@@ -14,8 +15,6 @@ from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.structs import PageImage
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration as score_map
-from dwd_jax.metrics import reliability
-from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
 from dwd_jax.predict.predict_config import PredictConfig
@@ -88,15 +87,9 @@ def tiny(calibrated=True, decode=None, **options):
     **options,
   )
   variables = _with_objects(variables_of(cfg), cfg)
-  calibration = Calibration(
+  calibration = calibration_helpers.calibration(
     score_map.ScoreMap(1.5, 0.8, 0.25, np.array([0.0, -0.5, 0.1, 0.0, 1.0])),
-    reliability.OperatingPoint(0.1, 0.9, 0.8, 0.85),
-    ece_raw=0.1,
-    ece=0.02,
-    num_pages=5,
-    num_objects=300,
-    num_detections=310,
-    made_with={"split": "val"},
+    0.1,
   )
   return Weights(
     variables,

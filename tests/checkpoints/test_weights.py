@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import calibration_helpers
 import jax
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration as score_map
 from dwd_jax.metrics import reliability
-from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.models import dwd
 
 MODEL = dwd.ModelConfig(
@@ -33,15 +33,8 @@ def weights():
   model = dwd.make_model(MODEL)
   shapes = jax.eval_shape(lambda: dwd.init_variables(model, 0, (32, 32)))
   rng = np.random.default_rng(0)
-  calibration = Calibration(
-    score_map.ScoreMap(1.5, 1.0, 0.25, np.array([0.0, -0.5, 0.0])),
-    reliability.OperatingPoint(0.4, 0.9, 0.8, 0.85),
-    ece_raw=0.1,
-    ece=0.02,
-    num_pages=5,
-    num_objects=300,
-    num_detections=310,
-    made_with={"split": "val"},
+  calibration = calibration_helpers.calibration(
+    score_map.ScoreMap(1.5, 1.0, 0.25, np.array([0.0, -0.5, 0.0])), 0.4
   )
   return Weights(
     jax.tree.map(

@@ -1,43 +1,22 @@
 """The report in a real browser: it sorts, it finds, and it asks for nothing."""
 
-import shutil
-
 import eval_helpers
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
-_CHROMIUM = shutil.which("chromium")
-_ARGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-]
-pytestmark = [
-  pytest.mark.slow,
-  pytest.mark.skipif(_CHROMIUM is None, reason="needs chromium"),
-]
-
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
+def opened(browser, tmp_path_factory):
   """The page, and what it has asked for or complained of."""
   out_dir = tmp_path_factory.mktemp("eval")
   eval_helpers.evaluate(out_dir)
   said = []
-  with sync_api.sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGS)
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.on("request", lambda request: said.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto((out_dir / "val" / "report.html").as_uri())
-    yield page, said
-    browser.close()
+  page = browser.new_page(viewport={"width": 1280, "height": 800})
+  page.on("request", lambda request: said.append(request.url))
+  page.on("console", lambda message: said.append(message.text))
+  page.on("pageerror", lambda error: said.append(str(error)))
+  page.goto((out_dir / "val" / "report.html").as_uri())
+  yield page, said
+  page.close()
 
 
 def _column(page, i):

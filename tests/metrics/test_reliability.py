@@ -1,13 +1,14 @@
 """What scores are worth: errors by hand, thresholds by brute force."""
 
+import functools
 import warnings
 
 import numpy as np
 import pytest
+import scene_helpers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import matching, reliability
 from dwd_jax.metrics.reliability import Judged
 
@@ -116,14 +117,7 @@ def test_odd_cases_have_a_threshold(caption):
   np.testing.assert_allclose(point, expected)
 
 
-def page(name, boxes, labels, scores=None):
-  return PageBoxes(
-    filename=name,
-    image_hw=(100, 100),
-    boxes_yxyx=np.array(boxes, np.float32).reshape(-1, 4),
-    labels=np.array(labels, np.int32),
-    scores=None if scores is None else np.array(scores, np.float32),
-  )
+page = functools.partial(scene_helpers.page, hw=(100, 100))
 
 
 def test_detections_are_judged_page_by_page():

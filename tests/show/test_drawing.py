@@ -2,24 +2,12 @@
 
 import cv2
 import numpy as np
+from box_helpers import FAR, A, B, page
 
-from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import matching
 from dwd_jax.show import drawing
 
 NAMES = ("notehead", "clef")
-A, B, FAR = (20, 20, 40, 40), (20, 80, 40, 100), (70, 20, 90, 40)
-
-
-def page(rows, scores=None, image_hw=(120, 160)):
-  table = np.array(rows, np.float32).reshape(-1, 5)
-  return PageBoxes(
-    filename="p.png",
-    image_hw=image_hw,
-    boxes_yxyx=table[:, 1:],
-    labels=table[:, 0].astype(np.int32),
-    scores=None if scores is None else np.array(scores, np.float32),
-  )
 
 
 def _has(picture, rgb, rows=slice(None)):

@@ -43,20 +43,19 @@ def scan_bend(
     roll=np.radians(_normal(rng, 0.7 * s, 2.0 * s)),
     scale_yx=tuple(1 + s * rng.uniform(-0.004, 0.004, 2)),
   )
-  spine_x, length, depth, sign = _spine(rng, hw[1], space, 0.3, (6.0, 14.0))
-  warp = curl(
+  return _bend(
+    rng,
     hw,
     view,
-    staff_space_px=space,
-    spine_x=spine_x,
-    length_px=length,
-    rise_px=0.8 * sign * depth * s * space,
-    compress=0.12 * depth * s,
-    wave_px=rng.uniform(0, 0.08) * s * space,
-    wave_length_px=rng.uniform(60, 200) * space,
-    phase=rng.uniform(0, 2 * np.pi),
+    s,
+    space,
+    likely=0.3,
+    lengths=(6.0, 14.0),
+    rise=0.8,
+    compress=0.12,
+    wave=0.08,
+    wave_lengths=(60.0, 200.0),
   )
-  return Bend(warp, spine_x, length, depth)
 
 
 def photo_bend(
@@ -74,18 +73,65 @@ def photo_bend(
     yaw=np.radians(_normal(rng, 5 * s, 12 * s)),
     distance_px=rng.uniform(250, 500) * space,
   )
-  spine_x, length, depth, sign = _spine(rng, hw[1], space, 0.6, (12.0, 35.0))
+  return _bend(
+    rng,
+    hw,
+    view,
+    s,
+    space,
+    likely=0.6,
+    lengths=(12.0, 35.0),
+    rise=2.2,
+    compress=0.16,
+    stretch=0.04,
+    wave=0.45,
+    wave_lengths=(60.0, 160.0),
+  )
+
+
+def _bend(
+  rng: np.random.Generator,
+  hw: tuple[int, int],
+  view: Float[np.ndarray, "3 3"],
+  severity: float,
+  space: float,
+  *,
+  likely: float,
+  lengths: tuple[float, float],
+  rise: float,
+  compress: float,
+  wave: float,
+  wave_lengths: tuple[float, float],
+  stretch: float = 0.0,
+) -> Bend:
+  """A sheet seen in `view` that waves and, often, bends towards a spine.
+
+  Args:
+    likely: probability that it bends.
+    lengths: range of the bend's length, staff spaces.
+    rise: shift of the rows at the spine, staff spaces.
+    compress: see `curl`.
+    wave: largest height of the waves, staff spaces.
+    wave_lengths: their range, staff spaces.
+    stretch: largest one, see `curl`; 0 = none is drawn.
+  """
+  bent = rng.random() < likely
+  spine_x = float(hw[1] * rng.integers(2))
+  length = rng.uniform(*lengths) * space
+  depth = rng.uniform(0.2, 1) * bent
+  sign = rng.choice((-1.0, 1.0))
+  stretched = rng.uniform(0, stretch) if stretch else 0.0
   warp = curl(
     hw,
     view,
     staff_space_px=space,
     spine_x=spine_x,
     length_px=length,
-    rise_px=2.2 * sign * depth * s * space,
-    compress=0.16 * depth * s,
-    stretch=rng.uniform(0, 0.04) * depth * s,
-    wave_px=rng.uniform(0, 0.45) * s * space,
-    wave_length_px=rng.uniform(60, 160) * space,
+    rise_px=rise * sign * depth * severity * space,
+    compress=compress * depth * severity,
+    stretch=stretched * depth * severity,
+    wave_px=rng.uniform(0, wave) * severity * space,
+    wave_length_px=rng.uniform(*wave_lengths) * space,
     phase=rng.uniform(0, 2 * np.pi),
   )
   return Bend(warp, spine_x, length, depth)
@@ -234,24 +280,6 @@ def _print(
   return ink_and_paper.hairs(
     ink, rng, staff_space_px=space, density=rng.uniform(0, 3) * s
   )
-
-
-def _spine(
-  rng: np.random.Generator,
-  width: int,
-  space: float,
-  likely: float,
-  lengths: tuple[float, float],
-) -> tuple[float, float, float, float]:
-  """Column of the spine; length, depth (0 = flat) and sign of the bend.
-
-  `likely` is the probability of a bend, `lengths` its range in staff spaces.
-  """
-  bent = rng.random() < likely
-  spine_x = float(width * rng.integers(2))
-  length = rng.uniform(*lengths) * space
-  depth = rng.uniform(0.2, 1) * bent
-  return spine_x, length, depth, rng.choice((-1.0, 1.0))
 
 
 def _normal(rng: np.random.Generator, deviation: float, most: float) -> float:

@@ -1,29 +1,10 @@
+import box_helpers
 import numpy as np
 import pytest
 
-from benchmarks import screenshot
-from dwd_jax.core.errors import InputError
-from dwd_jax.core.structs import PageBoxes
 from dwd_jax.show.viewer import write
 
 HW = (300, 200)
-
-
-@pytest.fixture(scope="module")
-def needs_chromium():
-  try:
-    screenshot.chromium_path()
-  except InputError as e:
-    pytest.skip(str(e))
-
-
-# Not of the whole session: while playwright's loop lives, nothing else in the
-# process can use asyncio.
-@pytest.fixture(scope="module")
-def browser(needs_chromium):
-  """A headless Chromium; skips where there is none."""
-  with screenshot.chromium() as running:
-    yield running
 
 
 @pytest.fixture
@@ -62,15 +43,7 @@ def boxes():
   """Makes `PageBoxes` of a page of 300 x 200 px."""
 
   def make(rows, scores=None, name="page"):
-    """`rows`: (label, ymin, xmin, ymax, xmax)."""
-    table = np.array(rows, np.float32).reshape(-1, 5)
-    return PageBoxes(
-      filename=f"{name}.png",
-      image_hw=HW,
-      boxes_yxyx=table[:, 1:],
-      labels=table[:, 0].astype(np.int32),
-      scores=None if scores is None else np.array(scores, np.float32),
-    )
+    return box_helpers.page(rows, scores, HW, f"{name}.png")
 
   return make
 
