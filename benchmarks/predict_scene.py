@@ -109,7 +109,7 @@ def add_truth(found: Any, truth: dict[str, Any]) -> Any:
 
 def engraved_page(height: int, width: int) -> Page:
   """The same page for the same size."""
-  task = engraver.Task(0, dataset.DEFAULT_FONTS, width, height)
+  task = engraver.EngraveTask(0, dataset.DEFAULT_FONTS, width, height)
   made = engraver.engrave(task, verovio.toolkit())[0]
   boxes = [
     [float(item.findtext(f"bndbox/{tag}") or 0) for tag in _TAGS]

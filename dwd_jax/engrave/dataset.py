@@ -13,10 +13,10 @@ import verovio
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import deepscores_folder, pool, smufl_classes
 from dwd_jax.engrave.deepscores_folder import Splitter
-from dwd_jax.engrave.engraver import Task
+from dwd_jax.engrave.engraver import EngraveTask
 from dwd_jax.engrave.handwriting import MAX_STRENGTH
 from dwd_jax.engrave.pool import Outcome
-from dwd_jax.engrave.rarities import Weights
+from dwd_jax.engrave.rarities import Rarities
 from dwd_jax.imaging import degrade as degradations
 
 ALL_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville", "Petaluma")
@@ -96,7 +96,7 @@ def generate(
     InputError: an argument is out of range, `out` is not empty, or no file can
       be engraved.
   """
-  task = Task(
+  task = EngraveTask(
     seed=seed,
     fonts=tuple(fonts),
     width=width,
@@ -142,7 +142,9 @@ class _Writer:
     self.skipped: dict[str, str] = {}
     self.lost = 0
 
-  def tasks(self, first: Task, files: list[pathlib.Path]) -> Iterator[Task]:
+  def tasks(
+    self, first: EngraveTask, files: list[pathlib.Path]
+  ) -> Iterator[EngraveTask]:
     """Yields scores until there are enough pages."""
     index = 0
     while self.pages + self._ready() < self.wanted:
@@ -194,7 +196,7 @@ class _Writer:
         f"{name}: {reason}"
       )
 
-  def finish(self, folder: pathlib.Path, task: Task) -> Summary:
+  def finish(self, folder: pathlib.Path, task: EngraveTask) -> Summary:
     """Writes the lists and summarises."""
     self.check()
     words = smufl_classes.get(task.vocabulary)
@@ -220,13 +222,13 @@ class _Writer:
     return summary
 
 
-def _check(pages: int, workers: int, task: Task) -> None:
+def _check(pages: int, workers: int, task: EngraveTask) -> None:
   """Raises `InputError` for arguments out of range."""
   if pages < 1:
     raise InputError(f"pages={pages} must be at least 1")
   if workers < 0:
     raise InputError(f"workers={workers} must be 0 (one per core) or more")
-  Weights(task.weights)
+  Rarities(task.weights)
   smufl_classes.get(task.vocabulary)
   if not 0 <= task.handwriting <= MAX_STRENGTH:
     raise InputError(

@@ -18,7 +18,7 @@ from dwd_jax.engrave import (
 )
 from dwd_jax.engrave.deepscores_folder import annotation_xml
 from dwd_jax.engrave.mei_score import ScoreWriter
-from dwd_jax.engrave.rarities import Weights
+from dwd_jax.engrave.rarities import Rarities
 from dwd_jax.engrave.strokes import Strokes
 
 # Measures that more than fill a page of 1050 x 1485 px at 9 px per staff space;
@@ -32,7 +32,7 @@ _MAX_PAGES = 12  # of one foreign file, so that none fills a data set
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class EngraveTask:
   """One score to engrave; decides everything on its pages.
 
   Fields before `index` are arguments of `dataset.generate`.
@@ -82,7 +82,7 @@ class EngravedPage:
   lost: int = 0
 
 
-def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
+def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   """Engraves a score.
 
   Returns:
@@ -105,7 +105,7 @@ def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
       raise ValueError("verovio cannot read it")
   else:
     pages = rng.choice((1, 1, 2))
-    score = ScoreWriter(rng, Weights({**words.rates, **task.weights}))
+    score = ScoreWriter(rng, Rarities({**words.rates, **task.weights}))
     area = task.width * task.height / space**2 / _STANDARD_AREA
     measures = max(4, round(_MEASURES[score.kind] * area * pages))
     if not toolkit.loadData(score.write(measures)):
@@ -122,7 +122,7 @@ def engrave(task: Task, toolkit: verovio.toolkit) -> list[EngravedPage]:
 
 
 def _options(
-  rng: random.Random, task: Task, font: str, px_per_unit: float
+  rng: random.Random, task: EngraveTask, font: str, px_per_unit: float
 ) -> dict:
   # Page sizes are in tenths of units; headers are text only.
   return {
@@ -152,7 +152,7 @@ def _options(
 
 
 def _page(
-  task: Task, svg: str, name: str, font: str, px_per_unit: float
+  task: EngraveTask, svg: str, name: str, font: str, px_per_unit: float
 ) -> EngravedPage | None:
   """Boxes and raster of one page; None if it has no symbols."""
   page = verovio_svg.read_page(svg, font)

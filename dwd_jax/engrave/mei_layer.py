@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 from dwd_jax.engrave.mei_rhythm import Node, Slot
-from dwd_jax.engrave.rarities import Weights
+from dwd_jax.engrave.rarities import Rarities
 
 _LETTERS = "cdefgab"
 # Clef -> (MEI attributes, diatonic number of the lowest line; 28 = C4).
@@ -75,7 +75,7 @@ class LayerWriter:
   def __init__(
     self,
     rng: random.Random,
-    weights: Weights,
+    weights: Rarities,
     staff: Staff,
     prefix: str,
     stems: str = "",

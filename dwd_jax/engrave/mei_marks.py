@@ -5,7 +5,7 @@ import random
 
 from dwd_jax.engrave.mei_layer import Event, Staff
 from dwd_jax.engrave.mei_rhythm import WHOLE
-from dwd_jax.engrave.rarities import Weights
+from dwd_jax.engrave.rarities import Rarities
 
 _DYNAMICS = {
   "dynamicPiano": "p", "dynamicMezzo": "m", "dynamicForte": "f",
@@ -32,7 +32,7 @@ _TEMPI = (
 
 
 def staff_marks(
-  rng: random.Random, weights: Weights, staff: Staff, events: list[Event]
+  rng: random.Random, weights: Rarities, staff: Staff, events: list[Event]
 ) -> str:
   """Marks of one staff in one measure, as MEI control elements.
 
@@ -62,7 +62,7 @@ def staff_marks(
 
 def _spans(
   rng: random.Random,
-  weights: Weights,
+  weights: Rarities,
   staff: Staff,
   notes: list[Event],
   out: list[str],
@@ -88,7 +88,7 @@ def _spans(
 
 def _note_marks(
   rng: random.Random,
-  weights: Weights,
+  weights: Rarities,
   staff: Staff,
   event: Event,
   out: list[str],
@@ -108,7 +108,7 @@ def _note_marks(
 
 def measure_marks(
   rng: random.Random,
-  weights: Weights,
+  weights: Rarities,
   staves: list[Staff],
   ticks: int,
   unit: int,

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import random
 
-from dwd_jax.engrave.rarities import Weights
+from dwd_jax.engrave.rarities import Rarities
 
 WHOLE = 128
 
@@ -132,7 +132,11 @@ def _beats(count: int, unit: int) -> list[int]:
 
 
 def fill_measure(
-  rng: random.Random, weights: Weights, count: int, unit: int, cue: bool = False
+  rng: random.Random,
+  weights: Rarities,
+  count: int,
+  unit: int,
+  cue: bool = False,
 ) -> list[Node]:
   """A random rhythm that fills one measure exactly.
 
@@ -167,7 +171,7 @@ def fill_measure(
   return nodes
 
 
-def _is_rare(rng: random.Random, weights: Weights, length: int) -> bool:
+def _is_rare(rng: random.Random, weights: Rarities, length: int) -> bool:
   """Whether to write a tuplet of an unusual number."""
   rate = weights.rates["rare_tuplet"]
   return rate > 0 and length in _RARE and weights.happens(rng, "rare_tuplet")

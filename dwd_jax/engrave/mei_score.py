@@ -6,7 +6,7 @@ import random
 from dwd_jax.engrave.mei_layer import CLEFS, LayerWriter, Staff
 from dwd_jax.engrave.mei_marks import measure_marks, staff_marks
 from dwd_jax.engrave.mei_rhythm import fill_measure, measure_ticks
-from dwd_jax.engrave.rarities import Weights
+from dwd_jax.engrave.rarities import Rarities
 
 # Instruments: (clef, clefs it may change to). Octave clefs never change.
 _STRINGS = (
@@ -73,7 +73,7 @@ class Part:
 class ScoreWriter:
   """Writes one score; the same generator state gives the same score."""
 
-  def __init__(self, rng: random.Random, weights: Weights):
+  def __init__(self, rng: random.Random, weights: Rarities):
     """Chooses the kind of score."""
     self.rng = rng
     self.weights = weights

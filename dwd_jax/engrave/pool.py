@@ -22,7 +22,7 @@ from typing import IO
 
 import verovio
 
-from dwd_jax.engrave.engraver import EngravedPage, Task, engrave
+from dwd_jax.engrave.engraver import EngravedPage, EngraveTask, engrave
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
 COMMAND = (sys.executable, "-m", "dwd_jax.engrave.pool")
@@ -35,7 +35,7 @@ _FILES = ("png", "xml", "labels")  # fields of a page that travel as blobs
 class Outcome:
   """The pages of a task, or the reason why there are none."""
 
-  task: Task
+  task: EngraveTask
   pages: list[EngravedPage]
   error: str = ""
 
@@ -61,11 +61,11 @@ class _Worker:
     assert self.process.stdin is not None and self.process.stdout is not None
     self.stdin: IO[bytes] = self.process.stdin
     self.stdout: IO[bytes] = self.process.stdout
-    self.task: Task | None = None
+    self.task: EngraveTask | None = None
     self.deadline = 0.0
     self.done = 0
 
-  def start(self, task: Task, timeout_s: float) -> None:
+  def start(self, task: EngraveTask, timeout_s: float) -> None:
     """Hands over a task."""
     self.task, self.deadline = task, time.monotonic() + timeout_s
     with contextlib.suppress(BrokenPipeError):  # noticed when reading
@@ -98,7 +98,7 @@ class _Worker:
 
 
 def run(
-  tasks: Iterator[Task],
+  tasks: Iterator[EngraveTask],
   workers: int,
   timeout_s: float = 120.0,
   command: tuple[str, ...] = COMMAND,
@@ -219,10 +219,10 @@ def unpack(header: dict, blobs: list[bytes]) -> list[EngravedPage]:
   ]
 
 
-def _task_of(header: dict) -> Task:
-  fields = {f.name for f in dataclasses.fields(Task)}
+def _task_of(header: dict) -> EngraveTask:
+  fields = {f.name for f in dataclasses.fields(EngraveTask)}
   values = {k: v for k, v in header.items() if k in fields}
-  return Task(**{**values, "fonts": tuple(values["fonts"])})
+  return EngraveTask(**{**values, "fonts": tuple(values["fonts"])})
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ CHOICES: dict[str, dict[str, float]] = {
 }  # fmt: skip
 
 
-class Weights:
+class Rarities:
   """Rates and choices, drawn from with a random generator."""
 
   def __init__(self, changes: Mapping[str, float] | None = None):

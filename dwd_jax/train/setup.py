@@ -236,7 +236,7 @@ def describe_staff_space(run: Run) -> str:
   px = run.config.data.staff_space_px
   if not px:
     return "Staff space unknown: no staves on the training pages"
-  kept = "pages stay as they are"
+  kept = "pages keep their scale"
   if run.settings.predict.normalise != "off":
     kept = "pages that differ are scaled to it"
   return f"Staff space {px:g} px as the network sees it; {kept}"

@@ -8,7 +8,7 @@ import verovio
 
 from dwd_jax.engrave import labels, smufl_classes, verovio_svg
 from dwd_jax.engrave.mei_score import ScoreWriter
-from dwd_jax.engrave.rarities import Weights
+from dwd_jax.engrave.rarities import Rarities
 
 V1, V2 = "deepscores_v1", "deepscores_v2"
 WIDTH, HEIGHT, PX = 1050, 1485, 0.05  # 9 px a staff space
@@ -48,7 +48,7 @@ def random_page(
   seed: int, font: str, measures: int = 12, words: str = V1
 ) -> verovio_svg.Page:
   """A page of random music."""
-  weights = Weights(smufl_classes.get(words).rates)
+  weights = Rarities(smufl_classes.get(words).rates)
   mei = ScoreWriter(random.Random(seed), weights).write(measures)
   return verovio_svg.read_page(svg_of(mei, font, words), font)
 

@@ -9,7 +9,7 @@ import pytest
 
 from dwd_jax.engrave import verovio_svg
 from dwd_jax.engrave.mei_score import ScoreWriter
-from dwd_jax.engrave.rarities import Weights
+from dwd_jax.engrave.rarities import Rarities
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_octave_numbers_sit_at_the_end_of_the_clef(
 
 def test_the_redrawn_page_looks_like_verovio_s():
   # A maxima rest is drawn otherwise on purpose.
-  weights = Weights({"restMaxima": 0.0})
+  weights = Rarities({"restMaxima": 0.0})
   svg = helpers.svg_of(ScoreWriter(random.Random(5), weights).write(10))
   page = verovio_svg.read_page(svg, "Leipzig")
   # Texts need fonts of the system in verovio's picture.

@@ -256,7 +256,7 @@ def test_memory_is_flat():
   fonts = ("Leipzig", "Bravura", "Leland", "Gootville")
   sizes = []
   for index in range(36):
-    task = engraver.Task(0, fonts, index=index, **_SMALL)
+    task = engraver.EngraveTask(0, fonts, index=index, **_SMALL)
     engraver.engrave(task, toolkit)
     sizes.append(resident_mib())
   assert max(sizes) - sizes[11] < 40

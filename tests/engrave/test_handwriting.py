@@ -113,7 +113,7 @@ def test_pages_of_a_data_set_are_written(tmp_path):
   small = {"width": 500, "height": 500}
   engrave.generate(tmp_path, 1, handwriting=1.0, workers=1, **small)
   (path,) = tmp_path.rglob("*.png")
-  task = engraver.Task(
+  task = engraver.EngraveTask(
     0, dataset.DEFAULT_FONTS, jitter=0.05, stem=path.name[:16], **small
   )
   toolkit = verovio.toolkit()

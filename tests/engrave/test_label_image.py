@@ -88,7 +88,7 @@ def test_labels_travel_from_the_worker():
 
 def test_the_pages_are_the_same_with_and_without():
   toolkit = verovio.toolkit()
-  plain = engraver.Task(0, ("Bravura",), width=400, height=400)
+  plain = engraver.EngraveTask(0, ("Bravura",), width=400, height=400)
   without = engraver.engrave(plain, toolkit)
   with_ = engraver.engrave(
     dataclasses.replace(plain, pixel_labels=True), toolkit

@@ -9,7 +9,7 @@ from lxml import etree
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import mei_rhythm
 from dwd_jax.engrave.mei_score import ScoreWriter
-from dwd_jax.engrave.rarities import CHOICES, Weights
+from dwd_jax.engrave.rarities import CHOICES, Rarities
 
 _METERS = [m for m in CHOICES["meter"] if "/" in m]
 
@@ -32,7 +32,7 @@ def test_measures_are_full(meter, cue, rare):
   count, unit = (int(n) for n in meter.split("/"))
   rng = random.Random(meter)
   for _ in range(50):
-    weights = Weights({"rare_tuplet": rare})
+    weights = Rarities({"rare_tuplet": rare})
     nodes = mei_rhythm.fill_measure(rng, weights, count, unit, cue)
     assert _ticks(nodes) == pytest.approx(mei_rhythm.WHOLE * count / unit)
 
@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_first_release():
   """The digest was taken before the writer knew tremolos and rare tuplets."""
   digest = hashlib.sha256()
   for seed in range(10):
-    score = ScoreWriter(random.Random(seed), Weights()).write(12)
+    score = ScoreWriter(random.Random(seed), Rarities()).write(12)
     digest.update(score.encode())
   assert digest.hexdigest() == (
     "a207676c215b0737cc8721910a5233f329df28dba6f66fff277176ff05c5e332"
@@ -63,15 +63,15 @@ def test_scores_are_those_of_the_first_release():
 
 def test_same_generator_same_score():
   first, second = (
-    ScoreWriter(random.Random("7/3"), Weights()).write(20) for _ in range(2)
+    ScoreWriter(random.Random("7/3"), Rarities()).write(20) for _ in range(2)
   )
   assert first == second
-  assert first != ScoreWriter(random.Random("7/4"), Weights()).write(20)
+  assert first != ScoreWriter(random.Random("7/4"), Rarities()).write(20)
 
 
 @pytest.mark.parametrize("kind", CHOICES["score"])
 def test_scores_of_every_kind_are_well_formed(kind):
-  weights = Weights({name: 0.0 for name in CHOICES["score"] if name != kind})
+  weights = Rarities({name: 0.0 for name in CHOICES["score"] if name != kind})
   writer = ScoreWriter(random.Random(1), weights)
   assert writer.kind == kind
   root = etree.fromstring(writer.write(12).encode())
@@ -90,8 +90,8 @@ def test_scores_of_every_kind_are_well_formed(kind):
 
 
 def test_weights_change_what_is_written():
-  none = Weights({"grace": 0.0, "key_change": 0.0, "lyrics": 0.0})
-  many = Weights({"grace": 1.0})
+  none = Rarities({"grace": 0.0, "key_change": 0.0, "lyrics": 0.0})
+  many = Rarities({"grace": 1.0})
   for seed in range(5):
     assert "grace=" not in ScoreWriter(random.Random(seed), none).write(10)
   assert ScoreWriter(random.Random(0), many).write(10).count("grace=") > 20
@@ -113,4 +113,4 @@ def test_weights_change_what_is_written():
 )
 def test_bad_weights(caption, changes, message):
   with pytest.raises(InputError, match=message):
-    Weights(changes)
+    Rarities(changes)

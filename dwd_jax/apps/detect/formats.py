@@ -26,7 +26,7 @@ _CSV_COLUMNS = (
 )  # fmt: skip
 
 
-class Run(NamedTuple):
+class RunFacts(NamedTuple):
   """Facts of a run that its files state."""
 
   class_names: tuple[str, ...]
@@ -42,7 +42,7 @@ class RunFile(NamedTuple):
   """
 
   of_page: Callable[[int, PageDetections, Source], Any]
-  write: Callable[[pathlib.Path, list[Any], Run], None]
+  write: Callable[[pathlib.Path, list[Any], RunFacts], None]
 
 
 def _write_picture(path: pathlib.Path, found: PageDetections, _: Source):
@@ -59,7 +59,7 @@ def _coco_results(image_id: int, found: PageDetections, _: Source) -> str:
   return json.dumps(found.to_coco(image_id))[1:-1]
 
 
-def _write_coco_results(path: pathlib.Path, pages: list[str], _: Run):
+def _write_coco_results(path: pathlib.Path, pages: list[str], _: RunFacts):
   files.write_atomic(path, f"[{', '.join(filter(None, pages))}]")
 
 
@@ -67,7 +67,7 @@ def _coco_image(image_id: int, found: PageDetections, _: Source):
   return json_results.coco_image(image_id, found.page, found.image_hw)
 
 
-def _write_coco_images(path: pathlib.Path, images: list[Any], run: Run):
+def _write_coco_images(path: pathlib.Path, images: list[Any], run: RunFacts):
   categories = json_results.coco_categories(run.class_names)
   content = {"images": images, "categories": categories}
   files.write_atomic(path, json.dumps(content))
@@ -90,7 +90,7 @@ def _as_csv(rows) -> str:
   return text.getvalue()
 
 
-def _write_csv(path: pathlib.Path, pages: list[str], _: Run):
+def _write_csv(path: pathlib.Path, pages: list[str], _: RunFacts):
   files.write_atomic(path, _as_csv([_CSV_COLUMNS]) + "".join(pages))
 
 
@@ -99,7 +99,7 @@ def _viewer_page(_: int, found: PageDetections, source: Source):
   return viewer.ViewerPage(found.page, picture, found.page_boxes())
 
 
-def _write_viewer(path: pathlib.Path, pages: list[Any], run: Run):
+def _write_viewer(path: pathlib.Path, pages: list[Any], run: RunFacts):
   title = "dwd_jax: detected symbols"
   viewer.write(
     path, pages, run.class_names, title=title, min_score=run.min_score

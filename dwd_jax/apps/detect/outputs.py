@@ -66,7 +66,7 @@ def write_run(
       )
     for file, kind in formats.RUN_FILES.items():
       kept[file].append(kind.of_page(image_id, found, source))
-  run = formats.Run(class_names, float(settings["min_score"]))
+  run = formats.RunFacts(class_names, float(settings["min_score"]))
   for file, kind in formats.RUN_FILES.items():
     kind.write(out / file, kept.pop(file), run)
   write_settings(out, settings, [s.name for s in sources], failed)

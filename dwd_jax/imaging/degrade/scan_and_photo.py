@@ -106,14 +106,8 @@ def _bend(
 ) -> Bend:
   """A sheet seen in `view` that waves and, often, bends towards a spine.
 
-  Args:
-    likely: probability that it bends.
-    lengths: range of the bend's length, staff spaces.
-    rise: shift of the rows at the spine, staff spaces.
-    compress: see `curl`.
-    wave: largest height of the waves, staff spaces.
-    wave_lengths: their range, staff spaces.
-    stretch: largest one, see `curl`; 0 = none is drawn.
+  `likely` is the probability of a bend. Its `lengths` and `rise`, the height of
+  the waves and their lengths are in staff spaces; for the others see `curl`.
   """
   bent = rng.random() < likely
   spine_x = float(hw[1] * rng.integers(2))
