@@ -88,7 +88,7 @@ def in_process(
 ) -> dict[str, float]:
   """Seconds of compiling, and of a page after that."""
   detector = Detector(packaged.weights_of(checkpoint))
-  inks = [images.decode_page(p.read_bytes(), p.name) for p in pages]
+  inks = [images.read_page(p.read_bytes(), p.name) for p in pages]
   start = time.perf_counter()
   detector("first", inks[0])
   first_s = time.perf_counter() - start

@@ -26,7 +26,7 @@ from dwd_jax.apps.export import export_files
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import huge_pages
 from dwd_jax.core.structs import PageImage
-from dwd_jax.imaging import images
+from dwd_jax.imaging import grey, images
 from dwd_jax.models import dwd
 from dwd_jax.predict import packaged, predict_pages
 from dwd_jax.predict.predict_config import PredictConfig
@@ -46,7 +46,7 @@ def ours(trained: Weights) -> Detect:
   bound = functools.partial(fn, jax.device_put(trained.variables))
 
   def detect(page):
-    ink = images.normalize_polarity(page)
+    ink = grey.to_ink(page)
     image = PageImage("page", ink, 1.0)
     cfg = PredictConfig(normalise="off")
     found = predict_pages.predict_page(bound, image, cfg).detections
@@ -98,7 +98,7 @@ def main(argv: list[str]) -> None:
   parser.add_argument("--num-pages", type=int, default=5, help="first of them")
   flags = parser.parse_args(argv)
   paths = sorted(pathlib.Path(flags.pages).glob("*.png"))[: flags.num_pages]
-  pages = [255 - images.decode_page(p.read_bytes(), p.name) for p in paths]
+  pages = [255 - images.read_page(p.read_bytes(), p.name) for p in paths]
   trained = packaged.weights_of(flags.checkpoint)
   parts: dict[str, Detect] = {"dwd_jax": ours(trained)}
   sizes = {}

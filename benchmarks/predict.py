@@ -39,7 +39,7 @@ from dwd_jax.predict.predict_config import PredictConfig
 
 def read(png: bytes) -> PageImage:
   """Decodes a page; it keeps its size."""
-  return PageImage("page.png", images.decode_page(png, "page.png"), 1.0)
+  return PageImage("page.png", images.read_page(png, "page.png"), 1.0)
 
 
 def network_image(page: PageImage) -> Float[np.ndarray, "1 H W 1"]:

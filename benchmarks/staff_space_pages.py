@@ -32,7 +32,7 @@ class Page(NamedTuple):
 
 def read(path: pathlib.Path) -> np.ndarray:
   """Ink of an image file."""
-  return images.decode_page(path.read_bytes(), path.name)
+  return images.read_page(path.read_bytes(), path.name)
 
 
 def engraved(folder: pathlib.Path) -> Iterator[Page]:
@@ -130,7 +130,7 @@ def photo(page: Page, rng: np.random.Generator) -> Page:
   shown = shown.clip(0, 255).astype(np.uint8)
   quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(50, 90))]
   _, data = cv2.imencode(".jpg", shown, quality)
-  ink = images.decode_page(data.tobytes(), page.name)
+  ink = images.read_page(data.tobytes(), page.name)
   truth = page.truth_px and page.truth_px * _growth(matrix, page.ink)
   return Page(page.name, ink, truth)
 

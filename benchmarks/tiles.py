@@ -117,7 +117,7 @@ def main(argv: list[str]) -> None:
   for path in map(pathlib.Path, args.images):
     if not path.is_file():
       raise InputError(f"{path}: no such image; check --images")
-    ink = images.decode_page(path.read_bytes(), path.name)
+    ink = images.read_page(path.read_bytes(), path.name)
     pages.append(PageImage(path.name, ink, args.scale))
   results: dict[str, Any] = {
     "scale": args.scale,

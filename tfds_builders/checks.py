@@ -214,7 +214,7 @@ def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
     InputError: not a readable PNG, JPEG, TIFF or BMP, or too many pixels.
   """
   data = read_bytes(path, MAX_IMAGE_BYTES)
-  return images.decode_page(data, str(path))
+  return images.read_page(data, str(path))
 
 
 def list_images(folder: pathlib.Path) -> dict[str, pathlib.Path]:

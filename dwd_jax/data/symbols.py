@@ -159,7 +159,7 @@ class SymbolsOfFolder:
     """Reads symbol `i`."""
     path = self._paths[i]
     data = checks.read_bytes(path, checks.MAX_IMAGE_BYTES)
-    ink = images.decode_page(data, str(path))
+    ink = images.read_page(data, str(path))
     height, width = ink.shape
 
     def read(top: int, left: int, height: int, width: int) -> np.ndarray:

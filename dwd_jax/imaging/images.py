@@ -1,16 +1,19 @@
-"""Image files -> grey pages with ink = 255 on paper = 0."""
+"""Image files -> grey pages with ink = 255 on paper = 0.
+
+The bytes are decoded here; what the pixels mean is in `grey`.
+"""
 
 import io
 import struct
 from typing import Any
 
-import cv2
 import numpy as np
 import pyvips
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
 
 from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import grey
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384: a decoded page takes 256 MiB
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -19,11 +22,11 @@ _BMP_MAGIC = b"BM"
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def header_hw(data: bytes) -> tuple[int, int] | None:
+def header_hw(data: bytes, number: int = 1) -> tuple[int, int] | None:
   """(height, width) in the header of a PNG, JPEG, TIFF or BMP; None if invalid.
 
   To be checked before decoding: a file of a few kilobytes may claim a size that
-  fills the memory.
+  fills the memory. Orientation is not applied; `number`: see `read_page`.
   """
   try:
     if data.startswith(_PNG_MAGIC):
@@ -34,7 +37,7 @@ def header_hw(data: bytes) -> tuple[int, int] | None:
     elif data.startswith(_BMP_MAGIC):
       width, height = BmpImagePlugin.BmpImageFile(io.BytesIO(data)).size
     elif data.startswith(_TIFF_MAGICS):
-      page: Any = pyvips.Image.tiffload_buffer(data)
+      page: Any = pyvips.Image.tiffload_buffer(data, page=number - 1)
       width, height = page.width, page.height
     else:
       return None
@@ -58,16 +61,33 @@ def png_is_whole(data: bytes) -> bool:
   return True
 
 
-def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
-  """Decodes a PNG, JPEG, TIFF or BMP to grey, 0 = paper, 255 = ink.
+def num_pages(data: bytes) -> int:
+  """Pages of a TIFF; 1 for other files, and for those that are not readable."""
+  if not data.startswith(_TIFF_MAGICS):
+    return 1
+  try:
+    image: Any = pyvips.Image.tiffload_buffer(data)
+    return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
+  except pyvips.Error:
+    return 1
 
-  Transparent pixels count as white, 16-bit samples are reduced to 8 bits, and
-  the EXIF orientation of JPEGs is applied; see also `normalize_polarity`.
+
+def read_page(
+  data: bytes, filename: str, number: int = 1
+) -> UInt8[np.ndarray, "H W"]:
+  """Decodes a PNG, JPEG, TIFF or BMP to upright ink: 0 = paper, 255 = ink.
+
+  Orientation, transparency, more than 8 bits: see `grey`.
+
+  Args:
+    filename: named in errors.
+    number: of the page in a TIFF, from 1.
 
   Raises:
-    InputError: no readable image of these formats, or more than `MAX_PIXELS`.
+    InputError: no readable image of these formats, more than `MAX_PIXELS`, or
+      values that could mean anything.
   """
-  hw = header_hw(data)
+  hw = header_hw(data, number)
   if hw is None:
     raise InputError(
       f"{filename}: not a readable PNG, JPEG, TIFF or BMP; convert the image"
@@ -82,50 +102,35 @@ def decode_page(data: bytes, filename: str) -> UInt8[np.ndarray, "H W"]:
       f"{filename}: not a readable PNG, it is truncated or a checksum is wrong;"
       " copy the file again"
     )
-  # IMREAD_UNCHANGED keeps alpha but ignores the EXIF orientation; JPEG has no
-  # alpha, so there the converting mode is right.
-  jpeg = data.startswith(_JPEG_MAGIC)
-  flags = cv2.IMREAD_GRAYSCALE if jpeg else cv2.IMREAD_UNCHANGED
   try:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-  except cv2.error:
-    pixels = None
-  if pixels is None:
+    if data.startswith(_BMP_MAGIC):
+      page = grey.of_pillow(BmpImagePlugin.BmpImageFile(io.BytesIO(data)))
+    else:
+      page = _of_vips(data, number)
+  except (pyvips.Error, OSError):
     raise InputError(
       f"{filename}: not a readable image; replace it by an intact one"
-    )
-  return normalize_polarity(to_grey(pixels))
+    ) from None
+  except ValueError as e:
+    raise InputError(f"{filename}: {e}") from None
+  return grey.to_ink(page)
 
 
-def to_grey(
-  pixels: Shaped[np.ndarray, "H W"] | Shaped[np.ndarray, "H W c"],
-) -> UInt8[np.ndarray, "H W"]:
-  """Grey values of pixels as OpenCV decodes them, composited on white.
-
-  Args:
-    pixels: uint8, uint16 or float (0..1); one channel, BGR or BGRA.
-  """
-  if pixels.dtype == np.uint16:
-    pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-  elif pixels.dtype != np.uint8:
-    pixels = (np.clip(np.nan_to_num(pixels), 0, 1) * 255).round()
-    pixels = pixels.astype(np.uint8)
-  if pixels.ndim == 2:
-    return pixels
-  if pixels.shape[2] == 1:
-    return pixels[..., 0]
-  if pixels.shape[2] == 3:
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-  if pixels[..., 3].min() == 255:
-    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2GRAY)
-  grey = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2GRAY).astype(np.uint16)
-  alpha = pixels[..., 3].astype(np.uint16)
-  return ((grey * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def normalize_polarity(
-  grey: UInt8[np.ndarray, "H W"],
-) -> UInt8[np.ndarray, "H W"]:
-  """Makes ink 255 and paper 0, taking the majority of pixels for paper."""
-  bright = np.count_nonzero(grey > 127)
-  return cv2.bitwise_not(grey) if 2 * bright >= grey.size else grey
+def _of_vips(data: bytes, number: int) -> UInt8[np.ndarray, "H W"]:
+  options = {"access": "sequential", "fail_on": "error"}
+  if data.startswith(_PNG_MAGIC):
+    image: Any = pyvips.Image.pngload_buffer(data, unlimited=True, **options)
+  elif data.startswith(_JPEG_MAGIC):
+    image = pyvips.Image.jpegload_buffer(data, unlimited=True, **options)
+  else:
+    image = pyvips.Image.tiffload_buffer(data, page=number - 1, **options)
+  turn = image.get("orientation") if image.get_typeof("orientation") else 1
+  cmyk = image.interpretation == "cmyk"
+  if image.interpretation in ("lab", "labs"):
+    image = image.colourspace("srgb")
+  pixels = image.numpy()
+  if cmyk:
+    if pixels.dtype == np.uint16:
+      pixels = (pixels >> 8).astype(np.uint8)
+    pixels = grey.cmyk_to_rgb(pixels[..., :4])
+  return grey.upright(grey.to_grey(pixels), turn)

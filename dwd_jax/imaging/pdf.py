@@ -12,7 +12,7 @@ import pypdfium2.raw as pdfium
 from jaxtyping import UInt8
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging import images, staff_space
+from dwd_jax.imaging import grey, staff_space
 
 SUFFIX = ".pdf"
 FIRST_DPI = 150.0  # at which staves are measured
@@ -119,8 +119,8 @@ def _draw(page: pypdfium2.PdfPage, dpi: float, name: str) -> Drawn:
       f"{name} cannot be drawn; print the file to a new one"
     ) from None
   try:
-    grey = bitmap.to_numpy()
-    grey = np.ascontiguousarray(grey.reshape(grey.shape[:2]))
+    pixels = bitmap.to_numpy()
+    pixels = np.ascontiguousarray(pixels.reshape(pixels.shape[:2]))
   finally:
     bitmap.close()
-  return Drawn(images.normalize_polarity(grey), dpi)
+  return Drawn(grey.to_ink(pixels), dpi)

@@ -14,7 +14,7 @@ RNG_SEED = 7
 def _jpeg(ink, quality=30):
   kind = [cv2.IMWRITE_JPEG_QUALITY, quality]
   data = cv2.imencode(".jpg", 255 - ink, kind)[1].tobytes()
-  return images.decode_page(data, "x.jpg")
+  return images.read_page(data, "x.jpg")
 
 
 def _noise(ink):

@@ -133,7 +133,7 @@ def test_one_line_of_percussion_has_no_staff_space(tmp_path):
   written = json.loads((tmp_path / "p" / "engraved.json").read_text())
   for name, px in written["staff_spaces_px"].items():
     path = tmp_path / "p" / "segmentation_detection/images_png" / f"{name}.png"
-    ink = images.decode_page(path.read_bytes(), name)
+    ink = images.read_page(path.read_bytes(), name)
     assert (staff_space.estimate(ink) is None) == (px is None)
   assert None in written["staff_spaces_px"].values()
 

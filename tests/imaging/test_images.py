@@ -48,14 +48,14 @@ _FORMATS = {
 @pytest.mark.parametrize("caption", _FORMATS)
 def test_every_format_gives_ink_on_paper(caption):
   np.testing.assert_array_equal(
-    images.decode_page(_FORMATS[caption], "page.png"), _INK
+    images.read_page(_FORMATS[caption], "page.png"), _INK
   )
 
 
 def test_half_transparent_ink_is_half_grey():
   alpha = np.where(_INK > 0, 128, 0).astype(np.uint8)
   data = _cv_png(np.dstack([np.zeros_like(_INK)] * 3 + [alpha]))
-  page = images.decode_page(data, "page.png")
+  page = images.read_page(data, "page.png")
   assert page[0, 1] == 128
   assert page[0, 0] == 0
 
@@ -67,7 +67,7 @@ def test_exif_orientation_is_applied():
   exif[274] = 6  # to be shown turned by 90 degrees clockwise
   out = io.BytesIO()
   Image.fromarray(wide).save(out, "jpeg", quality=95, exif=exif)
-  page = images.decode_page(out.getvalue(), "page.jpg")
+  page = images.read_page(out.getvalue(), "page.jpg")
   assert page.shape == (64, 16)
   assert page[:6].min() > 200
   assert page[10:].max() < 50
@@ -90,7 +90,7 @@ def _png_claiming(height: int, width: int) -> bytes:
 @pytest.mark.parametrize("hw", [(100_000, 100_000), (1, 1 << 30)])
 def test_a_header_that_claims_too_much_is_refused(hw):
   with pytest.raises(InputError, match=r"page\.png: .* pixels are more than"):
-    images.decode_page(_png_claiming(*hw), "page.png")
+    images.read_page(_png_claiming(*hw), "page.png")
 
 
 def test_header_sizes_are_those_of_the_pixels():
@@ -106,7 +106,7 @@ def test_a_large_colour_profile_is_no_fault():
   out = io.BytesIO()
   profile = np.random.default_rng(0).bytes(3 << 20)
   Image.fromarray(_PAPER).save(out, "png", icc_profile=profile)
-  page = images.decode_page(out.getvalue(), "page.png")
+  page = images.read_page(out.getvalue(), "page.png")
   np.testing.assert_array_equal(page, _INK)
 
 
@@ -132,7 +132,7 @@ def _claiming(kind: str, height: int, width: int) -> bytes:
 def test_other_formats_that_claim_too_much_are_refused(kind):
   data = _claiming(kind, 40_000, 50_000)
   with pytest.raises(InputError, match="50000 x 40000 pixels are more than"):
-    images.decode_page(data, "page")
+    images.read_page(data, "page")
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_other_formats_that_claim_too_much_are_refused(kind):
 )
 def test_unreadable_bytes_name_the_file(data):
   with pytest.raises(InputError, match=r"page\.png: not a readable"):
-    images.decode_page(data, "page.png")
+    images.read_page(data, "page.png")
 
 
 def test_a_flipped_bit_is_found():
   data = bytearray(_cv_png(np.random.default_rng(0).integers(0, 255, (9, 9))))
   data[50] ^= 1
   with pytest.raises(InputError, match="checksum"):
-    images.decode_page(bytes(data), "page.png")
+    images.read_page(bytes(data), "page.png")

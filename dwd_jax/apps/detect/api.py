@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 
 from dwd_jax.apps.detect import inputs
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging import images
+from dwd_jax.imaging import grey
 from dwd_jax.predict import packaged
 from dwd_jax.predict.detector import Detector
 from dwd_jax.predict.page_detections import PageDetections
@@ -30,8 +30,8 @@ def detect(
 
   Args:
     image: path of an image or of a one-page PDF; an array [H, W] or
-      [H, W, 1, 3 or 4] (grey, RGB, RGBA; uint8, uint16, bool, or floats in
-      0..1); or a PIL image. Ink may be dark on light or light on dark.
+      [H, W, 1..4] (grey, grey and alpha, RGB, RGBA; bool, integers, or floats
+      in 0..1); or a PIL image. Ink may be dark on light or light on dark.
     checkpoint: workdir of a run, WORKDIR/checkpoints/STEP, or a file of
       weights; "" = the packaged detector of printed music.
     min_score: 0..1; None = the threshold stored with the weights.
@@ -96,31 +96,9 @@ def _of_path(
 
 def _ink(image: Any) -> UInt8[np.ndarray, "H W"]:
   """Converts an array or a PIL image to ink on paper."""
-  if hasattr(image, "convert") and hasattr(image, "mode"):
-    sixteen = str(image.mode).startswith("I")
-    image = image if sixteen else image.convert("RGBA")
-  pixels = np.asarray(image)
-  if pixels.dtype == bool:
-    pixels = pixels.astype(np.uint8) * 255
-  elif pixels.dtype == np.int32:  # PIL's 16 bits
-    pixels = np.clip(pixels, 0, 65535).astype(np.uint16)
-  return images.normalize_polarity(_grey(pixels))
-
-
-def _grey(
-  pixels: Shaped[np.ndarray, "H W"] | Shaped[np.ndarray, "H W c"],
-) -> UInt8[np.ndarray, "H W"]:
-  if (
-    pixels.ndim not in (2, 3)
-    or pixels.size == 0
-    or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4))
-    or not (pixels.dtype in (np.uint8, np.uint16) or pixels.dtype.kind == "f")
-  ):
-    raise InputError(
-      f"an image of {pixels.dtype} {pixels.shape}; give [H, W] or [H, W, 3] of"
-      " uint8, uint16, bool or floats in 0..1"
-    )
-  if pixels.ndim == 3 and pixels.shape[2] >= 3:  # RGB(A) -> BGR(A)
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    pixels = np.ascontiguousarray(pixels[..., order])
-  return images.to_grey(pixels)
+  try:
+    if hasattr(image, "getexif"):
+      return grey.to_ink(grey.of_pillow(image))
+    return grey.to_ink(grey.to_grey(np.asarray(image)))
+  except ValueError as e:
+    raise InputError(f"image: {e}") from None

@@ -3,10 +3,9 @@
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pyvips
 from jaxtyping import UInt8
 
 from dwd_jax.core.errors import InputError
@@ -97,9 +96,7 @@ def read(source: Source, staff_space_px: float, dpi: float = 0.0) -> Page:
   if source.path.suffix.lower() == pdf.SUFFIX:
     return Page(*pdf.draw(source.path, source.number, staff_space_px, dpi))
   data = _bytes(source.path)
-  if source.of == 1:
-    return Page(images.decode_page(data, str(source.path)), 0.0)
-  return Page(_tiff_page(data, source), 0.0)
+  return Page(images.read_page(data, source.describe(), source.number), 0.0)
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
@@ -140,7 +137,7 @@ def _count(path: pathlib.Path) -> int:
   if suffix == pdf.SUFFIX:
     count = pdf.count(path)
   elif suffix in (".tif", ".tiff"):
-    count = _tiff_pages(_bytes(path))
+    count = images.num_pages(_bytes(path))
   else:
     count = 1
   if count > _MAX_PAGES:
@@ -160,35 +157,6 @@ def _bytes(path: pathlib.Path) -> bytes:
     raise InputError(
       f"{path}: cannot be read ({e.strerror}); check its permissions"
     ) from None
-
-
-def _tiff_pages(data: bytes) -> int:
-  """Pages of a TIFF; 1 if unreadable, which `read` reports."""
-  try:
-    image: Any = pyvips.Image.tiffload_buffer(data)
-    return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
-  except pyvips.Error:
-    return 1
-
-
-def _tiff_page(data: bytes, source: Source) -> UInt8[np.ndarray, "H W"]:
-  """One page of a TIFF with several."""
-  try:
-    image: Any = pyvips.Image.tiffload_buffer(data, page=source.number - 1)
-    if image.width * image.height > images.MAX_PIXELS:
-      raise InputError(
-        f"{source.describe()}: {image.width} x {image.height} pixels are more"
-        f" than the {images.MAX_PIXELS:,} allowed; scale the page down"
-      )
-    if image.hasalpha():
-      white = 65535 if image.format == "ushort" else 255
-      image = image.flatten(background=white)
-    grey = image.colourspace("b-w").cast("uchar").numpy()
-  except pyvips.Error:
-    raise InputError(
-      f"{source.describe()}: not readable; replace it by an intact one"
-    ) from None
-  return images.normalize_polarity(grey.reshape(grey.shape[:2]))
 
 
 def _new_name(path: pathlib.Path, number: int, of: int, taken: set[str]) -> str:

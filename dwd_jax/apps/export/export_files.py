@@ -49,6 +49,7 @@ _MOST_PX = 1 << 26  # of the decode's plane
 _MULTIPLE = 64  # sides of padded pages are multiples of this, px
 _PLATFORMS = ("cpu", "cuda", "tpu")
 _ALONE = "dwd_jax.apps.export.standalone"
+_GREY = "dwd_jax.imaging.grey"  # goes with them
 
 
 class Exported(NamedTuple):
@@ -198,7 +199,15 @@ def _classes_json(
 
 def _scripts(*names: str) -> dict[str, str]:
   """Modules that run alone, importing each other from their own folder."""
-  return {name: _text(name).replace(f"{_ALONE}.", "") for name in names}
+  texts = {name: _text(name) for name in names}
+  package, module = _GREY.rsplit(".", 1)
+  texts[f"{module}.py"] = _text(f"{module}.py", package)
+  return {
+    name: text.replace(f"{_ALONE}.", "").replace(
+      f"from {package} import {module}", f"import {module}"
+    )
+    for name, text in texts.items()
+  }
 
 
 def _readme(name: str, weights: Weights, **values: int) -> str:
@@ -220,5 +229,5 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
   )
 
 
-def _text(name: str) -> str:
-  return (resources.files(_ALONE) / name).read_text(encoding="utf8")
+def _text(name: str, package: str = _ALONE) -> str:
+  return (resources.files(package) / name).read_text(encoding="utf8")

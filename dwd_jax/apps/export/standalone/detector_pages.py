@@ -5,16 +5,13 @@ import sys
 
 import numpy as np
 
+from dwd_jax.imaging import grey
+
 
 def to_ink(page):
-  """float32 [H, W], 0 = paper, 1 = ink; most pixels are paper."""
-  page = np.asarray(page)
-  top = 255 if page.dtype == np.uint8 else 1
-  grey = page if page.ndim == 2 else page[..., :3].mean(-1)
-  grey = grey.astype(np.float32)
-  if 2 * np.count_nonzero(grey > top / 2) >= grey.size:
-    grey = top - grey
-  return grey * np.float32(1 / top)
+  """float32 [H, W], 0 = paper, 1 = ink, of an array that `grey` reads."""
+  ink = grey.to_ink(grey.to_grey(np.asarray(page)))
+  return ink.astype(np.float32) / 255
 
 
 def pad(ink, multiple):
@@ -60,7 +57,9 @@ def read(path):
     except ImportError:
       raise ValueError(f"{path}: give a .npy file, or install pillow") from None
     with Image.open(path) as image:
-      return np.asarray(image.convert("L"))
+      if getattr(image, "n_frames", 1) > 1:
+        raise ValueError(f"{path}: has {image.n_frames} pages; give one")
+      return grey.of_pillow(image)
   return np.load(path, allow_pickle=False)
 
 

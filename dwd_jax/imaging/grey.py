@@ -1,0 +1,180 @@
+"""Pixels of any kind -> upright grey of 8 bits -> ink; needs numpy only.
+
+Every entrance reads pictures with these functions: files, arrays and Pillow's
+images. Exported detectors carry a copy of this file, so it imports nothing of
+dwd_jax, and raises `ValueError`.
+"""
+
+import numpy as np
+
+_BITS = (8, 10, 12, 14, 16)  # of grey values that cameras and scanners make
+_MORE_BITS = {"int16": (15,), "int32": (15, 31), "uint32": (32,)}
+_OVERSHOOT = 0.05  # of floats beyond black and white, as resampling makes
+_BLOCK_PX = 1 << 20
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+  """Grey values 0 (black) to 255 (white), uint8 [H, W].
+
+  The value of white is told by the largest value, see `white_of`. Transparent
+  pixels and NaN count as white.
+
+  Args:
+    pixels: [H, W] or [H, W, c], c = 1: grey, 2: grey, alpha, 3: RGB, 4: RGBA;
+      bool, integers or floats.
+
+  Raises:
+    ValueError: another shape or type, or a range that cannot be told.
+  """
+  if pixels.ndim == 2:
+    pixels = pixels[..., None]
+  if (
+    pixels.ndim != 3
+    or not 1 <= pixels.shape[2] <= 4
+    or not pixels.size
+    or pixels.dtype.kind not in "biuf"
+  ):
+    shape = ", ".join(map(str, pixels.shape))
+    raise ValueError(
+      f"pixels [{shape}] of type {pixels.dtype}; give [H, W], [H, W, 3] or"
+      " [H, W, 4] of numbers"
+    )
+  colours, alpha = pixels, None
+  if pixels.shape[2] in (2, 4):
+    colours, alpha = pixels[..., :-1], pixels[..., -1]
+  white = white_of(colours)
+  opaque = 0.0 if alpha is None else white_of(alpha)
+  height, width = pixels.shape[:2]
+  grey = np.empty((height, width), np.uint8)
+  rows = max(1, _BLOCK_PX // width)
+  for top in range(0, height, rows):
+    part = slice(top, top + rows)
+    values = _luma(_bytes(colours[part], white))
+    if alpha is not None:
+      values = _on_white(values, _bytes(alpha[part], opaque))
+    grey[part] = values
+  return grey
+
+
+def white_of(values: np.ndarray) -> float:
+  """The value of white, as the largest value tells it.
+
+  8 bits for uint8; 8, 10, 12, 14 or 16 for longer integers, also 15 and 31 for
+  those with a sign, and 32; 1 or the same for floats.
+
+  Raises:
+    ValueError: the values go below black, or are none of these ranges.
+  """
+  kind = values.dtype.kind
+  if kind == "b":
+    return 1.0
+  if values.dtype == np.uint8:
+    return 255.0
+  bits = (*_BITS, *_MORE_BITS.get(values.dtype.name, ()))
+  whites = sorted(2.0**b - 1 for b in bits)
+  if kind == "f":
+    whites = [1.0, *whites]
+  low, high = _limits(values)
+  slack = _OVERSHOOT if kind == "f" else 0.0
+  for before, white in zip([0.0, *whites[:-1]], whites):  # noqa: B905
+    if high > white * (1 + slack):
+      continue
+    # 10 bits follow on 8: their largest value is a quarter of white or more.
+    if low < -slack * white or (before and high < white / 4.2):
+      break
+    return white
+  raise ValueError(
+    f"values {low:g} to {high:g} of type {values.dtype}: their range cannot be"
+    " told; scale them to 0..255, or to 0..1 as floats"
+  )
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+  if values.dtype.kind == "f":
+    values = values[np.isfinite(values)]
+  return (float(values.min()), float(values.max())) if values.size else (0, 0)
+
+
+def _bytes(values: np.ndarray, white: float) -> np.ndarray:
+  if values.dtype == np.uint8:
+    return values
+  values = np.where(np.isfinite(values), values, white) * (255 / white)
+  return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
+
+
+def _luma(values: np.ndarray) -> np.ndarray:
+  """Y of ITU-R BT.601, in integers as OpenCV computes it."""
+  if values.shape[2] == 1:
+    return values[..., 0]
+  red, green, blue = (values[..., i].astype(np.uint32) for i in range(3))
+  return ((9798 * red + 19235 * green + 3735 * blue + 16384) >> 15).astype(
+    np.uint8
+  )
+
+
+def _on_white(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+  if alpha.min() == 255:
+    return grey
+  grey, alpha = grey.astype(np.uint16), alpha.astype(np.uint16)
+  return ((grey * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def cmyk_to_rgb(pixels: np.ndarray) -> np.ndarray:
+  """RGB of cyan, magenta, yellow and black, uint8, without colour profiles."""
+  light = 255 - pixels.astype(np.uint16)
+  return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+  """Turns pixels [H, W, ...] as the EXIF or TIFF tag Orientation (1..8) says.
+
+  Other values leave them alone.
+  """
+  if orientation in (5, 6, 7, 8):
+    pixels = pixels.swapaxes(0, 1)
+  if orientation in (3, 4, 7, 8):
+    pixels = pixels[::-1]
+  if orientation in (2, 3, 6, 7):
+    pixels = pixels[:, ::-1]
+  return np.ascontiguousarray(pixels)
+
+
+def of_pillow(image) -> np.ndarray:
+  """Upright grey of an image of Pillow, see `to_grey`.
+
+  Its EXIF orientation is applied: whoever turns an image by hand has to remove
+  it, as `PIL.ImageOps.exif_transpose` does.
+
+  Raises:
+    ValueError: see `to_grey`; or colours of 16 bits of which fewer are in use,
+      as Pillow cuts the lower 8.
+  """
+  cut = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(
+    getattr(image, "tile", "")
+  )
+  if hasattr(image, "tag_v2"):
+    # Pillow turns TIFFs itself, but exchanges the sides too early of files that
+    # it maps into memory, which it does only if it knows their name.
+    name, image.filename = image.filename, ""
+    image.load()
+    image.filename = name
+  if image.mode == "CMYK":
+    pixels = cmyk_to_rgb(np.asarray(image))
+  elif "transparency" in image.info or image.mode in ("P", "PA", "La", "RGBa"):
+    pixels = np.asarray(image.convert("RGBA"))
+  elif image.mode in ("YCbCr", "LAB", "HSV"):
+    pixels = np.asarray(image.convert("RGB"))
+  else:
+    pixels = np.asarray(image)
+  if cut and pixels[..., :3].max() < 64:
+    raise ValueError(
+      "colours of 16 bits with fewer in use, which Pillow cuts off; give an"
+      " array of the whole values"
+    )
+  return upright(to_grey(pixels), image.getexif().get(274, 1))
+
+
+def to_ink(grey: np.ndarray) -> np.ndarray:
+  """Ink 255 on paper 0, taking the tone of most pixels for paper."""
+  bright = np.count_nonzero(grey > 127)
+  return 255 - grey if 2 * bright >= grey.size else grey
