@@ -15,6 +15,7 @@ import argparse
 import pathlib
 import sys
 import types
+from collections.abc import Sequence
 from typing import Any
 
 from dwd_jax.cluster import huge_pages
@@ -56,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     help="resolution of PDF pages; default: chosen so that staves have the"
     " size that the detector was trained on",
   )
+  add(
+    "--without-staves",
+    action="store_true",
+    help="look for symbols on pages without staves, too; default: a detector"
+    " of music finds nothing there",
+  )
   add("--batch-size", type=int, default=1, help="pages of one size per call")
   add(
     "--overwrite",
@@ -93,6 +100,7 @@ def _run(flags: argparse.Namespace) -> int:
     dpi=flags.dpi,
     batch_size=flags.batch_size,
     overwrite=flags.overwrite,
+    without_staves=flags.without_staves,
   )
   done = detect_files.run(
     [pathlib.Path(i) for i in flags.inputs], out, settings
@@ -104,11 +112,25 @@ def _run(flags: argparse.Namespace) -> int:
     return 2
   kept = f" ({done.skipped} done before)" if done.skipped else ""
   failed = f", {len(done.failed)} failed" if done.failed else ""
+  if done.turned:
+    cli.say(f"turned to stand upright: {_some(done.turned)}")
+  if done.without_staves:
+    cli.say(
+      "nothing looked for, as no staff was found:"
+      f" {_some(done.without_staves)}; --without-staves insists"
+    )
   print(
     f"{done.symbols} symbols on {done.pages} pages{kept}{failed}; look at"
     f" {out / 'index.html'}"
   )
   return 1 if done.failed else 0
+
+
+def _some(pages: Sequence[str]) -> str:
+  """The number of pages, and the names of the first."""
+  more = ", ..." if len(pages) > 3 else ""
+  noun = "page" if len(pages) == 1 else "pages"
+  return f"{len(pages)} {noun} ({', '.join(pages[:3])}{more})"
 
 
 def main(argv: list[str]) -> int:

@@ -117,7 +117,7 @@ def read_page(
 
 
 def _of_vips(data: bytes, number: int) -> UInt8[np.ndarray, "H W"]:
-  options = {"access": "sequential", "fail_on": "error"}
+  options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
   if data.startswith(_PNG_MAGIC):
     image: Any = pyvips.Image.pngload_buffer(data, unlimited=True, **options)
   elif data.startswith(_JPEG_MAGIC):

@@ -1,7 +1,9 @@
 """Applies a trained network to pages."""
 
+import dataclasses
 import difflib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
@@ -9,12 +11,14 @@ import numpy as np
 
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.errors import InputError
-from dwd_jax.core.structs import PageImage
+from dwd_jax.core.structs import PageBoxes, PageImage
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
+from dwd_jax.predict import staves as staves_lib
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.predict.predict_config import PredictConfig
+from dwd_jax.predict.staves import Staves
 
 
 class Detector:
@@ -22,6 +26,8 @@ class Detector:
 
   Attributes:
     min_score: detections below are dropped.
+    reads_music: the detector was trained on pages with staves. Then pages are
+      made upright, negatives positive, and nothing is found where no staff is.
   """
 
   def __init__(
@@ -31,6 +37,7 @@ class Detector:
     min_score: float | None = None,
     classes: Iterable[str] = (),
     batch_size: int = 1,
+    without_staves: bool = False,
   ):
     """Loads the network onto the device.
 
@@ -38,6 +45,7 @@ class Detector:
       min_score: 0..1; None = the threshold stored with the weights.
       classes: names of the classes to keep; none = all.
       batch_size: pages of one size, or tiles of a page, per call.
+      without_staves: look for symbols on pages without staves, too.
 
     Raises:
       InputError: an unknown class, a score out of range.
@@ -46,6 +54,13 @@ class Detector:
     self.min_score = trained.threshold if min_score is None else min_score
     if not 0 <= self.min_score <= 1:
       raise InputError(f"min_score: {self.min_score:g} is not 0 to 1")
+    self.reads_music = trained.staff_space_px > 0
+    self._insists = without_staves
+    self._clef_labels = [
+      i
+      for i, name in enumerate(trained.class_names)
+      if "clef" in name.casefold()
+    ]
     self._classes = known_classes(classes, trained.class_names)
     self.cfg = PredictConfig(
       batch_size=batch_size,
@@ -70,7 +85,7 @@ class Detector:
     self,
     pages: Iterable[PageImage],
     on_bad: Callable[[PageImage, InputError], None] | None = None,
-  ) -> Iterator[tuple[PageDetections, PagePrediction]]:
+  ) -> Iterator[tuple[PageDetections, PagePrediction | None]]:
     """Detects on pages one after another, with one batch in memory at a time.
 
     Args:
@@ -78,47 +93,112 @@ class Detector:
       on_bad: see `predict_pages.predict_pages`.
 
     Yields:
-      Detections, and the prediction that they come from.
+      Detections, and the prediction that they come from; None for a page on
+      which nothing was looked for.
     """
-    inks: dict[str, np.ndarray] = {}
-
-    def remembered():
-      for page in pages:
-        inks[page.filename] = page.ink
-        yield page
-
-    for found in predict_pages.predict_pages(
-      self._predict_fn, remembered(), self.cfg, on_bad=on_bad
-    ):
-      name = found.detections.filename
-      while (first := next(iter(inks))) != name:
-        del inks[first]  # of a page that was left out
-      yield self._detections(found, inks.pop(name)), found
+    laid = ((page, self._staves(page.ink)) for page in pages)
+    for looked_at, run in itertools.groupby(laid, self._is_looked_at):
+      if looked_at:
+        yield from self._predict(run, on_bad)
+      else:
+        yield from ((_nothing(page, self.weights), None) for page, _ in run)
 
   def __call__(self, name: str, ink: np.ndarray) -> PageDetections:
     """Detects on one page, see `page_image`."""
     return next(self.pages([self.page_image(name, ink)]))[0]
 
+  def _staves(self, ink: np.ndarray) -> Staves:
+    if not self.reads_music or ink.ndim != 2 or ink.dtype != np.uint8:
+      return Staves()  # predict_pages reports the latter
+    return staves_lib.find(ink)
+
+  def _is_looked_at(self, laid: tuple[PageImage, Staves]) -> bool:
+    return bool(not self.reads_music or self._insists or laid[1].staff_space_px)
+
+  def _predict(
+    self,
+    laid: Iterable[tuple[PageImage, Staves]],
+    on_bad: Callable[[PageImage, InputError], None] | None,
+  ) -> Iterator[tuple[PageDetections, PagePrediction]]:
+    """Predicts pages; those without clefs on the left also on their heads."""
+    waiting: dict[str, tuple[PageImage, Staves]] = {}
+
+    def upright():
+      for page, staves in laid:
+        waiting[page.filename] = page, staves
+        yield _upright(page, staves)
+
+    for found in predict_pages.predict_pages(
+      self._predict_fn, upright(), self.cfg, on_bad=on_bad
+    ):
+      name = found.detections.filename
+      while (first := next(iter(waiting))) != name:
+        del waiting[first]  # of a page that was left out
+      page, staves = waiting.pop(name)
+      boxes = self._boxes(found)
+      if staves.staff_space_px and len(boxes.labels) and not self._clefs(boxes):
+        turned = staves.on_its_head()
+        again = predict_pages.predict_page(
+          self._predict_fn, _upright(page, turned), self.cfg
+        )
+        if self._clefs(self._boxes(again)):
+          staves, found, boxes = turned, again, self._boxes(again)
+      yield self._detections(found, boxes, page, staves), found
+
+  def _clefs(self, boxes: PageBoxes) -> int:
+    """Clefs in the left half of a page, where an upright page has them."""
+    left = boxes.boxes_yxyx[:, [1, 3]].mean(1) < boxes.image_hw[1] / 2
+    return int((left & np.isin(boxes.labels, self._clef_labels)).sum())
+
+  def _boxes(self, found: PagePrediction) -> PageBoxes:
+    """Detections with calibrated scores, from the least score on."""
+    boxes = found.detections.finite()
+    if self.weights.calibration is not None:
+      boxes = self.weights.calibration.apply(boxes)
+    return boxes.at_least(self.min_score)
+
   def _detections(
-    self, found: PagePrediction, ink: np.ndarray
+    self,
+    found: PagePrediction,
+    boxes: PageBoxes,
+    page: PageImage,
+    staves: Staves,
   ) -> PageDetections:
-    trained, boxes = self.weights, found.detections.finite()
-    if trained.calibration is not None:
-      boxes = trained.calibration.apply(boxes)
-    boxes = boxes.at_least(self.min_score)
     assert boxes.scores is not None
     order = np.argsort(-boxes.scores, kind="stable")
+    image_hw = (page.ink.shape[0], page.ink.shape[1])
     result = PageDetections(
-      page=boxes.filename,
-      image_hw=boxes.image_hw,
-      boxes_yxyx=boxes.boxes_yxyx[order],
+      page=page.filename,
+      image_hw=image_hw,
+      boxes_yxyx=staves.boxes_back(boxes.boxes_yxyx[order], image_hw),
       labels=boxes.labels[order],
       scores=boxes.scores[order],
-      class_names=trained.class_names,
-      ink=ink,
+      class_names=self.weights.class_names,
+      ink=255 - page.ink if staves.inverted else page.ink,
       staff_space_px=found.staff_space_px or 0.0,
+      turned=staves.turn,
     )
     return result.keep(classes=self._classes) if self._classes else result
+
+
+def _upright(page: PageImage, staves: Staves) -> PageImage:
+  return dataclasses.replace(
+    page, ink=staves.applied(page.ink), staff_space_px=staves.staff_space_px
+  )
+
+
+def _nothing(page: PageImage, trained: Weights) -> PageDetections:
+  """The result of a page on which nothing was looked for."""
+  return PageDetections(
+    page=page.filename,
+    image_hw=(page.ink.shape[0], page.ink.shape[1]),
+    boxes_yxyx=np.zeros((0, 4), np.float32),
+    labels=np.zeros(0, np.int32),
+    scores=np.zeros(0, np.float64),
+    class_names=trained.class_names,
+    ink=page.ink,
+    without_staves=True,
+  )
 
 
 def known_classes(

@@ -53,14 +53,19 @@ class Normaliser:
       )
 
   def scaled(self, page: PageImage) -> PageImage:
-    """The page with its new scale; an invalid page stays unchanged."""
+    """The page with its new scale; an invalid page stays unchanged.
+
+    Its staff space is measured unless it is known.
+    """
     ink, start = page.ink, time.perf_counter()
     if ink.ndim != 2 or ink.dtype != np.uint8 or not 0 < page.scale < math.inf:
       return page  # predict_pages reports it
-    found = staff_space.estimate(ink)
+    space = page.staff_space_px
+    if space is None and (found := staff_space.estimate(ink)) is not None:
+      space = found.px
     factor = 0.0
-    if found is not None:
-      factor = self._cfg.staff_space_px / (found.px * page.scale)
+    if space:
+      factor = self._cfg.staff_space_px / (space * page.scale)
       factor = factor if self._cfg.normalise == "exact" else rounded(factor)
     self.pages += 1
     self._seconds += time.perf_counter() - start
@@ -71,8 +76,7 @@ class Normaliser:
     ):
       self.without.append(page.filename)
       return page
-    assert found is not None
-    return dataclasses.replace(page, scale=scale, staff_space_px=found.px)
+    return dataclasses.replace(page, scale=scale, staff_space_px=space)
 
   def seconds(self) -> float:
     """Time spent on estimates since the last call."""

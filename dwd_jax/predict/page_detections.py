@@ -30,6 +30,10 @@ class PageDetections:
     ink: the page, 0 = paper, 255 = ink; None = not kept.
     staff_space_px: measured distance of two staff lines; 0 = no staff found.
     dpi: resolution at which a PDF page was drawn; 0 = an image file.
+    turned: degrees clockwise by which the page was turned, so that its staves
+      and clefs stand upright: 0, 90, 180 or 270; boxes are those of the page as
+      it came.
+    without_staves: no staff was found, so that no symbol was looked for.
   """
 
   page: str
@@ -41,6 +45,8 @@ class PageDetections:
   ink: UInt8[np.ndarray, "H W"] | None = None
   staff_space_px: float = 0.0
   dpi: float = 0.0
+  turned: int = 0
+  without_staves: bool = False
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -107,6 +113,8 @@ class PageDetections:
       "height": height,
       "dpi": round(self.dpi, 3) or None,
       "staff_space_px": round(self.staff_space_px, 3) or None,
+      "turned": self.turned,
+      "without_staves": self.without_staves,
       "num_detections": len(self),
       "detections": self.symbols(),
     }
@@ -185,4 +193,6 @@ def from_json(
     class_names=class_names,
     staff_space_px=float(content["staff_space_px"] or 0.0),
     dpi=float(content["dpi"] or 0.0),
+    turned=int(content["turned"]),
+    without_staves=bool(content["without_staves"]),
   )

@@ -94,11 +94,11 @@ def test_pages_of_a_file(tiny, tmp_path):
   [
     np.zeros(5, np.uint8),
     np.zeros((0, 5), np.uint8),
-    np.zeros((5, 5, 2), np.uint8),
+    np.zeros((5, 5, 5), np.uint8),
     np.zeros((5, 5), np.complex64),
     "absent.png",
   ],
-  ids=["1 axis", "no pixel", "2 channels", "complex", "no file"],
+  ids=["1 axis", "no pixel", "5 channels", "complex", "no file"],
 )
 def test_other_things_are_one_line(tiny, image):
   with pytest.raises(InputError, match=r"give \[H, W\]|no such file"):

@@ -57,11 +57,21 @@ def _tiff(white, dtype, interpretation="b-w", channels=1) -> bytes:
 
 
 def _two_pages() -> bytes:
-  """The page, tag 6, and one that is all paper."""
-  file, exif = io.BytesIO(), Image.Exif()
-  exif[274] = 6
-  pages = [Image.fromarray(np.ascontiguousarray(p)) for p in (TURNED, _FULL)]
-  pages[0].save(file, "tiff", save_all=True, append_images=pages[1:], exif=exif)
+  """The page with tag 6, and one with tag 1 that is all paper."""
+  file = io.BytesIO()
+  pages = []
+  for pixels, tag in ((TURNED, 6), (_FULL, 1)):
+    page, exif = Image.fromarray(np.ascontiguousarray(pixels)), Image.Exif()
+    exif[274] = tag
+    page.encoderinfo = {"exif": exif}
+    pages.append(page)
+  pages[0].save(
+    file,
+    "tiff",
+    save_all=True,
+    append_images=pages[1:],
+    **pages[0].encoderinfo,
+  )
   return file.getvalue()
 
 
@@ -203,7 +213,7 @@ def test_arrays_are_the_same_page(caption, monkeypatch):
     api.detect(ARRAYS[caption]),
     detector_pages.to_ink(ARRAYS[caption]) * 255,
   ):
-    assert np.abs(found.astype(int) - (255 - PAGE)).max() <= 1
+    assert np.abs(np.asarray(found, int) - (255 - PAGE)).max() <= 1
 
 
 def test_pages_of_a_tiff_have_their_own_orientation(tmp_path):

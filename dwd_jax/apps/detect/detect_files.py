@@ -12,6 +12,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageImage
 from dwd_jax.predict import packaged
 from dwd_jax.predict.detector import Detector
+from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.show import progress
 
 
@@ -26,6 +27,7 @@ class DetectSettings:
     dpi: of PDF pages; 0 = from the staff space.
     batch_size: pages of one size per call.
     overwrite: remove results of other settings from the folder.
+    without_staves: look for symbols on pages without staves, too.
   """
 
   checkpoint: str = ""
@@ -34,6 +36,7 @@ class DetectSettings:
   dpi: float = 0.0
   batch_size: int = 1
   overwrite: bool = False
+  without_staves: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +48,16 @@ class Summary:
     skipped: of these, pages done by an earlier run.
     symbols: found on them.
     failed: files and pages without results.
+    turned: names of the pages that were turned.
+    without_staves: names of the pages on which nothing was looked for.
   """
 
   pages: int
   skipped: int
   symbols: int
   failed: tuple[Failure, ...]
+  turned: tuple[str, ...] = ()
+  without_staves: tuple[str, ...] = ()
 
 
 def run(
@@ -73,6 +80,7 @@ def run(
     min_score=settings.min_score,
     classes=settings.classes,
     batch_size=settings.batch_size,
+    without_staves=settings.without_staves,
   )
   facts = _facts(settings, detector)
   if settings.overwrite:
@@ -92,6 +100,8 @@ def run(
     skipped=job.skipped,
     symbols=sum(job.counts.values()),
     failed=tuple(job.failures),
+    turned=tuple(job.turned),
+    without_staves=tuple(job.without_staves),
   )
 
 
@@ -107,6 +117,8 @@ class _Job:
   skipped: int = 0
   counts: dict[str, int] = dataclasses.field(default_factory=dict)  # symbols
   dpi: dict[str, float] = dataclasses.field(default_factory=dict)
+  turned: list[str] = dataclasses.field(default_factory=list)
+  without_staves: list[str] = dataclasses.field(default_factory=list)
 
   def detect(self, log: Callable[[str], None]) -> None:
     """Detects on every page without results, and writes its files."""
@@ -117,14 +129,21 @@ class _Job:
       if found is None:
         todo.append(source)
       else:
-        self.counts[source.name] = len(found)
+        self._count(found)
         self.skipped += 1
     of_name = {source.name: source for source in todo}
     shown = progress.show(todo, "detect", len(todo), log)
     for found, _ in self.detector.pages(self._read(shown), self._bad):
       found = found.at_resolution(self.dpi.pop(found.page))
       outputs.write_page(self.out, found, of_name[found.page])
-      self.counts[found.page] = len(found)
+      self._count(found)
+
+  def _count(self, found: PageDetections) -> None:
+    self.counts[found.page] = len(found)
+    if found.turned:
+      self.turned.append(found.page)
+    if found.without_staves:
+      self.without_staves.append(found.page)
 
   def _read(self, sources: Iterator[Source]) -> Iterator[PageImage]:
     for source in sources:
@@ -151,4 +170,5 @@ def _facts(settings: DetectSettings, detector: Detector) -> dict[str, Any]:
     "min_score": detector.min_score,
     "classes": list(settings.classes),
     "dpi": settings.dpi,
+    "without_staves": settings.without_staves,
   }

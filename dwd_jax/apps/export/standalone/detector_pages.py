@@ -57,8 +57,9 @@ def read(path):
     except ImportError:
       raise ValueError(f"{path}: give a .npy file, or install pillow") from None
     with Image.open(path) as image:
-      if getattr(image, "n_frames", 1) > 1:
-        raise ValueError(f"{path}: has {image.n_frames} pages; give one")
+      frames = getattr(image, "n_frames", 1)
+      if frames > 1:
+        raise ValueError(f"{path}: has {frames} pages; give one")
       return grey.of_pillow(image)
   return np.load(path, allow_pickle=False)
 
