@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -16,9 +17,10 @@ from dwd_jax.imaging import grey, staff_space
 
 SUFFIX = ".pdf"
 FIRST_DPI = 150.0  # at which staves are measured
-_MIN_DPI, _MAX_DPI = 40.0, 600.0
+_MIN_DPI = 40.0
 _MAX_PIXELS = 1 << 26  # of a rendered page
-_NEAR = 1.03  # factor within which a rendering is accepted
+_COVERS = 0.5  # least share of a page that makes a picture its scan
+_DEPTH = 5  # of objects in objects
 _POINTS = 72.0  # per inch
 
 
@@ -78,8 +80,9 @@ def draw(
   Args:
     number: of the page, from 1.
     staff_space_px: wanted distance of staff lines; 0 = any.
-    dpi: resolution; 0 = that of the wanted staff space, measured on a first
-      rendering, or 150 if no staff is found.
+    dpi: resolution; 0 = for a scan its own, else that of the wanted staff
+      space, measured on renderings of 150 dpi and, while no staff is found,
+      finer ones; 150 if there is none, or any staff space will do.
 
   Raises:
     InputError: the file or the page cannot be read.
@@ -91,20 +94,57 @@ def draw(
       raise InputError(
         f"{path}: page {number} cannot be read; print the file to a new one"
       ) from None
+    name = f"{path}: page {number}"
     try:
-      first = _draw(page, dpi or FIRST_DPI, f"{path}: page {number}")
       if dpi or not staff_space_px:
-        return first
-      found = staff_space.estimate(first.ink)
-      if found is None:
-        return first
-      wanted = first.dpi * staff_space_px / found.px
-      wanted = min(max(wanted, _MIN_DPI), _MAX_DPI)
-      if 1 / _NEAR <= wanted / first.dpi <= _NEAR:
-        return first
-      return _draw(page, wanted, f"{path}: page {number}")
+        return _draw_smooth(page, dpi or FIRST_DPI, name)
+      if scan := _scan_dpi(page):
+        return _draw(page, scan, name)
+      return _draw_smooth(page, _music_dpi(page, staff_space_px, name), name)
     finally:
       page.close()
+
+
+def _scan_dpi(page: pypdfium2.PdfPage) -> float:
+  """Resolution of the picture that covers most of the page; 0 = none does."""
+  width, height = page.get_size()
+  for item in page.get_objects(max_depth=_DEPTH):
+    if item.type == pdfium.FPDF_PAGEOBJ_IMAGE:
+      picture: Any = item
+      left, bottom, right, top = picture.get_bounds()
+      if (right - left) * (top - bottom) > _COVERS * width * height:
+        pixels, _ = picture.get_px_size()
+        return _POINTS * pixels / (right - left)
+  return 0.0
+
+
+def _music_dpi(
+  page: pypdfium2.PdfPage, staff_space_px: float, name: str
+) -> float:
+  """Resolution at which staff lines have the wanted distance; or 150."""
+  dpi = FIRST_DPI
+  while True:
+    drawn = _draw(page, dpi, name)
+    found = staff_space.estimate(drawn.ink)
+    if found is not None:
+      return max(drawn.dpi * staff_space_px / found.px, _MIN_DPI)
+    if drawn.dpi < dpi or 4 * drawn.ink.size > _MAX_PIXELS:
+      return FIRST_DPI
+    dpi *= 2
+
+
+def _draw_smooth(page: pypdfium2.PdfPage, dpi: float, name: str) -> Drawn:
+  """Draws finer and averages: lines do not snap to whole pixels."""
+  width, height = page.get_size()
+  pixels = width * height * (dpi / _POINTS) ** 2
+  finer = next((k for k in (3, 2) if k**2 * pixels <= _MAX_PIXELS), 1)
+  drawn = _draw(page, finer * dpi, name)
+  if finer == 1:
+    return drawn
+  height, width = drawn.ink.shape
+  size = max(1, round(width / finer)), max(1, round(height / finer))
+  ink = cv2.resize(drawn.ink, size, interpolation=cv2.INTER_AREA)
+  return Drawn(ink.astype(np.uint8, copy=False), drawn.dpi / finer)
 
 
 def _draw(page: pypdfium2.PdfPage, dpi: float, name: str) -> Drawn:
