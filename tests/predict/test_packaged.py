@@ -3,7 +3,10 @@
 import pathlib
 import re
 
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
 
 import dwd_jax
 from dwd_jax import engrave
@@ -11,6 +14,8 @@ from dwd_jax.checkpoints import weights
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics.matching import match
 from dwd_jax.predict import packaged
+from dwd_jax.predict.detector import Detector
+from dwd_jax.predict.staves import Staves
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_parsing
 
@@ -56,15 +61,63 @@ def _page(folder: pathlib.Path) -> tuple[pathlib.Path, PageBoxes]:
   return page.image, truth
 
 
-def test_it_finds_the_symbols_of_a_generated_page(trained, tmp_path):
-  path, truth = _page(tmp_path / "pages")
-  found = dwd_jax.detect(path)
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+  """(grey values, truth) of a generated page."""
+  path, truth = _page(tmp_path_factory.mktemp("page") / "pages")
+  return np.asarray(Image.open(path).convert("L")), truth
+
+
+# Caption: what was done to the page (the last is a negative, too); how it is
+# turned to be upright again.
+LAID = {
+  "upright": (lambda grey: grey, 0),
+  "turned to the left": (lambda grey: np.rot90(grey), 90),
+  "on its head": (lambda grey: np.rot90(grey, 2), 180),
+  "turned to the right, a negative": (
+    lambda grey: 255 - np.rot90(grey, 3),
+    270,
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", LAID)
+def test_it_finds_the_symbols_of_a_generated_page(trained, page, caption):
+  lay, turned = LAID[caption]
+  grey, truth = page
+  found = dwd_jax.detect(lay(grey))
   assert found.class_names == trained.class_names
+  assert found.turned == turned
+  # Boxes are on the page as it came; all are turned as it was for comparison.
+  upright = Staves(turn=(360 - turned) % 360)
   boxes = PageBoxes(
-    truth.filename, truth.image_hw, found.boxes_yxyx, found.labels, found.scores
+    truth.filename,
+    truth.image_hw,
+    upright.boxes_back(found.boxes_yxyx, truth.image_hw),
+    found.labels,
+    found.scores,
   )
   matches = match(truth, boxes, 0.5)
   assert len(truth.labels) > 50
   # 0.97 and 0.93 on the test pages; one page may be harder.
   assert matches.hit.mean() > 0.85
   assert matches.found.mean() > 0.8
+
+
+def test_nothing_is_found_where_no_staff_is(trained):
+  text = np.full((480, 620), 255, np.uint8)
+  for line in range(12):
+    cv2.putText(
+      text,
+      f"{line} Allegro con brio 3/4 mf pp",
+      (20, 40 + 36 * line),
+      cv2.FONT_HERSHEY_COMPLEX,
+      0.9,
+      0,
+      2,
+    )
+  found = dwd_jax.detect(text)
+  assert found.without_staves and len(found) == 0
+  assert found.plot().shape[:2] >= text.shape
+  insisting = Detector(trained, without_staves=True)
+  assert len(insisting("text", 255 - text)) > 10

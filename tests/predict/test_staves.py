@@ -1,0 +1,53 @@
+"""Staves tell polarity and direction; boxes come back to the page as it was."""
+
+import numpy as np
+import pytest
+from staff_helpers import staves
+
+from dwd_jax.predict import staves as staves_lib
+from dwd_jax.predict.staves import Staves
+
+_PAGE = staves(10)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("turned", [0, 90])
+def test_staves_are_found_however_the_page_lies(turned, inverted):
+  page = np.rot90(_PAGE, turned // 90)
+  found = staves_lib.find(255 - page if inverted else page)
+  assert found == Staves(inverted, turned, found.staff_space_px)
+  assert found.staff_space_px == pytest.approx(10, rel=0.02)
+  np.testing.assert_array_equal(
+    found.applied(255 - page if inverted else page), _PAGE
+  )
+
+
+def test_a_dark_table_is_not_taken_for_paper():
+  table = np.full((1100, 800), 40, np.uint8)  # grey; most of the picture
+  table[200:900, 150:650] = 255 - _PAGE
+  assert staves_lib.find(table).inverted
+  assert not staves_lib.find(255 - table).inverted
+
+
+def test_pages_without_staves_stay():
+  rng = np.random.default_rng(0)
+  text = np.zeros((700, 500), np.uint8)
+  for y in range(40, 660, 24):  # words of strokes
+    for x in range(30, 460, 9):
+      if rng.random() < 0.8:
+        text[y : y + rng.integers(6, 14), x : x + 2] = 255
+  assert staves_lib.find(text) == Staves()
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_boxes_come_back_to_the_page_as_it_came(turn):
+  came = np.zeros((30, 50), np.uint8)
+  came[4:9, 20:41] = 255
+  how = Staves(turn=turn)
+  rows, columns = np.nonzero(how.applied(came))
+  box = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
+  boxes = np.array([box], np.float32)
+  found = how.boxes_back(boxes, came.shape)
+  np.testing.assert_array_equal(found, [[4, 20, 9, 41]])
+  assert found.dtype == np.float32
+  assert how.on_its_head().turn == (turn + 180) % 360
