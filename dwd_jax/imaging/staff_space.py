@@ -28,6 +28,7 @@ _MIN_CHAINS = 12
 _THIN = 0.02  # least thickness of a line in spaces; less is no staff
 _MIN_CONFIDENCE = 0.025
 _MIN_CONFIDENCE_WIDE = 0.1  # of wide columns, in which text becomes bars
+_MIN_ALONE = 0.4  # share of the chains; ledger lines may continue the others
 _SURE = 0.3  # confidence from which nothing else is tried
 _WIDE_PX = 17  # columns averaged, so that broken lines become whole
 _NEAR = 0.2  # relative difference of chains of one page, in perspective
@@ -52,12 +53,14 @@ class _Chains(NamedTuple):
   Attributes:
     space: mean distance, px.
     ends: whether it ends above or below, unlike hatching.
+    alone: whether it ends above and below, unlike the six lines of a tablature.
   """
 
   column: Int[np.ndarray, " n"]
   row: Float[np.ndarray, " n"]
   space: Float[np.ndarray, " n"]
   ends: Bool[np.ndarray, " n"]
+  alone: Bool[np.ndarray, " n"]
 
 
 def estimate(ink: UInt8[np.ndarray, "H W"]) -> StaffSpace | None:
@@ -167,8 +170,8 @@ def _chains(
   gaps[column[1:] != column[:-1]] = _NO_GAP
   size = _LINES - 1
   if len(gaps) < size:
-    nothing = centre[:0]
-    return _Chains(column[:0], nothing, nothing, nothing.astype(bool))
+    nothing, no = centre[:0], centre[:0].astype(bool)
+    return _Chains(column[:0], nothing, nothing, no, no)
   of_chain = [gaps[i : len(gaps) - size + 1 + i] for i in range(size)]
   low, high = np.minimum.reduce(of_chain), np.maximum.reduce(of_chain)
   lines = [thick[i : len(thick) - size + i] for i in range(_LINES)]
@@ -184,7 +187,7 @@ def _chains(
   slack = 1.0 + 0.12 * space
   above = np.abs(around[first] - space) <= slack
   below = np.abs(around[first + size + 1] - space) <= slack
-  return _Chains(column[first], row, space, ~(above & below))
+  return _Chains(column[first], row, space, ~(above & below), ~(above | below))
 
 
 def _choose(
@@ -220,6 +223,8 @@ def _judge(chains: _Chains, num_columns: int, step: float) -> StaffSpace | None:
   if chains.ends.sum() < max(_MIN_CHAINS, 0.5 * len(chains.ends)):
     return None
   chains = _Chains(*(values[chains.ends] for values in chains))
+  if chains.alone.mean() < _MIN_ALONE:
+    return None
   px = float(np.median(chains.space))
   tall = max(1.5, 0.4 * px + 0.2 * step)
   row = (chains.row / tall).astype(np.int64)

@@ -125,8 +125,20 @@ def test_a_single_staff():
   assert abs(_px(strip) / 10 - 1) < 0.02
 
 
-def test_ledger_lines_and_tablature():
-  assert abs(_px(staves(12, (500, 500), 1, lines=6)) / 12 - 1) < 0.02
+def test_ledger_lines():
+  page = staves(12, (500, 500), 1)
+  ledger = staves(12, (500, 500), 1, lines=6) - page
+  for left in range(30, 470, 60):  # above every second column or so
+    page[:, left : left + 28] |= ledger[:, left : left + 28]
+  assert abs(_px(page) / 12 - 1) < 0.02
+
+
+def test_a_tablature_is_no_staff():
+  tablature = staves(15, (400, 600), 1, lines=6)
+  assert staff_space.estimate(tablature) is None
+  # Not even if there is more of it.
+  both = np.concatenate([tablature, tablature, staves(10, (300, 600), 1)])
+  assert abs(_px(both) / 10 - 1) < 0.02
 
 
 def test_pages_without_staves():
