@@ -128,7 +128,7 @@ def _of_vips(data: bytes, number: int) -> UInt8[np.ndarray, "H W"]:
   cmyk = image.interpretation == "cmyk"
   if image.interpretation in ("lab", "labs"):
     image = image.colourspace("srgb")
-  pixels = image.numpy()
+  pixels = image.numpy().reshape(image.height, image.width, image.bands)
   if cmyk:
     if pixels.dtype == np.uint16:
       pixels = (pixels >> 8).astype(np.uint8)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.errors import InputError
-from dwd_jax.core.structs import PageBoxes, PageImage
+from dwd_jax.core.structs import Array, Detections, PageBoxes, PageImage
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
 from dwd_jax.predict import staves as staves_lib
@@ -68,14 +67,7 @@ class Detector:
       page_multiple=128,
       staff_space_px=trained.staff_space_px,
     )
-    predict_fn = predict_pages.make_predict_fn(
-      dwd.make_model(trained.model),
-      trained.decode,
-      np.asarray(trained.group_of_class, np.int32),
-    )
-    self._predict_fn = functools.partial(
-      predict_fn, jax.device_put(trained.variables)
-    )
+    self._predict_fn = _WithSlots(trained)
 
   def page_image(self, name: str, ink: np.ndarray) -> PageImage:
     """A page as `pages` takes it; `ink` is uint8 [H, W], 255 = ink."""
@@ -179,6 +171,29 @@ class Detector:
       turned=staves.turn,
     )
     return result.keep(classes=self._classes) if self._classes else result
+
+
+class _WithSlots:
+  """Network and decode, with more slots for images that need them."""
+
+  def __init__(self, trained: Weights):
+    self._trained = trained
+    self._model = dwd.make_model(trained.model)
+    self._variables = jax.device_put(trained.variables)
+
+  def __call__(self, image: Array) -> tuple[Detections, Array]:
+    slots = self._trained.decode.max_detections
+    found, levels = self._predict(image, slots)
+    most = int(np.max(found.count))
+    if most <= slots:
+      return found, levels
+    return self._predict(image, 1 << (most - 1).bit_length())
+
+  def _predict(self, image: Array, slots: int) -> tuple[Detections, Array]:
+    decode = dataclasses.replace(self._trained.decode, max_detections=slots)
+    groups = np.asarray(self._trained.group_of_class, np.int32)
+    predict_fn = predict_pages.make_predict_fn(self._model, decode, groups)
+    return predict_fn(self._variables, image)
 
 
 def _upright(page: PageImage, staves: Staves) -> PageImage:

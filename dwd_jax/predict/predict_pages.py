@@ -46,7 +46,7 @@ def make_predict_fn(
   return _predict_fn(model, decode_cfg, tuple(map(int, group_of_class)))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def _predict_fn(
   model: nn.Module, decode_cfg: DecodeConfig, group_of_class: tuple[int, ...]
 ):

@@ -1,5 +1,6 @@
 """`dwd_jax.detect(image)` from Python."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -52,6 +53,21 @@ def test_all_kinds_of_images_are_the_same_page(tiny, tmp_path, caption):
   np.testing.assert_array_equal(found.ink, helpers.ink())
   assert found.image_hw == helpers.HW
   assert (np.diff(found.scores) <= 0).all()
+
+
+def test_slots_grow_with_the_page(tiny, tmp_path):
+  few = helpers.tiny()
+  few = dataclasses.replace(
+    few, decode=dataclasses.replace(few.decode, max_detections=4)
+  )
+  weights.write(tmp_path / "few.safetensors", few)
+  page = 255 - helpers.ink()
+  wanted = dwd_jax.detect(page, checkpoint=tiny, min_score=0)
+  found = dwd_jax.detect(
+    page, checkpoint=tmp_path / "few.safetensors", min_score=0
+  )
+  assert len(wanted) > 4
+  np.testing.assert_allclose(found.boxes_yxyx, wanted.boxes_yxyx, rtol=1e-5)
 
 
 def test_options(tiny):

@@ -8,6 +8,7 @@ import detect_helpers as helpers
 import numpy as np
 import pytest
 from mung import io as mung_io
+from staff_helpers import staves
 
 from dwd_jax import detect
 from dwd_jax.apps.detect import formats, outputs
@@ -231,3 +232,30 @@ def test_bad_input_is_one_line(tiny, tmp_path, monkeypatch, capsys, caption):
   assert not said
   assert message in complained.splitlines()[0]
   assert (tmp_path / "used" / "predictions.json").read_text() == "[]"
+
+
+def test_pages_of_music_are_turned_or_left_out(tmp_path, capsys):
+  trained = helpers.tiny(staff_space_px=9.0)
+  weights.write(tmp_path / "music.safetensors", trained)
+  pages, out = tmp_path / "pages", tmp_path / "out"
+  helpers.save(pages / "text.png", helpers.ink(0, (300, 400)))
+  lying = np.maximum(staves(9, (300, 400)), helpers.ink(1, (300, 400)))
+  helpers.save(pages / "lying.png", np.rot90(lying))
+  flags = [f"--checkpoint={tmp_path / 'music.safetensors'}", str(pages)]
+  flags += ["--compilation-cache=", "--min-score=0"]
+  for _ in range(2):  # the second time, from the results of the first
+    assert detect.main([*flags, f"--out={out}"]) == 0
+    said = capsys.readouterr().err
+    assert "turned to stand upright: 1 page (lying)\n" in said
+    assert "as no staff was found: 1 page (text); --without-staves" in said
+  text, music = _read(out, "text.json"), _read(out, "lying.json")
+  assert (text["without_staves"], text["turned"]) == (True, 0)
+  assert text["detections"] == [] and (out / "text-overlay.png").exists()
+  assert (music["without_staves"], music["turned"] % 180) == (False, 90)
+  assert (music["width"], music["height"]) == (300, 400)
+  corners = np.array([d["bbox"] for d in music["detections"]])
+  assert len(corners) and (corners[:, 1] + corners[:, 3]).max() > 300
+  everywhere = tmp_path / "everywhere"
+  assert detect.main([*flags, f"--out={everywhere}", "--without-staves"]) == 0
+  assert "no staff" not in capsys.readouterr().err
+  assert _read(everywhere, "text.json")["num_detections"] > 0
