@@ -154,6 +154,7 @@ def _process_settings() -> distributed.ProcessSettings:
 def main(argv: list[str]) -> None:
   """Runs; bad input ends with one line and exit code 2."""
   del argv
+  cli.print_anything()
   interrupted = False
   try:
     with distributed.running(_process_settings()):

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from dwd_jax.core import cli
+
 PROGRAM = "dwd_jax.main"
 BAD_INPUT = 2  # exit code: another start would end the same way
 AGAIN = 75  # exit code: saved and stopped, or lost; worth another start
@@ -36,6 +38,7 @@ class Parser(argparse.ArgumentParser):
     rest: str = "-- --config=... --workdir=...",
   ):
     """Args: `name` of the module in `launch`; `rest` of the usage line."""
+    cli.print_anything()
     super().__init__(
       prog=f"python -m launch.{name}",
       description=description,

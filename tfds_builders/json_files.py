@@ -7,6 +7,7 @@ are in the file, to read them later or elsewhere.
 
 import math
 import pathlib
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
 MAX_BYTES = 4 << 30
+_NOT_A_NUMBER = re.compile(rb"[\[:,]\s*-?(NaN|Infinity)\b")
 _BOM = b"\xef\xbb\xbf"
 _T = TypeVar("_T")
 
@@ -60,6 +62,11 @@ def decode(
     reason = f"not as expected: {_short(e)}; correct it"
   except (msgspec.DecodeError, UnicodeDecodeError) as e:
     reason = f"not a readable JSON file ({_short(e)}); copy it again"
+    if _NOT_A_NUMBER.search(memoryview(data)):
+      reason = (
+        "has the value NaN or Infinity, which JSON does not know; leave such"
+        " entries out, or write null"
+      )
   except RecursionError:
     reason = "the JSON is nested too deeply; replace the file"
   raise InputError(f"{where}: {reason}") from None

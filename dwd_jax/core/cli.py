@@ -1,6 +1,7 @@
 """What the programs share: their parser, and how they end on bad input."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -11,11 +12,23 @@ from dwd_jax.core.errors import InputError
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
   """The parser of the program `python -m NAME`."""
+  print_anything()
   return argparse.ArgumentParser(
     prog=f"python -m {name}",
     description=description,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
+
+
+def print_anything() -> None:
+  """Lets stdout and stderr write \\u... for what their encoding lacks.
+
+  Names of files may hold any character, a console of another language or one
+  of ASCII may not.
+  """
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="backslashreplace")
 
 
 def add_checkpoint(to: argparse.ArgumentParser) -> None:

@@ -20,13 +20,16 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
   """Writes or replaces a file atomically; creates missing folders.
 
-  Text is written as UTF-8.
+  Text is written as UTF-8. What that does not have, such as halves of surrogate
+  pairs in names of files that are not UTF-8, becomes question marks.
   """
+  if isinstance(data, str):
+    data = data.encode("utf8", "replace")
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
   try:
-    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    temporary.write_bytes(data)
     temporary.replace(path)
   finally:
     temporary.unlink(missing_ok=True)

@@ -172,6 +172,20 @@ def test_classes_are_chosen(run, tmp_path):
   assert "knows no 'noteheadBlak'; did you mean noteheadBlack?" in complained
 
 
+def test_file_names_that_are_not_utf8(run, tmp_path):
+  name = os.fsdecode(b"Pr\xe9lude.png")
+  pages, out = _pages(tmp_path / "in", name, "z.png"), tmp_path / "out"
+  for _ in range(2):
+    code, said, complained = run(pages, f"--out={out}")
+    assert (code, complained) == (0, "")
+    assert "2 pages" in said
+  assert _read(out, "detect.json")["pages"] == ["Pr_lude", "z"]
+  assert _read(out, "Pr_lude.json")["file"] == str(pages / name)
+  table = (out / "detections.csv").read_text(encoding="utf8")
+  assert f"Pr_lude,{pages}/Pr?lude.png,1," in table
+  assert (out / "index.html").exists()
+
+
 def test_bad_pages_are_told_of_and_the_others_go_on(run, tmp_path):
   pages, out = _pages(tmp_path / "in", "a.png", "z.png"), tmp_path / "out"
   (pages / "b.png").write_bytes(b"")

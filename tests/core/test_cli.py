@@ -1,6 +1,8 @@
 """How programs end on bad input."""
 
 import errno
+import io
+import sys
 
 import pytest
 
@@ -41,3 +43,17 @@ def test_errors_are_lines_and_exit_code_2(caption, capsys):
 
 def test_other_exit_codes_pass():
   assert cli.run(lambda: 1, "out") == 1
+
+
+def test_a_console_prints_names_that_it_does_not_know(monkeypatch):
+  streams = [io.TextIOWrapper(io.BytesIO(), "ascii") for _ in range(2)]
+  monkeypatch.setattr(sys, "stdout", streams[0])
+  monkeypatch.setattr(sys, "stderr", streams[1])
+  cli.parser("dwd_jax.x", "")
+  print("Süß.png")
+  cli.say("\udce9.png: gone")
+  said = []
+  for stream in streams:
+    stream.flush()
+    said.append(stream.buffer.getvalue())
+  assert said == [b"S\\xfc\\xdf.png\n", b"dwd_jax: \\udce9.png: gone\n"]

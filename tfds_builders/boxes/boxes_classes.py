@@ -42,13 +42,27 @@ def checked(names: Sequence, where: object) -> tuple[str, ...]:
 
 
 def read_classes_txt(path: pathlib.Path) -> tuple[str, ...]:
-  """Names by id, one per line; empty lines are ignored."""
-  lines = checks.read_text(path, max_bytes=4 << 20).splitlines()
-  return checked([x.strip() for x in lines if x.strip()], path)
+  """Names by id, one per line.
+
+  Raises:
+    InputError: a line between others is empty: tools that number the classes by
+      line count it, or do not.
+  """
+  text = checks.read_text(path, max_bytes=4 << 20).rstrip()
+  names = [line.strip() for line in text.splitlines()]
+  if "" in names:
+    raise InputError(
+      f"{path}: line {names.index('') + 1} is empty, but classes are numbered"
+      " by line; name the class there, or remove the line if no label counts it"
+    )
+  return checked(names, path)
 
 
 def resolve(
-  root: pathlib.Path, given: tuple[str, ...], found: Found
+  root: pathlib.Path,
+  given: tuple[str, ...],
+  found: Found,
+  report: checks.BuildReport,
 ) -> tuple[str, ...]:
   """The classes of a data set.
 
@@ -58,14 +72,16 @@ def resolve(
   Args:
     given: the option; () = not set.
     found: content of the annotations.
+    report: what was left out of them.
 
   Raises:
     InputError: the class of an object is not listed, or there is no object.
   """
   if not any(page.objects.names for page in found.pages):
+    out = report.line()
     raise InputError(
       f"{root}: {len(found.pages)} annotated pages, but no object on any of"
-      " them; check the annotations"
+      f" them{f' ({out})' if out else ''}; check the annotations"
     )
   path = root / CLASSES_TXT
   if given:

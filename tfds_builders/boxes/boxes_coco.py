@@ -20,6 +20,8 @@ from tfds_builders.boxes.boxes_pages import Found, Objects, Page
 
 LOOKED_FOR = "coco: no .json in annotations/, train/ or the folder itself"
 _Source = tuple[str, pathlib.Path]  # split, file
+# Values of iscrowd, in lower case.
+_NO, _YES = ("0", "0.0", "false", "none", ""), ("1", "1.0", "true")
 _OTHER = "notes.json"  # written by Label Studio beside YOLO files
 
 
@@ -167,27 +169,43 @@ class _Table:
     self.categories = array.array("q")
     self._boxes = array.array("d")
     self._seen = 0
+    self._strange: Any = None  # the first bbox, to be shown if none is good
 
   def add(self, annotation: Any, report: checks.BuildReport) -> None:
     """Adds one, unless it is a crowd, a region of many objects."""
     i, self._seen = self._seen, self._seen + 1
     image = self._numbers.get(annotation.image_id)
     if image is None:
+      remedy = "add the image or remove the entry"
+      if str(annotation.image_id) in map(str, self._numbers):
+        kind = "number" if isinstance(annotation.image_id, str) else "text"
+        remedy = f"its id is a {kind} there: write both alike"
       raise InputError(
         f"{self._path}: annotation {i} is of image {annotation.image_id!r},"
-        " which is not among images; add the image or remove the entry"
+        f" which is not among images; {remedy}"
       )
     if not 0 <= annotation.category_id < 2**62:
       raise InputError(
         f"{self._path}: annotation {i} has the category"
         f" {annotation.category_id}; ids are 0 or more"
       )
-    if annotation.iscrowd:
+    if self._is_crowd(annotation.iscrowd, i):
       report.add("crowd regions skipped", f"{self._path.name}: annotation {i}")
       return
     self._images.append(image)
     self.categories.append(annotation.category_id)
     self._boxes.extend(json_files.numbers(annotation.bbox, 4))
+    if self._strange is None and annotation.bbox is not None:
+      self._strange = annotation.bbox
+
+  def _is_crowd(self, flag: Any, i: int) -> bool:
+    for value, texts in ((False, _NO), (True, _YES)):
+      if str(flag).strip().lower() in texts:
+        return value
+    raise InputError(
+      f"{self._path}: annotation {i} has iscrowd {str(flag)[:50]!r}; give 0 or"
+      " 1"
+    )
 
   def objects(self, images: list, names: dict[int, str]) -> list[Objects]:
     """The objects of each image, in the order of the file."""
@@ -199,6 +217,12 @@ class _Table:
       )
     x, y, w, h = np.array(self._boxes, np.float64).reshape(-1, 4).T
     if len(x) and np.isnan([x, y, w, h]).all():
+      if self._strange is not None:
+        raise InputError(
+          f"{self._path}: the bbox of annotations is like"
+          f" {str(self._strange)[:80]!r}; give lists of four numbers: x, y,"
+          " width, height"
+        )
       raise InputError(
         f"{self._path}: no annotation has a bbox (x, y, width, height); take"
         " the file with the boxes (instances_...)"
@@ -264,9 +288,13 @@ def _page(
     file = folder.joinpath(*parts)
     if file.is_file():
       return Page(split, "/".join(parts), file, path, objects)
+  remedy = "add the image or remove the entry"
+  for other, what in boxes_pages.other_spellings(image.file_name):
+    if any((folder / other).is_file() for folder in folders):
+      remedy = f"there is {other!r}: {what}"
   raise InputError(
     f"{path}: {image.file_name[:200]!r} is in none of"
-    f" {', '.join(map(str, folders))}; add the image or remove the entry"
+    f" {', '.join(map(str, folders))}; {remedy}"
   )
 
 

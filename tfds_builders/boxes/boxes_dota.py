@@ -32,9 +32,9 @@ def read(pairs: list[Pair], report: checks.BuildReport) -> Found:
   """
   pages = []
   for pair in pairs:
-    for image, annotation in boxes_pages.pair_up(pair, ".txt", report):
+    for name, image, annotation in boxes_pages.pair_up(pair, ".txt", report):
       objects = read_objects(annotation)
-      pages.append(Page(pair.split, image.name, image, annotation, objects))
+      pages.append(Page(pair.split, name, image, annotation, objects))
   return Found(pages)
 
 

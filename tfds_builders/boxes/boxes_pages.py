@@ -1,8 +1,11 @@
 """What readers of all formats return, and how they find files."""
 
+import collections
 import dataclasses
 import pathlib
 import re
+import unicodedata
+import urllib.parse
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +14,7 @@ from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
 SPLITS = ("train", "val", "test")
+_MAX_DEPTH = 8  # of folders in folders
 IMAGE_DIRS = ("images", "jpegimages", "imgs", "data")
 _WORDS = {
   "train": "train", "training": "train", "trainval": "train", "val": "val",
@@ -71,11 +75,23 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-  """A folder of annotations, one per page, and folders that may hold images."""
+  """A folder of annotations, one per page, and folders that may hold images.
+
+  Attributes:
+    others: folders of other pairs, which may lie in this one.
+    listed: the images, if a list names them: path below the data set, with
+      slashes, image, annotation.
+  """
 
   split: str
   annotations: pathlib.Path
   images: tuple[pathlib.Path, ...]
+  others: frozenset[pathlib.Path] = frozenset()
+  listed: tuple[tuple[str, pathlib.Path, pathlib.Path], ...] | None = None
+
+  def found(self, suffix: str) -> list[pathlib.Path]:
+    """Annotations in the folder and below, sorted."""
+    return below(self.annotations, (suffix,), self.others)
 
 
 def split_of(word: str) -> str:
@@ -107,6 +123,36 @@ def files(folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
     for p in folder.iterdir()
     if p.suffix.lower() == suffix and not p.name.startswith(".")
   )
+
+
+def below(
+  folder: pathlib.Path,
+  suffixes: tuple[str, ...],
+  without: frozenset[pathlib.Path] = frozenset(),
+  depth: int = _MAX_DEPTH,
+) -> list[pathlib.Path]:
+  """Files with an ending in a folder and the folders below, sorted.
+
+  Args:
+    suffixes: in lower case.
+    without: folders that are left out, as hidden ones and links are.
+    depth: number of levels that are read; 1 = the folder itself.
+  """
+  if not folder.is_dir():
+    return []
+  found = []
+  for path in sorted(folder.iterdir()):
+    if path.name.startswith("."):
+      continue
+    if path.suffix.lower() in suffixes and path.is_file():
+      found.append(path)
+    elif depth > 1 and path not in without and _is_own_dir(path):
+      found += below(path, suffixes, without, depth - 1)
+  return found
+
+
+def _is_own_dir(path: pathlib.Path) -> bool:
+  return path.is_dir() and not path.is_symlink()
 
 
 def find_pairs(
@@ -148,7 +194,12 @@ def find_pairs(
       ]
       if beside and not any(map(like, folders(folder))):
         pairs.append(Pair(split, folder, (folder, *images(folder))))
-  pairs = [pair for pair in pairs if files(pair.annotations, suffix)]
+  used = {pair.annotations for pair in pairs}
+  pairs = [
+    dataclasses.replace(pair, others=frozenset(used - {pair.annotations}))
+    for pair in pairs
+  ]
+  pairs = [pair for pair in pairs if pair.found(suffix)]
   if beside and not pairs and files(root, suffix):
     pairs.append(Pair("", root, (root, *images(root))))
   one_for_each_split([(p.split, p.annotations) for p in pairs])
@@ -173,40 +224,88 @@ def pair_up(
   suffix: str,
   report: checks.BuildReport,
   ignored: frozenset[str] = frozenset(),
-) -> list[tuple[pathlib.Path, pathlib.Path]]:
-  """Image and annotation of each page of a folder, by name without ending.
+) -> list[tuple[str, pathlib.Path, pathlib.Path]]:
+  """Relative path, image and annotation of each page of a folder.
 
-  An image without annotation is counted and left out; an annotation without
-  objects is the way to say that it shows nothing.
+  They belong together by their paths below their folders without ending, or
+  where only one image has it, by their name. What has no partner is counted and
+  left out; an annotation without objects is the way to say that an image shows
+  nothing.
 
   Raises:
-    InputError: an annotation has no image.
+    InputError: no annotation has an image, or an image has two.
   """
-  images: dict[str, pathlib.Path] = {}
-  for folder in pair.images:
-    if folder.is_dir():
-      images = checks.list_images(folder)
-    if images:
-      break
-  pages = []
-  for path in files(pair.annotations, suffix):
+  if pair.listed is not None:
+    return list(pair.listed)
+  folder, images = _images(pair)
+  by_stem = collections.defaultdict(list)
+  for key in images:
+    by_stem[key.name].append(key)
+  pages, taken, alone = [], {}, []
+  for path in pair.found(suffix):
     if path.name in ignored:
       continue
     if not checks.is_plain_name(path.name):
       raise InputError(
-        f"{path.parent}: the file name {path.name[:200]!r} cannot be printed;"
-        " rename the file"
+        f"{path.parent}: the file name {path.name[:200]!r} has a colon, a"
+        " backslash, or what cannot be printed; rename the file"
       )
-    if path.stem not in images:
+    key = path.relative_to(pair.annotations).with_suffix("")
+    if key not in images and len(by_stem[key.name]) == 1:
+      (key,) = by_stem[key.name]
+    if key not in images:
+      alone.append(path)
+      continue
+    if key in taken:
       raise InputError(
-        f"{path}: no image of this name in"
-        f" {' or '.join(str(f) for f in pair.images)}; add it"
-        f" ({', '.join(checks.IMAGE_SUFFIXES)}) or remove the annotation"
+        f"{path}: its image {images[key]} has the annotation {taken[key]}, too;"
+        " keep one of them"
       )
-    pages.append((images.pop(path.stem), path))
-  for stem in images:
-    report.add("images skipped: without annotation", images[stem].name)
+    taken[key] = path
+    relative = images[key].relative_to(folder).as_posix()
+    pages.append((relative, images[key], path))
+  if alone and not pages:
+    raise InputError(
+      f"{alone[0]}: no image of this name in"
+      f" {' or '.join(str(f) for f in pair.images)}; add it"
+      f" ({', '.join(checks.IMAGE_SUFFIXES)}) or remove the annotation"
+    )
+  for path in alone:
+    report.add("annotations skipped: without image", path.name)
+  for key, image in images.items():
+    if key not in taken:
+      report.add("images skipped: without annotation", image.name)
   return pages
+
+
+def _images(
+  pair: Pair,
+) -> tuple[pathlib.Path, dict[pathlib.PurePath, pathlib.Path]]:
+  """The first folder that has images, and these by their path without ending.
+
+  The folder of the data set itself is not searched below, where other images
+  may lie.
+  """
+  for folder in pair.images:
+    whole = folder.name.lower() in IMAGE_DIRS or folder == pair.annotations
+    whole |= bool(pair.split)
+    images: dict[pathlib.PurePath, pathlib.Path] = {}
+    for path in below(
+      folder,
+      checks.IMAGE_SUFFIXES,
+      pair.others,
+      _MAX_DEPTH if whole else 1,
+    ):
+      key = path.relative_to(folder).with_suffix("")
+      if key in images:
+        raise InputError(
+          f"{path}: {images[key].name} lies beside it; images that differ only"
+          " in their endings share one annotation: rename one"
+        )
+      images[key] = path
+    if images:
+      return folder, images
+  return pair.images[0], {}
 
 
 def plain_parts(file_name: str, where: str) -> tuple[str, ...]:
@@ -229,6 +328,17 @@ def plain_parts(file_name: str, where: str) -> tuple[str, ...]:
       f" {', '.join(checks.IMAGE_SUFFIXES)}; convert the image"
     )
   return parts
+
+
+def other_spellings(name: str) -> Iterator[tuple[str, str]]:
+  """Names that may be meant by a file name, and what differs."""
+  for form in ("NFC", "NFD"):
+    yield (
+      unicodedata.normalize(form, name),
+      f"accents are stored in another way there (Unicode {form}); rename the"
+      " file or correct the entry",
+    )
+  yield urllib.parse.unquote(name), "write it in the entry without % codes"
 
 
 def as_float32(values: np.ndarray) -> np.ndarray:

@@ -91,7 +91,7 @@ def read_data_set(
   else:
     found = boxes_yolo.read(root, sources, options.class_names, report)
   splits = boxes_splits.assign(root, found.pages, options.keep_splits, report)
-  class_names = boxes_classes.resolve(root, options.class_names, found)
+  class_names = boxes_classes.resolve(root, options.class_names, found, report)
   ids = {n: i for i, n in enumerate(class_names)}
   names = boxes_splits.unique_names(splits)
   return checks.DataSet(

@@ -32,7 +32,7 @@ def find(root: pathlib.Path) -> list[Pair]:
     root, ("annotations", "xmls", "labels"), ".xml", beside=True
   )
   for pair in pairs:
-    found = boxes_pages.files(pair.annotations, ".xml")
+    found = pair.found(".xml")
     if [path.name for path in found] == ["annotations.xml"]:
       raise InputError(
         f"{found[0]}: one XML file for all images (CVAT's own format) is not"
@@ -62,20 +62,24 @@ def read(
       f"data.options.voc_pixels: {voc_pixels!r} is unknown; it is {DEVKIT!r}"
       f" (from 1, the last pixel included) or {EDGES!r} (from 0)"
     )
-  paths = {}
+  paths, names = {}, {}
   for pair in pairs:
-    for image, annotation in boxes_pages.pair_up(pair, ".xml", report):
+    for name, image, annotation in boxes_pages.pair_up(pair, ".xml", report):
       paths[annotation] = (pair.split, image)
+      names[annotation] = name
   lists = [] if any(pair.split for pair in pairs) else _lists(root)
   if lists:
-    by_name = {a.stem: (a, image) for a, (_, image) in paths.items()}
+    by_name = {
+      str(pathlib.PurePosixPath(names[a]).with_suffix("")): (a, image)
+      for a, (_, image) in paths.items()
+    }
     paths = _as_listed(lists, by_name, report)
   pages = []
   for annotation, (split, image) in paths.items():
     objects, one_based = read_objects(annotation, voc_pixels)
     if one_based:
       report.add("pages counted from pixel 1 (VOC devkit)", annotation.name)
-    pages.append(Page(split, image.name, image, annotation, objects))
+    pages.append(Page(split, names[annotation], image, annotation, objects))
   return Found(pages)
 
 
@@ -131,6 +135,11 @@ def read_objects(path: pathlib.Path, voc_pixels: str) -> tuple[Objects, bool]:
   names, boxes, difficult = [], [], []
   for item in root.iterfind("object"):
     names.append((item.findtext("name") or "").strip())
+    if item.find("robndbox") is not None and item.find("bndbox") is None:
+      raise InputError(
+        f"{path}: {names[-1]!r} has a turned box (robndbox, as roLabelImg"
+        " writes it), which is not read; export as DOTA, or with bndbox"
+      )
     boxes.append([checks.number(item.findtext(tag)) for tag in _TAGS])
     difficult.append((item.findtext("difficult") or "").strip() == "1")
   boxes_yxyx = np.array(boxes, np.float64).reshape(-1, 4)

@@ -161,8 +161,9 @@ def _bytes(path: pathlib.Path) -> bytes:
 
 def _new_name(path: pathlib.Path, number: int, of: int, taken: set[str]) -> str:
   """Makes a page name that `taken` does not have, casefolded, and adds it."""
-  stem = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]", "_", path.stem).strip(" .")
-  stem = stem.encode("utf8", "replace").decode()[:_MAX_NAME] or "page"
+  stem = path.stem.encode("utf8", "replace").decode()
+  stem = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]", "_", stem).strip(" .")
+  stem = stem[:_MAX_NAME] or "page"
   if of > 1:
     stem += f"-p{number:0{max(3, len(str(of)))}d}"
   name, again = stem, 2
