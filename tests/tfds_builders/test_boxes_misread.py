@@ -182,6 +182,17 @@ def test_messages_name_the_cause(tmp_path, caption):
     parse(tmp_path)
 
 
+def test_corners_are_not_taken_for_width_and_height(tmp_path):
+  def update(content):
+    for annotation in content["annotations"]:
+      x, y, w, h = annotation["bbox"]
+      annotation["bbox"] = [x, y, x + w, y + h]
+
+  _coco(tmp_path, update)
+  with pytest.raises(InputError, match="fit as corners x1, y1, x2, y2; COCO"):
+    parse(tmp_path)
+
+
 # Caption: name of the file, name in the entry, the line.
 NAMES = {
   "accents in another form": (
@@ -333,3 +344,13 @@ def test_labels_without_an_image_are_counted(tmp_path):
   _, pages, report = parse(tmp_path)
   assert sorted(pages) == ["page0", "page1", "page2"]
   assert report.counts["annotations skipped: without image"] == 1
+
+
+@pytest.mark.parametrize("empty", range(4))
+def test_an_empty_page_is_never_a_whole_split(tmp_path, empty):
+  boxes_helpers.write_yolo(tmp_path, _DRAWN)
+  (tmp_path / f"labels/page{empty}.txt").write_text("")
+  data_set, pages, _ = parse(tmp_path)
+  assert len(data_set.splits) == 3
+  for part in data_set.splits.values():
+    assert any(len(pages[page.name].labels) for page in part)

@@ -20,6 +20,7 @@ from tfds_builders.boxes.boxes_pages import Found, Objects, Page
 
 LOOKED_FOR = "coco: no .json in annotations/, train/ or the folder itself"
 _Source = tuple[str, pathlib.Path]  # split, file
+_MOST_OUTSIDE = 0.2  # share of boxes that leave their image
 # Values of iscrowd, in lower case.
 _NO, _YES = ("0", "0.0", "false", "none", ""), ("1", "1.0", "true")
 _OTHER = "notes.json"  # written by Label Studio beside YOLO files
@@ -227,8 +228,9 @@ class _Table:
         f"{self._path}: no annotation has a bbox (x, y, width, height); take"
         " the file with the boxes (instances_...)"
       )
-    boxes = boxes_pages.as_float32(np.stack([y, x, y + h, x + w], axis=1))
     of_image = np.array(self._images, np.int64)
+    self._refuse_corners(np.stack([x, y, w, h]), of_image, images)
+    boxes = boxes_pages.as_float32(np.stack([y, x, y + h, x + w], axis=1))
     rows = np.argsort(of_image, kind="stable")
     ends = np.searchsorted(of_image[rows], np.arange(len(images) + 1))
     found = []
@@ -243,6 +245,23 @@ class _Table:
         )
       )
     return found
+
+  def _refuse_corners(
+    self, xywh: np.ndarray, of_image: np.ndarray, images: list
+  ) -> None:
+    """Raises if the boxes leave their images, but fit as (x1, y1, x2, y2)."""
+    sides = np.array([_hw(image) or (0, 0) for image in images], np.float64)
+    height, width = sides[of_image].T + 1  # tools round
+    x, y, w, h = xywh
+    known = height > 1
+    leaves = known & ((x + w > width) | (y + h > height))
+    corners = (w > x) & (h > y) & (w <= width) & (h <= height)
+    if leaves.sum() > _MOST_OUTSIDE * known.sum() and corners[known].all():
+      raise InputError(
+        f"{self._path}: {leaves.sum():,} of {known.sum():,} boxes leave their"
+        " image, and all fit as corners x1, y1, x2, y2; COCO has x, y, width,"
+        " height: convert them"
+      )
 
 
 def _names_by_id(

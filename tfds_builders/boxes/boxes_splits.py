@@ -81,12 +81,13 @@ def _taken(splits: dict[str, list[Page]]) -> dict[str, list[Page]]:
       number += len(pictures[at]) if inside else 0
       if inside and number <= most:
         chosen[name].append(at)
-  # At least one picture each, those nearest to the split's range first.
+  # At least one picture with objects each, those nearest to the split's range
+  # first: scores of empty pages alone say nothing.
+  full = {at for at, of in pictures.items() if any(p.objects.names for p in of)}
   for name in missing:
-    if not chosen[name]:
-      used = {at for part in chosen.values() for at in part}
-      rest = pictures.keys() - used
-      chosen[name] = [max(rest)] if len(rest) > 1 else []
+    if full.isdisjoint(chosen[name]):
+      rest = full.difference(*chosen.values())
+      chosen[name] += [max(rest)] if len(rest) > 1 else []
   return {
     name: sorted(
       (page for at in part for page in pictures[at]), key=lambda p: p.relative
