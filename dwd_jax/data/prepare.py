@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dwd_jax.cluster import processes
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import records, sources
+from dwd_jax.data import records, source_files, sources
 
 # Options of the generator; "" or 0 stands for its default.
 _SWITCHES = (
@@ -82,8 +82,10 @@ def _prepare(
   )
   folder = pathlib.Path(make(data_dir=data_dir).data_dir)
   origin = _origin(data_cfg, workdir)
+  own = (str(workdir), str(data_dir))
   if folder.is_dir():
     _check_origin(folder, origin)
+    _check_files(folder, origin, own)
     records.check(folder)
     print(f"Records: {folder}", flush=True)
     return
@@ -103,6 +105,7 @@ def _prepare(
       " or correct data.manual_dir"
     )
   records.write(make, manual_dir, data_dir, folder, origin, beam_args)
+  source_files.write(folder, manual_dir, own)
 
 
 def _origin(data_cfg, workdir: pathlib.Path) -> dict:
@@ -165,6 +168,21 @@ def _check_origin(folder: pathlib.Path, origin: dict) -> None:
       f"{folder}: made from {had['manual_dir']}, not from"
       f" {wanted['manual_dir']}; remove the records, or use another workdir or"
       " data.data_dir"
+    )
+
+
+def _check_files(
+  folder: pathlib.Path, origin: dict, own: tuple[str, ...]
+) -> None:
+  """Raises InputError if files have changed since the records were made."""
+  manual_dir = pathlib.Path(origin["manual_dir"])
+  if not origin["manual_dir"] or not manual_dir.is_dir():
+    return
+  changed = source_files.changes(folder, manual_dir, own)
+  if changed:
+    raise InputError(
+      f"{folder}: made from other files than {manual_dir} has now: {changed};"
+      " remove the records to build them again, or use another data.data_dir"
     )
 
 

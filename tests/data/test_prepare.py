@@ -43,6 +43,33 @@ def test_records_are_built_once(data_cfg, tmp_path, capsys):
   assert len(sources.open_split(data_cfg, data_dir, "train")) == 3
 
 
+def test_files_that_change_later_are_noticed(data_cfg, tmp_path):
+  scores = tmp_path / "scores"
+  shutil.copytree(data_cfg.manual_dir, scores)
+  data_cfg.manual_dir = str(scores)
+  data_cfg.data_dir = str(
+    scores / "records"
+  )  # among the files, and not of them
+  prepare.prepare(data_cfg, scores / "run")
+  xml = scores / _XML
+  text = xml.read_text()
+  xml.write_text(text)  # another time, the same content
+  (xml.parent / "new.xml").write_text("<x/>")
+  prepare.prepare(data_cfg, scores / "run")
+
+  at = text.index("<name>") + len("<name>")
+  xml.write_text(f"{text[:at]}X{text[at + 1 :]}")  # as long as before
+  with pytest.raises(InputError, match=rf": 1 changed \({_XML}\); remove the"):
+    prepare.prepare(data_cfg, scores / "run")
+  xml.unlink()
+  with pytest.raises(InputError, match=rf": 1 removed \({_XML}\); remove the"):
+    prepare.prepare(data_cfg, scores / "run")
+  # Records outlive their files.
+  data_cfg.data_dir = str(shutil.move(scores / "records", tmp_path / "records"))
+  shutil.rmtree(scores)
+  prepare.prepare(data_cfg, tmp_path / "run")
+
+
 def test_relative_folders(data_cfg, tmp_path, monkeypatch):
   shutil.copytree(data_cfg.manual_dir, tmp_path / "my/scores")
   monkeypatch.chdir(tmp_path)
