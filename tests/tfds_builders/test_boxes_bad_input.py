@@ -184,7 +184,7 @@ COCO = {
   ),
   "sides exchanged": (
     _set("images", 0, width=80, height=120),
-    "80 x 120 (turned by 90 degrees); put",
+    "80 x 120; put the original image there; it is turned by 90 degrees",
   ),
   "no boxes at all": (
     _coco(lambda c: [a.pop("bbox") for a in c["annotations"]]),

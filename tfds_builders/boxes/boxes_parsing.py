@@ -187,13 +187,16 @@ def read_page(
   rows = page.rows
   ink = checks.read_image(page.image)
   if rows.image_hw not in (None, ink.shape):
-    turned = (
-      " (turned by 90 degrees)" if rows.image_hw == ink.shape[::-1] else ""
-    )
+    remedy = "put the original image there"
+    if rows.image_hw == ink.shape[::-1]:
+      remedy += (
+        "; it is turned by 90 degrees: if the boxes were made without its"
+        " orientation tag (EXIF), remove the tag"
+      )
     raise InputError(
       f"{page.image}: {ink.shape[1]} x {ink.shape[0]} px, but"
       f" {page.annotation} was made for {rows.image_hw[1]} x"
-      f" {rows.image_hw[0]}{turned}; put the original image there"
+      f" {rows.image_hw[0]}; {remedy}"
     )
   boxes = rows.boxes_yxyx.astype(np.float64)
   if rows.in_shares:
