@@ -113,7 +113,7 @@ COCO = {
     _edit(JSON, '"bbox": [', '"bbox": [' + "[" * 5000 + "]" * 5000 + ", "),
     "annotations.json: the JSON is nested too deeply",
   ),
-  "NaN": (_edit(JSON, '"bbox": [', '"bbox": [NaN, '), "not a readable JSON"),
+  "NaN": (_edit(JSON, '"bbox": [', '"bbox": [NaN, '), "has the value NaN"),
   "no images": (_drop("images"), "no images; a COCO file"),
   "no annotations": (_drop("annotations"), "no annotations; a COCO file"),
   "no categories": (_drop("categories"), "no categories (the list of classes)"),
@@ -222,7 +222,7 @@ VOC = {
   ),
   "another root": (_write(XML, "<Nodes/>"), "the root is <Nodes>"),
   "an annotation without image": (
-    _remove("JPEGImages/page0.png"),
+    lambda root: shutil.rmtree(root / "JPEGImages"),
     _NO_IMAGE,
   ),
   "a class without name": (
@@ -235,7 +235,7 @@ VOC = {
   ),
   "two images of one name": (
     _write("JPEGImages/page0.jpg", "x"),
-    "page0.png: beside page0.jpg",
+    "page0.png: page0.jpg lies beside it",
   ),
   "the list names an absent page": (
     _write("ImageSets/Main/train.txt", "page0\npage7\n"),
@@ -265,7 +265,7 @@ VOC = {
   ),
   "a file name that is no text": (
     lambda root: (root / XML).rename(root / "Annotations/\udcff.xml"),
-    "Annotations: the file name '\\udcff.xml' cannot be printed",
+    "Annotations: the file name '\\udcff.xml' has a colon, a",
   ),
   "boxes of another page": (
     _edit(XML, "<xmin>", "<xmin>9", count=4),
@@ -298,7 +298,10 @@ TEXT = {
     _write(DOTA, "1 " * 100_000),
     "page0.txt: line 1 has 100000 columns",
   ),
-  "dota: no image": (_remove("images/page0.png"), "page0.txt: no image"),
+  "dota: no image": (
+    lambda root: shutil.rmtree(root / "images"),
+    "page0.txt: no image",
+  ),
   "dota: text for most numbers": (
     _write(DOTA, "x 2 3 4 5 6 7 8 disc 0\n"),
     "page0.txt: 1 of 1 boxes are unusable",

@@ -221,7 +221,7 @@ def test_turned_boxes_of_voc_are_named(tmp_path):
   boxes_helpers.write_voc(tmp_path, _DRAWN)
   path = tmp_path / "Annotations/page0.xml"
   path.write_text(path.read_text().replace("bndbox>", "robndbox>"))
-  with pytest.raises(InputError, match=r"'disc' has a turned box \(robndbox"):
+  with pytest.raises(InputError, match=r"its boxes are turned \(robndbox"):
     parse(tmp_path)
 
 

@@ -84,6 +84,7 @@ def _taken(splits: dict[str, list[Page]]) -> dict[str, list[Page]]:
   # At least one picture with objects each, those nearest to the split's range
   # first: scores of empty pages alone say nothing.
   full = {at for at, of in pictures.items() if any(p.objects.names for p in of)}
+  full = full or set(pictures)
   for name in missing:
     if full.isdisjoint(chosen[name]):
       rest = full.difference(*chosen.values())

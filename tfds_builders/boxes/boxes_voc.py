@@ -135,13 +135,15 @@ def read_objects(path: pathlib.Path, voc_pixels: str) -> tuple[Objects, bool]:
   names, boxes, difficult = [], [], []
   for item in root.iterfind("object"):
     names.append((item.findtext("name") or "").strip())
-    if item.find("robndbox") is not None and item.find("bndbox") is None:
-      raise InputError(
-        f"{path}: {names[-1]!r} has a turned box (robndbox, as roLabelImg"
-        " writes it), which is not read; export as DOTA, or with bndbox"
-      )
     boxes.append([checks.number(item.findtext(tag)) for tag in _TAGS])
     difficult.append((item.findtext("difficult") or "").strip() == "1")
+  if root.find("object/robndbox") is not None and (
+    root.find("object/bndbox") is None
+  ):
+    raise InputError(
+      f"{path}: its boxes are turned (robndbox, as roLabelImg writes them),"
+      " which are not read; export as DOTA, or with bndbox"
+    )
   boxes_yxyx = np.array(boxes, np.float64).reshape(-1, 4)
   if one_based:
     boxes_yxyx[:, :2] -= 1

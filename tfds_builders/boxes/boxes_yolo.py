@@ -28,13 +28,23 @@ _MAX_YAML_DEPTH = 20
 def find(root: pathlib.Path) -> list[Pair]:
   """Folders with label files; [] if there are none.
 
-  What data.yaml names as train, val and test counts first.
-
-  Raises:
-    InputError: data.yaml names a split in another form than Ultralytics does.
+  What data.yaml names as train, val and test counts first, unless the folders
+  say the same and more.
   """
-  if (path := _yaml_file(root)) and (pairs := _named(root, path)):
+  named = _named(root, path) if (path := _yaml_file(root)) else []
+  if not named:
+    return _by_layout(root)
+  try:
+    pairs = _by_layout(root)
+  except InputError:
+    return named
+  more = {(pair.split, pair.annotations) for pair in pairs}
+  if all(p.listed is None and (p.split, p.annotations) in more for p in named):
     return pairs
+  return named
+
+
+def _by_layout(root: pathlib.Path) -> list[Pair]:
   pairs = boxes_pages.find_pairs(root, ("labels",), ".txt", beside=False)
   return pairs or _beside_images(root)
 
