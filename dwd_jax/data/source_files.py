@@ -86,7 +86,10 @@ def _below(
 
 def _facts(path: pathlib.Path) -> dict[str, Any]:
   status = path.stat()
-  facts = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+  facts: dict[str, Any] = {
+    "bytes": status.st_size,
+    "mtime_ns": status.st_mtime_ns,
+  }
   if path.suffix.lower() in _ANNOTATIONS:
     facts["blake2b"] = _hash(path)
   return facts
