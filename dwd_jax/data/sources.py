@@ -173,7 +173,8 @@ class PageSource:
     """All stored features of page `i`."""
     try:
       example = self._records[i]
-    except RuntimeError as e:  # from array_record, opening or reading
+    # From array_record, opening or reading, and from TFDS, decoding.
+    except (RuntimeError, ValueError) as e:
       raise _damaged(self.folder or self.name, str(e)) from None
     if example["image"] is None:  # some truncated files
       raise _damaged(self.folder or self.name, f"record {i} is empty")

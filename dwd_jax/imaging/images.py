@@ -58,7 +58,8 @@ def png_is_whole(data: bytes) -> bool:
     PngImagePlugin.ChunkStream(file).verify()
   except Exception:  # damage raises many types
     return False
-  return True
+  end = data.rfind(b"IEND")
+  return 0 < end <= len(data) - 8  # with its checksum
 
 
 def num_pages(data: bytes) -> int:

@@ -5,6 +5,7 @@ import pathlib
 import detect_helpers as helpers
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from dwd_jax.apps.detect import inputs
@@ -176,23 +177,57 @@ def test_bad_files_are_one_line(tmp_path, caption):
   assert str(path) in reason and "\n" not in reason
 
 
-def test_a_page_of_a_pdf_is_drawn_at_the_wanted_staff_space(tmp_path):
-  # Five lines 10 px apart at 100 dpi.
-  page = np.zeros((500, 700), np.uint8)
-  for top in (60, 200, 340):
+def _vector_pdf(path, space_in):
+  """Three staves of drawn lines on a page of 7 x 5 inches."""
+  figure = Figure((7, 5))
+  axes = figure.add_axes((0, 0, 1, 1))
+  axes.set(xlim=(0, 7), ylim=(0, 5))
+  axes.axis("off")
+  for top in (0.6, 2.0, 3.4):
     for line in range(5):
-      page[top + 10 * line : top + 10 * line + 2, 30:670] = 255
-  path = tmp_path / "staves.pdf"
-  Image.fromarray(255 - page).save(path, resolution=100.0)
+      y = 5 - top - space_in * line
+      axes.plot((0.3, 6.7), (y, y), "k", linewidth=72 * 0.12 * space_in)
+  figure.savefig(path)
+  return path
+
+
+def test_a_page_of_a_pdf_is_drawn_at_the_wanted_staff_space(tmp_path):
+  path = _vector_pdf(tmp_path / "staves.pdf", space_in=0.1)
   drawn = pdf.draw(path, 1, 9.0)
   assert drawn.dpi == pytest.approx(90, rel=0.05)
   assert drawn.ink.shape[0] == pytest.approx(450, rel=0.05)
   assert pdf.draw(path, 1, 9.0, dpi=200).ink.shape == (1000, 1400)
+  # Too small to be seen at 150 dpi: it is looked at more closely.
+  path = _vector_pdf(tmp_path / "tiny.pdf", space_in=0.015)
+  assert pdf.draw(path, 1, 9.0).dpi == pytest.approx(600, rel=0.05)
   # Without staves, or with any size right, it is drawn as it comes.
   assert pdf.draw(path, 1, 0.0).dpi == pdf.FIRST_DPI
   blank = tmp_path / "blank.pdf"
-  Image.fromarray(np.full((50, 70), 255, np.uint8)).save(blank)
+  Figure((2, 1)).savefig(blank)
   assert pdf.draw(blank, 1, 9.0).dpi == pdf.FIRST_DPI
+
+
+def test_lines_of_a_pdf_do_not_snap_to_pixels(tmp_path):
+  path = _vector_pdf(tmp_path / "staves.pdf", space_in=0.1)
+  ink = pdf.draw(path, 1, 0.0, dpi=93.0).ink.astype(int)
+  column = ink[:, ink.shape[1] // 2]
+  (rows,) = np.nonzero(column)
+  starts = rows[np.diff(rows, prepend=-9) > 1]
+  centers = []
+  for start in starts:
+    part = column[start : start + 4]
+    centers.append(start + (part * np.arange(len(part))).sum() / part.sum())
+  gaps = np.diff(centers)[[0, 1, 2, 3]]
+  np.testing.assert_allclose(gaps, 9.3, atol=0.2)  # snapped: 9, 9, 10, 9
+
+
+def test_scans_in_a_pdf_keep_their_resolution(tmp_path):
+  page = helpers.ink(0, (500, 700))
+  path = tmp_path / "scan.pdf"
+  Image.fromarray(255 - page).save(path, resolution=217.0)
+  drawn = pdf.draw(path, 1, 9.0)
+  assert drawn.dpi == pytest.approx(217, rel=0.01)
+  assert np.abs(np.array(drawn.ink.shape) - page.shape).max() <= 1
 
 
 def test_a_huge_page_is_drawn_coarser(tmp_path):

@@ -41,7 +41,7 @@ _ERRORS = {
   "empty": (_json_bytes(lambda b: b""), "the file is empty"),
   "not a number that is none": (
     helpers.replace('"comments": ""', '"comments": NaN'),
-    "not a readable JSON file",
+    "has the value NaN or Infinity",
   ),
   "not UTF-8": (
     _json_bytes(lambda b: b.replace(b"lg-1-", b"lg-\xff-", 1)),

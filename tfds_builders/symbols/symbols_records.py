@@ -100,7 +100,8 @@ def _example(folder: pathlib.Path, i: int) -> dict[str, Any]:
   _, records = _open(str(folder))
   try:
     example = records[i]
-  except RuntimeError as e:  # array_record's, on opening or reading
+  # From array_record, on opening or reading, and from TFDS, on decoding.
+  except (RuntimeError, ValueError) as e:
     raise _damaged(folder, str(e)) from None
   if example["image"] is None:  # from some truncated files
     raise _damaged(folder, f"record {i} is empty")
