@@ -12,12 +12,26 @@ from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageBoxes, PageImage
 from dwd_jax.models import dwd
-from dwd_jax.predict import predict_pages
+from dwd_jax.predict import predict_pages, tiling
 from dwd_jax.predict import staves as staves_lib
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.predict.staves import Staves
+
+# Heights and widths of images, px: a page takes the one with the least paper
+# around it, larger ones are tiled. A line of music, some lines, a photo; a page
+# upright and across, and one of many or small staves. At 9 px a staff space the
+# fourth holds A4 with staves of 6 mm or more.
+_SIZES = (
+  (256, 1280),
+  (640, 1280),
+  (1152, 1152),
+  (1792, 1280),
+  (1280, 1792),
+  (2560, 1920),
+)
+_PX_PER_SLOT = 256  # slots cost next to nothing, a further compilation does
 
 
 class Detector:
@@ -63,9 +77,10 @@ class Detector:
     self._classes = known_classes(classes, trained.class_names)
     self.cfg = PredictConfig(
       batch_size=batch_size,
-      # Fewer sizes than in an evaluation: each costs a compilation.
-      page_multiple=128,
+      page_multiple=tiling.ALIGN_PX,
       staff_space_px=trained.staff_space_px,
+      # Pages of users have any size, and each costs a compilation.
+      sizes=_SIZES,
     )
     self._predict_fn = _WithSlots(trained)
 
@@ -174,7 +189,7 @@ class Detector:
 
 
 class _WithSlots:
-  """Network and decode, with more slots for images that need them."""
+  """Network and decode, with slots for as many objects as images have."""
 
   def __init__(self, trained: Weights):
     self._trained = trained
@@ -182,12 +197,13 @@ class _WithSlots:
     self._variables = jax.device_put(trained.variables)
 
   def __call__(self, image: Array) -> tuple[Detections, Array]:
-    slots = self._trained.decode.max_detections
+    slots = image.shape[1] * image.shape[2] // _PX_PER_SLOT
+    slots = max(slots, self._trained.decode.max_detections)
     found, levels = self._predict(image, slots)
     most = int(np.max(found.count))
     if most <= slots:
       return found, levels
-    return self._predict(image, 1 << (most - 1).bit_length())
+    return self._predict(image, 1 << (most - 1).bit_length())  # rare
 
   def _predict(self, image: Array, slots: int) -> tuple[Detections, Array]:
     decode = dataclasses.replace(self._trained.decode, max_detections=slots)

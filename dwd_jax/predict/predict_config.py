@@ -31,6 +31,8 @@ class PredictConfig:
       sizes are compiled; exact: always; off: never.
     staff_space_px: `data.staff_space_px`; 0 = unknown, then pages keep their
       scale.
+    sizes: heights and widths of all images that go through the network, px,
+      multiples of 32: no other size is compiled. None = as the pages need.
   """
 
   max_mpx: float = 8.0
@@ -40,6 +42,9 @@ class PredictConfig:
   page_multiple: int = 64
   normalise: Literal["auto", "exact", "off"] = "auto"
   staff_space_px: float = dataclasses.field(default=0.0, metadata=NOT_A_KEY)
+  sizes: tuple[tuple[int, int], ...] = dataclasses.field(
+    default=(), metadata=NOT_A_KEY
+  )
 
   def __post_init__(self):
     """Stops at values that make no sense."""

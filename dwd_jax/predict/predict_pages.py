@@ -112,10 +112,10 @@ def predict_pages(
   """Predicts pages of any size, in order.
 
   A page is scaled (see `predict.normalise`), padded to one of few sizes, and
-  kept whole up to `cfg.max_mpx`; a larger one is cut into overlapping tiles,
-  each with all slots of the decode. Consecutive pages of one padded size go
-  through the network together. A warning names pages with more objects than
-  slots.
+  kept whole up to `cfg.max_mpx` or the largest of `cfg.sizes`; a larger one is
+  cut into overlapping tiles, each with all slots of the decode. Consecutive
+  pages of one padded size go through the network together. A warning names
+  pages with more objects than slots.
 
   Args:
     predict_fn: with its variables bound.
@@ -141,11 +141,30 @@ def predict_pages(
       yield prediction._replace(seconds=seconds)
 
 
+class _View(NamedTuple):
+  """A page at one scale, and the tiles that it is cut into."""
+
+  window: page_windows.Window
+  tiles: tuple[tiling.Tile, ...]
+
+
 class _Job(NamedTuple):
-  """A page and its windows, one for each scale."""
+  """A page and its views, one for each scale."""
 
   page: PageImage
-  windows: tuple[page_windows.Window, ...]
+  views: tuple[_View, ...]
+
+  @property
+  def sizes(self) -> list[tuple[int, int]]:
+    """Heights and widths of the tiles of each view, px."""
+    return [view.tiles[0].hw for view in self.views]
+
+  @property
+  def most_px(self) -> int:
+    """Pixels that go through the network for the largest view."""
+    return max(
+      len(view.tiles) * math.prod(view.tiles[0].hw) for view in self.views
+    )
 
 
 class _Runner:
@@ -189,15 +208,14 @@ def _groups(
   group: list[_Job] = []
   for page in pages:
     try:
-      job = _Job(page, _windows(page, cfg))
+      job = _Job(page, _views(page, cfg))
     except InputError as e:
       if on_bad is None:
         raise
       on_bad(page, e)
       continue
-    sizes = [window.out_hw for window in job.windows]
-    room = cfg.max_px // max(height * width for height, width in sizes)
-    if group and sizes != [w.out_hw for w in group[0].windows]:
+    room = cfg.max_px // job.most_px
+    if group and (len(group) >= room or job.sizes != group[0].sizes):
       yield group
       group = []
     group.append(job)
@@ -208,9 +226,7 @@ def _groups(
     yield group
 
 
-def _windows(
-  page: PageImage, cfg: PredictConfig
-) -> tuple[page_windows.Window, ...]:
+def _views(page: PageImage, cfg: PredictConfig) -> tuple[_View, ...]:
   """The whole page at each scale; raises InputError for unusable pages."""
   ink, name = page.ink, page.filename
   if ink.ndim != 2 or ink.dtype != np.uint8:
@@ -222,35 +238,44 @@ def _windows(
       f"{name}: the page has {ink.shape[1]} x {ink.shape[0]} pixels; leave it"
       " out"
     )
-  windows = []
+  views = []
   for scale in (page.scale * factor for factor in cfg.scales):
     if not normalise.is_possible(scale, ink.size, cfg.page_multiple):
       raise InputError(
         f"{name}: {ink.shape[1]} x {ink.shape[0]} pixels cannot be scaled by"
         f" {scale:g}; choose another scale"
       )
-    windows.append(
-      page_windows.page_window(ink.shape, scale, cfg.page_multiple)
-    )
-  return tuple(windows)
+    window = page_windows.page_window(ink.shape, scale, cfg.page_multiple)
+    tiles = tiling.plan(window.out_hw, cfg.max_px, cfg.overlap_px, cfg.sizes)
+    views.append(_View(window, tiles))
+  return tuple(views)
 
 
 def _predict_group(
   run: _Runner, group: list[_Job], keep_levels: list[bool]
 ) -> list[PagePrediction]:
-  """Predicts pages of one padded size, scale by scale."""
+  """Predicts pages with tiles of one size, scale by scale."""
   results: list[list[PagePrediction]] = [[] for _ in group]
-  for k, window in enumerate(group[0].windows):
-    tiles = tiling.plan(window.out_hw, run.cfg.max_px, run.cfg.overlap_px)
-    inks = [page_windows.cut(job.page.ink, job.windows[k]) for job in group]
-    found = run([ink[tile.slices] for ink in inks for tile in tiles])
-    for job, ink, result, keep in zip(
-      group, inks, results, keep_levels, strict=True
+  for k in range(len(group[0].views)):
+    views = [job.views[k] for job in group]
+    inks = [
+      page_windows.cut(job.page.ink, view.window)
+      for job, view in zip(group, views, strict=True)
+    ]
+    found = run(
+      [
+        tile.cut(ink)
+        for ink, view in zip(inks, views, strict=True)
+        for tile in view.tiles
+      ]
+    )
+    for job, view, ink, result, keep in zip(
+      group, views, inks, results, keep_levels, strict=True
     ):
-      of_page = itertools.islice(found, len(tiles))
+      of_page = itertools.islice(found, len(view.tiles))
       result.append(
         assemble.join(
-          job.page, job.windows[k], ink, tiles, of_page, keep and k == 0
+          job.page, view.window, ink, view.tiles, of_page, keep and k == 0
         )
       )
   return [

@@ -3,8 +3,8 @@
 All tiles of a page have one size (one compilation) and begin at multiples of
 the network's stride, so that strides are aligned with those of the whole page.
 Outer tiles end at the page's border, which the network sees as in the whole
-page. The tiles' cores partition the page; an object belongs to the tile whose
-core holds its centre.
+page; a tile of a fixed size may extend beyond it, over paper. The tiles' cores
+partition the page; an object belongs to the tile whose core holds its centre.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import itertools
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from dwd_jax.core.errors import InputError
 
@@ -42,9 +42,20 @@ class Tile:
       slice(self.left, self.left + width),
     )
 
+  def cut(self, ink: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "h w"]:
+    """The tile's pixels; 0 (paper) beyond the page."""
+    part = ink[self.slices]
+    room = [
+      (0, side - had) for side, had in zip(self.hw, part.shape, strict=True)
+    ]
+    return np.pad(part, room) if part.shape != self.hw else part
+
 
 def plan(
-  page_hw: tuple[int, int], max_px: int, overlap_px: int
+  page_hw: tuple[int, int],
+  max_px: int,
+  overlap_px: int,
+  sizes: tuple[tuple[int, int], ...] = (),
 ) -> tuple[Tile, ...]:
   """Cuts a page into tiles of one size, row by row; one tile if it is small.
 
@@ -52,23 +63,26 @@ def plan(
     page_hw: height and width of the padded page, multiples of `ALIGN_PX`.
     max_px: most pixels of a tile.
     overlap_px: least overlap of two neighbours.
+    sizes: heights and widths that tiles may have, multiples of `ALIGN_PX`; the
+      one with the fewest pixels in all is taken. None = as the page needs.
 
   Raises:
     InputError: tiles of that size would be all overlap.
   """
-  height, width = page_hw
-  if height * width <= max_px:
-    return (Tile(0, 0, page_hw, (0, 0, height, width)),)
+  if sizes:
+    plans = [
+      _fixed(page_hw, hw, overlap_px)
+      for hw in sizes
+      if _reaches(page_hw, hw, overlap_px)
+    ]
+    return min(plans, key=lambda tiles: len(tiles) * math.prod(tiles[0].hw))
+  if math.prod(page_hw) <= max_px:
+    return (Tile(0, 0, page_hw, (0, 0, *page_hw)),)
   # Square tiles, but longer ones for a page narrower than those.
   side = max_px // min(*page_hw, math.isqrt(max_px))
   check(side, overlap_px)
-  rows, row_px = _cut(height, side, overlap_px)
-  columns, column_px = _cut(width, side, overlap_px)
-  return tuple(
-    Tile(top, left, (row_px, column_px), (y0, x0, y1, x1))
-    for top, y0, y1 in rows
-    for left, x0, x1 in columns
-  )
+  hw = tuple(_side(length, side, overlap_px) for length in page_hw)
+  return _fixed(page_hw, (hw[0], hw[1]), overlap_px)
 
 
 def check(side_px: int, overlap_px: int) -> None:
@@ -84,23 +98,54 @@ def _units(px: int) -> int:
   return -(-px // ALIGN_PX)
 
 
-def _cut(
-  length_px: int, side_px: int, overlap_px: int
-) -> tuple[list[tuple[int, int, int]], int]:
-  """(start, core start, core end) of the tiles along an axis; their length."""
+def _reaches(
+  page_hw: tuple[int, int], hw: tuple[int, int], overlap_px: int
+) -> bool:
+  """Whether tiles of that size cover the page without being all overlap."""
+  return all(
+    length <= side or side // ALIGN_PX >= _units(overlap_px) + 2
+    for length, side in zip(page_hw, hw, strict=True)
+  )
+
+
+def _side(length_px: int, side_px: int, overlap_px: int) -> int:
+  """The least side of as many tiles as those of `side_px` along an axis."""
   if length_px <= side_px:
-    return [(0, 0, length_px)], length_px
+    return length_px
   length, side = length_px // ALIGN_PX, side_px // ALIGN_PX
   overlap = _units(overlap_px)
   gaps = -(-(length - side) // (side - overlap))
-  # Smaller tiles that reach as far, in steps so that few sizes compile.
   least = -(-(length + gaps * overlap) // (gaps + 1))
-  side = min(side, -(-least // _STEP) * _STEP)
+  # In steps, so that few sizes compile.
+  return min(side, -(-least // _STEP) * _STEP) * ALIGN_PX
+
+
+def _fixed(
+  page_hw: tuple[int, int], hw: tuple[int, int], overlap_px: int
+) -> tuple[Tile, ...]:
+  """The tiles of that size."""
+  rows, columns = (
+    _cut(length, side, overlap_px)
+    for length, side in zip(page_hw, hw, strict=True)
+  )
+  return tuple(
+    Tile(top, left, hw, (y0, x0, y1, x1))
+    for top, y0, y1 in rows
+    for left, x0, x1 in columns
+  )
+
+
+def _cut(
+  length_px: int, side_px: int, overlap_px: int
+) -> list[tuple[int, int, int]]:
+  """(start, core start, core end) of the tiles along an axis."""
+  if length_px <= side_px:
+    return [(0, 0, length_px)]
+  length, side = length_px // ALIGN_PX, side_px // ALIGN_PX
+  gaps = -(-(length - side) // (side - _units(overlap_px)))
   starts = [i * (length - side) // gaps * ALIGN_PX for i in range(gaps + 1)]
-  side *= ALIGN_PX
-  seams = [(a + side + b) // 2 for a, b in itertools.pairwise(starts)]
-  ends = [*seams, length_px]
-  return list(zip(starts, [0, *seams], ends, strict=True)), side
+  seams = [(a + side_px + b) // 2 for a, b in itertools.pairwise(starts)]
+  return list(zip(starts, [0, *seams], [*seams, length_px], strict=True))
 
 
 def depth(

@@ -12,6 +12,7 @@ from PIL import Image
 import dwd_jax
 from dwd_jax.checkpoints import weights
 from dwd_jax.core.errors import InputError
+from dwd_jax.predict import detector
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,8 @@ def test_all_kinds_of_images_are_the_same_page(tiny, tmp_path, caption):
   assert (np.diff(found.scores) <= 0).all()
 
 
-def test_slots_grow_with_the_page(tiny, tmp_path):
+def test_slots_grow_with_the_page(tiny, tmp_path, monkeypatch):
+  monkeypatch.setattr(detector, "_PX_PER_SLOT", 1 << 30)
   few = helpers.tiny()
   few = dataclasses.replace(
     few, decode=dataclasses.replace(few.decode, max_detections=4)

@@ -1,4 +1,4 @@
-"""Options of the compiler: for wide networks only, and results stay."""
+"""Options of the compiler: what is asked for where, and results stay."""
 
 import functools
 
@@ -32,9 +32,13 @@ def test_code_is_kept_where_the_environment_says(monkeypatch, tmp_path):
   assert set(kept.values()) == {str(tmp_path), 0.5}
 
 
-def test_narrow_networks_and_other_models_have_xlas_defaults():
-  assert not compiling.options(_net(32))
-  assert not compiling.options(object())
+def test_only_wide_networks_leave_ynnpack():
+  if jax.default_backend() != "cpu":
+    pytest.skip("the options are for CPUs")
+  narrow = compiling.options(_net(32))
+  assert narrow
+  assert narrow == compiling.options(object())
+  assert len(compiling.options(_net(256))) == len(narrow) + 1
 
 
 def test_other_devices_have_xlas_defaults(monkeypatch):
@@ -45,9 +49,10 @@ def test_other_devices_have_xlas_defaults(monkeypatch):
 
 def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
   known = compiling.training_options()
+  narrow = compiling.options(_net(32))
   unknown = ("xla_cpu_no_such_option", "1")
   monkeypatch.setattr(compiling, "_WITHOUT_YNNPACK", unknown)
-  assert not compiling.options(_net(256))
+  assert compiling.options(_net(256)) == narrow
   assert len(compiling.training_options()) == len(known) - 1
 
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from page_helpers import BlobFinder, page_of_blobs
 
 from dwd_jax.core.errors import InputError
@@ -255,6 +257,36 @@ def test_tiles_say_the_same_as_the_whole_page(local_network):
   assert tiled.levels is not None
   np.testing.assert_allclose(tiled.levels, whole.levels, atol=1e-4)
   np.testing.assert_array_equal(tiled.ink, whole.ink)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+  sides=st.lists(
+    st.tuples(st.integers(1, 900), st.integers(1, 900)), min_size=1, max_size=5
+  )
+)
+def test_pages_of_all_sizes_share_few_images(sides):
+  sizes = ((128, 480), (480, 384), (384, 480))
+  cfg = PredictConfig(page_multiple=32, sizes=sizes, overlap_px=64)
+  pages = [
+    PageImage(f"{i}.png", page_of_blobs((3, 5), 24, hw=hw)[0], 1.0)
+    for i, hw in enumerate(sides)
+  ]
+  finder = BlobFinder(jitter_px=0, slots=2048)
+  freely = list(predict_pages.predict_pages(finder, pages))
+  finder.sizes = []
+  one = list(predict_pages.predict_pages(finder, pages, cfg, keep_levels=1))
+  several = PredictConfig(
+    page_multiple=32, sizes=sizes, overlap_px=64, batch_size=4
+  )
+  more = list(predict_pages.predict_pages(finder, pages, several))
+  assert {(height, width) for _, height, width in finder.sizes} <= {*sizes}
+  for whole, alone, batched in zip(freely, one, more, strict=True):
+    assert_same(whole.detections, alone.detections)
+    assert_same(whole.detections, batched.detections)
+  assert one[0].levels is not None
+  height, width = sides[0]
+  assert (one[0].levels[:height, :width, 0] > 0).sum() == (one[0].ink > 0).sum()
 
 
 def test_batches_say_the_same_as_single_pages():

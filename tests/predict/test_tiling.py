@@ -73,6 +73,40 @@ def test_number_and_size_of_tiles(caption):
   assert tiles[0].hw == hw
 
 
+SIZES = ((64, 320), (160, 320), (448, 320), (320, 448), (640, 480))
+
+# Caption: page, overlap -> size of its tiles, their number.
+FIXED = {
+  "a line": ((32, 288), 128, (64, 320), 1),
+  "a tall page": ((448, 320), 128, (448, 320), 1),
+  "a wide page": ((192, 352), 128, (320, 448), 1),
+  "what fits nowhere else": ((480, 320), 416, (640, 480), 1),
+  "two small tiles are less than a large one": (
+    (480, 320),
+    128,
+    (448, 320),
+    2,
+  ),
+  "a tile that is all overlap is not taken": ((64, 640), 288, (320, 448), 3),
+}
+
+
+@pytest.mark.parametrize("caption", FIXED)
+def test_tiles_of_fixed_sizes(caption):
+  page_hw, overlap_px, hw, count = FIXED[caption]
+  tiles = tiling.plan(page_hw, 10, overlap_px, SIZES)
+  assert tiles[0].hw == hw
+  assert len(tiles) == count
+  ink = np.ones(page_hw, np.uint8)
+  for tile in tiles:
+    cut = tile.cut(ink)
+    assert cut.shape == hw
+    on_page = np.minimum(np.subtract(page_hw, (tile.top, tile.left)), hw)
+    assert cut.sum() == on_page.prod()
+  assert tiles[0].core_yxyx[:2] == (0, 0)
+  assert tiles[-1].core_yxyx[2:] == page_hw
+
+
 def test_tiles_that_are_all_overlap_are_refused():
   with pytest.raises(InputError, match=r"predict\.overlap_px is 640.*max_mpx"):
     tiling.plan((4000, 4000), 640 * 640, 640)
