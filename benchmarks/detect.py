@@ -1,6 +1,7 @@
 """How soon a user sees symbols: first page, further pages, memory, install.
 
-python -m benchmarks.detect [--pages=100] [--checkpoint=W] [--json=FILE]
+python -m benchmarks.detect [--pages=100] [--folder=DIR] [--checkpoint=W]
+  [--json=FILE]
 
 Pages are generated (2000 x 2800 px). Measured with the program as users start
 it:
@@ -10,6 +11,9 @@ it:
   page_s     further pages of the same size, within one process
   pdf        a PDF of so many pages: seconds a page, and the memory of the
              process after 10 %, a half and all of them
+  folder     pages of many sizes (parts of the generated ones, scaled; or those
+             of --folder): how often the network was compiled, the most memory,
+             and once more with the code kept, the median seconds a page
   install    size of dwd_jax and of all packages that it needs
 """
 
@@ -21,8 +25,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from packaging.requirements import Requirement
 from PIL import Image
 
@@ -115,23 +121,16 @@ def of_pdf(
   opened = [Image.open(page).convert("L") for page in pages]
   row = [opened[i % len(opened)] for i in range(count)]
   row[0].save(path, save_all=True, append_images=row[1:], resolution=250.0)
-  start = time.perf_counter()
-  running = subprocess.Popen(
-    program(path, out, folder / "cache", checkpoint), stdout=subprocess.DEVNULL
-  )
+  memory: dict[str, float] = {}
   wanted = [max(1, round(share * count)) for share in _SHARES]
-  memory, peak, begun = {}, 0.0, None
-  while running.poll() is None:
-    done = len(list(out.glob("long-p*.json"))) if out.is_dir() else 0
-    begun = begun or (time.perf_counter() if done else None)
-    rss = common.memory_mib("VmRSS", running.pid)
-    peak = max(peak, rss)
+
+  def watch(done: int, rss: float) -> None:
     for number in wanted:
       if done >= number and rss:
         memory.setdefault(str(number), rss)
-    time.sleep(0.1)
-  if running.returncode:
-    raise InputError("the detection of the PDF failed; see above")
+
+  start = time.perf_counter()
+  peak = watched(program(path, out, folder / "cache", checkpoint), out, watch)
   seconds = time.perf_counter() - start
   return {
     "pages": count,
@@ -139,6 +138,66 @@ def of_pdf(
     "page_s": seconds / count,
     "memory_mib_after_pages": memory,
     "peak_mib": peak,
+  }
+
+
+def watched(
+  command: list[str],
+  out: pathlib.Path,
+  watch: Callable[[int, float], None] = lambda done, rss: None,
+) -> float:
+  """Runs the program; returns the most memory seen, MiB.
+
+  Args:
+    watch: called with the number of pages done and the memory, MiB.
+  """
+  running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+  peak = 0.0
+  while running.poll() is None:
+    done = len(list(out.glob("*-overlay.png")))
+    rss = common.memory_mib("VmRSS", running.pid)
+    peak = max(peak, rss)
+    watch(done, rss)
+    time.sleep(0.1)
+  if running.returncode:
+    raise InputError("the detection failed; see above")
+  return peak
+
+
+def make_many_sizes(
+  pages: list[pathlib.Path], folder: pathlib.Path, count: int
+) -> None:
+  """Parts of pages, each scaled differently: no two have one size."""
+  folder.mkdir()
+  rng = np.random.default_rng(0)
+  for i in range(count):
+    page = Image.open(pages[i % len(pages)]).convert("L")
+    width, height = (
+      round(side * rng.choice([1.0, rng.uniform(0.3, 1.0)]))
+      for side in page.size
+    )
+    scale = rng.uniform(0.5, 2.0)
+    part = page.crop((0, 0, width, height))
+    part = part.resize((round(width * scale), round(height * scale)))
+    part.save(folder / f"{i:03d}.png")
+
+
+def of_folder(
+  source: pathlib.Path, folder: pathlib.Path, checkpoint: str
+) -> dict[str, Any]:
+  """Compilations, memory and seconds of pages of many sizes."""
+  cache = folder / "cache_of_folder"
+  outs = [folder / f"of_folder_{i}" for i in range(2)]
+  peaks = [
+    watched(program(source, out, cache, checkpoint), out) for out in outs
+  ]
+  done = sorted(path.stat().st_mtime for path in outs[1].glob("*-overlay.png"))
+  return {
+    "pages": len(done),
+    "compilations": len(list(cache.glob("jit_predict-*-cache"))),
+    "peak_mib": peaks[0],
+    "peak_mib_again": peaks[1],
+    "median_page_s": float(np.median(np.diff(done))),
   }
 
 
@@ -180,6 +239,7 @@ def main(argv: list[str]) -> None:
   """Measures and prints JSON."""
   parser = common.parser(str(__doc__))
   parser.add_argument("--pages", type=int, default=100, help="of the PDF")
+  parser.add_argument("--folder", type=pathlib.Path, help="of pages")
   parser.add_argument("--checkpoint", default="", help="default: packaged")
   args = parser.parse_args(argv)
   with tempfile.TemporaryDirectory() as name:
@@ -189,6 +249,10 @@ def main(argv: list[str]) -> None:
     results |= first_pages(pages[0], folder, args.checkpoint)
     results |= in_process(pages, args.repeats, args.checkpoint)
     results["pdf"] = of_pdf(pages, folder, args.pages, args.checkpoint)
+    if not args.folder:
+      args.folder = folder / "many_sizes"
+      make_many_sizes(pages, args.folder, args.pages)
+    results["folder"] = of_folder(args.folder, folder, args.checkpoint)
   results["install"] = install_size()
   common.report("detect", results, args.json)
 
