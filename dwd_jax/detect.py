@@ -33,7 +33,9 @@ _CACHE = "~/.cache/dwd_jax/compiled"
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = cli.parser("dwd_jax.detect", _DESCRIPTION)
+  parser = cli.parser(
+    "dwd_jax.detect", _DESCRIPTION, "INPUT... --out=DIR [options]"
+  )
   cli.add_checkpoint(parser)
   add = parser.add_argument
   add("inputs", nargs="+", metavar="INPUT", help="image, PDF or folder")
@@ -41,8 +43,8 @@ def _parser() -> argparse.ArgumentParser:
   add(
     "--min-score",
     type=float,
-    help="0..1, symbols below are left out; default: the threshold of the"
-    " detector, which has the best F1",
+    metavar="P",
+    help="leave out scores below P, 0..1; default: the best F1",
   )
   add(
     "--classes",
@@ -54,26 +56,31 @@ def _parser() -> argparse.ArgumentParser:
     "--dpi",
     type=float,
     default=0.0,
-    help="resolution of PDF pages; default: chosen so that staves have the"
-    " size that the detector was trained on",
+    metavar="N",
+    help="resolution of PDF pages; default: by the size of their staves",
   )
   add(
     "--without-staves",
     action="store_true",
-    help="look for symbols on pages without staves, too; default: a detector"
-    " of music finds nothing there",
+    help="look for music on pages without staves, too",
   )
-  add("--batch-size", type=int, default=1, help="pages of one size per call")
+  add(
+    "--batch-size",
+    type=int,
+    default=1,
+    metavar="N",
+    help="pages of one size per call; default: 1",
+  )
   add(
     "--overwrite",
     action="store_true",
-    help="remove results of other settings from DIR first",
+    help="first remove results of other settings from DIR",
   )
   add(
     "--compilation-cache",
     default=_CACHE,
     metavar="DIR",
-    help=f"keeps compiled code for the next start; '' = off; default: {_CACHE}",
+    help=f"keeps compiled code, '' = off; default: {_CACHE}",
   )
   return parser
 
@@ -161,4 +168,4 @@ sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
   huge_pages.restart()
-  sys.exit(main(sys.argv[1:]))
+  cli.start(main)

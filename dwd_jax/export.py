@@ -2,7 +2,6 @@
 
 import argparse
 import pathlib
-import sys
 
 from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
@@ -17,23 +16,25 @@ DIR also gets the scripts that run the detector, and a README."""
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = cli.parser("dwd_jax.export", _DESCRIPTION)
+  parser = cli.parser("dwd_jax.export", _DESCRIPTION, "--out=DIR [options]")
   cli.add_checkpoint(parser)
   add = parser.add_argument
   add(
     "--out",
     required=True,
     metavar="DIR",
-    help="folder of the files; for safetensors also FILE.safetensors",
+    help="folder of the files; safetensors: or FILE.safetensors",
   )
   add(
     "--format",
     default="safetensors",
     choices=("safetensors", "stablehlo", "onnx"),
-    help="default: safetensors",
+    metavar="FORMAT",
+    help="safetensors (default), stablehlo or onnx",
   )
-  add("--height", type=int, help="stablehlo: height of the largest page, px")
-  add("--width", type=int, help="stablehlo: width of the largest page, px")
+  for side in ("height", "width"):
+    text = f"stablehlo: {side} of the largest page, px"
+    add(f"--{side}", type=int, metavar="N", help=text)
   return parser
 
 
@@ -62,4 +63,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  cli.start(main)

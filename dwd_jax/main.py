@@ -5,6 +5,7 @@ Flags only; see `dwd_jax.train.loop`.
 
 import pathlib
 import sys
+from typing import Any
 
 import ml_collections
 from absl import app, flags, logging
@@ -15,57 +16,101 @@ from dwd_jax.core import cli, files
 from dwd_jax.core.errors import InputError, InterruptedRun
 from dwd_jax.train import config_file
 
+_DESCRIPTION = """Train on a data set and evaluate.
+
+--config.KEY=VALUE changes a key of the config, as --config.train.batch_size=8.
+`python -m dwd_jax.train.settings` prints all keys with defaults and meanings,
+as in docs/configuration.md; the config itself is a short file to read. Start
+the same command again after an interruption, and it goes on."""
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
   None,
-  "File of the config, e.g. configs/engraved.py; looked for in the"
-  " current folder, then among those that come with dwd_jax.",
+  "file, such as configs/engraved.py, or FILE:ARGUMENT",
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
-  "Folder of the run: checkpoints, metrics, results. Not given: a new one,"
-  " runs/<data set>/<pretraining>/<model>/run_N.",
+  "of the run; default: runs/<data set>/<pretraining>/<model>/run_N",
 )
 _MODE = flags.DEFINE_enum(
-  "mode", "train_and_eval", ["train", "eval", "train_and_eval"], "What to do."
+  "mode",
+  "train_and_eval",
+  ["train", "eval", "train_and_eval"],
+  "what to do; default: train_and_eval",
+)
+_PROFILE = flags.DEFINE_bool(
+  "profile", False, "write a trace of a few training steps to WORKDIR/profile"
+)
+_PREEMPTED_CODE = flags.DEFINE_integer(
+  "preempted_code", 0, "exit code of a run that SIGTERM made save and end"
 )
 _DISTRIBUTED = flags.DEFINE_enum(
   "distributed",
   "",
   ["", "auto"],
-  "auto: ask the cluster for the processes of the run.",
+  "ask the cluster for the processes of the run",
 )
 _COORDINATOR = flags.DEFINE_string(
-  "coordinator", "", "HOST:PORT at which process 0 of several listens."
+  "coordinator", "", "HOST:PORT at which process 0 of several listens"
 )
 _NUM_PROCESSES = flags.DEFINE_integer(
-  "num_processes", None, "Processes of the run.", lower_bound=1
+  "num_processes", None, "processes of the run", lower_bound=1
 )
 _PROCESS_ID = flags.DEFINE_integer(
-  "process_id", None, "Number of this process, from 0 on.", lower_bound=0
+  "process_id", None, "number of this process, from 0 on", lower_bound=0
 )
 _LOCAL_DEVICES = flags.DEFINE_list(
-  "local_devices", [], "GPUs of this machine for this process; [] = all."
+  "local_devices", [], "GPUs of this machine for this process; default: all"
 )
 _CONNECT_TIMEOUT_S = flags.DEFINE_integer(
   "connect_timeout_s",
   300,
-  "How long processes wait for each other to start.",
+  "how long processes wait for each other to start; default: 300",
   lower_bound=1,
 )
 _LOST_AFTER_S = flags.DEFINE_integer(
   "lost_after_s",
   30,
-  "A process without a sign of life for so long counts as lost.",
+  "a process without a sign of life for so long is lost; default: 30",
   lower_bound=5,
 )
-_PREEMPTED_CODE = flags.DEFINE_integer(
-  "preempted_code", 0, "Exit code of a run that SIGTERM made save and end."
-)
-_PROFILE = flags.DEFINE_bool(
-  "profile", False, "Write a trace of a few training steps to WORKDIR/profile."
-)
+_HELP = {  # title: flags and their values
+  "flags": {
+    "config": "FILE",
+    "workdir": "W",
+    "mode": "MODE",
+    "profile": None,
+    "preempted_code": "N",
+  },
+  "of several processes, mostly set by launch/": {
+    "distributed": "auto",
+    "coordinator": "H:P",
+    "num_processes": "N",
+    "process_id": "N",
+    "local_devices": "N,...",
+    "connect_timeout_s": "S",
+    "lost_after_s": "S",
+  },
+}
+
+
+def program(argv: list[str]) -> None:
+  """Prints help, or runs `main` with absl's flags."""
+  parser = cli.parser(
+    "dwd_jax.main",
+    _DESCRIPTION,
+    "--config=FILE [--workdir=W] [flags] [--config.KEY=VALUE ...]",
+    more=flags.FLAGS.get_help,
+  )
+  for title, group in _HELP.items():
+    add = parser.add_argument_group(title).add_argument
+    for name, value in group.items():
+      more: Any = {"metavar": value} if value else {"action": "store_true"}
+      add(f"--{name}", help=flags.FLAGS[name].help, **more)
+  for word in argv:
+    if word.lstrip("-") in ("h", "help", "helpshort", "helpfull"):
+      parser.parse_args(["--helpfull" if "full" in word else "--help"])
+  app.run(main, flags_parser=_parse)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -196,4 +241,4 @@ def _run_or_say_why(mode: str) -> bool:
 
 if __name__ == "__main__":
   huge_pages.restart()
-  app.run(main, flags_parser=_parse)
+  cli.start(program)

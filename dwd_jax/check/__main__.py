@@ -5,7 +5,6 @@ Flags and printing only; see `dwd_jax.check.check_data_set`.
 
 import argparse
 import pathlib
-import sys
 from typing import Any
 
 from dwd_jax.core import cli
@@ -19,32 +18,65 @@ a builder. Exit code: 0, 1 with findings of level error, 2 for bad input."""
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = cli.parser("dwd_jax.check", _DESCRIPTION)
+  parser = cli.parser(
+    "dwd_jax.check",
+    _DESCRIPTION,
+    "DATASET [--out=DIR] [options]",
+    more=settings.options_help,
+  )
   data: Any = settings.default().data
   add = parser.add_argument
-  add("dataset", help="folder of records or of original files")
-  add("--out", default="", help="folder of the report; default: NAME_check")
-  add("--builder", default="", help="reads the files; default: try all")
-  add("--builder-config", default="", help="default: the first that fits")
+  add(
+    "dataset",
+    metavar="DATASET",
+    help="folder of records or of original files",
+  )
+  add(
+    "--out",
+    default="",
+    metavar="DIR",
+    help="folder of the report; default: NAME_check",
+  )
+  add(
+    "--builder",
+    default="",
+    metavar="NAME",
+    help="reads the files; default: try all",
+  )
+  add(
+    "--builder-config",
+    default="",
+    metavar="NAME",
+    help="edition of the data set; default: the first that fits",
+  )
   add(
     "--option",
     action="append",
     default=[],
     metavar="NAME=VALUE",
-    help=f"option of the builder: {', '.join(data.options)}",
+    help="of the builder; --helpfull lists them",
   )
-  add("--scale", type=float, default=data.eval_scale, help="of training pages")
-  add("--crop", type=int, default=data.crop_hw[0], help="crop side, px")
-  add("--min-px", type=float, default=3.0, help="smallest side of an object")
-  add("--max-boxes", type=int, default=data.max_boxes, help="boxes of a crop")
-  add("--pages", type=int, default=12, help="pages drawn with boxes, per split")
-  add("--sheet", type=int, default=24, help="pages of a contact sheet")
-  add("--workers", type=int, default=0, help="threads; 0 = one for each core")
+  for flag, default, text in (
+    ("--scale", data.eval_scale, "of training pages; default: {}"),
+    ("--crop", data.crop_hw[0], "crop side, px; default: {}"),
+    ("--min-px", 3.0, "smallest side of an object; default: {:g}"),
+    ("--max-boxes", data.max_boxes, "boxes of a crop; default: {}"),
+    ("--pages", 12, "pages drawn with boxes, per split; default: {}"),
+    ("--sheet", 24, "pages of a contact sheet; default: {}"),
+    ("--workers", 0, "threads; 0 = one for each core"),
+  ):
+    add(
+      flag,
+      type=type(default),
+      default=default,
+      metavar="N",
+      help=text.format(default),
+    )
   add(
     "--keep-going",
     action=argparse.BooleanOptionalAction,
     default=True,
-    help="list all bad pages instead of stopping at the first",
+    help="list all bad pages, or stop at the first",
   )
   return parser
 
@@ -100,4 +132,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  cli.start(main)

@@ -1,23 +1,74 @@
-"""What the programs share: their parser, and how they end on bad input."""
+"""What the programs share: their flags, their help, and how they end."""
 
 import argparse
+import contextlib
 import io
+import multiprocessing
+import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 
+# Exit codes, as shells give them for the signals SIGINT and SIGPIPE.
+_INTERRUPTED = 130
+_UNREAD = 141
 
-def parser(name: str, description: str) -> argparse.ArgumentParser:
-  """The parser of the program `python -m NAME`."""
+# Whether the program runs as `dwd VERB`, which its help then says.
+as_verb = False
+
+
+def parser(
+  module: str,
+  description: str,
+  usage: str = "[options]",
+  more: str | Callable[[], str] = "",
+) -> argparse.ArgumentParser:
+  """The parser of a program; a mistake is one line on stderr, exit code 2.
+
+  Args:
+    module: the program, as in `python -m MODULE`; its last part is the verb of
+      `dwd`.
+    usage: what comes behind the name of the program.
+    more: --helpfull prints it below what --help prints.
+  """
   print_anything()
-  return argparse.ArgumentParser(
-    prog=f"python -m {name}",
+  verb = module.rpartition(".")[2]
+  name = f"dwd {verb}" if as_verb else f"python -m {module}"
+  made = _Parser(
+    prog=name,
     description=description,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+    usage=f"{name} {usage}",
+    formatter_class=_Help,
+    add_help=False,
   )
+  made.add_argument("-h", "--help", action="help", help="show this and exit")
+  hint = "show this and more, and exit" if more else argparse.SUPPRESS
+  made.add_argument("--helpfull", action=_HelpFull, more=more, help=hint)
+  return made
+
+
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str) -> NoReturn:
+    fail(f"{message}; --help lists the flags")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+  def __init__(self, prog: str):
+    super().__init__(prog, max_help_position=36)
+
+
+class _HelpFull(argparse.Action):
+  def __init__(self, *args: Any, more: str | Callable[[], str], **kwargs: Any):
+    super().__init__(*args, nargs=0, **kwargs)
+    self._more = more
+
+  def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+    parser.epilog = self._more() if callable(self._more) else self._more
+    parser.print_help()
+    parser.exit()
 
 
 def print_anything() -> None:
@@ -37,9 +88,41 @@ def add_checkpoint(to: argparse.ArgumentParser) -> None:
     "--checkpoint",
     default="",
     metavar="W",
-    help="workdir of a run, W/checkpoints/STEP, or a file of weights; default:"
-    " the detector of printed music in the package",
+    help="run's folder or file of weights; default: printed music",
   )
+
+
+def start(program: Callable[[list[str]], int | None]) -> NoReturn:
+  """Runs a program with the arguments of this process; exits with its code.
+
+  Ctrl-C ends it with one line. Where nobody reads stdout any more, as behind
+  `| head`, it ends without a word.
+  """
+  try:
+    try:
+      code = program(sys.argv[1:])
+    finally:
+      sys.stdout.flush()  # here, where a closed pipe is noticed
+  except KeyboardInterrupt:
+    say("interrupted")
+    _leave(_INTERRUPTED)
+  except BrokenPipeError:
+    # Python flushes once more at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    code = _UNREAD
+  sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+  """Ends the process while threads of it may still compile or read.
+
+  Python would wait for them, or take away the memory that they work in.
+  """
+  for process in multiprocessing.active_children():
+    process.terminate()
+  with contextlib.suppress(OSError):
+    sys.stdout.flush()
+  os._exit(code)
 
 
 def say(message: object) -> None:
@@ -60,6 +143,8 @@ def run(work: Callable[[], int], out: object) -> int:
   """
   try:
     return work()
+  except BrokenPipeError:  # see `start`
+    raise
   except InputError as e:
     say(e)
     for detail in e.details:

@@ -17,10 +17,9 @@ import csv
 import dataclasses
 import functools
 import pathlib
-import signal
-import sys
 from collections.abc import Collection, Iterable, Mapping
 
+from dwd_jax.core import cli
 from dwd_jax.core.errors import InputError
 
 _FILE = pathlib.Path(__file__).with_name("vocabularies.csv")
@@ -204,22 +203,23 @@ def describe(a: str, b: str) -> str:
 
 
 def main(argv: list[str]) -> int:
-  """Prints the common classes of two vocabularies."""
-  if len(argv) != 2:
-    print(
-      "dwd_jax: usage: python -m dwd_jax.core.vocabulary A B, with two of"
-      f" {', '.join(VOCABULARIES)}",
-      file=sys.stderr,
-    )
-    return 2
-  try:
-    print(describe(*argv))
-  except InputError as e:
-    print(f"dwd_jax: {e}", file=sys.stderr)
-    return 2
-  return 0
+  """Prints the common classes of two vocabularies; returns the exit code."""
+  parser = cli.parser(
+    "dwd_jax.core.vocabulary",
+    "Print the classes that two data sets have in common.\n\n"
+    f"A and B are of {', '.join(VOCABULARIES)}.",
+    "A B",
+  )
+  parser.add_argument("a", metavar="A", help="the one")
+  parser.add_argument("b", metavar="B", help="the other")
+  flags = parser.parse_args(argv)
+
+  def run() -> int:
+    print(describe(flags.a, flags.b))
+    return 0
+
+  return cli.run(run, "stdout")
 
 
 if __name__ == "__main__":
-  signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
-  sys.exit(main(sys.argv[1:]))
+  cli.start(main)

@@ -5,6 +5,7 @@ worker processes or on interruptions of the run.
 """
 
 import dataclasses
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -98,7 +99,8 @@ class TrainLoader(grain.DatasetIterator):
       batches = batches.mp_prefetch(
         grain.MultiprocessingOptions(
           num_workers=self._workers, per_worker_buffer_size=2
-        )
+        ),
+        worker_init_fn=_leave_ctrl_c_to_the_program,
       )
     return iter(batches)
 
@@ -180,6 +182,12 @@ def endless(seed: int) -> grain.MapDataset:
 def _check_seed(seed: int) -> None:
   if not 0 <= seed < 1 << 32:
     raise InputError(f"seed: {seed} is not within 0..2**32 - 1")
+
+
+def _leave_ctrl_c_to_the_program(index: int, count: int) -> None:
+  """A terminal interrupts workers too, and each would print a traceback."""
+  del index, count
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def loader(

@@ -1,7 +1,6 @@
 """`python -m dwd_jax.engrave`: flags of the page generator."""
 
 import argparse
-import sys
 import textwrap
 import time
 
@@ -15,34 +14,39 @@ def _parser() -> argparse.ArgumentParser:
   parser = cli.parser(
     "dwd_jax.engrave",
     "Generate labelled pages in the folder layout of DeepScores.",
+    "--out=DIR --pages=N [options]",
+    more=_known_weights,
   )
-  parser.epilog = _known_weights()
-  add = parser.add_argument
-  add("--out", required=True, help="a new folder")
-  add("--pages", type=int, required=True, help="how many pages")
-  add("--seed", type=int, default=0, help="same seed, same pages")
-  add(
-    "--font",
-    default=",".join(dataset.DEFAULT_FONTS),
-    help=f"music fonts, of {','.join(dataset.ALL_FONTS)}",
+  fonts = ",".join(dataset.ALL_FONTS)
+  for flag, default, metavar, text in (
+    ("--out", None, "DIR", "a new folder"),
+    ("--pages", 0, "N", "how many pages"),
+    ("--seed", 0, "N", "same seed, same pages; default: 0"),
+    ("--font", ",".join(dataset.DEFAULT_FONTS), "NAME,...", f"of {fonts}"),
+    ("--vocabulary", "deepscores_v1", "NAME", "deepscores_v1 or deepscores_v2"),
+    ("--workers", 0, "N", "processes; 0 = one per core"),
+    ("--input", "", "DIR", "engrave these MusicXML, MEI or kern files"),
+    ("--width", 1050, "N", "of a page, px; default: 1050"),
+    ("--height", 1485, "N", "of a page, px; default: 1485"),
+    ("--staff-space", 9.0, "N", "between staff lines, px; default: 9"),
+    ("--jitter", 0.05, "N", "variation of staff spaces; default: 0.05"),
+    ("--handwriting", 0.0, "N", "drawn by hand, strength 0 to 3; default: 0"),
+    ("--degrade", "", "KIND", "scan or photo; default: clean pages"),
+    ("--strength", 1.0, "N", "of --degrade, 0 to 2; default: 1"),
+    ("--splits", "", "NAME=N,...", "shares, as train=80,val=8,test=12"),
+    ("--weights", "", "NAME=N,...", "of symbols; --helpfull lists them"),
+  ):
+    parser.add_argument(
+      flag,
+      default=default,
+      type=type(default) if default is not None else str,
+      required=flag in ("--out", "--pages"),
+      metavar=metavar,
+      help=text,
+    )
+  parser.add_argument(
+    "--pixel-labels", action="store_true", help="also write label images"
   )
-  add(
-    "--vocabulary",
-    default="deepscores_v1",
-    help="names of the classes: deepscores_v1 or deepscores_v2",
-  )
-  add("--workers", type=int, default=0, help="processes; 0 = one per core")
-  add("--input", default="", help="folder of MusicXML, MEI or kern files")
-  add("--width", type=int, default=1050, help="width of a page, px")
-  add("--height", type=int, default=1485, help="height of a page, px")
-  add("--staff-space", type=float, default=9.0, help="of staff lines, px")
-  add("--jitter", type=float, default=0.05, help="variation of staff spaces")
-  add("--pixel-labels", action="store_true", help="also write label images")
-  add("--handwriting", type=float, default=0.0, help="strength, 0 to 3")
-  add("--degrade", default="", help="scan or photo; default: clean pages")
-  add("--strength", type=float, default=1.0, help="of --degrade, 0 to 2")
-  add("--splits", default="", help="shares, as train=80,val=8,test=12")
-  add("--weights", default="", help="NAME=VALUE,...; names below")
   return parser
 
 
@@ -123,4 +127,4 @@ def _generate(flags: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  cli.start(main)

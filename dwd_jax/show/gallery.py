@@ -1,13 +1,8 @@
-"""Pictures of every augmentation: python -m dwd_jax.show.gallery --out=DIR ...
-
-Draws training crops with their boxes, one row per augmentation, and parts of
-generated pages, drawn by hand or degraded.
-"""
+"""Pictures of every augmentation: python -m dwd_jax.show.gallery --out=DIR."""
 
 import argparse
 import dataclasses
 import pathlib
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +20,10 @@ from dwd_jax.data.data_config import DataConfig
 from dwd_jax.show import drawing
 from dwd_jax.show.html import templates
 
+_DESCRIPTION = """Draw what each augmentation does.
+
+Training crops with their boxes, one row per augmentation, and parts of
+generated pages, drawn by hand or degraded."""
 _PAGES = 6  # generated where no records are given
 _PART_HW = (420, 640)  # of a generated page, px
 _GAP = 8  # px between crops
@@ -195,13 +194,24 @@ def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
 
 def main(argv: list[str]) -> int:
   """Reads the flags and draws; returns the exit code."""
-  parser = cli.parser("dwd_jax.show.gallery", str(__doc__))
+  parser = cli.parser(
+    "dwd_jax.show.gallery", _DESCRIPTION, "[RECORDS] --out=DIR [options]"
+  )
   add = parser.add_argument
-  add("records", nargs="?", default="", help="prepared pages; else generated")
-  add("--out", required=True, help="folder of the pictures")
-  add("--crop", type=int, default=200, help="side of a crop, px")
-  add("--scale", type=float, default=1.0, help="crop px per page px")
-  add("--crops", type=int, default=4, help="of each kind")
+  add(
+    "records",
+    nargs="?",
+    default="",
+    metavar="RECORDS",
+    help="prepared pages; default: generated ones",
+  )
+  add("--out", required=True, metavar="DIR", help="folder of the pictures")
+  for flag, kind, default, text in (
+    ("--crop", int, 200, "side of a crop, px; default: 200"),
+    ("--scale", float, 1.0, "pixels of a crop for one of the page; default: 1"),
+    ("--crops", int, 4, "of each kind; default: 4"),
+  ):
+    add(flag, type=kind, default=default, metavar="N", help=text)
   flags = parser.parse_args(argv)
   return cli.run(lambda: _run(flags), flags.out)
 
@@ -218,4 +228,4 @@ def _run(flags: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  cli.start(main)

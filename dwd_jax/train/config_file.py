@@ -84,6 +84,6 @@ def why(error: Exception, argv: Sequence[str]) -> str:
     )
   if "Traceback" in str(error):
     return f"{name}: {said}"
-  if isinstance(error, flags.IllegalFlagValueError):
+  if isinstance(error, flags.Error):
     return str(error)
   return f"{name}: {type(error).__name__}: {error}"

@@ -6,6 +6,7 @@
 import dataclasses
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
@@ -14,10 +15,10 @@ import jax
 import ml_collections
 
 from dwd_jax.cluster.sharding import RULES
-from dwd_jax.core import config_sections
+from dwd_jax.core import cli, config_sections
 from dwd_jax.core.config_sections import nearest
 from dwd_jax.core.errors import InputError
-from dwd_jax.data.data_config import DataConfig
+from dwd_jax.data.data_config import BuilderOptions, DataConfig
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.evaluate import other_data_sets
 from dwd_jax.evaluate.eval_config import EvalConfig
@@ -285,11 +286,33 @@ def parse_option(text: str, options: ml_collections.ConfigDict) -> None:
   options[name] = made
 
 
+def options_help() -> str:
+  """Names and meanings of `config.data.options`, for --helpfull."""
+  lines = ["values of --option:"]
+  for name, meaning in config_sections.meanings(BuilderOptions).items():
+    lines += textwrap.wrap(
+      f"{name}: {meaning}",
+      width=78,
+      initial_indent="  ",
+      subsequent_indent="    ",
+    )
+  return "\n".join(lines)
+
+
 def documentation() -> str:
   """The text of docs/configuration.md."""
   lines = config_sections.table(RunSettings, "")
   return "\n".join(["# Configuration", "", *lines, ""])
 
 
-if __name__ == "__main__":
+def main(argv: list[str]) -> int:
+  """Prints it; returns the exit code."""
+  cli.parser(
+    "dwd_jax.train.settings", "Print every key of a config.", ""
+  ).parse_args(argv)
   print(documentation(), end="")
+  return 0
+
+
+if __name__ == "__main__":
+  cli.start(main)
