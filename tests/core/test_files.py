@@ -11,6 +11,8 @@ def test_writes_text_and_bytes_into_a_new_folder(tmp_path):
   path = tmp_path / "new" / "folder" / "a.txt"
   files.write_atomic(path, "ä")
   assert path.read_bytes() == "ä".encode()
+  files.write_atomic(path, b"\xe9.png".decode("utf8", "surrogateescape"))
+  assert path.read_bytes() == b"?.png"
   files.write_atomic(path, b"\x00")
   assert path.read_bytes() == b"\x00"
   assert [p.name for p in path.parent.iterdir()] == ["a.txt"]

@@ -7,6 +7,7 @@ import re
 import jinja2
 import pytest
 
+from dwd_jax.core import files
 from dwd_jax.show.html import charts, templates
 
 HOSTILE = '</title><svg onload="x()">&\'é'
@@ -46,10 +47,11 @@ def test_names_stay_text_wherever_they_stand(package):
   assert 'style="--v:0.250" data-v="0.25">0.250</td>' in text
 
 
-def test_half_a_surrogate_pair_is_a_question_mark(package):
+def test_half_a_surrogate_pair_is_written_as_a_question_mark(package, tmp_path):
   text = templates.render(package, "page.html.j2", name="a\udcff", chart="")
-  assert "<title>a?</title>" in text
-  text.encode()
+  files.write_atomic(tmp_path / "index.html", text)
+  written = (tmp_path / "index.html").read_text(encoding="utf8")
+  assert "<title>a?</title>" in written
 
 
 def test_a_name_that_is_not_given_raises(package):

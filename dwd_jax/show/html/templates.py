@@ -26,11 +26,10 @@ def render(package: str, template: str, **values: Any) -> str:
     **values: what it uses; a name that is not there raises.
 
   Returns:
-    The page. Halves of surrogate pairs, as in names of files that are not
-    UTF-8, become question marks.
+    The page, for `files.write_atomic`: names of files that are not UTF-8 have
+    halves of surrogate pairs.
   """
-  made = _environment(package).get_template(template).render(values)
-  return made.encode("utf8", "replace").decode()
+  return _environment(package).get_template(template).render(values)
 
 
 def number(value: float | None) -> str:

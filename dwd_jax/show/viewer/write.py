@@ -95,10 +95,10 @@ def write(
   path, pages = pathlib.Path(path), list(pages)
   embed = _total_bytes(path.parent, pages) < MAX_EMBEDDED_BYTES
   data = {
-    "title": _text(title),
+    "title": title,
     "minScore": float(min_score),
     "minIou": float(min_iou),
-    "classes": [_text(name) for name in class_names],
+    "classes": list(class_names),
     "colours": palette.class_colours(len(class_names)),
     "outcomes": _outcome_colours(),
     "pages": [
@@ -113,12 +113,12 @@ def write(
       f" JPEG or PNG, the first is {unread[0]}; their boxes are shown without",
       stacklevel=2,
     )
-  files.write_atomic(path, _fill_in(_text(title), to_json(data)))
+  files.write_atomic(path, _fill_in(title, to_json(data)))
 
 
 def page_anchor(name: str) -> str:
   """What a link to a page ends in: "#page=" and the encoded name."""
-  return "#page=" + urllib.parse.quote(_text(name), safe="")
+  return "#page=" + urllib.parse.quote(_linkable(name), safe="")
 
 
 def page_picture(
@@ -221,17 +221,20 @@ def _base64(array: np.ndarray, dtype: str) -> str:
   return base64.b64encode(array.astype(dtype).tobytes()).decode()
 
 
-def _text(text: str) -> str:
-  """Replaces halves of surrogate pairs, as in file names that are not UTF-8."""
-  return str(text).encode("utf8", "replace").decode()
+def _linkable(name: str) -> str:
+  """Replaces halves of surrogate pairs, which no link can hold.
+
+  They are in names of files that are not UTF-8.
+  """
+  return name.encode("utf8", "replace").decode()
 
 
 def _unique_names(pages: Sequence[ViewerPage]) -> list[str]:
   names: dict[str, None] = {}
   for page in pages:
-    name, number = _text(page.name), 2
+    name, number = _linkable(page.name), 2
     while name in names:
-      name = f"{_text(page.name)} ({number})"
+      name = f"{_linkable(page.name)} ({number})"
       number += 1
     names[name] = None
   return list(names)
@@ -274,7 +277,7 @@ def _page(
   small = thumbnail(picture[0]) if picture[1] else b""
   link = urllib.parse.quote(os.fsencode(page.image))
   result = {
-    "file": _text(page.image),
+    "file": page.image,
     # "./" keeps a name with a colon from being taken for a scheme.
     "image": data_uri(*picture) if embed and small else "./" + link,
     "thumbnail": data_uri(small, "image/jpeg") if small else "",

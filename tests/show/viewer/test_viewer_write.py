@@ -77,8 +77,9 @@ def test_names_that_are_no_unicode_are_replaced(tmp_path, boxes, picture):
   index = tmp_path / "index.html"
   name = b"caf\xe9".decode("utf8", "surrogateescape")
   page = ViewerPage(name, picture("p.jpg"), boxes([], []))
-  write.write(index, [page], ["a"], title=name)
+  write.write(index, [page], [name], title=name)
   assert data_of(index)["pages"][0]["name"] == "caf?"
+  assert "<title>caf?</title>" in index.read_text(encoding="utf8")
   assert write.page_anchor(name) == "#page=caf%3F"
 
 
