@@ -5,6 +5,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -103,6 +104,13 @@ def start(program: Callable[[list[str]], int | None]) -> NoReturn:
       code = program(sys.argv[1:])
     finally:
       sys.stdout.flush()  # here, where a closed pipe is noticed
+  except ImportError as e:
+    if foreign := _foreign(e):
+      fail(
+        f"{foreign}: taken for the package of that name that comes with"
+        " dwd_jax; rename it, or start in another folder"
+      )
+    raise
   except KeyboardInterrupt:
     say("interrupted")
     _leave(_INTERRUPTED)
@@ -111,6 +119,15 @@ def start(program: Callable[[list[str]], int | None]) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     code = _UNREAD
   sys.exit(code)
+
+
+def _foreign(error: ImportError) -> pathlib.Path | None:
+  """The user's own package tfds_builders, if that is what was imported."""
+  if error.name != "tfds_builders" or not error.path:
+    return None
+  folder = pathlib.Path(error.path).parent
+  ours = pathlib.Path(__file__).resolve().parents[2] / error.name
+  return None if folder.resolve() == ours else folder
 
 
 def _leave(code: int) -> NoReturn:

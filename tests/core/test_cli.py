@@ -2,6 +2,7 @@
 
 import errno
 import io
+import pathlib
 import sys
 
 import pytest
@@ -57,3 +58,18 @@ def test_a_console_prints_names_that_it_does_not_know(monkeypatch):
     stream.flush()
     said.append(stream.buffer.getvalue())
   assert said == [b"S\\xfc\\xdf.png\n", b"dwd_jax: \\udce9.png: gone\n"]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_package_in_the_way_is_one_line(own, tmp_path, capsys):
+  repo = pathlib.Path(cli.__file__).parents[2]
+  path = (repo if own else tmp_path) / "tfds_builders/__init__.py"
+
+  def program(argv):
+    raise ImportError("no base", name="tfds_builders", path=str(path))
+
+  with pytest.raises(ImportError if own else SystemExit):
+    cli.start(program)
+  line = capsys.readouterr().err
+  assert line.startswith("" if own else f"dwd_jax: {path.parent}: taken for")
+  assert line.count("\n") == (not own)
