@@ -56,8 +56,8 @@ _LIMITS = """## Limits
 - The names are the 124 of DeepScores (2017). Stems, beams, slurs, ties and
   staves are not among them.
 - Pages are brought to {space:g} px between staff lines. Below some 6 px in the
-  picture, dots and thin accidentals are lost. Where no staff is found, a page
-  is taken as it is.
+  picture, dots and thin accidentals are lost. Where no staff is found, nothing
+  is looked for.
 - Classes with few objects in the table below say little, one way or the other.
 """
 

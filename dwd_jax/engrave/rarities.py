@@ -127,7 +127,7 @@ class Rarities:
     if not found:
       known = [*self.rates, *(n for c in self.choices.values() for n in c)]
       near = difflib.get_close_matches(name, known, 1)
-      hint = f"did you mean {near[0]!r}?" if near else "see --help"
+      hint = f"did you mean {near[0]!r}?" if near else "--helpfull lists all"
       raise InputError(f"weights: {name!r} is unknown; {hint}")
 
   def happens(self, rng: random.Random, rate: str) -> bool:
