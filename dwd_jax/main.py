@@ -108,8 +108,10 @@ def program(argv: list[str]) -> None:
       more: Any = {"metavar": value} if value else {"action": "store_true"}
       add(f"--{name}", help=flags.FLAGS[name].help, **more)
   for word in argv:
-    if word.lstrip("-") in ("h", "help", "helpshort", "helpfull"):
-      parser.parse_args(["--helpfull" if "full" in word else "--help"])
+    if word in ("-h", "-help", "--help", "--helpshort"):
+      parser.parse_args(["--help"])
+    if word in ("-helpfull", "--helpfull"):
+      parser.parse_args(["--helpfull"])
   app.run(main, flags_parser=_parse)
 
 
