@@ -46,20 +46,6 @@ def test_other_exit_codes_pass():
   assert cli.run(lambda: 1, "out") == 1
 
 
-def test_a_console_prints_names_that_it_does_not_know(monkeypatch):
-  streams = [io.TextIOWrapper(io.BytesIO(), "ascii") for _ in range(2)]
-  monkeypatch.setattr(sys, "stdout", streams[0])
-  monkeypatch.setattr(sys, "stderr", streams[1])
-  cli.parser("dwd_jax.x", "")
-  print("Süß.png")
-  cli.say("\udce9.png: gone")
-  said = []
-  for stream in streams:
-    stream.flush()
-    said.append(stream.buffer.getvalue())
-  assert said == [b"S\\xfc\\xdf.png\n", b"dwd_jax: \\udce9.png: gone\n"]
-
-
 @pytest.mark.parametrize("own", [False, True])
 def test_a_package_in_the_way_is_one_line(own, tmp_path, capsys):
   repo = pathlib.Path(cli.__file__).parents[2]
@@ -73,3 +59,17 @@ def test_a_package_in_the_way_is_one_line(own, tmp_path, capsys):
   line = capsys.readouterr().err
   assert line.startswith("" if own else f"dwd_jax: {path.parent}: taken for")
   assert line.count("\n") == (not own)
+
+
+def test_a_console_prints_names_that_it_does_not_know(monkeypatch):
+  streams = [io.TextIOWrapper(io.BytesIO(), "ascii") for _ in range(2)]
+  monkeypatch.setattr(sys, "stdout", streams[0])
+  monkeypatch.setattr(sys, "stderr", streams[1])
+  cli.parser("dwd_jax.x", "")
+  print("Süß.png")
+  cli.say("\udce9.png: gone")
+  said = []
+  for stream in streams:
+    stream.flush()
+    said.append(stream.buffer.getvalue())
+  assert said == [b"S\\xfc\\xdf.png\n", b"dwd_jax: \\udce9.png: gone\n"]
