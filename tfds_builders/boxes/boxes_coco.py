@@ -88,7 +88,7 @@ def read(
   """Reads all annotation files, one after the other.
 
   Args:
-    root: holds the images, see `_image_folders`.
+    root: holds the images, see `boxes_pages.image_folders`.
     report: counts crowds (left out) and classes that not all files list.
 
   Returns:
@@ -140,7 +140,7 @@ def _read_file(
   categories = _decode(whole.categories, _Category, f"{path}: category")
   names = _names_by_id(path, categories, set(table.categories))
   objects = table.objects(images, names)
-  folders = _image_folders(root, split, path)
+  folders = boxes_pages.image_folders(root, split, path)
   pages = [
     _page(split, path, folders, image, found)
     for image, found in zip(images, objects, strict=True)
@@ -315,28 +315,3 @@ def _page(
     f"{path}: {image.file_name[:200]!r} is in none of"
     f" {', '.join(map(str, folders))}; {remedy}"
   )
-
-
-def _image_folders(
-  root: pathlib.Path, split: str, path: pathlib.Path
-) -> list[pathlib.Path]:
-  """Folders that may hold the images, those of the split first."""
-  general = [
-    f
-    for f in boxes_pages.folders(root)
-    if f.name.lower() in boxes_pages.IMAGE_DIRS
-  ]
-  own = []
-  for parent in (*general, root):
-    for folder in boxes_pages.folders(parent):
-      if split and boxes_pages.split_of(folder.name) == split:
-        own.append(folder)
-        own += [
-          f
-          for f in boxes_pages.folders(folder)
-          if f.name.lower() in boxes_pages.IMAGE_DIRS
-        ]
-  subset = path.stem.removeprefix("instances_")  # CVAT: images/default
-  own += [f / subset for f in general if (f / subset).is_dir()]
-  beside = [path.parent] if path.parent != root else []
-  return list(dict.fromkeys([*beside, *own, *general, root]))
