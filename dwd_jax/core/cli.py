@@ -1,6 +1,7 @@
 """What the programs share: their parser, and how they end on bad input."""
 
 import argparse
+import csv
 import io
 import sys
 from collections.abc import Callable
@@ -40,6 +41,15 @@ def add_checkpoint(to: argparse.ArgumentParser) -> None:
     help="workdir of a run, W/checkpoints/STEP, or a file of weights; default:"
     " the detector of printed music in the package",
   )
+
+
+def names(text: str) -> tuple[str, ...]:
+  """Names that commas divide; double quotes keep the commas of a name.
+
+  As in CSV: `a,"b, c"` are "a" and "b, c".
+  """
+  row = next(csv.reader([text], skipinitialspace=True), [])
+  return tuple(filter(None, map(str.strip, row)))
 
 
 def say(message: object) -> None:
