@@ -30,8 +30,11 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _BMP_MAGIC = b"BM"
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Strange bytes between segments do no harm.
-_DAMAGE = re.compile(r"Corrupt JPEG data: (?!\d+ extraneous bytes)([\w ]+)")
+# Strange bytes do no harm before segments other than scans.
+_DAMAGE = re.compile(
+  r"Corrupt JPEG data: (?!\d+ extraneous bytes before marker 0x(?!d[0-9a]))"
+  r"([\w ]+)"
+)
 _BITS_TAG, _SAMPLES_TAG = 258, 339
 _SAMPLES = {
   1: "integers",
@@ -146,23 +149,24 @@ def read_page(
       f"{filename}: not a readable PNG, it is truncated or a checksum is wrong;"
       " copy the file again"
     )
+  said = []
   try:
     if data.startswith(_BMP_MAGIC):
       page = grey.of_pillow(BmpImagePlugin.BmpImageFile(io.BytesIO(data)))
     else:
       with _warnings_of_vips() as said:
         page = _of_vips(data, number)
-      if damage := _DAMAGE.search(" ".join(said)):
-        raise InputError(
-          f"{filename}: damaged JPEG ({damage[1]}), a part of the picture is"
-          " not what it was; replace it by an intact copy"
-        )
   except (pyvips.Error, OSError):
     raise InputError(
       f"{filename}: not a readable image; replace it by an intact one"
     ) from None
   except ValueError as e:
     raise InputError(f"{filename}: {e}") from None
+  if damage := _DAMAGE.search(" ".join(said)):
+    raise InputError(
+      f"{filename}: damaged JPEG ({damage[1]}), a part of the picture is not"
+      " what it was; replace it by an intact copy"
+    )
   return grey.to_ink(page)
 
 
@@ -173,6 +177,7 @@ def _warnings_of_vips() -> Iterator[list[str]]:
   It tells damage in the middle of a JPEG only in its log, when the image is
   closed; `fail_on` misses most of it.
   """
+  pyvips.vips_lib.vips_error_clear()  # it would say earlier errors again
   _said.lines = said = []
   try:
     yield said
