@@ -48,6 +48,7 @@ class _Layout:
   """Where the columns are.
 
   Attributes:
+    header: names of all columns, in lower case.
     corners: of xmin, ymin, xmax, ymax.
     labels: that name the class; there must be one only.
     sides: of the image's height and width, or None.
@@ -159,7 +160,7 @@ def _named(delimiter: str, header: list[str]) -> _Layout | None:
     return None
   return _Layout(
     delimiter,
-    tuple(name.strip() for name in header[: max(at.values()) + 1]),
+    tuple(names[: max(at.values()) + 1]),
     image[0],
     tuple(at[name] for name in corners[0]),
     tuple(labels),
