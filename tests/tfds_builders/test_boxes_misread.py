@@ -1,5 +1,6 @@
 """Labels that could be read as something else: read right, or one line."""
 
+import os
 import unicodedata
 
 import boxes_helpers
@@ -340,6 +341,15 @@ def test_labels_that_lie_deeper_are_read(tmp_path, caption):
   data_set, pages, report = parse(tmp_path)
   _check_boxes(data_set, pages)
   assert not any("skipped" in kind for kind in report.counts)
+
+
+def test_folders_whose_names_are_not_utf8_are_named(tmp_path):
+  name = os.fsdecode(b"S\xfcss")
+  _moved(tmp_path, {"page2": (f"images/{name}", f"labels/{name}")})
+  with pytest.raises(
+    InputError, match=r"the path 'S.udcfcss/page2.png' is not"
+  ):
+    parse(tmp_path)
 
 
 def test_annotations_of_voc_that_lie_deeper_are_read(tmp_path):

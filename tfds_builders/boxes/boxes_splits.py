@@ -40,11 +40,18 @@ def assign(
     Pages of each split in the order of their names; an empty split is absent.
 
   Raises:
-    InputError: there are no pages, or several splits without train.
+    InputError: there are no pages, several splits without train, or a path that
+      cannot be printed.
   """
   given = {page.split for page in pages}
   if not given:
     raise InputError(f"{root}: no page has an annotation; add annotations")
+  for page in pages:
+    if not page.relative.isprintable():
+      raise InputError(
+        f"{root}: the path {page.relative[:200]!r} is not UTF-8, or has what"
+        " cannot be printed; rename the file or its folder"
+      )
   if len(given) > 1 and "train" not in given:
     raise InputError(
       f"{root}: only {' and '.join(sorted(given))}, nothing to train on; name a"
