@@ -13,7 +13,7 @@ from PIL import Image
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import grey, images
 
-_quick = settings(max_examples=100, deadline=None, derandomize=True)
+_quick = settings(max_examples=50, deadline=None, derandomize=True)
 
 
 def _picture() -> np.ndarray:
