@@ -1,4 +1,4 @@
-r"""One's own pages with boxes: COCO, Pascal VOC, DOTA or YOLO folders.
+r"""One's own pages with boxes: COCO, Pascal VOC, DOTA, YOLO or CSV.
 
     python -m dwd_jax.main --config=configs/boxes.py --workdir=runs/mine \
       --config.data.manual_dir=MY_DATA

@@ -103,7 +103,7 @@ def _run(flags: argparse.Namespace) -> int:
   settings = detect_files.DetectSettings(
     checkpoint=flags.checkpoint,
     min_score=flags.min_score,
-    classes=tuple(filter(None, flags.classes.split(","))),
+    classes=cli.names(flags.classes),
     dpi=flags.dpi,
     batch_size=flags.batch_size,
     overwrite=flags.overwrite,

@@ -211,9 +211,18 @@ def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
   """Reads a page as ink: 0 = paper, 255 = ink.
 
   Raises:
-    InputError: not a readable PNG, JPEG, TIFF or BMP, or too many pixels.
+    InputError: not a readable PNG, JPEG, TIFF or BMP, too many pixels, or a
+      TIFF of several pages; smaller copies of the first do not count.
   """
   data = read_bytes(path, MAX_IMAGE_BYTES)
+  number = images.num_pages(data)
+  if number > 1:
+    first, second = (images.header_hw(data, n) or (0, 0) for n in (1, 2))
+    if 2 * second[0] > first[0] and 2 * second[1] > first[1]:
+      raise InputError(
+        f"{path}: has {number} pages, and boxes are of one; save that page"
+        " alone"
+      )
   return images.read_page(data, str(path))
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import csv
 import io
 import multiprocessing
 import os
@@ -140,6 +141,15 @@ def _leave(code: int) -> NoReturn:
   with contextlib.suppress(OSError):
     sys.stdout.flush()
   os._exit(code)
+
+
+def names(text: str) -> tuple[str, ...]:
+  """Names that commas divide; double quotes keep the commas of a name.
+
+  As in CSV: `a,"b, c"` are "a" and "b, c".
+  """
+  row = next(csv.reader([text], skipinitialspace=True), [])
+  return tuple(filter(None, map(str.strip, row)))
 
 
 def say(message: object) -> None:

@@ -54,17 +54,23 @@ def changes(
       for name, facts in known.items()
       if name in there and _differs(there[name], facts)
     ]
-  except (OSError, ValueError, TypeError, AttributeError):
+  except (
+    OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError,
+  ):  # fmt: skip
     return ""
   gone = [name for name in known if name not in there]
   if not there:
     return ""
   return ", ".join(
-    f"{len(names)} {what} ({', '.join(names[:_SHOWN])}"
+    f"{len(names)} {what} ({', '.join(map(_printable, names[:_SHOWN]))}"
     f"{', ...' if len(names) > _SHOWN else ''})"
     for names, what in ((changed, "changed"), (gone, "removed"))
     if names
   )
+
+
+def _printable(name: str) -> str:
+  return name if name.isprintable() else ascii(name)
 
 
 def _below(

@@ -263,7 +263,7 @@ def _plain(stem: str) -> str:
 def _music_files(folder: pathlib.Path) -> list[pathlib.Path]:
   """Music files in the folder and below, in a fixed order."""
   if not folder.is_dir():
-    raise InputError(f"input {folder} is not a folder")
+    raise InputError(f"{folder}: no such folder; check --input")
   files = sorted(
     p for p in folder.rglob("*") if p.suffix.lower() in _EXTENSIONS
   )

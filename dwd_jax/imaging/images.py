@@ -3,14 +3,24 @@
 The bytes are decoded here; what the pixels mean is in `grey`.
 """
 
+import contextlib
 import io
+import logging
+import re
 import struct
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyvips
 from jaxtyping import UInt8
-from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
+from PIL import (
+  BmpImagePlugin,
+  JpegImagePlugin,
+  PngImagePlugin,
+  TiffImagePlugin,
+)
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import grey
@@ -20,6 +30,19 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _BMP_MAGIC = b"BM"
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Strange bytes do no harm before segments other than scans.
+_DAMAGE = re.compile(
+  r"Corrupt JPEG data: (?!\d+ extraneous bytes before marker 0x(?!d[0-9a]))"
+  r"([\w ]+)"
+)
+_BITS_TAG, _SAMPLES_TAG = 258, 339
+_SAMPLES = {
+  1: "integers",
+  2: "integers",
+  3: "floats",
+  5: "complex integers",
+  6: "complex floats",
+}
 
 
 def header_hw(data: bytes, number: int = 1) -> tuple[int, int] | None:
@@ -62,6 +85,24 @@ def png_is_whole(data: bytes) -> bool:
   return 0 < end <= len(data) - 8  # with its checksum
 
 
+def _values_of_tiff(data: bytes) -> str:
+  """What the values of a TIFF are, as "floats of 64 bits"; "" = unknown."""
+  if not data.startswith(_TIFF_MAGICS):
+    return ""
+  file = io.BytesIO(data)
+  try:
+    big = data[2:4] in (b"+\0", b"\0+")
+    tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if big else 8))
+    file.seek(tags.next)
+    tags.load(file)
+    kind = _SAMPLES[tags.get(_SAMPLES_TAG, (1,))[0]]
+    bits = int(tags.get(_BITS_TAG, (1,))[0])
+  except Exception:  # damage raises many types
+    return ""
+  usual = bits <= 32 and not kind.startswith("complex")
+  return "" if usual else f"{kind} of {bits} bits"
+
+
 def num_pages(data: bytes) -> int:
   """Pages of a TIFF; 1 for other files, and for those that are not readable."""
   if not data.startswith(_TIFF_MAGICS):
@@ -85,10 +126,15 @@ def read_page(
     number: of the page in a TIFF, from 1.
 
   Raises:
-    InputError: no readable image of these formats, more than `MAX_PIXELS`, or
-      values that could mean anything.
+    InputError: no readable image of these formats, damaged as far as it can be
+      told, more than `MAX_PIXELS`, or values that could mean anything.
   """
   hw = header_hw(data, number)
+  if hw is None and (values := _values_of_tiff(data)):
+    raise InputError(
+      f"{filename}: a TIFF of {values}, which are not read; save it with 8 or"
+      " 16 bits, or as floats of 32"
+    )
   if hw is None:
     raise InputError(
       f"{filename}: not a readable PNG, JPEG, TIFF or BMP; convert the image"
@@ -103,18 +149,55 @@ def read_page(
       f"{filename}: not a readable PNG, it is truncated or a checksum is wrong;"
       " copy the file again"
     )
+  said = []
   try:
     if data.startswith(_BMP_MAGIC):
       page = grey.of_pillow(BmpImagePlugin.BmpImageFile(io.BytesIO(data)))
     else:
-      page = _of_vips(data, number)
+      with _warnings_of_vips() as said:
+        page = _of_vips(data, number)
   except (pyvips.Error, OSError):
     raise InputError(
       f"{filename}: not a readable image; replace it by an intact one"
     ) from None
   except ValueError as e:
     raise InputError(f"{filename}: {e}") from None
+  if damage := _DAMAGE.search(" ".join(said)):
+    raise InputError(
+      f"{filename}: damaged JPEG ({damage[1]}), a part of the picture is not"
+      " what it was; replace it by an intact copy"
+    )
   return grey.to_ink(page)
+
+
+@contextlib.contextmanager
+def _warnings_of_vips() -> Iterator[list[str]]:
+  """Collects what libvips says in this thread while it reads an image.
+
+  It tells damage in the middle of a JPEG only in its log, when the image is
+  closed; `fail_on` misses most of it.
+  """
+  pyvips.vips_lib.vips_error_clear()  # it would say earlier errors again
+  _said.lines = said = []
+  try:
+    yield said
+  finally:
+    del _said.lines
+
+
+def _keep(record: logging.LogRecord) -> bool:
+  """Filter of the log of libvips: takes lines that are collected."""
+  lines = getattr(_said, "lines", None)
+  if lines is None:
+    return True
+  lines.append(record.getMessage())
+  return False
+
+
+_said = threading.local()
+_log = logging.getLogger("pyvips")
+_log.addFilter(_keep)
+_log.setLevel(_log.level or logging.WARNING)
 
 
 def _of_vips(data: bytes, number: int) -> UInt8[np.ndarray, "H W"]:

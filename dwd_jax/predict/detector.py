@@ -240,6 +240,9 @@ def known_classes(
   for name in wanted:
     if name not in class_names:
       near = difflib.get_close_matches(name, class_names, 3, 0.5)
+      near = near or [n for n in class_names if n.startswith(f"{name},")]
       hint = f"did you mean {' or '.join(near)}?" if near else "see its card"
+      if any("," in n for n in near):
+        hint += " In --classes, double quotes keep its comma"
       raise InputError(f"classes: the detector knows no '{name}'; {hint}")
   return wanted

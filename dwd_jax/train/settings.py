@@ -259,7 +259,7 @@ def parse_option(text: str, options: ml_collections.ConfigDict) -> None:
   """Sets NAME=VALUE in `config.data.options`.
 
   Args:
-    text: as given. True, False, 1, 0; numbers; names separated by commas.
+    text: as given. True, False, 1, 0; numbers; `cli.names`.
     options: changed in place.
 
   Raises:
@@ -271,7 +271,7 @@ def parse_option(text: str, options: ml_collections.ConfigDict) -> None:
     raise InputError(f"--option: {name!r} is unknown; {hint}")
   kind: Any = type(options[name])
   if kind is tuple:
-    options[name] = tuple(part for part in value.split(",") if part)
+    options[name] = cli.names(value)
     return
   known = {"true": True, "1": True, "false": False, "0": False}
   try:

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 
 from dwd_jax.checkpoints import checkpointer
-from dwd_jax.cluster import sharding
+from dwd_jax.cluster import processes, sharding
 from dwd_jax.core import config_sections
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources, split_staff_spaces
@@ -121,6 +121,7 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
   source = sources.open_split(config.data, data_dir, config.data.train_split)
   groups = resolve_groups(config, source)
   config = config.copy_and_resolve_references()
+  resolve_splits(config.data, data_dir)
   config.groups.by_class = tuple(
     zip(source.class_names, map(int, groups), strict=True)
   )
@@ -170,6 +171,34 @@ def make_workdir(workdir: pathlib.Path) -> None:
     raise InputError(
       f"{workdir}: cannot write there ({e.strerror}); choose another --workdir"
     ) from e
+
+
+def resolve_splits(data_cfg, data_dir: pathlib.Path) -> None:
+  """Replaces `val` and `test` in the config where the records lack them.
+
+  A set of one or two images is not divided. Prints a line for each.
+
+  Raises:
+    InputError: the records lack a split of another name, which was chosen.
+  """
+  for key, usual, instead, what in (
+    (
+      "eval_split",
+      "val",
+      data_cfg.train_split,
+      f"validation means the training pages ({data_cfg.train_split}), whose"
+      " scores say nothing about others",
+    ),
+    ("test_split", "test", "", "nothing is tested"),
+  ):
+    try:
+      if data_cfg[key]:
+        sources.open_split(data_cfg, data_dir, data_cfg[key])
+    except InputError as e:
+      if data_cfg[key] != usual:
+        raise
+      processes.say(f"{e}: {what}; add pages to have them divided")
+      data_cfg[key] = instead
 
 
 def resolve_groups(

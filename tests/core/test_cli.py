@@ -73,3 +73,18 @@ def test_a_console_prints_names_that_it_does_not_know(monkeypatch):
     stream.flush()
     said.append(stream.buffer.getvalue())
   assert said == [b"S\\xfc\\xdf.png\n", b"dwd_jax: \\udce9.png: gone\n"]
+
+
+# Caption: text of a flag, its names.
+NAMES = {
+  "none": ("", ()),
+  "several": ("a, b,,c ", ("a", "b", "c")),
+  "a comma in a name": ('a,"b, c", "d,e"', ("a", "b, c", "d,e")),
+  "quotes in names": ('6" pipe,"say ""a, b"""', ('6" pipe', 'say "a, b"')),
+}
+
+
+@pytest.mark.parametrize("caption", NAMES)
+def test_names_in_a_flag(caption):
+  text, names = NAMES[caption]
+  assert cli.names(text) == names

@@ -88,10 +88,10 @@ def test_bad_flags_are_one_line(caption, scores, tmp_path, capsys):
 def test_options_keep_their_types():
   options = settings.default().data.options
   settings.parse_option("merge_val_test=true", options)
-  settings.parse_option("class_names=a,b", options)
+  settings.parse_option('class_names=a,"b, ""c""",d', options)
   settings.parse_option("official_split=dependent", options)
   assert options.merge_val_test is True
-  assert options.class_names == ("a", "b")
+  assert options.class_names == ("a", 'b, "c"', "d")
   assert options.official_split == "dependent"
   with pytest.raises(InputError, match="merge_val_test=VALUE"):
     settings.parse_option("merge_val_test=perhaps", options)

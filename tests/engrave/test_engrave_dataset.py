@@ -277,7 +277,7 @@ def test_memory_is_flat():
     ("wild jitter", {"jitter": 2.0}, "jitter=2.0"),
     ("no split", {"shares": {"train": 0.0}}, "split shares"),
     ("unknown split", {"shares": {"dev": 1.0}}, "split shares"),
-    ("missing folder", {"input_folder": "/no/such"}, "is not a folder"),
+    ("missing folder", {"input_folder": "/no/such"}, "such: no such folder"),
   ],
 )
 def test_bad_arguments(caption, arguments, message, tmp_path):

@@ -145,6 +145,46 @@ def test_unreadable_bytes_name_the_file(data):
     images.read_page(data, "page.png")
 
 
+@pytest.mark.parametrize("kind", ["float64", "uint64"])
+def test_values_of_64_bits_are_named(kind):
+  data = bytearray(cv2.imencode(".tif", _PAPER / 255)[1].tobytes())
+  if kind == "uint64":
+    tag = data.index(struct.pack("<HHI", 339, 3, 1))
+    data[tag + 8] = 1
+  words = "floats of 64" if kind == "float64" else "integers of 64"
+  with pytest.raises(InputError, match=rf"page\.tif: a TIFF of {words} bits"):
+    images.read_page(bytes(data), "page.tif")
+
+
+def _jpeg(**options) -> bytes:
+  noise = np.random.default_rng(0).integers(0, 256, (200, 300)).astype(np.uint8)
+  out = io.BytesIO()
+  Image.fromarray(noise).save(out, "jpeg", **options)
+  return out.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_damage_in_the_middle_of_a_jpeg_is_found(options, caplog):
+  data = bytearray(_jpeg(**options))
+  images.read_page(bytes(data), "page.jpg")
+  middle = len(data) // 2
+  del data[middle : middle + 400]
+  with pytest.raises(
+    InputError, match=r"page\.jpg: damaged JPEG \([\w ]+\), a"
+  ):
+    images.read_page(bytes(data), "page.jpg")
+  assert not caplog.records
+
+
+def test_strange_bytes_between_segments_of_a_jpeg_do_no_harm():
+  data = _jpeg()
+  at = data.index(b"\xff\xdb")
+  strange = data[:at] + b"12345" + data[at:]
+  np.testing.assert_array_equal(
+    images.read_page(strange, "page.jpg"), images.read_page(data, "page.jpg")
+  )
+
+
 def test_a_flipped_bit_is_found():
   data = bytearray(_cv_png(np.random.default_rng(0).integers(0, 255, (9, 9))))
   data[50] ^= 1

@@ -163,9 +163,25 @@ def write_yolo(root: pathlib.Path, drawn: list[Drawn]) -> None:
   (root / "data.yaml").write_text(f"train: ../train/images\nnames:\n{names}\n")
 
 
+def csv_text(drawn: list[Drawn], delimiter: str = ",") -> str:
+  """As DeepForest and torchvision's tutorials have it."""
+  rows = [("image_path", "xmin", "ymin", "xmax", "ymax", "label")]
+  for page in drawn:
+    name = f"{page.stem}.png"
+    rows += [(name, x0, y0, x1, y1, c) for c, (y0, x0, y1, x1) in page.shapes]
+  return "".join(f"{delimiter.join(map(str, row))}\n" for row in rows)
+
+
+def write_csv(root: pathlib.Path, drawn: list[Drawn]) -> None:
+  for page in drawn:
+    save(root / "images" / f"{page.stem}.png", page)
+  (root / "boxes.csv").write_text(csv_text(drawn))
+
+
 WRITERS = {
   "coco": write_coco,
   "voc": write_voc,
   "dota": write_dota,
   "yolo": write_yolo,
+  "csv": write_csv,
 }

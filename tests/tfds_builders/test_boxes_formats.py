@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import pathlib
+import re
 
 import boxes_helpers
 import numpy as np
@@ -395,10 +396,87 @@ def test_more_pages_do_not_move_the_others():
 
   few, many = where(200), where(400)
   assert few.items() <= many.items()
-  # Versions of one picture stay together.
-  assert boxes_splits.share("a_jpg.rf.0123.jpg") == boxes_splits.share(
-    "a_jpg.rf.ffff.jpg"
+
+
+def _named(names, classes=("a",)):
+  """Pages with an object each; `classes` in turn, or as the name begins."""
+  pages = []
+  for i, (page, name) in enumerate(zip(_pages(len(names)), names, strict=True)):
+    kind = name.split("_")[0] if not classes else classes[i % len(classes)]
+    objects = dataclasses.replace(page.objects, names=(kind,))
+    pages.append(dataclasses.replace(page, relative=name, objects=objects))
+  return pages
+
+
+def _films(*frames):
+  return [f"film{i}_{n:04}.png" for i, k in enumerate(frames) for n in range(k)]
+
+
+# Caption: names of pages, what groups them (None: nothing does).
+TOGETHER = {
+  "films": (_films(*[5] * 20), r"_\d+\.png$"),
+  "four films": (_films(9, 9, 9, 9), r"_\d+\.png$"),
+  "films of other lengths": (_films(14, 3, 5, 2, 8), r"_\d+\.png$"),
+  "folders of frames": (
+    [f"film{i}/{n:04}.png" for i in range(6) for n in range(4)],
+    r"/\d+\.png$",
+  ),
+  "augmented pages of a book": (
+    [f"page_{i:03}{v}.png" for i in range(20) for v in ("", "_aug1", "-flip")],
+    r"([_-](aug1|flip))?\.png$",
+  ),
+  "frames in versions of Roboflow": (
+    [
+      f"film{i}_{n}_jpg.rf.{v}.jpg"
+      for i in range(8)
+      for n in range(3)
+      for v in "ab"
+    ],
+    r"_\d_jpg.*$",
+  ),
+  "a book": ([f"page_{i:03}.png" for i in range(40)], None),
+  "three films are too few": (_films(9, 9, 9), None),
+  "a book with a cover": (
+    [*(f"page_{i:03}.png" for i in range(40)), "cover_1.png", "cover_2.png"],
+    None,
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", TOGETHER)
+def test_pages_with_like_names_stay_together(caption):
+  names, end = TOGETHER[caption]
+  report = checks.BuildReport()
+  pages = _named(names)
+  splits = boxes_splits.assign(pathlib.Path(), pages, False, report)
+  assert list(splits) == ["train", "val", "test"]
+  assert 2 * len(splits["train"]) >= len(pages)
+  groups = [
+    {re.sub(end or "_", "", page.relative) for page in part}
+    for part in splits.values()
+  ]
+  kind = "groups of pages with like names kept in one split"
+  if end:
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    assert report.counts[kind] == len(set.union(*groups))
+    again = boxes_splits.assign(
+      pathlib.Path(), pages[::-1], False, checks.BuildReport()
+    )
+    assert again == splits
+  else:
+    assert kind not in report.counts
+    assert 1 <= len(splits["val"]) <= max(1, 0.15 * len(names))
+
+
+def test_pages_named_by_their_class_are_no_sequences():
+  names = [f"{k}_{i:03}.png" for k in ("cat", "cow", "dog") for i in range(20)]
+  report = checks.BuildReport()
+  splits = boxes_splits.assign(
+    pathlib.Path(), _named(names, classes=()), False, report
   )
+  shown = {n for page in splits["train"] for n in page.objects.names}
+  assert shown == {"cat", "cow", "dog"}
+  assert report.counts["groups of pages with like names divided among splits"]
 
 
 # Caption: database, option, what one pixel in the corner becomes (y0, x0).

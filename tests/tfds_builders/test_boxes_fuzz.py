@@ -90,6 +90,7 @@ FILES = {
   "dota": "labelTxt/page0.txt",
   "yolo": "labels/page0.txt",
   "yolo names": "data.yaml",
+  "csv": "boxes.csv",
 }
 
 
@@ -185,6 +186,68 @@ def test_numbers_of_dota_and_voc(folders, rows):
   )
   path.write_text(f"<annotation><size>{size}</size>{objects}</annotation>")
   _read(root, "voc")
+
+
+_CELL = st.sampled_from(
+  [
+    *("", " ", "nan", "0", "1", "12.5", "60", "1,5", "-3", "1e999", "1_0"),
+    *("page0.png", "a/page0.png", "/b/page0.png", "..\\page0.png", "page0"),
+    *("disc", "\N{SUPERSCRIPT TWO}", "\0", '"', "'", "\n", ";", "\t", "\r"),
+  ]
+)
+_HEADERS = (
+  "image,xmin,ymin,xmax,ymax,label",
+  "filename;width;height;class;xmin;ymin;xmax;ymax",
+  "img\tx0\ty0\tx1\ty1\tlabel\tsplit",
+  "",
+)
+
+
+@_quick
+@given(
+  header=st.sampled_from(_HEADERS),
+  rows=st.lists(st.lists(_CELL, min_size=5, max_size=9), max_size=5),
+  quoted=st.booleans(),
+)
+def test_tables_of_odd_cells(folders, header, rows, quoted):
+  root, path, _ = _file(folders, "csv")
+  delimiter = next((d for d in ";\t" if d in header), ",")
+  if not header:
+    header = f"page0.png{delimiter * 5}"
+  if quoted:
+    double = '""'
+    rows = [[f'"{c.replace(double[0], double)}"' for c in row] for row in rows]
+  lines = [header, *(delimiter.join(row) for row in rows)]
+  path.write_text("\n".join(lines))
+  _read(root, "csv")
+
+
+_PLACE = st.sampled_from(
+  [
+    *("images", "../images", "images/", ".", "..", "/", "", "~", "images/a"),
+    *("train.txt", "labels", "data.yaml", "x" * 300, "[images]", "{a: b}"),
+    *("*a", "&a images", "null", "2", "images/page0.png", "\\", '"\\0"'),
+  ]
+)
+
+
+@_quick
+@given(
+  places=st.tuples(*[st.lists(_PLACE, min_size=1, max_size=3)] * 4),
+  listed=st.lists(_PLACE, max_size=3),
+)
+def test_places_of_data_yaml(folders, places, listed):
+  root, path, _ = _file(folders, "yolo names")
+  (root / "train.txt").write_text("\n".join(listed))
+  text = "names: [disc, frame, wedge]\n"
+  for key, found in zip(("path", "train", "val", "test"), places, strict=True):
+    one = found[0] if len(found) == 1 else f"[{', '.join(found)}]"
+    text += f"{key}: {one}\n"
+  path.write_text(text)
+  try:
+    _read(root, "yolo")
+  finally:
+    (root / "train.txt").unlink()
 
 
 @_quick

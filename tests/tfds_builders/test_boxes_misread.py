@@ -1,5 +1,6 @@
 """Labels that could be read as something else: read right, or one line."""
 
+import os
 import unicodedata
 
 import boxes_helpers
@@ -193,6 +194,30 @@ def test_corners_are_not_taken_for_width_and_height(tmp_path):
     parse(tmp_path)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_areas_tell_corners_of_boxes_that_fit_both_ways(tmp_path, more):
+  """Boxes at the upper left leave no image, whichever way they are read."""
+  boxes = [[10, 10, 22, 25], [5, 8, 19, 20], [12, 4, 30, 21]]
+
+  def update(content):
+    for i, annotation in enumerate(content["annotations"]):
+      x0, y0, x1, y1 = annotation["bbox"] = boxes[i % 3]
+      annotation["area"] = (x1 - x0 + more) * (y1 - y0 + more)
+
+  _coco(tmp_path, update)
+  with pytest.raises(
+    InputError,
+    match=r"the area of 24 of 24 boxes is not width x height, but that of corn",
+  ):
+    parse(tmp_path)
+
+
+@pytest.mark.parametrize("area", [0, None, "12", 57, 150.0])
+def test_other_areas_are_those_of_outlines(tmp_path, area):
+  _coco(tmp_path, _set("area", area))
+  _check_boxes(*parse(tmp_path)[:2])
+
+
 # Caption: name of the file, name in the entry, the line.
 NAMES = {
   "accents in another form": (
@@ -316,6 +341,15 @@ def test_labels_that_lie_deeper_are_read(tmp_path, caption):
   data_set, pages, report = parse(tmp_path)
   _check_boxes(data_set, pages)
   assert not any("skipped" in kind for kind in report.counts)
+
+
+def test_folders_whose_names_are_not_utf8_are_named(tmp_path):
+  name = os.fsdecode(b"S\xfcss")
+  _moved(tmp_path, {"page2": (f"images/{name}", f"labels/{name}")})
+  with pytest.raises(
+    InputError, match=r"the path 'S.udcfcss/page2.png' is not"
+  ):
+    parse(tmp_path)
 
 
 def test_annotations_of_voc_that_lie_deeper_are_read(tmp_path):

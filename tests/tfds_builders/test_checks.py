@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from dwd_jax.core.errors import InputError
 from tfds_builders import checks
@@ -154,3 +155,18 @@ def test_what_is_kept_is_on_the_page(boxes):
 )
 def test_names_cannot_lead_out_of_the_folder(name, plain):
   assert checks.is_plain_name(name) is plain
+
+
+@pytest.mark.parametrize("second, pages", [((40, 30), 2), ((8, 6), 1)])
+def test_a_tiff_of_several_pages_is_refused(tmp_path, second, pages):
+  """A smaller copy of the page, for browsers of folders, is no page."""
+  path = tmp_path / "page.tif"
+  first = Image.new("L", (40, 30), 255)
+  first.save(path, save_all=True, append_images=[first.resize(second)])
+  if pages == 1:
+    assert checks.read_image(path).shape == (30, 40)
+    return
+  with pytest.raises(
+    InputError, match=r"page\.tif: has 2 pages, and boxes are"
+  ):
+    checks.read_image(path)

@@ -21,6 +21,7 @@ from tfds_builders.boxes.boxes_pages import Found, Objects, Page
 LOOKED_FOR = "coco: no .json in annotations/, train/ or the folder itself"
 _Source = tuple[str, pathlib.Path]  # split, file
 _MOST_OUTSIDE = 0.2  # share of boxes that leave their image
+_MOST_OF_CORNERS = 0.8  # share of boxes whose area is that of corners
 # Values of iscrowd, in lower case.
 _NO, _YES = ("0", "0.0", "false", "none", ""), ("1", "1.0", "true")
 _OTHER = "notes.json"  # written by Label Studio beside YOLO files
@@ -48,6 +49,7 @@ class _Annotation(msgspec.Struct):
   image_id: int | str
   category_id: int
   bbox: Any = None
+  area: Any = None
   iscrowd: Any = 0
 
 
@@ -88,7 +90,7 @@ def read(
   """Reads all annotation files, one after the other.
 
   Args:
-    root: holds the images, see `_image_folders`.
+    root: holds the images, see `boxes_pages.image_folders`.
     report: counts crowds (left out) and classes that not all files list.
 
   Returns:
@@ -140,7 +142,7 @@ def _read_file(
   categories = _decode(whole.categories, _Category, f"{path}: category")
   names = _names_by_id(path, categories, set(table.categories))
   objects = table.objects(images, names)
-  folders = _image_folders(root, split, path)
+  folders = boxes_pages.image_folders(root, split, path)
   pages = [
     _page(split, path, folders, image, found)
     for image, found in zip(images, objects, strict=True)
@@ -169,6 +171,7 @@ class _Table:
     self._images = array.array("i")
     self.categories = array.array("q")
     self._boxes = array.array("d")
+    self._areas = array.array("d")
     self._seen = 0
     self._strange: Any = None  # the first bbox, to be shown if none is good
 
@@ -196,6 +199,7 @@ class _Table:
     self._images.append(image)
     self.categories.append(annotation.category_id)
     self._boxes.extend(json_files.numbers(annotation.bbox, 4))
+    self._areas.extend(json_files.numbers([annotation.area], 1))
     if self._strange is None and annotation.bbox is not None:
       self._strange = annotation.bbox
 
@@ -249,19 +253,44 @@ class _Table:
   def _refuse_corners(
     self, xywh: np.ndarray, of_image: np.ndarray, images: list
   ) -> None:
-    """Raises if the boxes leave their images, but fit as (x1, y1, x2, y2)."""
+    """Raises if the boxes are (x1, y1, x2, y2).
+
+    Then they fit into their images as such, and many of them leave the image,
+    or most contradict `area`, if they are taken for (x, y, width, height).
+    """
     sides = np.array([_hw(image) or (0, 0) for image in images], np.float64)
     height, width = sides[of_image].T + 1  # tools round
     x, y, w, h = xywh
     known = height > 1
     leaves = known & ((x + w > width) | (y + h > height))
     corners = (w > x) & (h > y) & (w <= width) & (h <= height)
+    reason = ""
     if leaves.sum() > _MOST_OUTSIDE * known.sum() and corners[known].all():
+      reason = (
+        f"{leaves.sum():,} of {known.sum():,} boxes leave their image, and all"
+        " fit as"
+      )
+    areas = np.array(self._areas, np.float64)
+    of_corners = (w > x) & (h > y)
+    of_corners &= _is_about(areas, (w - x) * (h - y), (w - x + 1) * (h - y + 1))
+    of_corners &= ~_is_about(areas, w * h, w * h)
+    if not reason and of_corners.sum() > _MOST_OF_CORNERS * len(x):
+      reason = (
+        f"the area of {of_corners.sum():,} of {len(x):,} boxes is not width x"
+        " height, but that of"
+      )
+    if reason:
       raise InputError(
-        f"{self._path}: {leaves.sum():,} of {known.sum():,} boxes leave their"
-        " image, and all fit as corners x1, y1, x2, y2; COCO has x, y, width,"
+        f"{self._path}: {reason} corners x1, y1, x2, y2; COCO has x, y, width,"
         " height: convert them"
       )
+
+
+def _is_about(
+  areas: np.ndarray, least: np.ndarray, most: np.ndarray
+) -> np.ndarray:
+  """Whether areas are in a range, but for rounding of sides."""
+  return (areas >= 0.99 * least - 1) & (areas <= 1.01 * most + 1)
 
 
 def _names_by_id(
@@ -315,28 +344,3 @@ def _page(
     f"{path}: {image.file_name[:200]!r} is in none of"
     f" {', '.join(map(str, folders))}; {remedy}"
   )
-
-
-def _image_folders(
-  root: pathlib.Path, split: str, path: pathlib.Path
-) -> list[pathlib.Path]:
-  """Folders that may hold the images, those of the split first."""
-  general = [
-    f
-    for f in boxes_pages.folders(root)
-    if f.name.lower() in boxes_pages.IMAGE_DIRS
-  ]
-  own = []
-  for parent in (*general, root):
-    for folder in boxes_pages.folders(parent):
-      if split and boxes_pages.split_of(folder.name) == split:
-        own.append(folder)
-        own += [
-          f
-          for f in boxes_pages.folders(folder)
-          if f.name.lower() in boxes_pages.IMAGE_DIRS
-        ]
-  subset = path.stem.removeprefix("instances_")  # CVAT: images/default
-  own += [f / subset for f in general if (f / subset).is_dir()]
-  beside = [path.parent] if path.parent != root else []
-  return list(dict.fromkeys([*beside, *own, *general, root]))

@@ -1,4 +1,4 @@
-"""One's own pages with boxes: COCO, Pascal VOC, DOTA or YOLO folders."""
+"""One's own pages with boxes: COCO, Pascal VOC, DOTA, YOLO or CSV."""
 
 from typing import ClassVar
 
@@ -24,6 +24,7 @@ class Builder(base.PageBuilder):
       ("voc", "Pascal VOC: an XML file for each image."),
       ("dota", "DOTA: four-cornered boxes in text files."),
       ("yolo", "YOLO: boxes in shares of the page in text files."),
+      ("csv", "CSV: a table with a row for each box."),
     )
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = (

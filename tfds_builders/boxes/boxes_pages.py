@@ -308,6 +308,26 @@ def _images(
   return pair.images[0], {}
 
 
+def image_folders(
+  root: pathlib.Path, split: str, path: pathlib.Path
+) -> list[pathlib.Path]:
+  """Folders that may hold the images of a file with boxes of many pages.
+
+  Those of the split first, `root` last.
+  """
+  general = [f for f in folders(root) if f.name.lower() in IMAGE_DIRS]
+  own = []
+  for parent in (*general, root):
+    for folder in folders(parent):
+      if split and split_of(folder.name) == split:
+        own.append(folder)
+        own += [f for f in folders(folder) if f.name.lower() in IMAGE_DIRS]
+  subset = path.stem.removeprefix("instances_")  # CVAT: images/default
+  own += [f / subset for f in general if (f / subset).is_dir()]
+  beside = [path.parent] if path.parent != root else []
+  return list(dict.fromkeys([*beside, *own, *general, root]))
+
+
 def plain_parts(file_name: str, where: str) -> tuple[str, ...]:
   """The parts of a path below a folder, as "sub/page.png"; "\\" is a slash.
 

@@ -1,4 +1,4 @@
-"""One's own boxes (COCO, Pascal VOC, DOTA, YOLO) -> pages; no TFDS in here."""
+"""One's own boxes (COCO, VOC, DOTA, YOLO, CSV) -> pages; no TFDS in here."""
 
 import dataclasses
 import itertools
@@ -11,6 +11,7 @@ from tfds_builders import checks
 from tfds_builders.boxes import (
   boxes_classes,
   boxes_coco,
+  boxes_csv,
   boxes_dota,
   boxes_pages,
   boxes_splits,
@@ -23,6 +24,7 @@ FORMATS = {
   "voc": boxes_voc,
   "dota": boxes_dota,
   "yolo": boxes_yolo,
+  "csv": boxes_csv,
 }
 _SEARCHED = 100  # folders searched for a hint
 
@@ -88,6 +90,8 @@ def read_data_set(
     found = boxes_voc.read(root, sources, options.voc_pixels, report)
   elif name == "dota":
     found = boxes_dota.read(sources, report)
+  elif name == "csv":
+    found = boxes_csv.read(root, sources, report)
   else:
     found = boxes_yolo.read(root, sources, options.class_names, report)
   splits = boxes_splits.assign(root, found.pages, options.keep_splits, report)

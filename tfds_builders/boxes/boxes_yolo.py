@@ -91,7 +91,9 @@ def _place(root: pathlib.Path, base: str, text: str) -> pathlib.Path | None:
   stripped = re.sub(r"^(\.\./)+", "", text)
   for name in (f"{base}/{text}", text, stripped):
     place = pathlib.Path(os.path.normpath(root / name))
-    if place.is_relative_to(root) and place != root and place.exists():
+    inside = place.is_relative_to(root) and place != root
+    # `exists` of pathlib raises where a name is too long.
+    if inside and os.path.exists(place):  # noqa: PTH110
       return place
   return None
 

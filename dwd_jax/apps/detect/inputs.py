@@ -153,6 +153,8 @@ def _bytes(path: pathlib.Path) -> bytes:
     if path.stat().st_size > _MAX_BYTES:
       raise InputError(f"{path}: larger than 2 GiB; split or shrink it")
     return path.read_bytes()
+  except FileNotFoundError:
+    raise InputError(f"{path}: no such file; check the name") from None
   except OSError as e:
     raise InputError(
       f"{path}: cannot be read ({e.strerror}); check its permissions"

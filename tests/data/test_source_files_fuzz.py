@@ -1,0 +1,63 @@
+"""Whatever source_files.json holds: what has changed, or nothing."""
+
+import json
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dwd_jax.data import source_files
+
+_quick = settings(max_examples=100, deadline=None, derandomize=True)
+_ODD = st.recursive(
+  st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+  lambda inner: (
+    st.lists(inner, max_size=3)
+    | st.dictionaries(
+      st.sampled_from(["a.txt", "a.png", "bytes", "mtime_ns", "blake2b", "x"]),
+      inner,
+      max_size=4,
+    )
+  ),
+  max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+  """A folder of records, and the files they were made of."""
+  records, pages = (tmp_path_factory.mktemp(n) for n in ("records", "pages"))
+  (pages / "a.txt").write_text("0 .5 .5 .1 .1")
+  (pages / "a.png").write_bytes(b"...")
+  return records, pages
+
+
+def _changes(folders) -> str:
+  found = source_files.changes(*folders, without=())
+  assert isinstance(found, str)
+  assert len(found.splitlines()) < 2
+  return found
+
+
+@_quick
+@given(content=_ODD)
+def test_odd_values(folders, content):
+  (folders[0] / source_files.NAME).write_text(json.dumps(content))
+  _changes(folders)
+
+
+@_quick
+@given(data=st.binary(max_size=50))
+@example(data=b"[" * 200_000)
+@example(data=b'{"a.txt": {}}')
+@example(data=b'{"a\\n\\u001b[2Jb": {"bytes": 1}}')
+def test_random_bytes(folders, data):
+  (folders[0] / source_files.NAME).write_bytes(data)
+  _changes(folders)
+
+
+def test_facts_that_were_written_are_right(folders):
+  source_files.write(*folders, without=())
+  assert _changes(folders) == ""
+  (folders[1] / "a.txt").write_text("1 .5 .5 .1 .1")
+  assert _changes(folders) == "1 changed (a.txt)"
