@@ -1,10 +1,15 @@
 """A calibration for detectors that nobody trained."""
 
+from dwd_jax.decode.contradictions import Contradictions
 from dwd_jax.metrics.calibration import Calibration, ScoreMap
 from dwd_jax.metrics.reliability import OperatingPoint
 
 
-def calibration(score_map: ScoreMap, threshold: float) -> Calibration:
+def calibration(
+  score_map: ScoreMap,
+  threshold: float,
+  contradictions: Contradictions | None = None,
+) -> Calibration:
   """Its figures are made up."""
   return Calibration(
     score_map,
@@ -15,4 +20,5 @@ def calibration(score_map: ScoreMap, threshold: float) -> Calibration:
     num_objects=300,
     num_detections=310,
     made_with={"split": "val"},
+    contradictions=contradictions,
   )

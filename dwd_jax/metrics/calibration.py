@@ -22,7 +22,11 @@ detections the map is the identity.
   num_pages, num_objects, num_detections  what it was made from
   made_with     what the scores depend on besides the checkpoint: data set,
                 split, scale, settings of the decode
+  contradictions  which classes lie on each other in the training pages, see
+                `dwd_jax.decode.contradictions`; absent in older files
 ```
+
+The map and the threshold are fitted before contradictions are dropped.
 
 All figures but `ece_raw` are cross-validated by page: each page is judged by a
 map that was fitted on others. null = undefined.
@@ -41,6 +45,8 @@ from jaxtyping import Bool, Float, Int
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.decode import contradictions as contradictions_lib
+from dwd_jax.decode.contradictions import Contradictions
 from dwd_jax.metrics import reliability
 from dwd_jax.metrics.json_results import or_null
 from dwd_jax.metrics.reliability import Judged
@@ -187,6 +193,7 @@ class Calibration:
     ece_raw: expected calibration error of the raw scores; NaN = no detections.
     ece: the same of the probabilities.
     made_with: see the module's docstring; plain JSON values.
+    contradictions: None: no detection contradicts another.
   """
 
   score_map: ScoreMap
@@ -197,12 +204,18 @@ class Calibration:
   num_objects: int
   num_detections: int
   made_with: dict[str, Any]
+  contradictions: Contradictions | None = None
 
   def apply(self, detections: PageBoxes) -> PageBoxes:
-    """Replaces scores by probabilities (float64)."""
+    """Replaces scores by probabilities (float64), drops contradictions."""
     assert detections.scores is not None
-    scores = self.score_map(detections.scores, np.asarray(detections.labels))
-    return dataclasses.replace(detections, scores=scores)
+    labels = np.asarray(detections.labels)
+    scores = self.score_map(detections.scores, labels)
+    found = dataclasses.replace(detections, scores=scores)
+    if self.contradictions is None:
+      return found
+    boxes = found.boxes_yxyx
+    return found.keep(self.contradictions.stays(boxes, labels, scores))
 
   def describe(self) -> str:
     """Summarises the calibration in one line."""
@@ -216,7 +229,11 @@ class Calibration:
 
 
 def make(
-  raw: Judged, num_pages: int, num_classes: int, made_with: dict[str, Any]
+  raw: Judged,
+  num_pages: int,
+  num_classes: int,
+  made_with: dict[str, Any],
+  contradictions: Contradictions | None = None,
 ) -> Calibration:
   """Makes the calibration from raw scores on pages that were not trained on.
 
@@ -233,6 +250,7 @@ def make(
     num_objects=raw.num_objects,
     num_detections=len(raw.scores),
     made_with=made_with,
+    contradictions=contradictions,
   )
 
 
@@ -251,7 +269,7 @@ def to_json(
   """The content of `calibration.json`, see the module's docstring."""
   score_map = calibration.score_map
   offsets = zip(class_names, score_map.offsets.tolist(), strict=True)
-  return {
+  content = {
     "score_map": score_map._asdict()
     | {"offsets": {name: value for name, value in offsets if value}},
     **{k: or_null(v) for k, v in calibration.point._asdict().items()},
@@ -262,6 +280,11 @@ def to_json(
     "num_detections": calibration.num_detections,
     "made_with": calibration.made_with,
   }
+  if calibration.contradictions is not None:
+    content["contradictions"] = contradictions_lib.to_json(
+      calibration.contradictions, class_names
+    )
+  return content
 
 
 def read(
@@ -301,6 +324,7 @@ def from_json(content: Any, class_names: Sequence[str]) -> Calibration:
     raise ValueError("a and b must be above 0")
   if not isinstance(content["made_with"], dict):
     raise TypeError("made_with is no object")
+  known = content.get("contradictions")
   return Calibration(
     score_map=ScoreMap(
       a=slopes[0],
@@ -318,6 +342,8 @@ def from_json(content: Any, class_names: Sequence[str]) -> Calibration:
     num_objects=int(content["num_objects"]),
     num_detections=int(content["num_detections"]),
     made_with=content["made_with"],
+    contradictions=known
+    and contradictions_lib.from_json(known, tuple(class_names)),
   )
 
 

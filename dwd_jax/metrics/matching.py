@@ -227,10 +227,13 @@ def rejudge(
 ) -> Outcomes:
   """Returns what `judge` gives for the same boxes with other, finite scores.
 
-  Detections must keep their order. Nothing is matched again if their scores
-  rank them alike on each page within each class, on which alone matches depend.
+  Detections must keep their order; some may be gone. Nothing is matched again
+  if none is, and their scores rank them alike on each page within each class,
+  on which alone matches depend.
   """
   scores = _joined([page.scores for page in detections], np.float64)
+  if len(scores) != len(outcomes.scores):
+    return judge(truth, detections)
   place = outcomes.labels, outcomes.page
   old, new = (np.lexsort((-s, *place)) for s in (outcomes.scores, scores))
   if np.array_equal(old, new):

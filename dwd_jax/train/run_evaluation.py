@@ -21,6 +21,8 @@ from dwd_jax.cluster import processes
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import pipeline, sources
+from dwd_jax.decode import contradictions
+from dwd_jax.decode.contradictions import Contradictions
 from dwd_jax.evaluate import (
   among_processes,
   evaluate_split,
@@ -40,6 +42,8 @@ from dwd_jax.train import settings as config_lib
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
+
+_MOST_PAGES = 10_000  # that contradictions are learned from
 
 
 def say_unmapped(source: sources.PageSource) -> None:
@@ -281,12 +285,25 @@ def _make(
   run: setup_lib.Run, folder: pathlib.Path, raw: Judged, num_pages: int
 ) -> Calibration:
   made = calibration_lib.make(
-    raw, num_pages, len(run.class_names), _made_with(run)
+    raw,
+    num_pages,
+    len(run.class_names),
+    made_with=_made_with(run),
+    contradictions=_contradictions(run),
   )
   if processes.is_first():
     calibration_lib.write(folder, made, run.class_names)
   processes.say(made.describe())
   return made
+
+
+def _contradictions(run: setup_lib.Run) -> Contradictions:
+  """Learns them from the boxes of the training pages, or of a part of them."""
+  index = run.source(run.config.data.train_split).box_index()
+  step = -(-len(index.page_hw) // _MOST_PAGES) or 1
+  rows = map(index.of_page, range(0, len(index.page_hw), step))
+  pages = ((index.boxes_yxyx[page], index.labels[page]) for page in rows)
+  return contradictions.learn(pages, len(run.class_names))
 
 
 def _made_with(run: setup_lib.Run) -> dict[str, Any]:

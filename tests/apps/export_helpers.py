@@ -13,6 +13,7 @@ import onnxruntime
 from dwd_jax.apps.export import onnx_network
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.structs import PageImage
+from dwd_jax.decode.contradictions import Contradictions
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration as score_map
 from dwd_jax.models import dwd
@@ -90,6 +91,7 @@ def tiny(calibrated=True, decode=None, **options):
   calibration = calibration_helpers.calibration(
     score_map.ScoreMap(1.5, 0.8, 0.25, np.array([0.0, -0.5, 0.1, 0.0, 1.0])),
     0.1,
+    Contradictions(np.full(len(NAMES), 99), 0.2 * np.eye(len(NAMES))),
   )
   return Weights(
     variables,

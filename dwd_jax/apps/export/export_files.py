@@ -14,6 +14,8 @@ classes.json beside an exported network holds
   calibration      probability = 1 / (1 + exp(-z)), z = a * log(score)
                    - b * log(1 - score) + c + offsets[label]; null = the raw
                    scores count
+  contradictions   which classes lie on each other in the training pages, see
+                   contradictions.py; null = not known
   decode           settings of the decode, see `DecodeConfig`
   fingerprint      differs where any prediction could
   about            for people
@@ -38,6 +40,7 @@ from dwd_jax.checkpoints import weights as weights_lib
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
+from dwd_jax.decode import contradictions
 from dwd_jax.models import dwd
 from dwd_jax.models.resnet import ResNet
 from dwd_jax.predict import packaged, predict_pages
@@ -49,7 +52,8 @@ _MOST_PX = 1 << 26  # of the decode's plane
 _MULTIPLE = 64  # sides of padded pages are multiples of this, px
 _PLATFORMS = ("cpu", "cuda", "tpu")
 _ALONE = "dwd_jax.apps.export.standalone"
-_GREY = "dwd_jax.imaging.grey"  # goes with them
+# These go with them.
+_CARRIED = ("dwd_jax.imaging.grey", "dwd_jax.decode.contradictions")
 
 
 class Exported(NamedTuple):
@@ -189,6 +193,9 @@ def _classes_json(
     "threshold": weights.threshold,
     "calibration": score_map
     and score_map._asdict() | {"offsets": score_map.offsets.tolist()},
+    "contradictions": calibration
+    and calibration.contradictions
+    and contradictions.to_json(calibration.contradictions, weights.class_names),
     "decode": dataclasses.asdict(weights.decode),
     "fingerprint": weights_lib.fingerprint(weights),
     "about": weights.about,
@@ -200,14 +207,15 @@ def _classes_json(
 def _scripts(*names: str) -> dict[str, str]:
   """Modules that run alone, importing each other from their own folder."""
   texts = {name: _text(name) for name in names}
-  package, module = _GREY.rsplit(".", 1)
-  texts[f"{module}.py"] = _text(f"{module}.py", package)
-  return {
-    name: text.replace(f"{_ALONE}.", "").replace(
-      f"from {package} import {module}", f"import {module}"
-    )
-    for name, text in texts.items()
-  }
+  carried = [path.rsplit(".", 1) for path in _CARRIED]
+  for package, module in carried:
+    texts[f"{module}.py"] = _text(f"{module}.py", package)
+  for name, text in texts.items():
+    text = text.replace(f"{_ALONE}.", "")
+    for package, module in carried:
+      text = text.replace(f"from {package} import {module}", f"import {module}")
+    texts[name] = text
+  return texts
 
 
 def _readme(name: str, weights: Weights, **values: int) -> str:

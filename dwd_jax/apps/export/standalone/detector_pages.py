@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 
+from dwd_jax.decode import contradictions
 from dwd_jax.imaging import grey
 
 
@@ -21,7 +22,9 @@ def pad(ink, multiple):
 
 
 def finish(found, page_hw, card, min_score=None):
-  """Maps scores to probabilities, and drops boxes off the page or unlikely.
+  """Maps scores to probabilities, and drops what is off the page or unlikely.
+
+  Of two boxes that contradict each other, the less probable one is dropped.
 
   Args:
     found: boxes_yxyx [n, 4] in pixels, labels [n], raw scores [n].
@@ -44,9 +47,14 @@ def finish(found, page_hw, card, min_score=None):
   keep = np.flatnonzero(keep)
   keep = keep[np.argsort(-scores[keep], kind="stable")]
   boxes = np.clip(boxes[keep], 0, np.array([*page_hw, *page_hw]))
-  names = [card["class_names"][label] for label in labels[keep]]
+  labels, scores, class_names = labels[keep], scores[keep], card["class_names"]
+  if card.get("contradictions"):
+    known = contradictions.from_json(card["contradictions"], class_names)
+    stays = known.stays(boxes, labels, scores)
+    boxes, labels, scores = boxes[stays], labels[stays], scores[stays]
+  names = [class_names[label] for label in labels]
   rows = map(tuple, boxes.tolist())
-  return list(zip(names, scores[keep].tolist(), rows))  # noqa: B905
+  return list(zip(names, scores.tolist(), rows))  # noqa: B905
 
 
 def read(path):
