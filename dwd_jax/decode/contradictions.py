@@ -3,8 +3,9 @@
 Two braces in one place, or a notehead on the ball of a clef, are two readings
 of the same ink. Which classes share a place is learned from true boxes: for
 each pair of classes, the largest share of the smaller box that lies in the
-larger one. Of two detections that share far more than the truth ever does, the
-less probable one is dropped.
+larger one. Of two detections that share far more than the truth ever does, one
+is dropped. A rest that fills measures also contradicts noteheads near by, above
+and below, unless the truth has some there: thick beams look like such rests.
 
 Exported detectors carry a copy of this file, so it needs numpy only.
 """
@@ -17,10 +18,17 @@ import numpy as np
 
 _LEAST_OBJECTS = 30  # of a class, before "never" means anything
 # Classes that share this much belong together, as a grace note and its head.
-# Detected boxes are not exact: of others, only more is a contradiction.
-_SHARED = 0.5
+_BELONGS = 0.5
+# Detected boxes are not exact, so truth without overlaps allows this share. 0.5
+# costs right detections of flat symbols in chords; 0.7 keeps more false ones.
+_INEXACT = 0.6
 _RARE = 0.002  # of the objects of the rarer class: errors in annotations
 _AT_ONCE = 1 << 20  # candidates for pairs
+_EPS = 1e-6  # probabilities are clipped to this distance from 0 and 1
+_FILLS_MEASURES = ("restHBar", "multiMeasureRest")
+# Around it, in heights of such a rest: nearer than noteheads of its neighbours
+# and of metronome marks.
+_CLEAR_YX = (1.25, 0.5)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,44 +38,54 @@ class Contradictions:
   Attributes:
     counts: objects of each class, int64 [C].
     shares: float32 [C, C], symmetric: the largest share of the smaller box that
-      lies in the larger one; 0 where none overlap.
+      lies in the larger one, to three digits; 0 where none overlap.
+    apart: bool [C, C]: objects of the second class do not lie close above or
+      below one of the first.
   """
 
   counts: np.ndarray
   shares: np.ndarray
+  apart: np.ndarray
 
   def limits(self) -> np.ndarray:
     """Share from which two boxes contradict each other, float32 [C, C].
 
-    Half-way between the largest share of the truth and the whole; inf for
-    classes that share half or more, or of which too few objects are known.
+    From 0.6 where the truth shows none towards 1; inf for classes that belong
+    together, or of which too few objects are known.
     """
     few = self.counts < _LEAST_OBJECTS
-    free = (self.shares >= _SHARED) | few[:, None] | few[None, :]
-    return np.where(free, np.inf, (1 + self.shares) / 2)
+    free = (self.shares >= _BELONGS) | few[:, None] | few[None, :]
+    return np.where(free, np.inf, _INEXACT + (1 - _INEXACT) * self.shares)
 
   def stays(
     self, boxes_yxyx: np.ndarray, labels: np.ndarray, scores: np.ndarray
   ) -> np.ndarray:
     """Which detections of a page stay, bool [n].
 
-    Greedy by falling score: a detection stays unless it contradicts a better
-    one that stays.
+    Greedy: a detection stays unless it contradicts a better one that stays.
+    The better one has higher odds times the root of its area: what is nearly
+    certain differs little in probability, and a part of a large symbol is more
+    often taken for a small one than the reverse.
 
     Args:
       boxes_yxyx: (ymin, xmin, ymax, xmax), [n, 4].
       labels: class ids, [n].
-      scores: comparable among classes, [n].
+      scores: probabilities, [n].
     """
-    one, other, share = _overlaps(boxes_yxyx)
+    boxes = np.asarray(boxes_yxyx, np.float64)
+    one, other, share = _overlaps(boxes)
     contradict = share > self.limits()[labels[one], labels[other]]
-    one, other = one[contradict], other[contradict]
-    rank = np.empty(len(scores), np.int64)
-    rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+    rests, notes = _near(boxes, labels, self.apart)
+    one = np.concatenate([one[contradict], rests])
+    other = np.concatenate([other[contradict], notes])
+    p = np.clip(np.asarray(scores, np.float64), _EPS, 1 - _EPS)
+    weight = p / (1 - p) * np.sqrt(_areas(boxes))
+    rank = np.empty(len(p), np.int64)
+    rank[np.argsort(-weight, kind="stable")] = np.arange(len(p))
     swap = rank[one] > rank[other]
     better, worse = np.where(swap, other, one), np.where(swap, one, other)
     order = np.argsort(rank[better], kind="stable")
-    keep = np.ones(len(scores), bool)
+    keep = np.ones(len(p), bool)
     # What beats `i` is settled before the pairs in which `i` is the better.
     for i, j in zip(better[order].tolist(), worse[order].tolist()):  # noqa: B905
       if keep[i]:
@@ -76,22 +94,33 @@ class Contradictions:
 
 
 def learn(
-  pages: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int
+  pages: Iterable[tuple[np.ndarray, np.ndarray]], class_names: Sequence[str]
 ) -> Contradictions:
   """Learns from true boxes.
 
   Args:
     pages: boxes (ymin, xmin, ymax, xmax) [n, 4] and labels [n] of each page.
-    num_classes: C.
+    class_names: C.
   """
+  num_classes = len(class_names)
+  fills = np.array([name in _FILLS_MEASURES for name in class_names], bool)
+  heads = np.array([name.startswith("notehead") for name in class_names], bool)
+  apart = fills[:, None] & heads[None, :]
+  near = np.zeros(apart.shape, np.int64)
   counts = np.zeros(num_classes, np.int64)
   pairs, shares = [np.zeros(0, np.int64)], [np.zeros(0)]
-  for boxes, labels in pages:
+  for boxes_yxyx, labels in pages:
+    boxes = np.asarray(boxes_yxyx, np.float64)
     counts += np.bincount(labels, minlength=num_classes)
     one, other, share = _overlaps(boxes)
     low, high = np.sort([labels[one], labels[other]], axis=0)
     pairs.append(low * num_classes + high)
     shares.append(share)
+    rests, notes = _near(boxes, labels, apart)
+    np.add.at(near, (labels[rests], labels[notes]), 1)
+  known = counts >= _LEAST_OBJECTS
+  apart &= near <= _RARE * np.minimum(counts[:, None], counts)
+  apart &= known[:, None] & known
   pair, share = np.concatenate(pairs), np.concatenate(shares)
   order = np.lexsort((-share, pair))
   found, first, number = np.unique(
@@ -104,18 +133,24 @@ def learn(
     rare < number, share[order][np.minimum(first + rare, last)], 0
   )
   table = np.zeros((num_classes, num_classes), np.float32)
-  table[low, high] = table[high, low] = seen
-  return Contradictions(counts, table)
+  table[low, high] = table[high, low] = np.round(seen, 3)
+  return Contradictions(counts, table, apart)
 
 
-def to_json(found: Contradictions, class_names: Sequence[str]) -> dict[str, Any]:
-  """Plain values; `from_json` reads them back, shares to three digits."""
-  rows = np.argwhere(np.triu(found.shares >= 0.001))
+def to_json(
+  found: Contradictions, class_names: Sequence[str]
+) -> dict[str, Any]:
+  """Plain values; `from_json` reads them back."""
+  rows = np.argwhere(np.triu(found.shares > 0))
   return {
     "counts": dict(zip(class_names, found.counts.tolist())),  # noqa: B905
     "shares": [
       [class_names[i], class_names[j], round(float(found.shares[i, j]), 3)]
       for i, j in rows.tolist()
+    ],
+    "apart": [
+      [class_names[i], class_names[j]]
+      for i, j in np.argwhere(found.apart).tolist()
     ],
   }
 
@@ -136,20 +171,46 @@ def from_json(
       raise ValueError(f"{share!r} is no share")
     i, j = index[one], index[other]
     shares[i, j] = shares[j, i] = share
-  return Contradictions(counts, shares)
+  apart = np.zeros(shares.shape, bool)
+  for one, other in content["apart"]:
+    apart[index[one], index[other]] = True
+  return Contradictions(counts, shares, apart)
+
+
+def _near(
+  boxes: np.ndarray, labels: np.ndarray, apart: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Rests that fill measures and noteheads near by: indices of the pairs."""
+  rests, notes = [], []
+  top, left, bottom, right = boxes.T
+  middle = (left + right) / 2
+  for i in np.flatnonzero(np.any(apart, axis=1)[labels]):
+    y0, x0, y1, x1 = boxes[i]
+    clear_y, clear_x = (heights * (y1 - y0) for heights in _CLEAR_YX)
+    near = (bottom > y0 - clear_y) & (top < y1 + clear_y)
+    near &= (middle > x0 - clear_x) & (middle < x1 + clear_x)
+    found = np.flatnonzero(near & apart[labels[i], labels])
+    rests.append(np.full(len(found), i))
+    notes.append(found)
+  nothing = np.zeros(0, np.int64)
+  return np.concatenate([nothing, *rests]), np.concatenate([nothing, *notes])
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+  y0, x0, y1, x1 = boxes.T
+  return np.maximum(y1 - y0, 0) * np.maximum(x1 - x0, 0)
 
 
 def _overlaps(
-  boxes_yxyx: np.ndarray,
+  boxes: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Pairs of boxes that overlap: their indices, the share of the smaller one.
 
   Boxes are swept from above: candidates begin before the other one ends.
   """
-  boxes = np.asarray(boxes_yxyx, np.float64)
   order = np.argsort(boxes[:, 0], kind="stable")
   y0, x0, y1, x1 = boxes[order].T
-  area = np.maximum(y1 - y0, 0) * np.maximum(x1 - x0, 0)
+  area = _areas(boxes[order])
   later = np.arange(1, len(boxes) + 1)
   count = np.maximum(np.searchsorted(y0, y1) - later, 0)
   total = np.cumsum(count)

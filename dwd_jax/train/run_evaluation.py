@@ -43,7 +43,7 @@ from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
 
-_MOST_PAGES = 10_000  # that contradictions are learned from
+_MOST_PAGES = 2000  # that contradictions are learned from
 
 
 def say_unmapped(source: sources.PageSource) -> None:
@@ -303,7 +303,7 @@ def _contradictions(run: setup_lib.Run) -> Contradictions:
   step = -(-len(index.page_hw) // _MOST_PAGES) or 1
   rows = map(index.of_page, range(0, len(index.page_hw), step))
   pages = ((index.boxes_yxyx[page], index.labels[page]) for page in rows)
-  return contradictions.learn(pages, len(run.class_names))
+  return contradictions.learn(pages, run.class_names)
 
 
 def _made_with(run: setup_lib.Run) -> dict[str, Any]:

@@ -91,7 +91,11 @@ def tiny(calibrated=True, decode=None, **options):
   calibration = calibration_helpers.calibration(
     score_map.ScoreMap(1.5, 0.8, 0.25, np.array([0.0, -0.5, 0.1, 0.0, 1.0])),
     0.1,
-    Contradictions(np.full(len(NAMES), 99), 0.2 * np.eye(len(NAMES))),
+    Contradictions(
+      counts=np.full(len(NAMES), 99),
+      shares=0.2 * np.eye(len(NAMES)),
+      apart=np.eye(len(NAMES), k=1, dtype=bool),
+    ),
   )
   return Weights(
     variables,
