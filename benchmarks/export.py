@@ -42,6 +42,7 @@ def ours(trained: Weights) -> Detect:
     dwd.make_model(trained.model),
     trained.decode,
     np.asarray(trained.group_of_class, np.int32),
+    trained.class_names,
   )
   bound = functools.partial(fn, jax.device_put(trained.variables))
 

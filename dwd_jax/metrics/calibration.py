@@ -7,9 +7,9 @@ calibration (Kull, Silva Filho and Flach 2017) with an offset for each class:
   logit(p) = a * log(s) - b * log(1 - s) + c + offset[class],   a, b > 0
 ```
 
-It is increasing within a class, so no AP changes (except for ties). A Gaussian
-prior around the identity (a = b = 1, no offsets) regularises the fit: without
-detections the map is the identity.
+It is increasing within a class, so it changes no AP (except for ties). A
+Gaussian prior around the identity (a = b = 1, no offsets) regularises the fit:
+without detections the map is the identity.
 
 `calibration.json` in the checkpoint's folder holds
 

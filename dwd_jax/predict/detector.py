@@ -208,7 +208,9 @@ class _WithSlots:
   def _predict(self, image: Array, slots: int) -> tuple[Detections, Array]:
     decode = dataclasses.replace(self._trained.decode, max_detections=slots)
     groups = np.asarray(self._trained.group_of_class, np.int32)
-    predict_fn = predict_pages.make_predict_fn(self._model, decode, groups)
+    predict_fn = predict_pages.make_predict_fn(
+      self._model, decode, groups, self._trained.class_names
+    )
     return predict_fn(self._variables, image)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Int, UInt8
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageImage
-from dwd_jax.decode import watershed
+from dwd_jax.decode import siblings, watershed
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.imaging import page_windows
 from dwd_jax.models import compiling, dwd, pixel_sampling
@@ -33,8 +33,12 @@ def make_predict_fn(
   model: nn.Module,
   decode_cfg: DecodeConfig,
   group_of_class: Int[np.ndarray, " C"],
+  class_names: Sequence[str] = (),
 ) -> Callable[[Any, Array], tuple[Detections, jax.Array]]:
   """Compiles network (a `DWDNet`) and decode as one function.
+
+  Args:
+    class_names: tell which classes are siblings, see `decode.siblings`.
 
   Returns:
     A jit-ed function of variables and image [B, H, W, 1], which compiles once
@@ -43,15 +47,19 @@ def make_predict_fn(
     the energy levels [B, H, W, G], on the device. Batch norm uses the running
     averages.
   """
-  return _predict_fn(model, decode_cfg, tuple(map(int, group_of_class)))
+  groups = tuple(map(int, group_of_class))
+  return _predict_fn(model, decode_cfg, groups, tuple(class_names))
 
 
 @functools.lru_cache(maxsize=8)
 def _predict_fn(
-  model: nn.Module, decode_cfg: DecodeConfig, group_of_class: tuple[int, ...]
+  model: nn.Module,
+  decode_cfg: DecodeConfig,
+  group_of_class: tuple[int, ...],
+  class_names: tuple[str, ...],
 ):
   predict = network_and_decode(
-    model, decode_cfg, np.array(group_of_class, np.int32)
+    model, decode_cfg, np.array(group_of_class, np.int32), class_names
   )
   return jax.jit(predict, compiler_options=compiling.options(model))
 
@@ -60,23 +68,30 @@ def network_and_decode(
   model: nn.Module,
   decode_cfg: DecodeConfig,
   group_of_class: Int[np.ndarray, " C"],
+  class_names: Sequence[str] = (),
   levels_hw: tuple[int, int] | None = None,
 ) -> Callable[[Any, Array], tuple[Detections, jax.Array]]:
   """The function that `make_predict_fn` compiles.
 
   Args:
+    class_names: see `make_predict_fn`.
     levels_hw: height and width to which the energy is padded, px, for images
       whose size is unknown when tracing; None = as the image.
   """
+
+  lent = siblings.lending(class_names)
+  if decode_cfg.class_vote == "majority":
+    lent = None
 
   def predict(variables, image):
     predictions: Any = model.apply(variables, image, train=False)
 
     def class_fn(*at):  # page, y, x, group
       params, features = variables["params"], predictions.class_features
-      return jnp.asarray(
+      probs = jnp.asarray(
         pixel_sampling.class_probs_at(params, features, group_of_class, *at)
       )
+      return probs if lent is None else probs @ lent
 
     def size_fn(*at):
       return jnp.asarray(pixel_sampling.boxes_at(predictions, *at))

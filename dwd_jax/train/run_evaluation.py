@@ -189,7 +189,7 @@ def bound_predict_fn(
   """The run's network with the parameters of a state."""
   groups = np.asarray(run.group_of_class, np.int32)
   predict_fn = predict_pages.make_predict_fn(
-    run.model, run.settings.decode, groups
+    run.model, run.settings.decode, groups, run.class_names
   )
   variables = among_processes.on_local_device(
     state_lib.eval_variables(state), run.mesh

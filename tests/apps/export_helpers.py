@@ -20,7 +20,7 @@ from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
 from dwd_jax.predict.predict_config import PredictConfig
 
-NAMES = ("clefG", "rest", "Ünïcode name", "dot", "sharp")
+NAMES = ("clefG", "rest", "Ünïcode name", "dot", "dotSmall")
 GROUPS = (0, 1, 0, 0, 1)
 # The two kinds of networks that the default configs have had.
 WITH_OFFSETS = {"center_offsets": True, "class_hidden": 7, "num_groups": 2}
@@ -127,6 +127,7 @@ def wanted(weights, grey, min_score):
     dwd.make_model(weights.model),
     weights.decode,
     np.asarray(weights.group_of_class, np.int32),
+    weights.class_names,
   )
   found = predict_pages.predict_page(
     lambda image: fn(weights.variables, image),

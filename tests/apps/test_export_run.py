@@ -49,7 +49,7 @@ def test_folders_explain_themselves(tiny, tmp_path, wanted, names):
     [f"--checkpoint={tiny}", f"--out={tmp_path}", f"--format={wanted}"]
   )
   found = {path.name for path in tmp_path.iterdir()}
-  scripts = {"detector_pages.py", "grey.py", "contradictions.py"}
+  scripts = {"detector_pages.py", "grey.py", "contradictions.py", "siblings.py"}
   assert {*names, *scripts, "classes.json", "README.md"} <= found
   text = (tmp_path / "README.md").read_text()
   assert "$" not in text

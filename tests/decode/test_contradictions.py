@@ -123,8 +123,9 @@ def test_noteheads_above_rests_are_no_contradiction_where_truth_has_them():
 
 def test_a_slip_of_an_annotator_is_not_the_truth():
   slip = page((CLEF, 0, 0, 40, 20), (CLEF, 0, 0, 40, 20))
-  few = contradictions.learn([*truth(400), slip], NAMES)
-  many = contradictions.learn([*truth(500), slip], NAMES)
+  clefs = page(*[(CLEF, y, 0, 40, 20) for y in range(0, 5000, 50)])
+  few = contradictions.learn([*[clefs] * 4, slip], NAMES)
+  many = contradictions.learn([*[clefs] * 5, slip], NAMES)
   assert few.shares[CLEF, CLEF] == 1
   assert many.shares[CLEF, CLEF] == 0
 
@@ -135,7 +136,7 @@ def test_without_truth_nothing_contradicts():
   assert nothing.stays(boxes, labels, np.ones(3)).all()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 80))
 def test_equals_the_slow_way(seed, n):
   rng = np.random.default_rng(seed)

@@ -1,5 +1,6 @@
 """Calibration of a checkpoint: made, kept, read, applied in an evaluation."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.decode.contradictions import Contradictions
 from dwd_jax.metrics import calibration as calibration_lib
 from dwd_jax.metrics import matching
 from dwd_jax.metrics.calibration import ScoreMap
@@ -98,6 +100,35 @@ def test_scores_become_probabilities():
   np.testing.assert_array_equal(after.boxes_yxyx, found[0].boxes_yxyx)
   assert "ECE 0.2" in made.describe()
   assert f"threshold {made.point.threshold:.3f}" in made.describe()
+
+
+def _contradicting(number):
+  """Like page `number`, with a second clef upon each object, less probable."""
+  truth, found = (part[number] for part in pages())
+  twice = found.keep(np.repeat(np.arange(len(found.labels)), 2))
+  twice.labels[1::2] = NAMES.index("clef")
+  twice.scores[1::2] *= 0.5
+  return truth, found, twice
+
+
+def test_contradictions_are_dropped_and_kept_with_the_checkpoint(tmp_path):
+  (_, found, twice), shares = _contradicting(0), np.zeros((3, 3))
+  known = Contradictions(np.full(3, 99), shares, shares > 0)
+  made = dataclasses.replace(PLAIN, contradictions=known)
+  calibration_lib.write(tmp_path, made, NAMES)
+  read = calibration_lib.read(tmp_path, NAMES)
+  assert read is not None
+  assert len(PLAIN.apply(twice).labels) == 2 * len(found.labels)
+  for after in (made.apply(twice), read.apply(twice)):
+    np.testing.assert_array_equal(after.boxes_yxyx, found.boxes_yxyx)
+
+
+def test_an_evaluation_matches_what_stays():
+  truth, found, twice = _contradicting(0)
+  outcomes = matching.judge([truth], [twice])
+  after = matching.rejudge(outcomes, [truth], [found])
+  assert len(after.kind) == len(found.labels)
+  assert after.right.sum() == len(truth.labels)
 
 
 # Caption: pages to make it from.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dwd_jax.core import box_index
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.decode.decode_config import DecodeConfig
@@ -20,7 +21,7 @@ NAMES = ("clef", "rest")
 
 
 class _FakeRun:
-  """As much of a run as calibrating looks at; it has no pages."""
+  """As much of a run as calibrating looks at; it has training boxes alone."""
 
   def __init__(self, workdir, **settings):
     self.config = default()
@@ -33,6 +34,17 @@ class _FakeRun:
     (workdir / "checkpoints" / "7").mkdir(parents=True, exist_ok=True)
 
   def source(self, split):
+    if split == "train":
+      start = 20 * np.arange(40)
+      boxes = np.stack([start, start * 0, start + 9, start * 0 + 9], 1)
+      index = box_index.BoxIndex(
+        boxes_yxyx=boxes.astype(np.float32),
+        labels=np.zeros(40, np.int32),
+        page=np.arange(40) // 20,
+        page_hw=np.full((2, 2), 800),
+        filenames=("0.png", "1.png"),
+      )
+      return types.SimpleNamespace(box_index=lambda: index)
     raise InputError(f"{split}: no such split; there is train")
 
 
@@ -70,6 +82,10 @@ def test_what_was_made_is_found_again(tmp_path, capsys):
   assert found.made_with == made.made_with
   assert found.made_with["scales"] == [0.5]
   assert found.made_with["decode"]["smooth"] == DecodeConfig().smooth
+  known = found.contradictions  # of the training boxes
+  assert known is not None
+  assert known.counts.tolist() == [40, 0]
+  assert np.isfinite(known.limits()).tolist() == [[True, False], [False] * 2]
 
 
 def test_other_settings_of_the_decode_need_another_one(tmp_path, capsys):

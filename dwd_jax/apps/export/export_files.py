@@ -53,7 +53,11 @@ _MULTIPLE = 64  # sides of padded pages are multiples of this, px
 _PLATFORMS = ("cpu", "cuda", "tpu")
 _ALONE = "dwd_jax.apps.export.standalone"
 # These go with them.
-_CARRIED = ("dwd_jax.imaging.grey", "dwd_jax.decode.contradictions")
+_CARRIED = (
+  "dwd_jax.imaging.grey",
+  "dwd_jax.decode.contradictions",
+  "dwd_jax.decode.siblings",
+)
 
 
 class Exported(NamedTuple):
@@ -148,7 +152,7 @@ def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
   model = dwd.make_model(dataclasses.replace(weights.model, dtype="float32"))
   groups = np.asarray(weights.group_of_class, np.int32)
   both = predict_pages.network_and_decode(
-    model, weights.decode, groups, most_hw
+    model, weights.decode, groups, weights.class_names, most_hw
   )
   detect = jax.jit(lambda image: vars(both(weights.variables, image)[0]))
   exported = jax_export.export(detect, platforms=_PLATFORMS)(image)

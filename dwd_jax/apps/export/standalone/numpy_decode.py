@@ -22,6 +22,7 @@ from dwd_jax.apps.export.standalone.detector_pages import (
   to_ink,
 )
 from dwd_jax.apps.export.standalone.numpy_basins import decode_plane, softmax
+from dwd_jax.decode import siblings
 
 _STRIDE = 4  # of the network's outputs
 
@@ -56,6 +57,7 @@ class Detector:
     cfg = types.SimpleNamespace(**self.card["decode"])
     maps = [m[0] for m in (log_sizes, offsets) if m is not None]
     group_of_class = np.array(self.card["group_of_class"])
+    lent = siblings.lending(self.card["class_names"])
     width, found = energy_logits.shape[2] * _STRIDE, []
     for group in range(energy_logits.shape[3]):
       said = np.concatenate([m[:, :, group] for m in maps], -1)
@@ -67,7 +69,9 @@ class Detector:
       def probs_at(at, group=group):
         features = gather(class_features[0], *np.divmod(at, width))
         logits = np.asarray(self._head.run(None, {"features": features})[0])
-        return softmax(np.where(group_of_class == group, logits, -1e9))
+        probs = softmax(np.where(group_of_class == group, logits, -1e9))
+        certain = lent is None or cfg.class_vote == "majority"
+        return probs if certain else probs @ lent
 
       levels = upsample(energy_levels(energy_logits[0, :, :, group], cfg))
       found.append(decode_plane(levels, boxes_at, probs_at, cfg))
