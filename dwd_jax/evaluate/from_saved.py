@@ -16,7 +16,8 @@ change.
 
 An evaluation with the network never calibrates scores in the legacy protocol;
 here the saved scores are used. Calibration keeps their order within a class, so
-an AP differs only by what `min_score` leaves out, and by ties.
+an AP differs only by what `min_score` leaves out, by contradictions that are
+dropped, and by ties.
 """
 
 import itertools

@@ -38,6 +38,27 @@ def test_it_is_small_and_its_card_is_of_it(trained):
   assert set(listed) <= set(trained.class_names) and len(listed) > 100
 
 
+# Caption: two classes; whether one can be dropped because of the other.
+PAIRS = {
+  "two braces": ("brace", "brace", True),
+  "a notehead on the ball of a clef": ("noteheadBlack", "gClef", True),
+  "a notehead in a grace note": (
+    "noteheadBlackSmall",
+    "graceNoteAcciaccaturaStemUp",
+    False,
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", PAIRS)
+def test_it_knows_what_cannot_lie_on_what(trained, caption):
+  one, other, contradict = PAIRS[caption]
+  at = trained.class_names.index
+  known = trained.calibration.contradictions
+  assert (known.limits()[at(one), at(other)] < 1) == contradict
+  assert known.apart[at("restHBar"), at("noteheadBlack")]
+
+
 def _page(folder: pathlib.Path) -> tuple[pathlib.Path, PageBoxes]:
   """A generated page and its truth."""
   small = {"width": 620, "height": 480}
