@@ -4,8 +4,8 @@ Two braces in one place, or a notehead on the ball of a clef, are two readings
 of the same ink. Which classes share a place is learned from true boxes: for
 each pair of classes, the largest share of the smaller box that lies in the
 larger one. Of two detections that share far more than the truth ever does, one
-is dropped. A rest that fills measures also contradicts noteheads near by, above
-and below, unless the truth has some there: thick beams look like such rests.
+is dropped. So is a rest that fills measures with a notehead close above or
+below, unless the truth has some there: thick beams look like such rests.
 
 Exported detectors carry a copy of this file, so it needs numpy only.
 """
@@ -65,7 +65,8 @@ class Contradictions:
     Greedy: a detection stays unless it contradicts a better one that stays.
     The better one has higher odds times the root of its area: what is nearly
     certain differs little in probability, and a part of a large symbol is more
-    often taken for a small one than the reverse.
+    often taken for a small one than the reverse. Before, rests that fill
+    measures go where a notehead close by is at least as probable.
 
     Args:
       boxes_yxyx: (ymin, xmin, ymax, xmax), [n, 4].
@@ -75,9 +76,7 @@ class Contradictions:
     boxes = np.asarray(boxes_yxyx, np.float64)
     one, other, share = _overlaps(boxes)
     contradict = share > self.limits()[labels[one], labels[other]]
-    rests, notes = _near(boxes, labels, self.apart)
-    one = np.concatenate([one[contradict], rests])
-    other = np.concatenate([other[contradict], notes])
+    one, other = one[contradict], other[contradict]
     p = np.clip(np.asarray(scores, np.float64), _EPS, 1 - _EPS)
     weight = p / (1 - p) * np.sqrt(_areas(boxes))
     rank = np.empty(len(p), np.int64)
@@ -86,6 +85,8 @@ class Contradictions:
     better, worse = np.where(swap, other, one), np.where(swap, one, other)
     order = np.argsort(rank[better], kind="stable")
     keep = np.ones(len(p), bool)
+    rests, notes = _near(boxes, labels, self.apart)
+    keep[rests[p[notes] >= p[rests]]] = False
     # What beats `i` is settled before the pairs in which `i` is the better.
     for i, j in zip(better[order].tolist(), worse[order].tolist()):  # noqa: B905
       if keep[i]:

@@ -86,6 +86,10 @@ CASES = {
     [(REST, 0.9, 0, 0, 20, 80), (HEAD, 0.99, 40, 0, 10, 10)],
     [1],
   ),
+  "a notehead that is less probable": (
+    [(REST, 0.9, 0, 0, 20, 80), (HEAD, 0.8, 40, 0, 10, 10)],
+    [0, 1],
+  ),
   "a notehead of the next measure": (
     [(REST, 0.9, 0, 0, 20, 80), (HEAD, 0.99, 0, 90, 10, 10)],
     [0, 1],
