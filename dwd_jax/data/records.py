@@ -89,6 +89,7 @@ def write(
     f" {folder}{notes}",
     flush=True,
   )
+  print(builder.decision, flush=True)
 
 
 def _beam_options(args: Sequence[str]) -> Any:
