@@ -215,7 +215,7 @@ class PageBuilder(  # pyright: ignore
 
   def _decide(self, data_set: checks.DataSet) -> polarity_lib.Decision:
     if self._polarity:
-      return polarity_lib.Decision(self._polarity, "as pages are generated")
+      return polarity_lib.Decision(self._polarity, "")
     return polarity_lib.of_data_set(
       data_set,
       lambda page: self.PARSER.read_page(

@@ -28,7 +28,7 @@ _LEAST_CONTRAST = 4.0  # of 255; less says nothing
 
 
 class Decision(NamedTuple):
-  """The polarity, one of `grey.POLARITIES`, and what it is taken from."""
+  """The polarity, one of `grey.POLARITIES`, and why; "" = it was given."""
 
   polarity: str
   reason: str
@@ -67,7 +67,7 @@ def of_data_set(
     workers: threads.
   """
   if data_set.polarity:
-    return Decision(data_set.polarity, "always of this builder")
+    return Decision(data_set.polarity, "")
   splits = data_set.splits
   pages = splits.get("train") or [p for part in splits.values() for p in part]
   at = np.linspace(0, len(pages) - 1, min(_SAMPLE, len(pages))).astype(int)

@@ -10,8 +10,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dwd_jax.checkpoints.checkpointer import first_wrong_file
 from dwd_jax.checkpoints import weights
+from dwd_jax.checkpoints.checkpointer import first_wrong_file
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import sharding
 from dwd_jax.core import config_sections

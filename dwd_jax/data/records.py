@@ -82,6 +82,8 @@ def write(
     report = json.loads((made / base.REPORT_NAME).read_text())
     files.make_dir(folder.parent)
     made.rename(folder)
+  if builder.decision and builder.decision.reason:
+    print(builder.decision, flush=True)
   notes = "".join(f"; {n} {kind}" for kind, n in report["counts"].items())
   print(
     f"Built records ({', '.join(pages)} pages; {objects:,} objects of"
@@ -89,7 +91,6 @@ def write(
     f" {folder}{notes}",
     flush=True,
   )
-  print(builder.decision, flush=True)
 
 
 def _beam_options(args: Sequence[str]) -> Any:

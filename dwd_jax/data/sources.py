@@ -265,7 +265,8 @@ def open_records(
   elif "polarity" not in facts:
     raise InputError(
       f"{folder}: built by an older version, each page with a polarity of its"
-      f" own; data.polarity={polarity} needs them built again: remove the folder"
+      f" own; remove the folder for data.polarity={polarity}: they are built"
+      " again"
     )
   records = made.as_data_source(
     split,  # pyright: ignore[reportCallIssue]: hidden by a decorator
