@@ -157,7 +157,9 @@ def _files(root: pathlib.Path, reading: choose_builder.Reading) -> PageSet:
     )
 
   decided = polarity.of_data_set(
-    reading.data_set, lambda files: parse(files, checks.BuildReport())
+    reading.data_set,
+    lambda files: parse(files, checks.BuildReport()),
+    workers=min(os.cpu_count() or 1, 16),
   ).polarity
 
   def read(index: int) -> list[Page]:

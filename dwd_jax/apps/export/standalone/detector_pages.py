@@ -8,12 +8,12 @@ import numpy as np
 from dwd_jax.imaging import grey
 
 
-def to_ink(page, card):
+def to_ink(page, polarity=None):
   """float32 [H, W], 0 = paper, 1 = ink, of an array that `grey` reads.
 
-  `card` is the content of classes.json.
+  `polarity` is that of classes.json.
   """
-  ink = grey.to_ink(grey.to_grey(np.asarray(page)), card["polarity"] or "")
+  ink = grey.to_ink(grey.to_grey(np.asarray(page)), polarity or "")
   return ink.astype(np.float32) / 255
 
 
