@@ -226,6 +226,15 @@ def test_arrays_are_the_same_page(caption, monkeypatch):
     assert np.abs(np.asarray(found, int) - (255 - PAGE)).max() <= 1
 
 
+@pytest.mark.parametrize("polarity", ["dark", "light", "keep"])
+def test_exported_scripts_know_the_polarity(polarity):
+  for ground in (124, 132):  # more than half of one is bright
+    tones = np.maximum(255 - PAGE, ground)
+    ink = detector_pages.to_ink(tones, polarity) * 255
+    wanted = 255 - tones if polarity == "dark" else tones
+    np.testing.assert_array_equal(ink.round(), wanted)
+
+
 def test_pages_of_a_tiff_have_their_own_orientation(tmp_path):
   path = tmp_path / "two.tif"
   path.write_bytes(_two_pages())
