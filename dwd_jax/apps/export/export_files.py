@@ -226,6 +226,12 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
     if space
     else f"pages resized by {scale:.3g}"
   )
+  if known := _polarity(weights):
+    size += {
+      "dark": ", with dark objects on light ground",
+      "light": ", with light objects on dark ground",
+      "keep": ", in the tones of the training pages",
+    }[known]
   return string.Template(_text(name)).substitute(
     size=size,
     threshold=f"{weights.threshold:.3f}",
