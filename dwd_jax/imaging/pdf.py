@@ -102,7 +102,8 @@ def draw(
     name = f"{path}: page {number}"
     try:
       if dpi or not staff_space_px:
-        return _draw_smooth(page, dpi or FIRST_DPI, name, polarity)
+        dpi = dpi or FIRST_DPI
+        return _draw_smooth(page, dpi=dpi, name=name, polarity=polarity)
       if scan := _scan_dpi(page):
         return _draw(page, scan, name)
       return _draw_smooth(page, _music_dpi(page, staff_space_px, name), name)
@@ -145,7 +146,7 @@ def _draw_smooth(
   width, height = page.get_size()
   pixels = width * height * (dpi / _POINTS) ** 2
   finer = next((k for k in (3, 2) if k**2 * pixels <= _MAX_PIXELS), 1)
-  drawn = _draw(page, finer * dpi, name, polarity)
+  drawn = _draw(page, dpi=finer * dpi, name=name, polarity=polarity)
   if finer == 1:
     return drawn
   height, width = drawn.ink.shape

@@ -151,8 +151,8 @@ class _Job:
         page = inputs.read(
           source,
           self.detector.weights.staff_space_px,
-          self.settings.dpi,
-          self.detector.polarity,
+          dpi=self.settings.dpi,
+          polarity=self.detector.polarity,
         )
       except InputError as e:
         self.failures.append(Failure(source.describe(), str(e)))

@@ -108,7 +108,10 @@ def read(
     )
     return Page(*drawn)
   ink = images.read_page(
-    _bytes(source.path), source.describe(), source.number, polarity
+    _bytes(source.path),
+    source.describe(),
+    number=source.number,
+    polarity=polarity,
   )
   return Page(ink, 0.0)
 
