@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dwd_jax.check import page_sets
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
 from dwd_jax.train.settings import default
@@ -63,6 +64,18 @@ def test_all_frames_are_learned_alike(tmp_path, capsys, objects, wanted):
   assert json.loads(path.read_text())["polarity"] == wanted
   assert sources.open_split(cfg, data_dir, "val").polarity == wanted
   assert (_contrasts(cfg, data_dir) > 100).all()
+
+
+def test_the_checker_sees_what_is_learned(tmp_path):
+  _, data_dir = _prepared(tmp_path, 240)
+  pages = []
+  for folder in (tmp_path / "frames", data_dir):
+    read = page_sets.open_set(folder).read
+    (pages_of_set,) = zip(*map(read, range(8)), strict=True)
+    pages.append({page.filename: page.ink for page in pages_of_set})
+  for name, ink in pages[0].items():
+    assert set(np.unique(ink)) <= {124, 132, 240}
+    np.testing.assert_array_equal(pages[1][name], ink)
 
 
 def test_settings_need_no_new_records(tmp_path):
