@@ -15,6 +15,7 @@ from dwd_jax.core import threads
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import tiled_tiff
 from tfds_builders import checks
+from tfds_builders import polarity as polarity_lib
 
 REPORT_NAME = "build_report.json"
 _PARTS = "report_parts"  # folder of a Beam build, a file per page that counts
@@ -133,6 +134,7 @@ class PageBuilder(  # pyright: ignore
     options: Mapping[str, Any] | None = None,
     beam: bool = False,
     workers: int = 1,
+    polarity: str = "",
     **kwargs,
   ):
     """Sets up one config.
@@ -140,12 +142,15 @@ class PageBuilder(  # pyright: ignore
     Args:
       beam: read pages in a Beam pipeline.
       workers: threads that read pages without Beam.
+      polarity: of the pages; "" = they decide, see `tfds_builders.polarity`.
       **kwargs: of `tfds.core.GeneratorBasedBuilder`; array_record by default.
     """
     kwargs["file_format"] = kwargs.get("file_format") or "array_record"
     self.options = make_options(self.PARSER, options or {}, self.name)
     self._beam = beam
     self._workers = workers
+    self._polarity = polarity
+    self.decision: polarity_lib.Decision | None = None  # on the polarity
     self._manual_dir: Any = None  # known when it is built
     super().__init__(**kwargs)
     self.report = checks.BuildReport()
@@ -161,7 +166,7 @@ class PageBuilder(  # pyright: ignore
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
         {
-          # A tiled TIFF of dark ink on white paper, read with SkipDecoding.
+          # A tiled TIFF in the tones of the file, read with SkipDecoding.
           "image": tfds.features.Image(shape=(None, None, 1)),
           "image/filename": tfds.features.Text(),
           "image/height": tfds.features.Scalar(np.int32, doc="pixels"),
@@ -181,8 +186,10 @@ class PageBuilder(  # pyright: ignore
         | {name: EXTRA_FEATURES[name] for name in self._extra_features()}
       ),
       homepage=self.HOMEPAGE,
-      # Filled in later: the vocabulary is that of the files.
-      metadata=tfds.core.MetadataDict(class_names=[], vocabulary=""),
+      # Filled in later: they are those of the files.
+      metadata=tfds.core.MetadataDict(
+        class_names=[], vocabulary="", polarity=""
+      ),
     )
 
   def _split_generators(self, dl_manager):
@@ -199,10 +206,23 @@ class PageBuilder(  # pyright: ignore
     assert self.info.metadata is not None  # given in _info
     self.info.metadata["class_names"] = list(data_set.class_names)
     self.info.metadata["vocabulary"] = data_set.vocabulary
+    self.decision = self._decide(data_set)
+    self.info.metadata["polarity"] = self.decision.polarity
     return {
       split: self._generate_examples(pages, data_set.class_names)
       for split, pages in data_set.splits.items()
     }
+
+  def _decide(self, data_set: checks.DataSet) -> polarity_lib.Decision:
+    if self._polarity:
+      return polarity_lib.Decision(self._polarity, "")
+    return polarity_lib.of_data_set(
+      data_set,
+      lambda page: self.PARSER.read_page(
+        page, data_set.class_names, self.options, checks.BuildReport()
+      ),
+      self._workers,
+    )
 
   def _generate_examples(
     self, pages: list[checks.PageFiles], class_names: tuple[str, ...]

@@ -58,11 +58,14 @@ class DataSet:
     splits: the pages of each split; a split without pages is absent.
     vocabulary: a column of dwd_jax/core/vocabularies.csv with all the names;
       "" = none.
+    polarity: see `dwd_jax.imaging.grey.POLARITIES`; "" = the pages decide, see
+      `tfds_builders.polarity`.
   """
 
   class_names: tuple[str, ...]
   splits: dict[str, list[PageFiles]]
   vocabulary: str = ""
+  polarity: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +73,7 @@ class ParsedPage:
   """A page that passed all checks.
 
   Attributes:
-    ink: 0 = paper, 255 = ink.
+    ink: 0 = white, 255 = black; the set's polarity says which is ink.
     boxes_yxyx: inside the page, not empty, in pixels.
     labels: class ids.
     extras: the features that `extra_features` of the parsing module names.
@@ -208,7 +211,7 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
 
 
 def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
-  """Reads a page as ink: 0 = paper, 255 = ink.
+  """Reads a page, dark as ink: 0 = white, 255 = black.
 
   Raises:
     InputError: not a readable PNG, JPEG, TIFF or BMP, too many pixels, or a
@@ -223,7 +226,7 @@ def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
         f"{path}: has {number} pages, and boxes are of one; save that page"
         " alone"
       )
-  return images.read_page(data, str(path))
+  return images.read_page(data, str(path), polarity="dark")
 
 
 def list_images(folder: pathlib.Path) -> dict[str, pathlib.Path]:

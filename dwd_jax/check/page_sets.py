@@ -15,9 +15,9 @@ from dwd_jax.check.measures import Measures, Page
 from dwd_jax.core import box_index, threads
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
-from dwd_jax.imaging import tiled_tiff
+from dwd_jax.imaging import grey
 from dwd_jax.show import progress
-from tfds_builders import base, checks
+from tfds_builders import base, checks, polarity
 
 EXAMPLES = 8  # of each class
 _LEVELS = 3  # of folders below the given one that may hold the records
@@ -103,7 +103,7 @@ def _records(folder: pathlib.Path) -> PageSet:
 
   def read(index: int) -> list[Page]:
     split, i = at[index]
-    return [_record_page(opened[split].example(i), split, some.class_names)]
+    return [_record_page(opened[split], i)]
 
   return PageSet(
     name=some.name.split("/")[0],
@@ -124,7 +124,8 @@ def _build_notes(folder: pathlib.Path) -> dict[str, int]:
     return {}
 
 
-def _record_page(example: dict, split: str, class_names) -> Page:
+def _record_page(source: sources.PageSource, i: int) -> Page:
+  example, class_names = source.example(i), source.class_names
   filename = box_index.filename_of(example)
   boxes = example["boxes_yxyx"].reshape(-1, 4)
   labels = example["labels"]
@@ -135,9 +136,9 @@ def _record_page(example: dict, split: str, class_names) -> Page:
       " the records again"
     )
   return Page(
-    split=split,
+    split=source.split,
     filename=filename,
-    ink=tiled_tiff.read_page(example["image"], filename),
+    ink=source.image(i),
     boxes_yxyx=boxes,
     labels=labels,
   )
@@ -150,12 +151,21 @@ def _files(root: pathlib.Path, reading: choose_builder.Reading) -> PageSet:
     for page in pages
   ]
 
+  def parse(files: checks.PageFiles, report: checks.BuildReport):
+    return reading.parser.read_page(
+      files, reading.data_set.class_names, reading.options, report
+    )
+
+  decided = polarity.of_data_set(
+    reading.data_set,
+    lambda files: parse(files, checks.BuildReport()),
+    workers=min(os.cpu_count() or 1, 16),
+  ).polarity
+
   def read(index: int) -> list[Page]:
     split, files = at[index]
     report = checks.BuildReport()
-    parsed = reading.parser.read_page(
-      files, reading.data_set.class_names, reading.options, report
-    )
+    parsed = parse(files, report)
     own_name = files.filename or files.image.name
     if isinstance(parsed, checks.ParsedPage):
       named = [(own_name, parsed)]
@@ -165,7 +175,7 @@ def _files(root: pathlib.Path, reading: choose_builder.Reading) -> PageSet:
       Page(
         split=split,
         filename=name,
-        ink=part.ink,
+        ink=grey.to_ink(255 - part.ink, decided),
         boxes_yxyx=part.boxes_yxyx,
         labels=part.labels,
         skipped={} if n else dict(report.counts),

@@ -37,6 +37,8 @@ class ModelCard:
       window of the running means.
     staff_space_px: distance of two staff lines in the network's images; 0 =
       unknown. Not compared; older cards lack it.
+    polarity: of the training pages, see `dwd_jax.imaging.grey.to_ink`. Not
+      compared; older cards lack it.
   """
 
   class_names: tuple[str, ...]
@@ -44,6 +46,7 @@ class ModelCard:
   model: dict[str, Any]
   training: dict[str, Any]
   staff_space_px: float = 0.0
+  polarity: str = ""
 
   def to_json(self) -> dict[str, Any]:
     """The card as plain lists and dicts."""
@@ -53,6 +56,7 @@ class ModelCard:
       "model": dict(self.model),
       "training": dict(self.training),
       "staff_space_px": self.staff_space_px,
+      "polarity": self.polarity,
     }
 
   def difference(self, saved: Mapping[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from dwd_jax.checkpoints import weights
 from dwd_jax.checkpoints.checkpointer import first_wrong_file
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import sharding
@@ -155,6 +156,7 @@ def weights_of_run(path: pathlib.Path) -> Weights:
       ),
       scale=float(config["data"]["eval_scale"]),
       staff_space_px=float(card.get("staff_space_px", 0.0)),
+      polarity=weights.known_polarity(card.get("polarity", "")),
       calibration=calibration.read(found.folder, names),
       about={
         "dataset": config["data"]["builder"],

@@ -9,6 +9,7 @@ in JSON with
   class_names, group_of_class, model   the network
   decode        settings of the decode
   scale, staff_space_px   size of pages in training
+  polarity      of the objects; absent = each page by the tone of most pixels
   calibration   see `dwd_jax.metrics.calibration`; null: scores are raw
   about         for people: name, data, steps, seed, command
 ```
@@ -30,6 +31,7 @@ from flax import traverse_util
 from dwd_jax.core import config_sections, files
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
+from dwd_jax.imaging import grey
 from dwd_jax.metrics import calibration as calibration_lib
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.metrics.reliability import RAW_THRESHOLD
@@ -53,6 +55,8 @@ class Weights:
     model: each machine chooses its own `dtype`.
     scale: network pixels per page pixel, for pages of unknown staff space.
     staff_space_px: pages are scaled to it; 0 = unknown, all pages use `scale`.
+    polarity: of the training pages, see `dwd_jax.imaging.grey.to_ink`; pages
+      with staves decide for themselves.
     calibration: raw scores -> probabilities; None: raw scores.
     about: JSON values for people.
   """
@@ -64,6 +68,7 @@ class Weights:
   decode: DecodeConfig
   scale: float = 1.0
   staff_space_px: float = 0.0
+  polarity: str = ""
   calibration: Calibration | None = None
   about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -157,7 +162,7 @@ def _card(weights: Weights) -> dict[str, Any]:
     "calibration": calibration
     and calibration_lib.to_json(calibration, weights.class_names),
     "about": weights.about,
-  }
+  } | ({"polarity": weights.polarity} if weights.polarity else {})
 
 
 def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
@@ -188,6 +193,7 @@ def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
     decode=decode,
     scale=_positive(card["scale"]),
     staff_space_px=float(card["staff_space_px"]),
+    polarity=known_polarity(card.get("polarity", "")),
     calibration=found and calibration_lib.from_json(found, names),
     about=dict(card["about"]),
   )
@@ -218,6 +224,13 @@ def _check_size(path: pathlib.Path) -> None:
     header = int.from_bytes(file.read(8), "little")
   if path.stat().st_size > _MAX_BYTES or header > _MAX_HEADER_BYTES:
     raise ValueError("larger than any detector")
+
+
+def known_polarity(value: Any) -> str:
+  """The polarity in a card; raises `ValueError` for another value."""
+  if value not in ("", *grey.POLARITIES):
+    raise ValueError(f"{str(value)[:40]!r} is no polarity")
+  return value
 
 
 def _positive(value: Any) -> float:

@@ -105,6 +105,13 @@ class DataConfig:
       knows, such as 300dpi_2017; "" = its first.
     manual_dir: folder of the original files.
     data_dir: folder of the prepared records; "" = WORKDIR/data.
+    polarity: which tone objects have in the pictures of this data set, and in
+      those that the detector will get: dark = darker than what is around them,
+      as ink on paper; light = lighter; keep = some darker, some lighter. The
+      network sees pictures with dark objects as negatives, others as they are.
+      auto = decided once for all pictures, by staff lines, else by what is in
+      the boxes and around them. May be changed without building the records
+      again.
     train_split: split that the network is trained on, also a part of it, such
       as train[:10].
     eval_split: split that is evaluated during and after the training, and on
@@ -150,6 +157,7 @@ class DataConfig:
   builder_config: str = ""
   manual_dir: str = ""
   data_dir: str = ""
+  polarity: Literal["auto", "dark", "light", "keep"] = "auto"
   train_split: str = "train"
   eval_split: str = "val"
   test_split: str = "test"

@@ -82,6 +82,8 @@ def write(
     report = json.loads((made / base.REPORT_NAME).read_text())
     files.make_dir(folder.parent)
     made.rename(folder)
+  if builder.decision and builder.decision.reason:
+    print(builder.decision, flush=True)
   notes = "".join(f"; {n} {kind}" for kind, n in report["counts"].items())
   print(
     f"Built records ({', '.join(pages)} pages; {objects:,} objects of"

@@ -13,7 +13,7 @@ from dwd_jax.core import vocabulary as vocabulary_lib
 from dwd_jax.core.box_index import BoxIndex, filename_of
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Record
-from dwd_jax.imaging import tiled_tiff
+from dwd_jax.imaging import grey, tiled_tiff
 from tfds_builders import base
 
 
@@ -94,6 +94,8 @@ class PageSource:
     split: e.g. "train".
     folder: of the records; "" = unknown.
     vocabulary: of the class names in the records; "" = unknown.
+    polarity: how pixels are read, see `dwd_jax.imaging.grey.POLARITIES`; "" =
+      of records of older versions: each page by the tone of most pixels.
     class_names: C names, mapped if `common_with` is given.
     unmapped_boxes: {name in the records: number of boxes} left out because the
       other vocabulary has no such class; set by `box_index`.
@@ -108,6 +110,7 @@ class PageSource:
     class_names: tuple[str, ...],
     vocabulary: str = "",
     folder: str = "",
+    polarity: str = "",
     leave_out: tuple[str, ...] = (),
     common_with: str = "",
   ):
@@ -121,6 +124,7 @@ class PageSource:
     self.name = name
     self.split = split
     self.vocabulary = vocabulary
+    self.polarity = polarity
     kept = tuple(n for n in class_names if n not in leave_out)
     self.class_names, renamed = kept, dict(zip(kept, kept, strict=True))
     if common_with:
@@ -159,7 +163,9 @@ class PageSource:
   def image(self, i: int) -> np.ndarray:
     """Ink of page `i`, uint8 [H, W]."""
     example = self.example(i)
-    return tiled_tiff.read_page(example["image"], filename_of(example))
+    return tiled_tiff.read_page(
+      example["image"], filename_of(example), polarity=self.polarity
+    )
 
   def image_window(
     self, i: int, top: int, left: int, height: int, width: int
@@ -167,7 +173,9 @@ class PageSource:
     """Ink of a part of page `i`, uint8 [height, width]; px within the page."""
     example = self.example(i)
     area = top, left, height, width
-    return tiled_tiff.read_page(example["image"], filename_of(example), area)
+    return tiled_tiff.read_page(
+      example["image"], filename_of(example), area, polarity=self.polarity
+    )
 
   def example(self, i: int) -> dict:
     """All stored features of page `i`."""
@@ -216,6 +224,7 @@ def open_records(
   folder: str | pathlib.Path,
   split: str,
   *,
+  polarity: str = "auto",
   leave_out: tuple[str, ...] = (),
   common_with: str = "",
 ) -> PageSource:
@@ -224,6 +233,7 @@ def open_records(
   Args:
     folder: e.g. .../deepscores/dense_2017/2.0.0.
     split: in the syntax of TFDS, e.g. "train", "train[:10]" or "train+val".
+    polarity: see `DataConfig`.
     leave_out: class names whose boxes are dropped, from training and truth
       alike; the other classes are renumbered.
     common_with: one of `vocabulary.VOCABULARIES`: keeps the remaining classes
@@ -248,6 +258,16 @@ def open_records(
       raise InputError(
         f"{made.data_dir}: no split {name!r}; it has {', '.join(known)}"
       )
+  if facts.get("polarity", "") not in ("", *grey.POLARITIES):
+    raise _damaged(str(folder), f"polarity {str(facts['polarity'])[:40]!r}")
+  if polarity == "auto":
+    polarity = facts.get("polarity", "")
+  elif "polarity" not in facts:
+    raise InputError(
+      f"{folder}: built by an older version, each page with a polarity of its"
+      f" own; remove the folder for data.polarity={polarity}: they are built"
+      " again"
+    )
   records = made.as_data_source(
     split,  # pyright: ignore[reportCallIssue]: hidden by a decorator
     decoders={"image": tfds.decode.SkipDecoding()},
@@ -259,6 +279,7 @@ def open_records(
     class_names=tuple(facts["class_names"]),
     vocabulary=facts.get("vocabulary", ""),
     folder=str(made.data_dir),
+    polarity=polarity,
     leave_out=tuple(leave_out),
     common_with=common_with,
   )
@@ -281,6 +302,7 @@ def open_split(
   return open_records(
     made.data_dir,
     split,
+    polarity=data_cfg.polarity,
     leave_out=tuple(data_cfg.leave_out),
     common_with=data_cfg.common_with,
   )

@@ -1,7 +1,8 @@
 """Staff spaces of the pages of a split, stored beside the records.
 
 `staff_spaces/<split>.npy` in the folder of the records has the staff space of
-each page, px of the page: NaN = no staff found, -1 = not measured yet.
+each page, px of the page: NaN = no staff found, -1 = not measured yet. Pages
+read with bright ink have `<split>-bright.npy`.
 """
 
 import concurrent.futures
@@ -69,7 +70,9 @@ def _measured(source: PageSource, pages: np.ndarray) -> np.ndarray:
   """Staff spaces of all pages, measured for at least `pages`."""
   path = None
   if source.folder and source.split.isidentifier():
-    path = pathlib.Path(source.folder) / FOLDER / f"{source.split}.npy"
+    bright = "-bright" * (source.polarity in ("light", "keep"))
+    name = f"{source.split}{bright}.npy"
+    path = pathlib.Path(source.folder) / FOLDER / name
   spaces = _read(path, len(source))
   todo = pages[spaces[pages] == _NOT_MEASURED]
   if len(todo):

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int, UInt8
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
-from dwd_jax.imaging import images
-from tfds_builders import checks
+from dwd_jax.imaging import grey
+from tfds_builders import checks, polarity
 from tfds_builders.symbols import symbols_crops
 
 
@@ -135,6 +135,9 @@ class SymbolsOfFolder:
 
   The box of the symbol is the whole image: DeepScores (2017) has the symbol in
   the middle of a part of its page.
+
+  Attributes:
+    polarity: of all images; decided by a sample.
   """
 
   def __init__(self, folder: pathlib.Path):
@@ -154,12 +157,14 @@ class SymbolsOfFolder:
     ids = {name: i for i, name in enumerate(self.class_names)}
     self.labels = np.array([ids[name] for name, _ in found], np.int32)
     self._paths = [path for _, path in found]
+    files = [checks.PageFiles(p.name, p, p) for p in self._paths]
+    self.polarity = polarity.of_data_set(
+      checks.DataSet(self.class_names, {"train": files}), _without_boxes
+    ).polarity
 
   def __getitem__(self, i: int) -> Symbol:
     """Reads symbol `i`."""
-    path = self._paths[i]
-    data = checks.read_bytes(path, checks.MAX_IMAGE_BYTES)
-    ink = images.read_page(data, str(path))
+    ink = grey.to_ink(255 - checks.read_image(self._paths[i]), self.polarity)
     height, width = ink.shape
 
     def read(top: int, left: int, height: int, width: int) -> np.ndarray:
@@ -173,6 +178,11 @@ class SymbolsOfFolder:
       boxes_yxyx=whole[None],
       labels=self.labels[i : i + 1],
     )
+
+
+def _without_boxes(page: checks.PageFiles) -> checks.ParsedPage:
+  ink = checks.read_image(page.image)
+  return checks.ParsedPage(ink, np.zeros((0, 4)), np.zeros(0, np.int64))
 
 
 def open_symbol_records(

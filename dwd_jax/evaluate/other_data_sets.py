@@ -242,6 +242,8 @@ def _open_set(
   data_cfg.max_pages = on.max_pages or config.data.max_pages
   data_cfg.engrave.pages = 0
   data_cfg.leave_out, data_cfg.common_with = (), ""
+  if config.data.staff_space_px:
+    data_cfg.polarity = "auto"  # a detector of music inverts negatives
   try:
     data_dir = prepare.prepare(data_cfg, workdir)
     source = sources.open_split(data_cfg, data_dir, on.split)

@@ -11,6 +11,8 @@ _BITS = (8, 10, 12, 14, 16)  # of grey values that cameras and scanners make
 _MORE_BITS = {"int16": (15,), "int32": (15, 31), "uint32": (32,)}
 _OVERSHOOT = 0.05  # of floats beyond black and white, as resampling makes
 _BLOCK_PX = 1 << 20
+# Dark objects on light ground, light on dark, or both: pixels as they are.
+POLARITIES = ("dark", "light", "keep")
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:
@@ -174,7 +176,14 @@ def of_pillow(image) -> np.ndarray:
   return upright(to_grey(pixels), image.getexif().get(274, 1))
 
 
-def to_ink(grey: np.ndarray) -> np.ndarray:
-  """Ink 255 on paper 0, taking the tone of most pixels for paper."""
+def to_ink(grey: np.ndarray, polarity: str = "") -> np.ndarray:
+  """Ink 255 on paper 0.
+
+  Args:
+    polarity: one of `POLARITIES`; "" = the tone of most pixels is that of
+      paper.
+  """
+  if polarity:
+    return 255 - grey if polarity == "dark" else grey
   bright = np.count_nonzero(grey > 127)
   return 255 - grey if 2 * bright >= grey.size else grey

@@ -115,7 +115,7 @@ def num_pages(data: bytes) -> int:
 
 
 def read_page(
-  data: bytes, filename: str, number: int = 1
+  data: bytes, filename: str, number: int = 1, polarity: str = ""
 ) -> UInt8[np.ndarray, "H W"]:
   """Decodes a PNG, JPEG, TIFF or BMP to upright ink: 0 = paper, 255 = ink.
 
@@ -124,6 +124,7 @@ def read_page(
   Args:
     filename: named in errors.
     number: of the page in a TIFF, from 1.
+    polarity: see `grey.to_ink`.
 
   Raises:
     InputError: no readable image of these formats, damaged as far as it can be
@@ -167,7 +168,7 @@ def read_page(
       f"{filename}: damaged JPEG ({damage[1]}), a part of the picture is not"
       " what it was; replace it by an intact copy"
     )
-  return grey.to_ink(page)
+  return grey.to_ink(page, polarity)
 
 
 @contextlib.contextmanager

@@ -73,7 +73,11 @@ def count(path: pathlib.Path) -> int:
 
 
 def draw(
-  path: pathlib.Path, number: int, staff_space_px: float, dpi: float = 0.0
+  path: pathlib.Path,
+  number: int,
+  staff_space_px: float,
+  dpi: float = 0.0,
+  polarity: str = "",
 ) -> Drawn:
   """Renders one page; very large pages at less than the requested resolution.
 
@@ -83,6 +87,7 @@ def draw(
     dpi: resolution; 0 = for a scan its own, else that of the wanted staff
       space, measured on renderings of 150 dpi and, while no staff is found,
       finer ones; 150 if there is none, or any staff space will do.
+    polarity: see `grey.to_ink`; pages with staves decide for themselves.
 
   Raises:
     InputError: the file or the page cannot be read.
@@ -97,7 +102,8 @@ def draw(
     name = f"{path}: page {number}"
     try:
       if dpi or not staff_space_px:
-        return _draw_smooth(page, dpi or FIRST_DPI, name)
+        dpi = dpi or FIRST_DPI
+        return _draw_smooth(page, dpi=dpi, name=name, polarity=polarity)
       if scan := _scan_dpi(page):
         return _draw(page, scan, name)
       return _draw_smooth(page, _music_dpi(page, staff_space_px, name), name)
@@ -133,12 +139,14 @@ def _music_dpi(
     dpi *= 2
 
 
-def _draw_smooth(page: pypdfium2.PdfPage, dpi: float, name: str) -> Drawn:
+def _draw_smooth(
+  page: pypdfium2.PdfPage, dpi: float, name: str, polarity: str = ""
+) -> Drawn:
   """Draws finer and averages: lines do not snap to whole pixels."""
   width, height = page.get_size()
   pixels = width * height * (dpi / _POINTS) ** 2
   finer = next((k for k in (3, 2) if k**2 * pixels <= _MAX_PIXELS), 1)
-  drawn = _draw(page, finer * dpi, name)
+  drawn = _draw(page, dpi=finer * dpi, name=name, polarity=polarity)
   if finer == 1:
     return drawn
   height, width = drawn.ink.shape
@@ -147,7 +155,9 @@ def _draw_smooth(page: pypdfium2.PdfPage, dpi: float, name: str) -> Drawn:
   return Drawn(ink.astype(np.uint8, copy=False), drawn.dpi / finer)
 
 
-def _draw(page: pypdfium2.PdfPage, dpi: float, name: str) -> Drawn:
+def _draw(
+  page: pypdfium2.PdfPage, dpi: float, name: str, polarity: str = ""
+) -> Drawn:
   width, height = (max(side, 1e-3) for side in page.get_size())
   most = _POINTS * math.sqrt(_MAX_PIXELS / (width * height))
   dpi = min(dpi, most)
@@ -163,4 +173,4 @@ def _draw(page: pypdfium2.PdfPage, dpi: float, name: str) -> Drawn:
     pixels = np.ascontiguousarray(pixels.reshape(pixels.shape[:2]))
   finally:
     bitmap.close()
-  return Drawn(grey.to_ink(pixels), dpi)
+  return Drawn(grey.to_ink(pixels, polarity), dpi)

@@ -2,8 +2,8 @@
 
 A training crop shows a few percent of a page. Decoding the whole page from a
 PNG for it costs the loader 1.7 times (small pages) to 21 times (10 megapixels)
-the processor time (`benchmarks.data`). The files are ordinary lossless TIFFs
-with dark ink on white paper, which other tools open.
+the processor time (`benchmarks.data`). The files are ordinary lossless TIFFs,
+which other tools open.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyvips
 from jaxtyping import UInt8
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging import images
+from dwd_jax.imaging import grey, images
 
 TILE_PX = 256
 Area = tuple[int, int, int, int]  # top, left, height, width in px
@@ -33,14 +33,22 @@ def encode(pixels: np.ndarray) -> bytes:
 
 
 def encode_page(ink: UInt8[np.ndarray, "H W"]) -> bytes:
-  """Encodes ink (0 = paper, 255 = ink) as a TIFF with white paper."""
+  """Encodes a page (0 = white, 255 = black) as a TIFF in its own tones."""
   return encode(np.bitwise_not(ink))
 
 
 def read_page(
-  data: bytes, filename: str, area: Area | None = None
+  data: bytes,
+  filename: str,
+  area: Area | None = None,
+  *,
+  polarity: str,
 ) -> UInt8[np.ndarray, "H W"]:
   """Decodes a page of `encode_page`, or an area of it, to ink.
+
+  Args:
+    polarity: of the records, see `grey.to_ink`; "" of older ones, whose pages
+      all have white paper.
 
   Returns:
     0 = paper, 255 = ink.
@@ -53,7 +61,7 @@ def read_page(
     raise InputError(
       f"{filename}: not a stored page; prepare the records again"
     )
-  return np.bitwise_not(pixels)
+  return grey.to_ink(pixels, polarity or "dark")
 
 
 def read_pixels(

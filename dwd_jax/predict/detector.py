@@ -41,6 +41,7 @@ class Detector:
     min_score: detections below are dropped.
     reads_music: the detector was trained on pages with staves. Then pages are
       made upright, negatives positive, and nothing is found where no staff is.
+    polarity: with which images become ink, see `dwd_jax.imaging.grey.to_ink`.
   """
 
   def __init__(
@@ -68,6 +69,7 @@ class Detector:
     if not 0 <= self.min_score <= 1:
       raise InputError(f"min_score: {self.min_score:g} is not 0 to 1")
     self.reads_music = trained.staff_space_px > 0
+    self.polarity = "" if self.reads_music else trained.polarity
     self._insists = without_staves
     self._clef_labels = [
       i

@@ -115,6 +115,7 @@ def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
     )
   logs.say(overview.splitlines()[-1] if overview else "")
   logs.say(setup_lib.describe_groups(run))
+  logs.say(setup_lib.describe_polarity(run))
   logs.say(setup_lib.describe_staff_space(run))
   run_evaluation.say_unmapped(run.source(run.config.data.train_split))
   if jax.process_index() == 0:

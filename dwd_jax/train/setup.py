@@ -29,7 +29,7 @@ class Run:
   """A run, ready to train or to evaluate.
 
   Attributes:
-    config: resolved; energy groups and staff space are filled in.
+    config: resolved; energy groups, polarity and staff space are filled in.
     settings: the checked parts of it.
     workdir: where everything is written.
     data_dir: prepared records.
@@ -83,7 +83,14 @@ class Run:
       model,
       training,
       float(self.config.data.staff_space_px),
+      self.polarity,
     )
+
+  @property
+  def polarity(self) -> str:
+    """See `sources.PageSource`."""
+    given = self.config.data.polarity
+    return "" if given == "auto" else given
 
   @property
   def classes(self) -> other_data_sets.RunClasses:
@@ -125,6 +132,7 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
   config.groups.by_class = tuple(
     zip(source.class_names, map(int, groups), strict=True)
   )
+  config.data.polarity = source.polarity or "auto"
   config.data.staff_space_px = resolve_staff_space(config.data, source)
   num_groups = int(groups.max()) + 1
   model = dwd.make_model(
@@ -269,6 +277,17 @@ def describe_staff_space(run: Run) -> str:
   if run.settings.predict.normalise != "off":
     kept = "pages that differ are scaled to it"
   return f"Staff space {px:g} px as the network sees it; {kept}"
+
+
+def describe_polarity(run: Run) -> str:
+  """One line: which tone objects have."""
+  meaning = {
+    "dark": "objects are darker than what is around them",
+    "light": "objects are lighter than what is around them",
+    "keep": "pictures stay as stored",
+    "": "each picture by itself, as older records are; build them again",
+  }[run.polarity]
+  return f"Polarity {run.polarity or 'unknown'}: {meaning}"
 
 
 def describe_groups(run: Run) -> str:

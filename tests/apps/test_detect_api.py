@@ -56,6 +56,26 @@ def test_all_kinds_of_images_are_the_same_page(tiny, tmp_path, caption):
   assert (np.diff(found.scores) <= 0).all()
 
 
+@pytest.mark.parametrize("polarity", ["dark", "light", "keep"])
+def test_pictures_are_read_as_the_training_pages_were(tmp_path, polarity):
+  path = tmp_path / "w.safetensors"
+  weights.write(path, helpers.tiny(polarity=polarity))
+  # Two frames of one video; more than half of one is bright.
+  for seed, ground in enumerate((124, 132)):
+    tones = np.maximum(helpers.ink(seed), ground)
+    Image.fromarray(tones).save(tmp_path / "frame.png")
+    image = Image.open(tmp_path / "frame.png")
+    for given in (tmp_path / "frame.png", tones, image):
+      found = dwd_jax.detect(given, checkpoint=path)
+      wanted = 255 - tones if polarity == "dark" else tones
+      np.testing.assert_array_equal(found.ink, wanted)
+
+
+def test_music_decides_for_itself(tmp_path):
+  music = detector.Detector(helpers.tiny(polarity="dark", staff_space_px=9.0))
+  assert music.polarity == ""
+
+
 def test_slots_grow_with_the_page(tiny, tmp_path, monkeypatch):
   page = 255 - helpers.ink()
   wanted = dwd_jax.detect(page, checkpoint=tiny, min_score=0)

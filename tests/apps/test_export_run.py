@@ -1,5 +1,7 @@
 """python -m dwd_jax.export: files, exit codes, what it says."""
 
+import dataclasses
+import json
 import sys
 
 import export_helpers as helpers
@@ -23,6 +25,17 @@ def _fails(capsys, *args):
   assert export.main([*map(str, args)]) == 2
   (line,) = capsys.readouterr().err.splitlines()
   return line
+
+
+@pytest.mark.parametrize(
+  ("staff_space_px", "wanted"), [(0.0, "light"), (9.0, None)]
+)
+def test_the_polarity_is_exported(staff_space_px, wanted):
+  made = dataclasses.replace(
+    helpers.tiny(), staff_space_px=staff_space_px, polarity="light"
+  )
+  card = json.loads(export_files._classes_json(made))
+  assert card["polarity"] == wanted  # pages of music may be negatives
 
 
 @pytest.mark.parametrize("name", ["new/file.safetensors", "folder"])

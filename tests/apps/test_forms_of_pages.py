@@ -11,6 +11,7 @@ from PIL import Image
 from dwd_jax.apps.detect import api, inputs
 from dwd_jax.apps.export.standalone import detector_pages
 from dwd_jax.core.errors import InputError
+from dwd_jax.imaging import grey
 from tfds_builders import checks
 
 
@@ -138,11 +139,20 @@ def _of_detect(path, _):
 
 
 def _of_a_builder(path, _):
-  return checks.read_image(path)
+  return grey.to_ink(255 - checks.read_image(path))
+
+
+class _Stub:
+  """A detector whose detections are the ink."""
+
+  polarity = ""
+
+  def __call__(self, name, ink):
+    return ink
 
 
 def _of_python(path, monkeypatch):
-  monkeypatch.setattr(api, "_detector", lambda *_: lambda name, ink: ink)
+  monkeypatch.setattr(api, "_detector", lambda *_: _Stub())
   with Image.open(path) as image:
     return api.detect(image)
 
@@ -208,12 +218,21 @@ ARRAYS = {
 
 @pytest.mark.parametrize("caption", ARRAYS)
 def test_arrays_are_the_same_page(caption, monkeypatch):
-  monkeypatch.setattr(api, "_detector", lambda *_: lambda name, ink: ink)
+  monkeypatch.setattr(api, "_detector", lambda *_: _Stub())
   for found in (
     api.detect(ARRAYS[caption]),
     detector_pages.to_ink(ARRAYS[caption]) * 255,
   ):
     assert np.abs(np.asarray(found, int) - (255 - PAGE)).max() <= 1
+
+
+@pytest.mark.parametrize("polarity", ["dark", "light", "keep"])
+def test_exported_scripts_know_the_polarity(polarity):
+  for ground in (124, 132):  # more than half of one is bright
+    tones = np.maximum(255 - PAGE, ground)
+    ink = detector_pages.to_ink(tones, polarity) * 255
+    wanted = 255 - tones if polarity == "dark" else tones
+    np.testing.assert_array_equal(ink.round(), wanted)
 
 
 def test_pages_of_a_tiff_have_their_own_orientation(tmp_path):

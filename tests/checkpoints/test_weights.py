@@ -46,6 +46,7 @@ def weights():
     DecodeConfig(energy_cutoff=3.0),
     scale=0.5,
     staff_space_px=9.25,
+    polarity="light",
     calibration=calibration,
     about={"name": "tiny"},
   )
@@ -69,6 +70,10 @@ def test_what_is_written_is_read(weights, tmp_path):
   assert same == weights_lib.fingerprint(weights)
   about = dataclasses.replace(found, about={"name": "other"})
   assert same == weights_lib.fingerprint(about)
+  # Detectors of older versions keep their fingerprint.
+  older = dataclasses.replace(found, polarity="")
+  assert "polarity" not in weights_lib._card(older)
+  assert same != weights_lib.fingerprint(older)
   decode = DecodeConfig(energy_cutoff=4.0)
   other = dataclasses.replace(found, decode=decode)
   assert same != weights_lib.fingerprint(other)
@@ -140,6 +145,10 @@ DAMAGES = {
   "an array of another type": (
     _card(lambda _, arrays: _array(arrays, lambda x: x.astype(np.float16))),
     "not float32",
+  ),
+  "an unknown polarity": (
+    _card(lambda card, _: card.update(polarity="up")),
+    "'up' is no polarity",
   ),
   "no scale": (
     _card(lambda card, _: card.update(scale=0)),

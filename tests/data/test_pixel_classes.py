@@ -18,6 +18,7 @@ class _Source:
     self.class_names = tuple(f"class{i}" for i in range(num_classes))
     self.new_ids = np.arange(num_classes)
     self._pages = pages
+    self.polarity = "dark"
 
   def example(self, i):
     ink, boxes, labels, extra = self._pages[i]

@@ -30,7 +30,8 @@ def test_records_are_built_once(data_cfg, tmp_path, capsys):
   data_dir = prepare.prepare(data_cfg, tmp_path)
   assert data_dir == tmp_path / "data"
   first = capsys.readouterr().out
-  assert first.count("\n") == 1
+  assert first.startswith("Polarity dark: dark staff lines on 3 pages\n")
+  assert first.count("\n") == 2
   assert "3, val 1, test 1" in first
   records = data_dir / "deepscores/dense_2017/2.0.0"
   before = {p: p.stat().st_mtime_ns for p in records.iterdir()}

@@ -4,7 +4,6 @@ import collections
 import json
 import pickle
 import shutil
-import types
 
 import numpy as np
 import pytest
@@ -12,11 +11,13 @@ import pytest
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
+from dwd_jax.train.settings import default
 
 
 def _open(builder, split, data_dir, **settings):
-  cfg = {"builder_config": "", "leave_out": (), "common_with": ""} | settings
-  cfg = types.SimpleNamespace(builder=builder, **cfg)
+  cfg = default().data
+  cfg.builder = builder
+  cfg.update(settings)
   return sources.open_split(cfg, data_dir, split)
 
 

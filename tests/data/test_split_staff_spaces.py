@@ -16,6 +16,7 @@ class _Source:
 
   def __init__(self, folder="", split="train", spaces=_SPACES):
     self.folder, self.split, self.read = str(folder), split, []
+    self.polarity = "dark"
     self._spaces = spaces
 
   def __len__(self):

@@ -110,6 +110,7 @@ def test_one_line_starts_a_run_with_another(smoke_run, tmp_path, parse, capsys):
         tmp_path,
         "--mode=train",
         f"--config.data.data_dir={smoke_run / 'data'}",
+        "--config.data.polarity=light",
         "--config.pretraining.level=run",
         f"--config.pretraining.path={path}",
         "--config.eval.calibrate=False",
@@ -124,6 +125,8 @@ def test_one_line_starts_a_run_with_another(smoke_run, tmp_path, parse, capsys):
   first = said(smoke_run)
   assert f"Parameters from {smoke_run / 'checkpoints' / '11'}:" in first
   assert "initialised anew" not in first
+  assert "11: trained with data.polarity=dark, these pages are light" in first
+  assert "Polarity light: objects are lighter than what is around" in first
   assert "step 1/1 energy: " in first
   # It has a checkpoint now: the pretraining is not looked for any more.
   again = said("/absent")

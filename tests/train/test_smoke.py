@@ -13,6 +13,7 @@ import pytest
 import run_helpers
 
 from configs import smoke
+from dwd_jax.checkpoints import finished_run
 from dwd_jax.metrics import json_results
 from dwd_jax.train import settings as config_lib
 
@@ -33,12 +34,20 @@ def test_the_config_is_kept_with_what_was_resolved(smoke_run):
   settings = config_lib.validate(config)
   given = smoke.get_config()
   given.data.staff_space_px = config.data.staff_space_px
+  given.data.polarity = config.data.polarity
+  assert config.data.polarity == "dark"
   given.groups.by_class = tuple(map(tuple, config.groups.by_class))
   assert settings == config_lib.validate(given)
   assert 8.5 < config.data.staff_space_px < 9.5  # 9, and 5 % more or less
   groups = dict(map(tuple, config.groups.by_class))
   assert len(groups) == 124
   assert set(groups.values()) == {0, 1}
+
+
+def test_the_detector_of_the_run_knows_how_pages_are_read(smoke_run):
+  found = finished_run.weights_of_run(smoke_run)
+  assert found.polarity == "dark"
+  assert 8.5 < found.staff_space_px < 9.5
 
 
 def test_metrics_have_a_line_for_every_step(smoke_run):

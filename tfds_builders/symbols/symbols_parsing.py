@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging import masks
+from dwd_jax.imaging import grey, masks
 from tfds_builders import checks
 from tfds_builders.deepscores import deepscores_parsing
 from tfds_builders.muscima_pp import muscima_pp_parsing
@@ -84,7 +84,8 @@ def read_data_set(
       f" {options.max_symbol_px} px; raise data.options.max_symbol_px or take"
       " other pages"
     )
-  return checks.DataSet(names, {SPLIT: chosen}, vocabulary)
+  # Symbols are cut out of ink.
+  return checks.DataSet(names, {SPLIT: chosen}, vocabulary, polarity="dark")
 
 
 def _check(options: Options) -> None:
@@ -174,9 +175,11 @@ def _whole_page(
     return symbols_records.read_page(page)
   parser, _, parser_options = _parser(config, options)
   # What it skips was already counted when symbols were chosen.
-  return parser.read_page(
+  whole = parser.read_page(
     page, class_names, parser_options, checks.BuildReport()
   )
+  # Engraved or binary: without a table around the page.
+  return dataclasses.replace(whole, ink=grey.to_ink(255 - whole.ink))
 
 
 def _masks(page: checks.ParsedPage) -> list[np.ndarray | None]:

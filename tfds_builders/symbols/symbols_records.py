@@ -71,7 +71,10 @@ def pages(
 def read_page(page: checks.PageFiles) -> checks.ParsedPage:
   """A page of records; `page.annotation` is their folder, `rows` the index."""
   example = _example(page.annotation, page.rows)
-  ink = tiled_tiff.read_page(example["image"], page.image.name)
+  facts, _ = _open(str(page.annotation))
+  ink = tiled_tiff.read_page(
+    example["image"], page.image.name, polarity=facts["polarity"]
+  )
   boxes, labels = example["boxes_yxyx"].reshape(-1, 4), example["labels"]
   _check(page.annotation, boxes, labels, np.array([ink.shape]))
   return checks.ParsedPage(ink, boxes, labels)
@@ -133,6 +136,7 @@ def _open(folder: str) -> tuple[dict[str, Any], Any]:
     "name": made.info.name,
     "class_names": names,
     "vocabulary": str(facts.get("vocabulary", "")),
+    "polarity": str(facts.get("polarity", "")),
   }
   return known, records
 

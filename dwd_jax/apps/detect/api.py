@@ -31,7 +31,7 @@ def detect(
   Args:
     image: path of an image or of a one-page PDF; an array [H, W] or
       [H, W, 1..4] (grey, grey and alpha, RGB, RGBA; bool, integers, or floats
-      in 0..1); or a PIL image. Ink may be dark on light or light on dark.
+      in 0..1); or a PIL image. Music may be dark on light or light on dark.
     checkpoint: workdir of a run, WORKDIR/checkpoints/STEP, or a file of
       weights; "" = the packaged detector of printed music.
     min_score: 0..1; None = the threshold stored with the weights.
@@ -45,7 +45,7 @@ def detect(
   """
   detector = _detector(str(checkpoint), min_score, tuple(classes))
   if not isinstance(image, str | pathlib.Path):
-    return detector("page", _ink(image))
+    return detector("page", _ink(image, detector.polarity))
   found = list(_of_path(detector, pathlib.Path(image), most=1))
   return found[0]
 
@@ -86,7 +86,9 @@ def _of_path(
 
   def page_images():
     for source in sources:
-      page = inputs.read(source, detector.weights.staff_space_px)
+      page = inputs.read(
+        source, detector.weights.staff_space_px, polarity=detector.polarity
+      )
       read[source.name] = page.dpi
       yield detector.page_image(source.name, page.ink)
 
@@ -94,11 +96,11 @@ def _of_path(
     yield found.at_resolution(read.pop(found.page))
 
 
-def _ink(image: Any) -> UInt8[np.ndarray, "H W"]:
+def _ink(image: Any, polarity: str) -> UInt8[np.ndarray, "H W"]:
   """Converts an array or a PIL image to ink on paper."""
   try:
     if hasattr(image, "getexif"):
-      return grey.to_ink(grey.of_pillow(image))
-    return grey.to_ink(grey.to_grey(np.asarray(image)))
+      return grey.to_ink(grey.of_pillow(image), polarity)
+    return grey.to_ink(grey.to_grey(np.asarray(image)), polarity)
   except ValueError as e:
     raise InputError(f"image: {e}") from None

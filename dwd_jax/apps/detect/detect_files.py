@@ -149,7 +149,10 @@ class _Job:
     for source in sources:
       try:
         page = inputs.read(
-          source, self.detector.weights.staff_space_px, self.settings.dpi
+          source,
+          self.detector.weights.staff_space_px,
+          dpi=self.settings.dpi,
+          polarity=self.detector.polarity,
         )
       except InputError as e:
         self.failures.append(Failure(source.describe(), str(e)))

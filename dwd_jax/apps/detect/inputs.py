@@ -91,12 +91,29 @@ def find(
   return sources, failures
 
 
-def read(source: Source, staff_space_px: float, dpi: float = 0.0) -> Page:
+def read(
+  source: Source,
+  staff_space_px: float,
+  dpi: float = 0.0,
+  polarity: str = "",
+) -> Page:
   """Reads a page; see `pdf.draw`. Raises InputError if that fails."""
   if source.path.suffix.lower() == pdf.SUFFIX:
-    return Page(*pdf.draw(source.path, source.number, staff_space_px, dpi))
-  data = _bytes(source.path)
-  return Page(images.read_page(data, source.describe(), source.number), 0.0)
+    drawn = pdf.draw(
+      source.path,
+      source.number,
+      staff_space_px=staff_space_px,
+      dpi=dpi,
+      polarity=polarity,
+    )
+    return Page(*drawn)
+  ink = images.read_page(
+    _bytes(source.path),
+    source.describe(),
+    number=source.number,
+    polarity=polarity,
+  )
+  return Page(ink, 0.0)
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:

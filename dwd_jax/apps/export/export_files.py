@@ -7,6 +7,9 @@ classes.json beside an exported network holds
   group_of_class   energy group of each class
   multiple         sides of images are multiples of this, px
   most_hw          largest image, px; null = any
+  polarity         dark: objects are darker than what is around them; light:
+                   lighter; keep: pixels as they are; null: ink is what fewer
+                   pixels are
   staff_space_px   between staff lines of the training pages; 0 = unknown
   scale            pixels of the network's image per pixel of a page whose
                    staff space is unknown
@@ -192,6 +195,7 @@ def _classes_json(
     "group_of_class": list(weights.group_of_class),
     "multiple": _MULTIPLE,
     "most_hw": most_hw and list(most_hw),
+    "polarity": _polarity(weights) or None,
     "staff_space_px": weights.staff_space_px,
     "scale": weights.scale,
     "threshold": weights.threshold,
@@ -206,6 +210,11 @@ def _classes_json(
   }
   text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
   return text + "\n"
+
+
+def _polarity(weights: Weights) -> str:
+  """As `Detector` has it; scripts seek no staves, so pages may be negatives."""
+  return "" if weights.staff_space_px else weights.polarity
 
 
 def _scripts(*names: str) -> dict[str, str]:
@@ -229,6 +238,12 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
     if space
     else f"pages resized by {scale:.3g}"
   )
+  if known := _polarity(weights):
+    size += {
+      "dark": ", with dark objects on light ground",
+      "light": ", with light objects on dark ground",
+      "keep": ", in the tones of the training pages",
+    }[known]
   return string.Template(_text(name)).substitute(
     size=size,
     threshold=f"{weights.threshold:.3f}",

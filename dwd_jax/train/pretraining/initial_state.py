@@ -93,6 +93,12 @@ def _of_run(run: setup_lib.Run) -> _Given:
   path = pathlib.Path(run.settings.pretraining.path)
   found = finished_run.read(path, run.mesh)
   variables = _to_host(found.variables, run.mesh)
+  had = found.card.get("polarity", "")
+  if had and run.polarity and had != run.polarity:
+    processes.say(
+      f"{found.folder}: trained with data.polarity={had}, these pages are"
+      f" {run.polarity}: fewer of its features may fit"
+    )
   return _Given(variables, found.class_names, str(found.folder))
 
 

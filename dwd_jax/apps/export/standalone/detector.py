@@ -33,7 +33,7 @@ class Detector:
 
   def __call__(self, page, min_score=None):
     """Detects; see `finish` for what is returned."""
-    ink = to_ink(page)
+    ink = to_ink(page, self.card["polarity"])
     image = pad(ink, self.card["multiple"])
     most = self.card["most_hw"]
     if image.shape[1] > most[0] or image.shape[2] > most[1]:

@@ -9,9 +9,12 @@ from dwd_jax.decode import contradictions
 from dwd_jax.imaging import grey
 
 
-def to_ink(page):
-  """float32 [H, W], 0 = paper, 1 = ink, of an array that `grey` reads."""
-  ink = grey.to_ink(grey.to_grey(np.asarray(page)))
+def to_ink(page, polarity=None):
+  """float32 [H, W], 0 = paper, 1 = ink, of an array that `grey` reads.
+
+  `polarity` is that of classes.json.
+  """
+  ink = grey.to_ink(grey.to_grey(np.asarray(page)), polarity or "")
   return ink.astype(np.float32) / 255
 
 

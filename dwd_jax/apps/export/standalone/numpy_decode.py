@@ -47,7 +47,7 @@ class Detector:
 
   def __call__(self, page, min_score=None):
     """Detects; see `finish` for what is returned."""
-    ink = to_ink(page)
+    ink = to_ink(page, self.card["polarity"])
     image = pad(ink, self.card["multiple"])
     outputs = self._network.run(None, {"image": image})
     return finish(self.decode(*outputs), ink.shape, self.card, min_score)
