@@ -214,9 +214,7 @@ def _chains(
   return Chains(column[first], row, space, ~(above & below), ~(above | below))
 
 
-def _choose(
-  chains: Chains, num_columns: int, step: float
-) -> StaffSpace | None:
+def _choose(chains: Chains, num_columns: int, step: float) -> StaffSpace | None:
   """The staff space that most chains agree on, if they belong to staves."""
   if len(chains.space) < _MIN_CHAINS:
     return None

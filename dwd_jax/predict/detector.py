@@ -32,6 +32,8 @@ _SIZES = (
   (2560, 1920),
 )
 _PX_PER_SLOT = 256  # slots cost next to nothing, a further compilation does
+# Symbols of a page with clefs to those of the page turned over, at least.
+_LEAST_SHARE = 0.9
 
 
 class Detector:
@@ -150,8 +152,9 @@ class Detector:
           self._predict_fn, _upright(page, turned), self.cfg
         )
         again = self._with_other_sizes(again, page, turned)
-        if self._clefs(self._boxes(again)):
-          staves, found, boxes = turned, again, self._boxes(again)
+        new = self._boxes(again)
+        if self._clefs(new) and _as_sure(new, boxes):
+          staves, found, boxes = turned, again, new
       yield self._detections(found, boxes, page, staves), found
 
   def _with_other_sizes(
@@ -166,9 +169,7 @@ class Detector:
       return found
     views = [found]
     for space in staves.spaces[1:]:
-      scaled = dataclasses.replace(
-        _upright(page, staves), staff_space_px=space
-      )
+      scaled = dataclasses.replace(_upright(page, staves), staff_space_px=space)
       views.append(
         predict_pages.predict_page(self._predict_fn, scaled, self.cfg)
       )
@@ -245,6 +246,12 @@ def _upright(page: PageImage, staves: Staves) -> PageImage:
     ink=staves.applied(page.ink),
     staff_space_px=staves.spaces[0] if staves.spaces else None,
   )
+
+
+def _as_sure(new: PageBoxes, old: PageBoxes) -> bool:
+  """Whether a page shows as many symbols; on its head it shows fewer."""
+  assert new.scores is not None and old.scores is not None
+  return bool(new.scores.sum() >= _LEAST_SHARE * old.scores.sum())
 
 
 def _nothing(page: PageImage, trained: Weights) -> PageDetections:

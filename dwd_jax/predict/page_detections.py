@@ -184,6 +184,7 @@ def from_json(
   boxes_xywh = np.array([row["bbox"] for row in rows], np.float32)
   boxes_xywh = boxes_xywh.reshape(len(rows), 4)
   x, y, width, height = boxes_xywh.T
+  turned = float(content["turned"])
   return PageDetections(
     page=str(content["page"]),
     image_hw=(int(content["height"]), int(content["width"])),
@@ -193,6 +194,6 @@ def from_json(
     class_names=class_names,
     staff_space_px=float(content["staff_space_px"] or 0.0),
     dpi=float(content["dpi"] or 0.0),
-    turned=float(content["turned"]),
+    turned=int(turned) if turned.is_integer() else turned,
     without_staves=bool(content["without_staves"]),
   )

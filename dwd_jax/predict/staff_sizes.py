@@ -15,7 +15,9 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging.staff_pieces import Pieces
 
 _SAME = 1.16  # largest to smallest space of one size
-_TAIL = 0.02  # of the pieces at either end, which may be chance
+# At either end, pieces that may be chance: their share, and their number.
+_TAIL = 0.02
+_CHANCE = 2
 _MOST = 3
 
 
@@ -33,6 +35,7 @@ def sizes(pieces: Pieces, px: float) -> tuple[float, ...]:
   space, weight = pieces.space[order], pieces.weight[order]
   share = np.cumsum(weight) / weight.sum()
   kept = (share > _TAIL) & (share - weight / weight.sum() < 1 - _TAIL)
+  kept[:_CHANCE] = kept[len(kept) - _CHANCE :] = False
   space, weight = space[kept], weight[kept]
   if not len(space) or space[-1] <= _SAME * space[0]:
     return (px,)

@@ -15,10 +15,10 @@ from dwd_jax.imaging.staff_pieces import Pieces
 from dwd_jax.imaging.staff_space import Measured
 from dwd_jax.predict import staff_sizes
 
-_SURE = 0.2  # confidence of staves where the page as it came shows none
+_SURE = 0.2  # confidence; below, the page may lie otherwise
 # Degrees; detectors are trained on scans and photos that are skewed a little.
 # Less costs them nothing, and levelling would blur the page.
-_LEVEL = 3.0
+_LEVEL = 2.0
 # Symbols do not fill the corners of their boxes: the share of the longer side
 # that the shorter one gains on a skewed page.
 _ROUND = 0.7
@@ -90,22 +90,23 @@ class Staves:
 
 
 def find(ink: UInt8[np.ndarray, "H W"]) -> Staves:
-  """Looks for staves on the page, in negative, turned, and both.
+  """Looks for staves on the page.
 
-  Of the latter three the one with the surest staves is taken.
+  Where they are not sure, also in negative, turned, and both; the surest is
+  taken.
 
   Args:
     ink: 0 = what most pixels are, taken for paper.
   """
   found = staff_space.measure(ink)
-  if found is not None:
-    return _with_pieces(Staves(), found, ink)
-  best, least = None, _SURE
-  for inverted, turn in ((True, 0), (False, 90), (True, 90)):
-    tried = Staves(inverted, turn)
-    found = staff_space.measure(tried.applied(ink))
-    if found is not None and found.space.confidence >= least:
-      best, least = (tried, found), found.space.confidence
+  best = (Staves(), found) if found else None
+  least = _SURE
+  if found is None or found.space.confidence < least:
+    for inverted, turn in ((True, 0), (False, 90), (True, 90)):
+      tried = Staves(inverted, turn)
+      found = staff_space.measure(tried.applied(ink))
+      if found is not None and found.space.confidence >= least:
+        best, least = (tried, found), found.space.confidence
   return _with_pieces(*best, ink) if best else Staves()
 
 
