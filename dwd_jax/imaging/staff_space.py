@@ -28,7 +28,7 @@ _MIN_CHAINS = 12
 _THIN = 0.02  # least thickness of a line in spaces; less is no staff
 _MIN_CONFIDENCE = 0.025
 _MIN_CONFIDENCE_WIDE = 0.1  # of wide columns, in which text becomes bars
-_MIN_ALONE = 0.25  # share of the chains; ledger lines may continue the others
+MIN_ALONE = 0.25  # share of the chains; ledger lines may continue the others
 _SURE = 0.3  # confidence from which nothing else is tried
 _WIDE_PX = 17  # columns averaged, so that broken lines become whole
 _NEAR = 0.2  # relative difference of chains of one page, in perspective
@@ -47,10 +47,12 @@ class StaffSpace(NamedTuple):
   confidence: float
 
 
-class _Chains(NamedTuple):
-  """Five runs at equal distances in one column, n times.
+class Chains(NamedTuple):
+  """Five runs at equal distances in one column of pixels, n times.
 
   Attributes:
+    column: index of the column among those examined.
+    row: of the third run, px.
     space: mean distance, px.
     ends: whether it ends above or below, unlike hatching.
     alone: whether it ends above and below, unlike the six lines of a tablature.
@@ -63,8 +65,27 @@ class _Chains(NamedTuple):
   alone: Bool[np.ndarray, " n"]
 
 
+class Measured(NamedTuple):
+  """The staff space of a page, and what it was measured on.
+
+  Attributes:
+    chains: of all sizes, staves or not.
+    columns: those examined, px.
+  """
+
+  space: StaffSpace
+  chains: Chains
+  columns: Int[np.ndarray, " c"]
+
+
 def estimate(ink: UInt8[np.ndarray, "H W"]) -> StaffSpace | None:
-  """Estimates the staff space of a page.
+  """Estimates the staff space of a page; see `measure`."""
+  found = measure(ink)
+  return found.space if found else None
+
+
+def measure(ink: UInt8[np.ndarray, "H W"]) -> Measured | None:
+  """Measures the staff space of a page.
 
   Args:
     ink: 0 = paper, 255 = ink; may be grey, unevenly lit and noisy. Staves are
@@ -80,35 +101,38 @@ def estimate(ink: UInt8[np.ndarray, "H W"]) -> StaffSpace | None:
   at = _places(ink.shape)
   # Blurred lines may be as thick as the gaps between them. In wide columns,
   # where a line of text becomes a bar, lines must be thin.
-  found = _best(_medians(ink, at), width / len(at), 0.6, 0.0)
-  if found is None or found.confidence < _SURE:
-    wide = _best(_means(ink, at), width / len(at), 0.25, 1.8)
-    if wide and wide.confidence >= _MIN_CONFIDENCE_WIDE:
-      found = max(found or wide, wide, key=lambda x: x.confidence)
-  return found if found and found.confidence >= _MIN_CONFIDENCE else None
+  found = _best(_medians(ink, at), at, thickness=0.6, thickness_px=0.0)
+  if found is None or found.space.confidence < _SURE:
+    wide = _best(_means(ink, at), at, thickness=0.25, thickness_px=1.8)
+    if wide and wide.space.confidence >= _MIN_CONFIDENCE_WIDE:
+      found = max(found or wide, wide, key=lambda x: x.space.confidence)
+  if found is None or found.space.confidence < _MIN_CONFIDENCE:
+    return None
+  return found
 
 
 def _best(
   columns: UInt8[np.ndarray, "n H"],
-  step: float,
+  at: Int[np.ndarray, " n"],
+  *,
   thickness: float,
   thickness_px: float,
-) -> StaffSpace | None:
+) -> Measured | None:
   """The most confident estimate of any window.
 
   Args:
     columns: transposed, one column per row.
-    step: distance of two columns, px.
+    at: their places, px.
     thickness: lines are at most this many spaces plus `thickness_px` thick.
     thickness_px: see `thickness`.
   """
-  found = None
+  found, step = None, (at[-1] - at[0] + 3) / len(at)
   for window in _WINDOWS:
     binary = _binarise(columns, window)
     chains = _chains(binary, thickness, thickness_px)
     new = _choose(chains, len(columns), step)
-    if new and (found is None or new.confidence > found.confidence):
-      found = new
+    if new and (found is None or new.confidence > found.space.confidence):
+      found = Measured(new, chains, at)
   return found
 
 
@@ -155,7 +179,7 @@ def _binarise(
 
 def _chains(
   binary: UInt8[np.ndarray, "n H"], thickness: float, thickness_px: float
-) -> _Chains:
+) -> Chains:
   """All chains of five thin runs at equal distances."""
   n, height = binary.shape
   padded = np.zeros((n, height + 2), np.int8)
@@ -171,7 +195,7 @@ def _chains(
   size = _LINES - 1
   if len(gaps) < size:
     nothing, no = centre[:0], centre[:0].astype(bool)
-    return _Chains(column[:0], nothing, nothing, no, no)
+    return Chains(column[:0], nothing, nothing, no, no)
   of_chain = [gaps[i : len(gaps) - size + 1 + i] for i in range(size)]
   low, high = np.minimum.reduce(of_chain), np.maximum.reduce(of_chain)
   lines = [thick[i : len(thick) - size + i] for i in range(_LINES)]
@@ -187,12 +211,10 @@ def _chains(
   slack = 1.0 + 0.12 * space
   above = np.abs(around[first] - space) <= slack
   below = np.abs(around[first + size + 1] - space) <= slack
-  return _Chains(column[first], row, space, ~(above & below), ~(above | below))
+  return Chains(column[first], row, space, ~(above & below), ~(above | below))
 
 
-def _choose(
-  chains: _Chains, num_columns: int, step: float
-) -> StaffSpace | None:
+def _choose(chains: Chains, num_columns: int, step: float) -> StaffSpace | None:
   """The staff space that most chains agree on, if they belong to staves."""
   if len(chains.space) < _MIN_CHAINS:
     return None
@@ -204,7 +226,7 @@ def _choose(
   for _ in range(2):  # the highest peak may be chance
     peak = float(np.exp(np.log(2.0) + 0.02 * (smooth.argmax() + 0.5)))
     near = np.abs(log - np.log(peak)) <= _NEAR
-    new = _judge(_Chains(*(x[near] for x in chains)), num_columns, step)
+    new = _judge(Chains(*(x[near] for x in chains)), num_columns, step)
     if new and (best is None or new.confidence > best.confidence):
       best = new
     lo, hi = (int((np.log(peak * f / 2.0)) / 0.02) for f in (0.85, 1.15))
@@ -218,12 +240,12 @@ def _centre_of(values: Float[np.ndarray, " n"]) -> float:
   return float(values[(values >= low) & (values <= high)].mean())
 
 
-def _judge(chains: _Chains, num_columns: int, step: float) -> StaffSpace | None:
+def _judge(chains: Chains, num_columns: int, step: float) -> StaffSpace | None:
   """The staff space of chains of similar size, if they continue sideways."""
   if chains.ends.sum() < max(_MIN_CHAINS, 0.5 * len(chains.ends)):
     return None
-  chains = _Chains(*(values[chains.ends] for values in chains))
-  if chains.alone.mean() < _MIN_ALONE:
+  chains = Chains(*(values[chains.ends] for values in chains))
+  if chains.alone.mean() < MIN_ALONE:
     return None
   px = float(np.median(chains.space))
   tall = max(1.5, 0.4 * px + 0.2 * step)

@@ -12,7 +12,7 @@ from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageBoxes, PageImage
 from dwd_jax.models import dwd
-from dwd_jax.predict import predict_pages, tiling
+from dwd_jax.predict import predict_pages, staff_sizes, tiling
 from dwd_jax.predict import staves as staves_lib
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.page_detections import PageDetections
@@ -32,6 +32,8 @@ _SIZES = (
   (2560, 1920),
 )
 _PX_PER_SLOT = 256  # slots cost next to nothing, a further compilation does
+# Symbols of a page with clefs to those of the page turned over, at least.
+_LEAST_SHARE = 0.9
 
 
 class Detector:
@@ -144,15 +146,41 @@ class Detector:
       while (first := next(iter(waiting))) != name:
         del waiting[first]  # of a page that was left out
       page, staves = waiting.pop(name)
+      found = self._with_other_sizes(found, page, staves)
       boxes = self._boxes(found)
       if staves.staff_space_px and len(boxes.labels) and not self._clefs(boxes):
-        turned = staves.on_its_head()
+        turned = staves.on_its_head(boxes.image_hw)
         again = predict_pages.predict_page(
           self._predict_fn, _upright(page, turned), self.cfg
         )
-        if self._clefs(self._boxes(again)):
-          staves, found, boxes = turned, again, self._boxes(again)
+        again = self._with_other_sizes(again, page, turned)
+        new = self._boxes(again)
+        if self._clefs(new) and _as_sure(new, boxes):
+          staves, found, boxes = turned, again, new
       yield self._detections(found, boxes, page, staves), found
+
+  def _with_other_sizes(
+    self, found: PagePrediction, page: PageImage, staves: Staves
+  ) -> PagePrediction:
+    """Takes symbols on staves of other sizes from predictions at their scale.
+
+    Args:
+      found: at the scale of the first of `staves.spaces`.
+    """
+    if staves.pieces is None or len(staves.spaces) == 1:
+      return found
+    views = [found]
+    for space in staves.spaces[1:]:
+      scaled = dataclasses.replace(_upright(page, staves), staff_space_px=space)
+      views.append(
+        predict_pages.predict_page(self._predict_fn, scaled, self.cfg)
+      )
+    return found._replace(
+      detections=staff_sizes.join(
+        [view.detections for view in views], staves.spaces, staves.pieces
+      ),
+      overflow=any(view.overflow for view in views),
+    )
 
   def _clefs(self, boxes: PageBoxes) -> int:
     """Clefs in the left half of a page, where an upright page has them."""
@@ -184,8 +212,8 @@ class Detector:
       scores=boxes.scores[order],
       class_names=self.weights.class_names,
       ink=255 - page.ink if staves.inverted else page.ink,
-      staff_space_px=found.staff_space_px or 0.0,
-      turned=staves.turn,
+      staff_space_px=staves.staff_space_px or found.staff_space_px or 0.0,
+      turned=staves.turned,
     )
     return result.keep(classes=self._classes) if self._classes else result
 
@@ -218,8 +246,16 @@ class _WithSlots:
 
 def _upright(page: PageImage, staves: Staves) -> PageImage:
   return dataclasses.replace(
-    page, ink=staves.applied(page.ink), staff_space_px=staves.staff_space_px
+    page,
+    ink=staves.applied(page.ink),
+    staff_space_px=staves.spaces[0] if staves.spaces else None,
   )
+
+
+def _as_sure(new: PageBoxes, old: PageBoxes) -> bool:
+  """Whether a page shows as many symbols; on its head it shows fewer."""
+  assert new.scores is not None and old.scores is not None
+  return bool(new.scores.sum() >= _LEAST_SHARE * old.scores.sum())
 
 
 def _nothing(page: PageImage, trained: Weights) -> PageDetections:

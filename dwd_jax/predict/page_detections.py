@@ -31,8 +31,8 @@ class PageDetections:
     staff_space_px: measured distance of two staff lines; 0 = no staff found.
     dpi: resolution at which a PDF page was drawn; 0 = an image file.
     turned: degrees clockwise by which the page was turned, so that its staves
-      and clefs stand upright: 0, 90, 180 or 270; boxes are those of the page as
-      it came.
+      and clefs stand upright: 0, 90, 180 or 270, and a few more or less, not
+      whole, where staves were skewed; boxes are those of the page as it came.
     without_staves: no staff was found, so that no symbol was looked for.
   """
 
@@ -45,7 +45,7 @@ class PageDetections:
   ink: UInt8[np.ndarray, "H W"] | None = None
   staff_space_px: float = 0.0
   dpi: float = 0.0
-  turned: int = 0
+  turned: float = 0
   without_staves: bool = False
 
   def __len__(self) -> int:
@@ -184,6 +184,7 @@ def from_json(
   boxes_xywh = np.array([row["bbox"] for row in rows], np.float32)
   boxes_xywh = boxes_xywh.reshape(len(rows), 4)
   x, y, width, height = boxes_xywh.T
+  turned = float(content["turned"])
   return PageDetections(
     page=str(content["page"]),
     image_hw=(int(content["height"]), int(content["width"])),
@@ -193,6 +194,6 @@ def from_json(
     class_names=class_names,
     staff_space_px=float(content["staff_space_px"] or 0.0),
     dpi=float(content["dpi"] or 0.0),
-    turned=int(content["turned"]),
+    turned=int(turned) if turned.is_integer() else turned,
     without_staves=bool(content["without_staves"]),
   )

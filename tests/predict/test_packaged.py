@@ -1,5 +1,6 @@
 """The packaged detector on a page that it has not seen, and its card."""
 
+import dataclasses
 import pathlib
 import re
 
@@ -123,6 +124,19 @@ def test_it_finds_the_symbols_of_a_generated_page(trained, page, caption):
   # 0.97 and 0.93 on the test pages; one page may be harder.
   assert matches.hit.mean() > 0.85
   assert matches.found.mean() > 0.8
+
+
+def test_symbols_of_a_smaller_staff_keep_their_names(page):
+  grey, truth = page
+  left = np.ascontiguousarray(grey[:, :450])
+  small = cv2.resize(left, (350, 373), interpolation=cv2.INTER_AREA)
+  both = np.full((480, 800), 255, np.uint8)
+  both[:, :450], both[:373, 450:] = left, small
+  found = dwd_jax.detect(both).page_boxes()
+  whole = truth.keep(truth.boxes_yxyx[:, 3] < 440)
+  boxes = whole.boxes_yxyx * np.float32(350 / 450) + np.float32([0, 450] * 2)
+  for wanted in (whole, dataclasses.replace(whole, boxes_yxyx=boxes)):
+    assert match(wanted, found, 0.5).found.mean() > 0.8
 
 
 def test_nothing_is_found_where_no_staff_is(trained):

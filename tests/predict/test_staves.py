@@ -1,5 +1,6 @@
 """Staves tell polarity and direction; boxes come back to the page as it was."""
 
+import cv2
 import numpy as np
 import pytest
 from staff_helpers import staves
@@ -15,7 +16,7 @@ _PAGE = staves(10)
 def test_staves_are_found_however_the_page_lies(turned, inverted):
   page = np.rot90(_PAGE, turned // 90)
   found = staves_lib.find(255 - page if inverted else page)
-  assert found == Staves(inverted, turned, found.staff_space_px)
+  assert found == Staves(inverted, turned, 0.0, found.staff_space_px)
   assert found.staff_space_px == pytest.approx(10, rel=0.02)
   np.testing.assert_array_equal(
     found.applied(255 - page if inverted else page), _PAGE
@@ -50,4 +51,39 @@ def test_boxes_come_back_to_the_page_as_it_came(turn):
   found = how.boxes_back(boxes, came.shape)
   np.testing.assert_array_equal(found, [[4, 20, 9, 41]])
   assert found.dtype == np.float32
-  assert how.on_its_head().turn == (turn + 180) % 360
+  assert how.on_its_head((50, 30)).turn == (turn + 180) % 360
+  assert isinstance(how.turned, int)
+
+
+@pytest.mark.parametrize("turned", [0, 90])
+@pytest.mark.parametrize("skew", [-8, 5])
+def test_skewed_pages_are_levelled(skew, turned):
+  page = staves(10, (800, 600), thickness=2)
+  matrix = cv2.getRotationMatrix2D((300, 400), -skew, 1)
+  came = cv2.warpAffine(page, matrix, (600, 800)).astype(np.uint8)
+  came = np.rot90(came, turned // 90)
+  found = staves_lib.find(came)
+  assert found.turned == pytest.approx(turned - skew, abs=0.2)
+  assert found.staff_space_px == pytest.approx(10, rel=0.02)
+  assert (found.applied(came).max(1) > 127).mean() < 0.4  # rows with ink
+
+
+def test_slight_skew_changes_no_pixel():
+  page = staves(10, (800, 600), thickness=2)
+  matrix = cv2.getRotationMatrix2D((300, 400), -1, 1)
+  came = cv2.warpAffine(page, matrix, (600, 800)).astype(np.uint8)
+  found = staves_lib.find(came)
+  assert found.turned == 0
+  np.testing.assert_array_equal(found.applied(came), came)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("level", [-7.0, 4.0])
+def test_boxes_come_back_to_the_skewed_page(level, turn):
+  came = np.zeros((300, 500), np.uint8)
+  cv2.circle(came, (420, 60), 20, 255, -1)
+  how = Staves(turn=turn, level=level)
+  rows, columns = np.nonzero(how.applied(came) > 127)
+  box = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
+  (found,) = how.boxes_back(np.array([box], np.float32), came.shape)
+  np.testing.assert_allclose(found, [40, 400, 81, 441], atol=2.5)
