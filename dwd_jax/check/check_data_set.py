@@ -69,7 +69,7 @@ def check(
   findings = [
     *_unreadable(collected.bad),
     *rules.find_misfits(pages, read),
-    *leaks.find(pages, lambda i: read(i).ink),
+    *leaks.find(pages, lambda i: read(i).ink, tables.is_print),
     *rules.find(pages, tables, class_names=page_set.class_names, limits=limits),
     *_notes(page_set),
   ]

@@ -51,11 +51,11 @@ class Fit(NamedTuple):
 
   def is_sound(self) -> bool:
     """Whether the boxes surely belong to the picture."""
-    return self.edge >= 0.3 + 0.6 / max(self.num_boxes, 1) ** 0.5
+    return self.edge >= 0.25 + 0.7 / max(self.num_boxes, 1) ** 0.5
 
   def is_bad(self) -> bool:
     """Whether the boxes hardly belong to the picture."""
-    return self.edge < 0.25 + 0.4 / max(self.num_boxes, 1) ** 0.5
+    return self.edge < 0.22 + 0.45 / max(self.num_boxes, 1) ** 0.5
 
 
 class Edges(NamedTuple):

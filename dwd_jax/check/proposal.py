@@ -1,6 +1,7 @@
 """The training to come: its config, with settings that suit the objects."""
 
 import dataclasses
+import json
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -151,7 +152,28 @@ def _flat(config, path: str):
 
 
 def _suggest(pages, class_names, config) -> dict[str, Any]:
-  """Key -> value for those that do not suit the objects."""
+  """Key -> value for those that do not suit the objects.
+
+  The configs of the other builders are made for their sizes.
+  """
+  changes: dict[str, Any] = {}
+  if config.data.builder == "boxes":
+    changes = _sizes(pages, class_names, config)
+  scale = changes.get("data.eval_scale", float(config.data.eval_scale))
+  crop_px = min(changes.get("data.crop_hw", config.data.crop_hw))
+  crowd = max(
+    max_in_window(p.centres_yx, p.image_hw, crop_px / scale) for p in pages
+  )
+  if crowd > config.data.max_boxes:
+    changes["data.max_boxes"] = -(-crowd // 64) * 64
+  most = max(len(p.labels) for p in pages)
+  if most > config.decode.max_detections:
+    changes["decode.max_detections"] = -(-most // 64) * 64
+  return changes
+
+
+def _sizes(pages, class_names, config) -> dict[str, Any]:
+  """Scale, crop and discs that suit the objects, classes too large for any."""
   left_out = set(config.data.leave_out)
   kept = np.array([name not in left_out for name in class_names], bool)
   labels = np.concatenate([p.labels for p in pages]).astype(int)
@@ -163,36 +185,23 @@ def _suggest(pages, class_names, config) -> dict[str, Any]:
   scale = float(config.data.eval_scale)
   side = float(np.median(np.sqrt(sizes.prod(axis=1))))
   if not _LEAST_PX <= scale * side <= _MOST_PX:
-    factor = _rounded(_BEST_PX / side) / scale
+    new = _rounded(_BEST_PX / side)
     changes["data.scales"] = tuple(
-      _rounded(factor * s) for s in config.data.scales
+      _rounded(new * s / scale) for s in config.data.scales
     )
-    scale = changes["data.eval_scale"] = _rounded(factor * scale)
+    scale = changes["data.eval_scale"] = new
   longest = scale * sizes.max(axis=1)
-  page = scale * max(max(p.image_hw) for p in pages)
-  crop = _crop(longest, page, min(config.data.crop_hw))
-  if crop > min(config.data.crop_hw):
-    changes["data.crop_hw"] = (crop, crop)
-  too_long = np.bincount(labels[longest > crop], minlength=len(class_names))
+  page_px = scale * max(max(p.image_hw) for p in pages)
+  crop_px = _crop(longest, page_px, min(config.data.crop_hw))
+  if crop_px > min(config.data.crop_hw):
+    changes["data.crop_hw"] = (crop_px, crop_px)
+  too_long = np.bincount(labels[longest > crop_px], minlength=len(class_names))
   total = np.bincount(labels, minlength=len(class_names))
-  never = [
-    name
-    for name, long, count in zip(class_names, too_long, total, strict=True)
-    if long > count / 2
-  ]
-  if never and len(never) < np.count_nonzero(total):
-    changes["data.leave_out"] = (*config.data.leave_out, *never)
-  crowd = max(
-    max_in_window(p.centres_yx, p.image_hw, crop / scale) for p in pages
-  )
-  if crowd > config.data.max_boxes:
-    changes["data.max_boxes"] = -(-crowd // 64) * 64
-  most = max(len(p.labels) for p in pages)
-  if most > config.decode.max_detections:
-    changes["decode.max_detections"] = -(-most // 64) * 64
-  if config.data.builder == "boxes":
-    changes |= _discs(pages, scale, config)
-  return changes
+  never = np.flatnonzero(too_long > total / 2)
+  if 0 < len(never) < np.count_nonzero(total):
+    more = (class_names[c] for c in never)
+    changes["data.leave_out"] = (*config.data.leave_out, *more)
+  return changes | _discs(pages, scale, config)
 
 
 def _crop(longest, page_px: float, least: int) -> int:
@@ -229,4 +238,11 @@ def _rounded(value: float) -> float:
 
 def _text(value: Any) -> str:
   """A value as the command line takes it."""
-  return value if isinstance(value, str) else repr(value)
+  if isinstance(value, tuple):
+    return f"({''.join(f'{_quoted(v)},' for v in value)})"
+  return str(value)
+
+
+def _quoted(value: Any) -> str:
+  """A name in the quotes that a shell leaves alone within others."""
+  return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -48,9 +48,10 @@ def find_misfits(
   judged = [i for i, p in enumerate(pages) if p.fit.num_boxes >= fit.MIN_BOXES]
   judged.sort(key=lambda i: pages[i].fit.edge)
   bad = [i for i in judged if pages[i].fit.is_bad()]
-  reasons, shifts = _reasons(pages, sorted(bad), read)
+  is_print = measures.is_print(pages)
+  reasons, shifts = _reasons(pages, sorted(bad), read, is_print)
   margins = {}
-  sure = boxes_fit(pages) or measures.is_print(pages)
+  sure = boxes_fit(pages) or is_print
   found = []
   for reason, chosen in reasons.items():
     if reason or sure:
@@ -73,7 +74,7 @@ def find_misfits(
     moved = page.boxes_yxyx + np.tile(shift, 2).astype(np.float32)
     if any(shift) and fit.measure(edges, moved, fit.SOME_BOXES).is_sound():
       shifts[i] = shift
-    elif margin := fit.find_margin(edges, page.boxes_yxyx):
+    elif is_print and (margin := fit.find_margin(edges, page.boxes_yxyx)):
       margins[i] = margin
   found += _shifted(pages, shifts)
   if margins:
@@ -121,7 +122,7 @@ def _shifted(pages, shifts: dict[int, tuple[int, int]]) -> Iterator[Finding]:
     left = {i: s for i, s in left.items() if i not in set(chosen)}
 
 
-def _reasons(pages, chosen, read):
+def _reasons(pages, chosen, read, is_print: bool):
   """Misfits by reason, and shifts; only the first pages are read again.
 
   Returns:
@@ -142,8 +143,9 @@ def _reasons(pages, chosen, read):
       found[_EXCHANGED].append(i)
       continue
     reason, shift = fit.explain(edges, boxes[i], pages[i].image_hw)
-    margin = 0 if reason else fit.find_margin(edges, boxes[i])
-    if margin:
+    # Other objects than symbols have edges inside, too.
+    margin = fit.find_margin(edges, boxes[i]) if is_print else 0
+    if margin and not reason:
       reason = f"they are about {margin} px too large on each side"
     if any(shift):
       shifts[i] = shift

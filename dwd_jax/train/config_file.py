@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -72,7 +73,10 @@ def load(file: str, overrides: Iterable[str] = ()) -> Any:
   values = flags.FlagValues()
   config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
   try:
-    values(argv)
+    with warnings.catch_warnings():
+      # ml_collections opens files in an old way of Python.
+      warnings.filterwarnings("ignore", r"the load_module\(\) method")
+      values(argv)
     config = values["config"].value
     if not isinstance(config, ml_collections.ConfigDict):
       raise TypeError("get_config() does not return a ConfigDict")
