@@ -29,11 +29,6 @@ SOME_BOXES = 200  # are enough to explain a misfit
 _MIN_GAIN = 1.25  # in contrast, of a shift or margin that is believed
 _MAX_MARGIN_PX = 16
 _LOOSE_PX = 3
-# For small symbols of one size, these cannot be told from a shift.
-_LIKE_SHIFTS = (
-  "centres are taken for corners",
-  "corners are taken for centres",
-)
 _SCALES = (0.25, 1 / 3, 0.5, 2 / 3, 0.75, 4 / 3, 1.5, 2, 3, 4)
 
 
@@ -174,15 +169,13 @@ def explain(
     name: measure(page, boxes, SOME_BOXES) for name, boxes in made.items()
   }
   best = max(found, key=lambda name: found[name].edge)
-  if found[best].is_sound() and best not in _LIKE_SHIFTS:
-    return best, (0, 0)
   shift = find_shift(page, boxes_yxyx)
   moved = np.asarray(boxes_yxyx) + np.tile(shift, 2)
   there = measure(page, moved, SOME_BOXES)
   if not any(shift) or not there.is_sound():
     return (best if found[best].is_sound() else ""), (0, 0)
   if found[best].is_sound():
-    # Both are near: without margins, the right one has more contrast.
+    # One of them is chance: without margins, the right one has more contrast.
     exact = [
       _border(page, *_whole(page, boxes, SOME_BOXES)).mean()
       for boxes in (made[best], moved)

@@ -18,6 +18,7 @@ _CONTRAST = 48  # of ink against the paper around it
 # photos of music: up to 0.06; photos of cars and cells, micrographs of spheres:
 # 0.09 and more on 9 of 10.
 _MAX_BETWEEN = 0.07
+_MAX_LIGHTER = 0.02  # share of the pixels that are lighter than paper
 _MAX_OF_RARER = 0.6  # the same, as a share of the rarer tone
 
 
@@ -45,11 +46,14 @@ def find(ink: UInt8[np.ndarray, "H W"]) -> Ink:
   height, width = ink.shape
   coarse = (max(1, width // _BACKGROUND_PX), max(1, height // _BACKGROUND_PX))
   paper = cv2.resize(ink, coarse, interpolation=cv2.INTER_AREA)
+  lighter = 0
   if min(coarse) >= 15:
     paper = cv2.resize(cv2.medianBlur(paper, 15), (width, height))
+    lighter = np.count_nonzero(cv2.subtract(paper, ink) > _CONTRAST)
     ink = cv2.subtract(ink, paper)
-  sums = cv2.integral((ink > _CONTRAST).astype(np.uint8))
-  return Ink(sums, scale, _has_two_tones(ink))
+  marks = (ink > _CONTRAST).astype(np.uint8)
+  is_clear = lighter <= _MAX_LIGHTER * ink.size and _has_two_tones(ink)
+  return Ink(cv2.integral(marks), scale, is_clear)
 
 
 def _has_two_tones(ink) -> bool:

@@ -12,7 +12,9 @@ import numpy as np
 
 from dwd_jax.check.measures import Limits, Measures, max_in_window
 from dwd_jax.check.page_sets import PageSet
-from dwd_jax.train import config_file, settings
+from dwd_jax.core import config_sections
+from dwd_jax.data.data_config import DataConfig
+from dwd_jax.train import config_file
 
 # Sides of the objects that the network sees, px: where the median lies within
 # the first two, the scale stays.
@@ -72,7 +74,7 @@ def propose(
   """
   file = given.file or _config_of(page_set.keys["data.builder"])
   config = load(dataclasses.replace(given, file=file))
-  own = {text.partition("=")[0]: text for text in given.overrides}
+  own = {text.partition("=")[0] for text in given.overrides}
   read = _keys_to_read(config, page_set.keys, own)
   suggested = _suggest(pages, page_set.class_names, config)
   changes = {key: v for key, v in suggested.items() if key not in own}
@@ -108,7 +110,8 @@ def load(given: Given) -> Any:
     InputError: no such file, an unknown key, a bad value.
   """
   config = config_file.load(given.file or _config_of("boxes"), given.overrides)
-  settings.validate(config)
+  # The rest depends on the devices, which may be others here.
+  config_sections.make(DataConfig, config.data)
   return config
 
 
@@ -239,7 +242,8 @@ def _rounded(value: float) -> float:
 def _text(value: Any) -> str:
   """A value as the command line takes it."""
   if isinstance(value, tuple):
-    return f"({''.join(f'{_quoted(v)},' for v in value)})"
+    last = "," if len(value) == 1 else ""
+    return f"({','.join(map(_quoted, value))}{last})"
   return str(value)
 
 

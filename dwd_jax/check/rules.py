@@ -49,12 +49,15 @@ def find_misfits(
   judged.sort(key=lambda i: pages[i].fit.edge)
   bad = [i for i in judged if pages[i].fit.is_bad()]
   is_print = measures.is_print(pages)
-  reasons, shifts = _reasons(pages, sorted(bad), read, is_print)
-  margins = {}
   sure = boxes_fit(pages) or is_print
+  reasons, shifts = _reasons(pages, sorted(bad), read, is_print)
+  looked_at = min(len(bad), _EXPLAINED)
+  # Of objects that may have no edges, chance explains a page now and then.
+  least = 1 if sure else max(2, looked_at // 3)
+  margins = {}
   found = []
   for reason, chosen in reasons.items():
-    if reason or sure:
+    if sure or (reason and len(chosen) >= least):
       found.append(
         Finding(
           level="error",
@@ -76,7 +79,7 @@ def find_misfits(
       shifts[i] = shift
     elif is_print and (margin := fit.find_margin(edges, page.boxes_yxyx)):
       margins[i] = margin
-  found += _shifted(pages, shifts)
+  found += _shifted(pages, shifts, least)
   if margins:
     typical = round(float(np.median([*margins.values()])))
     found.append(
@@ -91,8 +94,14 @@ def find_misfits(
   return [*found, *(_pooled(pages) if sure else ())]
 
 
-def _shifted(pages, shifts: dict[int, tuple[int, int]]) -> Iterator[Finding]:
-  """One finding of all pages that share a shift, one of the others."""
+def _shifted(
+  pages, shifts: dict[int, tuple[int, int]], least: int
+) -> Iterator[Finding]:
+  """One finding of the pages that share a shift, then of the others.
+
+  Args:
+    least: number of pages that share a shift; with fewer, there is none.
+  """
   left = dict(shifts)
   while left:
     middle = np.median([*left.values()], axis=0)
@@ -100,6 +109,8 @@ def _shifted(pages, shifts: dict[int, tuple[int, int]]) -> Iterator[Finding]:
       i for i, s in left.items() if np.abs(s - middle).max() <= _NEAR_SHIFT_PX
     ]
     alone = len(same) < 2 <= len(left)
+    if len(same) < least:
+      return
     chosen = sorted(left if alone else same)
     middle = np.rint(np.median([left[i] for i in chosen], axis=0)).astype(int)
     where = (

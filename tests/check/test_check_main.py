@@ -98,7 +98,11 @@ def test_the_page_is_whole_and_asks_for_nothing_outside(good_run):
     assert link.startswith("pictures/")
   assert "script" not in parsed.tags and "link" not in parsed.tags
   names = {p.name for p in (report / "pictures").iterdir()}
-  assert {"contact-train.webp", "class-00000.webp", "train-000000.webp"} <= names
+  assert {
+    "contact-train.webp",
+    "class-00000.webp",
+    "train-000000.webp",
+  } <= names
   assert "train-000002.webp" not in names  # --pages=2, and nothing suspicious
 
 
