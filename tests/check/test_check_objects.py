@@ -67,7 +67,9 @@ def test_one_shift_of_many_pages_and_another_of_one():
   pages = _pages(7)
   shifts = [(12, 12)] * 4 + [(-14, 0)] + [(0, 0)] * 2
   pages = [
-    dataclasses.replace(p, boxes_yxyx=p.boxes_yxyx + np.float32([*s, *s]))
+    dataclasses.replace(
+      p, boxes_yxyx=p.boxes_yxyx + np.array(s + s, np.float32)
+    )
     for p, s in zip(pages, shifts, strict=True)
   ]
   many, one = _find(pages)
