@@ -24,7 +24,6 @@ def _parser() -> argparse.ArgumentParser:
     "DATASET [--out=DIR] [options]",
     more=settings.options_help,
   )
-  data: Any = settings.default().data
   add = parser.add_argument
   add(
     "dataset",
