@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt8
 
 MIN_BOXES = 10  # fewer say too little about a page
 _MAX_PIXELS = 1 << 24  # larger pages are shrunk before they are measured
-_MAX_CONTRAST = 127  # 2**24 times this is the most that int32 holds
+_MAX_CONTRAST = np.uint8(127)  # 2**24 times this is the most that int32 holds
 _MARGINS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # in parts of the largest margin
 _MARGIN = 0.1  # largest margin, as a share of the side of a square box
 _MIN_MARGIN_PX = 2
@@ -77,9 +77,9 @@ def edges(grey: UInt8[np.ndarray, "H W"]) -> Edges:
   sums = []
   for dx in (0, 1):
     sobel = cv2.Sobel(grey, cv2.CV_16S, dx, 1 - dx)
-    contrast = cv2.min(cv2.convertScaleAbs(sobel, alpha=0.25), _MAX_CONTRAST)
-    sums.append(cv2.integral(contrast))
-  return Edges(*sums, scale)
+    contrast = cv2.convertScaleAbs(sobel, alpha=0.25)
+    sums.append(cv2.integral(np.minimum(contrast, _MAX_CONTRAST)))
+  return Edges(across_y=sums[0], across_x=sums[1], scale=scale)
 
 
 def _mean(sums, y0, x0, y1, x1):

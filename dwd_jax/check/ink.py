@@ -53,7 +53,7 @@ def find(ink: UInt8[np.ndarray, "H W"]) -> Ink:
     ink = cv2.subtract(ink, paper)
   marks = (ink > _CONTRAST).astype(np.uint8)
   is_clear = lighter <= _MAX_LIGHTER * ink.size and _has_two_tones(ink)
-  return Ink(cv2.integral(marks), scale, is_clear)
+  return Ink(cv2.integral(marks), scale, bool(is_clear))
 
 
 def _has_two_tones(ink) -> bool:
