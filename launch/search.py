@@ -11,13 +11,10 @@ import functools
 import math
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ml_collections
 import numpy as np
-from absl import flags
-from ml_collections import config_flags
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.evaluate import other_data_sets
@@ -62,7 +59,7 @@ class Search:
   @functools.cached_property
   def base(self) -> Any:
     """The config with the user's overrides."""
-    return load(self.config, self.overrides)
+    return config_file.load(self.config, self.overrides)
 
   @property
   def first_rung(self) -> int:
@@ -142,7 +139,7 @@ class Search:
       )
     for settings in search_space.corners(self.space):
       try:
-        config = load(self.config, self.trial_overrides(settings))
+        config = config_file.load(self.config, self.trial_overrides(settings))
         config_lib.validate(config)
       except InputError as e:
         raise InputError(f"a trial would fail: {e}") from None
@@ -151,30 +148,6 @@ class Search:
 def folder(trial: Any) -> str:
   """Name of a trial's folder: its own, or that of the trial it repeats."""
   return trial.user_attrs.get("folder", f"trial_{trial.number:03d}")
-
-
-def load(file: str, overrides: Iterable[str] = ()) -> Any:
-  """A config as `python -m dwd_jax.main` reads it, not validated.
-
-  Args:
-    file: of --config, with ":ARGUMENT" if the config takes one.
-    overrides: KEY=VALUE.
-
-  Raises:
-    InputError: no such file, an unknown key, a value of another type.
-  """
-  argv = ["sweep", f"--config={config_file.find(file)}"]
-  argv += [f"--config.{text}" for text in overrides]
-  values = flags.FlagValues()
-  config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-  try:
-    values(argv)
-    config = values["config"].value
-    if not isinstance(config, ml_collections.ConfigDict):
-      raise TypeError("get_config() does not return a ConfigDict")
-    return config
-  except Exception as e:  # configs are programs: anything may happen
-    raise InputError(config_file.why(e, argv)) from None
 
 
 def stage_steps(steps: Sequence[int], total: int) -> list[int]:

@@ -18,10 +18,10 @@ import jax
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare
-from dwd_jax.train import logs
+from dwd_jax.train import config_file, logs
 from launch import command_line, devices, search_space
 from launch.command_line import AGAIN
-from launch.search import Search, folder, load
+from launch.search import Search, folder
 
 _DESCRIPTION = """Try settings of a config and rank them by a score.
 
@@ -101,7 +101,7 @@ def make_search(args: Any, rest: Sequence[str]) -> Search:
   for text in args.set:
     space |= search_space.parse(text)
   overrides = tuple(text.removeprefix("--config.") for text in rest)
-  base = load(args.config, overrides)
+  base = config_file.load(args.config, overrides)
   return Search(
     config=args.config,
     overrides=overrides,

@@ -24,7 +24,6 @@ def _parser() -> argparse.ArgumentParser:
     "DATASET [--out=DIR] [options]",
     more=settings.options_help,
   )
-  data: Any = settings.default().data
   add = parser.add_argument
   add(
     "dataset",
@@ -56,18 +55,24 @@ def _parser() -> argparse.ArgumentParser:
     metavar="NAME=VALUE",
     help="of the builder; --helpfull lists them",
   )
-  for flag, default, text in (
-    ("--scale", data.eval_scale, "of training pages; default: {}"),
-    ("--crop", data.crop_hw[0], "crop side, px; default: {}"),
-    ("--min-px", 3.0, "smallest side of an object; default: {:g}"),
-    ("--max-boxes", data.max_boxes, "boxes of a crop; default: {}"),
-    ("--pages", 12, "pages drawn with boxes, per split; default: {}"),
-    ("--sheet", 24, "pages of a contact sheet; default: {}"),
-    ("--workers", 0, "threads; 0 = one for each core"),
+  add(
+    "--config",
+    default="",
+    metavar="FILE",
+    help="of the training to come, with --config.KEY=VALUE; default: proposed",
+  )
+  for flag, kind, default, text in (
+    ("--scale", float, None, "of pages; default: as the config says"),
+    ("--crop", int, None, "crop side, px; default: as the config says"),
+    ("--min-px", float, 3.0, "smallest side of an object; default: {:g}"),
+    ("--max-boxes", int, None, "of a crop; default: as the config says"),
+    ("--pages", int, 12, "pages drawn with boxes, per split; default: {}"),
+    ("--sheet", int, 24, "pages of a contact sheet; default: {}"),
+    ("--workers", int, 0, "threads; 0 = one for each core"),
   ):
     add(
       flag,
-      type=type(default),
+      type=kind,
       default=default,
       metavar="N",
       help=text.format(default),
@@ -81,20 +86,28 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _check(flags: argparse.Namespace) -> int:
+def _check(flags: argparse.Namespace, overrides: list[str]) -> int:
   cfg: Any = settings.default()
   for flag in ("scale", "crop", "min_px", "max_boxes", "sheet", "pages"):
     least = 0 if flag in ("pages", "min_px") else 1e-3
-    if not least <= getattr(flags, flag) < 1e6:
-      raise InputError(
-        f"--{flag.replace('_', '-')}: {getattr(flags, flag)} is out of range"
-      )
+    value = getattr(flags, flag)
+    if value is not None and not least <= value < 1e6:
+      raise InputError(f"--{flag.replace('_', '-')}: {value} is out of range")
   for text in flags.option:
     settings.parse_option(text, cfg.data.options)
   # Imported here: --help should not wait for them.
-  from dwd_jax.check import check_data_set, findings, page_sets
-  from dwd_jax.check.measures import Limits
+  from dwd_jax.check import check_data_set, findings, page_sets, proposal
 
+  given = proposal.Given(
+    file=flags.config,
+    overrides=tuple(overrides),
+    scale=flags.scale,
+    crop_px=flags.crop,
+    max_boxes=flags.max_boxes,
+    min_px=flags.min_px,
+  )
+  if given.file or given.overrides:
+    proposal.load(given)  # a mistake in it shows at once
   page_set = page_sets.open_set(
     flags.dataset,
     builder=flags.builder,
@@ -102,17 +115,11 @@ def _check(flags: argparse.Namespace) -> int:
     options=cfg.data.options,
   )
   print(findings.clean(f"Reading {page_set.origin}"), flush=True)
-  given = pathlib.Path(flags.dataset).absolute().name
-  out = pathlib.Path(flags.out or f"{given or page_set.name}_check")
+  name = pathlib.Path(flags.dataset).absolute().name
+  out = pathlib.Path(flags.out or f"{name or page_set.name}_check")
   checked = check_data_set.check(
     page_set,
-    Limits(
-      scale=flags.scale,
-      crop_px=flags.crop,
-      min_px=flags.min_px,
-      max_boxes=flags.max_boxes,
-      max_detections=cfg.decode.max_detections,
-    ),
+    given,
     out,
     pages_per_split=flags.pages,
     sheet_pages=flags.sheet,
@@ -127,8 +134,13 @@ def _check(flags: argparse.Namespace) -> int:
 
 def main(argv: list[str]) -> int:
   """Runs the check and returns the exit code."""
-  flags = _parser().parse_args(argv)
-  return cli.run(lambda: _check(flags), flags.out or flags.dataset)
+  parser = _parser()
+  flags, rest = parser.parse_known_args(argv)
+  others = [text for text in rest if not text.startswith("--config.")]
+  if others:
+    parser.error(f"unrecognized arguments: {' '.join(others)}")
+  overrides = [text.removeprefix("--config.") for text in rest]
+  return cli.run(lambda: _check(flags, overrides), flags.out or flags.dataset)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,23 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from dwd_jax.check import leaks, measures, page_sets, rules, write_report
+from dwd_jax.check import (
+  leaks,
+  measures,
+  page_sets,
+  proposal,
+  rules,
+  write_report,
+)
 from dwd_jax.check.findings import Checked, Finding, by_level, plural
-from dwd_jax.check.measures import Limits, Page
+from dwd_jax.check.measures import Measures, Page
 from dwd_jax.check.page_sets import PageSet
 from dwd_jax.core.errors import InputError
 
 
 def check(
   page_set: PageSet,
-  limits: Limits,
+  given: proposal.Given,
   out: str | os.PathLike,
   *,
   pages_per_split: int = 12,
@@ -26,7 +33,7 @@ def check(
 
   Args:
     page_set: see `page_sets.open_set`.
-    limits: of the training to come.
+    given: what is known of the training to come.
     out: folder of the report; new, empty, or that of an earlier check.
     pages_per_split: overlays of each split, besides those of suspicious pages.
     sheet_pages: pages of the contact sheet of each split.
@@ -35,15 +42,14 @@ def check(
     log: takes lines of progress, see `progress.show`.
 
   Raises:
-    InputError: `out` is in use, a page is bad (unless `keep_going`), or no page
-      can be read.
+    InputError: `out` is in use, a page is bad (unless `keep_going`), no page
+      can be read, or the config cannot.
   """
   out = pathlib.Path(out).expanduser()
   workers = workers if workers > 0 else min(os.cpu_count() or 1, 16)
   write_report.claim_folder(out)
   collected = page_sets.collect(
     page_set,
-    crop_px=limits.crop_px / limits.scale,
     keep_going=keep_going,
     workers=workers,
     log=log,
@@ -57,11 +63,13 @@ def check(
     index, place = collected.at[i]
     return page_set.read(index)[place]
 
+  proposed = proposal.propose(pages, page_set, given)
+  limits = proposed.limits
   tables = measures.tabulate(pages, len(page_set.class_names), limits)
   findings = [
     *_unreadable(collected.bad),
     *rules.find_misfits(pages, read),
-    *leaks.find(pages, lambda i: read(i).ink),
+    *leaks.find(pages, lambda i: read(i).ink, tables.is_print),
     *rules.find(pages, tables, class_names=page_set.class_names, limits=limits),
     *_notes(page_set),
   ]
@@ -70,7 +78,8 @@ def check(
     collected=collected,
     tables=tables,
     findings=by_level(findings),
-    limits=limits,
+    proposed=proposed,
+    not_checked=_not_checked(pages),
   )
   write_report.write(
     checked,
@@ -81,6 +90,19 @@ def check(
     workers=workers,
   )
   return checked
+
+
+def _not_checked(pages: list[Measures]) -> str:
+  """What pages without clear ink, or boxes without edges, do not tell."""
+  parts = []
+  if not measures.is_print(pages):
+    parts.append("empty boxes and pages (the pictures have many tones)")
+    if not rules.boxes_fit(pages):
+      parts.append(
+        "whether boxes lie on their objects (there are no edges at their"
+        " borders: look at the overlays)"
+      )
+  return f"Not checked: {'; '.join(parts)}" if parts else ""
 
 
 def _unreadable(bad: list[tuple[str, str]]) -> list[Finding]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dwd_jax.check import fit
+from dwd_jax.check import ink as ink_lib
 from dwd_jax.check.measures import Page
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.show import drawing
@@ -14,11 +14,12 @@ from dwd_jax.show import drawing
 TILE_PX = 96  # of the examples of a class
 CELL_HW = (360, 280)  # largest thumbnail, its name included
 _COLUMNS = 6  # of a contact sheet
+_MIN_OVERLAY_PX = 1000  # narrower pages are enlarged
 _MAX_OVERLAY_PX = 4000  # longer pages are drawn smaller
 
 
 def overlay(
-  page: Page, class_names: Sequence[str]
+  page: Page, class_names: Sequence[str], is_print: bool
 ) -> UInt8[np.ndarray, "h w 3"]:
   """The page with all its boxes; the `doubtful` ones stand out."""
   ink, image_hw = page.ink, (page.ink.shape[0], page.ink.shape[1])
@@ -28,14 +29,22 @@ def overlay(
       ink, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA
     )
   truth = PageBoxes(page.filename, image_hw, page.boxes_yxyx, page.labels)
-  return drawing.boxes_picture(ink, truth, class_names, doubtful(page))
+  return drawing.boxes_picture(
+    ink,
+    truth,
+    class_names,
+    doubtful(page, is_print),
+    min_width_px=_MIN_OVERLAY_PX,
+  )
 
 
-def doubtful(page: Page) -> np.ndarray:
-  """Mask of the boxes without ink or with duplicates, bool [n]."""
+def doubtful(page: Page, is_print: bool) -> np.ndarray:
+  """Mask of the boxes with duplicates or, in print, without ink, bool [n]."""
   if not len(page.labels):
     return np.zeros(0, bool)
-  marked = fit.ink_inside(fit.ink_sums(page.ink), page.boxes_yxyx) == 0
+  marked = np.zeros(len(page.labels), bool)
+  if is_print:
+    marked = ink_lib.inside(ink_lib.find(page.ink), page.boxes_yxyx) == 0
   rows = np.hstack([page.labels[:, None], page.boxes_yxyx])
   _, inverse, count = np.unique(
     rows, axis=0, return_inverse=True, return_counts=True

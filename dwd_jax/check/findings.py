@@ -8,6 +8,7 @@ import numpy as np
 
 from dwd_jax.check.measures import PERCENTS, Limits, Measures, Tables
 from dwd_jax.check.page_sets import Collected, PageSet
+from dwd_jax.check.proposal import Proposal
 
 LEVELS = ("error", "warning", "info")
 _NAMED = 8  # names in a line of text
@@ -67,13 +68,24 @@ def page_name(page: Measures) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-  """The result of a check; findings come errors first."""
+  """The result of a check.
+
+  Attributes:
+    findings: errors first.
+    not_checked: one line; "" = all was checked.
+  """
 
   page_set: PageSet
   collected: Collected
   tables: Tables
   findings: list[Finding]
-  limits: Limits
+  proposed: Proposal
+  not_checked: str
+
+  @property
+  def limits(self) -> Limits:
+    """Of the training that the objects are compared with."""
+    return self.proposed.limits
 
   def pages_per_second(self) -> float:
     """Speed of reading and measuring."""
@@ -123,8 +135,9 @@ class Checked:
       ("objects of a page", tables.per_page),
       ("page height, px", tables.page_sizes[0]),
       ("page width, px", tables.page_sizes[1]),
-      ("ink, % of a page", 100 * tables.ink_shares),
     ]
+    if tables.is_print:
+      rows.append(("ink, % of a page", 100 * tables.ink_shares))
     return ["", *(f"{p} %" for p in PERCENTS)], [
       [name, *("-" if np.isnan(v) else f"{v:.4g}" for v in values)]
       for name, values in rows
@@ -172,6 +185,8 @@ def summary(checked: Checked) -> str:
       more = len(f.details) - _DETAILS
       lines.append(f"    and {more} more, see check.json")
     lines.append(clean(f"    -> {f.remedy}"))
+  if checked.not_checked:
+    lines.append(checked.not_checked)
   levels = [f.level for f in checked.findings]
   counts = [
     plural(levels.count(level), level)
@@ -184,6 +199,8 @@ def summary(checked: Checked) -> str:
     f" {checked.collected.seconds:.1f} s"
     f" ({checked.pages_per_second():.1f} pages/s)"
   )
+  lines.append(clean(f"Compared with {checked.proposed.measured}. To train:"))
+  lines.append(clean(f"  {checked.proposed.command}"))
   return "\n".join(lines)
 
 
@@ -207,6 +224,9 @@ def as_dict(checked: Checked) -> dict[str, Any]:
     "dataset": checked.page_set.name,
     "origin": checked.page_set.origin,
     "limits": dataclasses.asdict(checked.limits),
+    "command": checked.proposed.command,
+    "suggested": checked.proposed.changes,
+    "not_checked": checked.not_checked,
     "seconds": round(checked.collected.seconds, 2),
     "pages_per_second": round(checked.pages_per_second(), 2),
     "splits": {
@@ -245,7 +265,7 @@ def as_dict(checked: Checked) -> dict[str, Any]:
       for c in np.flatnonzero(tables.objects.sum(axis=0)).tolist()
     },
     "classes_without_objects": checked.classes_without_objects(),
-    "pages": [_page(pages[i]) for i in sorted(shown)],
+    "pages": [_page(pages[i], tables.max_in_crop[i]) for i in sorted(shown)],
     "pages_not_listed": len(pages) - len(shown),
   }
 
@@ -258,15 +278,14 @@ def _percentiles(values: np.ndarray) -> dict[str, float] | None:
   }
 
 
-def _page(page: Measures) -> dict[str, Any]:
+def _page(page: Measures, most_in_a_crop: int) -> dict[str, Any]:
   return {
     "split": page.split,
     "filename": page.filename,
     "height_px": page.image_hw[0],
     "width_px": page.image_hw[1],
     "objects": len(page.labels),
-    "most_in_a_crop": page.max_in_crop,
+    "most_in_a_crop": most_in_a_crop,
     "ink_share": round(page.ink_share, 5),
     "fit_edge": round(page.fit.edge, 3),
-    "fit_ring": round(page.fit.ring, 3),
   }

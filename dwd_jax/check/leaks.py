@@ -19,6 +19,8 @@ from dwd_jax.check.measures import PRINT_GRID, Measures, detail
 _SIMILAR = 0.9
 # The same at 512 x 512: 0.95 to 1.00, and 0.89 for the two music fonts.
 _SAME_PICTURE = 0.93
+# Frames of a film, which stands still, reach 0.98.
+_SAME_PHOTO = 0.99
 _FINE_GRID = 512
 _BLOCK = 2048  # pages compared at once
 _MAX_PAIRS = 10_000
@@ -35,15 +37,20 @@ _PIECES = (
 
 
 def find(
-  pages: Sequence[Measures], image: Callable[[int], np.ndarray]
+  pages: Sequence[Measures],
+  image: Callable[[int], np.ndarray],
+  is_print: bool = True,
 ) -> list[Finding]:
   """Compares all pages with each other.
 
   Args:
     image: reads the ink of a page by index again; called for pages with similar
       fingerprints only.
+    is_print: whether pages are ink on paper; photographs of a scene are more
+      alike than those.
   """
-  same, alike, unread = _same_and_similar(pages, image)
+  least = _SAME_PICTURE if is_print else _SAME_PHOTO
+  same, alike, unread = _same_and_similar(pages, image, least)
   return [
     *_pictures(pages, same),
     *_likenesses(pages, alike, unread),
@@ -62,7 +69,7 @@ def _repeats(keys) -> list[tuple[int, int]]:
   return [(group[0], i) for group in groups.values() for i in group[1:]]
 
 
-def _same_and_similar(pages, image):
+def _same_and_similar(pages, image, least: float):
   """Pairs i < j of the same picture, of similar ones, number not compared."""
   # Blank pages are like no other.
   same = _repeats(p.picture if p.print_.any() else b"" for p in pages)
@@ -75,7 +82,7 @@ def _same_and_similar(pages, image):
     if n >= _MAX_COMPARED:
       unread += 1
       alike.append((i, j))
-    elif likeness(image(i), image(j)) >= _SAME_PICTURE:
+    elif likeness(image(i), image(j)) >= least:
       same.append((i, j))
     else:
       alike.append((i, j))
@@ -144,7 +151,8 @@ def _likenesses(pages, alike, unread) -> Iterator[Finding]:
       kind="similar pictures",
       noun="pair",
       what=f"of pages {where} look alike{more}",
-      remedy="put all prints, fonts and scans of a page into one split",
+      remedy="put all prints, fonts and scans of a page, and all frames of a"
+      " scene, into one split",
     )
 
 

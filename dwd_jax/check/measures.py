@@ -1,6 +1,6 @@
 """Measures of each page, and the tables of a whole data set made from them.
 
-Pixels are not kept: 10 bytes for each box and a few kilobytes for each page.
+Pixels are not kept: 18 bytes for each box and a few kilobytes for each page.
 """
 
 import dataclasses
@@ -13,12 +13,14 @@ import numpy as np
 from jaxtyping import Float, Int, Int8, UInt8
 
 from dwd_jax.check import fit
+from dwd_jax.check import ink as ink_lib
 
 NEAR_IOU = 0.8
 PERCENTS = (0, 5, 25, 50, 75, 95, 100)
 PRINT_GRID = 48  # side of a fingerprint
 _INK = 127
 _NEIGHBOURS = 100  # boxes that one box is compared with
+_MEASURED = 200  # boxes of a page whose distances are measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +52,11 @@ class Measures:
     image_hw: px.
     ink_share: share of the pixels, 0..1.
     sizes_hw: height and width of each box, px.
-    fit: fit of the boxes to the ink.
-    max_in_crop: most boxes that a training crop can show.
+    centres_yx: of each box, px.
+    nearest_px: distance of some boxes to the nearest other one, centre to
+      centre.
+    fit: fit of the boxes to the picture.
+    has_clear_ink: see `ink.Ink.is_clear`.
     without_ink: class ids of boxes without any ink.
     repeated: class ids of boxes that repeat another one of their class.
     near: class ids of boxes nearly equal to another one of their class.
@@ -67,8 +72,10 @@ class Measures:
   ink_share: float
   labels: Int[np.ndarray, " n"]
   sizes_hw: Float[np.ndarray, "n 2"]
+  centres_yx: Float[np.ndarray, "n 2"]
+  nearest_px: Float[np.ndarray, " m"]
   fit: fit.Fit
-  max_in_crop: int
+  has_clear_ink: bool
   without_ink: tuple[int, ...]
   repeated: tuple[int, ...]
   near: tuple[int, ...]
@@ -79,12 +86,13 @@ class Measures:
   skipped: dict[str, int]
 
 
-def measure(page: Page, crop_px: float) -> Measures:
-  """Measures one page; `crop_px` is the side of a training crop on it."""
-  sums = fit.ink_sums(page.ink)
+def measure(page: Page) -> Measures:
+  """Measures one page."""
+  inked_page = ink_lib.find(page.ink)
   boxes = np.asarray(page.boxes_yxyx, np.float32).reshape(-1, 4)
   labels = page.labels.astype(np.uint16)
-  inked = fit.ink_inside(sums, boxes)
+  inked = ink_lib.inside(inked_page, boxes)
+  centres = (boxes[:, :2] + boxes[:, 2:]) / 2
   rows = np.hstack([labels[:, None].astype(np.float32), boxes])
   rows, first = np.unique(rows, axis=0, return_index=True)
   unique = np.zeros(len(labels), bool)
@@ -96,8 +104,10 @@ def measure(page: Page, crop_px: float) -> Measures:
     ink_share=np.count_nonzero(page.ink > _INK) / max(page.ink.size, 1),
     labels=labels,
     sizes_hw=boxes[:, 2:] - boxes[:, :2],
-    fit=fit.measure(sums, boxes),
-    max_in_crop=max_in_window(boxes, page.ink.shape, crop_px),
+    centres_yx=centres,
+    nearest_px=_nearest(centres),
+    fit=fit.measure(fit.edges(page.ink), boxes),
+    has_clear_ink=inked_page.is_clear,
     without_ink=tuple(labels[inked == 0].tolist()),
     repeated=tuple(labels[~unique].tolist()),
     near=near_duplicates(boxes[first], labels[first]),
@@ -151,18 +161,29 @@ def _two_classes(boxes, labels) -> tuple[tuple[int, int], ...]:
   return tuple((c[i], c[i + 1]) for i in same)
 
 
+def _nearest(centres_yx) -> Float[np.ndarray, " m"]:
+  """Distances of centres, 200 at most, to the nearest other one, px."""
+  if len(centres_yx) < 2:
+    return np.zeros(0, np.float32)
+  step = -(-len(centres_yx) // _MEASURED)
+  some = centres_yx[::step]
+  square = ((some[:, None] - centres_yx) ** 2).sum(axis=-1)
+  square[np.arange(len(some)), np.arange(0, len(centres_yx), step)] = np.inf
+  return np.sqrt(square.min(axis=1))
+
+
 def max_in_window(
-  boxes_yxyx: Float[np.ndarray, "n 4"],
+  centres_yx: Float[np.ndarray, "n 2"],
   image_hw: tuple[int, int],
   window_px: float,
 ) -> int:
   """Approximate number of box centres in the fullest window of a page."""
-  if not len(boxes_yxyx):
+  if not len(centres_yx):
     return 0
   steps = 8
   cell = max(window_px / steps, 1.0)
   shape = [int(-(-side // cell)) for side in image_hw]
-  at = (boxes_yxyx[:, :2] + boxes_yxyx[:, 2:]) / 2 // cell
+  at = centres_yx // cell
   at = np.clip(at.astype(int), 0, np.array(shape) - 1)
   counts = np.zeros(shape, np.float32)
   np.add.at(counts, tuple(at.T), 1)
@@ -234,6 +255,8 @@ class Tables:
     per_page: number of objects.
     page_sizes: heights and widths of pages, px.
     ink_shares: share of the ink in a page.
+    is_print: whether the pages are ink on paper.
+    max_in_crop: most boxes that a training crop of each page can show.
   """
 
   splits: tuple[str, ...]
@@ -247,6 +270,13 @@ class Tables:
   per_page: Float[np.ndarray, " p"]
   page_sizes: Float[np.ndarray, "2 p"]
   ink_shares: Float[np.ndarray, " p"]
+  is_print: bool
+  max_in_crop: tuple[int, ...]
+
+
+def is_print(pages: Sequence[Measures]) -> bool:
+  """Whether the pages are ink on paper, see `ink.is_print`."""
+  return ink_lib.is_print(p.has_clear_ink for p in pages)
 
 
 def tabulate(
@@ -285,6 +315,11 @@ def tabulate(
     per_page=_percentiles(np.array([len(p.labels) for p in pages])),
     page_sizes=np.stack([_percentiles(side) for side in page_sizes.T]),
     ink_shares=_percentiles(np.array([p.ink_share for p in pages])),
+    is_print=is_print(pages),
+    max_in_crop=tuple(
+      max_in_window(p.centres_yx, p.image_hw, limits.crop_px / limits.scale)
+      for p in pages
+    ),
   )
 
 

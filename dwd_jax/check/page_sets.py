@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class PageSet:
     read: reads the pages of a file or record by index, nearly always one;
       raises `InputError` for a bad one.
     notes: counts from reading the lists of pages, by reason.
+    keys: key of a config -> value with which a training reads the same.
+    num_bytes: size of all pictures, or of the records.
   """
 
   name: str
@@ -44,6 +46,8 @@ class PageSet:
   splits: tuple[str, ...]
   read: Callable[[int], list[Page]]
   notes: Mapping[str, int]
+  keys: Mapping[str, Any]
+  num_bytes: int
 
 
 def open_set(
@@ -73,10 +77,12 @@ def open_set(
     )
   if found:
     return _records(found[0])
+  options = options or {}
   reading = choose_builder.choose(
-    root, builder=builder, config=config, options=options or {}
+    root, builder=builder, config=config, options=options
   )
-  return _files(root, reading)
+  chosen = {f"data.options.{key}": v for key, v in options.items() if v}
+  return _files(root, reading, chosen)
 
 
 def find_records(root: pathlib.Path) -> list[pathlib.Path]:
@@ -112,7 +118,20 @@ def _records(folder: pathlib.Path) -> PageSet:
     splits=tuple(split for split, _ in at),
     read=read,
     notes=_build_notes(folder),
+    keys=_keys_of_records(some.name, folder),
+    num_bytes=_size(folder.glob("*.array_record*")),
   )
+
+
+def _keys_of_records(name: str, folder: pathlib.Path) -> dict[str, Any]:
+  """Keys of a config for records in DATA_DIR/BUILDER/CONFIG/VERSION."""
+  builder, config, *_ = *name.split("/"), ""
+  above = folder.absolute().parents
+  return {
+    "data.builder": builder,
+    "data.builder_config": config,
+    "data.data_dir": str(above[2] if len(above) > 2 else folder),
+  }
 
 
 def _build_notes(folder: pathlib.Path) -> dict[str, int]:
@@ -144,7 +163,9 @@ def _record_page(source: sources.PageSource, i: int) -> Page:
   )
 
 
-def _files(root: pathlib.Path, reading: choose_builder.Reading) -> PageSet:
+def _files(
+  root: pathlib.Path, reading: choose_builder.Reading, options: dict[str, Any]
+) -> PageSet:
   at = [
     (split, page)
     for split, pages in reading.data_set.splits.items()
@@ -190,7 +211,19 @@ def _files(root: pathlib.Path, reading: choose_builder.Reading) -> PageSet:
     splits=tuple(split for split, _ in at),
     read=read,
     notes=dict(reading.report.counts),
+    keys={
+      "data.builder": reading.builder,
+      "data.builder_config": reading.config,
+      "data.manual_dir": str(root),
+      **options,
+    },
+    num_bytes=_size({page.image for _, page in at}),
   )
+
+
+def _size(paths: Iterable[pathlib.Path]) -> int:
+  """Bytes of the files that exist."""
+  return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,15 +248,13 @@ class Collected:
 def collect(
   page_set: PageSet,
   *,
-  crop_px: float,
   keep_going: bool = True,
   workers: int = 1,
   log: Callable[[str], None] | None = None,
 ) -> Collected:
   """Reads and measures all pages.
 
-  `crop_px` is the side of a training crop in px of a page; for the other
-  options and errors see `check_data_set.check`.
+  For options and errors see `check_data_set.check`.
   """
   start = time.monotonic()
   pages, at, bad = [], [], []
@@ -237,7 +268,7 @@ def collect(
         raise
       return str(e)
     return [
-      (measures.measure(p, crop_px), draw_pages.class_examples(p, seed=index))
+      (measures.measure(p), draw_pages.class_examples(p, seed=index))
       for p in made
     ]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from dwd_jax.check import fit
+from dwd_jax.check import fit, measures
 from dwd_jax.check.findings import Finding, listed, page_name, plural
 from dwd_jax.check.measures import Limits, Measures, Page, Tables
 
@@ -24,6 +24,17 @@ _REMEDIES = {
   " picture resized?",
 }
 _MIN_POOLED = 30  # boxes on all pages with too few each
+_NEAR_SHIFT_PX = 8  # from the median of those that are one shift
+
+
+def boxes_fit(pages: Sequence[Measures]) -> bool:
+  """Whether the boxes of at least a quarter of the pages lie on edges.
+
+  Else the objects may have none, unless the pages are ink on paper.
+  """
+  fits = [p.fit for p in pages if p.fit.num_boxes]
+  fits = [f for f in fits if f.num_boxes >= fit.MIN_BOXES] or fits
+  return bool(fits) and float(np.mean([f.is_sound() for f in fits])) >= 0.25
 
 
 def find_misfits(
@@ -35,63 +46,130 @@ def find_misfits(
     read: reads a page by index again.
   """
   judged = [i for i, p in enumerate(pages) if p.fit.num_boxes >= fit.MIN_BOXES]
+  judged.sort(key=lambda i: pages[i].fit.edge)
   bad = [i for i in judged if pages[i].fit.is_bad()]
-  loose = [i for i in judged if pages[i].fit.is_loose()]
+  is_print = measures.is_print(pages)
+  sure = boxes_fit(pages) or is_print
+  reasons, shifts = _reasons(pages, sorted(bad), read, is_print)
+  looked_at = min(len(bad), _EXPLAINED)
+  # Of objects that may have no edges, chance explains a page now and then.
+  least = 1 if sure else max(2, looked_at // 3)
+  margins = {}
   found = []
-  for reason, chosen in _reasons(pages, bad, read).items():
-    found.append(
-      Finding(
-        level="error",
-        kind="boxes of another picture",
-        message=f"on {plural(len(chosen), 'page')} the boxes do not fit the"
-        f" ink{reason and f': {reason}'}; {_names(pages, chosen, limit=4)}",
-        remedy=_REMEDIES.get(reason, "correct the coordinates"),
-        pages=tuple(chosen),
+  for reason, chosen in reasons.items():
+    if sure or (reason and len(chosen) >= least):
+      found.append(
+        Finding(
+          level="error",
+          kind="boxes of another picture",
+          message=f"on {plural(len(chosen), 'page')} the boxes do not fit the"
+          f" picture{reason and f': {reason}'};"
+          f" {_names(pages, chosen, limit=4)}",
+          remedy=_REMEDIES.get(reason, "correct the coordinates"),
+          pages=tuple(chosen),
+        )
       )
-    )
-  shifted = _reasons(pages, loose, read, try_exchange=False)
-  unexplained = len(shifted.pop("", ()))
-  for reason, chosen in shifted.items():
-    found.append(
-      Finding(
-        level="warning",
-        kind="boxes shifted",
-        message=f"on {plural(len(chosen), 'page')} {reason};"
-        f" {_names(pages, chosen, limit=4)}",
-        remedy="correct the coordinates",
-        pages=tuple(chosen),
-      )
-    )
-  if unexplained:
+  # Large objects overlap themselves even when they are shifted.
+  for i in [i for i in judged if i not in set(bad)][:_EXPLAINED]:
+    page = read(i)
+    edges = fit.edges(page.ink)
+    shift = fit.find_shift(edges, page.boxes_yxyx)
+    moved = page.boxes_yxyx + np.tile(shift, 2).astype(np.float32)
+    if any(shift) and fit.measure(edges, moved, fit.SOME_BOXES).is_sound():
+      shifts[i] = shift
+    elif is_print and (margin := fit.find_margin(edges, page.boxes_yxyx)):
+      margins[i] = margin
+  found += _shifted(pages, shifts, least)
+  if margins:
+    typical = round(float(np.median([*margins.values()])))
     found.append(
       Finding(
         level="info",
         kind="loose boxes",
-        message=f"on {plural(unexplained, 'page')} the boxes do not end at the"
-        " ink",
+        message=f"on {plural(len(margins), 'page')} of those that fit least"
+        f" well, boxes are about {typical} px too large on each side",
         remedy="a margin costs IoU: make the boxes tight",
       )
     )
-  return [*found, *_pooled(pages)]
+  return [*found, *(_pooled(pages) if sure else ())]
 
 
-def _reasons(
-  pages, chosen, read, try_exchange: bool = True
-) -> dict[str, list[int]]:
-  """Reason ("" = none found) -> pages; only the first ones are read again."""
-  found = collections.defaultdict(list)
+def _shifted(
+  pages, shifts: dict[int, tuple[int, int]], least: int
+) -> Iterator[Finding]:
+  """One finding of the pages that share a shift, then of the others.
+
+  Args:
+    least: number of pages that share a shift; with fewer, there is none.
+  """
+  left = dict(shifts)
+  while left:
+    middle = np.median([*left.values()], axis=0)
+    same = [
+      i for i, s in left.items() if np.abs(s - middle).max() <= _NEAR_SHIFT_PX
+    ]
+    alone = len(same) < 2 <= len(left)
+    if len(same) < least:
+      return
+    chosen = sorted(left if alone else same)
+    middle = np.rint(np.median([left[i] for i in chosen], axis=0)).astype(int)
+    where = (
+      "beside their objects" if alone else fit.describe((middle[0], middle[1]))
+    )
+    bad = any(pages[i].fit.is_bad() for i in chosen)
+    yield Finding(
+      level="error" if bad else "warning",
+      kind="boxes shifted",
+      message=f"on {plural(len(chosen), 'page')} {where};"
+      f" {_names(pages, chosen, limit=4)}",
+      remedy="correct the coordinates",
+      pages=tuple(chosen),
+      details=tuple(
+        f"{page_name(pages[i])}: {fit.describe(left[i])}" for i in chosen
+      )
+      if alone
+      else (),
+    )
+    left = {i: s for i, s in left.items() if i not in set(chosen)}
+
+
+def _reasons(pages, chosen, read, is_print: bool):
+  """Misfits by reason, and shifts; only the first pages are read again.
+
+  Returns:
+    Reason ("" = none found) -> pages, and page -> shift.
+  """
+  found: dict[str, list[int]] = collections.defaultdict(list)
+  shifts: dict[int, tuple[int, int]] = {}
   again = chosen[:_EXPLAINED]
   boxes = {i: read(i).boxes_yxyx for i in again}
   for i in again:
-    sums = fit.ink_sums(read(i).ink)
-    others = [j for j in again if j != i] if try_exchange else []
-    if any(fit.measure(sums, boxes[j]).is_sound() for j in others):
+    page = read(i)
+    edges = fit.edges(page.ink)
+    if any(
+      fit.measure(edges, boxes[j], fit.SOME_BOXES // 2).is_sound()
+      for j in again
+      if j != i
+    ):
       found[_EXCHANGED].append(i)
+      continue
+    reason, shift = fit.explain(edges, boxes[i], pages[i].image_hw)
+    # Other objects than symbols have edges inside, too.
+    margin = fit.find_margin(edges, boxes[i]) if is_print else 0
+    if margin and not reason:
+      reason = f"they are about {margin} px too large on each side"
+    if any(shift):
+      shifts[i] = shift
     else:
-      found[fit.explain(sums, boxes[i], pages[i].image_hw)].append(i)
+      found[reason].append(i)
+  rest = chosen[len(again) :]
   common = max(found, key=lambda text: len(found[text]), default="")
-  found[common] += chosen[len(again) :]
-  return {text: sorted(where) for text, where in found.items() if where}
+  if len(shifts) > len(found[common]):
+    typical = np.median([*shifts.values()], axis=0).astype(int)
+    shifts |= dict.fromkeys(rest, (int(typical[0]), int(typical[1])))
+  else:
+    found[common] += rest
+  return {text: sorted(where) for text, where in found.items() if where}, shifts
 
 
 def _pooled(pages) -> Iterator[Finding]:
@@ -100,13 +178,13 @@ def _pooled(pages) -> Iterator[Finding]:
   counts = [pages[i].fit.num_boxes for i in few]
   if sum(counts) < _MIN_POOLED:
     return
-  mean = np.average([pages[i].fit for i in few], axis=0, weights=counts)
-  if fit.Fit(float(mean[0]), float(mean[1]), sum(counts)).is_bad():
+  mean = np.average([pages[i].fit.edge for i in few], weights=counts)
+  if fit.Fit(float(mean), sum(counts)).is_bad():
     yield Finding(
       level="error",
       kind="boxes of another picture",
       message=f"on {plural(len(few), 'page')} with few boxes each, all boxes"
-      " together do not fit the ink",
+      " together do not fit the picture",
       remedy="look at the overlays: axes swapped, picture resized?",
       pages=tuple(few),
     )
@@ -123,9 +201,9 @@ def find(
     *_splits(tables),
     *_classes(tables, class_names),
     *_sizes(tables, class_names, limits),
-    *_crowded(pages, limits),
-    *_pages(pages),
-    *_boxes(pages, class_names),
+    *_crowded(pages, tables, limits),
+    *_pages(pages, tables.is_print),
+    *_boxes(pages, class_names, tables.is_print),
     *_two_classes(pages, class_names),
     *_skipped(pages),
   ]
@@ -205,11 +283,10 @@ def _sizes(tables: Tables, class_names, limits: Limits) -> Iterator[Finding]:
       )
 
 
-def _crowded(pages, limits: Limits) -> Iterator[Finding]:
-  in_crop = [p.max_in_crop for p in pages]
+def _crowded(pages, tables: Tables, limits: Limits) -> Iterator[Finding]:
   on_page = [len(p.labels) for p in pages]
   for what, counts, limit, key in (
-    ("crop", in_crop, limits.max_boxes, "data.max_boxes"),
+    ("crop", tables.max_in_crop, limits.max_boxes, "data.max_boxes"),
     ("page", on_page, limits.max_detections, "decode.max_detections"),
   ):
     over = [i for i in _worst(counts) if counts[i] > limit]
@@ -224,9 +301,10 @@ def _crowded(pages, limits: Limits) -> Iterator[Finding]:
       )
 
 
-def _pages(pages) -> Iterator[Finding]:
+def _pages(pages, is_print: bool) -> Iterator[Finding]:
   """Empty, black and odd-sized pages, and pages without objects."""
   ink = np.array([p.ink_share for p in pages])
+  flat = np.array([not p.print_.any() for p in pages])
   objects = np.array([len(p.labels) for p in pages])
   area = (
     np.array([p.image_hw for p in pages], float).reshape(-1, 2).prod(axis=1)
@@ -234,13 +312,19 @@ def _pages(pages) -> Iterator[Finding]:
   ratio = np.sqrt(area / max(np.median(area), 1))
   for is_bad, kind, what, remedy in (
     (
-      ink < _EMPTY_INK,
+      flat & (not is_print),
+      "of one tone",
+      "without any detail",
+      "look at the pictures; remove empty ones",
+    ),
+    (
+      (ink < _EMPTY_INK) & is_print,
       "nearly empty",
       "with hardly any ink",
       "look at the pictures; remove empty pages",
     ),
     (
-      ink > _BLACK_INK,
+      (ink > _BLACK_INK) & is_print,
       "nearly black",
       f"with ink on more than {100 * _BLACK_INK:.0f} % of the picture",
       "dark borders or a dark table around the page? crop or clean them",
@@ -255,7 +339,7 @@ def _pages(pages) -> Iterator[Finding]:
       (ratio > _OTHER_SIZE) | (ratio < 1 / _OTHER_SIZE),
       "other page size",
       f"more than {_OTHER_SIZE:g} times as large or small as the median page",
-      "scale them so that symbols are about as large as on the others",
+      "scale them so that objects are about as large as on the others",
     ),
   ):
     chosen = np.flatnonzero(is_bad).tolist()
@@ -270,7 +354,7 @@ def _pages(pages) -> Iterator[Finding]:
       )
 
 
-def _boxes(pages, class_names) -> Iterator[Finding]:
+def _boxes(pages, class_names, is_print: bool) -> Iterator[Finding]:
   total = sum(len(p.labels) for p in pages)
   for attribute, kind, what, remedy in (
     (
@@ -283,15 +367,17 @@ def _boxes(pages, class_names) -> Iterator[Finding]:
       "repeated",
       "exact duplicates",
       "that repeat another one: same class, same box",
-      "keep one of each; a symbol counts as missed otherwise",
+      "keep one of each; an object counts as missed otherwise",
     ),
     (
       "near",
       "near-duplicates",
       "with IoU > 0.8 to another one of their class",
-      "keep one of each if it is one symbol",
+      "keep one of each if it is one object",
     ),
   ):
+    if attribute == "without_ink" and not is_print:
+      continue
     labels_of = [getattr(p, attribute) for p in pages]
     counts = collections.Counter(c for labels in labels_of for c in labels)
     if not counts:

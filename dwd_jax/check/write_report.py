@@ -21,6 +21,11 @@ from dwd_jax.show.html import templates
 
 JSON_NAME = "check.json"
 _PICTURES = "pictures"
+_SUFFIX = ".webp"
+_MAX_SHEET = 240  # pages: WebP holds 16,383 rows
+# Of the size of all pictures; the rest of twice that is for the two files.
+_SHARE = 1.8
+_LEAST_BYTES = 1 << 20  # small sets get more
 _MAX_SUSPICIOUS = 60  # pages; a third of them from one finding
 
 
@@ -29,6 +34,24 @@ class Drawn(NamedTuple):
 
   overlay: str
   thumbnail: str
+
+
+class _Room:
+  """The folder of the pictures, smaller than twice the pictures of the set."""
+
+  def __init__(self, folder: pathlib.Path, num_bytes: int):
+    self.folder = folder
+    self.left = max(_SHARE * num_bytes, _LEAST_BYTES)
+
+  def has(self, num_bytes: int) -> bool:
+    """Whether so much can be written."""
+    return num_bytes <= self.left
+
+  def save(self, name: str, data: bytes) -> str:
+    """Writes a picture and returns its link, relative to the page."""
+    files.write_atomic(self.folder / name, data)
+    self.left -= len(data)
+    return f"{_PICTURES}/{name}"
 
 
 def claim_folder(out: pathlib.Path) -> None:
@@ -68,41 +91,48 @@ def write(
   """
   (out / _PICTURES).mkdir(exist_ok=True)
 
-  def save(name: str, picture: np.ndarray) -> str:
-    drawing.save(out / _PICTURES / name, picture)
-    return f"{_PICTURES}/{name}"
-
-  def draw(i: int) -> Drawn:
-    page = read(i)
-    stem = f"{_safe(page.split)}-{i:06d}"
-    overlay = draw_pages.overlay(page, checked.page_set.class_names)
-    return Drawn(
-      save(f"{stem}.png", overlay),
-      save(f"{stem}-small.png", draw_pages.thumbnail(page)),
-    )
+  room = _Room(out / _PICTURES, checked.page_set.num_bytes)
 
   members = {split: [] for split in checked.tables.splits}
   for i, measured in enumerate(checked.collected.pages):
     members[measured.split].append(i)
-  chosen = dict.fromkeys(_suspicious(checked.findings))
-  for indices in members.values():
-    chosen |= dict.fromkeys(indices[:pages_per_split])
-  made = threads.in_order(draw, list(chosen), workers)
-  drawn = dict(zip(chosen, made, strict=True))
   sheets = {}
   for split, indices in members.items():
     cells = threads.in_order(
       lambda i: draw_pages.thumbnail(read(i)),
-      sampling.spread(np.array(indices), sheet_pages).tolist(),
+      sampling.spread(np.array(indices), min(sheet_pages, _MAX_SHEET)).tolist(),
       workers,
     )
-    sheet = draw_pages.sheet(list(cells))
-    sheets[split] = save(f"contact-{_safe(split)}.png", sheet)
-  strips = {
-    label: save(f"class-{label:05d}.png", draw_pages.strip(tiles, EXAMPLES))
-    for label, tiles in checked.collected.examples.items()
-  }
-  page = render(checked, drawn, sheets, strips)
+    sheet = drawing.encoded(draw_pages.sheet(list(cells)), _SUFFIX)
+    sheets[split] = room.save(f"contact-{_safe(split)}{_SUFFIX}", sheet)
+  strips = {}
+  for label, tiles in checked.collected.examples.items():
+    strip = draw_pages.strip(tiles, EXAMPLES)
+    name = f"class-{label:05d}{_SUFFIX}"
+    strips[label] = room.save(name, drawing.encoded(strip, _SUFFIX))
+  chosen = _chosen(checked.findings, members, pages_per_split)
+
+  def draw(i: int) -> tuple[bytes, bytes]:
+    page = read(i)
+    names, is_print = checked.page_set.class_names, checked.tables.is_print
+    return (
+      drawing.encoded(draw_pages.overlay(page, names, is_print), _SUFFIX),
+      drawing.encoded(draw_pages.thumbnail(page), _SUFFIX),
+    )
+
+  drawn = {}
+  made = threads.in_order(draw, chosen, workers)
+  for i, (overlay, small) in zip(chosen, made, strict=False):
+    if not room.has(len(overlay) + len(small)):
+      break
+    split = checked.collected.pages[i].split
+    stem = f"{_safe(split)}-{i:06d}"
+    drawn[i] = Drawn(
+      room.save(f"{stem}{_SUFFIX}", overlay),
+      room.save(f"{stem}-small{_SUFFIX}", small),
+    )
+  left_out = len(chosen) - len(drawn)
+  page = render(checked, drawn, sheets, strips, left_out)
   files.write_atomic(out / "index.html", page)
   text = json.dumps(findings.as_dict(checked), indent=1, allow_nan=False)
   files.write_atomic(out / JSON_NAME, text + "\n")
@@ -113,6 +143,7 @@ def render(
   drawn: Mapping[int, Drawn],
   sheets: Mapping[str, str],
   strips: Mapping[int, str],
+  left_out: int = 0,
 ) -> str:
   """Renders index.html: one file, no script, relative links.
 
@@ -121,6 +152,7 @@ def render(
     drawn: page index -> pictures.
     sheets: split -> link to its contact sheet.
     strips: class id -> link to its examples.
+    left_out: number of overlays for which there is no room.
   """
   pages = checked.collected.pages
   marked = _kinds_of(checked.findings)
@@ -140,6 +172,7 @@ def render(
     galleries=galleries,
     strips=[(names[c], total[c], link) for c, link in strips.items()],
     plural=findings.plural,
+    left_out=left_out,
   )
 
 
@@ -150,6 +183,17 @@ def _kinds_of(found: Iterable[Finding]) -> dict[int, list[str]]:
     for i in finding.pages if finding.level != "info" else ():
       kinds.setdefault(i, []).append(finding.kind)
   return kinds
+
+
+def _chosen(
+  found: Sequence[Finding], members: dict[str, list[int]], per_split: int
+) -> list[int]:
+  """Pages to draw: suspicious ones, then the first of each split in turn."""
+  chosen = dict.fromkeys(_suspicious(found))
+  for place in range(per_split):
+    for indices in members.values():
+      chosen |= dict.fromkeys(indices[place : place + 1])
+  return list(chosen)
 
 
 def _suspicious(found: Sequence[Finding]) -> list[int]:

@@ -26,6 +26,10 @@ MISSED_RGB = (204, 121, 167)  # missed truth: purple
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MAX_LEVEL = 19.0  # of the energy: full red
 _LEGEND_PX = 28  # height of the bar above the page
+_QUALITY = {
+  ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 80],
+  ".webp": [cv2.IMWRITE_WEBP_QUALITY, 60],
+}
 _INCHES = (9.0, 5.2)
 _DPI = 100
 
@@ -141,15 +145,14 @@ def energy_picture(
 
 
 def save(path: str | os.PathLike, picture: Picture) -> None:
-  """Writes a .png or .jpg file; JPEG where noise would make a PNG large."""
+  """Writes a file; .jpg or .webp where noise would make a .png large."""
   files.write_atomic(path, encoded(picture, pathlib.Path(path).suffix))
 
 
 def encoded(picture: Picture, suffix: str = ".png") -> bytes:
-  """The bytes of a .png or .jpg file of an RGB picture."""
+  """The bytes of a .png, .jpg or .webp file of an RGB picture."""
   pixels = np.ascontiguousarray(picture[..., ::-1])
-  options = [cv2.IMWRITE_JPEG_QUALITY, 80] if suffix == ".jpg" else []
-  ok, data = cv2.imencode(suffix, pixels, options)
+  ok, data = cv2.imencode(suffix, pixels, _QUALITY.get(suffix, []))
   if not ok:
     raise ValueError(f"the picture could not be encoded as {suffix}")
   return data.tobytes()

@@ -2,9 +2,13 @@
 
 import pathlib
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import ml_collections
 from absl import flags
+from ml_collections import config_flags
 
 from dwd_jax.core.errors import InputError
 
@@ -52,6 +56,33 @@ def found(argv: Sequence[str]) -> list[str]:
       elif i + 1 < len(words):
         words[i + 1] = find(words[i + 1])
   return words
+
+
+def load(file: str, overrides: Iterable[str] = ()) -> Any:
+  """A config as `python -m dwd_jax.main` reads it, not validated.
+
+  Args:
+    file: of --config, with ":ARGUMENT" if the config takes one.
+    overrides: KEY=VALUE.
+
+  Raises:
+    InputError: no such file, an unknown key, a value of another type.
+  """
+  argv = ["", f"--config={find(file)}"]
+  argv += [f"--config.{text}" for text in overrides]
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+  try:
+    with warnings.catch_warnings():
+      # ml_collections opens files in an old way of Python.
+      warnings.filterwarnings("ignore", r"the load_module\(\) method")
+      values(argv)
+    config = values["config"].value
+    if not isinstance(config, ml_collections.ConfigDict):
+      raise TypeError("get_config() does not return a ConfigDict")
+    return config
+  except Exception as e:  # configs are programs: anything may happen
+    raise InputError(why(e, argv)) from None
 
 
 def why(error: Exception, argv: Sequence[str]) -> str:

@@ -55,8 +55,8 @@ def page(ink, boxes, labels, split="train", filename="a.png", skipped=None):
 
 
 def measured(*args, **kwargs) -> measures.Measures:
-  """Measures of `page(...)` for crops of 320 px on the page."""
-  return measures.measure(page(*args, **kwargs), crop_px=320)
+  """Measures of `page(...)`."""
+  return measures.measure(page(*args, **kwargs))
 
 
 def write_data_set(

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from dwd_jax.check import fit, rules
+from dwd_jax.check import ink as ink_lib
 
 HEIGHT, WIDTH = h.HW
 
 
 def _fit(ink, boxes):
-  return fit.measure(fit.ink_sums(ink), np.asarray(boxes, np.float32))
+  return fit.measure(fit.edges(ink), np.asarray(boxes, np.float32))
 
 
 def _photo(ink):
@@ -37,7 +38,6 @@ def test_right_boxes_fit(caption):
 def test_right_boxes_fit_tightly():
   ink, boxes, _ = h.make_page(0)
   assert _fit(ink, boxes).is_sound()
-  assert not _fit(ink, boxes).is_loose()
 
 
 # Caption: boxes as they are written, from the right ones; and what is said.
@@ -70,9 +70,9 @@ WRONG = {
 def test_wrong_boxes_are_seen_and_explained(caption):
   ink, boxes, _ = h.make_page(3, symbols=60)
   wrong = WRONG[caption](boxes).astype(np.float32)
-  sums = fit.ink_sums(ink)
+  sums = fit.edges(ink)
   assert not fit.measure(sums, wrong).is_sound()
-  assert fit.explain(sums, wrong, h.HW) == caption
+  assert fit.explain(sums, wrong, h.HW)[0] == caption
 
 
 def test_boxes_of_another_page_are_bad():
@@ -80,35 +80,38 @@ def test_boxes_of_another_page_are_bad():
     ink = h.make_page(seed)[0]
     foreign = h.make_page(seed + 100)[1]
     assert _fit(ink, foreign).is_bad()
-    sums = fit.ink_sums(ink)
-    assert fit.explain(sums, foreign, h.HW) == ""
+    sums = fit.edges(ink)
+    assert fit.explain(sums, foreign, h.HW)[0] == ""
 
 
-def test_boxes_with_a_margin_are_loose_but_not_bad():
+def test_boxes_with_a_margin_are_measured():
   ink = np.zeros(h.HW, np.uint8)
   grid = [(40 * r, 40 * c) for r in range(1, 9) for c in range(1, 7)]
   boxes = np.array([(y, x, y + 12, x + 12) for y, x in grid], np.float32)
   for y, x in grid:
     ink[y : y + 12, x : x + 12] = 255
-  loose = _fit(ink, boxes + np.array([-5, -5, 5, 5]))
-  assert loose.is_loose() and not loose.is_bad()
+  assert _fit(ink, boxes + np.array([-2, -2, 2, 2])).is_sound()
+  wide = boxes + np.array([-5, -5, 5, 5])
+  assert fit.find_margin(fit.edges(ink), wide) == 5
+  assert fit.find_margin(fit.edges(ink), boxes) == 0
 
 
 def test_large_pages_are_measured_smaller(monkeypatch):
   ink, boxes, _ = h.make_page(2, symbols=30, hw=(800, 640))
   whole = _fit(ink, boxes)
   monkeypatch.setattr(fit, "_MAX_PIXELS", 600 * 480)
-  sums = fit.ink_sums(ink)
-  assert sums.sums.size < 0.6 * ink.size
-  assert fit.measure(sums, boxes).edge > 0.4 < whole.edge
-  assert (fit.ink_inside(sums, boxes) > 0).all()
+  edges = fit.edges(ink)
+  assert edges.across_x.size < 0.6 * ink.size
+  assert fit.measure(edges, boxes).edge > 0.4 < whole.edge
+  monkeypatch.setattr(ink_lib, "_MAX_PIXELS", 600 * 480)
+  assert (ink_lib.inside(ink_lib.find(ink), boxes) > 0).all()
 
 
 def test_ink_inside_counts_pixels():
   ink = np.zeros((50, 60), np.uint8)
   ink[10:20, 10:15] = 255
   boxes = np.array([[10, 10, 20, 15], [9.5, 0, 11, 60], [30, 0, 50, 60]])
-  found = fit.ink_inside(fit.ink_sums(ink), boxes.astype(np.float32))
+  found = ink_lib.inside(ink_lib.find(ink), boxes.astype(np.float32))
   np.testing.assert_array_equal(found, [50, 5, 0])
 
 
@@ -123,7 +126,7 @@ def _pages(seeds, boxes_of=None, symbols=40):
 
 
 def _find(pages):
-  measured = [h.measures.measure(p, 320) for p in pages.values()]
+  measured = [h.measures.measure(p) for p in pages.values()]
   return rules.find_misfits(measured, pages.__getitem__)
 
 
@@ -155,7 +158,7 @@ def test_pages_with_few_boxes_are_judged_together():
 def test_only_some_pages_are_read_again(monkeypatch):
   monkeypatch.setattr(rules, "_EXPLAINED", 2)
   pages = _pages(range(5), lambda i, boxes, labels: (boxes * 0.5, labels))
-  measured = [h.measures.measure(p, 320) for p in pages.values()]
+  measured = [h.measures.measure(p) for p in pages.values()]
   read = []
 
   def again(i):

@@ -39,7 +39,7 @@ def _large(seed):
 
 
 def _findings(pages):
-  measured = [h.measures.measure(p, 320) for p in pages]
+  measured = [h.measures.measure(p) for p in pages]
   return leaks.find(measured, lambda i: pages[i].ink)
 
 

@@ -98,8 +98,12 @@ def test_the_page_is_whole_and_asks_for_nothing_outside(good_run):
     assert link.startswith("pictures/")
   assert "script" not in parsed.tags and "link" not in parsed.tags
   names = {p.name for p in (report / "pictures").iterdir()}
-  assert {"contact-train.png", "class-00000.png", "train-000000.png"} <= names
-  assert "train-000002.png" not in names  # --pages=2, and nothing suspicious
+  assert {
+    "contact-train.webp",
+    "class-00000.webp",
+    "train-000000.webp",
+  } <= names
+  assert "train-000002.webp" not in names  # --pages=2, and nothing suspicious
 
 
 def test_names_are_escaped(tmp_path, capsys):
@@ -146,8 +150,8 @@ def test_exchanged_annotations(good, capsys):
   assert ("error", "boxes of another picture") in _levels(found)
   assert "annotations are exchanged; train/p0.png, test/p4.png" in out
   pictures = good.parent / "report" / "pictures"
-  assert (pictures / "train-000000.png").is_file()  # drawn: suspicious
-  assert not (pictures / "train-000001.png").exists()
+  assert (pictures / "train-000000.webp").is_file()  # drawn: suspicious
+  assert not (pictures / "train-000001.webp").exists()
 
 
 def test_a_page_in_two_splits(tmp_path, capsys):
@@ -301,7 +305,7 @@ def test_real_pages_have_no_errors(shared_data, tmp_path, capsys):
   assert objects == {"train": 325, "val": 325, "test": 171}
   # One page in two fonts.
   assert ("warning", "similar pictures") in _levels(found)
-  assert all(p["fit_edge"] > 0.9 for p in found["pages"])
+  assert all(p["fit_edge"] > 0.8 for p in found["pages"])
 
 
 def test_nan_sizes_never_reach_the_report(good, capsys):

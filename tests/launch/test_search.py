@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from dwd_jax.core.errors import InputError
+from dwd_jax.train import config_file
 from launch import search as search_lib
 from launch import sweep
 
@@ -54,7 +55,7 @@ BAD = {
 def test_bad_configs_are_one_line(caption):
   file, overrides, message = BAD[caption]
   with pytest.raises(InputError, match=message) as e:
-    search_lib.load(file, overrides)
+    config_file.load(file, overrides)
   assert "\n" not in str(e.value)
 
 
