@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     "--config",
     default="",
     metavar="FILE",
-    help="of the training to come, with --config.KEY=VALUE; default: proposed",
+    help="of the training, with --config.KEY=VALUE; default: proposed",
   )
   for flag, kind, default, text in (
     ("--scale", float, None, "of pages; default: as the config says"),

@@ -87,13 +87,13 @@ def test_slots_grow_with_the_page(tiny, tmp_path, monkeypatch):
   weights.write(tmp_path / "few.safetensors", few)
   make, tried = predict_pages.make_predict_fn, []
 
-  def cut(model, decode, groups):  # a decode of few slots, without compiling it
+  def cut(model, decode, *more):  # a decode of few slots, not compiled for them
     slots = decode.max_detections
     tried.append(slots)
     decode = dataclasses.replace(decode, max_detections=most)
 
     def predict(variables, image):
-      found, levels = make(model, decode, groups)(variables, image)
+      found, levels = make(model, decode, *more)(variables, image)
       kept = {
         field.name: getattr(found, field.name)[:, :slots]
         for field in dataclasses.fields(found)
