@@ -30,8 +30,9 @@ def detect(
 
   Args:
     image: path of an image or of a one-page PDF; an array [H, W] or
-      [H, W, 1..4] (grey, grey and alpha, RGB, RGBA; bool, integers, or floats
-      in 0..1); or a PIL image. Music may be dark on light or light on dark.
+      [H, W, 1..4] (grey, grey and alpha, RGB, RGBA; bool, integers or floats,
+      whose range is told by `dwd_jax.imaging.grey.white_of`); or a PIL image.
+      Music may be dark on light or light on dark.
     checkpoint: workdir of a run, WORKDIR/checkpoints/STEP, or a file of
       weights; "" = the packaged detector of printed music.
     min_score: 0..1; None = the threshold stored with the weights.
