@@ -8,7 +8,7 @@ fifths of its crops as scans and photos show them. `python -m dwd_jax.export
 
 Hardware: two CPU cores. Run time: 77 minutes beside other work (0.27 s a
 step while it was alone). Score on the 120 test pages: mAP_50 0.965, COCO mAP
-0.742; on three real DeepScores pages 0.977 and 0.683 (2026-11-26,
+0.742; on three real DeepScores pages 0.973 and 0.683 (2026-11-30,
 dwd_jax/predict/pretrained/README.md).
 """
 
