@@ -9,7 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from dwd_jax.imaging.staff_space import MIN_ALONE, Chains, Measured
+from dwd_jax.imaging.staff_space import (
+  MIN_ALONE,
+  Chains,
+  Measured,
+  interquartile_mean,
+)
 
 _RANGE = 2.0  # spaces of a page differ at most by this factor from its own
 _COLUMNS = 40  # of a strip, at least
@@ -122,9 +127,7 @@ def _piece(
   slope: float,
 ) -> tuple[float, float, float, float, float]:
   """Height, place, space, slope and weight of one piece."""
-  spaces = chains.space[rows]
-  low, high = np.quantile(spaces, (0.25, 0.75))
-  space = float(spaces[(spaces >= low) & (spaces <= high)].mean())
+  space = interquartile_mean(chains.space[rows])
   x, y = x[rows], chains.row[rows]
   middle = float(x.mean())
   spread = float(((x - middle) ** 2).sum())
