@@ -194,7 +194,9 @@ def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
     scale=_positive(card["scale"]),
     staff_space_px=float(card["staff_space_px"]),
     polarity=known_polarity(card.get("polarity", "")),
-    calibration=found and calibration_lib.from_json(found, names),
+    calibration=None
+    if found is None
+    else calibration_lib.from_json(found, names),
     about=dict(card["about"]),
   )
   _check_arrays(weights, arrays)
