@@ -51,10 +51,13 @@ class Pieces(NamedTuple):
     return self._replace(y=hw[0] - self.y, x=hw[1] - self.x)
 
   def skew(self) -> float:
-    """Median slope as an angle in degrees, positive = falling to the right."""
+    """Weighted median of slopes in degrees, positive = falling to the right."""
     if not len(self.y):
       return 0.0
-    return float(np.degrees(np.arctan(_median(self.slope, self.weight))))
+    slope = np.quantile(
+      self.slope, 0.5, weights=self.weight, method="inverted_cdf"
+    )
+    return float(np.degrees(np.arctan(slope)))
 
   def nearest(
     self, points_yx: Float[np.ndarray, "m 2"]
@@ -135,11 +138,3 @@ def _piece(
   more = float(((x - middle) * (left - left.mean())).sum())
   slope += more / spread if spread else 0.0
   return float(np.median(left)), middle, space, slope, float(len(rows))
-
-
-def _median(
-  values: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]
-) -> float:
-  order = np.argsort(values)
-  total = np.cumsum(weight[order])
-  return float(values[order][np.searchsorted(total, total[-1] / 2)])
