@@ -33,7 +33,7 @@ class Pieces(NamedTuple):
   Attributes:
     y: of the middle line, px.
     x: middle of the piece, px.
-    half_width: half of the strip's width, px.
+    half_width: half of the width of a strip, px.
     space: distance of two lines, measured vertically, px.
     slope: of the lines, px down per px to the right.
     weight: number of chains.
@@ -41,7 +41,7 @@ class Pieces(NamedTuple):
 
   y: Float[np.ndarray, " n"]
   x: Float[np.ndarray, " n"]
-  half_width: Float[np.ndarray, " n"]
+  half_width: float
   space: Float[np.ndarray, " n"]
   slope: Float[np.ndarray, " n"]
   weight: Float[np.ndarray, " n"]
@@ -97,10 +97,9 @@ def find(measured: Measured) -> Pieces:
       alone = int(chains.alone[piece].sum()) >= MIN_ALONE * len(piece)
       if alone and seen >= _COVERS * columns / strips:
         found.append(_piece(chains, x, piece, slope))
-  width = (measured.columns[-1] - measured.columns[0]) / strips
+  width = float(measured.columns[-1] - measured.columns[0]) / strips
   y, x, space, slopes, weight = np.array(found).reshape(-1, 5).T
-  half = np.full(len(y), width / 2)
-  return Pieces(y, x, half, space, slopes, weight)
+  return Pieces(y, x, width / 2, space, slopes, weight)
 
 
 def _common_slope(
