@@ -55,8 +55,7 @@ class Weights:
     model: each machine chooses its own `dtype`.
     scale: network pixels per page pixel, for pages of unknown staff space.
     staff_space_px: pages are scaled to it; 0 = unknown, all pages use `scale`.
-    polarity: of the training pages, see `dwd_jax.imaging.grey.to_ink`; pages
-      with staves decide for themselves.
+    polarity: of the training pages, see `dwd_jax.imaging.grey.to_ink`.
     calibration: raw scores -> probabilities; None: raw scores.
     about: JSON values for people.
   """
@@ -77,6 +76,11 @@ class Weights:
     """The default minimum score."""
     point = self.calibration and self.calibration.point
     return point.threshold if point else RAW_THRESHOLD
+
+  @property
+  def polarity_of_pages(self) -> str:
+    """What pages are read with: music may be negatives, whatever it was."""
+    return "" if self.staff_space_px else self.polarity
 
 
 def write(path: pathlib.Path, weights: Weights) -> None:
@@ -194,7 +198,9 @@ def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
     scale=_positive(card["scale"]),
     staff_space_px=float(card["staff_space_px"]),
     polarity=known_polarity(card.get("polarity", "")),
-    calibration=found and calibration_lib.from_json(found, names),
+    calibration=None
+    if found is None
+    else calibration_lib.from_json(found, names),
     about=dict(card["about"]),
   )
   _check_arrays(weights, arrays)

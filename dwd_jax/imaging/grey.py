@@ -8,7 +8,7 @@ dwd_jax, and raises `ValueError`.
 import numpy as np
 
 _BITS = (8, 10, 12, 14, 16)  # of grey values that cameras and scanners make
-_MORE_BITS = {"int16": (15,), "int32": (15, 31), "uint32": (32,)}
+_MORE_BITS = {"int8": (7,), "int16": (15,), "int32": (15, 31), "uint32": (32,)}
 _OVERSHOOT = 0.05  # of floats beyond black and white, as resampling makes
 _BLOCK_PX = 1 << 20
 # Dark objects on light ground, light on dark, or both: pixels as they are.
@@ -19,7 +19,7 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
   """Grey values 0 (black) to 255 (white), uint8 [H, W].
 
   The value of white is told by the largest value, see `white_of`. Transparent
-  pixels and NaN count as white.
+  pixels, NaN and infinity count as white.
 
   Args:
     pixels: [H, W] or [H, W, c], c = 1: grey, 2: grey, alpha, 3: RGB, 4: RGBA;
@@ -61,8 +61,8 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
 def white_of(values: np.ndarray) -> float:
   """The value of white, as the largest value tells it.
 
-  8 bits for uint8; 8, 10, 12, 14 or 16 for longer integers, also 15 and 31 for
-  those with a sign, and 32; 1 or the same for floats.
+  8 bits for uint8, 7 for int8; 8, 10, 12, 14 or 16 for longer integers, also 15
+  and 31 for those with a sign, and 32; 1 or the same for floats.
 
   Raises:
     ValueError: the values go below black, or are none of these ranges.
@@ -100,7 +100,7 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
 def _bytes(values: np.ndarray, white: float) -> np.ndarray:
   if values.dtype == np.uint8:
     return values
-  values = np.where(np.isfinite(values), values, white) * (255 / white)
+  values = np.where(np.isfinite(values), values, np.inf) * (255 / white)
   return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
 
 
@@ -162,6 +162,10 @@ def of_pillow(image) -> np.ndarray:
     image.filename = name
   if image.mode == "CMYK":
     pixels = cmyk_to_rgb(np.asarray(image))
+  elif "transparency" in image.info and image.mode.startswith("I"):
+    pixels = np.asarray(image)  # of 16 bits, which Pillow would cut off
+    alpha = np.where(pixels == image.info["transparency"], 0, 65535)
+    pixels = np.dstack([pixels, alpha.astype(pixels.dtype)])
   elif "transparency" in image.info or image.mode in ("P", "PA", "La", "RGBa"):
     pixels = np.asarray(image.convert("RGBA"))
   elif image.mode in ("YCbCr", "LAB", "HSV"):

@@ -35,7 +35,8 @@ _DAMAGE = re.compile(
   r"Corrupt JPEG data: (?!\d+ extraneous bytes before marker 0x(?!d[0-9a]))"
   r"([\w ]+)"
 )
-_BITS_TAG, _SAMPLES_TAG = 258, 339
+_BITS_TAG, _COMPRESSION_TAG, _COLOURS_TAG, _SAMPLES_TAG = 258, 259, 262, 339
+_JPEG_IN_TIFF, _YCBCR = 7, 6
 _SAMPLES = {
   1: "integers",
   2: "integers",
@@ -85,16 +86,22 @@ def png_is_whole(data: bytes) -> bool:
   return 0 < end <= len(data) - 8  # with its checksum
 
 
-def _values_of_tiff(data: bytes) -> str:
-  """What the values of a TIFF are, as "floats of 64 bits"; "" = unknown."""
+def _unread_values(data: bytes, number: int) -> str:
+  """Values of a TIFF that libvips takes for others, or not at all; "" = none.
+
+  Such as "floats of 64 bits". YCbCr is converted only in a JPEG.
+  """
   if not data.startswith(_TIFF_MAGICS):
     return ""
   file = io.BytesIO(data)
   try:
     big = data[2:4] in (b"+\0", b"\0+")
     tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if big else 8))
-    file.seek(tags.next)
-    tags.load(file)
+    for _ in range(number):
+      file.seek(tags.next)
+      tags.load(file)
+    if tags.get(_COLOURS_TAG) == _YCBCR:
+      return "" if tags.get(_COMPRESSION_TAG) == _JPEG_IN_TIFF else "YCbCr"
     kind = _SAMPLES[tags.get(_SAMPLES_TAG, (1,))[0]]
     bits = int(tags.get(_BITS_TAG, (1,))[0])
   except Exception:  # damage raises many types
@@ -131,10 +138,10 @@ def read_page(
       told, more than `MAX_PIXELS`, or values that could mean anything.
   """
   hw = header_hw(data, number)
-  if hw is None and (values := _values_of_tiff(data)):
+  if values := _unread_values(data, number):
     raise InputError(
-      f"{filename}: a TIFF of {values}, which are not read; save it with 8 or"
-      " 16 bits, or as floats of 32"
+      f"{filename}: a TIFF of {values}, which is not read; save it as grey or"
+      " RGB, with 8 or 16 bits, or as floats of 32"
     )
   if hw is None:
     raise InputError(

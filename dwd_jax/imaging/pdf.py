@@ -87,7 +87,7 @@ def draw(
     dpi: resolution; 0 = for a scan its own, else that of the wanted staff
       space, measured on renderings of 150 dpi and, while no staff is found,
       finer ones; 150 if there is none, or any staff space will do.
-    polarity: see `grey.to_ink`; pages with staves decide for themselves.
+    polarity: see `grey.to_ink`; unused where staves are measured.
 
   Raises:
     InputError: the file or the page cannot be read.
@@ -169,8 +169,7 @@ def _draw(
       f"{name} cannot be drawn; print the file to a new one"
     ) from None
   try:
-    pixels = bitmap.to_numpy()
-    pixels = np.ascontiguousarray(pixels.reshape(pixels.shape[:2]))
+    pixels = grey.to_grey(bitmap.to_numpy())  # a copy
   finally:
     bitmap.close()
   return Drawn(grey.to_ink(pixels, polarity), dpi)

@@ -9,7 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from dwd_jax.imaging.staff_space import MIN_ALONE, Chains, Measured
+from dwd_jax.imaging.staff_space import (
+  MIN_ALONE,
+  Chains,
+  Measured,
+  interquartile_mean,
+)
 
 _RANGE = 2.0  # spaces of a page differ at most by this factor from its own
 _COLUMNS = 40  # of a strip, at least
@@ -28,7 +33,7 @@ class Pieces(NamedTuple):
   Attributes:
     y: of the middle line, px.
     x: middle of the piece, px.
-    half_width: half of the strip's width, px.
+    half_width: half of the width of a strip, px.
     space: distance of two lines, measured vertically, px.
     slope: of the lines, px down per px to the right.
     weight: number of chains.
@@ -36,7 +41,7 @@ class Pieces(NamedTuple):
 
   y: Float[np.ndarray, " n"]
   x: Float[np.ndarray, " n"]
-  half_width: Float[np.ndarray, " n"]
+  half_width: float
   space: Float[np.ndarray, " n"]
   slope: Float[np.ndarray, " n"]
   weight: Float[np.ndarray, " n"]
@@ -46,10 +51,13 @@ class Pieces(NamedTuple):
     return self._replace(y=hw[0] - self.y, x=hw[1] - self.x)
 
   def skew(self) -> float:
-    """Median slope as an angle in degrees, positive = falling to the right."""
+    """Weighted median of slopes in degrees, positive = falling to the right."""
     if not len(self.y):
       return 0.0
-    return float(np.degrees(np.arctan(_median(self.slope, self.weight))))
+    slope = np.quantile(
+      self.slope, 0.5, weights=self.weight, method="inverted_cdf"
+    )
+    return float(np.degrees(np.arctan(slope)))
 
   def nearest(
     self, points_yx: Float[np.ndarray, "m 2"]
@@ -89,10 +97,9 @@ def find(measured: Measured) -> Pieces:
       alone = int(chains.alone[piece].sum()) >= MIN_ALONE * len(piece)
       if alone and seen >= _COVERS * columns / strips:
         found.append(_piece(chains, x, piece, slope))
-  width = (measured.columns[-1] - measured.columns[0]) / strips
+  width = float(measured.columns[-1] - measured.columns[0]) / strips
   y, x, space, slopes, weight = np.array(found).reshape(-1, 5).T
-  half = np.full(len(y), width / 2)
-  return Pieces(y, x, half, space, slopes, weight)
+  return Pieces(y, x, width / 2, space, slopes, weight)
 
 
 def _common_slope(
@@ -122,9 +129,7 @@ def _piece(
   slope: float,
 ) -> tuple[float, float, float, float, float]:
   """Height, place, space, slope and weight of one piece."""
-  spaces = chains.space[rows]
-  low, high = np.quantile(spaces, (0.25, 0.75))
-  space = float(spaces[(spaces >= low) & (spaces <= high)].mean())
+  space = interquartile_mean(chains.space[rows])
   x, y = x[rows], chains.row[rows]
   middle = float(x.mean())
   spread = float(((x - middle) ** 2).sum())
@@ -132,11 +137,3 @@ def _piece(
   more = float(((x - middle) * (left - left.mean())).sum())
   slope += more / spread if spread else 0.0
   return float(np.median(left)), middle, space, slope, float(len(rows))
-
-
-def _median(
-  values: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]
-) -> float:
-  order = np.argsort(values)
-  total = np.cumsum(weight[order])
-  return float(values[order][np.searchsorted(total, total[-1] / 2)])

@@ -234,7 +234,7 @@ def _choose(chains: Chains, num_columns: int, step: float) -> StaffSpace | None:
   return best
 
 
-def _centre_of(values: Float[np.ndarray, " n"]) -> float:
+def interquartile_mean(values: Float[np.ndarray, " n"]) -> float:
   """Mean of the middle half, finer than a median in steps of half a pixel."""
   low, high = np.quantile(values, (0.25, 0.75))
   return float(values[(values >= low) & (values <= high)].mean())
@@ -260,7 +260,7 @@ def _judge(chains: Chains, num_columns: int, step: float) -> StaffSpace | None:
   goes_on = beside[chains.column + 4, row + 1] * 9 >= 5.5
   if goes_on.sum() < _MIN_CHAINS:
     return None
-  px = _centre_of(chains.space[goes_on])
+  px = interquartile_mean(chains.space[goes_on])
   seen = len(np.unique(chains.column[goes_on])) / num_columns
   share = float(goes_on.mean())
   return StaffSpace(px, seen * share) if px >= MIN_PX else None

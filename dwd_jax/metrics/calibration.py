@@ -342,8 +342,9 @@ def from_json(content: Any, class_names: Sequence[str]) -> Calibration:
     num_objects=int(content["num_objects"]),
     num_detections=int(content["num_detections"]),
     made_with=content["made_with"],
-    contradictions=known
-    and contradictions_lib.from_json(known, tuple(class_names)),
+    contradictions=None
+    if known is None
+    else contradictions_lib.from_json(known, class_names),
   )
 
 

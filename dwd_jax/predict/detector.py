@@ -71,7 +71,7 @@ class Detector:
     if not 0 <= self.min_score <= 1:
       raise InputError(f"min_score: {self.min_score:g} is not 0 to 1")
     self.reads_music = trained.staff_space_px > 0
-    self.polarity = "" if self.reads_music else trained.polarity
+    self.polarity = trained.polarity_of_pages
     self._insists = without_staves
     self._clef_labels = [
       i

@@ -150,6 +150,10 @@ DAMAGES = {
     _card(lambda card, _: card.update(polarity="up")),
     "'up' is no polarity",
   ),
+  "a calibration without content": (
+    _card(lambda card, _: card.update(calibration={})),
+    "damaged weights",
+  ),
   "no scale": (
     _card(lambda card, _: card.update(scale=0)),
     "is no scale",

@@ -39,63 +39,42 @@ def truth(pages=40):
 
 
 KNOWN = contradictions.learn(truth(), NAMES)
-# Caption: (label, score, y, x, height, width) of detections; which stay.
+# (label, score, y, x, height, width) of detections.
+_CLEF = (CLEF, 0.9, 0, 0, 40, 20)
+_HEAD = (HEAD, 0.9, 0, 0, 10, 10)
+_REST = (REST, 0.9, 0, 0, 20, 80)
+# Caption: detections; which stay.
 CASES = {
-  "two braces": ([(CLEF, 0.9, 0, 0, 40, 20), (CLEF, 0.6, 4, 2, 40, 20)], [0]),
-  "the better one, in any order": (
-    [(CLEF, 0.6, 4, 2, 40, 20), (CLEF, 0.9, 0, 0, 40, 20)],
-    [1],
-  ),
-  "a notehead on the ball of a clef": (
-    [(HEAD, 0.6, 30, 2, 9, 9), (CLEF, 0.9, 0, 0, 40, 20)],
-    [1],
-  ),
-  "side by side": (
-    [(CLEF, 0.9, 0, 0, 40, 20), (HEAD, 0.6, 0, 16, 9, 9)],
-    [0, 1],
-  ),
+  "two braces": ([_CLEF, (CLEF, 0.6, 4, 2, 40, 20)], [0]),
+  "the better one, in any order": ([(CLEF, 0.6, 4, 2, 40, 20), _CLEF], [1]),
+  "a notehead on the ball of a clef": ([(HEAD, 0.6, 30, 2, 9, 9), _CLEF], [1]),
+  "side by side": ([_CLEF, (HEAD, 0.6, 0, 16, 9, 9)], [0, 1]),
   "truth has it": (
     [(GRACE, 0.9, 0, 0, 40, 20), (HEAD, 0.8, 30, 0, 9, 9)],
     [0, 1],
   ),
-  "more than the truth": (
-    [(HEAD, 0.9, 0, 0, 10, 10), (HEAD, 0.8, 3, 0, 10, 10)],
-    [0],
-  ),
-  "about as the truth": (
-    [(HEAD, 0.9, 0, 0, 10, 10), (HEAD, 0.8, 5, 0, 10, 10)],
-    [0, 1],
-  ),
-  "too few were seen": (
-    [(CLEF, 0.9, 0, 0, 40, 20), (SELDOM, 0.6, 0, 0, 9, 9)],
-    [0, 1],
-  ),
+  "more than the truth": ([_HEAD, (HEAD, 0.8, 3, 0, 10, 10)], [0]),
+  "about as the truth": ([_HEAD, (HEAD, 0.8, 5, 0, 10, 10)], [0, 1]),
+  "too few were seen": ([_CLEF, (SELDOM, 0.6, 0, 0, 9, 9)], [0, 1]),
   "what contradicts a dropped one stays": (
-    [
-      (CLEF, 0.9, 0, 0, 40, 20),
-      (CLEF, 0.8, 14, 0, 40, 20),
-      (CLEF, 0.7, 28, 0, 40, 20),
-    ],
+    [_CLEF, (CLEF, 0.8, 14, 0, 40, 20), (CLEF, 0.7, 28, 0, 40, 20)],
     [0, 2],
   ),
   "a part of a clef that is nearly as certain": (
     [(HEAD, 0.997, 30, 2, 9, 9), (CLEF, 0.996, 0, 0, 40, 20)],
     [1],
   ),
-  "a beam under noteheads": (
-    [(REST, 0.9, 0, 0, 20, 80), (HEAD, 0.99, 40, 0, 10, 10)],
-    [1],
-  ),
+  "a beam under noteheads": ([_REST, (HEAD, 0.99, 40, 0, 10, 10)], [1]),
   "a notehead that is less probable": (
-    [(REST, 0.9, 0, 0, 20, 80), (HEAD, 0.8, 40, 0, 10, 10)],
+    [_REST, (HEAD, 0.8, 40, 0, 10, 10)],
     [0, 1],
   ),
   "a notehead of the next measure": (
-    [(REST, 0.9, 0, 0, 20, 80), (HEAD, 0.99, 0, 90, 10, 10)],
+    [_REST, (HEAD, 0.99, 0, 90, 10, 10)],
     [0, 1],
   ),
   "a notehead of the next staff": (
-    [(REST, 0.9, 0, 0, 20, 80), (HEAD, 0.99, 50, 0, 10, 10)],
+    [_REST, (HEAD, 0.99, 50, 0, 10, 10)],
     [0, 1],
   ),
   "none": ([], []),

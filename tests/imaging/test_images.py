@@ -17,9 +17,9 @@ _INK = np.zeros((3, 4), np.uint8)
 _INK[0, 1] = _INK[2, 3] = 255
 
 
-def _png(array, mode) -> bytes:
+def _saved(image, kind, **options) -> bytes:
   out = io.BytesIO()
-  Image.fromarray(array, mode).save(out, "png")
+  image.save(out, kind, **options)
   return out.getvalue()
 
 
@@ -39,9 +39,9 @@ _FORMATS = {
     np.dstack([np.zeros_like(_INK)] * 3 + [_INK])
   ),
   "alpha: opaque": _cv_png(np.dstack([_PAPER] * 3 + [np.full_like(_INK, 255)])),
-  "grey with alpha": cv2.imencode(
-    ".png", np.dstack([np.zeros_like(_INK)] * 3 + [_INK])
-  )[1].tobytes(),
+  "grey with alpha": _saved(
+    Image.fromarray(np.dstack([np.zeros_like(_INK), _INK])), "png"
+  ),
 }
 
 
@@ -65,9 +65,8 @@ def test_exif_orientation_is_applied():
   wide[:, :8] = 0
   exif = Image.Exif()
   exif[274] = 6  # to be shown turned by 90 degrees clockwise
-  out = io.BytesIO()
-  Image.fromarray(wide).save(out, "jpeg", quality=95, exif=exif)
-  page = images.read_page(out.getvalue(), "page.jpg")
+  data = _saved(Image.fromarray(wide), "jpeg", quality=95, exif=exif)
+  page = images.read_page(data, "page.jpg")
   assert page.shape == (64, 16)
   assert page[:6].min() > 200
   assert page[10:].max() < 50
@@ -103,18 +102,15 @@ def test_header_sizes_are_those_of_the_pixels():
 
 
 def test_a_large_colour_profile_is_no_fault():
-  out = io.BytesIO()
   profile = np.random.default_rng(0).bytes(3 << 20)
-  Image.fromarray(_PAPER).save(out, "png", icc_profile=profile)
-  page = images.read_page(out.getvalue(), "page.png")
+  data = _saved(Image.fromarray(_PAPER), "png", icc_profile=profile)
+  page = images.read_page(data, "page.png")
   np.testing.assert_array_equal(page, _INK)
 
 
 def _claiming(kind: str, height: int, width: int) -> bytes:
   """A small JPEG, BMP or TIFF whose header claims another size."""
-  out = io.BytesIO()
-  Image.fromarray(_PAPER).save(out, kind)
-  data = bytearray(out.getvalue())
+  data = bytearray(_saved(Image.fromarray(_PAPER), kind))
   if kind == "jpeg":
     at = data.index(b"\xff\xc0") + 5
     data[at : at + 4] = struct.pack(">HH", height, width)
@@ -156,11 +152,23 @@ def test_values_of_64_bits_are_named(kind):
     images.read_page(bytes(data), "page.tif")
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_colours_that_would_be_taken_for_others_are_named(number):
+  first, second = Image.fromarray(_PAPER), Image.new("YCbCr", (4, 3))
+  if number == 1:
+    first, second = second, first
+  pages = {"save_all": True, "append_images": [second]}
+  data = _saved(first, "tiff", compression="tiff_lzw", **pages)
+  images.read_page(data, "page.tif", 3 - number)
+  with pytest.raises(InputError, match=r"page\.tif: a TIFF of YCbCr, which"):
+    images.read_page(data, "page.tif", number)
+  data = _saved(first, "tiff", compression="jpeg", **pages)
+  assert images.read_page(data, "page.tif", number).shape == (3, 4)
+
+
 def _jpeg(**options) -> bytes:
   noise = np.random.default_rng(0).integers(0, 256, (200, 300)).astype(np.uint8)
-  out = io.BytesIO()
-  Image.fromarray(noise).save(out, "jpeg", **options)
-  return out.getvalue()
+  return _saved(Image.fromarray(noise), "jpeg", **options)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])

@@ -102,9 +102,9 @@ def test_scores_become_probabilities():
   assert f"threshold {made.point.threshold:.3f}" in made.describe()
 
 
-def _contradicting(number):
-  """Like page `number`, with a second clef upon each object, less probable."""
-  truth, found = (part[number] for part in pages())
+def _contradicting():
+  """A page, also with a second clef upon each object, less probable."""
+  truth, found = (part[0] for part in pages(1))
   twice = found.keep(np.repeat(np.arange(len(found.labels)), 2))
   twice.labels[1::2] = NAMES.index("clef")
   twice.scores[1::2] *= 0.5
@@ -112,7 +112,7 @@ def _contradicting(number):
 
 
 def test_contradictions_are_dropped_and_kept_with_the_checkpoint(tmp_path):
-  (_, found, twice), shares = _contradicting(0), np.zeros((3, 3))
+  (_, found, twice), shares = _contradicting(), np.zeros((3, 3))
   known = Contradictions(np.full(3, 99), shares, shares > 0)
   made = dataclasses.replace(PLAIN, contradictions=known)
   calibration_lib.write(tmp_path, made, NAMES)
@@ -124,7 +124,7 @@ def test_contradictions_are_dropped_and_kept_with_the_checkpoint(tmp_path):
 
 
 def test_an_evaluation_matches_what_stays():
-  truth, found, twice = _contradicting(0)
+  truth, found, twice = _contradicting()
   outcomes = matching.judge([truth], [twice])
   after = matching.rejudge(outcomes, [truth], [found])
   assert len(after.kind) == len(found.labels)
@@ -178,6 +178,7 @@ DAMAGED = {
   "a class nobody knows": _with("offsets", {"banana": 1.0}, "score_map"),
   "offsets in a list": _with("offsets", [1.0], "score_map"),
   "a count of text": _with("num_pages", "many"),
+  "contradictions without content": _with("contradictions", {}),
 }
 
 

@@ -14,7 +14,7 @@ def _pieces(spaces):
   return Pieces(
     y=100.0 * np.arange(1, n + 1),
     x=np.full(n, 50.0),
-    half_width=np.full(n, 50.0),
+    half_width=50.0,
     space=np.array(spaces, float),
     slope=np.zeros(n),
     weight=np.ones(n),

@@ -195,7 +195,7 @@ def _classes_json(
     "group_of_class": list(weights.group_of_class),
     "multiple": _MULTIPLE,
     "most_hw": most_hw and list(most_hw),
-    "polarity": _polarity(weights) or None,
+    "polarity": weights.polarity_of_pages or None,
     "staff_space_px": weights.staff_space_px,
     "scale": weights.scale,
     "threshold": weights.threshold,
@@ -210,11 +210,6 @@ def _classes_json(
   }
   text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
   return text + "\n"
-
-
-def _polarity(weights: Weights) -> str:
-  """As `Detector` has it; scripts seek no staves, so pages may be negatives."""
-  return "" if weights.staff_space_px else weights.polarity
 
 
 def _scripts(*names: str) -> dict[str, str]:
@@ -238,7 +233,7 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
     if space
     else f"pages resized by {scale:.3g}"
   )
-  if known := _polarity(weights):
+  if known := weights.polarity_of_pages:
     size += {
       "dark": ", with dark objects on light ground",
       "light": ", with light objects on dark ground",

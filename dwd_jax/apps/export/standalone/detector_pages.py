@@ -51,8 +51,8 @@ def finish(found, page_hw, card, min_score=None):
   keep = keep[np.argsort(-scores[keep], kind="stable")]
   boxes = np.clip(boxes[keep], 0, np.array([*page_hw, *page_hw]))
   labels, scores, class_names = labels[keep], scores[keep], card["class_names"]
-  if card.get("contradictions"):
-    known = contradictions.from_json(card["contradictions"], class_names)
+  if known := card["contradictions"]:
+    known = contradictions.from_json(known, class_names)
     stays = known.stays(boxes, labels, scores)
     boxes, labels, scores = boxes[stays], labels[stays], scores[stays]
   names = [class_names[label] for label in labels]

@@ -58,6 +58,8 @@ class Detector:
     maps = [m[0] for m in (log_sizes, offsets) if m is not None]
     group_of_class = np.array(self.card["group_of_class"])
     lent = siblings.lending(self.card["class_names"])
+    if cfg.class_vote == "majority":
+      lent = None
     width, found = energy_logits.shape[2] * _STRIDE, []
     for group in range(energy_logits.shape[3]):
       said = np.concatenate([m[:, :, group] for m in maps], -1)
@@ -70,8 +72,7 @@ class Detector:
         features = gather(class_features[0], *np.divmod(at, width))
         logits = np.asarray(self._head.run(None, {"features": features})[0])
         probs = softmax(np.where(group_of_class == group, logits, -1e9))
-        certain = lent is None or cfg.class_vote == "majority"
-        return probs if certain else probs @ lent
+        return probs if lent is None else probs @ lent
 
       levels = upsample(energy_levels(energy_logits[0, :, :, group], cfg))
       found.append(decode_plane(levels, boxes_at, probs_at, cfg))
