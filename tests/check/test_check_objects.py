@@ -77,6 +77,15 @@ def test_one_shift_of_many_pages_and_another_of_one():
   assert "14 px too high" in one.message
 
 
+def test_two_shifts_of_equally_many_pages():
+  pages = _pages(6)
+  for i, s in enumerate([(14, 14), (14, 14), (-14, -14), (-14, -14)]):
+    boxes = pages[i].boxes_yxyx + np.array(s + s, np.float32)
+    pages[i] = dataclasses.replace(pages[i], boxes_yxyx=boxes)
+  found = _find(pages)
+  assert sorted(f.pages for f in found) == [(0, 1), (2, 3)]
+
+
 def test_boxes_of_another_picture():
   pages = _pages(12)
   for i, j in ((2, 5), (5, 2)):
