@@ -52,8 +52,8 @@ class Proposal:
   """A training for a data set.
 
   Attributes:
-    limits: of the training that the data are compared with.
-    measured: that training in words.
+    limits: what the data are compared with.
+    measured: the same in words.
     changes: key of the config -> value that the data suggest.
     command: the whole command.
   """
@@ -88,6 +88,7 @@ def propose(
   compared = config if given.file else with_values(config, changes)
   crop_px = given.crop_px or min(compared.data.crop_hw)
   scale = given.scale or float(compared.data.eval_scale)
+  is_proposed = not (given.file or given.scale or given.crop_px)
   return Proposal(
     limits=Limits(
       scale=scale,
@@ -97,7 +98,7 @@ def propose(
       max_detections=compared.decode.max_detections,
     ),
     measured=f"{file}, scale {scale:g}, crops of {crop_px} px"
-    + ("" if given.file else ", as proposed below"),
+    + (", as proposed below" if is_proposed else ""),
     changes=changes,
     command=" ".join(words),
   )

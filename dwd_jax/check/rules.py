@@ -70,7 +70,7 @@ def find_misfits(
         )
       )
   # Large objects overlap themselves even when they are shifted.
-  for i in [i for i in judged if i not in set(bad)][:_EXPLAINED]:
+  for i in [i for i in judged if not pages[i].fit.is_bad()][:_EXPLAINED]:
     page = read(i)
     edges = fit.edges(page.ink)
     shift = fit.find_shift(edges, page.boxes_yxyx)
@@ -169,8 +169,11 @@ def _reasons(pages, chosen, read, is_print: bool):
       continue
     reason, shift = fit.explain(edges, boxes[i], pages[i].image_hw)
     # Other objects than symbols have edges inside, too.
-    margin = fit.find_margin(edges, boxes[i]) if is_print else 0
-    if margin and not reason:
+    if (
+      is_print
+      and not reason
+      and (margin := fit.find_margin(edges, boxes[i]))
+    ):
       reason = f"they are about {margin} px too large on each side"
     if any(shift):
       shifts[i] = shift

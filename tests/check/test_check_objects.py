@@ -171,6 +171,11 @@ def test_a_set_of_photographs(folder, tmp_path, capsys, monkeypatch):
   assert config.data.manual_dir == str(folder)
   assert config.data.eval_scale == found["limits"]["scale"]
   assert config.data.crop_hw == (found["limits"]["crop_px"],) * 2
+  # What is compared with is proposed, unless a flag says otherwise.
+  assert "as proposed below" in text and "as proposed below" in page
+  _, found = _check(folder, tmp_path / "out", "--scale=0.5", "--pages=0")
+  assert found["limits"]["scale"] == 0.5
+  assert "as proposed below" not in capsys.readouterr().out
 
 
 def test_large_objects_are_scaled_down_and_crops_grow(folder, tmp_path):
