@@ -169,11 +169,7 @@ def _reasons(pages, chosen, read, is_print: bool):
       continue
     reason, shift = fit.explain(edges, boxes[i], pages[i].image_hw)
     # Other objects than symbols have edges inside, too.
-    if (
-      is_print
-      and not reason
-      and (margin := fit.find_margin(edges, boxes[i]))
-    ):
+    if is_print and not reason and (margin := fit.find_margin(edges, boxes[i])):
       reason = f"they are about {margin} px too large on each side"
     if any(shift):
       shifts[i] = shift
