@@ -210,6 +210,10 @@ def test_large_objects_are_scaled_down_and_crops_grow(folder, tmp_path):
   assert found["limits"]["max_boxes"] == 192
   assert "data.eval_scale" in found["suggested"]
   assert "--config.data.max_boxes=192" in found["command"]
+  # A scale of the user's stays the only one.
+  flags = ("--config.data.scales=(0.5,)", "--pages=0")
+  _, found = _check(big, tmp_path / "out", *flags)
+  assert not {"data.scales", "data.eval_scale"} & found["suggested"].keys()
 
 
 # Caption: flags, and what the line says.
