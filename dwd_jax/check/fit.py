@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from dwd_jax.check import integral_images
+
 MIN_BOXES = 10  # fewer say too little about a page
 _MAX_PIXELS = 1 << 24  # larger pages are shrunk before they are measured
 _MAX_CONTRAST = np.uint8(127)  # 2**24 times this is the most that int32 holds
@@ -69,11 +71,7 @@ class Edges(NamedTuple):
 
 def edges(grey: UInt8[np.ndarray, "H W"]) -> Edges:
   """Measures the contrast of a page, dark or bright."""
-  scale = min(1.0, (_MAX_PIXELS / max(grey.size, 1)) ** 0.5)
-  if scale < 1:
-    grey = cv2.resize(
-      grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
-    )
+  grey, scale = integral_images.shrunk(grey, _MAX_PIXELS)
   sums = []
   for dx in (0, 1):
     sobel = cv2.Sobel(grey, cv2.CV_16S, dx, 1 - dx)
@@ -84,11 +82,8 @@ def edges(grey: UInt8[np.ndarray, "H W"]) -> Edges:
 
 def _mean(sums, y0, x0, y1, x1):
   """Mean over rectangles, cut to the page; 0 outside."""
-  height, width = sums.shape[0] - 1, sums.shape[1] - 1
-  y0, y1 = np.clip(y0, 0, height), np.clip(y1, 0, height)
-  x0, x1 = np.clip(x0, 0, width), np.clip(x1, 0, width)
-  total = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
-  return total / np.maximum((y1 - y0) * (x1 - x0), 1)
+  total, area = integral_images.sums_and_areas(sums, y0=y0, x0=x0, y1=y1, x1=x1)
+  return total / np.maximum(area, 1)
 
 
 def _contrast(page: Edges, boxes: Int[np.ndarray, "4 *n"]):

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from dwd_jax.check import integral_images
+
 _MAX_PIXELS = 1 << 25  # larger pages are shrunk before they are measured
 _BACKGROUND_PX = 16  # of the page for one pixel of the coarse paper tone
 _CONTRAST = 48  # of ink against the paper around it
@@ -38,11 +40,7 @@ class Ink(NamedTuple):
 
 def find(ink: UInt8[np.ndarray, "H W"]) -> Ink:
   """Finds the ink (0 = paper, 255 = ink) after removing uneven light."""
-  scale = min(1.0, (_MAX_PIXELS / max(ink.size, 1)) ** 0.5)
-  if scale < 1:
-    ink = cv2.resize(
-      ink, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
-    )
+  ink, scale = integral_images.shrunk(ink, _MAX_PIXELS)
   height, width = ink.shape
   coarse = (max(1, width // _BACKGROUND_PX), max(1, height // _BACKGROUND_PX))
   paper = cv2.resize(ink, coarse, interpolation=cv2.INTER_AREA)
@@ -90,12 +88,6 @@ def inside(
   scaled = np.asarray(boxes_yxyx, np.float64) * page.scale
   y0, x0 = np.floor(scaled[:, :2]).astype(np.int64).T
   y1, x1 = np.ceil(scaled[:, 2:]).astype(np.int64).T
-  height, width = page.sums.shape[0] - 1, page.sums.shape[1] - 1
-  y0, y1 = np.clip(y0, 0, height), np.clip(y1, 0, height)
-  x0, x1 = np.clip(x0, 0, width), np.clip(x1, 0, width)
-  return (
-    page.sums[y1, x1]
-    - page.sums[y0, x1]
-    - page.sums[y1, x0]
-    + page.sums[y0, x0]
-  )
+  return integral_images.sums_and_areas(page.sums, y0=y0, x0=x0, y1=y1, x1=x1)[
+    0
+  ]

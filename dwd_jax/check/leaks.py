@@ -140,9 +140,15 @@ def _likenesses(pages, alike, unread) -> Iterator[Finding]:
   more = f" ({unread} of them compared by fingerprint only)" if unread else ""
   if unread + _MAX_COMPARED >= _MAX_PAIRS:
     more += ", and there may be many more"
-  for level, where, pairs in (
-    ("warning", "in two splits", across),
-    ("info", "within a split", within),
+  for level, where, pairs, remedy in (
+    (
+      "warning",
+      "in two splits",
+      across,
+      "put all prints, fonts and scans of a page, and all frames of a scene,"
+      " into one split",
+    ),
+    ("info", "within a split", within, "keep them in one split"),
   ):
     yield from _of_pairs(
       pages,
@@ -151,8 +157,7 @@ def _likenesses(pages, alike, unread) -> Iterator[Finding]:
       kind="similar pictures",
       noun="pair",
       what=f"of pages {where} look alike{more}",
-      remedy="put all prints, fonts and scans of a page, and all frames of a"
-      " scene, into one split",
+      remedy=remedy,
     )
 
 

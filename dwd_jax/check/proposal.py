@@ -52,8 +52,8 @@ class Proposal:
   """A training for a data set.
 
   Attributes:
-    limits: of the training that the data are compared with.
-    measured: that training in words.
+    limits: what the data are compared with.
+    measured: the same in words.
     changes: key of the config -> value that the data suggest.
     command: the whole command.
   """
@@ -76,7 +76,7 @@ def propose(
   config = load(dataclasses.replace(given, file=file))
   own = {text.partition("=")[0] for text in given.overrides}
   read = _keys_to_read(config, page_set.keys, own)
-  suggested = _suggest(pages, page_set.class_names, config)
+  suggested = _suggest(pages, page_set.class_names, config, own)
   changes = {key: v for key, v in suggested.items() if key not in own}
   words = ["python -m dwd_jax.main", f"--config={shlex.quote(file)}"]
   words.append(f"--workdir={shlex.quote(f'runs/{_name(page_set)}')}")
@@ -88,6 +88,7 @@ def propose(
   compared = config if given.file else with_values(config, changes)
   crop_px = given.crop_px or min(compared.data.crop_hw)
   scale = given.scale or float(compared.data.eval_scale)
+  is_proposed = not (given.file or given.scale or given.crop_px)
   return Proposal(
     limits=Limits(
       scale=scale,
@@ -97,7 +98,7 @@ def propose(
       max_detections=compared.decode.max_detections,
     ),
     measured=f"{file}, scale {scale:g}, crops of {crop_px} px"
-    + ("" if given.file else ", as proposed below"),
+    + (", as proposed below" if is_proposed else ""),
     changes=changes,
     command=" ".join(words),
   )
@@ -154,14 +155,14 @@ def _flat(config, path: str):
       yield f"{path}{key}", value
 
 
-def _suggest(pages, class_names, config) -> dict[str, Any]:
-  """Key -> value for those that do not suit the objects.
+def _suggest(pages, class_names, config, own) -> dict[str, Any]:
+  """Key -> value for those that do not suit the objects; `own` are the user's.
 
   The configs of the other builders are made for their sizes.
   """
   changes: dict[str, Any] = {}
   if config.data.builder == "boxes":
-    changes = _sizes(pages, class_names, config)
+    changes = _sizes(pages, class_names, config, own)
   scale = changes.get("data.eval_scale", float(config.data.eval_scale))
   crop_px = min(changes.get("data.crop_hw", config.data.crop_hw))
   crowd = max(
@@ -175,7 +176,7 @@ def _suggest(pages, class_names, config) -> dict[str, Any]:
   return changes
 
 
-def _sizes(pages, class_names, config) -> dict[str, Any]:
+def _sizes(pages, class_names, config, own) -> dict[str, Any]:
   """Scale, crop and discs that suit the objects, classes too large for any."""
   left_out = set(config.data.leave_out)
   kept = np.array([name not in left_out for name in class_names], bool)
@@ -187,7 +188,9 @@ def _sizes(pages, class_names, config) -> dict[str, Any]:
   changes: dict[str, Any] = {}
   scale = float(config.data.eval_scale)
   side = float(np.median(np.sqrt(sizes.prod(axis=1))))
-  if not _LEAST_PX <= scale * side <= _MOST_PX:
+  # Training and evaluation have one scale: both change, or neither does.
+  is_free = own.isdisjoint(("data.scales", "data.eval_scale"))
+  if is_free and not _LEAST_PX <= scale * side <= _MOST_PX:
     new = _rounded(_BEST_PX / side)
     changes["data.scales"] = tuple(
       _rounded(new * s / scale) for s in config.data.scales

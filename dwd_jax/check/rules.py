@@ -1,7 +1,7 @@
 """Rules that pages, boxes and classes are judged by."""
 
 import collections
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _REMEDIES = {
   " picture resized?",
 }
 _MIN_POOLED = 30  # boxes on all pages with too few each
-_NEAR_SHIFT_PX = 8  # from the median of those that are one shift
+_NEAR_SHIFT_PX = 8  # apart, of shifts that count as one
 
 
 def boxes_fit(pages: Sequence[Measures]) -> bool:
@@ -70,7 +70,7 @@ def find_misfits(
         )
       )
   # Large objects overlap themselves even when they are shifted.
-  for i in [i for i in judged if i not in set(bad)][:_EXPLAINED]:
+  for i in [i for i in judged if not pages[i].fit.is_bad()][:_EXPLAINED]:
     page = read(i)
     edges = fit.edges(page.ink)
     shift = fit.find_shift(edges, page.boxes_yxyx)
@@ -104,17 +104,17 @@ def _shifted(
   """
   left = dict(shifts)
   while left:
-    middle = np.median([*left.values()], axis=0)
-    same = [
-      i for i, s in left.items() if np.abs(s - middle).max() <= _NEAR_SHIFT_PX
-    ]
+    common = _most_common(left.values())
+    same = [i for i, s in left.items() if _are_near(s, common)]
     alone = len(same) < 2 <= len(left)
     if len(same) < least:
       return
     chosen = sorted(left if alone else same)
     middle = np.rint(np.median([left[i] for i in chosen], axis=0)).astype(int)
     where = (
-      "beside their objects" if alone else fit.describe((middle[0], middle[1]))
+      "the boxes lie beside their objects"
+      if alone
+      else fit.describe((middle[0], middle[1]))
     )
     bad = any(pages[i].fit.is_bad() for i in chosen)
     yield Finding(
@@ -130,7 +130,21 @@ def _shifted(
       if alone
       else (),
     )
-    left = {i: s for i, s in left.items() if i not in set(chosen)}
+    for i in chosen:
+      del left[i]
+
+
+def _are_near(one: tuple[int, int], two: tuple[int, int]) -> bool:
+  return max(abs(one[0] - two[0]), abs(one[1] - two[1])) <= _NEAR_SHIFT_PX
+
+
+def _most_common(shifts: Iterable[tuple[int, int]]) -> tuple[int, int]:
+  """The shift that has the most others near it."""
+  counts = collections.Counter(shifts)
+  return max(
+    counts,
+    key=lambda s: sum(n for t, n in counts.items() if _are_near(s, t)),
+  )
 
 
 def _reasons(pages, chosen, read, is_print: bool):
@@ -155,8 +169,7 @@ def _reasons(pages, chosen, read, is_print: bool):
       continue
     reason, shift = fit.explain(edges, boxes[i], pages[i].image_hw)
     # Other objects than symbols have edges inside, too.
-    margin = fit.find_margin(edges, boxes[i]) if is_print else 0
-    if margin and not reason:
+    if is_print and not reason and (margin := fit.find_margin(edges, boxes[i])):
       reason = f"they are about {margin} px too large on each side"
     if any(shift):
       shifts[i] = shift

@@ -23,7 +23,8 @@ JSON_NAME = "check.json"
 _PICTURES = "pictures"
 _SUFFIX = ".webp"
 _MAX_SHEET = 240  # pages: WebP holds 16,383 rows
-# Of the size of all pictures; the rest of twice that is for the two files.
+# Of the size of all pictures; the rest of twice that is for check.json and
+# index.html.
 _SHARE = 1.8
 _LEAST_BYTES = 1 << 20  # small sets get more
 _MAX_SUSPICIOUS = 60  # pages; a third of them from one finding
@@ -37,7 +38,7 @@ class Drawn(NamedTuple):
 
 
 class _Room:
-  """The folder of the pictures, smaller than twice the pictures of the set."""
+  """The folder of pictures: below twice those of the set, or `_LEAST_BYTES`."""
 
   def __init__(self, folder: pathlib.Path, num_bytes: int):
     self.folder = folder

@@ -205,7 +205,7 @@ def resolve_splits(data_cfg, data_dir: pathlib.Path) -> None:
     except InputError as e:
       if data_cfg[key] != usual:
         raise
-      processes.say(f"{e}: {what}; add pages to have them divided")
+      processes.say(f"{e}: {what}; add pages, or name others in data.{key}")
       data_cfg[key] = instead
 
 

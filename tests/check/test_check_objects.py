@@ -77,6 +77,15 @@ def test_one_shift_of_many_pages_and_another_of_one():
   assert "14 px too high" in one.message
 
 
+def test_two_shifts_of_equally_many_pages():
+  pages = _pages(6)
+  for i, s in enumerate([(14, 14), (14, 14), (-14, -14), (-14, -14)]):
+    boxes = pages[i].boxes_yxyx + np.array(s + s, np.float32)
+    pages[i] = dataclasses.replace(pages[i], boxes_yxyx=boxes)
+  found = _find(pages)
+  assert sorted(f.pages for f in found) == [(0, 1), (2, 3)]
+
+
 def test_boxes_of_another_picture():
   pages = _pages(12)
   for i, j in ((2, 5), (5, 2)):
@@ -162,6 +171,11 @@ def test_a_set_of_photographs(folder, tmp_path, capsys, monkeypatch):
   assert config.data.manual_dir == str(folder)
   assert config.data.eval_scale == found["limits"]["scale"]
   assert config.data.crop_hw == (found["limits"]["crop_px"],) * 2
+  # What is compared with is proposed, unless a flag says otherwise.
+  assert "as proposed below" in text and "as proposed below" in page
+  _, found = _check(folder, tmp_path / "out", "--scale=0.5", "--pages=0")
+  assert found["limits"]["scale"] == 0.5
+  assert "as proposed below" not in capsys.readouterr().out
 
 
 def test_large_objects_are_scaled_down_and_crops_grow(folder, tmp_path):
@@ -196,6 +210,10 @@ def test_large_objects_are_scaled_down_and_crops_grow(folder, tmp_path):
   assert found["limits"]["max_boxes"] == 192
   assert "data.eval_scale" in found["suggested"]
   assert "--config.data.max_boxes=192" in found["command"]
+  # A scale of the user's stays the only one.
+  flags = ("--config.data.scales=(0.5,)", "--pages=0")
+  _, found = _check(big, tmp_path / "out", *flags)
+  assert not {"data.scales", "data.eval_scale"} & found["suggested"].keys()
 
 
 # Caption: flags, and what the line says.
