@@ -62,14 +62,8 @@ def find(root: pathlib.Path) -> list[_Source]:
   Raises:
     InputError: it is not clear which files are meant.
   """
-  found = [("", path) for path in boxes_pages.files(root, ".json")]
-  for folder in boxes_pages.folders(root):
-    split = boxes_pages.split_of(folder.name)
-    if split or folder.name.lower() == "annotations":
-      found += [(split, p) for p in boxes_pages.files(folder, ".json")]
-  found = [
-    (s or boxes_pages.split_in(p.stem), p) for s, p in found if p.name != _OTHER
-  ]
+  found = boxes_pages.files_of_splits(root, ".json", ("annotations",))
+  found = [x for x in found if x[1].name != _OTHER]
   instances = [x for x in found if x[1].name.startswith("instances_")]
   found = instances or [x for x in found if x[0]] or found
   if any("trainval" not in p.stem for split, p in found if split == "train"):

@@ -80,14 +80,11 @@ def find(root: pathlib.Path) -> list[_Source]:
   Raises:
     InputError: a split has two files.
   """
-  found = [("", path) for path in boxes_pages.files(root, ".csv")]
-  for folder in boxes_pages.folders(root):
-    split = boxes_pages.split_of(folder.name)
-    if split or folder.name.lower() in ("annotations", "labels"):
-      found += [(split, p) for p in boxes_pages.files(folder, ".csv")]
   found = [
-    (split or boxes_pages.split_in(path.stem), path)
-    for split, path in found
+    (split, path)
+    for split, path in boxes_pages.files_of_splits(
+      root, ".csv", ("annotations", "labels")
+    )
     if path.is_file() and _layout(_head(path))
   ]
   boxes_pages.one_for_each_split(found)

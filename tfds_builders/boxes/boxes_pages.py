@@ -125,6 +125,24 @@ def files(folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
   )
 
 
+def files_of_splits(
+  root: pathlib.Path, suffix: str, names: tuple[str, ...]
+) -> list[tuple[str, pathlib.Path]]:
+  """Files with an ending and their splits, in a folder and some folders of it.
+
+  Args:
+    root: holds them, SPLIT/, or folders of these names.
+    suffix: in lower case.
+    names: in lower case.
+  """
+  found = [("", path) for path in files(root, suffix)]
+  for folder in folders(root):
+    split = split_of(folder.name)
+    if split or folder.name.lower() in names:
+      found += [(split, path) for path in files(folder, suffix)]
+  return [(split or split_in(path.stem), path) for split, path in found]
+
+
 def below(
   folder: pathlib.Path,
   suffixes: tuple[str, ...],
