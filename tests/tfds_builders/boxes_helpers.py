@@ -7,6 +7,9 @@ import pathlib
 import cv2
 import numpy as np
 
+from tfds_builders import checks
+from tfds_builders.boxes import boxes_parsing
+
 CLASSES = ("disc", "frame", "wedge")
 
 
@@ -185,3 +188,34 @@ WRITERS = {
   "yolo": write_yolo,
   "csv": write_csv,
 }
+
+
+def parse(root: pathlib.Path, config: str = "auto", **options):
+  """The data set, its pages by name, and the report."""
+  chosen = boxes_parsing.Options(**options)
+  report = checks.BuildReport()
+  data_set = boxes_parsing.read_data_set(root, config, chosen, report)
+  pages = {
+    page.name: boxes_parsing.read_page(
+      page, data_set.class_names, chosen, report
+    )
+    for part in data_set.splits.values()
+    for page in part
+  }
+  return data_set, pages, report
+
+
+def assert_same_shapes(drawn: Drawn, page, class_names) -> None:
+  found = [
+    (class_names[label], *box)
+    for label, box in zip(
+      page.labels, page.boxes_yxyx.round(3).tolist(), strict=True
+    )
+  ]
+  assert found == [(name, *map(float, box)) for name, box in drawn.shapes]
+
+
+def assert_as_drawn(drawn: list[Drawn], data_set, pages) -> None:
+  """`data_set` and `pages` are those of `parse`."""
+  for page in drawn:
+    assert_same_shapes(page, pages[page.stem], data_set.class_names)

@@ -9,28 +9,16 @@ import zlib
 import boxes_helpers
 import pytest
 import pyvips
+from boxes_helpers import parse
 
 from dwd_jax.core.errors import InputError
-from tfds_builders import checks, json_files
-from tfds_builders.boxes import boxes_parsing, boxes_yolo
+from tfds_builders import json_files
+from tfds_builders.boxes import boxes_yolo
 
 XML = "Annotations/page0.xml"
 DOTA = "labelTxt/page0.txt"
 YOLO = "labels/page0.txt"
 JSON = "annotations.json"
-
-
-def parse(root: pathlib.Path, config="auto", **options):
-  chosen = boxes_parsing.Options(**options)
-  report = checks.BuildReport()
-  data_set = boxes_parsing.read_data_set(root, config, chosen, report)
-  pages = {}
-  for part in data_set.splits.values():
-    for page in part:
-      pages[page.name] = boxes_parsing.read_page(
-        page, data_set.class_names, chosen, report
-      )
-  return data_set, pages, report
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ import csv
 import io
 
 import boxes_helpers
-import numpy as np
 import pytest
-from test_boxes_bad_input import parse
+from boxes_helpers import assert_as_drawn, parse
 
 from dwd_jax.core.errors import InputError
 
@@ -50,15 +49,6 @@ def _save(root, text, name="boxes.csv", images="images"):
   path.write_bytes(text.encode())
 
 
-def _check_boxes(data_set, pages):
-  for page in _DRAWN:
-    found = pages[page.stem]
-    names = [data_set.class_names[i] for i in found.labels]
-    assert names == [name for name, _ in page.shapes]
-    wanted = np.array([box for _, box in page.shapes], float)
-    np.testing.assert_allclose(found.boxes_yxyx, wanted, atol=1e-3)
-
-
 _DEEPFOREST = ("image_path", *_CORNERS, "label")
 _TENSORFLOW = ("filename", "width", "height", "class", *_CORNERS)
 FORMS = {
@@ -87,13 +77,13 @@ def test_every_form_gives_the_boxes_that_were_drawn(tmp_path, caption):
     text = _table(**form)
   _save(tmp_path, text)
   data_set, pages, report = parse(tmp_path)
-  _check_boxes(data_set, pages)
+  assert_as_drawn(_DRAWN, data_set, pages)
   assert not any("skipped" in kind for kind in report.counts)
 
 
 def test_images_that_lie_deeper_are_found_by_their_names(tmp_path):
   _save(tmp_path, _table(header=_DEEPFOREST), images="images/book1/scans")
-  _check_boxes(*parse(tmp_path)[:2])
+  assert_as_drawn(_DRAWN, *parse(tmp_path)[:2])
 
 
 def test_an_image_that_could_be_two_is_refused(tmp_path):
@@ -126,7 +116,7 @@ def test_splits_are_those_of_the_files(tmp_path, layout):
         split = "train" if page.stem == "page3" else "valid"
         (tmp_path / split / f"{page.stem}.png").unlink()
   data_set, pages, _ = parse(tmp_path, keep_splits=True)
-  _check_boxes(data_set, pages)
+  assert_as_drawn(_DRAWN, data_set, pages)
   assert [page.name for page in data_set.splits["val"]] == ["page3"]
 
 
@@ -141,14 +131,14 @@ def test_rows_without_corners_are_pages_without_objects(tmp_path, row, header):
   data_set, pages, _ = parse(tmp_path)
   assert len(pages["blank"].labels) == 0
   assert data_set.class_names == boxes_helpers.CLASSES
-  _check_boxes(data_set, pages)
+  assert_as_drawn(_DRAWN, data_set, pages)
 
 
 def test_paths_without_an_image_are_counted_and_named(tmp_path):
   text = _table(header=_DEEPFOREST) + "other/absent.png,1,2,3,4,disc\n"
   _save(tmp_path, text)
   data_set, pages, report = parse(tmp_path)
-  _check_boxes(data_set, pages)
+  assert_as_drawn(_DRAWN, data_set, pages)
   assert report.examples["annotations skipped: without image"] == [
     "boxes.csv: line 26: 'other/absent.png'"
   ]
@@ -167,7 +157,7 @@ def test_sides_that_are_those_of_boxes_are_no_size_of_the_image(tmp_path):
     tmp_path,
     "\n".join([",".join(header), *(f"{line},9,9" for line in lines[1:])]),
   )
-  _check_boxes(*parse(tmp_path)[:2])
+  assert_as_drawn(_DRAWN, *parse(tmp_path)[:2])
   (tmp_path / "boxes.csv").write_text(
     _table(header=_TENSORFLOW).replace(",120,80,", ",240,160,")
   )
@@ -251,7 +241,7 @@ OTHERS = {
 def test_what_is_no_table_of_boxes_is_not_taken_for_one(tmp_path, caption):
   boxes_helpers.write_yolo(tmp_path, _DRAWN)
   (tmp_path / "boxes.csv").write_text(OTHERS[caption])
-  _check_boxes(*parse(tmp_path)[:2])
+  assert_as_drawn(_DRAWN, *parse(tmp_path)[:2])
   with pytest.raises(InputError, match=r"csv: no .csv with columns such as im"):
     parse(tmp_path, "csv")
 

@@ -8,6 +8,7 @@ import re
 import boxes_helpers
 import numpy as np
 import pytest
+from boxes_helpers import assert_as_drawn, assert_same_shapes, parse
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources
@@ -18,33 +19,8 @@ from tfds_builders.boxes import boxes_parsing, boxes_splits, boxes_voc
 FORMATS = sorted(boxes_helpers.WRITERS)
 
 
-def parse(root, config="auto", **options):
-  """The data set, its pages by name, and the report."""
-  chosen = boxes_parsing.Options(**options)
-  report = checks.BuildReport()
-  data_set = boxes_parsing.read_data_set(root, config, chosen, report)
-  pages = {
-    page.name: boxes_parsing.read_page(
-      page, data_set.class_names, chosen, report
-    )
-    for part in data_set.splits.values()
-    for page in part
-  }
-  return data_set, pages, report
-
-
 def sizes(data_set) -> dict[str, int]:
   return {split: len(pages) for split, pages in data_set.splits.items()}
-
-
-def assert_same_shapes(drawn, page, class_names):
-  found = [
-    (class_names[label], *box)
-    for label, box in zip(
-      page.labels, page.boxes_yxyx.round(3).tolist(), strict=True
-    )
-  ]
-  assert found == [(name, *map(float, box)) for name, box in drawn.shapes]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -57,9 +33,8 @@ def test_every_format_gives_the_boxes_that_were_drawn(tmp_path, kind, config):
   assert data_set.class_names == boxes_helpers.CLASSES
   assert data_set.vocabulary == ""
   assert sizes(data_set) == {"train": 1, "val": 1, "test": 1}
-  for page in drawn:
-    found = pages[page.stem]
-    assert_same_shapes(page, found, data_set.class_names)
+  assert_as_drawn(drawn, data_set, pages)
+  for found in pages.values():
     # Shapes differ from the ground, and the box is filled to its rim.
     ground = int(found.ink[0, 0])
     for y0, x0, y1, x1 in found.boxes_yxyx.round().astype(int):
@@ -205,8 +180,7 @@ def test_layouts_with_splits(tmp_path, caption):
   assert sizes(data_set) == {"train": 2, "val": 1}
   assert [p.name for p in data_set.splits["val"]] == ["page2"]
   assert data_set.class_names == boxes_helpers.CLASSES
-  for page in drawn:
-    assert_same_shapes(page, pages[page.stem], data_set.class_names)
+  assert_as_drawn(drawn, data_set, pages)
   assert not report.counts
   # By default a test split is made of a training page, and this is counted.
   data_set, _, report = parse(tmp_path)
@@ -291,8 +265,7 @@ def test_what_annotation_tools_write_is_found(tmp_path, caption):
   EXPORTS[caption](tmp_path, drawn)
   data_set, pages, _ = parse(tmp_path)
   assert sizes(data_set) == {"train": 1, "val": 1, "test": 1}
-  for page in drawn:
-    assert_same_shapes(page, pages[page.stem], data_set.class_names)
+  assert_as_drawn(drawn, data_set, pages)
 
 
 def test_the_folder_below_is_named_where_it_is_right(tmp_path):

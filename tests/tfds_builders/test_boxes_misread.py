@@ -4,24 +4,13 @@ import os
 import unicodedata
 
 import boxes_helpers
-import numpy as np
 import pytest
-from test_boxes_bad_input import parse
+from boxes_helpers import assert_as_drawn, parse
 
 from dwd_jax.core.errors import InputError
 
 _DRAWN = boxes_helpers.pages(4)
 _CLASSES = boxes_helpers.CLASSES
-
-
-def _check_boxes(data_set, pages):
-  """The boxes and names of all pages are those that were drawn."""
-  for page in _DRAWN:
-    found = pages[page.stem]
-    names = [data_set.class_names[i] for i in found.labels]
-    assert names == [name for name, _ in page.shapes]
-    wanted = np.array([box for _, box in page.shapes], float)
-    np.testing.assert_allclose(found.boxes_yxyx, wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(17, 3), (2, 2)])
@@ -33,7 +22,7 @@ def test_key_points_of_pose_labels_are_left_out(tmp_path, shape):
   for path in (tmp_path / "labels").iterdir():
     lines = path.read_text().splitlines()
     path.write_text("".join(f"{line}{points}\n" for line in lines))
-  _check_boxes(*parse(tmp_path)[:2])
+  assert_as_drawn(_DRAWN, *parse(tmp_path)[:2])
   path.write_text(f"{lines[0]}{points} 0.5\n")
   columns = 5 + shape[0] * shape[1]
   with pytest.raises(InputError, match=f"has {columns + 1} columns; with kpt"):
@@ -79,7 +68,7 @@ def test_each_folder_is_numbered_by_its_own_list(tmp_path):
   _two_folders(tmp_path)
   data_set, pages, _ = parse(tmp_path)
   assert sorted(data_set.class_names) == sorted(_CLASSES)
-  _check_boxes(data_set, pages)
+  assert_as_drawn(_DRAWN, data_set, pages)
 
 
 @pytest.mark.parametrize("name", ["data.yaml", "classes.txt"])
@@ -97,7 +86,7 @@ def test_the_only_list_of_darknet_counts(tmp_path):
   boxes_helpers.write_yolo(tmp_path, _DRAWN)
   (tmp_path / "data.yaml").unlink()
   (tmp_path / "shapes.names").write_text("\n".join(_CLASSES) + "\n\n")
-  _check_boxes(*parse(tmp_path)[:2])
+  assert_as_drawn(_DRAWN, *parse(tmp_path)[:2])
   (tmp_path / "more.names").write_text("a\n")
   with pytest.raises(InputError, match=r"shapes\.names: a list of classes, as"):
     parse(tmp_path)
@@ -125,7 +114,7 @@ def test_no_crowd_has_many_forms(tmp_path, flag):
       annotation["iscrowd"] = flag
 
   _coco(tmp_path, update)
-  _check_boxes(*parse(tmp_path)[:2])
+  assert_as_drawn(_DRAWN, *parse(tmp_path)[:2])
 
 
 @pytest.mark.parametrize("flag", [1, "1", True])
@@ -215,7 +204,7 @@ def test_areas_tell_corners_of_boxes_that_fit_both_ways(tmp_path, more):
 @pytest.mark.parametrize("area", [0, None, "12", 57, 150.0])
 def test_other_areas_are_those_of_outlines(tmp_path, area):
   _coco(tmp_path, _set("area", area))
-  _check_boxes(*parse(tmp_path)[:2])
+  assert_as_drawn(_DRAWN, *parse(tmp_path)[:2])
 
 
 # Caption: name of the file, name in the entry, the line.
@@ -291,7 +280,7 @@ def test_folders_that_data_yaml_names_are_the_splits(tmp_path, path, first):
     f"val: {first}c/images\ntest: {first}absent/images\n{_NAMES}"
   )
   data_set, pages, _ = parse(tmp_path, keep_splits=True)
-  _check_boxes(data_set, pages)
+  assert_as_drawn(_DRAWN, data_set, pages)
   assert _splits(data_set) == {
     "train": ["page0", "page1", "page2"],
     "val": ["page3"],
@@ -308,7 +297,7 @@ def test_lists_that_data_yaml_names_are_the_splits(tmp_path):
   (tmp_path / "lists/train.txt").write_text(train)
   (tmp_path / "val.txt").write_text("images/page1.png\n")
   data_set, pages, _ = parse(tmp_path, keep_splits=True)
-  _check_boxes(data_set, pages)
+  assert_as_drawn(_DRAWN, data_set, pages)
   assert _splits(data_set) == {
     "train": ["page0", "page2", "page3"],
     "val": ["page1"],
@@ -323,7 +312,7 @@ def test_one_folder_for_all_splits_is_divided(tmp_path):
   boxes_helpers.write_yolo(tmp_path, _DRAWN)
   (tmp_path / "data.yaml").write_text(f"train: images\nval: images\n{_NAMES}")
   data_set, pages, _ = parse(tmp_path)
-  _check_boxes(data_set, pages)
+  assert_as_drawn(_DRAWN, data_set, pages)
   assert list(data_set.splits) == ["train", "val", "test"]
 
 
@@ -339,7 +328,7 @@ DEEPER = {
 def test_labels_that_lie_deeper_are_read(tmp_path, caption):
   _moved(tmp_path, DEEPER[caption])
   data_set, pages, report = parse(tmp_path)
-  _check_boxes(data_set, pages)
+  assert_as_drawn(_DRAWN, data_set, pages)
   assert not any("skipped" in kind for kind in report.counts)
 
 
@@ -358,7 +347,7 @@ def test_annotations_of_voc_that_lie_deeper_are_read(tmp_path):
   for stem in ("page1", "page3"):
     path = tmp_path / f"Annotations/{stem}.xml"
     path.rename(path.parent / "part2" / path.name)
-  _check_boxes(*parse(tmp_path)[:2])
+  assert_as_drawn(_DRAWN, *parse(tmp_path)[:2])
 
 
 def test_equal_names_in_two_folders_are_two_pages(tmp_path):
