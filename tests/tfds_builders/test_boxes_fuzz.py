@@ -13,8 +13,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dwd_jax.core.errors import InputError
-from tfds_builders import checks
-from tfds_builders.boxes import boxes_parsing
 
 _quick = settings(max_examples=100, deadline=None, derandomize=True)
 _ODD = st.sampled_from(
@@ -65,17 +63,12 @@ def folders(tmp_path_factory) -> dict[str, pathlib.Path]:
 
 
 def _read(root: pathlib.Path, config: str = "auto") -> None:
-  options, report = boxes_parsing.Options(), checks.BuildReport()
   try:
-    data_set = boxes_parsing.read_data_set(root, config, options, report)
-    for part in data_set.splits.values():
-      for page in part:
-        found = boxes_parsing.read_page(
-          page, data_set.class_names, options, report
-        )
-        assert len(found.boxes_yxyx) == len(found.labels)
-        assert np.isfinite(found.boxes_yxyx).all()
-        assert (found.labels < len(data_set.class_names)).all()
+    data_set, pages, _ = boxes_helpers.parse(root, config)
+    for found in pages.values():
+      assert len(found.boxes_yxyx) == len(found.labels)
+      assert np.isfinite(found.boxes_yxyx).all()
+      assert (found.labels < len(data_set.class_names)).all()
   except InputError as e:
     line = str(e)
     assert len(line.splitlines()) == 1
@@ -263,11 +256,8 @@ def test_file_names_stay_in_the_folder(folders, name):
   content = json.loads(good)
   content["images"][0]["file_name"] = name
   path.write_text(json.dumps(content))
-  report = checks.BuildReport()
   try:
-    data_set = boxes_parsing.read_data_set(
-      root, "coco", boxes_parsing.Options(), report
-    )
+    data_set, _, _ = boxes_helpers.parse(root, "coco")
   except InputError as e:
     assert len(str(e).splitlines()) == 1
   else:
