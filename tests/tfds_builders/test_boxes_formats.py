@@ -441,6 +441,18 @@ def test_pages_with_like_names_stay_together(caption):
     assert 1 <= len(splits["val"]) <= max(1, 0.15 * len(names))
 
 
+def test_nothing_is_said_of_groups_where_no_page_moves():
+  report = checks.BuildReport()
+  pages = [
+    dataclasses.replace(page, split=split)
+    for split in ("train", "val", "test")
+    for page in _named(_films(3, 3, 3, 3))
+  ]
+  splits = boxes_splits.assign(pathlib.Path(), pages, False, report)
+  assert [len(part) for part in splits.values()] == [12, 12, 12]
+  assert not report.counts
+
+
 def test_pages_named_by_their_class_are_no_sequences():
   names = [f"{k}_{i:03}.png" for k in ("cat", "cow", "dog") for i in range(20)]
   report = checks.BuildReport()

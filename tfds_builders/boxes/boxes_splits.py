@@ -60,8 +60,8 @@ def assign(
   splits = collections.defaultdict(list)
   for page in sorted(pages, key=lambda p: p.relative):
     splits[page.split if len(given) > 1 else "train"].append(page)
-  if not keep_splits or given == {""}:
-    missing = [name for name in _FROM if not splits[name]]
+  missing = [name for name in _FROM if not splits[name]]
+  if missing and (not keep_splits or given == {""}):
     for split, moved in _taken(splits["train"], missing, report).items():
       splits[split] = moved
       for page in moved:
