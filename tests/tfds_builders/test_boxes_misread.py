@@ -302,6 +302,11 @@ def test_lists_that_data_yaml_names_are_the_splits(tmp_path):
     "train": ["page0", "page2", "page3"],
     "val": ["page1"],
   }
+  (tmp_path / "labels/page2.txt").unlink()
+  report = parse(tmp_path, keep_splits=True)[2]
+  assert report.examples == {
+    "images skipped: without annotation": ["page2.png"]
+  }
   with (tmp_path / "val.txt").open("a") as file:
     file.write("../../etc/page.png\n")
   with pytest.raises(InputError, match=r"val\.txt: line 2: .* is no image"):

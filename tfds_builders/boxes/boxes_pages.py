@@ -80,7 +80,7 @@ class Pair:
   Attributes:
     others: folders of other pairs, which may lie in this one.
     listed: the images, if a list names them: path below the data set, with
-      slashes, image, annotation.
+      slashes, image, annotation, which may be absent.
   """
 
   split: str
@@ -254,7 +254,10 @@ def pair_up(
     InputError: no annotation has an image, or an image has two.
   """
   if pair.listed is not None:
-    return list(pair.listed)
+    for _, image, path in pair.listed:
+      if not path.is_file():
+        report.add("images skipped: without annotation", image.name)
+    return [page for page in pair.listed if page[2].is_file()]
   folder, images = _images(pair)
   by_stem = collections.defaultdict(list)
   for key in images:

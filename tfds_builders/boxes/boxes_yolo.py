@@ -114,7 +114,7 @@ def _labels_of(root: pathlib.Path, images: pathlib.Path) -> pathlib.Path:
 def _listed_pages(
   root: pathlib.Path, path: pathlib.Path
 ) -> tuple[tuple[str, pathlib.Path, pathlib.Path], ...]:
-  """The images of a list with their labels; those without labels are left out.
+  """The images of a list and where their labels are, if they have any.
 
   Raises:
     InputError: an image is not below `root`.
@@ -130,8 +130,7 @@ def _listed_pages(
         " add it or remove the line"
       )
     labels = _labels_of(root, image.parent) / f"{image.stem}.txt"
-    if labels.is_file():
-      pages.append((image.relative_to(root).as_posix(), image, labels))
+    pages.append((image.relative_to(root).as_posix(), image, labels))
   return tuple(pages)
 
 
