@@ -229,7 +229,7 @@ def _rows(
   found: dict[tuple[str, str], _Rows] = {}
   width = len(layout.header)
   largest = 0.0
-  sized = layout.sides is not None
+  sized = True
   for line, row in _cells(text, layout, path):
     where = f"{path}: line {line}"
     if len(row) < width or any(row[width:]):
@@ -264,8 +264,9 @@ def _rows(
       f"{path}: no corner is beyond 1: they are shares of the page, or not"
       " corners; write pixels"
     )
-  for rows in found.values():
-    rows.sides = rows.sides if sized else set()
+  if not sized:
+    for rows in found.values():
+      rows.sides.clear()
   return found
 
 
@@ -366,7 +367,8 @@ def _match(
       for image in by_name[parts[-1]]
       if image not in exact
     ]
-    best = [image for n, image in ends if n == max(ends)[0]]
+    most = max((n for n, _ in ends), default=0)
+    best = [image for n, image in ends if n == most]
     if len(best) > 1:
       raise InputError(
         f"{best[0]}: as likely as {best[1]} to be {text[:200]!r} of the CSV"
