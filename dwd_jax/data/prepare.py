@@ -105,8 +105,9 @@ def _prepare(
       f"{manual_dir}: no such folder; put the files of {data_cfg.builder} there"
       " or correct data.manual_dir"
     )
+  facts = source_files.facts(manual_dir, own)
   records.write(make, manual_dir, data_dir, folder, origin, beam_args)
-  source_files.write(folder, manual_dir, own)
+  source_files.write(folder, facts)
 
 
 def _origin(data_cfg, workdir: pathlib.Path) -> dict:

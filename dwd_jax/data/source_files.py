@@ -20,21 +20,30 @@ _MAX_FILES = 500_000  # of more, none is kept
 _SHOWN = 3
 
 
-def write(
-  records: pathlib.Path, manual_dir: pathlib.Path, without: tuple[str, ...]
-) -> None:
-  """Writes the facts of all images and annotations below a folder.
+def facts(
+  manual_dir: pathlib.Path, without: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+  """The facts of all images and annotations by their paths below a folder.
+
+  To be taken before the files are read: what changes meanwhile is noticed.
 
   Args:
-    records: folder of the records.
     manual_dir: folder of the original files.
     without: folders that do not belong to them, such as the run's.
+
+  Returns:
+    {} if there are too many files.
   """
   known = {}
   for name, path in _below(manual_dir, without):
     if len(known) >= _MAX_FILES:
-      return
+      return {}
     known[name] = _facts(path)
+  return known
+
+
+def write(records: pathlib.Path, known: dict[str, dict[str, Any]]) -> None:
+  """Writes what `facts` returns into the folder of the records."""
   files.write_atomic(records / NAME, json.dumps(known))
 
 
@@ -51,8 +60,8 @@ def changes(
     there = dict(_below(manual_dir, without))
     changed = [
       name
-      for name, facts in known.items()
-      if name in there and _differs(there[name], facts)
+      for name, before in known.items()
+      if name in there and _differs(there[name], before)
     ]
   except (
     OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError,
@@ -76,7 +85,7 @@ def _printable(name: str) -> str:
 def _below(
   folder: pathlib.Path, without: tuple[str, ...]
 ) -> Iterator[tuple[str, pathlib.Path]]:
-  """Images and annotations by their paths below a folder."""
+  """Images and annotations by their paths below a folder; no broken links."""
   kinds = (*checks.IMAGE_SUFFIXES, *_ANNOTATIONS)
   for parent, folders, names in os.walk(folder):
     folders[:] = sorted(
@@ -87,27 +96,28 @@ def _below(
     for name in sorted(names):
       if name.lower().endswith(kinds) and not name.startswith("."):
         path = pathlib.Path(parent, name)
-        yield path.relative_to(folder).as_posix(), path
+        if path.is_file():
+          yield path.relative_to(folder).as_posix(), path
 
 
 def _facts(path: pathlib.Path) -> dict[str, Any]:
   status = path.stat()
-  facts: dict[str, Any] = {
+  found: dict[str, Any] = {
     "bytes": status.st_size,
     "mtime_ns": status.st_mtime_ns,
   }
   if path.suffix.lower() in _ANNOTATIONS:
-    facts["blake2b"] = _hash(path)
-  return facts
+    found["blake2b"] = _hash(path)
+  return found
 
 
-def _differs(path: pathlib.Path, facts: dict[str, Any]) -> bool:
+def _differs(path: pathlib.Path, before: dict[str, Any]) -> bool:
   status = path.stat()
-  if status.st_size != facts["bytes"]:
+  if status.st_size != before["bytes"]:
     return True
-  if status.st_mtime_ns == facts["mtime_ns"] or "blake2b" not in facts:
+  if status.st_mtime_ns == before["mtime_ns"] or "blake2b" not in before:
     return False
-  return _hash(path) != facts["blake2b"]
+  return _hash(path) != before["blake2b"]
 
 
 def _hash(path: pathlib.Path) -> str:

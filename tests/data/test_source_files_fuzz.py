@@ -57,7 +57,10 @@ def test_random_bytes(folders, data):
 
 
 def test_facts_that_were_written_are_right(folders):
-  source_files.write(*folders, without=())
+  records, pages = folders
+  # A broken link, which no builder reads.
+  (pages / "b.png").symlink_to(pages / "absent.png")
+  source_files.write(records, source_files.facts(pages, without=()))
   assert _changes(folders) == ""
-  (folders[1] / "a.txt").write_text("1 .5 .5 .1 .1")
+  (pages / "a.txt").write_text("1 .5 .5 .1 .1")
   assert _changes(folders) == "1 changed (a.txt)"
