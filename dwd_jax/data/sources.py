@@ -95,7 +95,8 @@ class PageSource:
     folder: of the records; "" = unknown.
     vocabulary: of the class names in the records; "" = unknown.
     polarity: how pixels are read, see `dwd_jax.imaging.grey.POLARITIES`; "" =
-      of records of older versions: each page by the tone of most pixels.
+      records of older versions, each page made dark on light by the tone of
+      most of its pixels.
     class_names: C names, mapped if `common_with` is given.
     unmapped_boxes: {name in the records: number of boxes} left out because the
       other vocabulary has no such class; set by `box_index`.

@@ -73,6 +73,10 @@ _BROKEN = {
   ),
   "metadata no JSON": (_write("metadata.json", "{"), "damaged or missing"),
   "metadata a list": (_write("metadata.json", "[]"), "damaged or missing"),
+  "unknown polarity": (
+    _write("metadata.json", '{"class_names": ["a"], "polarity": "sideways"}'),
+    "polarity 'sideways'",
+  ),
   "info no JSON": (_write("dataset_info.json", "{"), "damaged or missing"),
   "info empty": (
     _write("dataset_info.json", "{}"),

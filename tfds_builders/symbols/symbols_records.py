@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from dwd_jax.core import box_index
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging import tiled_tiff
+from dwd_jax.imaging import grey, tiled_tiff
 from tfds_builders import checks
 from tfds_builders.symbols.symbols_crops import SPLIT
 
@@ -118,6 +118,9 @@ def _open(folder: str) -> tuple[dict[str, Any], Any]:
   try:
     facts = json.loads((path / "metadata.json").read_text())
     names = tuple(str(name) for name in facts["class_names"])
+    polarity = facts.get("polarity", "")
+    if polarity not in ("", *grey.POLARITIES):
+      raise _damaged(path, f"polarity {str(polarity)[:40]!r}")
     made = tfds.builder_from_directory(folder)
     if SPLIT not in made.info.splits:
       raise InputError(
@@ -136,7 +139,7 @@ def _open(folder: str) -> tuple[dict[str, Any], Any]:
     "name": made.info.name,
     "class_names": names,
     "vocabulary": str(facts.get("vocabulary", "")),
-    "polarity": str(facts.get("polarity", "")),
+    "polarity": polarity,
   }
   return known, records
 
