@@ -90,11 +90,11 @@ def _place(root: pathlib.Path, base: str, text: str) -> pathlib.Path | None:
   """
   stripped = re.sub(r"^(\.\./)+", "", text)
   for name in (f"{base}/{text}", text, stripped):
-    place = pathlib.Path(os.path.normpath(root / name))
-    inside = place.is_relative_to(root) and place != root
+    relative = os.path.relpath(root / name, root)
+    inside = relative.split("/")[0] not in (".", "..")
     # `exists` of pathlib raises where a name is too long.
-    if inside and os.path.exists(place):  # noqa: PTH110
-      return place
+    if inside and os.path.exists(root / relative):  # noqa: PTH110
+      return root / relative
   return None
 
 
