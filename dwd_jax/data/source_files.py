@@ -87,11 +87,13 @@ def _below(
 ) -> Iterator[tuple[str, pathlib.Path]]:
   """Images and annotations by their paths below a folder; no broken links."""
   kinds = (*checks.IMAGE_SUFFIXES, *_ANNOTATIONS)
+  others = set(map(os.path.realpath, without))
   for parent, folders, names in os.walk(folder):
     folders[:] = sorted(
       f
       for f in folders
-      if not f.startswith(".") and f"{parent}/{f}" not in without
+      if not f.startswith(".")
+      and os.path.realpath(f"{parent}/{f}") not in others
     )
     for name in sorted(names):
       if name.lower().endswith(kinds) and not name.startswith("."):

@@ -47,11 +47,14 @@ def test_records_are_built_once(data_cfg, tmp_path, capsys):
 def test_files_that_change_later_are_noticed(data_cfg, tmp_path):
   scores = tmp_path / "scores"
   shutil.copytree(data_cfg.manual_dir, scores)
-  data_cfg.manual_dir = str(scores)
-  data_cfg.data_dir = str(
-    scores / "records"
-  )  # among the files, and not of them
+  data_cfg.manual_dir = str(scores / ".." / scores.name)
+  # Among the files, and not of them.
+  data_cfg.data_dir = str(scores / "records")
+  config = scores / "run/config.json"
+  config.parent.mkdir()
+  config.write_text("{}")
   prepare.prepare(data_cfg, scores / "run")
+  config.write_text("{ }")
   xml = scores / _XML
   text = xml.read_text()
   xml.write_text(text)  # another time, the same content
