@@ -304,9 +304,13 @@ def test_lists_that_data_yaml_names_are_the_splits(tmp_path):
     "val": ["page1"],
   }
   (tmp_path / "labels/page2.txt").unlink()
+  (tmp_path / "lists/train.txt").write_text(
+    "images/page0.png\nimages/page2.png\n"
+  )
   report = parse(tmp_path, keep_splits=True)[2]
   assert report.examples == {
-    "images skipped: without annotation": ["page2.png"]
+    "images skipped: without annotation": ["page2.png"],
+    "pages skipped: in no split list": ["page3.png"],
   }
   with (tmp_path / "val.txt").open("a") as file:
     file.write("../../etc/page.png\n")

@@ -165,7 +165,7 @@ def read(
   Args:
     root: has data.yaml or classes.txt.
     class_names: names by id if neither file is there.
-    report: counts images without annotation.
+    report: counts images without annotation, and those that no list names.
 
   Raises:
     InputError: no names, a malformed line, not UTF-8, or no image.
@@ -185,6 +185,11 @@ def read(
     for name, image, path in boxes_pages.pair_up(pair, ".txt", report, ignored):
       objects = read_objects(path, own, key_values)
       pages.append(Page(pair.split, name, image, path, objects))
+  if all(pair.listed is not None for pair in pairs):
+    listed_images = {x[1] for pair in pairs for x in pair.listed or ()}
+    for image in boxes_pages.below(root, checks.IMAGE_SUFFIXES):
+      if image not in listed_images:
+        report.add("pages skipped: in no split list", image.name)
   return Found(pages, names)
 
 
