@@ -82,6 +82,7 @@ def _taken(
   """
   stems = {page: _stem(page.relative) for page in train}
   versions = _versions(stems)
+  divided: dict[str, list[Page]] = {}
   for group_of, least in (
     (_sequences(versions), _LEAST_SEQUENCES),
     (versions, 1),
@@ -95,14 +96,20 @@ def _taken(
     taken = {}
     if len(alike) >= least:
       taken = _choose(groups, missing, int(_LEAST * len(train)))
-    kept = _leaves_enough(train, groups, taken)
-    how = "kept in one split" if kept else "divided among splits"
-    for name in alike if kept or len(alike) > 1 else ():
-      report.add(f"groups of pages with like names {how}", name)
-    if kept:
-      return taken
-  alone = {page: page.relative for page in train}
-  return _choose(_grouped(alone), missing, least=0)
+    if _leaves_enough(train, groups, taken):
+      for name in alike:
+        report.add("groups of pages with like names kept in one split", name)
+      break
+    if len(alike) > 1:
+      divided |= {name: groups[name] for name in alike}
+  else:
+    alone = {page: page.relative for page in train}
+    taken = _choose(_grouped(alone), missing, least=0)
+  split_of = {page: name for name, pages in taken.items() for page in pages}
+  for name, pages in divided.items():
+    if len({split_of.get(page) for page in pages}) > 1:
+      report.add("groups of pages with like names divided among splits", name)
+  return taken
 
 
 def _grouped(group_of: dict[Page, str]) -> dict[str, list[Page]]:
