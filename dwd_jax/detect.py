@@ -29,7 +29,6 @@ for each page, NAME.json and NAME-overlay.png, and for all: index.html (open it
 in a browser), predictions.json (COCO), detections.csv and mung/NAME.xml. Start
 the same command again after an interruption, and it goes on. Exit code: 0, 1
 where some pages failed, 2 where nothing could be done."""
-_CACHE = "~/.cache/dwd_jax/compiled"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,9 +77,8 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     "--compilation-cache",
-    default=_CACHE,
     metavar="DIR",
-    help=f"keeps compiled code, '' = off; default: {_CACHE}",
+    help="keeps compiled code, '' = off; default: ~/.cache/dwd_jax/compiled",
   )
   return parser
 
@@ -96,9 +94,11 @@ def _run(flags: argparse.Namespace) -> int:
     raise InputError(f"--dpi: {flags.dpi:g}; use up to 2400, or 0")
   if not 1 <= flags.batch_size <= 1024:
     raise InputError(f"--batch-size: {flags.batch_size}; use 1 to 1024")
-  if flags.compilation_cache:
-    cache = pathlib.Path(flags.compilation_cache)
-    compiling.keep(cache.expanduser(), least_s=0.5)
+  if flags.compilation_cache is None:
+    compiling.keep(least_s=0.5)
+  elif flags.compilation_cache:
+    folder = pathlib.Path(flags.compilation_cache).expanduser()
+    compiling.keep(folder, least_s=0.5)
   out = pathlib.Path(flags.out)
   settings = detect_files.DetectSettings(
     checkpoint=flags.checkpoint,

@@ -159,8 +159,7 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     others = other_data_sets.open_sets(run.config, workdir, run.classes)
     for other in others:
       processes.say(other.describe())
-  cache = run.config.train.compilation_cache or workdir / "compilation_cache"
-  compiling.keep(pathlib.Path(cache))
+  compiling.keep(run.config.train.compilation_cache)
   if mode != "eval":
     watched = others if run.config.eval.on_during_training else ()
     task = detector_task.make_task(run, initial_state.initial_of(run), watched)

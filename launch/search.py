@@ -2,7 +2,7 @@
 
 DIR/study.journal         Optuna's storage: settings, scores, states
 DIR/trial_NNN/            workdir of a trial, with its trial.log
-DIR/data, DIR/compilation_cache  shared by all trials
+DIR/data        shared by all trials
 DIR/sweep.json            all trials, best first
 """
 
@@ -82,7 +82,6 @@ class Search:
       "eval.overlays": "0",
       "eval.viewer_pages": "0",
       "train.eval_every": str(self.first_rung if self.rungs > 1 else 0),
-      "train.compilation_cache": str(out / "compilation_cache"),
     }
     if not self.base.data.data_dir:
       values["data.data_dir"] = str(out / "data")

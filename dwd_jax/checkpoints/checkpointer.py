@@ -313,11 +313,12 @@ def write_checksums(folder: pathlib.Path) -> None:
 def first_wrong_file(folder: pathlib.Path) -> str | None:
   """Name of the first file that differs from its checksum.
 
-  None if all match, or if there are no checksums because the run was killed
-  before `write_checksums`.
+  None if all match, or if there are no checksums (or an empty file, after a
+  power failure) because the run was killed before `write_checksums` was done.
   """
   try:
-    noted = json.loads((folder / CHECKSUMS).read_text(encoding="utf8"))
+    text = (folder / CHECKSUMS).read_text(encoding="utf8")
+    noted = json.loads(text) if text else {}
     for name, wanted in noted.items():
       path = folder / name
       if not path.is_relative_to(folder) or _checksum(path) != wanted:

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,19 +21,37 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
   """Writes or replaces a file atomically; creates missing folders.
 
-  Text is written as UTF-8. What that does not have, such as halves of surrogate
-  pairs in names of files that are not UTF-8, becomes question marks.
+  The file is on disk when this returns, and whoever may write in the folder
+  cannot direct the data elsewhere by a link. Text is written as UTF-8. What that
+  does not have, such as halves of surrogate pairs in names of files that are not
+  UTF-8, becomes question marks.
   """
   if isinstance(data, str):
     data = data.encode("utf8", "replace")
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
-  try:
-    temporary.write_bytes(data)
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
+  temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+  flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+  with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+    try:
+      file.write(data)
+      file.flush()
+      os.fsync(file.fileno())
+      temporary.replace(path)
+    except BaseException:
+      temporary.unlink(missing_ok=True)
+      raise
+  _sync_folder(path.parent)
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+  """Writes the names in a folder to disk, where the file system can."""
+  with contextlib.suppress(OSError):
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+      os.fsync(handle)
+    finally:
+      os.close(handle)
 
 
 def make_dir(

@@ -59,19 +59,60 @@ def builder_by_name(
     raise _damaged(str(data_dir), f"{type(e).__name__}: {e}") from None
 
 
+# TFDS imports the modules that features.json names: these are the classes of
+# features that our builders use.
+_FEATURES = frozenset(
+  f"tensorflow_datasets.core.features.{name}"
+  for name in (
+    "features_dict.FeaturesDict",
+    "image_feature.Image",
+    "scalar.Scalar",
+    "tensor_feature.Tensor",
+    "text_feature.Text",
+  )
+)
+_MAX_FEATURES_BYTES = 1 << 20
+
+
 def builder_of_folder(folder: str | pathlib.Path) -> tfds.core.DatasetBuilder:
   """The TFDS builder of records, from the metadata in their folder.
 
   The code that made the records does not do: its options decide which features
-  there are.
+  there are. Nothing in the folder is run as code.
 
   Raises:
-    InputError: damaged metadata.
+    InputError: damaged metadata, or some that names other code than TFDS's.
   """
+  _check_features(pathlib.Path(folder) / "features.json")
   try:
     return tfds.builder_from_directory(str(folder))
   except Exception as e:  # JSON, protobuf and assertions of TFDS
     raise _damaged(str(folder), f"{type(e).__name__}: {e}") from None
+
+
+def _check_features(path: pathlib.Path) -> None:
+  """Raises InputError unless a file names none but classes in `_FEATURES`."""
+  folder = str(path.parent)
+  try:
+    if path.stat().st_size > _MAX_FEATURES_BYTES:
+      raise _damaged(folder, f"{path.name} is larger than 1 MiB")
+    todo = [json.loads(path.read_text(encoding="utf8"))]
+  except (OSError, ValueError, RecursionError) as e:
+    raise _damaged(folder, f"{path.name}: {type(e).__name__}") from None
+  if not isinstance(todo[0], dict) or "type" in todo[0]:  # before TFDS 4.6
+    raise _damaged(folder, f"{path.name} is not of a form that is known")
+  while todo:
+    value = todo.pop()
+    if isinstance(value, list):
+      todo += value
+    elif isinstance(value, dict):
+      todo += value.values()
+      for key in ("pythonClassName", "python_class_name"):
+        if value.get(key, "") not in ("", *_FEATURES):
+          raise InputError(
+            f"{path}: names {value[key]!r}, which is no feature of our records"
+            " and would be run; build the records from their files"
+          )
 
 
 def _damaged(folder: str, reason: str) -> InputError:

@@ -3,10 +3,13 @@
 import functools
 import os
 import pathlib
+import stat
 from typing import Any
 
 import jax
+from absl import logging
 
+USER_CACHE = "~/.cache/dwd_jax/compiled"
 _WIDE = 128  # filters
 # Convolutions by Eigen instead of YNNPACK (experimental).
 _WITHOUT_YNNPACK = (
@@ -22,17 +25,44 @@ _LEAST_MEMORY = (
 )
 
 
-def keep(folder: pathlib.Path, least_s: float = 1.0) -> None:
+def keep(folder: str | pathlib.Path = "", least_s: float = 1.0) -> None:
   """Caches compiled code on disk.
 
+  What is found in the cache runs as machine code, so it lies where only the
+  user writes, and never in a folder that is passed on. An own folder is used as
+  it is: whoever shares it shares programs.
+
   Args:
-    folder: created if missing; JAX_COMPILATION_CACHE_DIR takes precedence.
+    folder: created if missing; "" = `USER_CACHE`. The environment variable
+      JAX_COMPILATION_CACHE_DIR takes precedence.
     least_s: code that compiles faster is not cached.
   """
   if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     return
+  if not folder:
+    folder = pathlib.Path(USER_CACHE).expanduser()
+    if not _is_private(folder):
+      logging.warning(
+        "%s: not used, as other users may write there; remove it", folder
+      )
+      return
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", least_s)
+
+
+def _is_private(folder: pathlib.Path) -> bool:
+  """Makes a folder that only its owner, the user, may enter."""
+  try:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (folder, folder.parent):
+      found = path.lstat()
+      mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+      if not mine or found.st_mode & 0o022:
+        return False
+    folder.chmod(0o700)
+  except OSError:
+    return False
+  return True
 
 
 def options(model: Any) -> dict[str, str]:

@@ -64,8 +64,9 @@ class TrainConfig(UpdateConfig):
     validate_batches: number of batches of a validation.
     pictures_every: steps between two pictures of crops, target and predicted
       energy in TensorBoard; 0 = never.
-    compilation_cache: folder of compiled code, which runs may share; "" =
-      WORKDIR/compilation_cache. The environment variable
+    compilation_cache: folder of compiled code; "" = ~/.cache/dwd_jax/compiled.
+      What lies there is run: name only a folder in which nobody writes whom you
+      would not let run programs. The environment variable
       JAX_COMPILATION_CACHE_DIR takes precedence.
     loss_window: number of steps over which the running means of the losses are
       taken.

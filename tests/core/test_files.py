@@ -1,6 +1,6 @@
 """Atomic writing."""
 
-import pathlib
+import os
 
 import pytest
 
@@ -24,13 +24,40 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
   path = tmp_path / "a.txt"
   path.write_text("old")
 
-  def half(self, data):
-    with self.open("wb") as f:
-      f.write(data[:1])
+  def full(handle):
     raise OSError("disk full")
 
-  monkeypatch.setattr(pathlib.Path, "write_bytes", half)
+  monkeypatch.setattr(os, "fsync", full)
   with pytest.raises(OSError, match="disk full"):
     files.write_atomic(path, "new")
   assert path.read_text() == "old"
   assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_link_in_the_place_of_the_file_is_replaced_not_followed(tmp_path):
+  victim = tmp_path / "victim"
+  victim.write_text("precious")
+  path = tmp_path / "out" / "a.txt"
+  path.parent.mkdir()
+  path.symlink_to(victim)
+  files.write_atomic(path, "new")
+  assert victim.read_text() == "precious"
+  assert path.read_text() == "new" and not path.is_symlink()
+
+
+def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(
+  tmp_path, monkeypatch
+):
+  victim = tmp_path / "victim"
+  victim.write_text("precious")
+  (tmp_path / ".known.part").symlink_to(victim)
+  monkeypatch.setattr(files.secrets, "token_hex", lambda n: "known")
+  with pytest.raises(FileExistsError):
+    files.write_atomic(tmp_path / "a.txt", "new")
+  assert victim.read_text() == "precious"
+
+
+def test_files_have_the_rights_of_any_other(tmp_path):
+  files.write_atomic(tmp_path / "a", "")
+  (tmp_path / "b").write_text("")
+  assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode

@@ -199,6 +199,46 @@ def test_split_expressions(records):
   assert len(first) == 1
 
 
+# Caption: what someone else's features.json says of a feature.
+HOSTILE = {
+  "a module of his": {"pythonClassName": "payload.Feature"},
+  "as protobuf writes names, too": {"python_class_name": "payload.Feature"},
+  "a module of ours": {"pythonClassName": "dwd_jax.main.Feature"},
+  "deep inside": {"content": [{"pythonClassName": "payload.Feature"}]},
+  "no text": {"pythonClassName": ["payload.Feature"]},
+}
+
+
+@pytest.mark.parametrize("caption", HOSTILE)
+def test_records_run_no_code(records, tmp_path, monkeypatch, caption):
+  folder = tmp_path / "records"
+  shutil.copytree(_open("muscima_pp", "train", records).folder, folder)
+  ran = tmp_path / "ran"
+  code = f"import pathlib; pathlib.Path({str(ran)!r}).touch()"
+  (tmp_path / "payload.py").write_text(code)
+  monkeypatch.syspath_prepend(tmp_path)
+  path = folder / "features.json"
+  features = json.loads(path.read_text())
+  features["featuresDict"]["features"]["image"] |= HOSTILE[caption]
+  path.write_text(json.dumps(features))
+  with pytest.raises(InputError, match=r"features\.json: names .*would be run"):
+    sources.open_records(folder, "train")
+  assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+  "text", ["", "[]", '{"type": "payload.X"}', "[" * 9999]
+)
+def test_features_of_other_forms_are_damaged(records, tmp_path, text):
+  folder = tmp_path / "records"
+  shutil.copytree(_open("muscima_pp", "train", records).folder, folder)
+  (folder / "features.json").write_text(text)
+  with pytest.raises(
+    InputError, match=r"damaged or missing records \(features"
+  ):
+    sources.open_records(folder, "train")
+
+
 @pytest.mark.parametrize("damage", ["truncated", "a byte changed", "gone"])
 def test_damaged_records_name_their_folder(records, tmp_path, damage):
   shutil.copytree(records, tmp_path / "copy")

@@ -32,6 +32,46 @@ def test_code_is_kept_where_the_environment_says(monkeypatch, tmp_path):
   assert set(kept.values()) == {str(tmp_path), 0.5}
 
 
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+  """A home folder, and the settings that JAX gets."""
+  kept = {}
+  monkeypatch.setattr(jax.config, "update", kept.__setitem__)
+  monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+  monkeypatch.setenv("HOME", str(tmp_path))
+  return tmp_path / ".cache/dwd_jax/compiled", kept
+
+
+def test_code_of_a_user_is_the_users_only(home):
+  folder, kept = home
+  compiling.keep()
+  assert str(folder) in kept.values()
+  assert folder.stat().st_mode & 0o777 == 0o700
+
+
+# Caption: what someone else does to the folder.
+OPEN_TO_OTHERS = {
+  "others may write": lambda folder: folder.chmod(0o777),
+  "others may replace it": lambda folder: folder.parent.chmod(0o777),
+  "a link": lambda folder: (
+    folder.rmdir(),
+    (folder.parent / "his").mkdir(),
+    folder.symlink_to(folder.parent / "his"),
+  ),
+  "a file": lambda folder: (folder.rmdir(), folder.touch()),
+}
+
+
+@pytest.mark.parametrize("caption", OPEN_TO_OTHERS)
+def test_code_is_not_kept_where_others_may_write(home, caplog, caption):
+  folder, kept = home
+  folder.mkdir(parents=True)
+  OPEN_TO_OTHERS[caption](folder)
+  compiling.keep()
+  assert not kept
+  assert "not used" in caplog.text
+
+
 def test_only_wide_networks_leave_ynnpack():
   if jax.default_backend() != "cpu":
     pytest.skip("the options are for CPUs")
