@@ -3,6 +3,8 @@
 import contextlib
 import ctypes
 import dataclasses
+import errno
+import ipaddress
 import json
 import multiprocessing
 import os
@@ -157,12 +159,12 @@ class _Job:
   def _fail(self, why: str, code: int) -> NoReturn:
     """Ends this process and the others for a reason of its own."""
     self._ending.acquire()
-    verdict = [self._index, why, code]
+    verdict = (self._index, why, code)
     try:
       self._client.key_value_set(_VERDICT, json.dumps(verdict))
     except jax.errors.JaxRuntimeError:  # another was first, or all is lost
       with contextlib.suppress(jax.errors.JaxRuntimeError):
-        verdict = self._verdict(timeout_s=1)
+        verdict = self._verdict(timeout_s=1) or verdict
     if verdict[0] == self._index or verdict[1] != why:
       _say(why)  # once if all fail alike
     self._part(code)
@@ -179,8 +181,9 @@ class _Job:
       _say(f"process {process} of {self._count} ended: {why}")
       self._part(code)
 
-  def _verdict(self, timeout_s: int) -> Any:
-    return json.loads(
+  def _verdict(self, timeout_s: int) -> tuple[int, str, int] | None:
+    """Process, reason and exit code; None = all went well."""
+    return read_verdict(
       self._client.blocking_key_value_get(_VERDICT, timeout_s * 1000)
     )
 
@@ -208,11 +211,36 @@ class _Job:
     return self._code
 
 
+def read_verdict(text: str) -> tuple[int, str, int] | None:
+  """The reason why a run ends, as another process gives it.
+
+  Whoever reaches the coordinator's port can send one: it is not run, its exit
+  code is never that of success, and `_say` strips what controls terminals.
+
+  Args:
+    text: JSON.
+
+  Returns:
+    Process, reason and exit code 1..255; None = all went well.
+  """
+  try:
+    verdict = json.loads(text)
+    if verdict is None:
+      return None
+    process, why, code = verdict
+    if isinstance(why, str) and type(process) is type(code) is int:
+      return process, why[:1000], code if 0 < code < 256 else 1
+  except (ValueError, TypeError, RecursionError):
+    pass
+  return -1, "a message that no process of a run sends", 1
+
+
 def _say(line: str) -> None:
-  """Prints one line on stderr."""
+  """Prints one line on stderr, without control characters."""
   line = " ".join(line.split())
+  line = "".join(c if c.isprintable() else "?" for c in line)
   sys.stdout.flush()
-  os.write(2, f"dwd_jax: {line}\n".encode())
+  os.write(2, f"dwd_jax: {line}\n".encode("utf8", "replace"))
 
 
 def _end(code: int) -> NoReturn:
@@ -249,8 +277,9 @@ def _connect(settings: ProcessSettings) -> None:
   jax.config.update("jax_enable_preemption_service", False)
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
   where = settings.coordinator or "the coordinator that the cluster names"
+  bind_to = None
   if settings.coordinator and settings.process_id == 0:
-    _check_port(settings.coordinator)
+    bind_to = bind_address(settings.coordinator)
   try:
     with _hidden_stderr() as show:
 
@@ -262,6 +291,7 @@ def _connect(settings: ProcessSettings) -> None:
       _on_abort(aborted)
       jax.distributed.initialize(
         coordinator_address=settings.coordinator or None,
+        coordinator_bind_address=bind_to,
         num_processes=settings.num_processes,
         process_id=settings.process_id,
         local_device_ids=settings.local_devices or None,
@@ -287,21 +317,50 @@ def _connect(settings: ProcessSettings) -> None:
     signal.signal(signal.SIGABRT, signal.SIG_DFL)
 
 
-def _check_port(coordinator: str) -> None:
-  """Raises InputError if another program has the port.
+def bind_address(coordinator: str) -> str:
+  """Where process 0 listens: at the address given, not on every interface.
 
-  The runtime checks it, too, but may crash (JAX 0.10.2).
+  All interfaces are left where the name leads to none of this machine's, or
+  only to its loopback, as /etc/hosts may say for its own name.
+
+  Args:
+    coordinator: HOST:PORT.
+
+  Raises:
+    InputError: another program has the port. The runtime checks it, too, but
+      may crash (JAX 0.10.2).
   """
-  port = int(coordinator.rpartition(":")[2])
-  with socket.socket() as probe:
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-      probe.bind(("", port))
-    except OSError as e:
+  host, _, port = coordinator.rpartition(":")
+  host = host.strip("[]")
+  try:
+    found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+  except OSError:
+    found = []
+  for family, _, _, _, address in found:
+    loopback = ipaddress.ip_address(str(address[0])).is_loopback
+    if loopback and host not in ("localhost", "127.0.0.1", "::1"):
+      continue
+    if _can_listen(family, address, coordinator):
+      ip = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
+      return f"{ip}:{port}"
+  _can_listen(socket.AF_INET, ("", int(port)), coordinator)
+  return f"[::]:{port}"
+
+
+def _can_listen(family: int, address: Any, coordinator: str) -> bool:
+  """Whether the address is this machine's; raises InputError if it is taken."""
+  try:
+    with socket.socket(family) as probe:
+      probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+      probe.bind(address)
+  except OSError as e:
+    if e.errno in (errno.EADDRINUSE, errno.EACCES):
       raise InputError(
         f"{coordinator}: process 0 cannot listen there ({e.strerror}); choose"
         " another port"
       ) from None
+    return False
+  return True
 
 
 def _not_connected(settings: ProcessSettings, where: str) -> str:

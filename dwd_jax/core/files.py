@@ -22,9 +22,9 @@ def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
   """Writes or replaces a file atomically; creates missing folders.
 
   The file is on disk when this returns, and whoever may write in the folder
-  cannot direct the data elsewhere by a link. Text is written as UTF-8. What that
-  does not have, such as halves of surrogate pairs in names of files that are not
-  UTF-8, becomes question marks.
+  cannot direct the data elsewhere by a link. Text is written as UTF-8. What
+  that does not have, such as halves of surrogate pairs in names of files that
+  are not UTF-8, becomes question marks.
   """
   if isinstance(data, str):
     data = data.encode("utf8", "replace")

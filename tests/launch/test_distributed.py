@@ -6,6 +6,7 @@ import socket
 import launch_helpers as helpers
 import pytest
 
+from dwd_jax.cluster import distributed
 from dwd_jax.cluster.distributed import ProcessSettings
 from dwd_jax.core.errors import InputError
 
@@ -116,3 +117,57 @@ def test_what_processes_send_each_other_arrives():
     "seconds": pytest.approx((3 * 2.0 + 2 * 4.0) / 5),
     "staff_spaces": ["nan", "1.5", "2.5", "3.5", "4.5"],
   }
+
+
+# Caption: what a stranger sends, how the run ends: reason, exit code.
+SENT = {
+  "success": ("null", None),
+  "a process fails": ('[1, "disk full", 2]', (1, "disk full", 2)),
+  "no exit code is success": ('[1, "bye", 0]', (1, "bye", 1)),
+  "nor one that the system would cut": ('[1, "bye", 256]', (1, "bye", 1)),
+  "a long text": (json.dumps([0, "x" * 5000, 3]), (0, "x" * 1000, 3)),
+}
+NOT_OURS = (
+  "",
+  "{}",
+  "[]",
+  "[1, 2]",
+  "[1, [], 2]",
+  '["1", "a", true]',
+  "[" * 9999,
+)
+
+
+@pytest.mark.parametrize("caption", SENT)
+def test_reasons_of_other_processes(caption):
+  text, wanted = SENT[caption]
+  assert distributed.read_verdict(text) == wanted
+
+
+@pytest.mark.parametrize("text", NOT_OURS)
+def test_what_is_no_reason_is_no_success(text):
+  found = distributed.read_verdict(text)
+  assert found is not None
+  assert found[2] == 1
+
+
+def test_what_others_say_does_not_reach_the_terminal_raw(capfd):
+  distributed._say("\x1b]0;title\x07 \x1b[2Jgone\u202e\ud800\nsecond")
+  assert capfd.readouterr().err == "dwd_jax: ?]0;title? ?[2Jgone?? second\n"
+
+
+def test_process_0_listens_at_the_address_given():
+  port = helpers.free_port()
+  assert distributed.bind_address(f"127.0.0.1:{port}") == f"127.0.0.1:{port}"
+  assert distributed.bind_address(f"[::1]:{port}") in (
+    f"[::1]:{port}",
+    f"[::]:{port}",  # a machine without IPv6
+  )
+  # An address of another machine, such as a cluster's service.
+  assert distributed.bind_address(f"192.0.2.1:{port}") == f"[::]:{port}"
+
+
+def test_a_name_that_means_only_this_machine_is_open_to_the_others(monkeypatch):
+  found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 7123))]
+  monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+  assert distributed.bind_address("node1:7123") == "[::]:7123"
