@@ -217,9 +217,11 @@ def jobset(argv: Sequence[str]) -> tuple[str, list[str]]:
     "slices": options.slices if nodes else 1,
     "pods": pods,
     "nodes": nodes,
-    # Kubernetes replaces $(NAME), but not what the user wrote.
-    "command": [options.python, "-m", command_line.PROGRAM]
-    + [word.replace("$(", "$$(") for word in program]
+    # Kubernetes replaces $(NAME), and makes $$ one $, anywhere.
+    "command": [
+      word.replace("$", "$$")
+      for word in (options.python, "-m", command_line.PROGRAM, *program)
+    ]
     + [*who, f"--preempted_code={AGAIN}"],
     "device": "google.com/tpu" if nodes else "nvidia.com/gpu",
     "devices": options.chips if nodes else options.gpus,

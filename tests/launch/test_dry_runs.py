@@ -1,5 +1,6 @@
 """What the launchers print: parsed, and compared with the APIs it is for."""
 
+import re
 import shlex
 import subprocess
 
@@ -235,9 +236,9 @@ def test_jobset_for_gpus(capsys):
   (container,) = pod["containers"]
   assert container["image"] == "lab/dwd:1"
   assert container["resources"]["limits"]["nvidia.com/gpu"] == 8
-  # <jobset>-<replicated job>-<job>-<pod>.<subdomain>; $$( is a plain $(.
+  # <jobset>-<replicated job>-<job>-<pod>.<subdomain>; $$ is a plain $.
   command = ["python", "-m", "dwd_jax.main", "--config=c.py"]
-  command += ["--workdir=/data/my run", CLASSES.replace("$(", "$$(")]
+  command += ["--workdir=/data/my run", CLASSES.replace("$", "$$")]
   command += ["--coordinator=dwd-worker-0-0.dwd:7123", "--num_processes=4"]
   command += ["--process_id=$(JOB_COMPLETION_INDEX)", "--preempted_code=75"]
   assert container["command"] == command
@@ -351,17 +352,44 @@ def test_mistakes_are_one_line_and_code_2(capsys, caption):
   assert message in err
 
 
-def test_nothing_breaks_out_of_its_quotes(capsys):
-  """Neither in YAML nor in the shell."""
-  bad = """a": [x], 'b'\\, {c: $(id) `id` é #"""
-  run = ("--", f"--config={bad}", "--workdir=/data/w")
-  text = _printed(capsys, "jobset", shlex.join([*GPU, *run]))
+HOSTILE = {
+  "YAML": """a": [x], 'b'\\, {c: `id` é #""",
+  "a command": "$(id); `id` && id | id > id &",
+  "an escaped variable of Kubernetes": "$$(HOME) $$$(HOME) $HOME $$",
+  "quotes": """'"'$(id)'"'""",
+}
+
+
+@pytest.mark.parametrize("caption", HOSTILE)
+def test_nothing_breaks_out_of_its_quotes(capsys, caption):
+  """Neither in YAML, nor in what Kubernetes replaces, nor in the shell."""
+  words = [f"--config={HOSTILE[caption]}", "--workdir=/data/w"]
+  text = _printed(capsys, "jobset", shlex.join([*GPU, "--", *words]))
   command = _job(text)[2]["containers"][0]["command"]
-  assert command[3] == f"--config={bad.replace('$(', '$$(')}"
-  text = _printed(capsys, "slurm", shlex.join(run))
+  assert [_in_the_pod(word) for word in command[3:5]] == words
+  # A line break, which is nothing that can be printed, is refused there.
+  words[0] += "\nid\n#SBATCH --nodes=99"
+  text = _printed(capsys, "slurm", shlex.join(["--", *words]))
   assert _is_bash(text)
-  line = next(s for s in text.splitlines() if "-m dwd_jax.main" in s)
-  assert shlex.split(line)[3] == f"--config={bad}"
+  start = text.index("python -m dwd_jax.main")
+  command = text[start : text.index("\n}", start)]
+  script = f"printf '%s\\0' {command}"
+  given = subprocess.run(
+    ["bash", "-c", script], capture_output=True, check=True
+  )
+  assert given.stdout.decode().split("\0")[3:5] == words
+  directives = [s for s in text.splitlines() if s.startswith("#SBATCH")]
+  assert directives[-1] == "#SBATCH --nodes=99"  # in the quotes
+  assert directives[-2] == "#SBATCH --requeue"  # after which SLURM reads none
+
+
+def _in_the_pod(word: str) -> str:
+  """As Kubernetes replaces variables, of which it knows HOME here."""
+  return re.sub(
+    r"\$\$|\$\((\w+)\)",
+    lambda found: "/root" if found[1] == "HOME" else "$",
+    word,
+  )
 
 
 def test_what_submits_is_given_the_text(monkeypatch, tmp_path, capsys):
