@@ -379,7 +379,7 @@ def test_nothing_breaks_out_of_its_quotes(capsys, caption):
   )
   assert given.stdout.decode().split("\0")[3:5] == words
   directives = [s for s in text.splitlines() if s.startswith("#SBATCH")]
-  assert directives[-1] == "#SBATCH --nodes=99"  # in the quotes
+  assert directives[-1].startswith("#SBATCH --nodes=99'")  # in the quotes
   assert directives[-2] == "#SBATCH --requeue"  # after which SLURM reads none
 
 
