@@ -78,8 +78,8 @@ def test_all_files_say_the_same(run, tmp_path):
   assert "Seite 1" in html and "noteheadBlack" in html
 
 
-def _write_line(path, found, source):
-  files.write_atomic(path, f"{source.name}: {len(found)}")
+def _write_line(path, found, origin):
+  files.write_atomic(path, f"{found.page}: {len(found)}")
 
 
 def _line(image_id, found, source):
@@ -100,8 +100,8 @@ def test_a_format_is_an_entry_and_every_record_is_read_once(
   monkeypatch.setattr(formats, "RUN_FILES", run_files)
   read, read_page = [], formats.read_page
 
-  def counted(out, source, class_names):
-    found = read_page(out, source, class_names)
+  def counted(out, source, class_names, run):
+    found = read_page(out, source, class_names, run)
     read.append((source.name, found is not None))
     return found
 
@@ -156,6 +156,53 @@ def test_other_settings_do_not_mix(run, tmp_path):
   assert _read(out, "detect.json")["settings"]["min_score"] == 0.9
   scores = [s["score"] for s in _read(out, "a.json")["detections"]]
   assert all(score >= 0.9 for score in scores)
+
+
+# Caption: file beside the pages, in the folder of the results.
+OF_THE_USER = {
+  "a scan": "pages/a.jpg",
+  "labels": "a.json",
+  "a link that leads nowhere": "a-overlay.png",
+}
+
+
+@pytest.mark.parametrize("caption", OF_THE_USER)
+def test_files_of_the_user_stay(run, tmp_path, caption):
+  book = tmp_path / "book"
+  helpers.save(book / "pages" / "a.png", helpers.ink())
+  theirs = book / OF_THE_USER[caption]
+  if "link" in caption:
+    theirs.symlink_to("absent")
+  else:
+    theirs.write_text("precious")
+  before = sorted(book.rglob("*"))
+  code, _, complained = run(book / "pages" / "a.png", f"--out={book}")
+  assert code == 2
+  assert f"{theirs}: is there already, and of something else" in complained
+  assert sorted(book.rglob("*")) == before
+
+
+def test_our_pictures_are_no_pages(run, tmp_path):
+  book = _pages(tmp_path / "book", "a.png", "pages/b.png")
+  for out in (book, book / "found"):
+    for _ in range(2):
+      code, said, complained = run(book, f"--out={out}")
+      assert (code, complained) == (0, "")
+      assert "symbols on 2 pages" in said
+  assert run(book / "pages", f"--out={tmp_path / 'out'}")[1].count(" 1 page")
+
+
+def test_a_killed_run_leaves_nothing_to_other_settings(run, tmp_path):
+  pages, out = _pages(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
+  assert run(pages, f"--out={out}")[0] == 0
+  old = (out / "b.json").read_bytes()
+  (out / "c.json").write_text("precious")  # not of the run
+  assert run(pages, f"--out={out}", "--overwrite", "--min-score=0")[0] == 0
+  (out / "b.json").write_bytes(old)  # whatever brought it back
+  code, said, _ = run(pages, f"--out={out}", "--min-score=0")
+  assert code == 0 and "2 pages (1 done before)" in said
+  assert (out / "b.json").read_bytes() != old
+  assert (out / "c.json").read_text() == "precious"
 
 
 def test_classes_are_chosen(run, tmp_path):

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dwd_jax.apps.detect import formats, inputs, outputs
+from dwd_jax.apps.detect import formats, inputs, manifest, outputs
 from dwd_jax.apps.detect.inputs import Failure, Source
 from dwd_jax.checkpoints import weights
 from dwd_jax.core.errors import InputError
@@ -87,9 +87,10 @@ def run(
     outputs.remove(out)
   outputs.check_folder(out, facts)
   sources, failures = inputs.find(paths, outputs.taken())
-  job = _Job(detector, out, settings, sources, failures)
+  digest = manifest.digest(facts)
+  job = _Job(detector, out, settings, digest, sources, failures)
   if sources:
-    outputs.write_settings(out, facts)
+    outputs.claim(out, facts, sources)
     job.detect(log)
     done = [source for source in sources if source.name in job.counts]
     if done:
@@ -112,6 +113,7 @@ class _Job:
   detector: Detector
   out: pathlib.Path
   settings: DetectSettings
+  digest: str  # of settings and detector
   sources: list[Source]
   failures: list[Failure]
   skipped: int = 0
@@ -125,7 +127,7 @@ class _Job:
     todo = []
     names = self.detector.weights.class_names
     for source in self.sources:
-      found = formats.read_page(self.out, source, names)
+      found = formats.read_page(self.out, source, names, self.digest)
       if found is None:
         todo.append(source)
       else:
@@ -135,7 +137,7 @@ class _Job:
     shown = progress.show(todo, "detect", len(todo), log)
     for found, _ in self.detector.pages(self._read(shown), self._bad):
       found = found.at_resolution(self.dpi.pop(found.page))
-      outputs.write_page(self.out, found, of_name[found.page])
+      outputs.write_page(self.out, found, of_name[found.page], self.digest)
       self._count(found)
 
   def _count(self, found: PageDetections) -> None:

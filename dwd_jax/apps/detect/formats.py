@@ -8,8 +8,9 @@ import io
 import json
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+from dwd_jax.apps.detect import manifest
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.core import files
 from dwd_jax.metrics import json_results
@@ -17,13 +18,14 @@ from dwd_jax.predict import page_detections
 from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.show.viewer import write as viewer
 
-_PICTURE = "pages/{}.jpg"
 _PAGE = "{}.json"
 _MAX_BYTES = 256 << 20  # of a page's JSON
 _CSV_COLUMNS = (
   "page", "file", "page_number", "name", "score",
   "x_min", "y_min", "x_max", "y_max", "page_width", "page_height",
 )  # fmt: skip
+
+Origin: TypeAlias = dict[str, Any]  # see `origin`
 
 
 class RunFacts(NamedTuple):
@@ -45,13 +47,13 @@ class RunFile(NamedTuple):
   write: Callable[[pathlib.Path, list[Any], RunFacts], None]
 
 
-def _write_picture(path: pathlib.Path, found: PageDetections, _: Source):
+def _write_picture(path: pathlib.Path, found: PageDetections, _: Origin):
   assert found.ink is not None
   files.write_atomic(path, viewer.page_picture(found.ink))
 
 
-def _write_page(path: pathlib.Path, found: PageDetections, source: Source):
-  content = {**_origin(source), **found.to_json()}
+def _write_page(path: pathlib.Path, found: PageDetections, origin: Origin):
+  content = {**origin, **found.to_json()}
   files.write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
@@ -95,7 +97,7 @@ def _write_csv(path: pathlib.Path, pages: list[str], _: RunFacts):
 
 
 def _viewer_page(_: int, found: PageDetections, source: Source):
-  picture = _PICTURE.format(source.name)
+  picture = manifest.PICTURE.format(source.name)
   return viewer.ViewerPage(found.page, picture, found.page_boxes())
 
 
@@ -107,13 +109,13 @@ def _write_viewer(path: pathlib.Path, pages: list[Any], run: RunFacts):
 
 
 # File name, {} = the page's name -> writer, called with the path, the page with
-# its ink, and its source.
+# its ink, and its origin.
 PAGE_FILES: Mapping[
-  str, Callable[[pathlib.Path, PageDetections, Source], object]
+  str, Callable[[pathlib.Path, PageDetections, Origin], object]
 ] = {
-  "{}-overlay.png": lambda path, found, _: found.plot(path),
+  manifest.OVERLAY: lambda path, found, _: found.plot(path),
   "mung/{}.xml": lambda path, found, _: found.to_mung(path),
-  _PICTURE: _write_picture,
+  manifest.PICTURE: _write_picture,
   _PAGE: _write_page,  # last: it marks the page as complete
 }
 RUN_FILES: Mapping[str, RunFile] = {
@@ -125,27 +127,35 @@ RUN_FILES: Mapping[str, RunFile] = {
 
 
 def read_page(
-  out: pathlib.Path, source: Source, class_names: tuple[str, ...]
+  out: pathlib.Path, source: Source, class_names: tuple[str, ...], run: str
 ) -> PageDetections | None:
-  """Reads a page's results; None if missing, or the source file has changed."""
+  """Reads a page's results.
+
+  None if they are missing, of another file, or of another `run`, see `origin`.
+  """
   path = out / _PAGE.format(source.name)
   try:
     if path.stat().st_size > _MAX_BYTES:
       return None
     content = json.loads(path.read_text(encoding="utf8"))
-    if any(content[key] != value for key, value in _origin(source).items()):
+    if any(content[key] != value for key, value in origin(source, run).items()):
       return None
     return page_detections.from_json(content, class_names)
   except (OSError, ValueError, KeyError, TypeError):
     return None
 
 
-def _origin(source: Source) -> dict[str, Any]:
-  """Identifies a page and the version of its file."""
+def origin(source: Source, run: str) -> Origin:
+  """Identifies a page, the version of its file, and how it is read.
+
+  Args:
+    run: `manifest.digest` of the settings.
+  """
   status = source.path.stat()
   return {
     "file": str(source.path),
     "page_number": source.number,
     "file_bytes": status.st_size,
     "file_mtime_ns": status.st_mtime_ns,
+    "settings": run,
   }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from dwd_jax.apps.detect import manifest
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import images, pdf
 
@@ -58,8 +59,8 @@ def find(
   """Finds the pages of files and folders.
 
   Args:
-    inputs: images, PDFs, folders (recursively, without hidden files and other
-      kinds).
+    inputs: images, PDFs, folders (recursively, without hidden files, other
+      kinds, and the pictures of an earlier detection).
     taken: names that no page may have.
 
   Returns:
@@ -139,8 +140,9 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   # Not rglob, which silently skips unreadable folders.
+  ours = manifest.pictures(folder) | manifest.pictures(folder.parent)
   for path in folder.iterdir():
-    if path.name.startswith("."):
+    if path in ours or path.name.startswith("."):
       continue
     if path.is_dir() and not path.is_symlink():
       yield from _walk(path)

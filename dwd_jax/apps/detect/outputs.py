@@ -13,36 +13,36 @@ and for all pages
   predictions.json    COCO results: image_id, category_id, bbox, score
   coco_images.json    their images and categories
   detections.csv      a line for each symbol
-  detect.json         settings, pages, and failures
+  detect.json         the manifest: settings, pages, and failures
 
-`formats` has their writers.
+`formats` has their writers. A file that no earlier run has written is never
+replaced.
 """
 
-import json
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from dwd_jax.apps.detect import formats
+from dwd_jax.apps.detect import formats, manifest
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.predict.page_detections import PageDetections
 
-RUN = "detect.json"
-
 
 def taken() -> list[str]:
   """Names that no page may have: they would collide with files of the run."""
-  return [pathlib.PurePath(file).stem for file in (*formats.RUN_FILES, RUN)]
+  known = (*formats.RUN_FILES, manifest.NAME)
+  return [pathlib.PurePath(file).stem for file in known]
 
 
 def write_page(
-  out: pathlib.Path, found: PageDetections, source: Source
+  out: pathlib.Path, found: PageDetections, source: Source, run: str
 ) -> None:
-  """Writes the files of a page; `found` has its ink."""
+  """Writes the files of a page; `found` has its ink, `run`: see `formats`."""
   for file, write in formats.PAGE_FILES.items():
-    write(out / file.format(source.name), found, source)
+    write(out / file.format(source.name), found, formats.origin(source, run))
 
 
 def write_run(
@@ -56,9 +56,10 @@ def write_run(
 
   One page is in memory at a time. `failed` has "what" and "reason" of others.
   """
+  run = manifest.digest(settings)
   kept: dict[str, list[Any]] = {file: [] for file in formats.RUN_FILES}
   for image_id, source in enumerate(sources, start=1):
-    found = formats.read_page(out, source, class_names)
+    found = formats.read_page(out, source, class_names, run)
     if found is None:
       raise InputError(
         f"{out / source.name}.json: lost or changed while detecting; start the"
@@ -66,40 +67,45 @@ def write_run(
       )
     for file, kind in formats.RUN_FILES.items():
       kept[file].append(kind.of_page(image_id, found, source))
-  run = formats.RunFacts(class_names, float(settings["min_score"]))
+  facts = formats.RunFacts(class_names, float(settings["min_score"]))
   for file, kind in formats.RUN_FILES.items():
-    kind.write(out / file, kept.pop(file), run)
-  write_settings(out, settings, [s.name for s in sources], failed)
+    kind.write(out / file, kept.pop(file), facts)
+  names = [source.name for source in sources]
+  claimed = manifest.claimed(out)
+  manifest.write(out, settings, claimed, pages=names, failed=failed)
 
 
-def write_settings(
-  out: pathlib.Path,
-  settings: dict[str, Any],
-  pages: Sequence[str] = (),
-  failed: Sequence[dict[str, str]] = (),
+def claim(
+  out: pathlib.Path, settings: dict[str, Any], sources: Sequence[Source]
 ) -> None:
-  """Writes `detect.json`, which identifies a folder of results."""
-  content = {"settings": settings, "pages": [*pages], "failed": [*failed]}
-  files.write_atomic(out / RUN, json.dumps(content, indent=1) + "\n")
+  """Notes whose files the run writes, before it does.
+
+  Raises:
+    InputError: there is a file that no earlier run has written.
+  """
+  ours = manifest.claimed(out)
+  names = {source.name for source in sources}
+  for name in sorted(names - ours):
+    for file in formats.PAGE_FILES:
+      _check_absent(out / file.format(name))
+  manifest.write(out, settings, ours | names)
+
+
+def _check_absent(path: pathlib.Path) -> None:
+  if os.path.lexists(path):
+    raise InputError(
+      f"{path}: is there already, and of something else; choose another --out"
+    )
 
 
 def check_folder(out: pathlib.Path, settings: dict[str, Any]) -> None:
   """Makes the folder; raises InputError if its results have other settings."""
   files.make_dir(out, "choose another --out")
-  try:
-    written = json.loads((out / RUN).read_text(encoding="utf8"))["settings"]
-  except FileNotFoundError:
+  written = manifest.settings_of(out)
+  if written is None:
     for name in formats.RUN_FILES:
-      if (out / name).exists():
-        raise InputError(
-          f"{out / name}: is there already, and of something else; choose"
-          " another --out"
-        ) from None
+      _check_absent(out / name)
     return
-  except (OSError, ValueError, KeyError, TypeError):
-    raise InputError(
-      f"{out / RUN}: damaged; remove it, or choose another --out"
-    ) from None
   for key in sorted(set(settings) | set(written)):
     had, want = written.get(key), settings.get(key)
     if had != want:
@@ -111,14 +117,10 @@ def check_folder(out: pathlib.Path, settings: dict[str, Any]) -> None:
 
 def remove(out: pathlib.Path) -> None:
   """Removes the results of an earlier run only."""
-  try:
-    content = json.loads((out / RUN).read_text(encoding="utf8"))
-    names = [str(name) for name in content["pages"]]
-  except (OSError, ValueError, KeyError, TypeError):
+  if not (out / manifest.NAME).is_file():
     return  # not a folder of results
-  for name in names:
-    if pathlib.PurePath(name).name == name:
-      for file in formats.PAGE_FILES:
-        (out / file.format(name)).unlink(missing_ok=True)
-  for file in (*formats.RUN_FILES, RUN):
+  for name in manifest.claimed(out):
+    for file in formats.PAGE_FILES:
+      (out / file.format(name)).unlink(missing_ok=True)
+  for file in (*formats.RUN_FILES, manifest.NAME):
     (out / file).unlink(missing_ok=True)
