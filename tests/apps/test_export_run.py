@@ -72,6 +72,26 @@ def test_folders_explain_themselves(tiny, tmp_path, wanted, names):
   assert text.count(names[1]) >= 1
 
 
+def test_files_of_the_user_stay(tiny, tmp_path, capsys, monkeypatch):
+  content = {"model.onnx": b"", "README.md": "ours"}
+  monkeypatch.setattr(export_files, "_onnx", lambda _: content)
+  for name, wanted in (
+    ("README.md", f"--out={tmp_path}"),
+    ("a.safetensors", f"--out={tmp_path / 'a.safetensors'}"),
+    ("detector.safetensors", f"--out={tmp_path}"),
+  ):
+    (tmp_path / name).write_text("precious")
+    kind = "onnx" if name == "README.md" else "safetensors"
+    line = _fails(capsys, f"--checkpoint={tiny}", wanted, f"--format={kind}")
+    assert f"{tmp_path / name}: is there already, and of no earlier" in line
+    assert (tmp_path / name).read_text() == "precious"
+    (tmp_path / name).unlink()
+  assert not list(tmp_path.iterdir())
+  flags = [f"--checkpoint={tiny}", f"--out={tmp_path}"]
+  for kind in ("onnx", "onnx", "safetensors", "safetensors"):
+    export.main([*flags, f"--format={kind}"])  # its own are replaced
+
+
 def test_bad_flags_are_one_line(tiny, tmp_path, capsys):
   given = (f"--checkpoint={tiny}", f"--out={tmp_path / 'out'}")
   gone = _fails(capsys, "--checkpoint=/gone", given[1])

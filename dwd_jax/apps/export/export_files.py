@@ -27,6 +27,7 @@ classes.json beside an exported network holds
 
 import dataclasses
 import json
+import os
 import pathlib
 import string
 from collections.abc import Mapping
@@ -92,7 +93,8 @@ def export(
   Args:
     checkpoint: see `packaged.weights_of`.
     out: safetensors: the file, or a folder for detector.safetensors; other
-      formats: a folder, which also gets a README. Existing files are replaced.
+      formats: a folder, which also gets a README. Files of an earlier export
+      are replaced, others are not.
     wanted: one of `FORMATS`.
     most_hw: stablehlo: height and width of the largest page, px.
 
@@ -108,15 +110,35 @@ def export(
   if wanted == "safetensors":
     name = "" if out.suffix == ".safetensors" else "detector.safetensors"
     files.make_dir((out / name).parent, "choose another --out")
+    _check_detector(out / name)
     weights_lib.write(out / name, weights)
     return Exported((out / name,), weights)
   content = (
     _stablehlo(weights, most_hw) if wanted == "stablehlo" else _onnx(weights)
   )
   files.make_dir(out, "choose another --out")
+  there = [name for name in content if os.path.lexists(out / name)]
+  if 0 < len(there) < len(content):  # all of them are an earlier export's
+    raise _not_ours(out / there[0])
   for name, data in content.items():
     files.write_atomic(out / name, data)
   return Exported(tuple(out / name for name in content), weights)
+
+
+def _check_detector(path: pathlib.Path) -> None:
+  """Raises InputError if another kind of file is there."""
+  if not os.path.lexists(path):
+    return
+  try:
+    weights_lib.read(path)
+  except InputError:
+    raise _not_ours(path) from None
+
+
+def _not_ours(path: pathlib.Path) -> InputError:
+  return InputError(
+    f"{path}: is there already, and of no earlier export; choose another --out"
+  )
 
 
 def _stablehlo(
