@@ -170,7 +170,7 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
     run_evaluation.calibrate(run, state)
   else:
     step = int(state.step)
-    logs = Logs(workdir, step, step)
+    logs = Logs(workdir, None, step)
     data = run.config.data
     calibration = run_evaluation.calibration_of_checkpoint(run, state)
     # In this order: the first split makes the calibration if it is missing.

@@ -107,19 +107,29 @@ class Checkpoints:
   a partial one.
   """
 
-  def __init__(self, folder: pathlib.Path, keep: int = 3):
-    """Keeps the newest `keep` checkpoints, and the best."""
+  def __init__(
+    self, folder: pathlib.Path, keep: int = 3, *, read_only: bool = False
+  ):
+    """Opens the checkpoints of a run.
+
+    Args:
+      folder: made if missing, unless `read_only`.
+      keep: number of the newest checkpoints to keep; the best one stays, too.
+      read_only: changes nothing; the run may be training at the same time.
+        Otherwise, the caller is the only writer: see `files.only_writer`.
+    """
     self._folder = pathlib.Path(folder).absolute()
     self._scores: dict[int, float] = {}
     self._unsealed: list[int] = []
     self._bytes = 0  # of the last state saved
     options = ocp.CheckpointManagerOptions(
       preservation_policy=_NewestAndBest(keep, self._scores),
-      create=True,
+      create=not read_only,
       # On CPUs the next step would overwrite buffers while they are written.
       enable_async_checkpointing=jax.default_backend() != "cpu",
     )
-    _remove_unfinished(self._folder)
+    if not read_only:
+      _remove_unfinished(self._folder)
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
   def all_steps(self) -> list[int]:

@@ -100,6 +100,32 @@ def turn(target: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def only_writer(folder: pathlib.Path, what: str) -> Iterator[None]:
+  """Holds a lock that says who writes in a folder.
+
+  Args:
+    what: that writes there, for the message.
+
+  Raises:
+    InputError: another process holds it.
+  """
+  make_dir(folder)
+  with contextlib.ExitStack() as stack:
+    try:
+      lock = stack.enter_context((folder / ".writer.lock").open("w"))
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise InputError(
+        f"{folder}: another {what} is writing there; wait for its end, or use"
+        " another folder"
+      ) from None
+    except OSError as e:
+      if e.errno not in (*_READ_ONLY, errno.ENOLCK):  # reported on writing
+        raise
+    yield
+
+
+@contextlib.contextmanager
 def staged(target: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields a temporary folder beside `target`; call within `turn`."""
   prefix = f".{target.name}.incomplete-"

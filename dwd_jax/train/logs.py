@@ -33,23 +33,33 @@ class Logs:
   removes the lines of the steps that it repeats from metrics.jsonl.
   """
 
-  def __init__(self, workdir: pathlib.Path, first_step: int, total: int):
-    """Args: `first_step` is where the run resumes; `total` counts all steps."""
+  def __init__(self, workdir: pathlib.Path, first_step: int | None, total: int):
+    """Opens the logs.
+
+    Args:
+      workdir: the run's folder.
+      first_step: where the training resumes; None = an evaluation, beside which
+        the run may be training: it leaves metrics.jsonl alone.
+      total: number of all steps.
+    """
     self._active = jax.process_index() == 0
     self._total = total
     self._bar = None
+    self._file = None
     if not self._active:
       return
-    self._path = workdir / "metrics.jsonl"
-    kept = [x for x in _read(self._path) if x["step"] <= first_step]
-    _write(self._path, kept)
-    self._file = self._path.open("a", encoding="utf8")
+    if first_step is not None:
+      path = workdir / "metrics.jsonl"
+      _write(path, [x for x in _read(path) if x["step"] <= first_step])
+      self._file = path.open("a", encoding="utf8")
     import tensorboardX  # late: it imports torch where that is installed
 
     self._board = tensorboardX.SummaryWriter(
-      str(workdir / "tensorboard"), purge_step=first_step + 1, flush_secs=20
+      str(workdir / "tensorboard"),
+      purge_step=None if first_step is None else first_step + 1,
+      flush_secs=20,
     )
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and first_step is not None:
       self._bar = tqdm.tqdm(total=total, initial=first_step, unit="step")
 
   def say(self, line: str) -> None:
@@ -65,6 +75,7 @@ class Logs:
     values = {key: float(value) for key, value in values.items()}
     finite = {k: v if np.isfinite(v) else None for k, v in values.items()}
     line = {"step": step, "stage": stage} | finite
+    assert self._file is not None, "an evaluation has no steps"
     self._file.write(json.dumps(line) + "\n")
     self._file.flush()
     for key, value in values.items():
@@ -104,7 +115,8 @@ class Logs:
   def close(self) -> None:
     """Flushes and closes all files."""
     if self._active:
-      self._file.close()
+      if self._file is not None:
+        self._file.close()
       self._board.close()
       if self._bar is not None:
         self._bar.close()

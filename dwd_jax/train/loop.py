@@ -14,6 +14,7 @@ import numpy as np
 from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import processes, sharding
 from dwd_jax.cluster.preemption import Preemption
+from dwd_jax.core import files
 from dwd_jax.core.errors import InputError, InterruptedRun
 from dwd_jax.models import compiling
 from dwd_jax.train import optim, resume
@@ -42,6 +43,8 @@ def train(task: Task, *, profile: bool = False) -> TrainState:
     InterruptedRun: stopped by SIGTERM; the state is saved.
   """
   with contextlib.ExitStack() as stack:
+    if processes.is_first():
+      stack.enter_context(files.only_writer(task.workdir, "training"))
     loader = stack.enter_context(contextlib.closing(task.loader()))
     checkpoints = checkpointer.Checkpoints(
       task.workdir / "checkpoints", task.config.train.keep_checkpoints

@@ -200,7 +200,8 @@ def bound_predict_fn(
 def restore(run: setup_lib.Run) -> state_lib.TrainState:
   """The newest checkpoint of a run, or the best: `eval.checkpoint`."""
   folder = run.workdir / "checkpoints"
-  with contextlib.closing(checkpointer.Checkpoints(folder)) as checkpoints:
+  opened = checkpointer.Checkpoints(folder, read_only=True)
+  with contextlib.closing(opened) as checkpoints:
     steps = checkpoints.all_steps()
     if not steps:
       raise InputError(

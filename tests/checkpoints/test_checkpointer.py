@@ -267,10 +267,14 @@ def test_a_full_disk_costs_the_step_and_nothing_else(tmp_path, repo_dir):
   assert sorted(p.name for p in folder.iterdir()) == ["1", "3"]
 
 
-def test_a_checkpoint_without_checksums_is_read(open_run, tmp_path):
-  # The run was killed before it could write them.
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_checkpoint_without_checksums_is_read(open_run, tmp_path, left):
+  # The run was killed before it could write them, or the power failed.
   _save(open_run(), 1)
-  (tmp_path / "checkpoints" / "1" / "checksums.json").unlink()
+  path = tmp_path / "checkpoints" / "1" / "checksums.json"
+  path.unlink()
+  if left != "nothing":
+    path.touch()
   state, *_ = open_run().restore(1, SHAPES, CARD)
   assert int(state.step) == 1
 

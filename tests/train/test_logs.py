@@ -86,6 +86,16 @@ def test_a_disk_that_is_full_on_resuming_costs_no_line(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_an_evaluation_beside_a_training_costs_no_line(open_logs, tmp_path):
+  training = open_logs(first_step=0)
+  training.scalars(3, "box", {})
+  evaluation = logs_lib.Logs(tmp_path, None, 2)  # of an earlier checkpoint
+  evaluation.evaluation(2, "val", {"split": "val", "mAP": 0.5}, {})
+  training.scalars(4, "box", {})
+  evaluation.close()
+  assert [line["step"] for line in _lines(tmp_path)] == [3, 4]
+
+
 def test_other_processes_write_nothing(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(logs_lib.jax, "process_index", lambda: 1)
   logs = logs_lib.Logs(tmp_path / "none", 0, 10)

@@ -1,5 +1,6 @@
 """The loop: what it logs, saves, skips, and how it ends and goes on."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -259,6 +260,30 @@ def test_the_best_checkpoint_stays(tmp_path):
   checkpoints = Checkpoints(tmp_path / "checkpoints")
   assert checkpoints.best_step() == 4
   checkpoints.close()
+
+
+def test_two_trainings_do_not_write_in_one_folder(tmp_path):
+  def evaluate(state, logs):
+    with pytest.raises(InputError, match="another training is writing there"):
+      loop.train(toy.make(tmp_path))
+
+  task = toy.make(tmp_path, evaluate=evaluate, eval_every=3)
+  assert int(loop.train(task).step) == int(loop.train(task).step)
+
+
+def test_reading_a_run_changes_nothing(tmp_path):
+  loop.train(toy.make(tmp_path))
+  unfinished = tmp_path / "checkpoints" / "7.orbax-checkpoint-tmp-0"
+  unfinished.mkdir()
+  with contextlib.closing(
+    Checkpoints(tmp_path / "checkpoints", read_only=True)
+  ) as opened:
+    assert opened.all_steps()
+  assert unfinished.is_dir()
+  with contextlib.closing(Checkpoints(tmp_path / "checkpoints")):
+    assert not unfinished.exists()
+  Checkpoints(tmp_path / "none", read_only=True).close()
+  assert not (tmp_path / "none").exists()
 
 
 def test_a_trace_is_written(tmp_path):
