@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -73,15 +74,37 @@ class _HelpFull(argparse.Action):
     parser.exit()
 
 
-def print_anything() -> None:
-  """Lets stdout and stderr write \\u... for what their encoding lacks.
+# What controls a terminal, or the direction of text; not what lays out lines.
+_CONTROLS = re.compile(
+  "[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 
-  Names of files may hold any character, a console of another language or one
-  of ASCII may not.
+
+class _Plain:
+  """A stream that writes ? for what controls terminals."""
+
+  def __init__(self, stream: Any):
+    self._stream = stream
+
+  def write(self, text: str) -> int:
+    return self._stream.write(_CONTROLS.sub("?", text))
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._stream, name)
+
+
+def print_anything() -> None:
+  """Lets stdout and stderr take any text.
+
+  Names of files, classes and pages come from others and may hold anything: what
+  the encoding of a console lacks is written as \\u..., what would control the
+  terminal as ?.
   """
-  for stream in (sys.stdout, sys.stderr):
+  for name in ("stdout", "stderr"):
+    stream = getattr(sys, name)
     if isinstance(stream, io.TextIOWrapper):
       stream.reconfigure(errors="backslashreplace")
+      setattr(sys, name, _Plain(stream))
 
 
 def add_checkpoint(to: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pathlib
 
 import detect_helpers as helpers
 import numpy as np
@@ -11,9 +12,10 @@ from mung import io as mung_io
 from staff_helpers import staves
 
 from dwd_jax import detect
-from dwd_jax.apps.detect import formats, outputs
+from dwd_jax.apps.detect import formats, inputs, outputs
 from dwd_jax.checkpoints import weights
 from dwd_jax.core import files
+from dwd_jax.predict import page_detections
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,24 @@ def test_all_files_say_the_same(run, tmp_path):
     assert all(0.2 <= s["score"] <= 1 for s in found)
   html = (out / "index.html").read_text(encoding="utf8")
   assert "Seite 1" in html and "noteheadBlack" in html
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\t=1", "a=1"])
+def test_names_are_no_formulas(name):
+  found = page_detections.PageDetections(
+    page=name,
+    image_hw=(9, 9),
+    boxes_yxyx=np.array([[1.0, 1, 2, 2]], np.float32),
+    labels=np.zeros(1, np.int32),
+    scores=np.ones(1),
+    class_names=(name,),
+  )
+  source = inputs.Source(name, pathlib.Path(f"{name}.png"), 1, 1)
+  table = formats.RUN_FILES["detections.csv"].of_page(1, found, source)
+  (row,) = csv.reader(table.splitlines())
+  shown = name if name == "a=1" else f"'{name}"
+  assert row[:4] == [shown, f"{shown}.png", "1", shown]
+  assert all(float(cell) > 0 for cell in row[4:])
 
 
 def _write_line(path, found, origin):

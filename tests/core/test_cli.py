@@ -68,11 +68,15 @@ def test_a_console_prints_names_that_it_does_not_know(monkeypatch):
   cli.parser("dwd_jax.x", "")
   print("Süß.png")
   cli.say("\udce9.png: gone")
+  print("\x1b]0;title\x07\x9b2J\u202e\rnext\tcell")
   said = []
   for stream in streams:
     stream.flush()
     said.append(stream.buffer.getvalue())
-  assert said == [b"S\\xfc\\xdf.png\n", b"dwd_jax: \\udce9.png: gone\n"]
+  assert said == [
+    b"S\\xfc\\xdf.png\n?]0;title??2J?\rnext\tcell\n",
+    b"dwd_jax: \\udce9.png: gone\n",
+  ]
 
 
 # Caption: text of a flag, its names.

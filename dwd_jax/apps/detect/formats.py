@@ -19,6 +19,7 @@ from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.show.viewer import write as viewer
 
 _PAGE = "{}.json"
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MAX_BYTES = 256 << 20  # of a page's JSON
 _CSV_COLUMNS = (
   "page", "file", "page_number", "name", "score",
@@ -88,8 +89,19 @@ def _csv_lines(_: int, found: PageDetections, source: Source) -> str:
 
 def _as_csv(rows) -> str:
   text = io.StringIO()
-  csv.writer(text, lineterminator="\n").writerows(rows)
+  writer = csv.writer(text, lineterminator="\n")
+  writer.writerows([_no_formula(cell) for cell in row] for row in rows)
   return text.getvalue()
+
+
+def _no_formula(cell: Any) -> Any:
+  """Names that a spreadsheet would run get the quote that makes them text."""
+  cell = str(cell) if isinstance(cell, pathlib.PurePath) else cell
+  if isinstance(cell, str) and cell.startswith(
+    ("=", "+", "-", "@", "\t", "\r")
+  ):
+    return f"'{cell}"
+  return cell
 
 
 def _write_csv(path: pathlib.Path, pages: list[str], _: RunFacts):
