@@ -92,9 +92,16 @@ def white_of(values: np.ndarray) -> float:
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
-  if values.dtype.kind == "f":
-    values = values[np.isfinite(values)]
-  return (float(values.min()), float(values.max())) if values.size else (0, 0)
+  """The least and the largest finite value, block by block; 0, 0 if none."""
+  low, high = np.inf, -np.inf
+  rows = max(1, _BLOCK_PX // max(1, values[0].size))
+  for top in range(0, len(values), rows):
+    part = values[top : top + rows]
+    if part.dtype.kind == "f":
+      part = part[np.isfinite(part)]
+    if part.size:
+      low, high = min(low, float(part.min())), max(high, float(part.max()))
+  return (low, high) if low <= high else (0.0, 0.0)
 
 
 def _bytes(values: np.ndarray, white: float) -> np.ndarray:

@@ -26,6 +26,10 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import grey
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384: a decoded page takes 256 MiB
+_MAX_SIDE = 1 << 17
+_MAX_BYTES = 1 << 30  # of all samples of an image
+_SAMPLE_BYTES = {"uchar": 1, "char": 1, "ushort": 2, "short": 2}
+_SAMPLE_BYTES |= {"uint": 4, "int": 4, "float": 4, "double": 8}
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _BMP_MAGIC = b"BM"
@@ -135,7 +139,8 @@ def read_page(
 
   Raises:
     InputError: no readable image of these formats, damaged as far as it can be
-      told, more than `MAX_PIXELS`, or values that could mean anything.
+      told, more than `MAX_PIXELS`, 131,072 pixels on a side or 1 GiB, or values
+      that could mean anything.
   """
   hw = header_hw(data, number)
   if values := _unread_values(data, number):
@@ -151,6 +156,11 @@ def read_page(
     raise InputError(
       f"{filename}: {hw[1]} x {hw[0]} pixels are more than the"
       f" {MAX_PIXELS:,} allowed; scale the page down"
+    )
+  if max(hw) > _MAX_SIDE:
+    raise InputError(
+      f"{filename}: {hw[1]} x {hw[0]} pixels, a side has more than the"
+      f" {_MAX_SIDE:,} allowed; cut the page"
     )
   if data.startswith(_PNG_MAGIC) and not png_is_whole(data):
     raise InputError(
@@ -170,6 +180,10 @@ def read_page(
     ) from None
   except ValueError as e:
     raise InputError(f"{filename}: {e}") from None
+  except MemoryError:
+    raise InputError(
+      f"{filename}: too little memory to read it; scale the page down"
+    ) from None
   if damage := _DAMAGE.search(" ".join(said)):
     raise InputError(
       f"{filename}: damaged JPEG ({damage[1]}), a part of the picture is not"
@@ -216,6 +230,7 @@ def _of_vips(data: bytes, number: int) -> UInt8[np.ndarray, "H W"]:
     image = pyvips.Image.jpegload_buffer(data, unlimited=True, **options)
   else:
     image = pyvips.Image.tiffload_buffer(data, page=number - 1, **options)
+  _check_size(image)
   turn = image.get("orientation") if image.get_typeof("orientation") else 1
   cmyk = image.interpretation == "cmyk"
   if image.interpretation in ("lab", "labs"):
@@ -226,3 +241,18 @@ def _of_vips(data: bytes, number: int) -> UInt8[np.ndarray, "H W"]:
       pixels = (pixels >> 8).astype(np.uint8)
     pixels = grey.cmyk_to_rgb(pixels[..., :4])
   return grey.upright(grey.to_grey(pixels), turn)
+
+
+def _check_size(image: Any) -> None:
+  """Raises ValueError for what takes too much memory to decode.
+
+  Here the decoder itself says what it will make, whatever `header_hw` found.
+  """
+  sample = _SAMPLE_BYTES.get(image.format, 16)
+  size = image.width * image.height * image.bands * sample
+  if size > _MAX_BYTES or image.width * image.height > MAX_PIXELS:
+    raise ValueError(
+      f"{image.width} x {image.height} pixels of {image.bands * sample} bytes"
+      " are more than the 1 GiB allowed; scale the page down, or save it with 8"
+      " bits"
+    )

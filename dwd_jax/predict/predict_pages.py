@@ -147,13 +147,34 @@ def predict_pages(
   for group in _groups(normaliser(pages), cfg, on_bad):
     start = time.perf_counter()
     keep = [done + i < keep_levels for i in range(len(group))]
-    predicted = _predict_group(run, group, keep)
+    try:
+      predicted = _predict_group(run, group, keep)
+    except (MemoryError, OverflowError, jax.errors.JaxRuntimeError) as e:
+      if on_bad is None or not _is_out_of_memory(e):
+        raise
+      for job in group:
+        on_bad(job.page, _too_large(job.page))
+      continue
     seconds = time.perf_counter() - start + normaliser.seconds()
     seconds /= len(group)
     seconds = math.nan if run.was_new() else seconds
     done += len(group)
     for prediction in predicted:
       yield prediction._replace(seconds=seconds)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+  if isinstance(error, jax.errors.JaxRuntimeError):
+    return "RESOURCE_EXHAUSTED" in str(error)
+  return True
+
+
+def _too_large(page: PageImage) -> InputError:
+  height, width = page.ink.shape
+  return InputError(
+    f"{page.filename}: {width} x {height} pixels at scale {page.scale:.3g} do"
+    " not fit into memory; scale the page down, or lower the batch size"
+  )
 
 
 class _View(NamedTuple):

@@ -43,6 +43,14 @@ def test_names_are_unique_and_safe(tmp_path):
   )
 
 
+def test_long_names_fit_into_the_file_system(tmp_path):
+  for i, letter in enumerate("音a"):
+    name = letter * (240 // len(letter.encode()))
+    helpers.save(tmp_path / f"{i}" / f"{name}.png", helpers.ink())
+    (found,) = _names(tmp_path / f"{i}")
+    assert len(found.encode()) <= 120 and set(found) == {letter}
+
+
 @pytest.mark.parametrize("suffix", [".pdf", ".tif"])
 def test_pages_of_a_file_are_numbered(tmp_path, suffix):
   pages = [helpers.ink(i) for i in range(3)]

@@ -131,6 +131,25 @@ def test_other_formats_that_claim_too_much_are_refused(kind):
     images.read_page(data, "page")
 
 
+def test_what_a_page_takes_counts_bytes_and_sides(monkeypatch):
+  wide = _png_claiming(1, 1 << 18)
+  with pytest.raises(InputError, match=r"p\.png: 262144 x 1 pixels, a side"):
+    images.read_page(wide, "p.png")
+  rgba = np.zeros((100, 100, 4), np.uint16)
+  data = _cv_png(rgba)
+  assert images.read_page(data, "p.png").shape == (100, 100)
+  monkeypatch.setattr(images, "_MAX_BYTES", 79_999)
+  with pytest.raises(InputError, match=r"100 x 100 pixels of 8 bytes are more"):
+    images.read_page(data, "p.png")
+
+
+def test_a_header_in_front_of_another_picture_is_not_believed(monkeypatch):
+  monkeypatch.setattr(images, "header_hw", lambda *_: (8, 8))
+  monkeypatch.setattr(images, "MAX_PIXELS", 100)
+  with pytest.raises(InputError, match="20 x 20 pixels of 1 bytes are more"):
+    images.read_page(_cv_png(np.zeros((20, 20), np.uint8)), "p.png")
+
+
 @pytest.mark.parametrize(
   "data",
   [b"", b"not an image", _cv_png(_INK)[:-5], _png_claiming(300, 400)],

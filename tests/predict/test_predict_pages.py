@@ -363,6 +363,36 @@ def test_a_tile_with_too_many_objects_warns_with_the_page():
     assert predict_pages.predict_page(second_is_full, page, cfg).overflow
 
 
+# Caption: what the network raises.
+TOO_LARGE = {
+  "NumPy": MemoryError(),
+  "a size": OverflowError("too large"),
+  "XLA": jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB"),
+}
+
+
+@pytest.mark.parametrize("caption", TOO_LARGE)
+def test_a_page_too_large_for_memory_is_one_of_many(caption):
+  finder = BlobFinder()
+
+  def small_only(stack):
+    if stack.shape[1] > 256:
+      raise TOO_LARGE[caption]
+    return finder(stack)
+
+  inks = [np.zeros((side, 200), np.uint8) for side in (200, 400, 200)]
+  pages = [PageImage(f"{i}.png", ink, 1.0) for i, ink in enumerate(inks)]
+  said = []
+  found = predict_pages.predict_pages(
+    small_only, pages, on_bad=lambda page, error: said.append(str(error))
+  )
+  assert [p.detections.filename for p in found] == ["0.png", "2.png"]
+  (line,) = said
+  assert line.startswith("1.png: 200 x 400 pixels") and "into memory" in line
+  with pytest.raises(type(TOO_LARGE[caption])):
+    list(predict_pages.predict_pages(small_only, pages))
+
+
 @pytest.mark.parametrize("hw", [(1, 1), (1, 99), (3, 2), (64, 64)])
 def test_tiny_pages(local_network, hw):
   page = PageImage("p.png", np.full(hw, 255, np.uint8), 0.5)

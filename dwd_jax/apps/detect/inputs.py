@@ -15,7 +15,7 @@ from dwd_jax.imaging import images, pdf
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*_IMAGES, pdf.SUFFIX)
 _MAX_BYTES = 2 << 30
-_MAX_NAME = 120  # characters of a page's name
+_MAX_NAME = 120  # bytes of a page's name, as file systems count
 _MAX_PAGES = 100_000  # of one file
 
 
@@ -184,7 +184,7 @@ def _new_name(path: pathlib.Path, number: int, of: int, taken: set[str]) -> str:
   """Makes a page name that `taken` does not have, casefolded, and adds it."""
   stem = path.stem.encode("utf8", "replace").decode()
   stem = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]", "_", stem).strip(" .")
-  stem = stem[:_MAX_NAME] or "page"
+  stem = stem.encode()[:_MAX_NAME].decode(errors="ignore") or "page"
   if of > 1:
     stem += f"-p{number:0{max(3, len(str(of)))}d}"
   name, again = stem, 2
