@@ -118,6 +118,10 @@ DAMAGES = {
     _card(lambda card, _: card.update(format=2)),
     "of format 2",
   ),
+  "more slots than memory": (
+    _card(lambda card, _: card["decode"].update(max_detections=2 * 10**9)),
+    "2000000000 and",
+  ),
   "an unknown decode": (
     _card(lambda card, _: card["decode"].update(method="guess")),
     "decode.method is 'guess'; use one of",
