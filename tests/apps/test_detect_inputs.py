@@ -1,10 +1,10 @@
 """Files and folders -> pages: formats, names, and what cannot be read."""
 
 import pathlib
-import zlib
 
 import detect_helpers as helpers
 import numpy as np
+import pdf_helpers
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -252,39 +252,8 @@ def test_a_huge_page_is_drawn_coarser(tmp_path):
   assert drawn.dpi < 50
 
 
-def _pdf(path, page, *objects):
-  """A PDF of one page: the inside of its dictionary, then further objects."""
-  text = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
-  text += b"2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
-  text += b"3 0 obj<</Type/Page/Parent 2 0 R" + page + b">>endobj\n"
-  for number, (facts, data) in enumerate(objects, start=4):
-    facts += b"/Length %d" % len(data)
-    text += b"%d 0 obj<<%s>>stream\n%s\nendstream endobj\n" % (
-      number,
-      facts,
-      data,
-    )
-  path.write_bytes(text + b"trailer<</Root 1 0 R>>\n")
-  return path
-
-
-_SHEET = b"/MediaBox[0 0 600 800]/Contents 4 0 R"
-_TWICE = b"/Filter[/FlateDecode/FlateDecode]"
-
-
-def _twice(data):
-  return zlib.compress(zlib.compress(data, 9), 9)
-
-
 def test_a_picture_too_large_to_be_drawn_is_no_empty_page(tmp_path):
-  picture = b"/Type/XObject/Subtype/Image/Width 40000/Height 40000"
-  picture += b"/ColorSpace/DeviceGray/BitsPerComponent 1" + _TWICE
-  path = _pdf(
-    tmp_path / "bomb.pdf",
-    _SHEET + b"/Resources<</XObject<</I 5 0 R>>>>",
-    (b"", b"600 0 0 800 0 0 cm /I Do"),
-    (picture, _twice(bytes(40_000 * 5_000))),
-  )
+  path = pdf_helpers.picture_bomb(tmp_path / "bomb.pdf", 40_000)
   assert path.stat().st_size < 2_000
   for dpi in (0.0, 100.0):
     with pytest.raises(InputError, match=r"page 1: holds .* 40000 x 40000 pix"):
@@ -293,8 +262,7 @@ def test_a_picture_too_large_to_be_drawn_is_no_empty_page(tmp_path):
 
 def test_a_pdf_takes_no_more_memory_than_it_may(tmp_path, limits):
   limits(MEMORY_BYTES=200 << 20)
-  drawing = _twice(b"0 0 m 1 1 l S " * 10_000_000)
-  path = _pdf(tmp_path / "bomb.pdf", _SHEET, (_TWICE, drawing))
+  path = pdf_helpers.drawing_bomb(tmp_path / "bomb.pdf", 10_000_000)
   assert path.stat().st_size < 20_000
   with pytest.raises(InputError, match=r"bomb\.pdf: page 1 cannot be drawn"):
     pdf.draw(path, 1, 9.0)
@@ -306,13 +274,15 @@ def test_a_pdf_takes_no_more_memory_than_it_may(tmp_path, limits):
 def test_a_pdf_takes_no_more_time_than_it_may(tmp_path, limits):
   limits(TIME_S=0.05)
   drawing = b"0 0 1 rg " + b"0 0 600 800 re f " * 20_000
-  path = _pdf(tmp_path / "slow.pdf", _SHEET, (b"", drawing))
+  path = pdf_helpers.write(
+    tmp_path / "slow.pdf", pdf_helpers.SHEET, (b"", drawing)
+  )
   with pytest.raises(InputError, match=r"slow\.pdf: page 1 .* within 0 s"):
     pdf.draw(path, 1, 9.0)
 
 
 def test_a_page_without_width_is_not_drawn_long(tmp_path):
-  path = _pdf(tmp_path / "thin.pdf", b"/MediaBox[0 0 1 41700000]")
+  path = pdf_helpers.write(tmp_path / "thin.pdf", b"/MediaBox[0 0 1 41700000]")
   assert max(pdf.draw(path, 1, 9.0).ink.shape) <= 1.01 * 2**16
 
 
