@@ -1,9 +1,9 @@
 """Writes the report of a check: pictures, check.json and index.html."""
 
 import json
+import os
 import pathlib
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from dwd_jax.show.html import templates
 
 JSON_NAME = "check.json"
 _PICTURES = "pictures"
+_OURS = "written.txt"  # in the folder of the pictures: their names
 _SUFFIX = ".webp"
 _MAX_SHEET = 240  # pages: WebP holds 16,383 rows
 # Of the size of all pictures; the rest of twice that is for check.json and
@@ -50,7 +51,15 @@ class _Room:
 
   def save(self, name: str, data: bytes) -> str:
     """Writes a picture and returns its link, relative to the page."""
-    files.write_atomic(self.folder / name, data)
+    path = self.folder / name
+    if os.path.lexists(path):
+      raise InputError(
+        f"{path}: is there already, and of something else; name another folder"
+        " with --out"
+      )
+    with (self.folder / _OURS).open("a", encoding="utf8") as ours:
+      ours.write(f"{name}\n")
+    files.write_atomic(path, data)
     self.left -= len(data)
     return f"{_PICTURES}/{name}"
 
@@ -63,17 +72,37 @@ def claim_folder(out: pathlib.Path) -> None:
   """
   try:
     out.mkdir(parents=True, exist_ok=True)
-    if any(out.iterdir()) and not (out / JSON_NAME).is_file():
+    if any(out.iterdir()) and not _is_report(out / JSON_NAME):
       raise InputError(
         f"{out}: the folder is in use; name another one with --out"
       )
-    shutil.rmtree(out / _PICTURES, ignore_errors=True)
-    (out / JSON_NAME).write_text("{}\n")
+    _remove_pictures(out / _PICTURES)
+    files.write_atomic(out / JSON_NAME, "{}\n")
   except OSError as e:
     raise InputError(
       f"{out}: cannot write there ({e.strerror}); name another folder with"
       " --out"
     ) from None
+
+
+def _is_report(path: pathlib.Path) -> bool:
+  """Whether a check has written this file, or begun to."""
+  try:
+    content = json.loads(path.read_text(encoding="utf8"))
+  except (OSError, ValueError, RecursionError):
+    return False
+  return content == {} or (isinstance(content, dict) and "findings" in content)
+
+
+def _remove_pictures(folder: pathlib.Path) -> None:
+  """Removes the pictures that earlier checks have noted, and no other file."""
+  ours = folder / _OURS
+  if not ours.is_file():
+    return
+  for name in {*ours.read_text(encoding="utf8").splitlines()}:
+    if pathlib.PurePath(name).name == name:
+      (folder / name).unlink(missing_ok=True)
+  ours.unlink()
 
 
 def write(

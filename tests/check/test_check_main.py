@@ -264,9 +264,28 @@ def test_only_its_own_folder_is_taken_over(good, good_run, capsys):
   assert code == 2 and "in use" in err
   assert (out / "mine.txt").read_text() == "keep me"
   out = shutil.copytree(good_run[-1], good.parent / "report")
-  (out / "pictures" / "old.png").write_bytes(b"")
+  pictures = out / "pictures"
+  (pictures / "mine.png").write_text("keep me")
+  (pictures / "old.webp").touch()
+  with (pictures / "written.txt").open("a") as file:
+    file.write("old.webp\n../../used/mine.txt\n")
   assert _check(capsys, good)[0] == 0
-  assert not (out / "pictures" / "old.png").exists()
+  assert not (pictures / "old.webp").exists()
+  assert (pictures / "mine.png").read_text() == "keep me"
+  assert (good.parent / "used" / "mine.txt").read_text() == "keep me"
+  (pictures / "written.txt").unlink()  # whose are they now?
+  code, _, err, _ = _check(capsys, good)
+  assert code == 2 and "is there already, and of something else" in err
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"mine": 1}', "[" * 9999])
+def test_a_check_json_of_something_else_is_left_alone(
+  good, tmp_path, capsys, text
+):
+  (tmp_path / "check.json").write_text(text)
+  code, _, err, _ = _check(capsys, good, out=tmp_path)
+  assert code == 2 and "in use" in err
+  assert (tmp_path / "check.json").read_text() == text
 
 
 def test_the_same_report_twice(good_run, tmp_path, capsys):
