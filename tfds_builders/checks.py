@@ -18,7 +18,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import images
 
-MAX_XML_BYTES = 64 << 20
+MAX_TEXT_BYTES = 16 << 20  # libxml2 takes up to 50 times as many
 MAX_IMAGE_BYTES = 256 << 20
 MAX_BOXES = 100_000  # on a page
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -153,7 +153,7 @@ def read_bytes(path: pathlib.Path, max_bytes: int) -> bytes:
   return path.read_bytes()
 
 
-def read_text(path: pathlib.Path, max_bytes: int = MAX_XML_BYTES) -> str:
+def read_text(path: pathlib.Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
   """The content of a UTF-8 text file."""
   data = read_bytes(path, max_bytes)
   check_utf8(memoryview(data), path)
@@ -182,7 +182,7 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
     InputError: broken XML, a document type (which entities that expand or
       refer to files need), or another root than `root_tag`.
   """
-  data = read_bytes(path, MAX_XML_BYTES)
+  data = read_bytes(path, MAX_TEXT_BYTES)
   parser = etree.XMLParser(
     resolve_entities=False,
     no_network=True,

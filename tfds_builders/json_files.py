@@ -2,7 +2,8 @@
 
 A file is held once, as bytes. Types with `msgspec.Raw` inside leave most parts
 undecoded, so that no Python objects are made for them; `spans` tells where they
-are in the file, to read them later or elsewhere.
+are in the file, to read them later or elsewhere. A part takes some 64 bytes
+then, whatever its length: `check_parts` refuses files of too small ones.
 """
 
 import math
@@ -19,6 +20,8 @@ from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
 MAX_BYTES = 4 << 30
+MAX_PART_BYTES = 32 << 20
+_MIN_MEAN_BYTES = 16  # of the parts of a file
 _NOT_A_NUMBER = re.compile(rb"[\[:,]\s*-?(NaN|Infinity)\b")
 _BOM = b"\xef\xbb\xbf"
 _T = TypeVar("_T")
@@ -35,6 +38,29 @@ def read(path: pathlib.Path) -> memoryview:
   return data[len(_BOM) :] if data[: len(_BOM)] == _BOM else data
 
 
+class Part(msgspec.Struct, gc=False):
+  """An object of which nothing is kept."""
+
+
+def check_parts(data, kind: type[msgspec.Struct], path: pathlib.Path) -> None:
+  """Refuses a file that would take many times its size in memory.
+
+  Args:
+    kind: its fields are lists of `Part`, dictionaries of them, or None.
+
+  Raises:
+    InputError: see `decode`; a part is not an object; the parts are smaller, on
+      average, than any annotation.
+  """
+  found = decode(data, kind, path, max_bytes=MAX_BYTES)
+  count = sum(len(x or ()) for x in msgspec.structs.astuple(found))
+  if count * _MIN_MEAN_BYTES > len(data):
+    raise InputError(
+      f"{path}: {count:,} entries in {len(data):,} bytes are too short to be"
+      " annotations; replace the file"
+    )
+
+
 def decode(
   data,
   kind: type[_T],
@@ -42,6 +68,7 @@ def decode(
   *,
   strict: bool = True,
   custom: Callable[[type, Any], Any] | None = None,
+  max_bytes: int | None = None,
 ) -> _T:
   """Decodes JSON as a type.
 
@@ -51,11 +78,19 @@ def decode(
     strict: False accepts numbers in quotes.
     custom: converts decoded values to types that msgspec does not know; may
       raise ValueError for bad input.
+    max_bytes: of `data`, `MAX_PART_BYTES` by default; what is typed as Any
+      takes up to 25 times as many.
 
   Raises:
-    InputError: not JSON (truncated, NaN, nested too deeply), or not of this
-      type.
+    InputError: too long, not JSON (truncated, NaN, nested too deeply), or not
+      of this type.
   """
+  size = memoryview(data).nbytes
+  if size > (most := max_bytes or MAX_PART_BYTES):
+    raise InputError(
+      f"{where}: {size:,} bytes are more than the {most:,} allowed of one"
+      " entry; replace the file"
+    )
   try:
     return msgspec.json.decode(data, type=kind, strict=strict, dec_hook=custom)
   except msgspec.ValidationError as e:

@@ -283,8 +283,8 @@ def test_a_check_json_of_something_else_is_left_alone(
   good, tmp_path, capsys, text
 ):
   (tmp_path / "check.json").write_text(text)
-  code, _, err, _ = _check(capsys, good, out=tmp_path)
-  assert code == 2 and "in use" in err
+  assert __main__.main([str(good), f"--out={tmp_path}"]) == 2
+  assert "in use" in capsys.readouterr().err
   assert (tmp_path / "check.json").read_text() == text
 
 

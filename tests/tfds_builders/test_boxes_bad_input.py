@@ -94,12 +94,20 @@ COCO = {
   "random bytes": (_write(JSON, bytes(range(256))), "json: not UTF-8 text"),
   "a list": (_write(JSON, "[]"), "json: not as expected"),
   "deep nesting": (
-    _write(JSON, '{"images": ' + "[" * 200_000),
+    _write(JSON, '{"more": ' + "[" * 200_000),
     "json: the JSON is nested too deeply",
   ),
   "deep nesting in a box": (
     _edit(JSON, '"bbox": [', '"bbox": [' + "[" * 5000 + "]" * 5000 + ", "),
     "annotations.json: the JSON is nested too deeply",
+  ),
+  "annotations of two bytes": (
+    _coco(lambda c: c.update(annotations=[0] * 1000)),
+    "not as expected: Expected `object`, got `int`",
+  ),
+  "annotations of three bytes": (
+    _coco(lambda c: c.update(annotations=[{}] * 2000)),
+    "2,006 entries in ",
   ),
   "NaN": (_edit(JSON, '"bbox": [', '"bbox": [NaN, '), "has the value NaN"),
   "no images": (_drop("images"), "no images; a COCO file"),
@@ -379,6 +387,14 @@ def test_oversized_json(folder, monkeypatch):
   with pytest.raises(
     InputError, match=r"bytes are more than the 1,000 allowed"
   ):
+    parse(root)
+
+
+def test_an_annotation_of_many_bytes_is_not_decoded(folder, monkeypatch):
+  root = folder("coco")
+  _set("annotations", 0, bbox=[[]] * 1000)(root)
+  monkeypatch.setattr(json_files, "MAX_PART_BYTES", 2000)
+  with pytest.raises(InputError, match=r"0: .* more than the 2,000 allowed of"):
     parse(root)
 
 

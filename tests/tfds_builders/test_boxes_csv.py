@@ -8,6 +8,8 @@ import pytest
 from boxes_helpers import assert_as_drawn, parse
 
 from dwd_jax.core.errors import InputError
+from tfds_builders import checks
+from tfds_builders.boxes import boxes_csv
 
 _DRAWN = boxes_helpers.pages(4)
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -214,6 +216,24 @@ def test_bad_rows_are_one_line_with_their_number(tmp_path, caption):
   with pytest.raises(InputError, match=f"{path}.*{line}") as e:
     parse(tmp_path)
   assert "\n" not in str(e.value)
+
+
+def test_tables_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(boxes_csv, "_MAX_LINE", 100)
+  monkeypatch.setattr(boxes_csv, "_MAX_UNKNOWN", 10)
+  monkeypatch.setattr(checks, "MAX_BOXES", 20)
+  row = _GOOD.splitlines()[1] + "\n"
+  for more, line in (
+    (row.rstrip() + "," * 100, "line 3 has 121 characters"),
+    (row * 20, r"line 22 has one box more than the 20 allowed on a page"),
+    (
+      "".join(f"other{i}.png,,,,,\n" for i in range(14)),
+      "line 16: more than 10 images are missing below the folder",
+    ),
+  ):
+    _save(tmp_path, _GOOD + more)
+    with pytest.raises(InputError, match=line):
+      parse(tmp_path)
 
 
 OTHERS = {

@@ -59,12 +59,15 @@ def test_a_billion_laughs_take_no_memory(tmp_path):
     checks.read_xml(path, "Nodes")
 
 
-def test_too_large_files_are_not_read(tmp_path):
+def test_too_large_files_are_not_read(tmp_path, monkeypatch):
   path = tmp_path / "page.xml"
   path.write_bytes(b"x" * 11)
   with pytest.raises(InputError, match=r"page\.xml: 11 bytes"):
     checks.read_bytes(path, 10)
   assert checks.read_bytes(path, 11) == b"x" * 11
+  monkeypatch.setattr(checks, "MAX_TEXT_BYTES", 10)
+  with pytest.raises(InputError, match=r"page\.xml: 11 bytes"):
+    checks.read_xml(path, "Nodes")
 
 
 @pytest.mark.parametrize("keep", (0, 7, 20, 60, -20, -1))

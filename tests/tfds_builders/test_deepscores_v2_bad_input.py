@@ -72,6 +72,18 @@ _ERRORS = {
     edit(lambda d: d.update(annotation_sets=["muscima++"])),
     "annotation_sets has no 'deepscores'",
   ),
+  "annotations of few bytes": (
+    edit(lambda d: d["annotations"].update((i, {}) for i in range(900))),
+    "entries in ",
+  ),
+  "annotations that are no objects": (
+    edit(lambda d: d["annotations"].update((i, 0) for i in range(900))),
+    "not as expected: Expected `object`, got `int`",
+  ),
+  "a page of a million annotations": (
+    edit(lambda d: d["images"][0].update(ann_ids=[0] * 10**6 * 2)),
+    "allowed of one entry; replace the file",
+  ),
   "annotations as a list": (
     edit(lambda d: d.update(annotations=[])),
     "deepscores_train.json: not as expected",
@@ -90,7 +102,7 @@ _ERRORS = {
   ),
   "annotation is a number": (
     edit(lambda d: d["annotations"].update({FIRST: 7})),
-    f"{TRAIN}: {PAGE}: not as expected",
+    f"{TRAIN}: not as expected: Expected `object`, got `int`",
   ),
   "image id twice": (set_image(id=12), "or its id 12 occurs twice"),
   "image name twice": (

@@ -33,6 +33,12 @@ class _File(msgspec.Struct):
   categories: list[msgspec.Raw] | None = None
 
 
+class _Parts(msgspec.Struct):
+  images: list[json_files.Part] | None = None
+  annotations: list[json_files.Part] | None = None
+  categories: list[json_files.Part] | None = None
+
+
 class _Category(msgspec.Struct):
   id: int
   name: str
@@ -112,7 +118,8 @@ def _read_file(
   root: pathlib.Path, split: str, path: pathlib.Path, report: checks.BuildReport
 ) -> tuple[tuple[str, ...], list[Page]]:
   data = json_files.read(path)
-  whole = json_files.decode(data, _File, path)
+  json_files.check_parts(data, _Parts, path)
+  whole = json_files.decode(data, _File, path, max_bytes=json_files.MAX_BYTES)
   for part, what in (
     (whole.images, "images"),
     (whole.annotations, "annotations"),

@@ -26,6 +26,9 @@ LOOKED_FOR = (
   "csv: no .csv with columns such as image, xmin, ymin, xmax, ymax, label"
 )
 _Source = tuple[str, pathlib.Path]  # split, file
+_MAX_BYTES = 64 << 20
+_MAX_LINE = 1 << 20  # characters
+_MAX_UNKNOWN = 500_000  # paths beyond the images that are there
 _HEAD_BYTES = 1 << 16  # that tell whether a file holds boxes
 # Names of columns in lower case, without what is no letter and no digit.
 _IMAGE = (
@@ -186,8 +189,8 @@ def _read_file(
   images: list[pathlib.Path],
   report: checks.BuildReport,
 ) -> list[Page]:
-  text = checks.read_text(path)
-  layout = _layout(text)
+  text = checks.read_text(path, _MAX_BYTES)
+  layout = _layout(_head(path))
   if layout is None:
     raise InputError(f"{path}: broken CSV in its first rows; correct it")
   if len(layout.labels) > 1:
@@ -195,7 +198,7 @@ def _read_file(
     raise InputError(
       f"{path}: {doubtful} could both be the class; keep or rename one of them"
     )
-  by_image = _rows(text, layout, split, path)
+  by_image = _rows(text, layout, split, path, len(images))
   folders = boxes_pages.image_folders(root, split, path)
   found = _match([key[1] for key in by_image], folders, images)
   pages = []
@@ -223,7 +226,7 @@ def _read_file(
 
 
 def _rows(
-  text: str, layout: _Layout, split: str, path: pathlib.Path
+  text: str, layout: _Layout, split: str, path: pathlib.Path, num_images: int
 ) -> dict[tuple[str, str], _Rows]:
   """The rows of each image, by split and path as written."""
   found: dict[tuple[str, str], _Rows] = {}
@@ -242,6 +245,11 @@ def _rows(
     part = split or _split(layout, row, where)
     key = (part, "/".join(_parts(row[layout.image])))
     rows = found.setdefault(key, _Rows(line))
+    if len(found) > num_images + _MAX_UNKNOWN:
+      raise InputError(
+        f"{where}: more than {_MAX_UNKNOWN:,} images are missing below the"
+        " folder; remove their rows"
+      )
     corners = _corners(layout, row, where)
     if layout.sides:
       sides = tuple(checks.number(row[i]) for i in layout.sides)
@@ -254,6 +262,11 @@ def _rows(
       if not row[layout.labels[0]]:
         raise InputError(f"{where} has a box without class; name its class")
       x0, y0, x1, y1 = corners
+      if len(rows.labels) == checks.MAX_BOXES:
+        raise InputError(
+          f"{where} has one box more than the {checks.MAX_BOXES:,} allowed on a"
+          " page; correct the file"
+        )
       rows.labels.append(row[layout.labels[0]])
       rows.boxes_yxyx.append([y0, x0, y1, x1])
       largest = max(largest, *corners)
@@ -275,7 +288,7 @@ def _cells(
 ) -> Iterator[tuple[int, list[str]]]:
   """Line number and cells of each row below the header that has any."""
   table = csv.reader(
-    io.StringIO(text, newline=""), delimiter=layout.delimiter, strict=True
+    _lines(text, path), delimiter=layout.delimiter, strict=True
   )
   try:
     for i, row in enumerate(filter(any, table)):
@@ -287,6 +300,15 @@ def _cells(
     raise InputError(
       f"{path}: line {table.line_num}: broken CSV ({e}); correct it"
     ) from None
+
+
+def _lines(text: str, path: pathlib.Path) -> Iterator[str]:
+  for i, line in enumerate(io.StringIO(text, newline=""), 1):
+    if len(line) > _MAX_LINE:
+      raise InputError(
+        f"{path}: line {i} has {len(line):,} characters; correct it"
+      )
+    yield line
 
 
 def _split(layout: _Layout, row: list[str], where: str) -> str:

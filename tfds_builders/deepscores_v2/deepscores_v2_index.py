@@ -17,6 +17,7 @@ from dwd_jax.core.errors import InputError
 from tfds_builders import checks, json_files
 
 _MAX_ID_DIGITS = 15
+_MAX_ID_BYTES = 4 << 20  # of the list of a page
 _Id = Annotated[int, msgspec.Meta(ge=0, lt=10**_MAX_ID_DIGITS)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 _Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
@@ -80,6 +81,11 @@ class _File(msgspec.Struct):
   annotations: dict[_AnnotationId, msgspec.Raw]
 
 
+class _Parts(msgspec.Struct):
+  images: list[json_files.Part]
+  annotations: dict[str, json_files.Part]
+
+
 def read(
   path: pathlib.Path, annotation_set: str, report: checks.BuildReport
 ) -> Index:
@@ -106,7 +112,10 @@ def read(
     keys += 1
     return _AnnotationId(key)
 
-  file = json_files.decode(data, _File, path, custom=make_id)
+  json_files.check_parts(data, _Parts, path)
+  file = json_files.decode(
+    data, _File, path, custom=make_id, max_bytes=json_files.MAX_BYTES
+  )
   if keys > len(file.annotations):
     raise InputError(
       f"{path}: {keys - len(file.annotations)} annotation ids are used twice;"
@@ -195,9 +204,10 @@ class _Finder:
   def runs(self, image: _Image) -> tuple[tuple[int, int, int], ...]:
     """`PageRows.runs` of an image, in the order of the file."""
     where = f"{self._path}: ann_ids of {image.filename}"
-    wanted = np.array(
-      json_files.decode(image.ann_ids, list[_Id], where, strict=False), np.int64
+    listed = json_files.decode(
+      *(image.ann_ids, list[_Id], where), strict=False, max_bytes=_MAX_ID_BYTES
     )
+    wanted = np.array(listed, np.int64)
     at = np.searchsorted(self._sorted, wanted)
     known = at < len(self._sorted)
     known[known] = self._sorted[at[known]] == wanted[known]
