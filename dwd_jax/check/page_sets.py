@@ -1,7 +1,6 @@
 """Sets of pages, of records or original files, and one reading of all pages."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import time
@@ -12,12 +11,12 @@ import numpy as np
 
 from dwd_jax.check import choose_builder, draw_pages, measures
 from dwd_jax.check.measures import Measures, Page
-from dwd_jax.core import box_index, threads
+from dwd_jax.core import box_index, files, threads
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
 from dwd_jax.imaging import grey
 from dwd_jax.show import progress
-from tfds_builders import base, checks, polarity
+from tfds_builders import base, checks, polarity, record_folders
 
 EXAMPLES = 8  # of each class
 _LEVELS = 3  # of folders below the given one that may hold the records
@@ -100,7 +99,7 @@ def find_records(root: pathlib.Path) -> list[pathlib.Path]:
 def _records(folder: pathlib.Path) -> PageSet:
   opened = {
     split: sources.open_records(folder, split)
-    for split in sources.builder_of_folder(folder).info.splits
+    for split in record_folders.builder_of(folder).info.splits
   }
   at = [(split, i) for split, s in opened.items() for i in range(len(s))]
   if not at:
@@ -137,7 +136,7 @@ def _keys_of_records(name: str, folder: pathlib.Path) -> dict[str, Any]:
 def _build_notes(folder: pathlib.Path) -> dict[str, int]:
   """Counts of the build, by reason; {} without a report."""
   try:
-    counts = json.loads((folder / base.REPORT_NAME).read_text())["counts"]
+    counts = files.read_json(folder / base.REPORT_NAME)["counts"]
     return {str(kind): int(count) for kind, count in counts.items()}
   except (AttributeError, KeyError, OSError, TypeError, ValueError):
     return {}

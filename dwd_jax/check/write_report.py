@@ -27,6 +27,7 @@ _MAX_SHEET = 240  # pages: WebP holds 16,383 rows
 # Of the size of all pictures; the rest of twice that is for check.json and
 # index.html.
 _SHARE = 1.8
+_MAX_JSON_BYTES = 64 << 20
 _LEAST_BYTES = 1 << 20  # small sets get more
 _MAX_SUSPICIOUS = 60  # pages; a third of them from one finding
 
@@ -88,8 +89,8 @@ def claim_folder(out: pathlib.Path) -> None:
 def _is_report(path: pathlib.Path) -> bool:
   """Whether a check has written this file, or begun to."""
   try:
-    content = json.loads(path.read_text(encoding="utf8"))
-  except (OSError, ValueError, RecursionError):
+    content = files.read_json(path, _MAX_JSON_BYTES)
+  except (OSError, ValueError):
     return False
   return content == {} or (isinstance(content, dict) and "findings" in content)
 

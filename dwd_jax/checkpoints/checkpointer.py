@@ -327,8 +327,8 @@ def first_wrong_file(folder: pathlib.Path) -> str | None:
   power failure) because the run was killed before `write_checksums` was done.
   """
   try:
-    text = (folder / CHECKSUMS).read_text(encoding="utf8")
-    noted = json.loads(text) if text else {}
+    path = folder / CHECKSUMS
+    noted = files.read_json(path) if path.stat().st_size else {}
     for name, wanted in noted.items():
       path = folder / name
       if not path.is_relative_to(folder) or _checksum(path) != wanted:

@@ -1,6 +1,5 @@
 """Reads the parameters or the detector of a run from its checkpoints."""
 
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -14,13 +13,11 @@ from dwd_jax.checkpoints import weights
 from dwd_jax.checkpoints.checkpointer import first_wrong_file
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import sharding
-from dwd_jax.core import config_sections
+from dwd_jax.core import config_sections, files
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration
 from dwd_jax.models import dwd
-
-_MAX_BYTES = 64 << 20  # of a card or a config
 
 
 class FinishedRun(NamedTuple):
@@ -182,9 +179,7 @@ def _config(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
-  if path.stat().st_size > _MAX_BYTES:
-    raise ValueError("too large")
-  content = json.loads(path.read_text(encoding="utf8"))
+  content = files.read_json(path)
   if not isinstance(content, dict):
     raise ValueError("no object")
   return content

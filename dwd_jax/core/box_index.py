@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from dwd_jax.core import files
+
 FOLDER = "box_index"  # below the folder of the records
 _ARRAYS = ("boxes_yxyx", "labels", "page", "page_hw")
 _NAMES = "filenames.json"
+_MAX_BYTES = 256 << 20  # of all names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +89,13 @@ def load(folder: pathlib.Path) -> BoxIndex | None:
       for name in _ARRAYS
       if (path := folder / f"{name}.npy").is_file()
     }
-    names = tuple(json.loads((folder / _NAMES).read_text(encoding="utf8")))
+    names = tuple(files.read_json(folder / _NAMES, _MAX_BYTES))
     index = BoxIndex(**arrays, filenames=names)
-  # What np.load and json raise for damaged files.
-  except (OSError, EOFError, TypeError, ValueError, SyntaxError, TokenError):
+  except (
+    # What np.load and json raise for damaged files.
+    OSError, EOFError, TypeError, ValueError, SyntaxError, TokenError,
+    MemoryError,
+  ):  # fmt: skip
     return None
   whole = (
     index.boxes_yxyx.shape == (len(index.labels), 4)

@@ -3,12 +3,14 @@
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import pathlib
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from dwd_jax.core.errors import InputError
 
@@ -52,6 +54,26 @@ def _sync_folder(folder: pathlib.Path) -> None:
       os.fsync(handle)
     finally:
       os.close(handle)
+
+
+def read_json(path: pathlib.Path, max_bytes: int = 16 << 20) -> Any:
+  """The content of a JSON file.
+
+  Args:
+    max_bytes: of the file; in memory it takes up to 30 times as many.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is too large, nested too deeply, or not JSON in UTF-8.
+  """
+  with path.open("rb") as file:
+    data = file.read(max_bytes + 1)
+  if len(data) > max_bytes:
+    raise ValueError(f"larger than {max_bytes:,} bytes")
+  try:
+    return json.loads(data)
+  except RecursionError:
+    raise ValueError("nested too deeply") from None
 
 
 def make_dir(

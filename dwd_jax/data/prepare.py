@@ -141,7 +141,7 @@ def _check_origin(folder: pathlib.Path, origin: dict) -> None:
   if not path.is_file():  # built by `tfds build`
     return
   try:
-    had = json.loads(path.read_text())
+    had = files.read_json(path)
     _ = had["manual_dir"], had["engrave"], had.get("options")
   except (ValueError, KeyError, TypeError, AttributeError):
     raise InputError(

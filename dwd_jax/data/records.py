@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from dwd_jax.core import box_index, files
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
-from tfds_builders import base
+from tfds_builders import base, record_folders
 
 NAME = "records"  # of lock files and staging folders
 ORIGIN_NAME = "origin.json"
@@ -22,7 +22,7 @@ ORIGIN_NAME = "origin.json"
 
 def check(folder: pathlib.Path) -> None:
   """Raises InputError if files of a folder of records are missing."""
-  made = sources.builder_of_folder(folder)
+  made = record_folders.builder_of(folder)
   for split in made.info.splits.values():
     for path in split.filepaths:
       if not path.exists() or not path.stat().length:

@@ -17,6 +17,7 @@ from tfds_builders import checks
 NAME = "source_files.json"
 _ANNOTATIONS = (".txt", ".xml", ".json", ".csv", ".yaml", ".yml", ".names")
 _MAX_FILES = 500_000  # of more, none is kept
+_MAX_BYTES = 256 << 20
 _SHOWN = 3
 
 
@@ -56,16 +57,14 @@ def changes(
   outlive their files.
   """
   try:
-    known = json.loads((records / NAME).read_text())
+    known = files.read_json(records / NAME, _MAX_BYTES)
     there = dict(_below(manual_dir, without))
     changed = [
       name
       for name, before in known.items()
       if name in there and _differs(there[name], before)
     ]
-  except (
-    OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError,
-  ):  # fmt: skip
+  except (OSError, ValueError, TypeError, AttributeError, LookupError):
     return ""
   gone = [name for name in known if name not in there]
   if not there:

@@ -1,7 +1,6 @@
 """Prepared records (TFDS, array_record) -> pages with boxes."""
 
 import importlib
-import json
 import pathlib
 from typing import Any
 
@@ -13,8 +12,8 @@ from dwd_jax.core import vocabulary as vocabulary_lib
 from dwd_jax.core.box_index import BoxIndex, filename_of
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Record
-from dwd_jax.imaging import grey, tiled_tiff
-from tfds_builders import base
+from dwd_jax.imaging import tiled_tiff
+from tfds_builders import base, record_folders
 
 
 def builder_by_name(
@@ -56,72 +55,7 @@ def builder_by_name(
   except (InputError, OSError):
     raise
   except Exception as e:  # from TFDS, for damaged records
-    raise _damaged(str(data_dir), f"{type(e).__name__}: {e}") from None
-
-
-# TFDS imports the modules that features.json names: these are the classes of
-# features that our builders use.
-_FEATURES = frozenset(
-  f"tensorflow_datasets.core.features.{name}"
-  for name in (
-    "features_dict.FeaturesDict",
-    "image_feature.Image",
-    "scalar.Scalar",
-    "tensor_feature.Tensor",
-    "text_feature.Text",
-  )
-)
-_MAX_FEATURES_BYTES = 1 << 20
-
-
-def builder_of_folder(folder: str | pathlib.Path) -> tfds.core.DatasetBuilder:
-  """The TFDS builder of records, from the metadata in their folder.
-
-  The code that made the records does not do: its options decide which features
-  there are. Nothing in the folder is run as code.
-
-  Raises:
-    InputError: damaged metadata, or some that names other code than TFDS's.
-  """
-  _check_features(pathlib.Path(folder) / "features.json")
-  try:
-    return tfds.builder_from_directory(str(folder))
-  except Exception as e:  # JSON, protobuf and assertions of TFDS
-    raise _damaged(str(folder), f"{type(e).__name__}: {e}") from None
-
-
-def _check_features(path: pathlib.Path) -> None:
-  """Raises InputError unless a file names none but classes in `_FEATURES`."""
-  folder = str(path.parent)
-  try:
-    if path.stat().st_size > _MAX_FEATURES_BYTES:
-      raise _damaged(folder, f"{path.name} is larger than 1 MiB")
-    todo = [json.loads(path.read_text(encoding="utf8"))]
-  except (OSError, ValueError, RecursionError) as e:
-    raise _damaged(folder, f"{path.name}: {type(e).__name__}") from None
-  if not isinstance(todo[0], dict) or "type" in todo[0]:  # before TFDS 4.6
-    raise _damaged(folder, f"{path.name} is not of a form that is known")
-  while todo:
-    value = todo.pop()
-    if isinstance(value, list):
-      todo += value
-    elif isinstance(value, dict):
-      todo += value.values()
-      for key in ("pythonClassName", "python_class_name"):
-        if value.get(key, "") not in ("", *_FEATURES):
-          raise InputError(
-            f"{path}: names {value[key]!r}, which is no feature of our records"
-            " and would be run; build the records from their files"
-          )
-
-
-def _damaged(folder: str, reason: str) -> InputError:
-  """Error for unreadable records."""
-  reason = " ".join(reason.split())[:300]
-  return InputError(
-    f"{folder}: damaged or missing records ({reason}); remove the folder and"
-    " prepare them again"
-  )
+    raise record_folders.damaged(data_dir, f"{type(e).__name__}: {e}") from None
 
 
 class PageSource:
@@ -225,9 +159,11 @@ class PageSource:
       example = self._records[i]
     # From array_record, opening or reading, and from TFDS, decoding.
     except (RuntimeError, ValueError) as e:
-      raise _damaged(self.folder or self.name, str(e)) from None
+      raise record_folders.damaged(self.folder or self.name, str(e)) from None
     if example["image"] is None:  # some truncated files
-      raise _damaged(self.folder or self.name, f"record {i} is empty")
+      raise record_folders.damaged(
+        self.folder or self.name, f"record {i} is empty"
+      )
     return example
 
   @property
@@ -284,15 +220,14 @@ def open_records(
   Raises:
     InputError: no such records, split or class.
   """
-  metadata = pathlib.Path(folder) / "metadata.json"
-  if not metadata.is_file():
+  if not (pathlib.Path(folder) / record_folders.METADATA).is_file():
     raise InputError(
       f"{folder}: no prepared records; build them first with"
       " python -m dwd_jax.build (the training does) or name another"
       " data.data_dir"
     )
-  facts = json.loads(metadata.read_text())
-  made = builder_of_folder(folder)
+  facts = record_folders.facts_of(folder)
+  made = record_folders.builder_of(folder)
   known = sorted(made.info.splits)
   for part in split.split("+"):
     name = part.split("[")[0].strip()
@@ -300,8 +235,6 @@ def open_records(
       raise InputError(
         f"{made.data_dir}: no split {name!r}; it has {', '.join(known)}"
       )
-  if facts.get("polarity", "") not in ("", *grey.POLARITIES):
-    raise _damaged(str(folder), f"polarity {str(facts['polarity'])[:40]!r}")
   if polarity == "auto":
     polarity = facts.get("polarity", "")
   elif "polarity" not in facts:
@@ -318,8 +251,8 @@ def open_records(
     records,
     name=made.info.full_name,
     split=split,
-    class_names=tuple(facts["class_names"]),
-    vocabulary=facts.get("vocabulary", ""),
+    class_names=facts["class_names"],
+    vocabulary=facts["vocabulary"],
     folder=str(made.data_dir),
     polarity=polarity,
     leave_out=tuple(leave_out),

@@ -95,7 +95,7 @@ def _measure(source: PageSource, pages: Iterable[int]) -> list[float]:
 def _read(path: pathlib.Path | None, count: int) -> np.ndarray:
   """Stored staff spaces; `_NOT_MEASURED` if there are none or damaged ones."""
   if path is not None:
-    with contextlib.suppress(OSError, EOFError, ValueError):
+    with contextlib.suppress(OSError, EOFError, ValueError, MemoryError):
       spaces = np.load(path, allow_pickle=False)
       if spaces.shape == (count,) and spaces.dtype == np.float32:
         return spaces

@@ -297,7 +297,7 @@ def read(
   """
   path = folder / NAME
   try:
-    content = json.loads(path.read_text(encoding="utf8"))
+    content = files.read_json(path)
     return from_json(content, class_names)
   except FileNotFoundError:
     return None

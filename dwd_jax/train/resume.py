@@ -126,7 +126,7 @@ def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
     InputError: what is learned would change, and `accept` is not set.
   """
   try:
-    saved = json.loads(path.read_text(encoding="utf8"))
+    saved = files.read_json(path)
   except FileNotFoundError:
     return []
   except (OSError, ValueError) as e:

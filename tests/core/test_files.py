@@ -18,6 +18,19 @@ def test_writes_text_and_bytes_into_a_new_folder(tmp_path):
   assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
 
 
+def test_json_is_bounded_and_has_one_kind_of_error(tmp_path):
+  path = tmp_path / "a.json"
+  path.write_bytes(b'\xef\xbb\xbf{"\xc3\xa9": [1]}')
+  assert files.read_json(path) == {"é": [1]}
+  assert files.read_json(path, path.stat().st_size) == {"é": [1]}
+  with pytest.raises(ValueError, match="larger than 10 bytes"):
+    files.read_json(path, 10)
+  for bad in (b"", b"{", b"\xff", b"[" * 99_999):
+    path.write_bytes(bad)
+    with pytest.raises(ValueError):
+      files.read_json(path)
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
   tmp_path, monkeypatch
 ):

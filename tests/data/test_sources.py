@@ -12,6 +12,7 @@ from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
 from dwd_jax.train.settings import default
+from tfds_builders.symbols import symbols_records
 
 
 def _open(builder, split, data_dir, **settings):
@@ -221,8 +222,11 @@ def test_records_run_no_code(records, tmp_path, monkeypatch, caption):
   features = json.loads(path.read_text())
   features["featuresDict"]["features"]["image"] |= HOSTILE[caption]
   path.write_text(json.dumps(features))
-  with pytest.raises(InputError, match=r"features\.json: names .*would be run"):
+  line = r"features\.json: names .*would be run"
+  with pytest.raises(InputError, match=line):
     sources.open_records(folder, "train")
+  with pytest.raises(InputError, match=line):
+    symbols_records.class_names_of(folder)
   assert not ran.exists()
 
 
@@ -237,6 +241,21 @@ def test_features_of_other_forms_are_damaged(records, tmp_path, text):
     InputError, match=r"damaged or missing records \(features"
   ):
     sources.open_records(folder, "train")
+
+
+@pytest.mark.parametrize(
+  "text", ["", "[]", "{}", "[" * 9999, '{"class_names": 3}', "\xff"]
+)
+def test_metadata_of_other_forms_are_damaged(records, tmp_path, text):
+  folder = tmp_path / "records"
+  shutil.copytree(_open("muscima_pp", "train", records).folder, folder)
+  (folder / "metadata.json").write_text(text, encoding="latin1")
+  for read in (
+    lambda: sources.open_records(folder, "train"),
+    lambda: symbols_records.class_names_of(folder),
+  ):
+    with pytest.raises(InputError, match=r"missing records \(metadata\.json: "):
+      read()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "a byte changed", "gone"])

@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +11,8 @@ import tensorflow_datasets as tfds
 
 from dwd_jax.core import box_index
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging import grey, tiled_tiff
-from tfds_builders import checks
+from dwd_jax.imaging import tiled_tiff
+from tfds_builders import checks, record_folders
 from tfds_builders.symbols.symbols_crops import SPLIT
 
 _INFO = "dataset_info.json"
@@ -54,7 +53,7 @@ def pages(
   except InputError:
     raise
   except Exception as e:  # damaged arrays, missing features
-    raise _damaged(folder, f"{type(e).__name__}: {e}") from None
+    raise record_folders.damaged(folder, f"{type(e).__name__}: {e}") from None
   stems = collections.Counter(
     pathlib.PurePath(name).stem for name in index.filenames
   )
@@ -96,7 +95,9 @@ def _check(
   good &= np.all(boxes_yxyx >= 0, axis=1)
   good &= (labels >= 0) & (labels < len(facts["class_names"]))
   if not np.all(good):
-    raise _damaged(folder, "boxes outside their pages, or unknown classes")
+    raise record_folders.damaged(
+      folder, "boxes outside their pages, or unknown classes"
+    )
 
 
 def _example(folder: pathlib.Path, i: int) -> dict[str, Any]:
@@ -105,23 +106,18 @@ def _example(folder: pathlib.Path, i: int) -> dict[str, Any]:
     example = records[i]
   # From array_record, on opening or reading, and from TFDS, on decoding.
   except (RuntimeError, ValueError) as e:
-    raise _damaged(folder, str(e)) from None
+    raise record_folders.damaged(folder, str(e)) from None
   if example["image"] is None:  # from some truncated files
-    raise _damaged(folder, f"record {i} is empty")
+    raise record_folders.damaged(folder, f"record {i} is empty")
   return example
 
 
 @functools.lru_cache(maxsize=1)
 def _open(folder: str) -> tuple[dict[str, Any], Any]:
   """Facts and records, cached for all pages of a build."""
-  path = pathlib.Path(folder)
+  facts = record_folders.facts_of(folder)
+  made = record_folders.builder_of(folder)
   try:
-    facts = json.loads((path / "metadata.json").read_text())
-    names = tuple(str(name) for name in facts["class_names"])
-    polarity = facts.get("polarity", "")
-    if polarity not in ("", *grey.POLARITIES):
-      raise _damaged(path, f"polarity {str(polarity)[:40]!r}")
-    made = tfds.builder_from_directory(folder)
     if SPLIT not in made.info.splits:
       raise InputError(
         f"{folder}: no split {SPLIT!r}, and symbols are taken from no other;"
@@ -134,19 +130,5 @@ def _open(folder: str) -> tuple[dict[str, Any], Any]:
   except InputError:
     raise
   except Exception as e:  # TFDS and protobuf raise many kinds of errors
-    raise _damaged(path, str(e)) from None
-  known = {
-    "name": made.info.name,
-    "class_names": names,
-    "vocabulary": str(facts.get("vocabulary", "")),
-    "polarity": polarity,
-  }
-  return known, records
-
-
-def _damaged(folder: pathlib.Path, reason: str) -> InputError:
-  reason = " ".join(reason.split())[:300]
-  return InputError(
-    f"{folder}: damaged or missing records ({reason}); remove the folder and"
-    " prepare them again"
-  )
+    raise record_folders.damaged(folder, str(e)) from None
+  return {"name": made.info.name, "polarity": ""} | facts, records

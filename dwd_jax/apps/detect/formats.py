@@ -20,7 +20,7 @@ from dwd_jax.show.viewer import write as viewer
 
 _PAGE = "{}.json"
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_MAX_BYTES = 256 << 20  # of a page's JSON
+_MAX_BYTES = 64 << 20  # of a page's JSON
 _CSV_COLUMNS = (
   "page", "file", "page_number", "name", "score",
   "x_min", "y_min", "x_max", "y_max", "page_width", "page_height",
@@ -147,9 +147,7 @@ def read_page(
   """
   path = out / _PAGE.format(source.name)
   try:
-    if path.stat().st_size > _MAX_BYTES:
-      return None
-    content = json.loads(path.read_text(encoding="utf8"))
+    content = files.read_json(path, _MAX_BYTES)
     if any(content[key] != value for key, value in origin(source, run).items()):
       return None
     return page_detections.from_json(content, class_names)

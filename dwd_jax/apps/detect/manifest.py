@@ -16,7 +16,7 @@ from dwd_jax.core.errors import InputError
 NAME = "detect.json"
 # Pictures of a page, {} = its name.
 OVERLAY, PICTURE = "{}-overlay.png", "pages/{}.jpg"
-_MAX_BYTES = 256 << 20
+_MAX_BYTES = 256 << 20  # a million pages
 
 
 def digest(settings: dict[str, Any]) -> str:
@@ -80,10 +80,7 @@ def pictures(folder: pathlib.Path) -> set[pathlib.Path]:
 
 
 def _read(out: pathlib.Path) -> dict[str, Any] | None:
-  path = out / NAME
   try:
-    if path.stat().st_size > _MAX_BYTES:
-      raise ValueError("too large")
-    return json.loads(path.read_text(encoding="utf8"))
+    return files.read_json(out / NAME, _MAX_BYTES)
   except (FileNotFoundError, NotADirectoryError):
     return None
