@@ -130,10 +130,11 @@ class TrainConfig(UpdateConfig):
 class RunSettings:
   """All keys of a config, with their defaults.
 
-  A config file changes some of them, and the command line others:
-  `--config.train.batch_size=8`, `'--config.stages[4].steps=2000'`. An unknown
-  key, a value of another type or one that is not among the choices is an error.
-  `python -m dwd_jax.train.settings` prints this page.
+  A config file, which is a Python program and is run, changes some of them, and
+  the command line others: `--config.train.batch_size=8`,
+  `'--config.stages[4].steps=2000'`. An unknown key, a value of another type or
+  one that is not among the choices is an error. `python -m
+  dwd_jax.train.settings` prints this page.
 
   Attributes:
     seed: seed of all random numbers: initial parameters, order of the pages,
