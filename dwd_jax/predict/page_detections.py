@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import operator
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -177,7 +178,7 @@ def from_json(
   """Reads the content of `PageDetections.to_json`; there is no ink.
 
   Raises:
-    ValueError, KeyError, TypeError: damaged content.
+    ValueError, KeyError, TypeError, OverflowError: damaged content.
   """
   index = {name: i for i, name in enumerate(class_names)}
   rows = content["detections"]
@@ -185,15 +186,21 @@ def from_json(
   boxes_xywh = boxes_xywh.reshape(len(rows), 4)
   x, y, width, height = boxes_xywh.T
   turned = float(content["turned"])
+  image_hw = operator.index(content["height"]), operator.index(content["width"])
+  scores = np.array([float(row["score"]) for row in rows], np.float64)
+  space, dpi = (float(content[key] or 0) for key in ("staff_space_px", "dpi"))
+  numbers = [turned, space, dpi, *boxes_xywh.sum(1), *scores]
+  if min(image_hw) < 1 or not np.isfinite(numbers).all():
+    raise ValueError("numbers that no page has")
   return PageDetections(
     page=str(content["page"]),
-    image_hw=(int(content["height"]), int(content["width"])),
+    image_hw=image_hw,
     boxes_yxyx=np.stack([y, x, y + height, x + width], 1),
     labels=np.array([index[row["name"]] for row in rows], np.int32),
-    scores=np.array([float(row["score"]) for row in rows], np.float64),
+    scores=scores,
     class_names=class_names,
-    staff_space_px=float(content["staff_space_px"] or 0.0),
-    dpi=float(content["dpi"] or 0.0),
+    staff_space_px=space,
+    dpi=dpi,
     turned=int(turned) if turned.is_integer() else turned,
     without_staves=bool(content["without_staves"]),
   )

@@ -88,6 +88,24 @@ def test_json_comes_back():
   assert len(page_detections.from_json(empty.to_json(), NAMES)) == 0
 
 
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"width": 1e999},
+    {"height": 0},
+    {"turned": float("nan")},
+    {"dpi": 10**400},
+    {
+      "detections": [{"name": "noteheadBlack", "score": 1, "bbox": [1e999] * 4}]
+    },
+  ],
+)
+def test_numbers_of_no_page_are_damage(change):
+  content = _found().to_json() | change
+  with pytest.raises((ValueError, TypeError, OverflowError)):
+    page_detections.from_json(content, NAMES)
+
+
 def test_mung_is_read_by_its_own_reader(tmp_path):
   found = _found()
   path = tmp_path / "a b.xml"
