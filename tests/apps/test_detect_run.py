@@ -1,6 +1,7 @@
 """python -m dwd_jax.detect: files, going on, failures, exit codes."""
 
 import csv
+import io
 import json
 import os
 import pathlib
@@ -80,7 +81,9 @@ def test_all_files_say_the_same(run, tmp_path):
   assert "Seite 1" in html and "noteheadBlack" in html
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\t=1", "a=1"])
+@pytest.mark.parametrize(
+  "name", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "a=1", "a\r=1"]
+)
 def test_names_are_no_formulas(name):
   found = page_detections.PageDetections(
     page=name,
@@ -92,8 +95,9 @@ def test_names_are_no_formulas(name):
   )
   source = inputs.Source(name, pathlib.Path(f"{name}.png"), 1, 1)
   table = formats.RUN_FILES["detections.csv"].of_page(1, found, source)
-  (row,) = csv.reader(table.splitlines())
-  shown = name if name == "a=1" else f"'{name}"
+  (row,) = csv.reader(io.StringIO(table, newline=""))
+  shown = name.replace("\r", "\n")
+  shown = shown if name[0] == "a" else f"'{shown}"
   assert row[:4] == [shown, f"{shown}.png", "1", shown]
   assert all(float(cell) > 0 for cell in row[4:])
 
@@ -183,6 +187,7 @@ OF_THE_USER = {
   "a scan": "pages/a.jpg",
   "labels": "a.json",
   "a link that leads nowhere": "a-overlay.png",
+  "a link to a folder": "mung",
 }
 
 
@@ -198,18 +203,85 @@ def test_files_of_the_user_stay(run, tmp_path, caption):
   before = sorted(book.rglob("*"))
   code, _, complained = run(book / "pages" / "a.png", f"--out={book}")
   assert code == 2
-  assert f"{theirs}: is there already, and of something else" in complained
+  assert f"{theirs}: " in complained and "choose another --out" in complained
   assert sorted(book.rglob("*")) == before
 
 
-def test_our_pictures_are_no_pages(run, tmp_path):
+def test_our_pictures_are_no_pages(run, tmp_path, monkeypatch):
   book = _pages(tmp_path / "book", "a.png", "pages/b.png")
   for out in (book, book / "found"):
     for _ in range(2):
       code, said, complained = run(book, f"--out={out}")
       assert (code, complained) == (0, "")
       assert "symbols on 2 pages" in said
-  assert run(book / "pages", f"--out={tmp_path / 'out'}")[1].count(" 1 page")
+  monkeypatch.chdir(book / "pages")
+  (tmp_path / "link").symlink_to(book / "pages")
+  named = sorted(book.rglob("*.[pj][np]g"))
+  for paths in (["."], [tmp_path / "link"], named):
+    found, failed = inputs.find([pathlib.Path(path) for path in paths])
+    assert [s.path.name for s in found] == [
+      *["a.png"] * (paths is named),
+      "b.png",
+    ]
+    assert not failed
+  ((_, reason),) = inputs.find([book / "a-overlay.png"])[1]
+  assert "only pictures of an earlier detection" in reason
+
+
+def test_a_file_made_after_its_page_failed_stays(run, tmp_path):
+  pages, out = _pages(tmp_path / "in", "a.png"), tmp_path / "out"
+  (pages / "b.png").write_bytes(b"no picture")
+  assert run(pages, f"--out={out}")[0] == 1
+  (out / "b.json").write_text("precious")
+  _pages(pages, "b.png")
+  for more in ([], ["--overwrite"]):
+    code, _, complained = run(pages, f"--out={out}", *more)
+    assert code == 2 and f"{out / 'b.json'}: is there already" in complained
+    assert (out / "b.json").read_text() == "precious"
+
+
+# Caption: detect.json.
+NO_MANIFEST = {
+  "of something else": '{"tool": 1}',
+  "no JSON": "precious",
+  "deep": "[" * 100_000,
+  "many digits": '{"settings": {"a": %s}, "pages": []}' % ("9" * 5_000),
+  "no names": '{"settings": {}, "pages": [1]}',
+}
+
+
+@pytest.mark.parametrize("caption", NO_MANIFEST)
+def test_beside_no_manifest_nothing_is_removed(run, tmp_path, caption):
+  pages, out = _pages(tmp_path / "in", "a.png"), tmp_path / "out"
+  out.mkdir()
+  (out / "index.html").write_text("precious")
+  for folder in (out, pages):
+    (folder / "detect.json").write_text(NO_MANIFEST[caption])
+  for more in ([], ["--overwrite"]):
+    code, _, complained = run(pages, f"--out={out}", *more)
+    assert code == 2 and f"{out / 'detect.json'}: damaged" in complained
+    assert (out / "index.html").read_text() == "precious"
+  assert len(inputs.find([pages])[0]) == 1
+
+
+def test_a_manifest_of_strangers_names_only_files_of_its_folder(run, tmp_path):
+  pages, out = _pages(tmp_path / "in", "a.png"), tmp_path / "out"
+  (tmp_path / "b.json").write_text("precious")
+  (tmp_path / "theirs").mkdir()
+  (tmp_path / "theirs" / "b.xml").write_text("precious")
+  out.mkdir()
+  names = ["../b", "\0", "\ud800", "..", ""]
+  for pages_of in (names, [*names, "b"]):
+    content = {"settings": {}, "pages": pages_of}
+    (out / "detect.json").write_text(json.dumps(content))
+    code, _, complained = run(pages, f"--out={out}", "--overwrite")
+    assert (tmp_path / "b.json").read_text() == "precious"
+    if code == 0:
+      (out / "mung" / "a.xml").unlink()
+      (out / "mung").rmdir()
+      (out / "mung").symlink_to(tmp_path / "theirs")
+  assert code == 2 and f"{out / 'mung'}: a link" in complained
+  assert (tmp_path / "theirs" / "b.xml").read_text() == "precious"
 
 
 def test_a_killed_run_leaves_nothing_to_other_settings(run, tmp_path):

@@ -19,7 +19,7 @@ from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.show.viewer import write as viewer
 
 _PAGE = "{}.json"
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MAX_BYTES = 64 << 20  # of a page's JSON
 _CSV_COLUMNS = (
   "page", "file", "page_number", "name", "score",
@@ -82,7 +82,7 @@ def _csv_lines(_: int, found: PageDetections, source: Source) -> str:
   for symbol in found:
     x, y, w, h = symbol["bbox"]
     corners = [round(value, 2) for value in (x, y, x + w, y + h)]
-    row = [found.page, source.path, source.number, symbol["name"]]
+    row = [found.page, str(source.path), source.number, symbol["name"]]
     rows.append([*row, symbol["score"], *corners, width, height])
   return _as_csv(rows)
 
@@ -96,12 +96,11 @@ def _as_csv(rows) -> str:
 
 def _no_formula(cell: Any) -> Any:
   """Names that a spreadsheet would run get the quote that makes them text."""
-  cell = str(cell) if isinstance(cell, pathlib.PurePath) else cell
-  if isinstance(cell, str) and cell.startswith(
-    ("=", "+", "-", "@", "\t", "\r")
-  ):
-    return f"'{cell}"
-  return cell
+  if not isinstance(cell, str):
+    return cell
+  # The writer does not quote \r, which ends a row, too.
+  mark = "'" if cell.startswith(_STARTS_FORMULA) else ""
+  return mark + cell.replace("\r", "\n")
 
 
 def _write_csv(path: pathlib.Path, pages: list[str], _: RunFacts):
@@ -150,9 +149,10 @@ def read_page(
     content = files.read_json(path, _MAX_BYTES)
     if any(content[key] != value for key, value in origin(source, run).items()):
       return None
-    return page_detections.from_json(content, class_names)
-  except (OSError, ValueError, KeyError, TypeError):
+    found = page_detections.from_json(content, class_names)
+  except (OSError, ValueError, LookupError, TypeError, OverflowError):
     return None
+  return found if found.page == source.name else None
 
 
 def origin(source: Source, run: str) -> Origin:

@@ -1,5 +1,6 @@
 """Finds the pages of files and folders, and reads them one by one."""
 
+import functools
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -59,8 +60,8 @@ def find(
   """Finds the pages of files and folders.
 
   Args:
-    inputs: images, PDFs, folders (recursively, without hidden files, other
-      kinds, and the pictures of an earlier detection).
+    inputs: images, PDFs, folders (recursively, without hidden files and other
+      kinds). Pictures of an earlier detection are left out.
     taken: names that no page may have.
 
   Returns:
@@ -71,6 +72,7 @@ def find(
   failures: list[Failure] = []
   names = {name.casefold() for name in taken}
   seen: set[pathlib.Path] = set()
+  pictures = functools.cache(manifest.pictures)
   for path in inputs:
     try:
       files = _files(path)
@@ -78,9 +80,10 @@ def find(
       failures.append(Failure(str(path), str(e)))
       continue
     for file in files:
-      if file.resolve() in seen:
+      real = file.resolve()
+      if real in seen or any(real in pictures(p) for p in real.parents[:2]):
         continue
-      seen.add(file.resolve())
+      seen.add(real)
       try:
         pages = _count(file)
       except InputError as e:
@@ -89,6 +92,10 @@ def find(
       for number in range(1, pages + 1):
         name = _new_name(file, number, pages, names)
         sources.append(Source(name, file, number, pages))
+  if not sources and not failures:
+    what = ", ".join(map(str, inputs))
+    reason = f"{what}: only pictures of an earlier detection; name other pages"
+    failures.append(Failure(what, reason))
   return sources, failures
 
 
@@ -140,9 +147,8 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   # Not rglob, which silently skips unreadable folders.
-  ours = manifest.pictures(folder) | manifest.pictures(folder.parent)
   for path in folder.iterdir():
-    if path in ours or path.name.startswith("."):
+    if path.name.startswith("."):
       continue
     if path.is_dir() and not path.is_symlink():
       yield from _walk(path)

@@ -7,8 +7,9 @@ pictures among them are no pages for another detection.
 import hashlib
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
@@ -17,6 +18,17 @@ NAME = "detect.json"
 # Pictures of a page, {} = its name.
 OVERLAY, PICTURE = "{}-overlay.png", "pages/{}.jpg"
 _MAX_BYTES = 256 << 20  # a million pages
+
+
+class Manifest(NamedTuple):
+  """What a manifest says.
+
+  Attributes:
+    claimed: names of pages whose files in the folder are ours.
+  """
+
+  settings: dict[str, Any]
+  claimed: set[str]
 
 
 def digest(settings: dict[str, Any]) -> str:
@@ -44,43 +56,42 @@ def write(
   files.write_atomic(out / NAME, json.dumps(content, indent=1) + "\n")
 
 
-def settings_of(out: pathlib.Path) -> dict[str, Any] | None:
-  """Settings of the results in a folder; None = no results.
+def read(out: pathlib.Path) -> Manifest | None:
+  """Reads the manifest of a folder; None = there is none.
 
   Raises:
-    InputError: the manifest is damaged.
+    InputError: it is damaged, or of something else.
   """
+  path = out / NAME
   try:
-    content = _read(out)
-    return None if content is None else dict(content["settings"])
-  except (OSError, ValueError, KeyError, TypeError):
+    content = files.read_json(path, _MAX_BYTES)
+    names = [*content["pages"], *content.get("claimed", ())]
+    return Manifest(
+      settings=dict(content["settings"]),
+      # A name with a path in it would lead out of the folder.
+      claimed={
+        n for n in names if n and not re.search(r"[/\0\ud800-\udfff]", n)
+      },
+    )
+  except (FileNotFoundError, NotADirectoryError):
+    return None
+  except (OSError, ValueError, LookupError, TypeError, AttributeError):
     raise InputError(
-      f"{out / NAME}: damaged; remove it, or choose another --out"
+      f"{path}: damaged, or of something else; remove it, or choose another"
+      " --out"
     ) from None
 
 
 def claimed(out: pathlib.Path) -> set[str]:
-  """Names of pages whose files in a folder are ours; none if unreadable."""
-  try:
-    content = _read(out) or {"pages": []}
-    names = {*content["pages"], *content.get("claimed", ())}
-    # A name with a path in it would lead out of the folder.
-    return {str(n) for n in names if pathlib.PurePath(str(n)).name == n}
-  except (OSError, ValueError, KeyError, TypeError, AttributeError):
-    return set()
+  """Names of pages whose files in a folder are ours; see `read`."""
+  written = read(out)
+  return set() if written is None else written.claimed
 
 
 def pictures(folder: pathlib.Path) -> set[pathlib.Path]:
   """Pictures that an earlier detection has put into a folder."""
-  return {
-    folder / file.format(name)
-    for name in claimed(folder)
-    for file in (OVERLAY, PICTURE)
-  }
-
-
-def _read(out: pathlib.Path) -> dict[str, Any] | None:
   try:
-    return files.read_json(out / NAME, _MAX_BYTES)
-  except (FileNotFoundError, NotADirectoryError):
-    return None
+    names = claimed(folder)
+  except InputError:
+    return set()
+  return {folder / file.format(n) for n in names for file in (OVERLAY, PICTURE)}

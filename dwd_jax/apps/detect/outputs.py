@@ -41,8 +41,9 @@ def write_page(
   out: pathlib.Path, found: PageDetections, source: Source, run: str
 ) -> None:
   """Writes the files of a page; `found` has its ink, `run`: see `formats`."""
+  origin = formats.origin(source, run)
   for file, write in formats.PAGE_FILES.items():
-    write(out / file.format(source.name), found, formats.origin(source, run))
+    write(out / file.format(source.name), found, origin)
 
 
 def write_run(
@@ -71,7 +72,11 @@ def write_run(
   for file, kind in formats.RUN_FILES.items():
     kind.write(out / file, kept.pop(file), facts)
   names = [source.name for source in sources]
-  claimed = manifest.claimed(out)
+  claimed = [
+    name
+    for name in manifest.claimed(out)
+    if any(map(os.path.lexists, _page_files(out, name)))
+  ]
   manifest.write(out, settings, claimed, pages=names, failed=failed)
 
 
@@ -85,10 +90,22 @@ def claim(
   """
   ours = manifest.claimed(out)
   names = {source.name for source in sources}
-  for name in sorted(names - ours):
-    for file in formats.PAGE_FILES:
-      _check_absent(out / file.format(name))
+  for name in sorted(names):
+    for path in _page_files(out, name):
+      if name not in ours:
+        _check_absent(path)
   manifest.write(out, settings, ours | names)
+
+
+def _page_files(out: pathlib.Path, name: str) -> list[pathlib.Path]:
+  """Files of a page; raises InputError if their folder is a link elsewhere."""
+  paths = [out / file.format(name) for file in formats.PAGE_FILES]
+  for path in paths:
+    if path.parent != out and path.parent.is_symlink():
+      raise InputError(
+        f"{path.parent}: a link; remove it, or choose another --out"
+      )
+  return paths
 
 
 def _check_absent(path: pathlib.Path) -> None:
@@ -101,13 +118,13 @@ def _check_absent(path: pathlib.Path) -> None:
 def check_folder(out: pathlib.Path, settings: dict[str, Any]) -> None:
   """Makes the folder; raises InputError if its results have other settings."""
   files.make_dir(out, "choose another --out")
-  written = manifest.settings_of(out)
+  written = manifest.read(out)
   if written is None:
     for name in formats.RUN_FILES:
       _check_absent(out / name)
     return
-  for key in sorted(set(settings) | set(written)):
-    had, want = written.get(key), settings.get(key)
+  for key in sorted(set(settings) | set(written.settings)):
+    had, want = written.settings.get(key), settings.get(key)
     if had != want:
       raise InputError(
         f"{out}: holds results of another {key} ({had}, now {want}); choose"
@@ -116,11 +133,12 @@ def check_folder(out: pathlib.Path, settings: dict[str, Any]) -> None:
 
 
 def remove(out: pathlib.Path) -> None:
-  """Removes the results of an earlier run only."""
-  if not (out / manifest.NAME).is_file():
-    return  # not a folder of results
-  for name in manifest.claimed(out):
-    for file in formats.PAGE_FILES:
-      (out / file.format(name)).unlink(missing_ok=True)
+  """Removes the results of an earlier run; see `manifest.read`."""
+  written = manifest.read(out)
+  if written is None:
+    return
+  for name in written.claimed:
+    for path in _page_files(out, name):
+      path.unlink(missing_ok=True)
   for file in (*formats.RUN_FILES, manifest.NAME):
     (out / file).unlink(missing_ok=True)
