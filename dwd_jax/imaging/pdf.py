@@ -86,7 +86,8 @@ class _Process:
     root = str(pathlib.Path(__file__).parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     self._running = subprocess.Popen(
-      [sys.executable, "-m", _PROGRAM, str(MEMORY_BYTES)],
+      # -P: not from the current folder, in which strangers' files may lie.
+      [sys.executable, "-P", "-m", _PROGRAM, str(MEMORY_BYTES), str(TIME_S)],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
@@ -101,8 +102,6 @@ class _Process:
     """The answer to a request, and pixels; None if the process has died."""
     to, of = self._running.stdin, self._running.stdout
     assert to is not None and of is not None
-    timer = threading.Timer(TIME_S, self._running.kill)
-    timer.start()
     try:
       to.write(json.dumps(request).encode() + b"\n")
       to.flush()
@@ -115,8 +114,6 @@ class _Process:
       return (facts, pixels) if len(pixels) == size else None
     except BrokenPipeError:
       return None
-    finally:
-      timer.cancel()
 
   def end(self) -> None:
     """Ends it at once."""
@@ -134,9 +131,12 @@ def _ask(what: str, **request: Any) -> tuple[dict[str, Any], bytes]:
   global _process
   with _turn:
     _process = _process or _Process()
-    answer = _process.ask({"cwd": str(pathlib.Path.cwd()), **request})
-    if answer is None:
-      _end()
+    answer = None
+    try:
+      answer = _process.ask({"cwd": str(pathlib.Path.cwd()), **request})
+    finally:
+      if answer is None:  # also when interrupted: half an answer may wait
+        _end()
   if answer is None:
     raise InputError(
       f"{what} cannot be drawn within {TIME_S:.0f} s and"

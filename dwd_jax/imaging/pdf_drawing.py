@@ -1,9 +1,10 @@
 """Draws pages of PDFs: the program that `imaging.pdf` starts.
 
-Its argument is the memory it may take, bytes. It reads a line of JSON for each
-request (cwd, path, and number, staff_space_px and dpi unless pages are to be
-counted) and answers with one: `count`, `hw` and
-`dpi`, after which the pixels follow, or `error`.
+Its arguments are the memory that it may take, bytes, and the time for a
+request, s. It reads a line of JSON for each request: cwd, path, and the other
+arguments of `pdf.draw` unless pages are to be counted. It answers with one:
+`count`; or `hw` and `dpi`, and then the pixels; or `error`. Beyond its
+limits it ends without an answer.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import math
 import os
 import pathlib
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -197,8 +199,11 @@ def main() -> None:
   answers = os.fdopen(os.dup(1), "wb")
   os.dup2(2, 1)  # whatever else is printed
   _limit_memory(int(sys.argv[1]))
+  signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process
   for line in sys.stdin.buffer:
+    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
     facts, pixels = _answer(json.loads(line))
+    signal.setitimer(signal.ITIMER_REAL, 0)
     answers.write(json.dumps(facts).encode() + b"\n")
     answers.write(pixels)
     answers.flush()

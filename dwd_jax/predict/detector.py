@@ -107,7 +107,7 @@ class Detector:
       Detections, and the prediction that they come from; None for a page on
       which nothing was looked for.
     """
-    laid = ((page, self._staves(page.ink)) for page in pages)
+    laid = self._laid(pages, on_bad)
     for looked_at, run in itertools.groupby(laid, self._is_looked_at):
       if looked_at:
         yield from self._predict(run, on_bad)
@@ -117,6 +117,15 @@ class Detector:
   def __call__(self, name: str, ink: np.ndarray) -> PageDetections:
     """Detects on one page, see `page_image`."""
     return next(self.pages([self.page_image(name, ink)]))[0]
+
+  def _laid(
+    self,
+    pages: Iterable[PageImage],
+    on_bad: Callable[[PageImage, InputError], None] | None,
+  ) -> Iterator[tuple[PageImage, Staves]]:
+    for page in pages:
+      with predict_pages.without_too_large([page], on_bad):
+        yield page, self._staves(page.ink)
 
   def _staves(self, ink: np.ndarray) -> Staves:
     if not self.reads_music or ink.ndim != 2 or ink.dtype != np.uint8:
@@ -131,13 +140,14 @@ class Detector:
     laid: Iterable[tuple[PageImage, Staves]],
     on_bad: Callable[[PageImage, InputError], None] | None,
   ) -> Iterator[tuple[PageDetections, PagePrediction]]:
-    """Predicts pages; those without clefs on the left also on their heads."""
+    """Predicts pages; see `_upright_again`."""
     waiting: dict[str, tuple[PageImage, Staves]] = {}
 
     def upright():
       for page, staves in laid:
         waiting[page.filename] = page, staves
-        yield _upright(page, staves)
+        with predict_pages.without_too_large([page], on_bad):
+          yield _upright(page, staves)
 
     for found in predict_pages.predict_pages(
       self._predict_fn, upright(), self.cfg, on_bad=on_bad
@@ -146,18 +156,29 @@ class Detector:
       while (first := next(iter(waiting))) != name:
         del waiting[first]  # of a page that was left out
       page, staves = waiting.pop(name)
-      found = self._with_other_sizes(found, page, staves)
-      boxes = self._boxes(found)
-      if staves.staff_space_px and len(boxes.labels) and not self._clefs(boxes):
-        turned = staves.on_its_head(boxes.image_hw)
-        again = predict_pages.predict_page(
-          self._predict_fn, _upright(page, turned), self.cfg
-        )
-        again = self._with_other_sizes(again, page, turned)
-        new = self._boxes(again)
-        if self._clefs(new) and _as_sure(new, boxes):
-          staves, found, boxes = turned, again, new
-      yield self._detections(found, boxes, page, staves), found
+      with predict_pages.without_too_large([page], on_bad):
+        yield self._upright_again(found, page, staves)
+
+  def _upright_again(
+    self, found: PagePrediction, page: PageImage, staves: Staves
+  ) -> tuple[PageDetections, PagePrediction]:
+    """Detections on a page, also on its head where it shows no clefs.
+
+    Args:
+      found: see `_with_other_sizes`.
+    """
+    found = self._with_other_sizes(found, page, staves)
+    boxes = self._boxes(found)
+    if staves.staff_space_px and len(boxes.labels) and not self._clefs(boxes):
+      turned = staves.on_its_head(boxes.image_hw)
+      again = predict_pages.predict_page(
+        self._predict_fn, _upright(page, turned), self.cfg
+      )
+      again = self._with_other_sizes(again, page, turned)
+      new = self._boxes(again)
+      if self._clefs(new) and _as_sure(new, boxes):
+        staves, found, boxes = turned, again, new
+    return self._detections(found, boxes, page, staves), found
 
   def _with_other_sizes(
     self, found: PagePrediction, page: PageImage, staves: Staves

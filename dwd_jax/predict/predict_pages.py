@@ -1,5 +1,6 @@
 """Whole pages -> detections in source-image pixels."""
 
+import contextlib
 import functools
 import itertools
 import math
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -147,14 +149,9 @@ def predict_pages(
   for group in _groups(normaliser(pages), cfg, on_bad):
     start = time.perf_counter()
     keep = [done + i < keep_levels for i in range(len(group))]
-    try:
+    predicted: list[PagePrediction] = []
+    with without_too_large([job.page for job in group], on_bad):
       predicted = _predict_group(run, group, keep)
-    except (MemoryError, OverflowError, jax.errors.JaxRuntimeError) as e:
-      if on_bad is None or not _is_out_of_memory(e):
-        raise
-      for job in group:
-        on_bad(job.page, _too_large(job.page))
-      continue
     seconds = time.perf_counter() - start + normaliser.seconds()
     seconds /= len(group)
     seconds = math.nan if run.was_new() else seconds
@@ -163,18 +160,41 @@ def predict_pages(
       yield prediction._replace(seconds=seconds)
 
 
+@contextlib.contextmanager
+def without_too_large(
+  pages: Iterable[PageImage], on_bad: OnBad | None
+) -> Iterator[None]:
+  """Leaves pages out for which there is too little memory.
+
+  Args:
+    pages: those that the block works on.
+    on_bad: see `predict_pages`.
+  """
+  try:
+    yield
+  except (MemoryError, OverflowError, *_OF_LIBRARIES) as e:
+    if on_bad is None or not _is_out_of_memory(e):
+      raise
+    for page in pages:
+      height, width = page.ink.shape
+      on_bad(
+        page,
+        InputError(
+          f"{page.filename}: {width} x {height} pixels at scale"
+          f" {page.scale:.3g} do not fit into memory; scale the page down, or"
+          " lower the batch size"
+        ),
+      )
+
+
+_OF_LIBRARIES = (jax.errors.JaxRuntimeError, cv2.error)
+
+
 def _is_out_of_memory(error: Exception) -> bool:
-  if isinstance(error, jax.errors.JaxRuntimeError):
-    return "RESOURCE_EXHAUSTED" in str(error)
+  if isinstance(error, _OF_LIBRARIES):
+    words = ("RESOURCE_EXHAUSTED", "Insufficient memory")
+    return any(word in str(error) for word in words)
   return True
-
-
-def _too_large(page: PageImage) -> InputError:
-  height, width = page.ink.shape
-  return InputError(
-    f"{page.filename}: {width} x {height} pixels at scale {page.scale:.3g} do"
-    " not fit into memory; scale the page down, or lower the batch size"
-  )
 
 
 class _View(NamedTuple):

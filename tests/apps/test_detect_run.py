@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 
+import cv2
 import detect_helpers as helpers
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from dwd_jax import detect
 from dwd_jax.apps.detect import formats, inputs, outputs
 from dwd_jax.checkpoints import weights
 from dwd_jax.core import files
-from dwd_jax.predict import page_detections
+from dwd_jax.imaging import grey
+from dwd_jax.predict import detector, page_detections, predict_pages
+from dwd_jax.show.viewer import write as viewer
 
 
 @pytest.fixture(scope="module")
@@ -412,3 +415,48 @@ def test_pages_of_music_are_turned_or_left_out(tmp_path, capsys):
   assert detect.main([*flags, f"--out={everywhere}", "--without-staves"]) == 0
   assert "no staff" not in capsys.readouterr().err
   assert _read(everywhere, "text.json")["num_detections"] > 0
+
+
+# Caption: where memory runs out, and how that is said.
+_CV2_FULL = cv2.error("(-4:Insufficient memory) Failed to allocate 9 bytes")
+STEPS = {
+  "its file": (inputs, "_bytes", MemoryError()),
+  "its ink": (grey, "to_ink", MemoryError()),
+  "its staves": (detector.staves_lib, "find", _CV2_FULL),
+  "its other side": (predict_pages, "predict_page", MemoryError()),
+  "its files": (viewer, "page_picture", MemoryError()),
+}
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+  """Flags of a detector that knows no clef, and a folder of two pages."""
+  folder = tmp_path_factory.mktemp("music")
+  made = helpers.tiny(staff_space_px=9.0, class_names=("a", "b", "c"))
+  weights.write(folder / "w.safetensors", made)
+  for i in range(2):
+    page = np.maximum(staves(9, (200, 300)), helpers.ink(i, (200, 300)))
+    helpers.save(folder / "in" / f"{i}.png", page)
+  return [f"--checkpoint={folder / 'w.safetensors'}", f"{folder / 'in'}"]
+
+
+@pytest.mark.parametrize("caption", STEPS)
+def test_a_page_that_does_not_fit_into_memory_is_one_of_many(
+  music, tmp_path, capsys, monkeypatch, caption
+):
+  module, name, error = STEPS[caption]
+  work, calls = getattr(module, name), []
+
+  def once_full(*args, **kwargs):
+    calls.append(name)
+    if len(calls) == 1:
+      raise error
+    return work(*args, **kwargs)
+
+  monkeypatch.setattr(module, name, once_full)
+  flags = [*music, "--compilation-cache=", f"--out={tmp_path}"]
+  assert detect.main([*flags, "--min-score=0"]) == 1
+  said, complained = capsys.readouterr()
+  assert "1 pages, 1 failed" in said
+  assert "not fit into memory" in complained
+  assert len(calls) > 1

@@ -10,7 +10,7 @@ from dwd_jax.apps.detect.inputs import Failure, Source
 from dwd_jax.checkpoints import weights
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageImage
-from dwd_jax.predict import packaged
+from dwd_jax.predict import packaged, predict_pages
 from dwd_jax.predict.detector import Detector
 from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.show import progress
@@ -136,9 +136,12 @@ class _Job:
     of_name = {source.name: source for source in todo}
     shown = progress.show(todo, "detect", len(todo), log)
     for found, _ in self.detector.pages(self._read(shown), self._bad):
-      found = found.at_resolution(self.dpi.pop(found.page))
-      outputs.write_page(self.out, found, of_name[found.page], self.digest)
-      self._count(found)
+      assert found.ink is not None
+      page = self.detector.page_image(found.page, found.ink)
+      with predict_pages.without_too_large([page], self._bad):
+        found = found.at_resolution(self.dpi[found.page])
+        outputs.write_page(self.out, found, of_name[found.page], self.digest)
+        self._count(found)
 
   def _count(self, found: PageDetections) -> None:
     self.counts[found.page] = len(found)
@@ -164,7 +167,6 @@ class _Job:
 
   def _bad(self, page: PageImage, error: InputError) -> None:
     (source,) = (s for s in self.sources if s.name == page.filename)
-    del self.dpi[page.filename]
     self.failures.append(Failure(source.describe(), str(error)))
 
 

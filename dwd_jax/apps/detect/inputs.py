@@ -1,5 +1,6 @@
 """Finds the pages of files and folders, and reads them one by one."""
 
+import contextlib
 import functools
 import pathlib
 import re
@@ -85,7 +86,8 @@ def find(
         continue
       seen.add(real)
       try:
-        pages = _count(file)
+        with _in_memory(str(file)):
+          pages = _count(file)
       except InputError as e:
         failures.append(Failure(str(file), str(e)))
         continue
@@ -106,22 +108,34 @@ def read(
   polarity: str = "",
 ) -> Page:
   """Reads a page; see `pdf.draw`. Raises InputError if that fails."""
-  if source.path.suffix.lower() == pdf.SUFFIX:
-    drawn = pdf.draw(
-      source.path,
-      source.number,
-      staff_space_px=staff_space_px,
-      dpi=dpi,
+  with _in_memory(source.describe()):
+    if source.path.suffix.lower() == pdf.SUFFIX:
+      drawn = pdf.draw(
+        source.path,
+        source.number,
+        staff_space_px=staff_space_px,
+        dpi=dpi,
+        polarity=polarity,
+      )
+      return Page(*drawn)
+    ink = images.read_page(
+      _bytes(source.path),
+      source.describe(),
+      number=source.number,
       polarity=polarity,
     )
-    return Page(*drawn)
-  ink = images.read_page(
-    _bytes(source.path),
-    source.describe(),
-    number=source.number,
-    polarity=polarity,
-  )
-  return Page(ink, 0.0)
+    return Page(ink, 0.0)
+
+
+@contextlib.contextmanager
+def _in_memory(what: str) -> Iterator[None]:
+  """Raises InputError for what does not fit into memory."""
+  try:
+    yield
+  except (MemoryError, OverflowError):
+    raise InputError(
+      f"{what}: does not fit into memory; scale the page down"
+    ) from None
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
