@@ -173,6 +173,16 @@ def of_pillow(image) -> np.ndarray:
     pixels = np.asarray(image)  # of 16 bits, which Pillow would cut off
     alpha = np.where(pixels == image.info["transparency"], 0, 65535)
     pixels = np.dstack([pixels, alpha.astype(pixels.dtype)])
+  elif (
+    image.mode == "P"
+    and image.palette.mode == "RGB"
+    and "transparency" not in image.info
+  ):
+    colours = np.zeros(3 * 256, np.uint8)
+    palette = image.getpalette()
+    colours[: len(palette)] = palette
+    # RGBA would take four times the memory.
+    pixels = to_grey(colours.reshape(1, 256, 3))[0][np.asarray(image)]
   elif "transparency" in image.info or image.mode in ("P", "PA", "La", "RGBa"):
     pixels = np.asarray(image.convert("RGBA"))
   elif image.mode in ("YCbCr", "LAB", "HSV"):
