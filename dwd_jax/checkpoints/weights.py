@@ -121,6 +121,9 @@ def read(path: pathlib.Path) -> Weights:
     KeyError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
     safetensors.SafetensorError,
   ) as e:
     reason = " ".join(f"{type(e).__name__}: {e}".split())[:160]
@@ -177,6 +180,8 @@ def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
     raise ValueError("class names are missing or occur twice")
   if len(groups) != len(names) or model.num_classes != len(names):
     raise ValueError("its numbers of classes differ")
+  if max(model.num_groups, model.num_energy_levels) > _MAX_CLASSES:
+    raise ValueError("its energy has more groups or levels than any detector")
   if not all(0 <= group < model.num_groups for group in groups):
     raise ValueError("a class is in an energy group that is not there")
   try:

@@ -7,8 +7,8 @@ from dwd_jax.core import errors
 from dwd_jax.core.config_sections import NOT_A_KEY, check_choices
 from dwd_jax.core.structs import NUM_ENERGY_LEVELS
 
-_MAX_SLOTS = 1 << 20
-_MAX_SIDE = 99  # of the window of `class_pixels`
+# The most that time and memory suffice for.
+_MOST = {"max_detections": 1 << 20, "class_pixels": 99**2, "smooth": 99}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +86,12 @@ class DecodeConfig:
           f"config key decode.{key}: {getattr(self, key)} is too small; "
           f"choose {least} or more"
         )
-    if self.max_detections > _MAX_SLOTS or side > _MAX_SIDE:
-      raise errors.InputError(
-        f"config key decode.max_detections, class_pixels: {self.max_detections}"
-        f" and {self.class_pixels} do not fit into memory; choose up to"
-        f" {_MAX_SLOTS} and {_MAX_SIDE**2}"
-      )
+    for key, most in _MOST.items():
+      if getattr(self, key) > most:
+        raise errors.InputError(
+          f"config key decode.{key}: {getattr(self, key)} is too large; "
+          f"choose up to {most}"
+        )
     if not 0 <= self.suppress_iou <= 1:
       raise errors.InputError(
         f"config key decode.suppress_iou: {self.suppress_iou} is no overlap; "

@@ -65,7 +65,8 @@ def header_hw(data: bytes, number: int = 1) -> tuple[int, int] | None:
     elif data.startswith(_BMP_MAGIC):
       width, height = BmpImagePlugin.BmpImageFile(io.BytesIO(data)).size
     elif data.startswith(_TIFF_MAGICS):
-      page: Any = pyvips.Image.tiffload_buffer(data, page=number - 1)
+      with _warnings_of_vips():  # they come again when it is decoded
+        page: Any = pyvips.Image.tiffload_buffer(data, page=number - 1)
       width, height = page.width, page.height
     else:
       return None
@@ -119,7 +120,8 @@ def num_pages(data: bytes) -> int:
   if not data.startswith(_TIFF_MAGICS):
     return 1
   try:
-    image: Any = pyvips.Image.tiffload_buffer(data)
+    with _warnings_of_vips():
+      image: Any = pyvips.Image.tiffload_buffer(data)
     return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
   except pyvips.Error:
     return 1

@@ -120,7 +120,19 @@ DAMAGES = {
   ),
   "more slots than memory": (
     _card(lambda card, _: card["decode"].update(max_detections=2 * 10**9)),
-    "2000000000 and",
+    "2000000000 is too large",
+  ),
+  "a filter without end": (
+    _card(lambda card, _: card["decode"].update(smooth=10**9)),
+    "1000000000 is too large",
+  ),
+  "more energy groups than memory": (
+    _card(lambda card, _: card["model"].update(num_groups=10**9)),
+    "more groups or levels",
+  ),
+  "numbers that no float holds": (
+    _card(lambda card, _: card["model"].update(filters=10**400)),
+    "OverflowError",
   ),
   "an unknown decode": (
     _card(lambda card, _: card["decode"].update(method="guess")),
