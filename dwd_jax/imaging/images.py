@@ -9,6 +9,7 @@ import logging
 import re
 import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -213,11 +214,16 @@ def _keep(record: logging.LogRecord) -> bool:
   """Filter of the log of libvips: takes lines that are collected."""
   lines = getattr(_said, "lines", None)
   if lines is None:
-    return True
+    # Threads of libvips work for a reading: it raises what they say, too.
+    return not isinstance(threading.current_thread(), threading._DummyThread)
   lines.append(record.getMessage())
   return False
 
 
+# Pillow says of a TIFF, whose tags it reads only, what libvips will raise.
+warnings.filterwarnings(
+  "ignore", "Corrupt EXIF data", UserWarning, r"PIL\.TiffImagePlugin"
+)
 _said = threading.local()
 _log = logging.getLogger("pyvips")
 _log.addFilter(_keep)

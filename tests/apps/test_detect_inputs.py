@@ -253,10 +253,10 @@ def test_a_huge_page_is_drawn_coarser(tmp_path):
 
 
 def test_a_picture_too_large_to_be_drawn_is_no_empty_page(tmp_path):
-  path = pdf_helpers.picture_bomb(tmp_path / "bomb.pdf", 40_000)
+  path = pdf_helpers.picture_bomb(tmp_path / "bomb.pdf", 17_000)
   assert path.stat().st_size < 2_000
   for dpi in (0.0, 100.0):
-    with pytest.raises(InputError, match=r"page 1: holds .* 40000 x 40000 pix"):
+    with pytest.raises(InputError, match=r"page 1: holds .* 17000 x 17000 pix"):
       pdf.draw(path, 1, 9.0, dpi)
 
 
@@ -284,6 +284,37 @@ def test_a_pdf_takes_no_more_time_than_it_may(tmp_path, limits):
 def test_a_page_without_width_is_not_drawn_long(tmp_path):
   path = pdf_helpers.write(tmp_path / "thin.pdf", b"/MediaBox[0 0 1 41700000]")
   assert max(pdf.draw(path, 1, 9.0).ink.shape) <= 1.01 * 2**16
+
+
+def test_pdfs_are_drawn_by_no_module_of_the_current_folder(
+  tmp_path, limits, monkeypatch
+):
+  good = pdf_helpers.write(tmp_path / "good.pdf", pdf_helpers.SHEET)
+  (tmp_path / "cv2.py").write_text("open('ran', 'w')")
+  monkeypatch.chdir(tmp_path)
+  limits()
+  assert pdf.count(good) == 1
+  assert not (tmp_path / "ran").exists()
+
+
+def test_an_interrupted_page_is_not_taken_for_the_next(
+  tmp_path, limits, monkeypatch
+):
+  wide, high = (
+    pdf_helpers.write(tmp_path / f"{i}.pdf", b"/MediaBox[0 0 %d %d]" % hw)
+    for i, hw in enumerate([(400, 100), (100, 400)])
+  )
+
+  def interrupt(_):
+    raise KeyboardInterrupt
+
+  limits()
+  with monkeypatch.context() as patch:
+    patch.setattr(pdf.np, "prod", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+      pdf.draw(wide, 1, 0.0)
+  height, width = pdf.draw(high, 1, 0.0).ink.shape
+  assert height > 3 * width
 
 
 @pytest.fixture
