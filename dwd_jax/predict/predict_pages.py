@@ -192,7 +192,7 @@ _OF_LIBRARIES = (jax.errors.JaxRuntimeError, cv2.error)
 
 def _is_out_of_memory(error: Exception) -> bool:
   if isinstance(error, _OF_LIBRARIES):
-    words = ("RESOURCE_EXHAUSTED", "Insufficient memory")
+    words = ("RESOURCE_EXHAUSTED", "Out of memory", "Insufficient memory")
     return any(word in str(error) for word in words)
   return True
 

@@ -368,6 +368,7 @@ TOO_LARGE = {
   "NumPy": MemoryError(),
   "a size": OverflowError("too large"),
   "XLA": jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB"),
+  "XLA on CPUs": jax.errors.JaxRuntimeError("INTERNAL: Out of memory allocat"),
 }
 
 
