@@ -67,7 +67,7 @@ def builder_of(folder: str | pathlib.Path) -> tfds.core.DatasetBuilder:
   """
   _check_features(pathlib.Path(folder) / "features.json")
   try:
-    return tfds.builder_from_directory(str(folder))
+    return tfds.builder_from_directory(str(folder))  # noqa: TID251
   except Exception as e:  # JSON, protobuf and assertions of TFDS
     raise damaged(folder, f"{type(e).__name__}: {e}") from None
 
