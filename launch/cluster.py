@@ -132,7 +132,7 @@ def slurm(argv: Sequence[str]) -> tuple[str, list[str]]:
   if options.sweep and (options.nodes > 1 or by_gpu):
     parser.error("--sweep: each job has one machine; leave --nodes, --task out")
   folder = str(command_line.value_of(program, at))
-  if re.search(r"[\n\"\\`$]", folder):
+  if not folder.isprintable() or re.search(r"[\"\\`$]", folder):
     parser.error(f"--{at}={folder}: has a character that SLURM cannot take")
 
   tasks = options.gpus_per_node if by_gpu else 1

@@ -305,7 +305,7 @@ def _last_line(log: pathlib.Path) -> str:
 def _lock(path: pathlib.Path) -> IO | None:
   """A lock, to be closed; None if another process holds it."""
   files.make_dir(path.parent)
-  lock = path.open("w")
+  lock = path.open("a")  # which keeps what a link leads to
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:

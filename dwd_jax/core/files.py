@@ -105,19 +105,31 @@ def why_unwritable(folder: pathlib.Path, size: int) -> OSError | None:
 
 
 @contextlib.contextmanager
+def _locked(path: pathlib.Path, how: int) -> Iterator[None]:
+  """Holds a lock, which ends with the process, by `how` of `fcntl.flock`.
+
+  None in a read-only folder. A link is not followed, and nothing is written.
+  """
+  flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+  with contextlib.ExitStack() as stack:
+    try:
+      handle = os.open(path, flags, 0o666)
+    except OSError as e:
+      if e.errno == errno.ELOOP:
+        raise InputError(f"{path}: a link, not a lock; remove it") from None
+      if e.errno not in _READ_ONLY:  # else reported on writing
+        raise
+    else:
+      stack.callback(os.close, handle)
+      fcntl.flock(handle, how)
+    yield
+
+
+@contextlib.contextmanager
 def turn(target: pathlib.Path) -> Iterator[None]:
   """Holds a lock on `target` among processes; none in a read-only folder."""
   make_dir(target.parent)
-  path = target.parent / f".{target.name}.lock"
-  with contextlib.ExitStack() as stack:
-    # The lock ends with the process, as it belongs to the open file.
-    try:
-      lock = stack.enter_context(path.open("w"))
-    except OSError as e:
-      if e.errno not in _READ_ONLY:
-        raise
-    else:
-      fcntl.flock(lock, fcntl.LOCK_EX)
+  with _locked(target.parent / f".{target.name}.lock", fcntl.LOCK_EX):
     yield
 
 
@@ -132,17 +144,17 @@ def only_writer(folder: pathlib.Path, what: str) -> Iterator[None]:
     InputError: another process holds it.
   """
   make_dir(folder)
+  lock = _locked(folder / ".writer.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
   with contextlib.ExitStack() as stack:
     try:
-      lock = stack.enter_context((folder / ".writer.lock").open("w"))
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      stack.enter_context(lock)
     except BlockingIOError:
       raise InputError(
         f"{folder}: another {what} is writing there; wait for its end, or use"
         " another folder"
       ) from None
     except OSError as e:
-      if e.errno not in (*_READ_ONLY, errno.ENOLCK):  # reported on writing
+      if e.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
         raise
     yield
 

@@ -40,29 +40,29 @@ def keep(folder: str | pathlib.Path = "", least_s: float = 1.0) -> None:
   if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     return
   if not folder:
-    folder = pathlib.Path(USER_CACHE).expanduser()
-    if not _is_private(folder):
-      logging.warning(
-        "%s: not used, as other users may write there; remove it", folder
-      )
+    try:
+      folder = pathlib.Path(USER_CACHE).expanduser()
+      for path in (folder.parent, folder):
+        _make_private(path)
+    except (OSError, RuntimeError) as e:  # RuntimeError: there is no home
+      logging.warning("compiled code is not cached: %s", e)
       return
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", least_s)
 
 
-def _is_private(folder: pathlib.Path) -> bool:
-  """Makes a folder that only its owner, the user, may enter."""
-  try:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in (folder, folder.parent):
-      found = path.lstat()
-      mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-      if not mine or found.st_mode & 0o022:
-        return False
-    folder.chmod(0o700)
-  except OSError:
-    return False
-  return True
+def _make_private(folder: pathlib.Path) -> None:
+  """Makes a folder that only its owner, the user, may enter.
+
+  Raises:
+    OSError: it cannot be made, or others may have written there.
+  """
+  folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+  found = folder.lstat()
+  mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+  if not mine or found.st_mode & 0o022:
+    raise PermissionError(f"{folder}: others may write there; remove it")
+  folder.chmod(0o700)
 
 
 def options(model: Any) -> dict[str, str]:

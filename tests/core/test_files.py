@@ -5,6 +5,7 @@ import os
 import pytest
 
 from dwd_jax.core import files
+from dwd_jax.core.errors import InputError
 
 
 def test_writes_text_and_bytes_into_a_new_folder(tmp_path):
@@ -74,3 +75,17 @@ def test_files_have_the_rights_of_any_other(tmp_path):
   files.write_atomic(tmp_path / "a", "")
   (tmp_path / "b").write_text("")
   assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path):
+  victim = tmp_path / "victim"
+  victim.write_text("precious")
+  (tmp_path / ".writer.lock").symlink_to(victim)
+  (tmp_path / ".records.lock").symlink_to(victim)
+  for held in (
+    files.only_writer(tmp_path, "training"),
+    files.turn(tmp_path / "records"),
+  ):
+    with pytest.raises(InputError, match="a link, not a lock"), held:
+      pass
+  assert victim.read_text() == "precious"

@@ -1,6 +1,7 @@
 """Options of the compiler: what is asked for where, and results stay."""
 
 import functools
+import os
 
 import jax
 import numpy as np
@@ -44,7 +45,11 @@ def home(tmp_path, monkeypatch):
 
 def test_code_of_a_user_is_the_users_only(home):
   folder, kept = home
-  compiling.keep()
+  usual = os.umask(0o002)  # as of many systems, where each user is a group
+  try:
+    compiling.keep()
+  finally:
+    os.umask(usual)
   assert str(folder) in kept.values()
   assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -69,7 +74,15 @@ def test_code_is_not_kept_where_others_may_write(home, caplog, caption):
   OPEN_TO_OTHERS[caption](folder)
   compiling.keep()
   assert not kept
-  assert "not used" in caplog.text
+  assert "code is not cached" in caplog.text
+
+
+def test_code_is_not_kept_without_a_home(home, caplog, monkeypatch):
+  monkeypatch.delenv("HOME")
+  monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)  # no name, no home
+  compiling.keep()
+  assert not home[1]
+  assert "code is not cached" in caplog.text
 
 
 def test_only_wide_networks_leave_ynnpack():
