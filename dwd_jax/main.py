@@ -102,6 +102,8 @@ def program(argv: list[str]) -> None:
     "--config=FILE [--workdir=W] [flags] [--config.KEY=VALUE ...]",
     more=flags.FLAGS.get_help,
   )
+  # absl kept the stream from before: warnings name pages, too.
+  logging.get_absl_handler().python_handler.setStream(sys.stderr)
   for title, group in _HELP.items():
     add = parser.add_argument_group(title).add_argument
     for name, value in group.items():

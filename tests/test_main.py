@@ -1,6 +1,7 @@
 """The command line: what is wrong is said in one line, with exit code 2."""
 
 import errno
+import io
 import os
 import pathlib
 import re
@@ -325,3 +326,16 @@ def test_a_full_disk_is_one_line(parse, tmp_path, monkeypatch, capsys):
   _, err = capsys.readouterr()
   assert _is_one_line(err), err
   assert f"{tmp_path}/x: No space left on device; make room" in err
+
+
+def test_names_in_warnings_do_not_control_the_terminal(monkeypatch):
+  handler = logging.get_absl_handler().python_handler
+  monkeypatch.setattr(handler, "stream", handler.stream)  # is put back
+  stream = io.TextIOWrapper(io.BytesIO(), "utf8")
+  monkeypatch.setattr(sys, "stdout", io.StringIO())
+  monkeypatch.setattr(sys, "stderr", stream)
+  with pytest.raises(SystemExit):
+    main_lib.program(["--help"])
+  handler.stream.write("\x1b]0;page\x07.png")
+  stream.flush()
+  assert b"?]0;page?.png" in stream.buffer.getvalue()

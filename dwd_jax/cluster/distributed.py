@@ -334,11 +334,11 @@ def bind_address(coordinator: str) -> str:
   host = host.strip("[]")
   try:
     found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-  except OSError:
+  except (OSError, UnicodeError):  # UnicodeError: no name that DNS takes
     found = []
   for family, _, _, _, address in found:
     loopback = ipaddress.ip_address(str(address[0])).is_loopback
-    if loopback and host not in ("localhost", "127.0.0.1", "::1"):
+    if loopback and host not in ("localhost", address[0]):
       continue
     if _can_listen(family, address, coordinator):
       ip = f"[{address[0]}]" if ":" in str(address[0]) else address[0]

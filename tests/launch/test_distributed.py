@@ -163,8 +163,10 @@ def test_process_0_listens_at_the_address_given():
     f"[::1]:{port}",
     f"[::]:{port}",  # a machine without IPv6
   )
-  # An address of another machine, such as a cluster's service.
-  assert distributed.bind_address(f"192.0.2.1:{port}") == f"[::]:{port}"
+  assert distributed.bind_address(f"127.9.9.9:{port}") == f"127.9.9.9:{port}"
+  # No name, or an address of another machine, such as a cluster's service.
+  for host in ("192.0.2.1", "x" * 64):
+    assert distributed.bind_address(f"{host}:{port}") == f"[::]:{port}"
 
 
 def test_a_name_that_means_only_this_machine_is_open_to_the_others(monkeypatch):
