@@ -100,9 +100,10 @@ def _remove_pictures(folder: pathlib.Path) -> None:
   ours = folder / _OURS
   if not ours.is_file():
     return
-  for name in {*ours.read_text(encoding="utf8").splitlines()}:
-    if pathlib.PurePath(name).name == name:
-      (folder / name).unlink(missing_ok=True)
+  text = ours.read_text(encoding="utf8", errors="replace")
+  for name in {*text.splitlines()}:
+    if pathlib.PurePath(name).name == name and (folder / name).is_file():
+      (folder / name).unlink()
   ours.unlink()
 
 

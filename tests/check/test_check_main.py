@@ -268,7 +268,7 @@ def test_only_its_own_folder_is_taken_over(good, good_run, capsys):
   (pictures / "mine.png").write_text("keep me")
   (pictures / "old.webp").touch()
   with (pictures / "written.txt").open("a") as file:
-    file.write("old.webp\n../../used/mine.txt\n")
+    file.write("old.webp\n../../used/mine.txt\n..\na\0b\n")
   assert _check(capsys, good)[0] == 0
   assert not (pictures / "old.webp").exists()
   assert (pictures / "mine.png").read_text() == "keep me"
