@@ -13,7 +13,6 @@ gives each value keys of its own; see launch/optimizers.yaml.
 """
 
 import ast
-import json
 import math
 import pathlib
 import re
@@ -22,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.train import settings as config_lib
 
@@ -37,9 +37,9 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   try:
     if path.stat().st_size > _MAX_BYTES:
       raise InputError(f"{path}: larger than {_MAX_BYTES} bytes; not a space")
-    text = path.read_text(encoding="utf8")
     if path.suffix == ".json":
-      return check(json.loads(text), str(path))
+      return check(files.read_json(path), str(path))
+    text = path.read_text(encoding="utf8")
     # Small files could unfold to huge spaces.
     if any(isinstance(t, yaml.AliasToken) for t in yaml.scan(text)):
       raise InputError(f"{path}: aliases (*name) are not read; write them out")
@@ -55,9 +55,10 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 def parse(text: str) -> dict[str, Any]:
   """Reads KEY=SPEC of --set: a space of one key, checked."""
   key, _, spec = text.partition("=")
+  where = f"--set={_short(text)}"
   if not spec:
-    raise InputError(f"--set={text}: give KEY=SPEC, see --help")
-  return check({key: spec}, f"--set={text}")
+    raise InputError(f"{where}: give KEY=SPEC, see --help")
+  return check({key: spec}, where)
 
 
 def check(space: Any, where: str) -> dict[str, Any]:

@@ -22,7 +22,8 @@ import jax
 from jax._src import distributed  # the connection's state is not public
 
 from dwd_jax.cluster import processes
-from dwd_jax.core.errors import InputError
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError, one_line
 
 LOST = 75  # exit code: worth another start (EX_TEMPFAIL)
 _PARTING_S = 5  # for all to hear why the run ends
@@ -224,21 +225,20 @@ def read_verdict(text: str) -> tuple[int, str, int] | None:
     Process, reason and exit code 1..255; None = all went well.
   """
   try:
-    verdict = json.loads(text)
+    verdict = files.decode_json(text)
     if verdict is None:
       return None
     process, why, code = verdict
     if isinstance(why, str) and type(process) is type(code) is int:
       return process, why[:1000], code if 0 < code < 256 else 1
-  except (ValueError, TypeError, RecursionError):
+  except (ValueError, TypeError):
     pass
   return -1, "a message that no process of a run sends", 1
 
 
 def _say(line: str) -> None:
   """Prints one line on stderr, without control characters."""
-  line = " ".join(line.split())
-  line = "".join(c if c.isprintable() else "?" for c in line)
+  line = one_line(line)
   sys.stdout.flush()
   os.write(2, f"dwd_jax: {line}\n".encode("utf8", "replace"))
 

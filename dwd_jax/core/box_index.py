@@ -4,7 +4,6 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -85,23 +84,22 @@ def load(folder: pathlib.Path) -> BoxIndex | None:
   try:
     arrays = {
       # Small files are read, as an empty one cannot be mapped.
-      name: np.load(path, "r" if path.stat().st_size > 4096 else None)
+      name: files.read_array(path, mapped=path.stat().st_size > 4096)
       for name in _ARRAYS
       if (path := folder / f"{name}.npy").is_file()
     }
     names = tuple(files.read_json(folder / _NAMES, _MAX_BYTES))
     index = BoxIndex(**arrays, filenames=names)
-  except (
-    # What np.load and json raise for damaged files.
-    OSError, EOFError, TypeError, ValueError, SyntaxError, TokenError,
-    MemoryError,
-  ):  # fmt: skip
+  except (OSError, TypeError, ValueError):
     return None
   whole = (
     index.boxes_yxyx.shape == (len(index.labels), 4)
     and len(index.page) == len(index.labels)
     and index.page_hw.shape == (len(names), 2)
-    and not np.any(index.page >= len(names))
+    and index.boxes_yxyx.dtype == np.float32
+    and all(getattr(index, name).dtype == np.int32 for name in _ARRAYS[1:])
+    and all(isinstance(name, str) for name in names)
+    and not np.any((index.page[:1] < 0) | (index.page[-1:] >= len(names)))
     and not np.any(index.page[1:] < index.page[:-1])
   )
   return index if whole else None

@@ -4,13 +4,17 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import pathlib
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from tokenize import TokenError
 from typing import Any
+
+import numpy as np
 
 from dwd_jax.core.errors import InputError
 
@@ -64,16 +68,56 @@ def read_json(path: pathlib.Path, max_bytes: int = 16 << 20) -> Any:
 
   Raises:
     OSError: it cannot be read.
-    ValueError: it is too large, nested too deeply, or not JSON in UTF-8.
+    ValueError: it is too large, or see `decode_json`.
   """
   with path.open("rb") as file:
     data = file.read(max_bytes + 1)
   if len(data) > max_bytes:
     raise ValueError(f"larger than {max_bytes:,} bytes")
+  return decode_json(data)
+
+
+def decode_json(data: str | bytes) -> Any:
+  """What a text of JSON says; numbers are finite, whole ones have 64 bits.
+
+  Raises:
+    ValueError: other numbers, nested too deeply, or not JSON in UTF-8.
+  """
   try:
-    return json.loads(data)
+    return json.loads(
+      data, parse_int=_whole, parse_float=_finite, parse_constant=_finite
+    )
   except RecursionError:
     raise ValueError("nested too deeply") from None
+
+
+def _whole(text: str) -> int:
+  if len(text) > 20 or not -(1 << 63) <= int(text) < 1 << 63:
+    raise ValueError("a whole number of more than 64 bits")
+  return int(text)
+
+
+def _finite(text: str) -> float:
+  value = float(text)
+  if not math.isfinite(value):
+    raise ValueError(f"{text[:40]} is no finite number")
+  return value
+
+
+def read_array(path: pathlib.Path, mapped: bool = False) -> np.ndarray:
+  """Reads an array of `np.save`; no pickle.
+
+  Args:
+    mapped: it stays in the file.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is damaged.
+  """
+  try:
+    return np.load(path, "r" if mapped else None, allow_pickle=False)
+  except (EOFError, TypeError, SyntaxError, TokenError, MemoryError) as e:
+    raise ValueError(f"{type(e).__name__}: {e}") from None
 
 
 def make_dir(

@@ -95,8 +95,8 @@ def _measure(source: PageSource, pages: Iterable[int]) -> list[float]:
 def _read(path: pathlib.Path | None, count: int) -> np.ndarray:
   """Stored staff spaces; `_NOT_MEASURED` if there are none or damaged ones."""
   if path is not None:
-    with contextlib.suppress(OSError, EOFError, ValueError, MemoryError):
-      spaces = np.load(path, allow_pickle=False)
+    with contextlib.suppress(OSError, ValueError):
+      spaces = files.read_array(path)
       if spaces.shape == (count,) and spaces.dtype == np.float32:
         return spaces
   return np.full(count, _NOT_MEASURED, np.float32)

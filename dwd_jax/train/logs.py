@@ -4,6 +4,7 @@ W/metrics.jsonl has one line per log of the training, all with the same keys,
 W/eval/curves.jsonl one line per evaluation.
 """
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -154,13 +155,11 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
   found = []
   if not path.is_file():
     return found
-  for line in path.read_text(encoding="utf8").splitlines():
-    try:
-      values = json.loads(line)
-      _ = int(values["step"])
-      found.append(values)
-    except (ValueError, KeyError, TypeError):
-      continue
+  for line in path.read_text(encoding="utf8", errors="replace").splitlines():
+    with contextlib.suppress(ValueError):
+      values = files.decode_json(line)
+      if isinstance(values, dict) and type(values.get("step")) is int:
+        found.append(values)
   return found
 
 

@@ -26,7 +26,8 @@ def test_json_is_bounded_and_has_one_kind_of_error(tmp_path):
   assert files.read_json(path, path.stat().st_size) == {"é": [1]}
   with pytest.raises(ValueError, match="larger than 10 bytes"):
     files.read_json(path, 10)
-  for bad in (b"", b"{", b"\xff", b"[" * 99_999):
+  bad_numbers = (b"9" * 5000, b"9" * 19, b"[NaN]", b"[-Infinity]", b"[1e999]")
+  for bad in (b"", b"{", b"\xff", b"[" * 99_999, *bad_numbers):
     path.write_bytes(bad)
     with pytest.raises(ValueError):
       files.read_json(path)

@@ -185,6 +185,8 @@ def test_what_is_done_again_replaces_what_was(tmp_path):
 
 def test_lines_that_are_no_points_are_dropped(tmp_path):
   path = tmp_path / logs_lib.CURVES
-  path.write_text('{"step": 1, "name": "val"\n[1]\n{"step": 2}\n')
+  lines = (b'{"step": 1, "name": "val"', b"[1]", b'{"step": 2}', b"\xff")
+  lines += (b'{"step": "1", "name": "val"}', b"[" * 99_999)
+  path.write_bytes(b"\n".join(lines) + b"\n")
   logs_lib.append_curve(path, "val", _metrics(3, 0.1))
   assert _points(path) == [("val", 3, 0.1)]
