@@ -21,6 +21,25 @@ REPORT_NAME = "build_report.json"
 _PARTS = "report_parts"  # folder of a Beam build, a file per page that counts
 _BAD_INPUT = "bad_input.txt"  # in there, where a page cannot be read
 
+# Features of all records.
+FEATURES = {
+  # A tiled TIFF in the tones of the file, read with SkipDecoding.
+  "image": tfds.features.Image(shape=(None, None, 1)),
+  "image/filename": tfds.features.Text(),
+  "image/height": tfds.features.Scalar(np.int32, doc="pixels"),
+  "image/width": tfds.features.Scalar(np.int32, doc="pixels"),
+  # Plain tensors: sequences are read as slow Python lists.
+  "boxes_yxyx": tfds.features.Tensor(
+    shape=(None, 4),
+    dtype=np.float32,
+    doc="ymin, xmin, ymax, xmax in pixels, half-open",
+  ),
+  "labels": tfds.features.Tensor(
+    shape=(None,),
+    dtype=np.int64,
+    doc="index into class_names of the metadata",
+  ),
+}
 # Features that `extra_features` of a parsing module may name; `extras` of each
 # `ParsedPage` then holds them.
 EXTRA_FEATURES = {
@@ -165,24 +184,7 @@ class PageBuilder(  # pyright: ignore
   def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
-        {
-          # A tiled TIFF in the tones of the file, read with SkipDecoding.
-          "image": tfds.features.Image(shape=(None, None, 1)),
-          "image/filename": tfds.features.Text(),
-          "image/height": tfds.features.Scalar(np.int32, doc="pixels"),
-          "image/width": tfds.features.Scalar(np.int32, doc="pixels"),
-          # Plain tensors: sequences are read as slow Python lists.
-          "boxes_yxyx": tfds.features.Tensor(
-            shape=(None, 4),
-            dtype=np.float32,
-            doc="ymin, xmin, ymax, xmax in pixels, half-open",
-          ),
-          "labels": tfds.features.Tensor(
-            shape=(None,),
-            dtype=np.int64,
-            doc="index into class_names of the metadata",
-          ),
-        }
+        FEATURES
         | {name: EXTRA_FEATURES[name] for name in self._extra_features()}
       ),
       homepage=self.HOMEPAGE,

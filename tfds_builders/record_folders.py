@@ -3,11 +3,14 @@
 import pathlib
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 
 from dwd_jax.core import files
-from dwd_jax.core.errors import InputError
+from dwd_jax.core.errors import InputError, one_line
 from dwd_jax.imaging import grey
+from tfds_builders import base
 
 METADATA = "metadata.json"
 # TFDS imports the modules that features.json names: these are the classes of
@@ -43,10 +46,13 @@ def facts_of(folder: str | pathlib.Path) -> dict[str, Any]:
   """
   try:
     facts = files.read_json(pathlib.Path(folder) / METADATA)
-    found = {
-      "class_names": tuple(str(name) for name in facts["class_names"]),
-      "vocabulary": str(facts.get("vocabulary", "")),
-    }
+    names, vocabulary = facts["class_names"], facts.get("vocabulary", "")
+    if not isinstance(names, list) or len({*names}) != len(names):
+      raise ValueError("class_names are no list, or one occurs twice")
+    for name in (*names, vocabulary):
+      if not isinstance(name, str) or one_line(name) != name:
+        raise ValueError(f"{str(name)[:40]!r} is no name")
+    found = {"class_names": tuple(names), "vocabulary": vocabulary}
     if "polarity" in facts:
       found["polarity"] = facts["polarity"]
   except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
@@ -67,9 +73,43 @@ def builder_of(folder: str | pathlib.Path) -> tfds.core.DatasetBuilder:
   """
   _check_features(pathlib.Path(folder) / "features.json")
   try:
-    return tfds.builder_from_directory(str(folder))  # noqa: TID251
+    made = tfds.builder_from_directory(str(folder))  # noqa: TID251
+    # Its templates of file names could lead to other folders.
+    paths = [p for split in made.info.splits.values() for p in split.filepaths]
+    if not {path.parent for path in paths} <= {epath.Path(made.data_dir)}:
+      raise ValueError("names files of another folder")
+    found, extra = made.info.features, base.EXTRA_FEATURES
+    wanted = base.FEATURES | {k: extra[k] for k in extra.keys() & found.keys()}
+    for name, feature in wanted.items():
+      if _kind(found[name]) != _kind(feature):
+        raise ValueError(f"the feature {name} is of another type")
   except Exception as e:  # JSON, protobuf and assertions of TFDS
     raise damaged(folder, f"{type(e).__name__}: {e}") from None
+  return made
+
+
+def _kind(feature: tfds.features.FeatureConnector) -> tuple[Any, ...]:
+  kind = np.dtype(feature.np_dtype).kind
+  return type(feature), kind, len(feature.shape)
+
+
+def pages_of(made: tfds.core.DatasetBuilder, split: str) -> Any:
+  """The records of a split by index, images not decoded.
+
+  Args:
+    made: from `builder_of`.
+    split: in the syntax of TFDS.
+
+  Raises:
+    InputError: damaged metadata, or files that are missing.
+  """
+  try:
+    return made.as_data_source(
+      split,  # pyright: ignore[reportCallIssue]: hidden by a decorator
+      decoders={"image": tfds.decode.SkipDecoding()},
+    )
+  except Exception as e:  # TFDS and array_record raise many kinds of errors
+    raise damaged(made.data_dir, f"{type(e).__name__}: {e}") from None
 
 
 def _check_features(path: pathlib.Path) -> None:
@@ -90,6 +130,6 @@ def _check_features(path: pathlib.Path) -> None:
       for key in ("pythonClassName", "python_class_name"):
         if value.get(key, "") not in ("", *_FEATURES):
           raise InputError(
-            f"{path}: names {value[key]!r}, which is no feature of our records"
-            " and would be run; build the records from their files"
+            f"{path}: names {str(value[key])[:200]!r}, which is no feature of"
+            " our records and would be run; build the records from their files"
           )

@@ -5,7 +5,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from dwd_jax.core import box_index
 from dwd_jax.core import vocabulary as vocabulary_lib
@@ -175,7 +174,12 @@ class PageSource:
     """Labels int32 [n] and boxes_yxyx float32 [n, 4], without the pixels."""
     index = self.box_index()
     rows = index.of_page(i)
-    return index.labels[rows], index.boxes_yxyx[rows]
+    labels, boxes = index.labels[rows], index.boxes_yxyx[rows]
+    if not np.isfinite(boxes).all():
+      raise record_folders.damaged(
+        self.folder or self.name, f"boxes of page {i} that are no numbers"
+      )
+    return labels, boxes
 
   def box_index(self) -> BoxIndex:
     """All boxes of the split.
@@ -190,6 +194,11 @@ class PageSource:
         index = box_index.load(folder / self.split)
       if index is None or len(index.filenames) != len(self):
         index = box_index.build(map(self.example, range(len(self))))
+      ends = index.labels.min(initial=0), index.labels.max(initial=0)
+      if ends[0] < 0 or (len(index.labels) and ends[1] >= len(self._new_id)):
+        raise record_folders.damaged(
+          self.folder or self.name, "boxes of unknown classes"
+        )
       counts = np.bincount(index.labels, minlength=len(self._new_id))
       self.unmapped_boxes = {
         n: int(counts[i]) for i, n in self._unmapped.items() if counts[i]
@@ -243,12 +252,8 @@ def open_records(
       f" own; remove the folder for data.polarity={polarity}: they are built"
       " again"
     )
-  records = made.as_data_source(
-    split,  # pyright: ignore[reportCallIssue]: hidden by a decorator
-    decoders={"image": tfds.decode.SkipDecoding()},
-  )
   return PageSource(
-    records,
+    record_folders.pages_of(made, split),
     name=made.info.full_name,
     split=split,
     class_names=facts["class_names"],

@@ -193,6 +193,40 @@ def test_without_stored_boxes_the_records_are_read(records, tmp_path, damage):
     np.testing.assert_array_equal(a, b)
 
 
+def test_records_name_no_files_of_other_folders(records, tmp_path):
+  folder = tmp_path / "1.0.0"
+  shutil.copytree(_open("deepscores", "train", records).folder, folder)
+  path = folder / "dataset_info.json"
+  info = json.loads(path.read_text())
+  for split in info["splits"]:
+    split["filepathTemplate"] = f"../{split['filepathTemplate']}"
+  path.write_text(json.dumps(info))
+  with pytest.raises(InputError, match="names files of another folder"):
+    sources.open_records(folder, "train")
+
+
+@pytest.mark.parametrize("name", ["labels", "boxes_yxyx", "pixel_labels"])
+def test_features_of_other_types_are_damaged(records, tmp_path, name):
+  folder = tmp_path / "1.0.0"
+  shutil.copytree(_open("deepscores", "train", records).folder, folder)
+  path = folder / "features.json"
+  content = json.loads(path.read_text())
+  features = content["featuresDict"]["features"]
+  features[name] = features["image/height"]
+  path.write_text(json.dumps(content))
+  with pytest.raises(InputError, match=f"feature {name} is of another type"):
+    sources.open_records(folder, "train")
+
+
+def test_stored_boxes_of_unknown_classes_are_refused(records, tmp_path):
+  shutil.copytree(records, tmp_path / "copy")
+  (path,) = (tmp_path / "copy").rglob("deepscores/**/box_index/train")
+  np.save(path / "labels.npy", np.load(path / "labels.npy") + 9)
+  source = _open("deepscores", "train", tmp_path / "copy")
+  with pytest.raises(InputError, match="boxes of unknown classes"):
+    source.box_index()
+
+
 def test_split_expressions(records):
   both = _open("deepscores", "train+val", records)
   assert len(both) == 4

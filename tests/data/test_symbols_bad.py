@@ -16,6 +16,8 @@ from dwd_jax.train.settings import default
 from tfds_builders import checks
 from tfds_builders.symbols import symbols_parsing
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 
 def _build(out, manual_dir, config):
   """The folder of the records."""
@@ -81,6 +83,14 @@ _BROKEN = {
   "info empty": (
     _write("dataset_info.json", "{}"),
     "damaged or missing|no spl",
+  ),
+  "features that would be run": (
+    _write("features.json", '{"pythonClassName": "payload.Feature"}'),
+    r"features\.json: names 'payload.Feature', .*would be run",
+  ),
+  "class names no text": (
+    _write("metadata.json", '{"class_names": [["a"]]}'),
+    "damaged or missing",
   ),
   "features no JSON": (_write("features.json", "{"), "damaged or missing"),
   "no training pages": (_no_train, "no split 'train', and symbols are taken"),

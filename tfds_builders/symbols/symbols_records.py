@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from dwd_jax.core import box_index
 from dwd_jax.core.errors import InputError
@@ -117,18 +116,10 @@ def _open(folder: str) -> tuple[dict[str, Any], Any]:
   """Facts and records, cached for all pages of a build."""
   facts = record_folders.facts_of(folder)
   made = record_folders.builder_of(folder)
-  try:
-    if SPLIT not in made.info.splits:
-      raise InputError(
-        f"{folder}: no split {SPLIT!r}, and symbols are taken from no other;"
-        " name records that have it"
-      )
-    records = made.as_data_source(
-      SPLIT,  # pyright: ignore[reportCallIssue]: hidden by a decorator
-      decoders={"image": tfds.decode.SkipDecoding()},
+  if SPLIT not in made.info.splits:
+    raise InputError(
+      f"{folder}: no split {SPLIT!r}, and symbols are taken from no other;"
+      " name records that have it"
     )
-  except InputError:
-    raise
-  except Exception as e:  # TFDS and protobuf raise many kinds of errors
-    raise record_folders.damaged(folder, str(e)) from None
-  return {"name": made.info.name, "polarity": ""} | facts, records
+  known = {"name": made.info.name, "polarity": ""} | facts
+  return known, record_folders.pages_of(made, SPLIT)
