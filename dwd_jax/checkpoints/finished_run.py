@@ -17,7 +17,6 @@ from dwd_jax.core import config_sections, files
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration
-from dwd_jax.models import dwd
 
 
 class FinishedRun(NamedTuple):
@@ -144,7 +143,7 @@ def weights_of_run(path: pathlib.Path) -> Weights:
       ),
       class_names=names,
       group_of_class=tuple(map(int, card["group_of_class"])),
-      model=dwd.ModelConfig(**card["model"]),
+      model=weights.read_model(card["model"]),
       decode=config_sections.read(
         DecodeConfig,
         config["decode"],
@@ -153,7 +152,7 @@ def weights_of_run(path: pathlib.Path) -> Weights:
       ),
       scale=float(config["data"]["eval_scale"]),
       staff_space_px=float(card.get("staff_space_px", 0.0)),
-      polarity=weights.known_polarity(card.get("polarity", "")),
+      polarity=card.get("polarity", ""),
       calibration=calibration.read(found.folder, names),
       about={
         "dataset": config["data"]["builder"],

@@ -18,7 +18,6 @@ in JSON with
 import dataclasses
 import hashlib
 import json
-import math
 import pathlib
 from typing import Any
 
@@ -29,7 +28,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from dwd_jax.core import config_sections, files
-from dwd_jax.core.errors import InputError
+from dwd_jax.core.errors import InputError, one_line
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.imaging import grey
 from dwd_jax.metrics import calibration as calibration_lib
@@ -42,6 +41,8 @@ _KEY = "dwd_jax"  # of the card in the file's metadata
 _MAX_BYTES = 4 << 30
 _MAX_HEADER_BYTES = 64 << 20
 _MAX_CLASSES = 1 << 16
+_MAX_SCALE = 1e3
+_MAX_STAFF_SPACE_PX = 1e4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,26 @@ class Weights:
   polarity: str = ""
   calibration: Calibration | None = None
   about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    """Raises `ValueError` for what no detector has."""
+    names, model = self.class_names, self.model
+    if not 0 < len(names) <= _MAX_CLASSES or len(set(names)) != len(names):
+      raise ValueError("class names are missing or occur twice")
+    for name in names:
+      if not isinstance(name, str) or not name or one_line(name) != name:
+        raise ValueError(f"{str(name)[:40]!r} is no class name")
+    if not len(self.group_of_class) == model.num_classes == len(names):
+      raise ValueError("its numbers of classes differ")
+    for group in self.group_of_class:
+      if not isinstance(group, int) or not 0 <= group < model.num_groups:
+        raise ValueError("a class is in an energy group that is not there")
+    if not 0 < self.scale < _MAX_SCALE:
+      raise ValueError(f"{self.scale!r} is no scale")
+    if not 0 <= self.staff_space_px < _MAX_STAFF_SPACE_PX:
+      raise ValueError(f"{self.staff_space_px!r} is no staff space")
+    if self.polarity not in ("", *grey.POLARITIES):
+      raise ValueError(f"{str(self.polarity)[:40]!r} is no polarity")
 
   @property
   def threshold(self) -> float:
@@ -102,7 +123,7 @@ def read(path: pathlib.Path) -> Weights:
           " `python -m dwd_jax.export` has written"
         )
       arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    card = json.loads(text)
+    card = files.decode_json(text)
     if card["format"] != FORMAT:
       raise InputError(
         f"{path}: weights of format {card['format']}; this version reads"
@@ -173,17 +194,7 @@ def _card(weights: Weights) -> dict[str, Any]:
 
 
 def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
-  names = tuple(str(name) for name in card["class_names"])
-  groups = tuple(int(group) for group in card["group_of_class"])
-  model = dwd.ModelConfig(**card["model"])
-  if not 0 < len(names) <= _MAX_CLASSES or len(set(names)) != len(names):
-    raise ValueError("class names are missing or occur twice")
-  if len(groups) != len(names) or model.num_classes != len(names):
-    raise ValueError("its numbers of classes differ")
-  if max(model.num_groups, model.num_energy_levels) > _MAX_CLASSES:
-    raise ValueError("its energy has more groups or levels than any detector")
-  if not all(0 <= group < model.num_groups for group in groups):
-    raise ValueError("a class is in an energy group that is not there")
+  names, model = tuple(card["class_names"]), read_model(card["model"])
   try:
     decode = config_sections.read(
       DecodeConfig,
@@ -193,23 +204,22 @@ def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
     )
   except InputError as e:
     raise ValueError(e) from None
-  found = card["calibration"]
   weights = Weights(
     variables=traverse_util.unflatten_dict(arrays, sep="/"),
     class_names=names,
-    group_of_class=groups,
+    group_of_class=tuple(card["group_of_class"]),
     model=model,
     decode=decode,
-    scale=_positive(card["scale"]),
+    scale=float(card["scale"]),
     staff_space_px=float(card["staff_space_px"]),
-    polarity=known_polarity(card.get("polarity", "")),
-    calibration=None
-    if found is None
-    else calibration_lib.from_json(found, names),
+    polarity=card.get("polarity", ""),
     about=dict(card["about"]),
   )
   _check_arrays(weights, arrays)
-  return weights
+  if card["calibration"] is None:
+    return weights
+  calibration = calibration_lib.from_json(card["calibration"], names)
+  return dataclasses.replace(weights, calibration=calibration)
 
 
 def _check_arrays(weights: Weights, arrays: dict[str, np.ndarray]) -> None:
@@ -237,14 +247,24 @@ def _check_size(path: pathlib.Path) -> None:
     raise ValueError("larger than any detector")
 
 
-def known_polarity(value: Any) -> str:
-  """The polarity in a card; raises `ValueError` for another value."""
-  if value not in ("", *grey.POLARITIES):
-    raise ValueError(f"{str(value)[:40]!r} is no polarity")
-  return value
+def read_model(values: Any) -> dwd.ModelConfig:
+  """The network in a card.
 
+  What an older version did not know is the default.
 
-def _positive(value: Any) -> float:
-  if not 0 < float(value) < math.inf:
-    raise ValueError(f"{value!r} is no scale")
-  return float(value)
+  Raises:
+    ValueError: it is no network.
+  """
+  given = {**dataclasses.asdict(dwd.ModelConfig(num_classes=1)), **values}
+  try:
+    config_sections.check(given, dwd.ModelConfig, "model")
+  except InputError as e:
+    raise ValueError(e) from None
+  model = config_sections.make(dwd.ModelConfig, given)
+  sizes = (
+    *(model.backbone_width, model.filters, model.class_hidden + 1),
+    *(model.num_classes, model.num_groups, model.num_energy_levels),
+  )
+  if not 0 < min(sizes) <= max(sizes) <= _MAX_CLASSES:
+    raise ValueError("a size of the network is out of range")
+  return model

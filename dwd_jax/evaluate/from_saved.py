@@ -39,7 +39,9 @@ from dwd_jax.metrics.protocols import Protocol
 
 _MAX_BYTES = 2 << 30
 _MAX_SIDE_PX = 1 << 20
+_MAX_PX = 1e9  # of an end of a box
 _T = TypeVar("_T")
+_Id = Annotated[int, msgspec.Meta(gt=-(1 << 31), lt=1 << 31)]
 _Box = tuple[float, float, float, float]
 _Pair = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
 
@@ -57,8 +59,8 @@ class _Category(msgspec.Struct):
 
 
 class _Annotation(msgspec.Struct):
-  image_id: int
-  category_id: int
+  image_id: _Id
+  category_id: _Id
   bbox: _Box
 
 
@@ -213,8 +215,8 @@ def _filled(
     raise _damaged(path, "damaged (a box of no page)")
   if ((label < 0) | (label >= len(names))).any():
     raise _damaged(path, "damaged (a box of no class)")
-  if not np.isfinite(xywh).all():
-    raise _damaged(path, "damaged (a box that is not finite)")
+  if not (np.abs(xywh) < _MAX_PX).all():
+    raise _damaged(path, "damaged (a box larger than any page)")
   boxes = np.asarray(boxes_lib.xywh_to_yxyx(xywh)).astype(np.float32)
   score = None
   if scores is not None:

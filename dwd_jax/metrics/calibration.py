@@ -333,7 +333,7 @@ def from_json(content: Any, class_names: Sequence[str]) -> Calibration:
       offsets=np.array([offsets.get(name, 0.0) for name in class_names]),
     ),
     point=reliability.OperatingPoint(
-      _number(content["threshold"]),
+      _share(content["threshold"]),
       **{key: _or_nan(content[key]) for key in ("precision", "recall", "f1")},
     ),
     ece_raw=_or_nan(content["ece_raw"]),
@@ -354,5 +354,11 @@ def _number(value: Any) -> float:
   return float(value)
 
 
+def _share(value: Any) -> float:
+  if not 0 <= _number(value) <= 1:
+    raise ValueError(f"{value!r} is not in 0..1")
+  return float(value)
+
+
 def _or_nan(value: Any) -> float:
-  return math.nan if value is None else _number(value)
+  return math.nan if value is None else _share(value)

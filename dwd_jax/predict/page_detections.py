@@ -17,6 +17,7 @@ from dwd_jax.show import drawing
 from dwd_jax.show.drawing import Picture
 
 _SHOWN_CLASSES = 6  # of a repr
+_MAX_SIDE_PX = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -182,16 +183,21 @@ def from_json(
   """
   index = {name: i for i, name in enumerate(class_names)}
   rows = content["detections"]
-  boxes_xywh = np.array([row["bbox"] for row in rows], np.float32)
+  boxes_xywh = np.array([row["bbox"] for row in rows], np.float64)
   boxes_xywh = boxes_xywh.reshape(len(rows), 4)
-  x, y, width, height = boxes_xywh.T
-  turned = float(content["turned"])
-  image_hw = operator.index(content["height"]), operator.index(content["width"])
   scores = np.array([float(row["score"]) for row in rows], np.float64)
-  space, dpi = (float(content[key] or 0) for key in ("staff_space_px", "dpi"))
-  numbers = [turned, space, dpi, *boxes_xywh.sum(1), *scores]
-  if min(image_hw) < 1 or not np.isfinite(numbers).all():
-    raise ValueError("numbers that no page has")
+  image_hw = operator.index(content["height"]), operator.index(content["width"])
+  turned, staff_space_px, dpi = (
+    float(content[key] or 0.0) for key in ("turned", "staff_space_px", "dpi")
+  )
+  if not (
+    0 < min(image_hw) <= max(image_hw) < _MAX_SIDE_PX
+    and np.all(np.abs(boxes_xywh) < _MAX_SIDE_PX)
+    and np.all((scores >= 0) & (scores <= 1))
+    and np.isfinite([turned, staff_space_px, dpi]).all()
+  ):
+    raise ValueError("a number is out of range")
+  x, y, width, height = boxes_xywh.T.astype(np.float32)
   return PageDetections(
     page=str(content["page"]),
     image_hw=image_hw,
@@ -199,7 +205,7 @@ def from_json(
     labels=np.array([index[row["name"]] for row in rows], np.int32),
     scores=scores,
     class_names=class_names,
-    staff_space_px=space,
+    staff_space_px=staff_space_px,
     dpi=dpi,
     turned=int(turned) if turned.is_integer() else turned,
     without_staves=bool(content["without_staves"]),

@@ -17,6 +17,8 @@ from dwd_jax.metrics import calibration as score_map
 from dwd_jax.metrics import reliability
 from dwd_jax.models import dwd
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 MODEL = dwd.ModelConfig(
   num_classes=3, num_groups=2, backbone_depth=10, backbone_width=4, filters=4
 )
@@ -128,11 +130,11 @@ DAMAGES = {
   ),
   "more energy groups than memory": (
     _card(lambda card, _: card["model"].update(num_groups=10**9)),
-    "more groups or levels",
+    "size of the network is out of range",
   ),
   "numbers that no float holds": (
     _card(lambda card, _: card["model"].update(filters=10**400)),
-    "OverflowError",
+    "more than 64 bits",
   ),
   "an unknown decode": (
     _card(lambda card, _: card["decode"].update(method="guess")),
@@ -169,6 +171,28 @@ DAMAGES = {
   "a calibration without content": (
     _card(lambda card, _: card.update(calibration={})),
     "damaged weights",
+  ),
+  "a network larger than any": (
+    _card(lambda card, _: card["model"].update(filters=2**40)),
+    "size of the network is out of range",
+  ),
+  "a size that is no number": (
+    _card(lambda card, _: card["model"].update(filters="4")),
+    "model.filters is '4'",
+  ),
+  "a class name that moves the cursor": (
+    _card(lambda card, _: card["class_names"].__setitem__(0, "\x1b[2J")),
+    "is no class name",
+  ),
+  "no staff space": (
+    _card(lambda card, _: card.update(staff_space_px=-1)),
+    "is no staff space",
+  ),
+  "a card too deep": (
+    lambda path: path.write_bytes(
+      safetensors.numpy.save({}, {"dwd_jax": "[" * 99_999})
+    ),
+    "nested too deeply",
   ),
   "no scale": (
     _card(lambda card, _: card.update(scale=0)),

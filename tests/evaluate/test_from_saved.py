@@ -204,6 +204,16 @@ BAD = {
     _set("annotations", 0, "category_id", value=0),
     r"truth\.json: damaged \(a box of no class\)",
   ),
+  "a class beyond 64 bits": (
+    "val/predictions.json",
+    _set(0, "category_id", value=2**63),
+    r"predictions\.json: damaged \(",
+  ),
+  "a box beyond floats": (
+    "val/predictions.json",
+    _set(0, "bbox", value=[1e300, 1, 2, 3]),
+    r"a box larger than any page",
+  ),
   "text for a box": (
     "val/predictions.json",
     _set(0, "bbox", value=["1", 2, 3, 4]),

@@ -173,6 +173,7 @@ DAMAGED = {
   "no threshold": _without("threshold"),
   "no map": _without("score_map"),
   "a threshold of text": _with("threshold", "high"),
+  "a threshold above 1": _with("threshold", 1.5),
   "a slope that is not finite": _with("a", float("nan"), "score_map"),
   "a slope that falls": _with("b", -1.0, "score_map"),
   "a class nobody knows": _with("offsets", {"banana": 1.0}, "score_map"),

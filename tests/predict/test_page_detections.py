@@ -93,6 +93,8 @@ def test_json_comes_back():
   [
     {"width": 1e999},
     {"height": 0},
+    {"height": 1 << 30},
+    {"detections": [{"name": NAMES[0], "score": 2, "bbox": [1, 2, 3, 4]}]},
     {"turned": float("nan")},
     {"dpi": 10**400},
     {
