@@ -141,6 +141,21 @@ def forget_what_was_compiled():
     _forgets_at[0] = max(_GIB, used() + _GIB // 4)
 
 
+@pytest.fixture
+def bounded_memory():
+  """Lets this process and its children grow by no more than 4 GiB."""
+  if not _MEMORY.exists():  # elsewhere the limit is not kept, or not there
+    yield
+    return
+  resource = importlib.import_module("resource")
+  used = int(_MEMORY.read_text().split()[0]) * resource.getpagesize()
+  soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+  lowest = min(n for n in (soft, hard, used + (4 << 30)) if n >= 0)
+  resource.setrlimit(resource.RLIMIT_AS, (lowest, hard))
+  yield
+  resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 @pytest.fixture(scope="session")
 def repo_dir() -> pathlib.Path:
   return _REPO

@@ -29,6 +29,8 @@ _FOREIGN_FLAGS = {
   "--check",
   "--docformat",
   "--exclude-editable",
+  "--hypothesis-profile",
+  "--hypothesis-show-statistics",
   "--logdir",
   "--runner",
   "--direct_running_mode",

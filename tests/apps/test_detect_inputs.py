@@ -13,6 +13,8 @@ from dwd_jax.apps.detect import inputs
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import pdf
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 
 def _names(*paths, taken=()):
   sources, failures = inputs.find(paths, taken)

@@ -13,6 +13,8 @@ from dwd_jax import detect
 from dwd_jax.checkpoints import weights
 from dwd_jax.imaging import pdf
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 
 def _write(data):
   return lambda path: path.write_bytes(data)

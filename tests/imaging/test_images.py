@@ -12,6 +12,8 @@ from PIL import Image
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import images
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 # 3 x 4 page with two inked pixels.
 _INK = np.zeros((3, 4), np.uint8)
 _INK[0, 1] = _INK[2, 3] = 255

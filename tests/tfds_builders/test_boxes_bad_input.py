@@ -15,6 +15,8 @@ from dwd_jax.core.errors import InputError
 from tfds_builders import json_files
 from tfds_builders.boxes import boxes_yolo
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 XML = "Annotations/page0.xml"
 DOTA = "labelTxt/page0.txt"
 YOLO = "labels/page0.txt"

@@ -13,6 +13,8 @@ from PIL import Image
 from dwd_jax.core.errors import InputError
 from tfds_builders import checks
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 _quick = settings(max_examples=100, deadline=None, derandomize=True)
 _PATH = pathlib.Path("page.xml")
 

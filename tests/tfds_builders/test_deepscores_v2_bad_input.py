@@ -11,6 +11,8 @@ from deepscores_v2_helpers import FIRST, PAGE, TRAIN, edit, set_first, set_image
 
 from dwd_jax.core.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 
 @pytest.fixture
 def root(repo_dir, tmp_path) -> pathlib.Path:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from dwd_jax.core.errors import InputError
 from tfds_builders import checks, json_files
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 
 class _File(msgspec.Struct):
   parts: dict[str, msgspec.Raw]

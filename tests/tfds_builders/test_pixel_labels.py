@@ -13,6 +13,8 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import tiled_tiff
 from tfds_builders import pixel_labels
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 _HW = (270, 300)  # two by two tiles
 _VALUES = np.random.default_rng(0).integers(0, 256, (*_HW, 4), np.uint8)
 _GREY = _VALUES[..., 0]

@@ -12,6 +12,8 @@ import safetensors.numpy
 from dwd_jax.core.errors import InputError
 from dwd_jax.train.pretraining import resnet_weights
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 ARRAYS = {
   "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
   "conv.half": np.array([0.5, -2], np.float16),

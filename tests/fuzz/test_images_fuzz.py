@@ -3,17 +3,15 @@
 import io
 
 import cv2
+import fuzz_helpers as helpers
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import grey, images
-
-_quick = settings(max_examples=50, deadline=None, derandomize=True)
 
 
 def _picture() -> np.ndarray:
@@ -59,36 +57,22 @@ def _small(monkeypatch):
 def _check(data: bytes) -> None:
   images.num_pages(data)
   for number in (1, 2):
-    try:
+    with helpers.one_line("page.x: "):
       page = images.read_page(data, "page.x", number)
-    except InputError as e:
-      assert str(e).startswith("page.x: ")
-      assert len(str(e).splitlines()) == 1
-      assert str(e).isprintable()
-    else:
       assert page.dtype == np.uint8
       assert page.ndim == 2
 
 
 @pytest.mark.parametrize("caption", FILES)
-@_quick
-@given(
-  places=st.lists(
-    st.tuples(st.floats(0, 1), st.integers(0, 30), st.binary(max_size=8)),
-    min_size=1,
-    max_size=4,
-  ),
-  of_header=st.booleans(),
-)
-def test_pieces_of_a_good_picture_replaced(caption, places, of_header):
+@helpers.cases()
+@given(pieces=helpers.PIECES, of_header=st.booleans())
+def test_pieces_of_a_good_picture_replaced(caption, pieces, of_header):
   data = FILES[caption]
-  for at, length, new in places:
-    start = int(at * min(len(data), 64 if of_header else len(data)))
-    data = data[:start] + new + data[start + length :]
-  _check(data)
+  part = 64 if of_header else len(data)
+  _check(helpers.replaced(data[:part], pieces) + data[part:])
 
 
-@_quick
+@helpers.cases()
 @given(
   start=st.sampled_from(
     [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0+"]
@@ -99,7 +83,7 @@ def test_random_bytes(start, rest):
   _check(start + rest)
 
 
-@_quick
+@helpers.cases()
 @given(
   pixels=st.sampled_from(
     [

@@ -1,55 +1,14 @@
 """Whatever an annotation holds: boxes, or one line. Never another error."""
 
-import copy
 import json
 import pathlib
-import random
-import unicodedata
 
 import boxes_helpers
+import fuzz_helpers as helpers
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-
-from dwd_jax.core.errors import InputError
-
-_quick = settings(max_examples=100, deadline=None, derandomize=True)
-_ODD = st.sampled_from(
-  [
-    "nan",
-    "inf",
-    "-1",
-    "1e999",
-    "1_0",
-    "\N{SUPERSCRIPT TWO}",
-    "9" * 5000,
-    "",
-    " ",
-    "\0",
-    "<",
-    "&",
-    "{",
-    "]",
-    "\ud7ff",
-    "..",
-    "/",
-    "disc",
-  ]
-)
-_JSON_ODD = st.recursive(
-  st.none()
-  | st.booleans()
-  | st.integers(-(2**70), 2**70)
-  | st.floats()
-  | st.text(max_size=4)
-  | _ODD,
-  lambda inner: (
-    st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=3), inner, max_size=2)
-  ),
-  max_leaves=4,
-)
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +22,12 @@ def folders(tmp_path_factory) -> dict[str, pathlib.Path]:
 
 
 def _read(root: pathlib.Path, config: str = "auto") -> None:
-  try:
+  with helpers.one_line(root, "data.options"):
     data_set, pages, _ = boxes_helpers.parse(root, config)
     for found in pages.values():
       assert len(found.boxes_yxyx) == len(found.labels)
       assert np.isfinite(found.boxes_yxyx).all()
       assert (found.labels < len(data_set.class_names)).all()
-  except InputError as e:
-    line = str(e)
-    assert len(line.splitlines()) == 1
-    # Nothing that a terminal would obey.
-    assert not any(unicodedata.category(c) == "Cc" for c in line)
-    assert str(root) in line or "data.options" in line
 
 
 FILES = {
@@ -97,7 +50,7 @@ def _file(folders, caption) -> tuple[pathlib.Path, pathlib.Path, bytes]:
 
 
 @pytest.mark.parametrize("caption", FILES)
-@_quick
+@helpers.cases()
 @given(data=st.binary(max_size=200))
 @example(data=b"\xef\xbb\xbf")
 @example(data=b"- !!python/object/apply:os.system ['true']")
@@ -111,50 +64,26 @@ def test_random_bytes(folders, caption, data):
 
 
 @pytest.mark.parametrize("caption", FILES)
-@_quick
-@given(
-  places=st.lists(
-    st.tuples(st.floats(0, 1), st.integers(0, 30), _ODD), min_size=1, max_size=4
-  )
-)
-def test_pieces_of_a_good_file_replaced(folders, caption, places):
+@helpers.cases()
+@given(pieces=helpers.PIECES)
+def test_pieces_of_a_good_file_replaced(folders, caption, pieces):
   root, path, good = _file(folders, caption)
-  for at, length, new in places:
-    start = int(at * len(good))
-    good = good[:start] + new.encode() + good[start + length :]
-  path.write_bytes(good)
+  path.write_bytes(helpers.replaced(good, pieces))
   _read(root, caption.split()[0])
 
 
-@_quick
-@given(
-  seed=st.integers(0, 2**32),
-  odd=st.lists(_JSON_ODD, min_size=1, max_size=3),
-)
-def test_values_of_a_good_coco_file_replaced(folders, seed, odd):
+@helpers.cases()
+@given(data=st.data())
+def test_values_of_a_good_coco_file_replaced(folders, data):
   root, path, good = _file(folders, "coco")
-  content = json.loads(good)
-  rng = random.Random(seed)
-  for value in odd:
-    place = content
-    while True:
-      keys = list(place) if isinstance(place, dict) else range(len(place))
-      key = rng.choice(list(keys))
-      inner = place[key]
-      if not isinstance(inner, dict | list) or not inner or rng.random() < 0.1:
-        break
-      place = inner
-    place[key] = copy.deepcopy(value)
-    if not isinstance(content["images"], list | dict):
-      break
-  path.write_text(json.dumps(content))
+  path.write_bytes(data.draw(helpers.damaged_json(json.loads(good))))
   _read(root, "coco")
 
 
 _NUMBER = st.sampled_from(["0", "1", "-7", "64.5", "1e30", "nan", "inf", "x"])
 
 
-@_quick
+@helpers.cases()
 @given(
   rows=st.lists(
     st.tuples(st.lists(_NUMBER, min_size=8, max_size=8), st.sampled_from("ab")),
@@ -196,7 +125,7 @@ _HEADERS = (
 )
 
 
-@_quick
+@helpers.cases()
 @given(
   header=st.sampled_from(_HEADERS),
   rows=st.lists(st.lists(_CELL, min_size=5, max_size=9), max_size=5),
@@ -224,7 +153,7 @@ _PLACE = st.sampled_from(
 )
 
 
-@_quick
+@helpers.cases()
 @given(
   places=st.tuples(*[st.lists(_PLACE, min_size=1, max_size=3)] * 4),
   listed=st.lists(_PLACE, max_size=3),
@@ -243,7 +172,7 @@ def test_places_of_data_yaml(folders, places, listed):
     (root / "train.txt").unlink()
 
 
-@_quick
+@helpers.cases()
 @given(
   name=st.text(max_size=12)
   | st.lists(
@@ -256,10 +185,7 @@ def test_file_names_stay_in_the_folder(folders, name):
   content = json.loads(good)
   content["images"][0]["file_name"] = name
   path.write_text(json.dumps(content))
-  try:
+  with helpers.one_line(root):
     data_set, _, _ = boxes_helpers.parse(root, "coco")
-  except InputError as e:
-    assert len(str(e).splitlines()) == 1
-  else:
     (page,) = data_set.splits["train"]
     assert page.image.resolve().is_relative_to(root.resolve())

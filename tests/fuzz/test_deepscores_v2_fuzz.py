@@ -4,23 +4,14 @@ import json
 import pathlib
 
 import deepscores_v2_helpers as helpers
+import fuzz_helpers
 import numpy as np
 import pytest
 from deepscores_v2_helpers import FIRST, TRAIN
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from dwd_jax.core.errors import InputError
-
-_VALUES = st.one_of(
-  st.none(),
-  st.booleans(),
-  st.integers(-(10**20), 10**20),
-  st.floats(allow_nan=False, allow_infinity=False),
-  st.text(max_size=5),
-  st.lists(st.floats(-1e3, 1e3), max_size=9),
-  st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
-)
+_NUMBERS = st.lists(st.floats(-1e3, 1e3), max_size=9)
 _PLACES = (
   ("annotation_sets",),
   ("categories",),
@@ -56,23 +47,18 @@ def intact(repo_dir) -> bytes:
 
 
 def _one_line_or_good_pages(root: pathlib.Path) -> None:
-  try:
-    pages = helpers.parse(root)[1]
-  except InputError as e:
-    assert "\n" not in str(e)
-    assert str(root) in str(e)
-    return
-  for page in pages.values():
-    assert len(page.boxes_yxyx) == len(page.labels)
-    assert len(page.boxes_yxyx) == len(page.extras["oriented_yx"])
-    assert np.isfinite(page.extras["oriented_yx"]).all()
-    assert (page.boxes_yxyx >= 0).all()
-    assert (page.boxes_yxyx <= page.ink.shape * 2).all()
-    assert ((page.labels >= 0) & (page.labels < 5)).all()
+  with fuzz_helpers.one_line(root):
+    for page in helpers.parse(root)[1].values():
+      assert len(page.boxes_yxyx) == len(page.labels)
+      assert len(page.boxes_yxyx) == len(page.extras["oriented_yx"])
+      assert np.isfinite(page.extras["oriented_yx"]).all()
+      assert (page.boxes_yxyx >= 0).all()
+      assert (page.boxes_yxyx <= page.ink.shape * 2).all()
+      assert ((page.labels >= 0) & (page.labels < 5)).all()
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
-@given(place=st.sampled_from(_PLACES), value=_VALUES)
+@fuzz_helpers.cases()
+@given(place=st.sampled_from(_PLACES), value=_NUMBERS | fuzz_helpers.JSON_ODD)
 def test_any_value_gives_one_line_or_good_pages(root, intact, place, value):
   data = json.loads(intact)
   inner = data
@@ -83,9 +69,9 @@ def test_any_value_gives_one_line_or_good_pages(root, intact, place, value):
   _one_line_or_good_pages(root)
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
-@given(junk=st.binary(max_size=60), at=st.integers(0, 7500), cut=st.booleans())
-def test_any_bytes_give_one_line_or_good_pages(root, intact, junk, at, cut):
-  rest = b"" if cut else intact[at + len(junk) :]
-  (root / TRAIN).write_bytes(intact[:at] + junk + rest)
+@fuzz_helpers.cases()
+@given(data=st.data())
+def test_a_damaged_file_gives_one_line_or_good_pages(root, intact, data):
+  content = data.draw(fuzz_helpers.damaged_json(json.loads(intact)))
+  (root / TRAIN).write_bytes(content)
   _one_line_or_good_pages(root)

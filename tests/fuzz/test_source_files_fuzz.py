@@ -2,23 +2,17 @@
 
 import json
 
+import fuzz_helpers as helpers
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dwd_jax.data import source_files
 
-_quick = settings(max_examples=100, deadline=None, derandomize=True)
+_KEYS = ("a.txt", "a.png", "bytes", "mtime_ns", "blake2b", "x")
 _ODD = st.recursive(
-  st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-  lambda inner: (
-    st.lists(inner, max_size=3)
-    | st.dictionaries(
-      st.sampled_from(["a.txt", "a.png", "bytes", "mtime_ns", "blake2b", "x"]),
-      inner,
-      max_size=4,
-    )
-  ),
+  helpers.JSON_ODD,
+  lambda inner: st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
   max_leaves=8,
 )
 
@@ -39,14 +33,14 @@ def _changes(folders) -> str:
   return found
 
 
-@_quick
+@helpers.cases()
 @given(content=_ODD)
 def test_odd_values(folders, content):
   (folders[0] / source_files.NAME).write_text(json.dumps(content))
   _changes(folders)
 
 
-@_quick
+@helpers.cases()
 @given(data=st.binary(max_size=50))
 @example(data=b"[" * 200_000)
 @example(data=b'{"a.txt": {}}')
