@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -79,12 +80,28 @@ def save(index: BoxIndex, folder: pathlib.Path) -> None:
   (folder / _NAMES).write_text(names, encoding="utf8")
 
 
+def read_array(path: pathlib.Path, mapped: bool = False) -> np.ndarray:
+  """Reads an array of `np.save`; no pickle.
+
+  Args:
+    mapped: it stays in the file.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is damaged.
+  """
+  try:
+    return np.load(path, "r" if mapped else None, allow_pickle=False)
+  except (EOFError, TypeError, SyntaxError, TokenError, MemoryError) as e:
+    raise ValueError(f"{type(e).__name__}: {e}") from None
+
+
 def load(folder: pathlib.Path) -> BoxIndex | None:
   """Reads what `save` wrote, large arrays memory-mapped; None if damaged."""
   try:
     arrays = {
       # Small files are read, as an empty one cannot be mapped.
-      name: files.read_array(path, mapped=path.stat().st_size > 4096)
+      name: read_array(path, mapped=path.stat().st_size > 4096)
       for name in _ARRAYS
       if (path := folder / f"{name}.npy").is_file()
     }

@@ -11,10 +11,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from tokenize import TokenError
 from typing import Any
-
-import numpy as np
 
 from dwd_jax.core.errors import InputError
 
@@ -102,22 +99,6 @@ def _finite(text: str) -> float:
   if not math.isfinite(value):
     raise ValueError(f"{text[:40]} is no finite number")
   return value
-
-
-def read_array(path: pathlib.Path, mapped: bool = False) -> np.ndarray:
-  """Reads an array of `np.save`; no pickle.
-
-  Args:
-    mapped: it stays in the file.
-
-  Raises:
-    OSError: it cannot be read.
-    ValueError: it is damaged.
-  """
-  try:
-    return np.load(path, "r" if mapped else None, allow_pickle=False)
-  except (EOFError, TypeError, SyntaxError, TokenError, MemoryError) as e:
-    raise ValueError(f"{type(e).__name__}: {e}") from None
 
 
 def make_dir(

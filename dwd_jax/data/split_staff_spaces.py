@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dwd_jax.cluster import processes
-from dwd_jax.core import files
+from dwd_jax.core import box_index, files
 from dwd_jax.data import sampling
 from dwd_jax.data.sources import PageSource
 from dwd_jax.imaging import staff_space
@@ -96,7 +96,7 @@ def _read(path: pathlib.Path | None, count: int) -> np.ndarray:
   """Stored staff spaces; `_NOT_MEASURED` if there are none or damaged ones."""
   if path is not None:
     with contextlib.suppress(OSError, ValueError):
-      spaces = files.read_array(path)
+      spaces = box_index.read_array(path)
       if spaces.shape == (count,) and spaces.dtype == np.float32:
         return spaces
   return np.full(count, _NOT_MEASURED, np.float32)
