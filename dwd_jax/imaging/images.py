@@ -173,7 +173,7 @@ def read_page(
   said = []
   try:
     if data.startswith(_BMP_MAGIC):
-      page = grey.of_pillow(BmpImagePlugin.BmpImageFile(io.BytesIO(data)))
+      page = grey.of_pillow(_bmp(data))
     else:
       with _warnings_of_vips() as said:
         page = _of_vips(data, number)
@@ -228,6 +228,15 @@ _said = threading.local()
 _log = logging.getLogger("pyvips")
 _log.addFilter(_keep)
 _log.setLevel(_log.level or logging.WARNING)
+
+
+def _bmp(data: bytes) -> BmpImagePlugin.BmpImageFile:
+  image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
+  try:
+    image.load()
+  except ValueError as e:  # of damage in run lengths
+    raise OSError(e) from None
+  return image
 
 
 def _of_vips(data: bytes, number: int) -> UInt8[np.ndarray, "H W"]:

@@ -152,10 +152,19 @@ def test_a_header_in_front_of_another_picture_is_not_believed(monkeypatch):
     images.read_page(_cv_png(np.zeros((20, 20), np.uint8)), "p.png")
 
 
+def _bmp_without_lengths() -> bytes:
+  """8 bits, run-length encoded, with a palette and no run."""
+  header = struct.pack("<IiiHHIIiiII", 40, 9, 9, 1, 8, 1, 2, 0, 0, 0, 0)
+  return b"BM" + struct.pack("<IHHI", 1080, 0, 0, 1078) + header + bytes(1026)
+
+
 @pytest.mark.parametrize(
   "data",
-  [b"", b"not an image", _cv_png(_INK)[:-5], _png_claiming(300, 400)],
-  ids=["empty", "text", "truncated", "too few pixels"],
+  [
+    *(b"", b"not an image", _cv_png(_INK)[:-5], _png_claiming(300, 400)),
+    _bmp_without_lengths(),
+  ],
+  ids=["empty", "text", "truncated", "too few pixels", "no run lengths"],
 )
 def test_unreadable_bytes_name_the_file(data):
   with pytest.raises(InputError, match=r"page\.png: not a readable"):
