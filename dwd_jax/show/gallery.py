@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import pathlib
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ generated pages, drawn by hand or degraded."""
 _PAGES = 6  # generated where no records are given
 _PART_HW = (420, 640)  # of a generated page, px
 _GAP = 8  # px between crops
+_TITLE = "<title>Augmentations</title>"  # of gallery.html.j2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +182,22 @@ def pictures(
 
 
 def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
-  """Writes the pictures, and a page that shows them."""
+  """Writes the pictures, and a page that shows them.
+
+  Raises:
+    InputError: files of something else would be replaced.
+  """
+  page = out / "index.html"
+  if not _is_gallery(page):
+    for path in (
+      page,
+      *(out / f"{kind.name}.jpg" for kind in (*CROPS, *PAGES)),
+    ):
+      if os.path.lexists(path):
+        raise InputError(
+          f"{path}: is there already, and of something else; choose another"
+          " --out"
+        )
   out.mkdir(parents=True, exist_ok=True)
   kinds = []
   for kind, picture in found:
@@ -188,8 +205,17 @@ def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
     where = "data." if kind in CROPS else "data.engrave."
     settings = ", ".join(f"{where}{k}={v}" for k, v in kind.settings.items())
     kinds.append((kind, settings))
-  page = templates.render("dwd_jax.show", "gallery.html.j2", kinds=kinds)
-  files.write_atomic(out / "index.html", page)
+  files.write_atomic(
+    page, templates.render("dwd_jax.show", "gallery.html.j2", kinds=kinds)
+  )
+
+
+def _is_gallery(page: pathlib.Path) -> bool:
+  try:
+    with page.open(encoding="utf8", errors="replace") as file:
+      return _TITLE in file.read(4096)
+  except OSError:
+    return False
 
 
 def main(argv: list[str]) -> int:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from clu import parameter_overview
 
+from dwd_jax.core import files
 from dwd_jax.core.structs import Batch
 from dwd_jax.data import pipeline, synthetic
 from dwd_jax.evaluate import among_processes, other_data_sets
@@ -119,7 +120,7 @@ def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
   logs.say(setup_lib.describe_staff_space(run))
   run_evaluation.say_unmapped(run.source(run.config.data.train_split))
   if jax.process_index() == 0:
-    (run.workdir / "parameters.txt").write_text(overview + "\n")
+    files.write_atomic(run.workdir / "parameters.txt", overview + "\n")
 
 
 @functools.partial(jax.jit, static_argnames=("model", "cfg"))

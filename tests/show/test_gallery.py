@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dwd_jax.core.errors import InputError
 from dwd_jax.show import gallery
 
 
@@ -23,6 +24,19 @@ def test_every_augmentation_has_its_picture(records, tmp_path, capsys):
   for kind in gallery.CROPS[1:]:
     assert pictures[kind.name].shape == clean.shape
     assert np.any(pictures[kind.name] != clean), kind.name
+
+
+def test_files_of_something_else_stay(tmp_path):
+  mine = tmp_path / "index.html"
+  for name in ("index.html", "clean.jpg"):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"{name}: is there already"):
+      gallery.write(tmp_path, iter(()))
+    assert (tmp_path / name).read_text() == "mine"
+    (tmp_path / name).unlink()
+  for _ in range(2):  # the second one replaces the first
+    gallery.write(tmp_path, iter([(gallery.CROPS[0], np.zeros((9, 9, 3)))]))
+    assert "clean.jpg" in mine.read_text()
 
 
 @pytest.mark.parametrize(
