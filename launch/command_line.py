@@ -17,9 +17,13 @@ _OURS += ("local_devices",)
 
 
 def say(launcher: str, message: object) -> None:
-  """Prints a message as one line on stderr."""
+  """Prints a message as one line on stderr.
+
+  In one piece: other threads write what processes say.
+  """
   line = " ".join(str(message).split())
-  print(f"launch.{launcher}: {line}", file=sys.stderr)
+  sys.stderr.write(f"launch.{launcher}: {line}\n")
+  sys.stderr.flush()
 
 
 def fail(launcher: str, message: object) -> NoReturn:
