@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from dwd_jax.core import cli
-from dwd_jax.core.errors import InputError
+from dwd_jax.core.errors import InputError, one_line
 from dwd_jax.train import settings
 
 _DESCRIPTION = """Check a data set before training on it.
@@ -114,7 +114,7 @@ def _check(flags: argparse.Namespace, overrides: list[str]) -> int:
     config=flags.builder_config,
     options=cfg.data.options,
   )
-  print(findings.clean(f"Reading {page_set.origin}"), flush=True)
+  print(one_line(f"Reading {page_set.origin}"), flush=True)
   name = pathlib.Path(flags.dataset).absolute().name
   out = pathlib.Path(flags.out or f"{name or page_set.name}_check")
   checked = check_data_set.check(
@@ -128,7 +128,7 @@ def _check(flags: argparse.Namespace, overrides: list[str]) -> int:
     log=print,
   )
   print(findings.summary(checked))
-  print(findings.clean(f"Look at {out / 'index.html'}"))
+  print(one_line(f"Look at {out / 'index.html'}"))
   return 1 if any(f.level == "error" for f in checked.findings) else 0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from dwd_jax.check.measures import PERCENTS, Limits, Measures, Tables
 from dwd_jax.check.page_sets import Collected, PageSet
 from dwd_jax.check.proposal import Proposal
+from dwd_jax.core.errors import one_line
 
 LEVELS = ("error", "warning", "info")
 _NAMED = 8  # names in a line of text
@@ -157,11 +158,6 @@ class Checked:
     return head, [[str(cell) for cell in row] for row in rows]
 
 
-def clean(text: str) -> str:
-  """Replaces what a terminal may interpret: names may hold any characters."""
-  return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def summary(checked: Checked) -> str:
   """Tables, then findings with their remedies, errors first."""
   absent = checked.classes_without_objects()
@@ -179,12 +175,12 @@ def summary(checked: Checked) -> str:
     lines.append(f"and {plural(len(absent), 'class')} without objects")
   lines.append("")
   for f in checked.findings:
-    lines.append(clean(f"{f.level.upper()} {f.kind}: {f.message}"))
-    lines += [clean(f"    {detail}") for detail in f.details[:_DETAILS]]
+    lines.append(f"{f.level.upper()} {f.kind}: {f.message}")
+    lines += [f"    {detail}" for detail in f.details[:_DETAILS]]
     if len(f.details) > _DETAILS:
       more = len(f.details) - _DETAILS
       lines.append(f"    and {more} more, see check.json")
-    lines.append(clean(f"    -> {f.remedy}"))
+    lines.append(f"    -> {f.remedy}")
   if checked.not_checked:
     lines.append(checked.not_checked)
   levels = [f.level for f in checked.findings]
@@ -199,14 +195,14 @@ def summary(checked: Checked) -> str:
     f" {checked.collected.seconds:.1f} s"
     f" ({checked.pages_per_second():.1f} pages/s)"
   )
-  lines.append(clean(f"Compared with {checked.proposed.measured}. To train:"))
-  lines.append(clean(f"  {checked.proposed.command}"))
-  return "\n".join(lines)
+  lines.append(f"Compared with {checked.proposed.measured}. To train:")
+  lines.append(f"  {checked.proposed.command}")
+  return "\n".join(map(one_line, lines))
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
   """Lines with aligned columns, the first to the left."""
-  cells = [[clean(cell) for cell in row] for row in (head, *rows)]
+  cells = [[one_line(cell) for cell in row] for row in (head, *rows)]
   first, *others = (max(map(len, c)) for c in zip(*cells, strict=True))
   return [
     "  ".join([name.ljust(first), *map(str.rjust, row, others)])

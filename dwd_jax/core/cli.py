@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from dwd_jax.core import files
-from dwd_jax.core.errors import InputError
+from dwd_jax.core.errors import CONTROLS, InputError, one_line
 
 # Exit codes, as shells give them for the signals SIGINT and SIGPIPE.
 _INTERRUPTED = 130
@@ -74,12 +74,6 @@ class _HelpFull(argparse.Action):
     parser.exit()
 
 
-# What controls a terminal, or the direction of text; not what lays out lines.
-_CONTROLS = re.compile(
-  "[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
-)
-
-
 class _Plain:
   """A stream that writes ? for what controls terminals."""
 
@@ -87,10 +81,14 @@ class _Plain:
     self._stream = stream
 
   def write(self, text: str) -> int:
-    return self._stream.write(_CONTROLS.sub("?", text))
+    return self._stream.write(CONTROLS.sub(_unless_layout, text))
 
   def __getattr__(self, name: str) -> Any:
     return getattr(self._stream, name)
+
+
+def _unless_layout(found: re.Match[str]) -> str:
+  return found[0] if found[0] in "\b\t\n\r" else "?"
 
 
 def print_anything() -> None:
@@ -216,4 +214,4 @@ def why(error: OSError, out: object, flag: str = "--out") -> str:
 
 
 def _one_line(text: object) -> str:
-  return " ".join(str(text).split())
+  return one_line(" ".join(str(text).split()))

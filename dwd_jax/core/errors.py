@@ -4,11 +4,9 @@ import re
 from collections.abc import Iterable
 
 # What controls a terminal, or the direction of text.
-_CONTROLS = re.compile(
+CONTROLS = re.compile(
   "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
-
-
 _MAX_LINE = 2000
 
 
@@ -17,7 +15,7 @@ def one_line(text: str) -> str:
 
   A long one lacks its middle.
   """
-  line = _CONTROLS.sub("?", " ".join(text.splitlines()))
+  line = CONTROLS.sub("?", " ".join(text.splitlines()))
   if len(line) <= _MAX_LINE:
     return line
   return f"{line[: _MAX_LINE - 500]} ... {line[-400:]}"

@@ -73,8 +73,8 @@ def draw(
   path: pathlib.Path,
   number: int,
   staff_space_px: float,
-  dpi: float = 0.0,
-  polarity: str = "",
+  dpi: float,
+  polarity: str,
 ) -> Drawn:
   """See `pdf.draw`."""
   with _opened(path) as document:

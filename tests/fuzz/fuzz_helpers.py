@@ -66,7 +66,7 @@ def cases(share: float = 1.0) -> settings:
 
 
 @contextlib.contextmanager
-def one_line(*names: Any) -> Iterator[None]:
+def may_refuse(*names: Any) -> Iterator[None]:
   """Lets an `InputError` pass if it is one line that names the file.
 
   Args:

@@ -22,7 +22,7 @@ def folders(tmp_path_factory) -> dict[str, pathlib.Path]:
 
 
 def _read(root: pathlib.Path, config: str = "auto") -> None:
-  with helpers.one_line(root, "data.options"):
+  with helpers.may_refuse(root, "data.options"):
     data_set, pages, _ = boxes_helpers.parse(root, config)
     for found in pages.values():
       assert len(found.boxes_yxyx) == len(found.labels)
@@ -185,7 +185,7 @@ def test_file_names_stay_in_the_folder(folders, name):
   content = json.loads(good)
   content["images"][0]["file_name"] = name
   path.write_text(json.dumps(content))
-  with helpers.one_line(root):
+  with helpers.may_refuse(root):
     data_set, _, _ = boxes_helpers.parse(root, "coco")
     (page,) = data_set.splits["train"]
     assert page.image.resolve().is_relative_to(root.resolve())

@@ -49,12 +49,12 @@ def test_metadata(whole, name, data):
   _damage(whole / name, data)
   before = set(sys.modules)
   try:
-    with helpers.one_line(whole):
+    with helpers.may_refuse(whole):
       source = sources.open_records(whole, "train")
       for i in range(len(source)):
         assert len(source[i].labels) == len(source[i].boxes_yxyx)
       sources.open_records(whole, "train[:100%]").box_index()
-    with helpers.one_line(whole):
+    with helpers.may_refuse(whole):
       names, _ = symbols_records.class_names_of(whole)
       assert all(isinstance(name, str) for name in names)
       for _ in symbols_records.pages(whole):
@@ -73,7 +73,7 @@ _OURS = ("tensorflow_datasets", "dwd_jax", "tfds_builders")
 def test_features_are_checked_before_they_are_opened(whole, data):
   _damage(whole / "features.json", data)
   try:
-    with helpers.one_line(whole):
+    with helpers.may_refuse(whole):
       record_folders._check_features(whole / "features.json")
   finally:
     _restore(whole / "features.json")
@@ -84,7 +84,7 @@ def test_features_are_checked_before_they_are_opened(whole, data):
 def test_facts(whole, data):
   _damage(whole / "metadata.json", data)
   try:
-    with helpers.one_line(whole):
+    with helpers.may_refuse(whole):
       names = record_folders.facts_of(whole)["class_names"]
       assert len({*names}) == len(names)
   finally:
@@ -102,7 +102,7 @@ def test_arrays_of_the_box_index(whole, name, data):
   good = path.read_bytes()
   try:
     path.write_bytes(data.draw(helpers.damaged(good)))
-    with helpers.one_line(whole):
+    with helpers.may_refuse(whole):
       source = sources.open_records(whole, "train")
       index = source.box_index()
       assert index.boxes_yxyx.shape == (len(index.labels), 4)
@@ -134,7 +134,7 @@ def test_stored_records(whole, data):
   good = path.read_bytes()
   try:
     path.write_bytes(data.draw(helpers.damaged(good)))
-    with helpers.one_line(whole):
+    with helpers.may_refuse(whole):
       source = sources.open_records(whole, "train[:100%]")
       for i in range(len(source)):
         assert np.isfinite(source[i].boxes_yxyx).all()
@@ -150,7 +150,7 @@ _ORIGIN = {"manual_dir": "/a", "engrave": None, "options": {"merge": True}}
 def test_origins(whole, data):
   path = whole / "origin.json"
   path.write_bytes(data.draw(helpers.damaged_json(_ORIGIN)))
-  with helpers.one_line(whole):
+  with helpers.may_refuse(whole):
     prepare._check_origin(whole, _ORIGIN)
 
 

@@ -55,7 +55,7 @@ def test_cards(folder, data):
   (folder / "card" / "metadata").write_bytes(
     data.draw(helpers.damaged_json(card))
   )
-  with helpers.one_line(folder):
+  with helpers.may_refuse(folder):
     found = finished_run._card(folder)
     assert all(isinstance(name, str) for name in found["class_names"])
 
@@ -69,9 +69,9 @@ _SAVED = json.loads(config_lib.to_json(_CONFIG))
 def test_configs(folder, data):
   path = folder.parent.parent / "config.json"
   path.write_bytes(data.draw(helpers.damaged_json(_SAVED)))
-  with helpers.one_line(path):
+  with helpers.may_refuse(path):
     finished_run._config(path)
-  with helpers.one_line(path):
+  with helpers.may_refuse(path):
     resume.check_config(path, _CONFIG, accept=False)
 
 
@@ -85,7 +85,7 @@ def test_calibrations(folder, data):
   path.write_bytes(
     data.draw(helpers.damaged_json(calibration_lib.to_json(good, _CLASSES)))
   )
-  with helpers.one_line(path):
+  with helpers.may_refuse(path):
     found = calibration_lib.read(folder, _CLASSES)
     assert found is not None
     assert found.score_map.a > 0 and found.score_map.b > 0
