@@ -3,6 +3,7 @@
 import json
 
 import boxes_helpers
+import pytest
 
 from dwd_jax import main
 
@@ -26,6 +27,7 @@ _SHRUNK = {
 }
 
 
+@pytest.mark.slow
 def test_one_command_trains(parse, capsys, tmp_path):
   boxes_helpers.write_coco(tmp_path / "mine", boxes_helpers.pages(4))
   steps = {f"stages[{i}].steps": n for i, n in enumerate((0, 0, 0, 0, 2))}

@@ -11,6 +11,7 @@ import run_helpers
 from dwd_jax import main
 
 STEPS = pretraining_levels.STEPS
+pytestmark = pytest.mark.slow  # a training of each level
 
 
 @pytest.fixture(scope="module")

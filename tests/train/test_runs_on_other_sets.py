@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pytest
 import run_helpers
 
 from dwd_jax import main
@@ -18,6 +19,7 @@ def _curves(workdir):
   return {(p["name"], p["step"]): p["mAP"] for p in points}
 
 
+@pytest.mark.slow
 def test_other_sets_are_watched_during_the_training(
   smoke_run, tmp_path, repo_dir, parse, capsys
 ):

@@ -260,6 +260,7 @@ def test_rematerialisation_changes_no_result(tiny):
     assert np.mean(np.abs(a - b) > 1e-4 * np.abs(a - x).max()) < 1e-3
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_as_float32(tiny):
   start, _, whole = tiny
   tx = optim.make_optimizer(helpers.OPTIMIZER)

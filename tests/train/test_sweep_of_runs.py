@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
+import pytest
 import run_helpers
 
 
+@pytest.mark.slow
 def test_a_trial_is_judged_during_its_training(smoke_run, tmp_path):
   flags = "--config=configs/smoke.py --trials=1 --rungs=2 --eta=2 --steps=16"
   flags += " --set=optimizer.learning_rate=log_uniform(1e-3,5e-3)"
