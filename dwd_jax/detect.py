@@ -71,6 +71,24 @@ def _parser() -> argparse.ArgumentParser:
     help="pages of one size per call; default: 1",
   )
   add(
+    "--shard",
+    default="",
+    metavar="I/N",
+    help="do only part I of N, from 0: other processes do the others",
+  )
+  add(
+    "--merge",
+    action="store_true",
+    help="write the files of all pages, from what the shards have written",
+  )
+  add(
+    "--retries",
+    type=int,
+    default=1,
+    metavar="N",
+    help="how often to try a page again where storage fails; default: 1",
+  )
+  add(
     "--overwrite",
     action="store_true",
     help="first remove results of other settings from DIR",
@@ -85,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(flags: argparse.Namespace) -> int:
   # Imported late: it takes seconds, which --help should not wait for.
-  from dwd_jax.apps.detect import detect_files
+  from dwd_jax.apps.detect import detect_files, shards
   from dwd_jax.models import compiling
 
   if not 0 <= (flags.min_score or 0.0) <= 1:
@@ -94,6 +112,16 @@ def _run(flags: argparse.Namespace) -> int:
     raise InputError(f"--dpi: {flags.dpi:g}; use up to 2400, or 0")
   if not 1 <= flags.batch_size <= 1024:
     raise InputError(f"--batch-size: {flags.batch_size}; use 1 to 1024")
+  if not 0 <= flags.retries <= 100:
+    raise InputError(f"--retries: {flags.retries}; use 0 to 100")
+  shard = shards.parse(flags.shard) if flags.shard else None
+  if shard is not None and flags.merge:
+    raise InputError("--merge, --shard: give one of them; --merge comes last")
+  if flags.overwrite and (flags.merge or shard is not None):
+    raise InputError(
+      "--overwrite: would remove what other shards write; remove the folder"
+      " before they start, or choose another --out"
+    )
   if flags.compilation_cache is None:
     compiling.keep(least_s=0.5)
   elif flags.compilation_cache:
@@ -108,17 +136,33 @@ def _run(flags: argparse.Namespace) -> int:
     batch_size=flags.batch_size,
     overwrite=flags.overwrite,
     without_staves=flags.without_staves,
+    retries=flags.retries,
   )
-  done = detect_files.run(
-    [pathlib.Path(i) for i in flags.inputs], out, settings
-  )
+  paths = [pathlib.Path(i) for i in flags.inputs]
+  if flags.merge:
+    done = detect_files.merge(paths, out, settings)
+  else:
+    done = detect_files.run(paths, out, settings, shard)
+  return _report(done, out, shard)
+
+
+def _report(done: Any, out: pathlib.Path, shard: Any) -> int:
+  """Says what a run has done, a `Summary`; returns the exit code."""
   for failure in done.failed:
     cli.say(failure.reason)
+  if shard is not None and not done.pages and not done.failed:
+    print(f"no page falls to shard {shard}")
+    return 0
   if not done.pages:
     cli.say("no page could be read; name images, PDFs or folders of them")
     return 2
   kept = f" ({done.skipped} done before)" if done.skipped else ""
   failed = f", {len(done.failed)} failed" if done.failed else ""
+  if done.missing:
+    cli.say(
+      f"no results yet: {_some(done.missing)}; start their shards again, then"
+      " --merge"
+    )
   if done.turned:
     cli.say(f"turned to stand upright: {_some(done.turned)}")
   if done.without_staves:
@@ -126,11 +170,11 @@ def _run(flags: argparse.Namespace) -> int:
       "nothing looked for, as no staff was found:"
       f" {_some(done.without_staves)}; --without-staves insists"
     )
-  print(
-    f"{done.symbols} symbols on {done.pages} pages{kept}{failed}; look at"
-    f" {out / 'index.html'}"
-  )
-  return 1 if done.failed else 0
+  then = f"look at {out / 'index.html'}"
+  if shard is not None:
+    then = f"that was shard {shard}; --merge joins all"
+  print(f"{done.symbols} symbols on {done.pages} pages{kept}{failed}; {then}")
+  return 1 if done.failed or done.missing else 0
 
 
 def _some(pages: Sequence[str]) -> str:

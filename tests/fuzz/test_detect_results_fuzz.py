@@ -76,7 +76,7 @@ _MANIFEST = {
 def test_manifests(out, data):
   (out / manifest.NAME).write_bytes(data)
   with helpers.may_refuse(out / manifest.NAME):
-    written = manifest.read(out)
+    written = manifest.read(out / manifest.NAME)
     assert written is not None
     manifest.digest(written.settings)
     assert not any("/" in name or not name for name in written.claimed)

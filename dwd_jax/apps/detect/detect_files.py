@@ -1,42 +1,18 @@
 """Detects on files and folders, and writes the results of `dwd_jax.detect`."""
 
 import dataclasses
+import itertools
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from dwd_jax.apps.detect import formats, inputs, manifest, outputs
+from dwd_jax.apps.detect import detect_pages, formats, inputs, manifest, outputs
+from dwd_jax.apps.detect.detect_pages import DetectSettings, Outcome
 from dwd_jax.apps.detect.inputs import Failure, Source
-from dwd_jax.checkpoints import weights
+from dwd_jax.apps.detect.shards import Shard
 from dwd_jax.core.errors import InputError
-from dwd_jax.core.structs import PageImage
-from dwd_jax.predict import packaged, predict_pages
 from dwd_jax.predict.detector import Detector
 from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.show import progress
-
-
-@dataclasses.dataclass(frozen=True)
-class DetectSettings:
-  """Settings of a run; see the flags of `dwd_jax.detect`.
-
-  Attributes:
-    checkpoint: see `packaged.weights_of`.
-    min_score: None = the threshold of the weights.
-    classes: names of the classes to keep; none = all.
-    dpi: of PDF pages; 0 = from the staff space.
-    batch_size: pages of one size per call.
-    overwrite: remove results of other settings from the folder.
-    without_staves: look for symbols on pages without staves, too.
-  """
-
-  checkpoint: str = ""
-  min_score: float | None = None
-  classes: tuple[str, ...] = ()
-  dpi: float = 0.0
-  batch_size: int = 1
-  overwrite: bool = False
-  without_staves: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +26,7 @@ class Summary:
     failed: files and pages without results.
     turned: names of the pages that were turned.
     without_staves: names of the pages on which nothing was looked for.
+    missing: names of the pages that no run has processed.
   """
 
   pages: int
@@ -58,124 +35,140 @@ class Summary:
   failed: tuple[Failure, ...]
   turned: tuple[str, ...] = ()
   without_staves: tuple[str, ...] = ()
+  missing: tuple[str, ...] = ()
 
 
 def run(
   paths: Sequence[pathlib.Path],
   out: pathlib.Path,
   settings: DetectSettings,
+  shard: Shard | None = None,
   log: Callable[[str], None] = print,
 ) -> Summary:
-  """Detects on all pages of files and folders.
+  """Detects on all pages of files and folders, or on those of a shard.
 
   A page that cannot be read is noted, and the others are processed. Results of
   an earlier run with the same settings are kept, unless their file has changed.
+  A shard writes the files of its pages only; `merge` writes the others.
 
   Raises:
     InputError: wrong settings, damaged weights, or a folder with other content.
   """
-  trained = packaged.weights_of(settings.checkpoint)
-  detector = Detector(
-    trained,
-    min_score=settings.min_score,
-    classes=settings.classes,
-    batch_size=settings.batch_size,
-    without_staves=settings.without_staves,
-  )
-  facts = _facts(settings, detector)
+  detector = detect_pages.make_detector(settings)
+  facts = detect_pages.facts(settings, detector)
   if settings.overwrite:
     outputs.remove(out)
   outputs.check_folder(out, facts)
-  sources, failures = inputs.find(paths, outputs.taken())
-  digest = manifest.digest(facts)
-  job = _Job(detector, out, settings, digest, sources, failures)
-  if sources:
-    outputs.claim(out, facts, sources)
-    job.detect(log)
-    done = [source for source in sources if source.name in job.counts]
-    if done:
-      failed = [failure._asdict() for failure in job.failures]
-      outputs.write_run(out, done, trained.class_names, facts, failed)
-  return Summary(
-    pages=len(job.counts),
-    skipped=job.skipped,
-    symbols=sum(job.counts.values()),
-    failed=tuple(job.failures),
-    turned=tuple(job.turned),
-    without_staves=tuple(job.without_staves),
+  sources, unread = inputs.find(paths, outputs.taken())
+  if shard is not None:
+    sources = [source for source in sources if shard.has(source.name)]
+  if not sources:
+    return _summary([], unread)
+  outputs.claim(out, facts, sources, shard)
+  done = detect_pages.detect_pages(detector, settings, sources, out)
+  outcomes = list(progress.show(done, "detect", len(sources), log))
+  summary = _summary(outcomes, unread)
+  if shard is not None:
+    names = [o.source.name for o in outcomes if not o.failure]
+    failed = _summary(outcomes, []).failed  # the others are known to `merge`
+    outputs.finish(out, facts, names, failed, shard)
+  elif summary.pages:
+    merged = merge_pages(out, detector, settings, sources, summary.failed)
+    for name in merged.missing:
+      raise InputError(
+        f"{out / name}.json: lost or changed while detecting; start the same"
+        " command again"
+      )
+  return summary
+
+
+def merge(
+  paths: Sequence[pathlib.Path], out: pathlib.Path, settings: DetectSettings
+) -> Summary:
+  """Writes the files of all pages from those that shards have written.
+
+  Args:
+    paths: the same as of the shards.
+    settings: the same, too.
+
+  Raises:
+    InputError: there are no results, or they have other settings.
+  """
+  detector = detect_pages.make_detector(settings)
+  outputs.check_folder(out, detect_pages.facts(settings, detector))
+  sources, unread = inputs.find(paths, outputs.taken())
+  return merge_pages(out, detector, settings, sources, unread)
+
+
+def merge_pages(
+  out: pathlib.Path,
+  detector: Detector,
+  settings: DetectSettings,
+  sources: Sequence[Source],
+  failed: Iterable[Failure] = (),
+) -> Summary:
+  """Writes the files of all pages from those of each, in one pass.
+
+  Args:
+    sources: all pages, in order.
+    failed: files and pages without results, besides those that the manifests
+      of shards tell of.
+
+  Raises:
+    InputError: no page has results.
+  """
+  facts = detect_pages.facts(settings, detector)
+  reasons = {failure.what: failure.reason for failure in failed}
+  known = {source.describe() for source in sources}
+  unread = [Failure(*item) for item in reasons.items() if item[0] not in known]
+  for written in manifest.of_shards(out):
+    reasons = written.failed | reasons
+  outcomes, missing = [], []
+
+  def pages() -> Iterator[tuple[Source, PageDetections]]:
+    run = manifest.digest(facts)
+    for source in sources:
+      found = formats.read_page(out, source, detector.weights.class_names, run)
+      reason = reasons.get(source.describe(), "")
+      if found is not None:
+        outcomes.append(detect_pages.outcome(source, found))
+        yield source, found
+      elif reason:
+        outcomes.append(Outcome(source, reason))
+      else:
+        missing.append(source)
+
+  found = pages()
+  first = next(found, None)
+  if first is None:
+    raise InputError(f"{out}: no results of these pages; detect on them first")
+  outputs.write_run(
+    out,
+    itertools.chain([first], found),
+    detector.weights.class_names,
+    detector.min_score,
+  )
+  summary = _summary(outcomes, unread)
+  names = [o.source.name for o in outcomes if not o.failure]
+  lost = [Failure(s.describe(), "no results") for s in missing]
+  outputs.finish(out, facts, names, (*summary.failed, *lost))
+  return dataclasses.replace(
+    summary, missing=tuple(source.name for source in missing)
   )
 
 
-@dataclasses.dataclass
-class _Job:
-  """Detects on the pages of a run."""
-
-  detector: Detector
-  out: pathlib.Path
-  settings: DetectSettings
-  digest: str  # of settings and detector
-  sources: list[Source]
-  failures: list[Failure]
-  skipped: int = 0
-  counts: dict[str, int] = dataclasses.field(default_factory=dict)  # symbols
-  dpi: dict[str, float] = dataclasses.field(default_factory=dict)
-  turned: list[str] = dataclasses.field(default_factory=list)
-  without_staves: list[str] = dataclasses.field(default_factory=list)
-
-  def detect(self, log: Callable[[str], None]) -> None:
-    """Detects on every page without results, and writes its files."""
-    todo = []
-    names = self.detector.weights.class_names
-    for source in self.sources:
-      found = formats.read_page(self.out, source, names, self.digest)
-      if found is None:
-        todo.append(source)
-      else:
-        self._count(found)
-        self.skipped += 1
-    of_name = {source.name: source for source in todo}
-    shown = progress.show(todo, "detect", len(todo), log)
-    for found, _ in self.detector.pages(self._read(shown), self._bad):
-      assert found.ink is not None
-      page = self.detector.page_image(found.page, found.ink)
-      with predict_pages.without_too_large([page], self._bad):
-        found = found.at_resolution(self.dpi[found.page])
-        outputs.write_page(self.out, found, of_name[found.page], self.digest)
-        self._count(found)
-
-  def _count(self, found: PageDetections) -> None:
-    self.counts[found.page] = len(found)
-    if found.turned:
-      self.turned.append(found.page)
-    if found.without_staves:
-      self.without_staves.append(found.page)
-
-  def _read(self, sources: Iterator[Source]) -> Iterator[PageImage]:
-    for source in sources:
-      try:
-        page = inputs.read(
-          source,
-          self.detector.weights.staff_space_px,
-          dpi=self.settings.dpi,
-          polarity=self.detector.polarity,
-        )
-      except InputError as e:
-        self.failures.append(Failure(source.describe(), str(e)))
-        continue
-      self.dpi[source.name] = page.dpi
-      yield self.detector.page_image(source.name, page.ink)
-
-  def _bad(self, page: PageImage, error: InputError) -> None:
-    (source,) = (s for s in self.sources if s.name == page.filename)
-    self.failures.append(Failure(source.describe(), str(error)))
-
-
-def _facts(settings: DetectSettings, detector: Detector) -> dict[str, Any]:
-  """What the results depend on besides the pages."""
-  return {
-    "detector": weights.fingerprint(detector.weights),
-    "min_score": detector.min_score,
-    "classes": list(settings.classes),
-    "dpi": settings.dpi,
-    "without_staves": settings.without_staves,
-  }
+def _summary(outcomes: Sequence[Outcome], unread: Sequence[Failure]) -> Summary:
+  done = [outcome for outcome in outcomes if not outcome.failure]
+  failed = [
+    Failure(outcome.source.describe(), outcome.failure)
+    for outcome in outcomes
+    if outcome.failure
+  ]
+  return Summary(
+    pages=len(done),
+    skipped=sum(outcome.earlier for outcome in done),
+    symbols=sum(outcome.symbols for outcome in done),
+    failed=(*unread, *failed),
+    turned=tuple(o.source.name for o in done if o.turned),
+    without_staves=tuple(o.source.name for o in done if o.without_staves),
+  )

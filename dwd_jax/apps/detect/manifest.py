@@ -1,7 +1,9 @@
 """detect.json: what a folder of results was made with, and which files are its.
 
 Only files that a manifest claims are ever replaced or removed, and those
-pictures among them are no pages for another detection.
+pictures among them are no pages for another detection. Each shard has a
+manifest of its own, see `shards`: none of two that run at once writes a file of
+the other, so that no lock is needed.
 """
 
 import hashlib
@@ -11,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from dwd_jax.apps.detect import shards
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 
@@ -24,11 +27,15 @@ class Manifest(NamedTuple):
   """What a manifest says.
 
   Attributes:
+    path: of the file.
     claimed: names of pages whose files in the folder are ours.
+    failed: reasons of the pages without results, by what they are.
   """
 
+  path: pathlib.Path
   settings: dict[str, Any]
   claimed: set[str]
+  failed: dict[str, str]
 
 
 def digest(settings: dict[str, Any]) -> str:
@@ -38,13 +45,13 @@ def digest(settings: dict[str, Any]) -> str:
 
 
 def write(
-  out: pathlib.Path,
+  path: pathlib.Path,
   settings: dict[str, Any],
   claimed: Iterable[str],
   pages: Sequence[str] = (),
   failed: Sequence[dict[str, str]] = (),
 ) -> None:
-  """Writes the manifest.
+  """Writes a manifest.
 
   Args:
     claimed: names of pages of which there may be files.
@@ -53,25 +60,27 @@ def write(
   """
   content = {"settings": settings, "pages": [*pages], "failed": [*failed]}
   content["claimed"] = sorted(claimed)
-  files.write_atomic(out / NAME, json.dumps(content, indent=1) + "\n")
+  files.write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
-def read(out: pathlib.Path) -> Manifest | None:
-  """Reads the manifest of a folder; None = there is none.
+def read(path: pathlib.Path) -> Manifest | None:
+  """Reads a manifest; None = there is none.
 
   Raises:
     InputError: it is damaged, or of something else.
   """
-  path = out / NAME
   try:
     content = files.read_json(path, _MAX_BYTES)
     names = [*content["pages"], *content.get("claimed", ())]
+    failed = content.get("failed", ())
     return Manifest(
+      path,
       settings=dict(content["settings"]),
       # A name with a path in it would lead out of the folder.
       claimed={
         n for n in names if n and not re.search(r"[/\0\ud800-\udfff]", n)
       },
+      failed={str(f["what"]): str(f["reason"]) for f in failed},
     )
   except (FileNotFoundError, NotADirectoryError):
     return None
@@ -82,10 +91,21 @@ def read(out: pathlib.Path) -> Manifest | None:
     ) from None
 
 
+def of_shards(out: pathlib.Path) -> list[Manifest]:
+  """The manifests of shards in a folder; see `read`."""
+  paths = shards.manifests(out).values()
+  return [found for path in paths if (found := read(path)) is not None]
+
+
+def read_all(out: pathlib.Path) -> list[Manifest]:
+  """The manifest of a folder, and those of its shards; see `read`."""
+  whole = read(out / NAME)
+  return [*([] if whole is None else [whole]), *of_shards(out)]
+
+
 def claimed(out: pathlib.Path) -> set[str]:
   """Names of pages whose files in a folder are ours; see `read`."""
-  written = read(out)
-  return set() if written is None else written.claimed
+  return set().union(*(written.claimed for written in read_all(out)))
 
 
 def pictures(folder: pathlib.Path) -> set[pathlib.Path]:

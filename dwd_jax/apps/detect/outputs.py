@@ -14,6 +14,7 @@ and for all pages
   coco_images.json    their images and categories
   detections.csv      a line for each symbol
   detect.json         the manifest: settings, pages, and failures
+  shards/I-of-N.json  that of a part of the pages, see `shards`
 
 `formats` has their writers. A file that no earlier run has written is never
 replaced.
@@ -21,11 +22,12 @@ replaced.
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dwd_jax.apps.detect import formats, manifest
-from dwd_jax.apps.detect.inputs import Source
+from dwd_jax.apps.detect.inputs import Failure, Source
+from dwd_jax.apps.detect.shards import Shard
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.predict.page_detections import PageDetections
@@ -48,45 +50,31 @@ def write_page(
 
 def write_run(
   out: pathlib.Path,
-  sources: Sequence[Source],
+  pages: Iterable[tuple[Source, PageDetections]],
   class_names: tuple[str, ...],
-  settings: dict[str, Any],
-  failed: Sequence[dict[str, str]],
+  min_score: float,
 ) -> None:
-  """Writes the files of all pages from those of each page in `sources`.
-
-  One page is in memory at a time. `failed` has "what" and "reason" of others.
-  """
-  run = manifest.digest(settings)
+  """Writes the files of all pages from those of each page, in one pass."""
   kept: dict[str, list[Any]] = {file: [] for file in formats.RUN_FILES}
-  for image_id, source in enumerate(sources, start=1):
-    found = formats.read_page(out, source, class_names, run)
-    if found is None:
-      raise InputError(
-        f"{out / source.name}.json: lost or changed while detecting; start the"
-        " same command again"
-      )
+  for image_id, (source, found) in enumerate(pages, start=1):
     for file, kind in formats.RUN_FILES.items():
       kept[file].append(kind.of_page(image_id, found, source))
-  facts = formats.RunFacts(class_names, float(settings["min_score"]))
+  facts = formats.RunFacts(class_names, min_score)
   for file, kind in formats.RUN_FILES.items():
     kind.write(out / file, kept.pop(file), facts)
-  names = [source.name for source in sources]
-  claimed = [
-    name
-    for name in manifest.claimed(out)
-    if any(map(os.path.lexists, _page_files(out, name)))
-  ]
-  manifest.write(out, settings, claimed, pages=names, failed=failed)
 
 
 def claim(
-  out: pathlib.Path, settings: dict[str, Any], sources: Sequence[Source]
+  out: pathlib.Path,
+  settings: dict[str, Any],
+  sources: Sequence[Source],
+  shard: Shard | None = None,
 ) -> None:
   """Notes whose files the run writes, before it does.
 
   Raises:
-    InputError: there is a file that no earlier run has written.
+    InputError: there is a file that no earlier run has written, or another
+      shard has begun with other settings.
   """
   ours = manifest.claimed(out)
   names = {source.name for source in sources}
@@ -94,7 +82,42 @@ def claim(
     for path in _page_files(out, name):
       if name not in ours:
         _check_absent(path)
-  manifest.write(out, settings, ours | names)
+  path = out / (shard.manifest if shard else manifest.NAME)
+  before = manifest.read(path)
+  had = before.claimed if before else set()
+  manifest.write(path, settings, (had if shard else ours) | names)
+  try:
+    _check_settings(out, settings)  # of shards that began at the same time
+  except InputError:
+    if before is None:
+      path.unlink(missing_ok=True)
+    raise
+
+
+def finish(
+  out: pathlib.Path,
+  settings: dict[str, Any],
+  pages: Sequence[str],
+  failed: Sequence[Failure],
+  shard: Shard | None = None,
+) -> None:
+  """Writes the manifest of a run, or of a shard of it, that has ended.
+
+  Args:
+    pages: names of those with results.
+    failed: files and pages without.
+  """
+  path = out / (shard.manifest if shard else manifest.NAME)
+  written = manifest.read(path)
+  claimed = manifest.claimed(out) if shard is None else set()
+  claimed |= written.claimed if written else set()
+  claimed = {
+    name
+    for name in claimed
+    if any(map(os.path.lexists, _page_files(out, name)))
+  }
+  rows = [failure._asdict() for failure in failed]
+  manifest.write(path, settings, claimed, pages=pages, failed=rows)
 
 
 def _page_files(out: pathlib.Path, name: str) -> list[pathlib.Path]:
@@ -118,27 +141,32 @@ def _check_absent(path: pathlib.Path) -> None:
 def check_folder(out: pathlib.Path, settings: dict[str, Any]) -> None:
   """Makes the folder; raises InputError if its results have other settings."""
   files.make_dir(out, "choose another --out")
-  written = manifest.read(out)
-  if written is None:
+  if not manifest.read_all(out):
     for name in formats.RUN_FILES:
       _check_absent(out / name)
-    return
-  for key in sorted(set(settings) | set(written.settings)):
-    had, want = written.settings.get(key), settings.get(key)
-    if had != want:
-      raise InputError(
-        f"{out}: holds results of another {key} ({had}, now {want}); choose"
-        " another --out, or --overwrite"
-      )
+  _check_settings(out, settings)
+
+
+def _check_settings(out: pathlib.Path, settings: dict[str, Any]) -> None:
+  for written in manifest.read_all(out):
+    for key in sorted(set(settings) | set(written.settings)):
+      had, want = written.settings.get(key), settings.get(key)
+      if had != want:
+        raise InputError(
+          f"{written.path}: holds results of another {key} ({had}, now"
+          f" {want}); choose another --out, or --overwrite"
+        )
 
 
 def remove(out: pathlib.Path) -> None:
   """Removes the results of an earlier run; see `manifest.read`."""
-  written = manifest.read(out)
-  if written is None:
+  written = manifest.read_all(out)
+  if not written:
     return
-  for name in written.claimed:
+  for name in set().union(*(of.claimed for of in written)):
     for path in _page_files(out, name):
       path.unlink(missing_ok=True)
-  for file in (*formats.RUN_FILES, manifest.NAME):
+  for file in formats.RUN_FILES:
     (out / file).unlink(missing_ok=True)
+  for of in written:
+    of.path.unlink(missing_ok=True)
