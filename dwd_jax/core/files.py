@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import math
 import os
@@ -22,22 +23,34 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
-  """Writes or replaces a file atomically; creates missing folders.
+  """Writes or replaces a file in one step; see `atomic`."""
+  with atomic(path) as file:
+    if isinstance(data, str):
+      file.write(data)
+    else:
+      file.buffer.write(data)
 
-  The file is on disk when this returns, and whoever may write in the folder
-  cannot direct the data elsewhere by a link. Text is written as UTF-8. What
-  that does not have, such as halves of surrogate pairs in names of files that
-  are not UTF-8, becomes question marks.
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[io.TextIOWrapper]:
+  """Yields a file to write piece by piece, which then replaces `path`.
+
+  Missing folders are created. At the end the file is on disk; after an error
+  `path` is as before. Whoever may write in the folder cannot direct the data
+  elsewhere by a link. Text is written as UTF-8; what that does not have, such
+  as halves of surrogate pairs in names of files that are not UTF-8, becomes
+  question marks. `buffer` of the file takes bytes.
   """
-  if isinstance(data, str):
-    data = data.encode("utf8", "replace")
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{secrets.token_hex(8)}.part")
   flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-  with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+  handle = os.open(temporary, flags, 0o666)
+  with os.fdopen(
+    handle, "w", encoding="utf8", errors="replace", newline=""
+  ) as file:
     try:
-      file.write(data)
+      yield file
       file.flush()
       os.fsync(file.fileno())
       temporary.replace(path)

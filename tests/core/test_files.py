@@ -49,6 +49,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
   assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_file_written_in_pieces_is_complete_or_absent(tmp_path):
+  path = tmp_path / "a.txt"
+  path.write_text("old")
+  with pytest.raises(KeyError), files.atomic(path) as file:
+    file.write("half")
+    raise KeyError
+  assert path.read_text() == "old"
+  with files.atomic(path) as file:
+    for piece in ("new\r\n", "\ud800", "ä"):
+      file.write(piece)
+    assert path.read_text() == "old"
+  assert path.read_bytes() == "new\r\n?ä".encode()
+  assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_a_link_in_the_place_of_the_file_is_replaced_not_followed(tmp_path):
   victim = tmp_path / "victim"
   victim.write_text("precious")
