@@ -1,20 +1,20 @@
-"""Writes the viewer: one index.html that shows pages with boxes in any browser.
+"""Writes the viewer: an index.html that shows pages with boxes in any browser.
 
 `write` puts style, scripts, boxes (as compact JSON) and small pictures into the
-file, under a policy that lets no other script run.
+file, under a policy that lets no other script run. The boxes of more than
+`PART_PAGES` pages lie in files beside it (`part_files`), which it loads when
+they are needed; one of these is in memory at a time.
 """
 
 import base64
+import contextlib
 import hashlib
-import html
-import importlib.resources
 import json
 import os
 import pathlib
-import re
 import urllib.parse
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -28,19 +28,20 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging.images import MAX_PIXELS, header_hw
 from dwd_jax.metrics.matching import sane
 from dwd_jax.show import drawing
-from dwd_jax.show.viewer import palette
+from dwd_jax.show.viewer import html_file, palette
 
-__all__ = ["ViewerPage", "page_anchor", "page_picture", "write"]
+__all__ = [
+  "ViewerPage", "page_anchor", "page_picture", "part_files", "remove_parts",
+  "write", "writing",
+]  # fmt: skip
 
+PART_PAGES = 500
+_PART = "viewer/part-{:04d}.js"  # data.js has the same name
 MAX_EMBEDDED_BYTES = 24 * 2**20  # of all pictures; more stay files
 _MAX_CLASSES = 2**16
 _QUALITY = 60  # of ink on paper; from here on the rings around it are faint
 _THUMBNAIL_HW = (200, 160)  # px; shown smaller, hence sharp on fine screens
 _TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
-_SCRIPTS = (
-  "data.js", "matching.js", "grid.js", "items.js", "view.js", "drawing.js",
-  "panels.js", "input.js", "main.js",
-)  # fmt: skip
 
 
 class ViewerPage(NamedTuple):
@@ -70,15 +71,32 @@ def write(
   min_score: float = 0.0,
   min_iou: float = 0.5,
 ) -> None:
-  """Writes the viewer in one step.
+  """Writes the viewer of `pages`, in this order; see `writing`."""
+  with writing(
+    path, class_names, title=title, min_score=min_score, min_iou=min_iou
+  ) as add:
+    for page in pages:
+      add(page)
+
+
+@contextlib.contextmanager
+def writing(
+  path: pathlib.Path,
+  class_names: Sequence[str],
+  *,
+  title: str,
+  min_score: float = 0.0,
+  min_iou: float = 0.5,
+) -> Iterator[Callable[[ViewerPage], None]]:
+  """Yields a function that takes the next page; writes index.html at the end.
 
   Pictures of less than 24 MiB together are embedded; otherwise the viewer loads
   them from where they are, so they must stay there. A missing or unreadable
   picture is named in a warning and on the page, whose boxes are shown without.
 
   Args:
-    path: the index.html to write; pictures are relative to its folder.
-    pages: in the order to show; a repeated name gets a number.
+    path: the index.html to write; pictures are relative to its folder. A
+      repeated name of a page gets a number.
     min_score: initial position of the score slider, 0..1; all boxes are in the
       file.
     min_iou: least overlap of a hit, above 0 and up to 1.
@@ -92,28 +110,32 @@ def write(
     raise ValueError(f"min_iou {min_iou} or min_score {min_score} is not 0..1")
   if len(class_names) > _MAX_CLASSES:
     raise ValueError(f"{len(class_names)} classes, at most {_MAX_CLASSES}")
-  path, pages = pathlib.Path(path), list(pages)
-  embed = _total_bytes(path.parent, pages) < MAX_EMBEDDED_BYTES
-  data = {
+  settings = {
     "title": title,
     "minScore": float(min_score),
     "minIou": float(min_iou),
     "classes": list(class_names),
     "colours": palette.class_colours(len(class_names)),
     "outcomes": _outcome_colours(),
-    "pages": [
-      {"name": name, **_page(path.parent, page, len(class_names), embed)}
-      for name, page in zip(_unique_names(pages), pages, strict=True)
-    ],
   }
-  unread = [page["file"] for page in data["pages"] if not page["thumbnail"]]
-  if unread:
-    warnings.warn(
-      f"{path}: {len(unread)} pictures of pages are missing or no readable"
-      f" JPEG or PNG, the first is {unread[0]}; their boxes are shown without",
-      stacklevel=2,
-    )
-  files.write_atomic(path, _fill_in(title, to_json(data)))
+  viewer = _Viewer(pathlib.Path(path), settings)
+  yield viewer.add
+  viewer.close()
+
+
+def part_files(num_pages: int) -> list[str]:
+  """Files beside the index.html of so many pages, relative to its folder."""
+  if num_pages <= PART_PAGES:
+    return []
+  return [_PART.format(i + 1) for i in range(-(-num_pages // PART_PAGES))]
+
+
+def remove_parts(folder: pathlib.Path, num_pages: int) -> None:
+  """Removes what an earlier viewer of more pages has left in a folder."""
+  number = len(part_files(num_pages)) + 1
+  while (path := folder / _PART.format(number)).is_file():
+    path.unlink()
+    number += 1
 
 
 def page_anchor(name: str) -> str:
@@ -209,12 +231,116 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
   return result
 
 
-def to_json(data: Mapping[str, Any]) -> str:
-  """JSON that is safe inside a <script> element, whatever the strings hold."""
-  text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-  for sign in "<>&":
-    text = text.replace(sign, f"\\u{ord(sign):04x}")
-  return text
+class _Viewer:
+  """Holds the pages of one part at a time, and writes the parts."""
+
+  def __init__(self, path: pathlib.Path, settings: dict[str, Any]):
+    self._path, self._settings = path, settings
+    self._names: dict[str, int] = {}  # in order; the last number of a repeated
+    self._parts: list[dict[str, Any]] = []
+    self._held: list[dict[str, Any]] = []  # pages of the next part
+    self._counts = self._no_counts()  # of their labels: found, truth
+    self._has_truth = False
+    self._unread, self._first_unread = 0, ""
+
+  def add(self, page: ViewerPage) -> None:
+    """Takes the next page."""
+    if len(self._held) == PART_PAGES:
+      self._write_part()
+    if page.found.scores is None:
+      raise ValueError(f"{page.name}: detections need scores")
+    page = page._replace(found=page.found.finite())
+    shown = _page(self._path.parent, page, len(self._settings["classes"]))
+    self._held.append({"name": self._new_name(page.name), **shown})
+    self._has_truth |= page.truth is not None
+    for counts, boxes in zip(self._counts, page[2:], strict=True):
+      if boxes is not None:
+        counts += np.bincount(boxes.labels, minlength=len(counts))
+
+  def close(self) -> None:
+    """Writes index.html."""
+    in_parts = bool(self._parts)
+    if in_parts:
+      self._write_part()
+    else:
+      self._embed_pictures()
+      self._parts.append({"counts": self._sparse_counts()})
+    if self._unread:
+      warnings.warn(
+        f"{self._path}: {self._unread} pictures of pages are missing or no"
+        f" readable JPEG or PNG, the first is {self._first_unread}; their boxes"
+        " are shown without",
+        stacklevel=4,
+      )
+    data = {
+      **self._settings,
+      "hasTruth": self._has_truth,
+      "partSize": PART_PAGES,
+      "parts": self._parts,
+    }
+    title = self._settings["title"]
+    before, after = html_file.around_data(title, in_parts)
+    with files.atomic(self._path) as file:
+      file.write(before)
+      key = "names" if in_parts else "pages"
+      file.write(f'{html_file.to_json(data)[:-1]},"{key}":[')
+      for i, page in enumerate(self._names if in_parts else self._held):
+        file.write("," * bool(i) + html_file.to_json(page))
+      file.write("]}")
+      file.write(after)
+
+  def _write_part(self) -> None:
+    for page in self._held:
+      if not (self._path.parent / page["file"]).is_file():
+        self._note_unread(page)
+    text = html_file.to_json(self._held)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    self._parts.append({"digest": digest, "counts": self._sparse_counts()})
+    number = len(self._parts)
+    # A string to parse, so that no name is ever taken for a script.
+    script = f"receivePart({number}, {json.dumps(digest)}, {json.dumps(text)});"
+    files.write_atomic(self._path.parent / _PART.format(number), script + "\n")
+    self._held, self._counts = [], self._no_counts()
+
+  def _embed_pictures(self) -> None:
+    """Puts thumbnails into the pages, and the pictures if they are small."""
+    paths = [self._path.parent / page["file"] for page in self._held]
+    total = sum(path.stat().st_size for path in paths if path.is_file())
+    for path, page in zip(paths, self._held, strict=True):
+      data, kind = _read(path)
+      small = thumbnail(data) if kind else b""
+      if not small:
+        self._note_unread(page)
+        continue
+      page["thumbnail"] = data_uri(small, "image/jpeg")
+      if total < MAX_EMBEDDED_BYTES:
+        page["image"] = data_uri(data, kind)
+
+  def _note_unread(self, page: dict[str, Any]) -> None:
+    page["thumbnail"] = ""
+    self._first_unread = self._first_unread or page["file"]
+    self._unread += 1
+
+  def _new_name(self, name: str) -> str:
+    """The name, with a number if it was there before."""
+    name = unique = _linkable(name)
+    while unique in self._names:
+      self._names[name] += 1
+      unique = f"{name} ({self._names[name]})"
+    self._names[unique] = 1
+    return unique
+
+  def _no_counts(self) -> tuple[np.ndarray, np.ndarray]:
+    num_classes = len(self._settings["classes"])
+    return np.zeros(num_classes, int), np.zeros(num_classes, int)
+
+  def _sparse_counts(self) -> list[list[int]]:
+    """Label, found, truth of each class that occurs."""
+    found, truth = self._counts
+    return [
+      [int(i), int(found[i]), int(truth[i])]
+      for i in np.flatnonzero(found + truth)
+    ]
 
 
 def _base64(array: np.ndarray, dtype: str) -> str:
@@ -227,17 +353,6 @@ def _linkable(name: str) -> str:
   They are in names of files that are not UTF-8.
   """
   return name.encode("utf8", "replace").decode()
-
-
-def _unique_names(pages: Sequence[ViewerPage]) -> list[str]:
-  names: dict[str, None] = {}
-  for page in pages:
-    name, number = _linkable(page.name), 2
-    while name in names:
-      name = f"{_linkable(page.name)} ({number})"
-      number += 1
-    names[name] = None
-  return list(names)
 
 
 def _outcome_colours() -> dict[str, str]:
@@ -253,34 +368,20 @@ def _outcome_colours() -> dict[str, str]:
   }
 
 
-def _total_bytes(folder: pathlib.Path, pages: Sequence[ViewerPage]) -> int:
-  paths = [_picture_path(folder, page) for page in pages]
-  return sum(path.stat().st_size for path in paths if path.is_file())
-
-
-def _picture_path(folder: pathlib.Path, page: ViewerPage) -> pathlib.Path:
+def _page(
+  folder: pathlib.Path, page: ViewerPage, num_classes: int
+) -> dict[str, Any]:
+  """What the scripts know of a page; its picture is a file."""
   # A browser takes a leading backslash for a slash, and // for another host.
   if not page.image or page.image[0] in "/\\":
     raise InputError(
       f"{page.name}: the picture {page.image!r} must be a path relative to the"
       f" folder {folder}"
     )
-  return folder / page.image
-
-
-def _page(
-  folder: pathlib.Path, page: ViewerPage, num_classes: int, embed: bool
-) -> dict[str, Any]:
-  if page.found.scores is None:
-    raise ValueError(f"{page.name}: detections need scores")
-  picture = _read(_picture_path(folder, page))
-  small = thumbnail(picture[0]) if picture[1] else b""
-  link = urllib.parse.quote(os.fsencode(page.image))
   result = {
     "file": page.image,
     # "./" keeps a name with a colon from being taken for a scheme.
-    "image": data_uri(*picture) if embed and small else "./" + link,
-    "thumbnail": data_uri(small, "image/jpeg") if small else "",
+    "image": "./" + urllib.parse.quote(os.fsencode(page.image)),
     "hw": [max(1, int(side)) for side in page.found.image_hw],
     "found": boxes_payload(page.found, num_classes),
   }
@@ -296,45 +397,3 @@ def _read(path: pathlib.Path) -> tuple[bytes, str]:
   except (OSError, ValueError):  # ValueError: a name with a zero byte
     return b"", ""
   return data, media_type(data)
-
-
-def _fill_in(title: str, data: str) -> str:
-  """The template filled with style, scripts and data."""
-  style = _asset("viewer.css")
-  script = "\n".join(map(_asset, _SCRIPTS))
-  policy = "; ".join(
-    [
-      "default-src 'none'",
-      # As a file, and from a server.
-      "img-src data: 'self' file:",
-      f"style-src {_hash(style)}",
-      f"script-src {_hash(script)}",
-      "base-uri 'none'",
-      "form-action 'none'",
-    ]
-  )
-  return _replace(
-    _asset("page.html"),
-    {
-      "POLICY": html.escape(policy),
-      "TITLE": html.escape(title),
-      "STYLE": style,
-      "SCRIPT": script,
-      "DATA": data,
-    },
-  )
-
-
-def _replace(template: str, parts: Mapping[str, str]) -> str:
-  """Fills in each {{NAME}} once; what a part holds is not filled in."""
-  return re.sub(r"\{\{([A-Z]+)\}\}", lambda m: parts[m[1]], template)
-
-
-def _asset(name: str) -> str:
-  folder = importlib.resources.files("dwd_jax.show.viewer") / "assets"
-  return (folder / name).read_text(encoding="utf8").strip()
-
-
-def _hash(text: str) -> str:
-  digest = hashlib.sha256(text.encode()).digest()
-  return f"'sha256-{base64.b64encode(digest).decode()}'"

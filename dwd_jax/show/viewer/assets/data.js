@@ -1,8 +1,70 @@
 "use strict";
 
 // The pages as Python wrote them (dwd_jax/show/viewer/write.py), and their arrays.
+// Few pages are all in DATA; many come in parts, files that are loaded when one
+// of their pages is to be shown.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const NAMES = DATA.names ?? DATA.pages.map((page) => page.name);
+const MAX_LOADED = 3; // parts
+
+const loaded = new Map(); // part -> its pages, the latest last
+const requested = new Set(); // parts that are on their way
+const failedParts = new Map(); // part -> why it is not there
+
+const partOf = (index) => Math.floor(index / DATA.partSize);
+
+/** A page; undefined if its part is not loaded. */
+function pageAt(index) {
+  return loaded.get(partOf(index))?.[index % DATA.partSize];
+}
+
+/** Loads a part, and calls `then` when it is there, or in `failedParts`. */
+function requestPart(part, then) {
+  if (requested.has(part)) return;
+  requested.add(part);
+  const file = `viewer/part-${String(part + 1).padStart(4, "0")}.js`;
+  const script = document.createElement("script");
+  const end = (why) => {
+    script.remove();
+    requested.delete(part);
+    if (loaded.has(part)) failedParts.delete(part);
+    else failedParts.set(part, `${file} ${why}`);
+    then();
+  };
+  script.addEventListener("load", () =>
+    end("is of another run than this file; make them again."),
+  );
+  script.addEventListener("error", () =>
+    end("cannot be loaded; it belongs into the folder of this file."),
+  );
+  script.src = file;
+  document.head.append(script);
+}
+
+/** Called by the file of a part: its number from 1, and its pages as JSON. */
+function receivePart(fileNumber, digest, text) {
+  const part = fileNumber - 1;
+  if (DATA.parts[part]?.digest !== digest) return;
+  keepPart(part, JSON.parse(text).map(countable));
+}
+
+/** Adds labels and scores, with which the list of pages counts. */
+function countable(page) {
+  page.labels = decode(page.found.labels, Uint16Array);
+  page.scores = decode(page.found.scores, Float32Array);
+  return page;
+}
+
+/** Keeps a part as the latest of a few. */
+function keepPart(part, pages) {
+  loaded.delete(part);
+  loaded.set(part, pages);
+  const [oldest] = loaded.keys();
+  if (loaded.size > MAX_LOADED) loaded.delete(oldest);
+}
+
+if (DATA.pages) keepPart(0, DATA.pages.map(countable));
 
 /** Bytes of a base64 string as a typed array of little-endian numbers. */
 function decode(base64, Type) {
@@ -12,34 +74,25 @@ function decode(base64, Type) {
   return new Type(bytes.buffer);
 }
 
-/** Labels and scores of all pages: the list of pages counts with them. */
-const SUMMARIES = DATA.pages.map((page) => ({
-  labels: decode(page.found.labels, Uint16Array),
-  scores: decode(page.found.scores, Float32Array),
-  trueLabels: page.truth ? decode(page.truth.labels, Uint16Array) : null,
-}));
-
-const HAS_TRUTH = DATA.pages.some((page) => page.truth);
-
 /** The boxes of a page: those found, then the true ones. */
-function loadBoxes(index) {
-  const page = DATA.pages[index];
-  const { labels, scores, trueLabels } = SUMMARIES[index];
+function loadBoxes(page) {
+  const { labels, scores, truth } = page;
   const numFound = labels.length;
-  const numTrue = trueLabels ? trueLabels.length : 0;
+  const numTrue = truth ? truth.n : 0;
   const boxes = new Float32Array(4 * (numFound + numTrue)); // yxyx
   boxes.set(decode(page.found.boxes, Float32Array));
   const allLabels = new Uint16Array(numFound + numTrue);
   allLabels.set(labels);
-  if (trueLabels) {
-    boxes.set(decode(page.truth.boxes, Float32Array), 4 * numFound);
-    allLabels.set(trueLabels, numFound);
+  if (truth) {
+    boxes.set(decode(truth.boxes, Float32Array), 4 * numFound);
+    allLabels.set(decode(truth.labels, Uint16Array), numFound);
   }
   const pairs = page.truth
     ? candidatePairs(boxes, allLabels, numFound, numTrue, DATA.minIou)
     : null;
   const [height, width] = page.hw;
   return {
+    page,
     numFound,
     numTrue,
     boxes,

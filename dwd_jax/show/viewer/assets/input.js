@@ -124,7 +124,9 @@ const KEYS = {
   ArrowLeft: () => turnPage(-1),
   ArrowUp: () => turnPage(-1),
   Home: () => goToPage(0),
-  End: () => goToPage(DATA.pages.length - 1),
+  End: () => goToPage(NAMES.length - 1),
+  PageDown: () => turnPart(1),
+  PageUp: () => turnPart(-1),
   "+": () => zoomTo(view.scale * 1.25),
   "=": () => zoomTo(view.scale * 1.25),
   "-": () => zoomTo(view.scale / 1.25),
@@ -140,6 +142,7 @@ const KEYS = {
   "[": () => setScore(state.minScore - 0.05),
   "]": () => setScore(state.minScore + 0.05),
   "/": focusSearch,
+  g: focusFind,
   d: downloadCsv,
   "?": toggleHelp,
   Escape: escape,
@@ -157,14 +160,18 @@ let tabLeaves = false; // the next Tab leaves the stage
 function escape() {
   tabLeaves = true;
   document.body.classList.remove("panel-open");
-  if (document.activeElement.matches?.("input")) document.activeElement.blur();
+  const field = document.activeElement;
+  if (field.id === "find") clearSearch();
+  if (field.matches?.("input, select")) field.blur();
   pin(-1);
 }
 
 /** Whether a focused field needs the key itself. */
 function belongsToField(event) {
   const field = event.target;
-  if (!field.matches?.("input") || event.key === "Escape") return false;
+  if (event.key === "Escape") return false;
+  if (field.matches?.("select")) return true;
+  if (!field.matches?.("input")) return false;
   if (["checkbox", "radio", "range"].includes(field.type)) {
     const own = field.type === "checkbox" ? [] : ["Home", "End"];
     const arrows = field.type !== "checkbox" && event.key.startsWith("Arrow");

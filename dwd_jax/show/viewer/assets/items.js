@@ -25,7 +25,7 @@ let shown = null; // what of them is shown, see findShown
 
 /** The mode, where the page has what it needs. */
 function modeOf() {
-  return DATA.pages[state.page]?.truth ? state.mode : "class";
+  return current?.page.truth ? state.mode : "class";
 }
 
 /**
@@ -143,7 +143,7 @@ function shownAsCsv() {
     const px = [left, top, right - left, bottom - top];
     const text = describe(i);
     rows.push([
-      DATA.pages[state.page].name,
+      current.page.name,
       text.name,
       i < numFound ? Number(scores[i].toFixed(6)) : "",
       ...px.map((value) => Number(value.toFixed(2))),

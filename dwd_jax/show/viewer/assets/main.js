@@ -1,7 +1,9 @@
 // Starts the viewer, turns pages, and ties the controls to what they do.
 
 const picture = element("picture");
-const pageOfName = new Map(DATA.pages.map((page, i) => [page.name, i]));
+const pageOfName = new Map(NAMES.map((name, i) => [name, i]));
+
+let wantedPage = 0; // to show as soon as its part is loaded
 
 /** The page that the address names; 0 where it names none. */
 function pageOfHash() {
@@ -19,23 +21,45 @@ function pageOfHash() {
 }
 
 function goToPage(index) {
-  if (index < 0 || index >= DATA.pages.length) return;
-  if (index === state.page) return;
-  location.hash = pageHash(index);
+  if (index < 0 || index >= NAMES.length) return;
+  if (location.hash === pageHash(index)) showPage(index);
+  else if (index !== state.page || index !== wantedPage) {
+    location.hash = pageHash(index);
+  }
 }
 
 function turnPage(by) {
-  goToPage(state.page + by);
+  goToPage(wantedPage + by);
 }
 
+/** The first page of the part before or after. */
+function turnPart(by) {
+  goToPage((partOf(wantedPage) + by) * DATA.partSize);
+}
+
+/** Shows a page, at once or when its part is loaded. */
 function showPage(index) {
+  wantedPage = index;
+  const page = pageAt(index);
+  if (page) showLoaded(index, page);
+  else requestPart(partOf(index), () => partCame(partOf(index)));
+  updateNotice();
+}
+
+function partCame(part) {
+  if (partOf(wantedPage) === part && loaded.has(part)) showPage(wantedPage);
+  updateNotice();
+}
+
+function showLoaded(index, page) {
   if (index === state.page) return;
-  const inList = pageLinks.includes(document.activeElement);
-  pageLinks[state.page]?.removeAttribute("aria-current");
-  const page = DATA.pages[index];
+  const inList = pageLinks.get(state.page) === document.activeElement;
+  const part = partOf(index);
+  const newPart = part !== partOf(state.page);
+  if (newPart) keepPart(part, loaded.get(part));
   state.page = index;
   state.pinned = state.hovered = -1;
-  current = loadBoxes(index);
+  current = loadBoxes(page);
   paper.style.width = `${current.width}px`;
   paper.style.height = `${current.height}px`;
   pictureFailed = false;
@@ -45,14 +69,14 @@ function showPage(index) {
   picture.src = page.image;
   element("page-name").textContent = page.name;
   element("page-name").title = page.name;
-  const position = `${number(index + 1)} of ${number(DATA.pages.length)}`;
+  const position = `${number(index + 1)} of ${number(NAMES.length)}`;
   element("page-position").textContent = position;
   element("previous").disabled = index === 0;
-  element("next").disabled = index === DATA.pages.length - 1;
-  const link = pageLinks[index];
-  link.setAttribute("aria-current", "page");
-  link.scrollIntoView({ block: "nearest", inline: "nearest" });
-  if (inList) link.focus({ preventScroll: true });
+  element("next").disabled = index === NAMES.length - 1;
+  listPages(newPart);
+  const link = pageLinks.get(index);
+  link?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (inList) link?.focus({ preventScroll: true });
   fitPage();
   applyFilters();
   announce(`Page ${page.name}, ${position}, ${shown.order.length} boxes shown`);
@@ -64,7 +88,7 @@ function viewChanged() {
 }
 
 function setMode(mode) {
-  state.mode = HAS_TRUTH ? mode : "class";
+  state.mode = DATA.hasTruth ? mode : "class";
   applyFilters();
 }
 
@@ -101,7 +125,7 @@ function downloadCsv() {
   if (!current) return;
   const blob = new Blob([shownAsCsv()], { type: "text/csv;charset=utf-8" });
   const link = make("a", { href: URL.createObjectURL(blob) });
-  const name = DATA.pages[state.page].name.replace(/[^\p{L}\p{N}.-]+/gu, "_");
+  const name = current.page.name.replace(/[^\p{L}\p{N}.-]+/gu, "_");
   link.download = `${name || "page"}.csv`;
   link.click();
   // Revoked at once, the download would not begin in every browser.
@@ -127,6 +151,13 @@ function listenToControls() {
   onClick("none", () => chooseListed(false));
   onClick("toggle-panel", () => document.body.classList.toggle("panel-open"));
   element("search").addEventListener("input", searchClasses);
+  element("find").addEventListener("input", searchPages);
+  element("find").addEventListener("keydown", (event) => {
+    if (event.key === "Enter") goToFound();
+  });
+  element("part").addEventListener("change", ({ target }) =>
+    goToPage(target.value * DATA.partSize),
+  );
   element("score").addEventListener("input", (event) =>
     setScore(Number(Number(event.target.value).toFixed(2))),
   );
@@ -151,7 +182,7 @@ function listenToStage() {
   stage.addEventListener("focus", () => (tabLeaves = false));
   document.addEventListener("keydown", keyDown);
   window.addEventListener("hashchange", () => {
-    if (DATA.pages.length) showPage(pageOfHash());
+    if (NAMES.length) showPage(pageOfHash());
   });
   picture.addEventListener("error", () => {
     pictureFailed = true;
@@ -175,15 +206,15 @@ function followSize() {
 
 function start() {
   element("title").textContent = DATA.title;
-  element("modes").hidden = !HAS_TRUTH;
+  element("modes").hidden = !DATA.hasTruth;
   element("iou").textContent = String(DATA.minIou);
-  fillPageList();
+  fillPartList();
   fillClassList();
   fillLegend();
   listenToControls();
   listenToStage();
   followSize();
-  if (DATA.pages.length) {
+  if (NAMES.length) {
     showPage(pageOfHash());
   } else {
     document.body.classList.add("empty");

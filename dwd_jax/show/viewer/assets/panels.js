@@ -20,50 +20,6 @@ function swatch(colour) {
 }
 
 const number = (value) => value.toLocaleString("en");
-const pageHash = (index) =>
-  `#page=${encodeURIComponent(DATA.pages[index].name)}`;
-
-// Pages
-
-const pageLinks = [];
-
-function fillPageList() {
-  DATA.pages.forEach((page, index) => {
-    const picture = page.thumbnail
-      ? make("img", { loading: "lazy", decoding: "async", alt: "" })
-      : make("span", { className: "blank", textContent: "no picture" });
-    if (page.thumbnail) picture.src = page.thumbnail;
-    const link = make(
-      "a",
-      { href: pageHash(index), title: page.name },
-      make("span", { className: "thumbnail" }, picture),
-      make("span", { className: "name", textContent: page.name }),
-      make("span", { className: "count" }),
-    );
-    pageLinks.push(link);
-    element("page-list").append(make("li", {}, link));
-  });
-}
-
-/** Detections of a page that pass the score and the chosen classes. */
-function countOfPage(index) {
-  const { labels, scores } = SUMMARIES[index];
-  const count = countAtLeast(scores, state.minScore);
-  let result = 0;
-  for (let i = 0; i < count; i++) result += state.classes[labels[i]];
-  return result;
-}
-
-function updatePageCounts() {
-  pageLinks.forEach((link, index) => {
-    const count = countOfPage(index);
-    link.lastChild.textContent = number(count);
-    link.setAttribute(
-      "aria-label",
-      `${DATA.pages[index].name}, ${number(count)} symbols`,
-    );
-  });
-}
 
 // Classes
 
@@ -71,9 +27,8 @@ const classRows = []; // {label, row, box, count}, the most frequent first
 
 function fillClassList() {
   const totals = new Uint32Array(DATA.classes.length);
-  for (const { labels, trueLabels } of SUMMARIES) {
-    for (const label of labels) totals[label]++;
-    for (const label of trueLabels ?? []) totals[label]++;
+  for (const { counts } of DATA.parts) {
+    for (const [label, found, truth] of counts) totals[label] += found + truth;
   }
   const labels = [...totals.keys()].filter((label) => totals[label]);
   labels.sort((a, b) => totals[b] - totals[a] || a - b);
@@ -199,7 +154,7 @@ function applyFilters() {
   state.hovered = -1;
   for (const input of document.getElementsByName("mode")) {
     input.checked = input.value === modeOf();
-    input.disabled = input.value !== "class" && !DATA.pages[state.page].truth;
+    input.disabled = input.value !== "class" && !current.page.truth;
   }
   element("score").value = state.minScore;
   if (document.activeElement !== element("score-number")) {
@@ -219,10 +174,14 @@ let pictureFailed = false;
 
 function updateNotice() {
   const lines = [];
-  if (!DATA.pages.length) {
+  if (!NAMES.length) {
     lines.push("There are no pages to show.");
-  } else {
-    const { file } = DATA.pages[state.page];
+  } else if (!pageAt(wantedPage)) {
+    const part = partOf(wantedPage);
+    const why = requested.has(part) ? null : failedParts.get(part);
+    lines.push(why ?? `Loading the pages ${pagesOfPart(part)} …`);
+  } else if (current) {
+    const { file } = current.page;
     if (pictureFailed) {
       lines.push(
         `The picture ${file} is missing or cannot be shown; boxes only.`,
