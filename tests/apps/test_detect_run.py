@@ -1,7 +1,7 @@
 """python -m dwd_jax.detect: files, going on, failures, exit codes."""
 
+import contextlib
 import csv
-import io
 import json
 import os
 import pathlib
@@ -14,7 +14,7 @@ from mung import io as mung_io
 from staff_helpers import staves
 
 from dwd_jax import detect
-from dwd_jax.apps.detect import formats, inputs, outputs
+from dwd_jax.apps.detect import formats, inputs, outputs, tables
 from dwd_jax.checkpoints import weights
 from dwd_jax.core import files
 from dwd_jax.imaging import grey
@@ -87,7 +87,7 @@ def test_all_files_say_the_same(run, tmp_path):
 @pytest.mark.parametrize(
   "name", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "a=1", "a\r=1"]
 )
-def test_names_are_no_formulas(name):
+def test_names_are_no_formulas(tmp_path, name):
   found = page_detections.PageDetections(
     page=name,
     image_hw=(9, 9),
@@ -97,8 +97,11 @@ def test_names_are_no_formulas(name):
     class_names=(name,),
   )
   source = inputs.Source(name, pathlib.Path(f"{name}.png"), 1, 1)
-  table = formats.RUN_FILES["detections.csv"].of_page(1, found, source)
-  (row,) = csv.reader(io.StringIO(table, newline=""))
+  page = formats.RunPage(1, found, source)
+  with tables.csv_file(tmp_path / "a.csv") as add:
+    add(page)
+  with (tmp_path / "a.csv").open(encoding="utf8", newline="") as file:
+    _, row = csv.reader(file)
   shown = name.replace("\r", "\n")
   shown = shown if name[0] == "a" else f"'{shown}"
   assert row[:4] == [shown, f"{shown}.png", "1", shown]
@@ -109,20 +112,20 @@ def _write_line(path, found, origin):
   files.write_atomic(path, f"{found.page}: {len(found)}")
 
 
-def _line(image_id, found, source):
-  return f"{image_id} {source.name}: {len(found)}"
-
-
-def _write_lines(path, lines, run):
-  files.write_atomic(path, "\n".join([*lines, str(run.min_score)]))
+@contextlib.contextmanager
+def _lines(path, run):
+  with files.atomic(path) as file:
+    yield lambda page: file.write(
+      f"{page.image_id} {page.source.name}: {len(page.found)}\n"
+    )
+    file.write(f"{run.min_score}\n")
 
 
 def test_a_format_is_an_entry_and_every_record_is_read_once(
   run, tmp_path, monkeypatch
 ):
   page_files = {"lines/{}.txt": _write_line, **formats.PAGE_FILES}
-  lines = formats.RunFile(_line, _write_lines)
-  run_files = {**formats.RUN_FILES, "lines.txt": lines}
+  run_files = {**formats.RUN_FILES, "lines.txt": _lines}
   monkeypatch.setattr(formats, "PAGE_FILES", page_files)
   monkeypatch.setattr(formats, "RUN_FILES", run_files)
   read, read_page = [], formats.read_page

@@ -142,6 +142,7 @@ def merge_pages(
   first = next(found, None)
   if first is None:
     raise InputError(f"{out}: no results of these pages; detect on them first")
+  outputs.claim_run(out, facts, len(sources))
   outputs.write_run(
     out,
     itertools.chain([first], found),

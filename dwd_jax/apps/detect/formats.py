@@ -3,15 +3,16 @@
 To add one, write a function and enter it in `PAGE_FILES` or `RUN_FILES`.
 """
 
-import csv
-import io
+import contextlib
+import importlib.util
 import json
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TextIO, TypeAlias
 
-from dwd_jax.apps.detect import manifest
+from dwd_jax.apps.detect import manifest, tables
 from dwd_jax.apps.detect.inputs import Source
+from dwd_jax.apps.detect.tables import RunPage
 from dwd_jax.core import files
 from dwd_jax.metrics import json_results
 from dwd_jax.predict import page_detections
@@ -19,12 +20,8 @@ from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.show.viewer import write as viewer
 
 _PAGE = "{}.json"
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MAX_BYTES = 64 << 20  # of a page's JSON
-_CSV_COLUMNS = (
-  "page", "file", "page_number", "name", "score",
-  "x_min", "y_min", "x_max", "y_max", "page_width", "page_height",
-)  # fmt: skip
+_PARQUET = "detections.parquet"
 
 Origin: TypeAlias = dict[str, Any]  # see `origin`
 
@@ -36,16 +33,12 @@ class RunFacts(NamedTuple):
   min_score: float
 
 
-class RunFile(NamedTuple):
-  """A file of all pages together, which are processed one at a time.
-
-  Attributes:
-    of_page: image id, page from `read_page`, its source -> what to keep of it.
-    write: writes the file from what was kept of all pages, in order.
-  """
-
-  of_page: Callable[[int, PageDetections, Source], Any]
-  write: Callable[[pathlib.Path, list[Any], RunFacts], None]
+# Path, facts -> a context that gives the function to call with each page, in
+# order, and completes the file at the end.
+RunFile: TypeAlias = Callable[
+  [pathlib.Path, RunFacts],
+  contextlib.AbstractContextManager[Callable[[RunPage], None]],
+]
 
 
 def _write_picture(path: pathlib.Path, found: PageDetections, _: Origin):
@@ -58,65 +51,54 @@ def _write_page(path: pathlib.Path, found: PageDetections, origin: Origin):
   files.write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
-def _coco_results(image_id: int, found: PageDetections, _: Source) -> str:
-  return json.dumps(found.to_coco(image_id))[1:-1]
+@contextlib.contextmanager
+def _coco_results(path: pathlib.Path, _: RunFacts):
+  with files.atomic(path) as file:
+    add = _joined(file)
+    file.write("[")
+    yield lambda page: add(json.dumps(page.found.to_coco(page.image_id))[1:-1])
+    file.write("]")
 
 
-def _write_coco_results(path: pathlib.Path, pages: list[str], _: RunFacts):
-  files.write_atomic(path, f"[{', '.join(filter(None, pages))}]")
+@contextlib.contextmanager
+def _coco_images(path: pathlib.Path, run: RunFacts):
+  def add_image(page: RunPage) -> None:
+    name, hw = page.found.page, page.found.image_hw
+    add(json.dumps(json_results.coco_image(page.image_id, name, hw)))
 
-
-def _coco_image(image_id: int, found: PageDetections, _: Source):
-  return json_results.coco_image(image_id, found.page, found.image_hw)
-
-
-def _write_coco_images(path: pathlib.Path, images: list[Any], run: RunFacts):
   categories = json_results.coco_categories(run.class_names)
-  content = {"images": images, "categories": categories}
-  files.write_atomic(path, json.dumps(content))
+  with files.atomic(path) as file:
+    add = _joined(file)
+    file.write('{"images": [')
+    yield add_image
+    file.write(f'], "categories": {json.dumps(categories)}}}')
 
 
-def _csv_lines(_: int, found: PageDetections, source: Source) -> str:
-  height, width = found.image_hw
-  rows = []
-  for symbol in found:
-    x, y, w, h = symbol["bbox"]
-    corners = [round(value, 2) for value in (x, y, x + w, y + h)]
-    row = [found.page, str(source.path), source.number, symbol["name"]]
-    rows.append([*row, symbol["score"], *corners, width, height])
-  return _as_csv(rows)
+def _joined(file: TextIO) -> Callable[[str], None]:
+  """A function that writes texts with a comma between them, none if empty."""
+  before = ""
+
+  def add(text: str) -> None:
+    nonlocal before
+    if text:
+      file.write(before + text)
+      before = ", "
+
+  return add
 
 
-def _as_csv(rows) -> str:
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator="\n")
-  writer.writerows([_no_formula(cell) for cell in row] for row in rows)
-  return text.getvalue()
+@contextlib.contextmanager
+def _viewer(path: pathlib.Path, run: RunFacts):
+  def add_page(page: RunPage) -> None:
+    picture = manifest.PICTURE.format(page.source.name)
+    boxes = page.found.page_boxes()
+    add(viewer.ViewerPage(page.source.name, picture, boxes))
 
-
-def _no_formula(cell: Any) -> Any:
-  """Names that a spreadsheet would run get the quote that makes them text."""
-  if not isinstance(cell, str):
-    return cell
-  # The writer does not quote \r, which ends a row, too.
-  mark = "'" if cell.startswith(_STARTS_FORMULA) else ""
-  return mark + cell.replace("\r", "\n")
-
-
-def _write_csv(path: pathlib.Path, pages: list[str], _: RunFacts):
-  files.write_atomic(path, _as_csv([_CSV_COLUMNS]) + "".join(pages))
-
-
-def _viewer_page(_: int, found: PageDetections, source: Source):
-  picture = manifest.PICTURE.format(source.name)
-  return viewer.ViewerPage(found.page, picture, found.page_boxes())
-
-
-def _write_viewer(path: pathlib.Path, pages: list[Any], run: RunFacts):
   title = "dwd_jax: detected symbols"
-  viewer.write(
-    path, pages, run.class_names, title=title, min_score=run.min_score
-  )
+  with viewer.writing(
+    path, run.class_names, title=title, min_score=run.min_score
+  ) as add:
+    yield add_page
 
 
 # File name, {} = the page's name -> writer, called with the path, the page with
@@ -130,11 +112,28 @@ PAGE_FILES: Mapping[
   _PAGE: _write_page,  # last: it marks the page as complete
 }
 RUN_FILES: Mapping[str, RunFile] = {
-  "predictions.json": RunFile(_coco_results, _write_coco_results),
-  "coco_images.json": RunFile(_coco_image, _write_coco_images),
-  "detections.csv": RunFile(_csv_lines, _write_csv),
-  "index.html": RunFile(_viewer_page, _write_viewer),
+  "predictions.json": _coco_results,
+  "coco_images.json": _coco_images,
+  "detections.csv": lambda path, _: tables.csv_file(path),
+  _PARQUET: lambda path, _: tables.parquet_file(path),
+  "index.html": _viewer,
 }
+
+
+def writable() -> dict[str, RunFile]:
+  """Those of `RUN_FILES` for which the packages are installed."""
+  without = set() if importlib.util.find_spec("pyarrow") else {_PARQUET}
+  return {file: w for file, w in RUN_FILES.items() if file not in without}
+
+
+def run_files(num_pages: int) -> list[str]:
+  """Files of so many pages together, relative to the folder of results."""
+  return [*writable(), *viewer.part_files(num_pages)]
+
+
+def is_run_file(name: str) -> bool:
+  """Whether a run of any number of pages may write it."""
+  return name in RUN_FILES or viewer.is_part_file(name)
 
 
 def read_page(

@@ -11,7 +11,7 @@ import json
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from dwd_jax.apps.detect import shards
 from dwd_jax.core import files
@@ -20,7 +20,10 @@ from dwd_jax.core.errors import InputError
 NAME = "detect.json"
 # Pictures of a page, {} = its name.
 OVERLAY, PICTURE = "{}-overlay.png", "pages/{}.jpg"
-_MAX_BYTES = 256 << 20  # a million pages
+_MAX_BYTES = 256 << 20  # a million pages with names of 120 bytes
+_RUN_FILES = (  # of manifests that do not name them
+  "index.html", "predictions.json", "coco_images.json", "detections.csv",
+)  # fmt: skip
 
 
 class Manifest(NamedTuple):
@@ -30,12 +33,14 @@ class Manifest(NamedTuple):
     path: of the file.
     claimed: names of pages whose files in the folder are ours.
     failed: reasons of the pages without results, by what they are.
+    run_files: files of all pages that are ours, relative to the folder.
   """
 
   path: pathlib.Path
   settings: dict[str, Any]
   claimed: set[str]
   failed: dict[str, str]
+  run_files: set[str]
 
 
 def digest(settings: dict[str, Any]) -> str:
@@ -50,17 +55,37 @@ def write(
   claimed: Iterable[str],
   pages: Sequence[str] = (),
   failed: Sequence[dict[str, str]] = (),
+  run_files: Iterable[str] = (),
 ) -> None:
   """Writes a manifest.
 
   Args:
-    claimed: names of pages of which there may be files.
+    claimed: names of pages of which there may be files; those of `pages` are
+      not repeated in the file.
     pages: names of those with results.
     failed: "what" and "reason" of others.
+    run_files: files of all pages that are or will be there.
   """
-  content = {"settings": settings, "pages": [*pages], "failed": [*failed]}
-  content["claimed"] = sorted(claimed)
-  files.write_atomic(path, json.dumps(content, indent=1) + "\n")
+  more = sorted(set(claimed).difference(pages))
+  with files.atomic(path) as file:
+    file.write(f'{{\n "settings": {json.dumps(settings)}')
+    _write_list(file, "pages", pages)
+    _write_list(file, "failed", failed)
+    _write_list(file, "claimed", more)
+    _write_list(file, "run_files", sorted(run_files))
+    file.write("\n}\n")
+
+
+def _write_list(file: TextIO, key: str, items: Iterable[Any]) -> None:
+  """Writes a list, an item a line: a million names make no long text."""
+  file.write(f',\n "{key}": [')
+  before = "\n  "
+  for item in items:
+    # Names are valid Unicode, paths perhaps not.
+    text = json.dumps(item, ensure_ascii=not isinstance(item, str))
+    file.write(before + text)
+    before = ",\n  "
+  file.write("]")
 
 
 def read(path: pathlib.Path) -> Manifest | None:
@@ -81,6 +106,7 @@ def read(path: pathlib.Path) -> Manifest | None:
         n for n in names if n and not re.search(r"[/\0\ud800-\udfff]", n)
       },
       failed={str(f["what"]): str(f["reason"]) for f in failed},
+      run_files={str(f) for f in content.get("run_files", _RUN_FILES)},
     )
   except (FileNotFoundError, NotADirectoryError):
     return None

@@ -13,6 +13,8 @@ and for all pages
   predictions.json    COCO results: image_id, category_id, bbox, score
   coco_images.json    their images and categories
   detections.csv      a line for each symbol
+  detections.parquet  the same, where pyarrow is installed
+  viewer/part-N.js    boxes of 500 pages each, where there are more
   detect.json         the manifest: settings, pages, and failures
   shards/I-of-N.json  that of a part of the pages, see `shards`
 
@@ -20,9 +22,10 @@ and for all pages
 replaced.
 """
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from dwd_jax.apps.detect import formats, manifest
@@ -54,14 +57,20 @@ def write_run(
   class_names: tuple[str, ...],
   min_score: float,
 ) -> None:
-  """Writes the files of all pages from those of each page, in one pass."""
-  kept: dict[str, list[Any]] = {file: [] for file in formats.RUN_FILES}
-  for image_id, (source, found) in enumerate(pages, start=1):
-    for file, kind in formats.RUN_FILES.items():
-      kept[file].append(kind.of_page(image_id, found, source))
+  """Writes the files of all pages from those of each page, in one pass.
+
+  Memory does not grow with their number; see `claim_run` and `finish`.
+  """
   facts = formats.RunFacts(class_names, min_score)
-  for file, kind in formats.RUN_FILES.items():
-    kind.write(out / file, kept.pop(file), facts)
+  with contextlib.ExitStack() as stack:
+    adders = [
+      stack.enter_context(write(out / file, facts))
+      for file, write in formats.writable().items()
+    ]
+    for image_id, (source, found) in enumerate(pages, start=1):
+      page = formats.RunPage(image_id, found, source)
+      for add in adders:
+        add(page)
 
 
 def claim(
@@ -84,14 +93,33 @@ def claim(
         _check_absent(path)
   path = out / (shard.manifest if shard else manifest.NAME)
   before = manifest.read(path)
-  had = before.claimed if before else set()
-  manifest.write(path, settings, (had if shard else ours) | names)
+  had, run_files = (before.claimed, before.run_files) if before else (set(), ())
+  if not shard:
+    had = ours
+    _check_run_files(out, formats.run_files(len(sources)))
+  manifest.write(path, settings, had | names, run_files=run_files)
   try:
     _check_settings(out, settings)  # of shards that began at the same time
   except InputError:
     if before is None:
       path.unlink(missing_ok=True)
     raise
+
+
+def claim_run(
+  out: pathlib.Path, settings: dict[str, Any], num_pages: int
+) -> None:
+  """Notes the files of all pages, before `write_run` writes them.
+
+  Raises:
+    InputError: there is one that no earlier run has written.
+  """
+  names = formats.run_files(num_pages)
+  ours = _check_run_files(out, names)
+  path = out / manifest.NAME
+  before = manifest.read(path)
+  claimed = before.claimed if before else set()
+  manifest.write(path, settings, claimed, run_files=ours.union(names))
 
 
 def finish(
@@ -113,16 +141,45 @@ def finish(
   claimed |= written.claimed if written else set()
   claimed = {
     name
-    for name in claimed
+    for name in claimed.difference(pages)
     if any(map(os.path.lexists, _page_files(out, name)))
   }
+  run_files = [] if shard else formats.run_files(len(pages))
+  if not shard:
+    _remove_run_files(out, _run_files(written).difference(run_files))
   rows = [failure._asdict() for failure in failed]
-  manifest.write(path, settings, claimed, pages=pages, failed=rows)
+  manifest.write(path, settings, claimed, pages, rows, run_files)
+
+
+def _run_files(written: manifest.Manifest | None) -> set[str]:
+  """Files of all pages that a manifest claims, of those that we write."""
+  return set(filter(formats.is_run_file, written.run_files if written else ()))
+
+
+def _check_run_files(out: pathlib.Path, names: Collection[str]) -> set[str]:
+  """Those that are ours; raises InputError for one of something else."""
+  ours = _run_files(manifest.read(out / manifest.NAME))
+  for name, path in zip(names, _paths(out, names), strict=True):
+    if name not in ours:
+      _check_absent(path)
+  return ours
+
+
+def _remove_run_files(out: pathlib.Path, names: Collection[str]) -> None:
+  for path in _paths(out, names):
+    path.unlink(missing_ok=True)
+    if path.parent != out:
+      with contextlib.suppress(OSError):  # not empty
+        path.parent.rmdir()
 
 
 def _page_files(out: pathlib.Path, name: str) -> list[pathlib.Path]:
-  """Files of a page; raises InputError if their folder is a link elsewhere."""
-  paths = [out / file.format(name) for file in formats.PAGE_FILES]
+  return _paths(out, [file.format(name) for file in formats.PAGE_FILES])
+
+
+def _paths(out: pathlib.Path, names: Collection[str]) -> list[pathlib.Path]:
+  """Paths of files; raises InputError if their folder is a link elsewhere."""
+  paths = [out / name for name in names]
   for path in paths:
     if path.parent != out and path.parent.is_symlink():
       raise InputError(
@@ -141,9 +198,7 @@ def _check_absent(path: pathlib.Path) -> None:
 def check_folder(out: pathlib.Path, settings: dict[str, Any]) -> None:
   """Makes the folder; raises InputError if its results have other settings."""
   files.make_dir(out, "choose another --out")
-  if not manifest.read_all(out):
-    for name in formats.RUN_FILES:
-      _check_absent(out / name)
+  _check_run_files(out, formats.writable())
   _check_settings(out, settings)
 
 
@@ -166,7 +221,6 @@ def remove(out: pathlib.Path) -> None:
   for name in set().union(*(of.claimed for of in written)):
     for path in _page_files(out, name):
       path.unlink(missing_ok=True)
-  for file in formats.RUN_FILES:
-    (out / file).unlink(missing_ok=True)
+  _remove_run_files(out, _run_files(manifest.read(out / manifest.NAME)))
   for of in written:
     of.path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import urllib.parse
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,8 +32,8 @@ from dwd_jax.show import drawing
 from dwd_jax.show.viewer import html_file, palette
 
 __all__ = [
-  "ViewerPage", "page_anchor", "page_picture", "part_files", "remove_parts",
-  "write", "writing",
+  "ViewerPage", "is_part_file", "page_anchor", "page_picture", "part_files",
+  "remove_parts", "write", "writing",
 ]  # fmt: skip
 
 PART_PAGES = 500
@@ -128,6 +129,11 @@ def part_files(num_pages: int) -> list[str]:
   if num_pages <= PART_PAGES:
     return []
   return [_PART.format(i + 1) for i in range(-(-num_pages // PART_PAGES))]
+
+
+def is_part_file(name: str) -> bool:
+  """Whether `part_files` has the name for some number of pages."""
+  return re.fullmatch(r"viewer/part-\d{4,9}\.js", name, re.ASCII) is not None
 
 
 def remove_parts(folder: pathlib.Path, num_pages: int) -> None:
