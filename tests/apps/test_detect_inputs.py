@@ -45,6 +45,22 @@ def test_names_are_unique_and_safe(tmp_path):
   )
 
 
+def test_equal_names_in_many_folders_take_no_longer_each():
+  asked = []
+
+  class Taken(dict):
+    def __contains__(self, name):
+      asked.append(name)
+      return super().__contains__(name)
+
+  taken, path = Taken(), pathlib.Path("volume/0001.png")
+  names = [
+    inputs._new_name(path, number=1, of=1, taken=taken) for _ in range(1000)
+  ]
+  assert names[0] == "0001" and names[-1] == "0001-1000"
+  assert len(set(names)) == len(names) and len(asked) < 3000
+
+
 def test_long_names_fit_into_the_file_system(tmp_path):
   for i, letter in enumerate("音a"):
     name = letter * (240 // len(letter.encode()))

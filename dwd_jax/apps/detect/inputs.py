@@ -1,7 +1,6 @@
 """Finds the pages of files and folders, and reads them one by one."""
 
 import contextlib
-import functools
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -71,9 +70,9 @@ def find(
   """
   sources: list[Source] = []
   failures: list[Failure] = []
-  names = {name.casefold() for name in taken}
+  names = {name.casefold(): 1 for name in taken}
   seen: set[pathlib.Path] = set()
-  pictures = functools.cache(manifest.pictures)
+  pictures = manifest.Pictures()
   for path in inputs:
     try:
       files = _files(path)
@@ -82,7 +81,7 @@ def find(
       continue
     for file in files:
       real = file.resolve()
-      if real in seen or any(real in pictures(p) for p in real.parents[:2]):
+      if real in seen or real in pictures:
         continue
       seen.add(real)
       try:
@@ -200,15 +199,23 @@ def _bytes(path: pathlib.Path) -> bytes:
     ) from None
 
 
-def _new_name(path: pathlib.Path, number: int, of: int, taken: set[str]) -> str:
-  """Makes a page name that `taken` does not have, casefolded, and adds it."""
+def _new_name(
+  path: pathlib.Path, number: int, of: int, taken: dict[str, int]
+) -> str:
+  """Makes a page name that `taken` does not have, casefolded, and adds it.
+
+  Args:
+    taken: the last number added to each name, so that many equal names, such as
+      0001.png in the folder of each volume, do not count from the start.
+  """
   stem = path.stem.encode("utf8", "replace").decode()
   stem = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]", "_", stem).strip(" .")
   stem = stem.encode()[:_MAX_NAME].decode(errors="ignore") or "page"
   if of > 1:
     stem += f"-p{number:0{max(3, len(str(of)))}d}"
-  name, again = stem, 2
+  name, key = stem, stem.casefold()
   while name.casefold() in taken:
-    name, again = f"{stem}-{again}", again + 1
-  taken.add(name.casefold())
+    taken[key] += 1
+    name = f"{stem}-{taken[key]}"
+  taken[name.casefold()] = 1
   return name

@@ -6,6 +6,7 @@ manifest of its own, see `shards`: none of two that run at once writes a file of
 the other, so that no lock is needed.
 """
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -134,10 +135,23 @@ def claimed(out: pathlib.Path) -> set[str]:
   return set().union(*(written.claimed for written in read_all(out)))
 
 
-def pictures(folder: pathlib.Path) -> set[pathlib.Path]:
-  """Pictures that an earlier detection has put into a folder."""
+class Pictures:
+  """Tells which files are pictures that an earlier detection has written."""
+
+  def __init__(self):
+    self._claimed = functools.cache(_claimed_if_readable)
+
+  def __contains__(self, path: pathlib.Path) -> bool:
+    folder, end = path.parent, OVERLAY.format("")
+    if path.name.endswith(end):
+      return path.name.removesuffix(end) in self._claimed(folder)
+    if PICTURE.format(path.stem) == f"{folder.name}/{path.name}":
+      return path.stem in self._claimed(folder.parent)
+    return False
+
+
+def _claimed_if_readable(folder: pathlib.Path) -> set[str]:
   try:
-    names = claimed(folder)
+    return claimed(folder)
   except InputError:
     return set()
-  return {folder / file.format(n) for n in names for file in (OVERLAY, PICTURE)}

@@ -87,10 +87,10 @@ def claim(
   """
   ours = manifest.claimed(out)
   names = {source.name for source in sources}
-  for name in sorted(names):
+  _page_files(out, "")  # no link is there
+  for name in sorted(names - ours):
     for path in _page_files(out, name):
-      if name not in ours:
-        _check_absent(path)
+      _check_absent(path)
   path = out / (shard.manifest if shard else manifest.NAME)
   before = manifest.read(path)
   had, run_files = (before.claimed, before.run_files) if before else (set(), ())
