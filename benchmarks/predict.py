@@ -33,6 +33,7 @@ from benchmarks import common, predict_scene
 from dwd_jax.cluster import huge_pages
 from dwd_jax.core.structs import PageImage, Predictions
 from dwd_jax.imaging import images, page_windows
+from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
 from dwd_jax.predict.predict_config import PredictConfig
 
@@ -46,7 +47,8 @@ def network_image(page: PageImage) -> Float[np.ndarray, "1 H W 1"]:
   """The padded page as `predict_page` gives it to the network."""
   multiple = PredictConfig().page_multiple
   window = page_windows.page_window(page.ink.shape, page.scale, multiple)
-  return page_windows.to_network(page_windows.cut(page.ink, window))[None]
+  ink = page_windows.cut(page.ink, window)[None, ..., None]
+  return np.asarray(dwd.network_input(ink))
 
 
 def measure_page(

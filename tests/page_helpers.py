@@ -39,9 +39,9 @@ class BlobFinder:
         box = (rows.start, columns.start, rows.stop, columns.stop)
         off = self._rng.uniform(-self._jitter_px, self._jitter_px, 2)
         found.boxes_yxyx[page, i] = box + np.tile(off, 2)
-        found.labels[page, i] = round(float(image[rows, columns].max()) * 255)
+        found.labels[page, i] = image[rows, columns].max()
         found.valid[page, i] = True
-    return found, stack * 19
+    return found, stack * np.float32(19 / 255)
 
 
 def page_of_blobs(offset_yx, pitch_px, hw=(608, 480)):

@@ -1,7 +1,7 @@
 """The device mesh, and the placement of arrays on it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -43,6 +43,36 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Splits batches over all devices along their first axis."""
   return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def _local_mesh() -> Mesh:
+  return Mesh(np.array(jax.local_devices()), ("batch",))
+
+
+def on_local_devices(tree: Any) -> Any:
+  """Copies arrays, whole, to every device of this process."""
+  return jax.device_put(tree, NamedSharding(_local_mesh(), PartitionSpec()))
+
+
+def over_local_devices(batch: Any) -> jax.Array:
+  """Divides a batch among the devices of this process along its first axis."""
+  sharding = NamedSharding(_local_mesh(), PartitionSpec("batch"))
+  return jax.device_put(batch, sharding)
+
+
+def on_each_local_device(function: Callable[..., Any]) -> Callable[..., Any]:
+  """A function of (variables, batch) that each device runs on its share.
+
+  Args:
+    function: its results have the batch as their first axis.
+  """
+  return jax.shard_map(
+    function,
+    mesh=_local_mesh(),
+    in_specs=(PartitionSpec(), PartitionSpec("batch")),
+    out_specs=PartitionSpec("batch"),
+    check_vma=False,
+  )
 
 
 def state_shardings(shapes: Any, mesh: Mesh, rules: Rules = RULES) -> Any:

@@ -37,6 +37,10 @@ class InputError(ValueError):
     self.details = tuple(details)
 
 
+class TransientError(InputError):
+  """Storage or a helper failed; the same may work when tried again."""
+
+
 class InterruptedRun(Exception):
   """A run was asked to stop and has saved its state.
 

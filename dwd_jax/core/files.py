@@ -18,6 +18,20 @@ from dwd_jax.core.errors import InputError
 
 # Errors of a full or read-only disk.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# Errors of network file systems and failing disks that may pass.
+TRANSIENT = (
+  errno.EIO,
+  errno.ESTALE,
+  errno.EAGAIN,
+  errno.ETIMEDOUT,
+  errno.ENETDOWN,
+  errno.ENETUNREACH,
+  errno.EHOSTDOWN,
+  errno.EHOSTUNREACH,
+  errno.ENOTCONN,
+  errno.ECONNRESET,
+  errno.ECONNABORTED,
+)
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 

@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -11,8 +11,11 @@ _R = TypeVar("_R")
 
 
 def in_order(
-  work: Callable[[_T], _R], items: Iterable[_T], workers: int
-) -> Iterator[_R]:
+  work: Callable[[_T], _R],
+  items: Iterable[_T],
+  workers: int,
+  ahead: int | None = None,
+) -> Generator[_R, None, None]:
   """Yields results in the order of the items, computed a little ahead.
 
   The first error ends the iteration and cancels pending work.
@@ -20,20 +23,23 @@ def in_order(
   Args:
     work: should release the GIL most of the time, as image decoders do.
     items: consumed lazily.
-    workers: number of threads; below 2, the caller's thread does the work.
+    workers: number of threads; below 2, the caller's thread does the work
+      unless `ahead` is given.
+    ahead: most items in work or waiting for the caller; None = two a thread.
   """
-  if workers < 2:
+  if workers < 2 and ahead is None:
     yield from map(work, items)
     return
   rest = iter(items)
   with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    ahead = collections.deque(
-      pool.submit(work, item) for item in itertools.islice(rest, 2 * workers)
+    row = collections.deque(
+      pool.submit(work, item)
+      for item in itertools.islice(rest, ahead or 2 * workers)
     )
     try:
-      while ahead:
-        yield ahead.popleft().result()
+      while row:
+        yield row.popleft().result()
         for item in itertools.islice(rest, 1):
-          ahead.append(pool.submit(work, item))
+          row.append(pool.submit(work, item))
     finally:
       pool.shutdown(cancel_futures=True)

@@ -230,10 +230,3 @@ def pad_boxes(
   ids = np.zeros(count, np.int32)
   ids[:n] = labels
   return padded, ids, np.arange(count) < n
-
-
-def to_network(
-  image: UInt8[np.ndarray, "*b h w"],
-) -> Float[np.ndarray, "*b h w 1"]:
-  """uint8 ink 0..255 -> float32 ink 0..1 with a channel axis."""
-  return np.multiply(image, np.float32(1 / 255), dtype=np.float32)[..., None]

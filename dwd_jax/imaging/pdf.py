@@ -1,7 +1,8 @@
-"""Pages of PDF files as images, drawn by a process of their own.
+"""Pages of PDF files as images, drawn by processes of their own.
 
-A few bytes of PDF may ask for all memory, or for hours. The process that draws
-has limits of both, and what exceeds them is a line about that page.
+A few bytes of PDF may ask for all memory, or for hours. A process that draws
+has limits of both, and what exceeds them is a line about that page. There are
+as many as threads draw at once.
 """
 
 import atexit
@@ -9,6 +10,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from dwd_jax.core.errors import InputError
+from dwd_jax.core.errors import InputError, TransientError
 
 SUFFIX = ".pdf"
 FIRST_DPI = 150.0  # at which staves are measured
@@ -66,6 +68,7 @@ def draw(
 
   Raises:
     InputError: the file or the page cannot be read.
+    TransientError: drawing took too long, which may be the disk's fault.
   """
   facts, pixels = _ask(
     f"{path}: page {number}",
@@ -115,34 +118,39 @@ class _Process:
     except BrokenPipeError:
       return None
 
-  def end(self) -> None:
-    """Ends it at once."""
-    self._running.kill()
+  def end(self) -> int:
+    """Ends it at once; returns its exit code, -signal if one has ended it."""
+    self._running.kill()  # does nothing if it has ended
     with contextlib.suppress(OSError):
       self._running.communicate()
+    return self._running.returncode or 0
 
 
-_turn = threading.Lock()
-_process: _Process | None = None
+_lock = threading.Lock()
+_idle: list[_Process] = []
 
 
 def _ask(what: str, **request: Any) -> tuple[dict[str, Any], bytes]:
-  """Lets the process work; `what` is named if it exceeds its limits."""
-  global _process
-  with _turn:
-    _process = _process or _Process()
-    answer = None
-    try:
-      answer = _process.ask({"cwd": str(pathlib.Path.cwd()), **request})
-    finally:
-      if answer is None:  # also when interrupted: half an answer may wait
-        _end()
+  """Lets a process work; `what` is named if it exceeds its limits."""
+  with _lock:
+    process = _idle.pop() if _idle else None
+  process = process or _Process()
+  answer, code = None, 0
+  try:
+    answer = process.ask({"cwd": str(pathlib.Path.cwd()), **request})
+  finally:
+    if answer is None:  # also when interrupted: half an answer may wait
+      code = process.end()
   if answer is None:
-    raise InputError(
+    # Its time was over, or the system needed memory.
+    is_transient = -code in (signal.SIGALRM, signal.SIGKILL)
+    raise (TransientError if is_transient else InputError)(
       f"{what} cannot be drawn within {TIME_S:.0f} s and"
       f" {MEMORY_BYTES >> 30} GiB of memory; print the file to a new one, or"
       " leave it out"
     )
+  with _lock:
+    _idle.append(process)
   if "error" in answer[0]:
     raise InputError(answer[0]["error"])
   return answer
@@ -150,7 +158,6 @@ def _ask(what: str, **request: Any) -> tuple[dict[str, Any], bytes]:
 
 @atexit.register
 def _end() -> None:
-  global _process
-  if _process is not None:
-    _process.end()
-  _process = None
+  with _lock:
+    while _idle:
+      _idle.pop().end()

@@ -43,7 +43,7 @@ def join(
   window: page_windows.Window,
   ink: UInt8[np.ndarray, "H W"],
   tiles: Sequence[tiling.Tile],
-  found: Iterable[tuple[Detections, Array]],
+  found: Iterable[tuple[Detections, Array | None]],
   keep_levels: bool,
 ) -> PagePrediction:
   """Joins the detections of a page's tiles into one prediction.
@@ -54,7 +54,8 @@ def join(
   Args:
     window: from the source image to `ink`.
     ink: the padded image.
-    found: detections (without the axis B) and energy levels of each tile.
+    found: detections (without the axis B) and energy levels of each tile; the
+      latter only if they are kept.
   """
   parts, maps, most, slots = [], None, 0, 0
   for number, (tile, (slot, levels)) in enumerate(

@@ -2,23 +2,31 @@
 
 import dataclasses
 import difflib
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from dwd_jax.checkpoints.weights import Weights
+from dwd_jax.cluster import sharding
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageBoxes, PageImage
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages, staff_sizes, tiling
 from dwd_jax.predict import staves as staves_lib
 from dwd_jax.predict.assemble import PagePrediction
+from dwd_jax.predict.batches import (
+  MAYBE_OUT_OF_MEMORY,
+  Result,
+  Window,
+  too_large,
+)
 from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.predict.staves import Staves
 
+T = TypeVar("T")
 # Heights and widths of images, px: a page takes the one with the least paper
 # around it, larger ones are tiled. A line of music, some lines, a photo; a page
 # upright and across, and one of many or small staves. At 9 px a staff space the
@@ -31,6 +39,7 @@ _SIZES = (
   (1280, 1792),
   (2560, 1920),
 )
+_MOST_MPX = max(height * width for height, width in _SIZES) / 1e6
 _PX_PER_SLOT = 256  # slots cost next to nothing, a further compilation does
 # Symbols of a page with clefs to those of the page turned over, at least.
 _LEAST_SHARE = 0.9
@@ -60,7 +69,7 @@ class Detector:
     Args:
       min_score: 0..1; None = the threshold stored with the weights.
       classes: names of the classes to keep; none = all.
-      batch_size: pages of one size, or tiles of a page, per call.
+      batch_size: pages of one size, or tiles, per call and device.
       without_staves: look for symbols on pages without staves, too.
 
     Raises:
@@ -81,87 +90,78 @@ class Detector:
     self._classes = known_classes(classes, trained.class_names)
     self.cfg = PredictConfig(
       batch_size=batch_size,
+      max_mpx=max(8.0, batch_size * _MOST_MPX),
+      devices=jax.local_device_count(),
       page_multiple=tiling.ALIGN_PX,
       staff_space_px=trained.staff_space_px,
       # Pages of users have any size, and each costs a compilation.
       sizes=_SIZES,
     )
-    self._predict_fn = _WithSlots(trained)
+    self._network = _Network(trained)
 
   def page_image(self, name: str, ink: np.ndarray) -> PageImage:
     """A page as `pages` takes it; `ink` is uint8 [H, W], 255 = ink."""
     return PageImage(name, ink, self.weights.scale)
 
-  def pages(
-    self,
-    pages: Iterable[PageImage],
-    on_bad: Callable[[PageImage, InputError], None] | None = None,
-  ) -> Iterator[tuple[PageDetections, PagePrediction | None]]:
-    """Detects on pages one after another, with one batch in memory at a time.
+  def lay(self, page: PageImage) -> "Laid":
+    """Looks for the staves of a page; threads may do that at once."""
+    ink, staves = page.ink, Staves()
+    if self.reads_music and ink.ndim == 2 and ink.dtype == np.uint8:
+      staves = staves_lib.find(ink)  # else the prediction reports it
+    if self.reads_music and not (self._insists or staves.staff_space_px):
+      return Laid(page, staves, None)
+    upright = _upright(page, staves)
+    return Laid(page, staves, upright)
+
+  def stream(
+    self, pages: Iterable[tuple[T, "Laid | None"]]
+  ) -> Iterator[tuple[T, PageDetections | InputError | None]]:
+    """Detects on pages in their order, with two batches of them in memory.
 
     Args:
-      pages: see `page_image`.
-      on_bad: see `predict_pages.predict_pages`.
+      pages: from `lay`, with what belongs to them; None = no page, the item
+        comes out again in its place.
 
     Yields:
-      Detections, and the prediction that they come from; None for a page on
-      which nothing was looked for.
+      Detections; an error of that page alone, with its cause; or None.
     """
-    laid = self._laid(pages, on_bad)
-    for looked_at, run in itertools.groupby(laid, self._is_looked_at):
-      if looked_at:
-        yield from self._predict(run, on_bad)
-      else:
-        yield from ((_nothing(page, self.weights), None) for page, _ in run)
+    window = Window(
+      self._network, self.cfg, more_slots=self._network.with_slots
+    )
+    items = (
+      ((item, laid), None if laid is None else laid.upright)
+      for item, laid in pages
+    )
+    for (item, laid), found in window.run(items):
+      yield item, None if laid is None else self._of_page(laid, found)
+
+  def _of_page(
+    self, laid: "Laid", found: Result
+  ) -> PageDetections | InputError:
+    if isinstance(found, InputError):
+      return found
+    if found is None:
+      return _nothing(laid.page, self.weights)
+    try:
+      return self._upright_again(found, laid.page, laid.staves)
+    except MAYBE_OUT_OF_MEMORY as e:
+      return too_large(laid.page, e)
+
+  def pages(self, pages: Iterable[PageImage]) -> Iterator[PageDetections]:
+    """Detects on pages, see `page_image`; raises InputError for a bad one."""
+    for _, found in self.stream((None, self.lay(page)) for page in pages):
+      if isinstance(found, InputError):
+        raise found.__cause__ or found
+      assert found is not None
+      yield found
 
   def __call__(self, name: str, ink: np.ndarray) -> PageDetections:
     """Detects on one page, see `page_image`."""
-    return next(self.pages([self.page_image(name, ink)]))[0]
-
-  def _laid(
-    self,
-    pages: Iterable[PageImage],
-    on_bad: Callable[[PageImage, InputError], None] | None,
-  ) -> Iterator[tuple[PageImage, Staves]]:
-    for page in pages:
-      with predict_pages.without_too_large([page], on_bad):
-        yield page, self._staves(page.ink)
-
-  def _staves(self, ink: np.ndarray) -> Staves:
-    if not self.reads_music or ink.ndim != 2 or ink.dtype != np.uint8:
-      return Staves()  # predict_pages reports the latter
-    return staves_lib.find(ink)
-
-  def _is_looked_at(self, laid: tuple[PageImage, Staves]) -> bool:
-    return bool(not self.reads_music or self._insists or laid[1].staff_space_px)
-
-  def _predict(
-    self,
-    laid: Iterable[tuple[PageImage, Staves]],
-    on_bad: Callable[[PageImage, InputError], None] | None,
-  ) -> Iterator[tuple[PageDetections, PagePrediction]]:
-    """Predicts pages; see `_upright_again`."""
-    waiting: dict[str, tuple[PageImage, Staves]] = {}
-
-    def upright():
-      for page, staves in laid:
-        waiting[page.filename] = page, staves
-        with predict_pages.without_too_large([page], on_bad):
-          yield _upright(page, staves)
-
-    for found in predict_pages.predict_pages(
-      self._predict_fn, upright(), self.cfg, on_bad=on_bad
-    ):
-      name = found.detections.filename
-      while (first := next(iter(waiting))) != name:
-        del waiting[first]  # of a page that was left out
-      page, staves = waiting.pop(name)
-      with predict_pages.without_too_large([page], on_bad):
-        yield self._upright_again(found, page, staves)
+    return next(self.pages([self.page_image(name, ink)]))
 
   def _upright_again(
     self, found: PagePrediction, page: PageImage, staves: Staves
-  ) -> tuple[PageDetections, PagePrediction]:
+  ) -> PageDetections:
     """Detections on a page, also on its head where it shows no clefs.
 
     Args:
@@ -171,14 +171,17 @@ class Detector:
     boxes = self._boxes(found)
     if staves.staff_space_px and len(boxes.labels) and not self._clefs(boxes):
       turned = staves.on_its_head(boxes.image_hw)
-      again = predict_pages.predict_page(
-        self._predict_fn, _upright(page, turned), self.cfg
-      )
+      again = self._prediction(_upright(page, turned))
       again = self._with_other_sizes(again, page, turned)
       new = self._boxes(again)
       if self._clefs(new) and _as_sure(new, boxes):
         staves, found, boxes = turned, again, new
-    return self._detections(found, boxes, page, staves), found
+    return self._detections(found, boxes, page, staves)
+
+  def _prediction(self, page: PageImage) -> PagePrediction:
+    return predict_pages.predict_page(
+      self._network, page, self.cfg, more_slots=self._network.with_slots
+    )
 
   def _with_other_sizes(
     self, found: PagePrediction, page: PageImage, staves: Staves
@@ -193,9 +196,7 @@ class Detector:
     views = [found]
     for space in staves.spaces[1:]:
       scaled = dataclasses.replace(_upright(page, staves), staff_space_px=space)
-      views.append(
-        predict_pages.predict_page(self._predict_fn, scaled, self.cfg)
-      )
+      views.append(self._prediction(scaled))
     return found._replace(
       detections=staff_sizes.join(
         [view.detections for view in views], staves.spaces, staves.pieces
@@ -239,22 +240,33 @@ class Detector:
     return result.keep(classes=self._classes) if self._classes else result
 
 
-class _WithSlots:
+class Laid(NamedTuple):
+  """A page and its staves.
+
+  Attributes:
+    upright: the page as it is predicted; None = nothing is looked for.
+  """
+
+  page: PageImage
+  staves: Staves
+  upright: PageImage | None
+
+
+class _Network:
   """Network and decode, with slots for as many objects as images have."""
 
   def __init__(self, trained: Weights):
     self._trained = trained
     self._model = dwd.make_model(trained.model)
-    self._variables = jax.device_put(trained.variables)
+    self._variables = sharding.on_local_devices(trained.variables)
 
   def __call__(self, image: Array) -> tuple[Detections, Array]:
     slots = image.shape[1] * image.shape[2] // _PX_PER_SLOT
-    slots = max(slots, self._trained.decode.max_detections)
-    found, levels = self._predict(image, slots)
-    most = int(np.max(found.count))
-    if most <= slots:
-      return found, levels
-    return self._predict(image, 1 << (most - 1).bit_length())  # rare
+    return self._predict(image, max(slots, self._trained.decode.max_detections))
+
+  def with_slots(self, image: Array, most: int) -> tuple[Detections, Array]:
+    """The same with at least so many slots; that is rarely needed."""
+    return self._predict(image, 1 << (most - 1).bit_length())
 
   def _predict(self, image: Array, slots: int) -> tuple[Detections, Array]:
     decode = dataclasses.replace(self._trained.decode, max_detections=slots)

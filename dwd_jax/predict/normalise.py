@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import time
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 from absl import logging
@@ -33,15 +31,9 @@ class Normaliser:
     self.pages = 0
     self.without: list[str] = []
     self._cfg = cfg
-    self._seconds = 0.0
 
-  def __call__(self, pages: Iterable[PageImage]) -> Iterator[PageImage]:
-    """Yields pages with their new scales; warns about those without."""
-    if self._cfg.normalise == "off" or not self._cfg.staff_space_px:
-      yield from pages
-      return
-    for page in pages:
-      yield self.scaled(page)
+  def warn(self) -> None:
+    """Warns about the pages without a plausible staff space."""
     if self.without:
       logging.warning(
         "No staff space could be measured on %d of %d pages (%s%s): they were"
@@ -57,7 +49,9 @@ class Normaliser:
 
     Its staff space is measured unless it is known.
     """
-    ink, start = page.ink, time.perf_counter()
+    ink = page.ink
+    if self._cfg.normalise == "off" or not self._cfg.staff_space_px:
+      return page
     if ink.ndim != 2 or ink.dtype != np.uint8 or not 0 < page.scale < math.inf:
       return page  # predict_pages reports it
     space = page.staff_space_px
@@ -68,7 +62,6 @@ class Normaliser:
       factor = self._cfg.staff_space_px / (space * page.scale)
       factor = factor if self._cfg.normalise == "exact" else rounded(factor)
     self.pages += 1
-    self._seconds += time.perf_counter() - start
     scale = page.scale * factor
     if not (
       1 / _MOST <= factor <= _MOST
@@ -77,11 +70,6 @@ class Normaliser:
       self.without.append(page.filename)
       return page
     return dataclasses.replace(page, scale=scale, staff_space_px=space)
-
-  def seconds(self) -> float:
-    """Time spent on estimates since the last call."""
-    seconds, self._seconds = self._seconds, 0.0
-    return seconds
 
 
 def is_possible(scale: float, num_pixels: int, multiple: int) -> bool:

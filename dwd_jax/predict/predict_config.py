@@ -16,12 +16,12 @@ class PredictConfig:
   """How pages go through the network.
 
   Attributes:
-    max_mpx: most megapixels (after scaling) of one call of the network; larger
-      pages are cut into tiles, batches hold fewer pages.
+    max_mpx: most megapixels (after scaling) of one call of the network on a
+      device; larger pages are cut into tiles, batches hold fewer pages.
     overlap_px: least overlap of two tiles after scaling, px; half of it should
       cover the surroundings from which the network judges a pixel.
     batch_size: most pages of the same padded size, or tiles, of one call of the
-      network.
+      network on a device.
     scales: scales at which each page is predicted, as multiples of
       `data.eval_scale`; boxes that agree are fused (test-time augmentation).
     page_multiple: padded pages have sides that are multiples of this, px, so
@@ -33,6 +33,8 @@ class PredictConfig:
       scale.
     sizes: heights and widths of all images that go through the network, px,
       multiples of 32: no other size is compiled. None = as the pages need.
+    devices: 1, or all of this process: each call has as many images for each of
+      them, see `sharding.over_local_devices`.
   """
 
   max_mpx: float = 8.0
@@ -45,6 +47,7 @@ class PredictConfig:
   sizes: tuple[tuple[int, int], ...] = dataclasses.field(
     default=(), metadata=NOT_A_KEY
   )
+  devices: int = dataclasses.field(default=1, metadata=NOT_A_KEY)
 
   def __post_init__(self):
     """Stops at values that make no sense."""

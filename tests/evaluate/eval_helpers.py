@@ -54,7 +54,7 @@ class Finder:
     for page in known:
       ink = page.image.ink
       window = page_windows.page_window(ink.shape, 1.0, 64)
-      image = page_windows.to_network(page_windows.cut(ink, window))
+      image = page_windows.cut(ink, window)
       self._known[image.tobytes()] = page.truth
     self._rng = np.random.default_rng(7)
 

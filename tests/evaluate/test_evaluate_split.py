@@ -21,7 +21,7 @@ from dwd_jax.metrics import json_results, matching
 from dwd_jax.metrics.calibration import ScoreMap
 from dwd_jax.metrics.protocols import PROTOCOLS
 from dwd_jax.metrics.reliability import OperatingPoint
-from dwd_jax.predict import predict_pages
+from dwd_jax.predict import batches
 from dwd_jax.show import drawing, progress
 
 NAMES = ("notehead", "clef", "rare")
@@ -59,8 +59,7 @@ def window_of(page):
 
 def seen(page):
   """The page as the network sees it."""
-  cut = page_windows.cut(page.image.ink, window_of(page))
-  return page_windows.to_network(cut)
+  return page_windows.cut(page.image.ink, window_of(page))
 
 
 class FakeNetwork:
@@ -445,7 +444,7 @@ def test_seconds_per_page_leave_out_the_compilation(
   network = FakeNetwork([(p, []) for p in pages])
   clock = types.SimpleNamespace(perf_counter=lambda: network.clock_s)
   monkeypatch.setattr(evaluate_lib, "time", clock)
-  monkeypatch.setattr(predict_pages, "time", clock)
+  monkeypatch.setattr(batches, "time", clock)
   result = evaluate_lib.evaluate(
     network,
     pages,

@@ -181,14 +181,6 @@ def test_padding_of_boxes():
     page_windows.pad_boxes(np.tile(boxes, (2, 1)), np.array([7, 7]), 1)
 
 
-def test_network_input_is_ink_in_0_to_1():
-  page = np.array([[0, 51, 255]], np.uint8)
-  out = page_windows.to_network(page)
-  assert out.dtype == np.float32
-  np.testing.assert_allclose(out[..., 0], [[0, 0.2, 1]], rtol=1e-6)
-  assert out.max() == 1.0
-
-
 def test_thin_lines_survive_shrinking():
   page = np.zeros((64, 64), np.uint8)
   page[::8] = 255

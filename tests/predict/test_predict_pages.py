@@ -17,6 +17,8 @@ from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.imaging import page_windows
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
+from dwd_jax.predict.assemble import PagePrediction
+from dwd_jax.predict.batches import Window
 from dwd_jax.predict.predict_config import PredictConfig
 
 # A source of 100 x 150 px at scale 0.5: 50 x 75 px inside 64 x 128.
@@ -299,17 +301,15 @@ def test_batches_say_the_same_as_single_pages():
   finder.sizes = []
   cfg = PredictConfig(batch_size=4)
   batches = list(predict_pages.predict_pages(finder, pages, cfg, keep_levels=2))
-  # Powers of two in the order of the pages; another size ends a batch.
-  assert [n for n, _, _ in finder.sizes] == [2, 1, 1, 2, 1]
+  # Six of one size, whatever lies between; powers of two, the oldest first.
+  assert [n for n, _, _ in finder.sizes] == [4, 1, 2]
   for i, (one, other) in enumerate(zip(single, batches, strict=True)):
     assert other.detections.filename == f"{i}.png"
     assert len(one.detections.labels) > 80
     assert_same(one.detections, other.detections)
     assert (other.levels is not None) == (i < 2)
   # A size of image that was not seen before was compiled: no time is given.
-  assert np.isnan([p.seconds for p in batches]).tolist() == (
-    [True, True, True, True, False, False, False]
-  )
+  assert np.isnan([p.seconds for p in batches]).all()
 
 
 def test_tiles_go_in_batches_too():
@@ -383,15 +383,71 @@ def test_a_page_too_large_for_memory_is_one_of_many(caption):
 
   inks = [np.zeros((side, 200), np.uint8) for side in (200, 400, 200)]
   pages = [PageImage(f"{i}.png", ink, 1.0) for i, ink in enumerate(inks)]
-  said = []
-  found = predict_pages.predict_pages(
-    small_only, pages, on_bad=lambda page, error: said.append(str(error))
-  )
-  assert [p.detections.filename for p in found] == ["0.png", "2.png"]
-  (line,) = said
+  window = Window(small_only, PredictConfig())
+  found = dict(window.run((page.filename, page) for page in pages))
+  assert list(found) == ["0.png", "1.png", "2.png"]
+  line = str(found["1.png"])
   assert line.startswith("1.png: 200 x 400 pixels") and "into memory" in line
+  assert not any(isinstance(found[k], InputError) for k in ("0.png", "2.png"))
   with pytest.raises(type(TOO_LARGE[caption])):
     list(predict_pages.predict_pages(small_only, pages))
+
+
+def test_a_batch_too_large_for_memory_is_halved():
+  finder = BlobFinder(jitter_px=0)
+
+  def two_at_most(stack):
+    if len(stack) > 2:
+      raise MemoryError
+    return finder(stack)
+
+  pages = [
+    PageImage(f"{i}.png", page_of_blobs((i, 2 * i), 20, (200, 200))[0], 1.0)
+    for i in range(9)
+  ]
+  single = list(predict_pages.predict_pages(finder, pages))
+  finder.sizes = []
+  window = Window(two_at_most, PredictConfig(batch_size=8))
+  found = list(window.run((None, page) for page in pages))
+  for one, (_, other) in zip(single, found, strict=True):
+    assert isinstance(other, PagePrediction)
+    assert_same(one.detections, other.detections)
+  assert [n for n, _, _ in finder.sizes] == [2, 2, 2, 2, 1]
+
+
+def test_few_pages_are_open_and_what_is_no_page_passes():
+  taken = []
+
+  def items():
+    for i in range(40):
+      taken.append(i)
+      page = PageImage(f"{i}.png", np.zeros((9, 9 + 64 * (i % 9)), np.uint8), 1)
+      yield i, None if i % 3 else page
+
+  window = Window(BlobFinder(), PredictConfig(batch_size=2))
+  for i, (item, found) in enumerate(window.run(items())):
+    assert item == i and (found is None) == bool(i % 3)
+    assert len(taken) <= i + 6  # two batches, and the page that is too much
+
+
+def test_the_next_batch_is_begun_before_the_last_is_fetched():
+  log = []
+
+  class Late:
+    """What a device has found once it is asked."""
+
+    def __array__(self, *_, **__):
+      log.append("fetch")
+      return np.zeros((1, 8), bool)
+
+  def begin(stack):
+    log.append("begin")
+    found, levels = decoded([]), np.zeros((*stack.shape[:3], 1))
+    return found.replace(valid=Late()), levels
+
+  pages = [PageImage(f"{i}.png", np.zeros((9, 9), np.uint8), 1) for i in "abc"]
+  list(predict_pages.predict_pages(begin, pages))
+  assert log == ["begin", "begin", "fetch", "begin", "fetch", "fetch"]
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (1, 99), (3, 2), (64, 64)])

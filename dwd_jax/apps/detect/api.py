@@ -83,18 +83,19 @@ def _of_path(
     raise InputError(
       f"{path}: has {len(sources)} pages; use dwd_jax.detect.pages"
     )
-  read = {}
 
   def page_images():
     for source in sources:
       page = inputs.read(
         source, detector.weights.staff_space_px, polarity=detector.polarity
       )
-      read[source.name] = page.dpi
-      yield detector.page_image(source.name, page.ink)
+      yield page.dpi, detector.lay(detector.page_image(source.name, page.ink))
 
-  for found, _ in detector.pages(page_images()):
-    yield found.at_resolution(read.pop(found.page))
+  for dpi, found in detector.stream(page_images()):
+    if isinstance(found, InputError):
+      raise found.__cause__ or found
+    assert found is not None
+    yield found.at_resolution(dpi)
 
 
 def _ink(image: Any, polarity: str) -> UInt8[np.ndarray, "H W"]:

@@ -59,7 +59,7 @@ def run(
   if settings.overwrite:
     outputs.remove(out)
   outputs.check_folder(out, facts)
-  sources, unread = inputs.find(paths, outputs.taken())
+  sources, unread = inputs.find(paths, outputs.taken(), settings.retries)
   if shard is not None:
     sources = [source for source in sources if shard.has(source.name)]
   if not sources:
@@ -96,7 +96,7 @@ def merge(
   """
   detector = detect_pages.make_detector(settings)
   outputs.check_folder(out, detect_pages.facts(settings, detector))
-  sources, unread = inputs.find(paths, outputs.taken())
+  sources, unread = inputs.find(paths, outputs.taken(), settings.retries)
   return merge_pages(out, detector, settings, sources, unread)
 
 

@@ -4,18 +4,21 @@ This is what a process of a larger run does: all that it needs can be pickled.
 `detect_files.merge` writes the files of all pages once they are there.
 """
 
+import contextlib
 import dataclasses
+import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from dwd_jax.apps.detect import formats, inputs, manifest, outputs
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.checkpoints import weights
+from dwd_jax.core import threads
 from dwd_jax.core.errors import InputError
-from dwd_jax.core.structs import PageImage
-from dwd_jax.predict import packaged, predict_pages
-from dwd_jax.predict.detector import Detector
+from dwd_jax.predict import packaged
+from dwd_jax.predict.batches import MAYBE_OUT_OF_MEMORY, too_large
+from dwd_jax.predict.detector import Detector, Laid
 from dwd_jax.predict.page_detections import PageDetections
 
 
@@ -99,61 +102,110 @@ def facts(settings: DetectSettings, detector: Detector) -> dict[str, Any]:
 def detect_pages(
   detector: Detector,
   settings: DetectSettings,
-  sources: Sequence[Source],
+  sources: Iterable[Source],
   out: pathlib.Path,
 ) -> Iterator[Outcome]:
   """Writes the files of pages that have none; yields what became of each.
 
-  A page that cannot be read is an outcome, too. The folder has to be there, and
-  the manifest has to claim the pages, see `outputs.claim`.
+  Threads read and write while the network computes, a few pages ahead and
+  behind; outcomes keep the order of `sources`. A page that cannot be read is an
+  outcome, too. The folder has to be there, and the manifest has to claim the
+  pages, see `outputs.claim`.
 
   Args:
     detector: from `make_detector`, of the same settings.
     sources: pages, from `inputs.find`.
+
+  Raises:
+    OSError: results cannot be written.
   """
-  names, run = (
-    detector.weights.class_names,
-    manifest.digest(facts(settings, detector)),
-  )
-  todo = []
-  for source in sources:
-    found = formats.read_page(out, source, names, run)
-    if found is None:
-      todo.append(source)
-    else:
-      yield outcome(source, found, earlier=True)
-  of_name = {source.name: source for source in todo}
-  dpi: dict[str, float] = {}
-  failed: list[Outcome] = []
-
-  def bad(page: PageImage, error: InputError) -> None:
-    failed.append(Outcome(of_name[page.filename], str(error)))
-
-  def read() -> Iterator[PageImage]:
-    for source in todo:
-      try:
-        page = inputs.read(
-          source,
-          detector.weights.staff_space_px,
-          dpi=settings.dpi,
-          polarity=detector.polarity,
-        )
-      except InputError as e:
-        failed.append(Outcome(source, str(e)))
-        continue
-      dpi[source.name] = page.dpi
-      yield detector.page_image(source.name, page.ink)
-
-  for found, _ in detector.pages(read(), bad):
-    assert found.ink is not None
-    page, source = (
-      detector.page_image(found.page, found.ink),
-      of_name[found.page],
+  work = _Work(detector, settings, out)
+  cores = _cores()
+  readers, writers = min(16, -(-cores // 2)), min(8, -(-cores // 4))
+  read = threads.in_order(work.read, sources, readers, ahead=readers + 1)
+  with contextlib.closing(read):
+    written = threads.in_order(
+      work.write, detector.stream(read), writers, ahead=writers + 1
     )
-    with predict_pages.without_too_large([page], bad):
-      found = found.at_resolution(dpi[found.page])
-      outputs.write_page(out, found, source, run)
-      yield outcome(source, found)
-    yield from failed
-    failed.clear()
-  yield from failed
+    with contextlib.closing(written):
+      yield from written
+
+
+def _cores() -> int:
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+class _Read(NamedTuple):
+  """A page that was read, or what became of it before.
+
+  Attributes:
+    dpi: of a page of a PDF.
+    outcome: None = it is to be detected on.
+  """
+
+  source: Source
+  dpi: float = 0.0
+  outcome: Outcome | None = None
+
+
+class _Work:
+  """What threads do with a page before and after the network."""
+
+  def __init__(
+    self, detector: Detector, settings: DetectSettings, out: pathlib.Path
+  ):
+    self._detector = detector
+    self._settings = settings
+    self._out = out
+    self._run = manifest.digest(facts(settings, detector))
+
+  def read(self, source: Source) -> tuple[_Read, Laid | None]:
+    """Reads a page without results, and looks for its staves."""
+    detector = self._detector
+    names = detector.weights.class_names
+    found = formats.read_page(self._out, source, names, self._run)
+    if found is not None:
+      return _Read(source, outcome=outcome(source, found, earlier=True)), None
+
+    def read() -> inputs.Page:
+      return inputs.read(
+        source,
+        detector.weights.staff_space_px,
+        dpi=self._settings.dpi,
+        polarity=detector.polarity,
+      )
+
+    try:
+      page = inputs.retried(read, self._settings.retries)
+      image = detector.page_image(source.name, page.ink)
+      try:
+        return _Read(source, page.dpi), detector.lay(image)
+      except MAYBE_OUT_OF_MEMORY as e:
+        raise too_large(image, e) from None
+    except InputError as e:
+      return _Read(source, outcome=Outcome(source, str(e))), None
+
+  def write(
+    self, item: tuple[_Read, PageDetections | InputError | None]
+  ) -> Outcome:
+    """Writes the files of a page."""
+    (source, dpi, known), found = item
+    if known is not None:
+      return known
+    if isinstance(found, InputError):
+      return Outcome(source, str(found))
+    assert found is not None
+    page = found.at_resolution(dpi)
+    assert page.ink is not None
+    image = self._detector.page_image(source.name, page.ink)
+
+    def write() -> None:
+      outputs.write_page(self._out, page, source, self._run)
+
+    try:
+      inputs.retried(write, self._settings.retries)
+    except MAYBE_OUT_OF_MEMORY as e:
+      return Outcome(source, str(too_large(image, e)))
+    return outcome(source, page)

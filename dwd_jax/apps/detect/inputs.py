@@ -3,21 +3,26 @@
 import contextlib
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
 
 from dwd_jax.apps.detect import manifest
-from dwd_jax.core.errors import InputError
+from dwd_jax.core import files
+from dwd_jax.core.errors import InputError, TransientError
 from dwd_jax.imaging import images, pdf
 
+T = TypeVar("T")
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*_IMAGES, pdf.SUFFIX)
 _MAX_BYTES = 2 << 30
 _MAX_NAME = 120  # bytes of a page's name, as file systems count
 _MAX_PAGES = 100_000  # of one file
+_PAUSE_S = 0.5  # before the first retry, and twice as long before each further
+_LONGEST = 6  # doublings
 
 
 class Source(NamedTuple):
@@ -55,7 +60,7 @@ class Page(NamedTuple):
 
 
 def find(
-  inputs: Sequence[pathlib.Path], taken: Iterable[str] = ()
+  inputs: Sequence[pathlib.Path], taken: Iterable[str] = (), retries: int = 0
 ) -> tuple[list[Source], list[Failure]]:
   """Finds the pages of files and folders.
 
@@ -63,6 +68,7 @@ def find(
     inputs: images, PDFs, folders (recursively, without hidden files and other
       kinds). Pictures of an earlier detection are left out.
     taken: names that no page may have.
+    retries: see `retried`.
 
   Returns:
     The pages in the order of the inputs, files of a folder by name; and the
@@ -75,18 +81,18 @@ def find(
   pictures = manifest.Pictures()
   for path in inputs:
     try:
-      files = _files(path)
+      found = _files(path)
     except InputError as e:
       failures.append(Failure(str(path), str(e)))
       continue
-    for file in files:
+    for file in found:
       real = file.resolve()
       if real in seen or real in pictures:
         continue
       seen.add(real)
       try:
         with _in_memory(str(file)):
-          pages = _count(file)
+          pages = retried(functools.partial(_count, file), retries)
       except InputError as e:
         failures.append(Failure(str(file), str(e)))
         continue
@@ -124,6 +130,24 @@ def read(
       polarity=polarity,
     )
     return Page(ink, 0.0)
+
+
+def retried(work: Callable[[], T], retries: int) -> T:
+  """The result of `work`, which is tried again where storage fails.
+
+  Args:
+    retries: how often, after pauses that grow.
+  """
+  for attempt in range(retries):
+    try:
+      return work()
+    except TransientError:
+      pass
+    except OSError as e:
+      if e.errno not in files.TRANSIENT:
+        raise
+    time.sleep(_PAUSE_S * 2 ** min(attempt, _LONGEST))
+  return work()
 
 
 @contextlib.contextmanager
@@ -194,7 +218,8 @@ def _bytes(path: pathlib.Path) -> bytes:
   except FileNotFoundError:
     raise InputError(f"{path}: no such file; check the name") from None
   except OSError as e:
-    raise InputError(
+    kind = TransientError if e.errno in files.TRANSIENT else InputError
+    raise kind(
       f"{path}: cannot be read ({e.strerror}); check its permissions"
     ) from None
 
