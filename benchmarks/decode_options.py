@@ -54,7 +54,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def _measure(run, state, pages) -> dict[str, Any]:
   """Scores of one decode; raw scores, and none is too low to count."""
   predicted = evaluate_lib.predict_all(
-    run_evaluation.bound_predict_fn(run, state), pages, run.settings.predict
+    run_evaluation.bound_predict_fn(run, state),
+    pages,
+    run_evaluation.on_devices(run),
   )
   table = protocols.measure(
     predicted.truth, predicted.detections, len(run.class_names), "coco"

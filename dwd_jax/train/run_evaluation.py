@@ -13,11 +13,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 
 from dwd_jax.checkpoints import checkpointer
-from dwd_jax.cluster import processes
+from dwd_jax.cluster import processes, sharding
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import pipeline, sources
@@ -37,6 +38,7 @@ from dwd_jax.metrics import matching
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.metrics.reliability import Judged
 from dwd_jax.predict import predict_pages
+from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.train import logs as logs_lib
 from dwd_jax.train import settings as config_lib
 from dwd_jax.train import setup as setup_lib
@@ -153,7 +155,7 @@ def evaluate(
     )
     among_processes.collect(
       evaluate_split.predict_all(
-        predict_fn, pages, run.settings.predict, each=pictures
+        predict_fn, pages, on_devices(run), each=pictures
       )
     )
     metrics = json.loads(processes.from_first("scores", ""))
@@ -162,7 +164,7 @@ def evaluate(
     predict_fn,
     pages,
     other.class_names if other else run.class_names,
-    run.settings.predict,
+    on_devices(run),
     out_dir=run.workdir / "eval",
     dataset=data.builder,
     split=source.split,
@@ -186,7 +188,7 @@ def evaluate(
 def bound_predict_fn(
   run: setup_lib.Run, state: state_lib.TrainState
 ) -> predict_pages.PredictFn:
-  """The run's network with the parameters of a state."""
+  """The run's network with the parameters of a state, on all local devices."""
   groups = np.asarray(run.group_of_class, np.int32)
   predict_fn = predict_pages.make_predict_fn(
     run.model, run.settings.decode, groups, run.class_names
@@ -194,7 +196,13 @@ def bound_predict_fn(
   variables = among_processes.on_local_device(
     state_lib.eval_variables(state), run.mesh
   )
-  return functools.partial(predict_fn, variables)
+  return functools.partial(predict_fn, sharding.on_local_devices(variables))
+
+
+def on_devices(run: setup_lib.Run) -> PredictConfig:
+  """The settings of its prediction, for all local devices."""
+  count = jax.local_device_count()
+  return dataclasses.replace(run.settings.predict, devices=count)
 
 
 def restore(run: setup_lib.Run) -> state_lib.TrainState:
@@ -274,7 +282,7 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
     evaluate_split.predict_all(
       bound_predict_fn(run, state),
       pipeline.read_eval_pages(source, data, part),
-      run.settings.predict,
+      on_devices(run),
     )
   )
   if processes.is_first():
