@@ -187,7 +187,8 @@ def _some(pages: Sequence[str]) -> str:
 def main(argv: list[str]) -> int:
   """Runs the program; returns the exit code."""
   flags = _parser().parse_args(argv)
-  return cli.run(lambda: _run(flags), flags.out)
+  with cli.ending_on_sigterm():
+    return cli.run(lambda: _run(flags), flags.out)
 
 
 def __getattr__(name: str) -> Any:

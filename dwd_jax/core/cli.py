@@ -8,16 +8,19 @@ import multiprocessing
 import os
 import pathlib
 import re
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from dwd_jax.core import files
 from dwd_jax.core.errors import CONTROLS, InputError, one_line
 
-# Exit codes, as shells give them for the signals SIGINT and SIGPIPE.
+# Exit codes, as shells give them for the signals SIGINT, SIGPIPE and SIGTERM.
 _INTERRUPTED = 130
 _UNREAD = 141
+_TERMINATED = 143
 
 # Whether the program runs as `dwd VERB`, which its help then says.
 as_verb = False
@@ -118,8 +121,8 @@ def add_checkpoint(to: argparse.ArgumentParser) -> None:
 def start(program: Callable[[list[str]], int | None]) -> NoReturn:
   """Runs a program with the arguments of this process; exits with its code.
 
-  Ctrl-C ends it with one line. Where nobody reads stdout any more, as behind
-  `| head`, it ends without a word.
+  Ctrl-C, and SIGTERM within `ending_on_sigterm`, end it with one line. Where
+  nobody reads stdout any more, as behind `| head`, it ends without a word.
   """
   try:
     try:
@@ -133,9 +136,9 @@ def start(program: Callable[[list[str]], int | None]) -> NoReturn:
         " dwd_jax; rename it, or start in another folder"
       )
     raise
-  except KeyboardInterrupt:
-    say("interrupted")
-    _leave(_INTERRUPTED)
+  except KeyboardInterrupt as e:
+    say("terminated" if isinstance(e, Terminated) else "interrupted")
+    _leave(_TERMINATED if isinstance(e, Terminated) else _INTERRUPTED)
   except BrokenPipeError:
     # Python flushes once more at its end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -162,6 +165,27 @@ def _leave(code: int) -> NoReturn:
   with contextlib.suppress(OSError):
     sys.stdout.flush()
   os._exit(code)
+
+
+class Terminated(KeyboardInterrupt):
+  """SIGTERM, as `ending_on_sigterm` lets it be noticed."""
+
+
+@contextlib.contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+  """Lets SIGTERM end the block as Ctrl-C does: what is begun is finished."""
+
+  def end(*_: Any) -> NoReturn:
+    raise Terminated
+
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  before = signal.signal(signal.SIGTERM, end)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def names(text: str) -> tuple[str, ...]:

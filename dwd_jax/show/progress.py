@@ -31,10 +31,23 @@ def show(
     yield from tqdm.tqdm(pages, doing, total, unit="page")
     return
   of_total = "" if total is None else f" of {total}"
-  done, last = 0, time.monotonic()
+  done, logged, last = 0, 0, time.monotonic()
   for done, page in enumerate(pages, start=1):
     yield page
-    if time.monotonic() - last >= _LOG_EVERY_S:
-      last = time.monotonic()
-      log(f"{doing}: {done}{of_total} pages")
+    now = time.monotonic()
+    if now - last >= _LOG_EVERY_S:
+      # Of late: pages done by an earlier run pass in no time.
+      rate = (done - logged) / max(now - last, 1e-9)
+      logged, last = done, now
+      left = "" if total is None else f", {_time((total - done) / rate)} left"
+      log(f"{doing}: {done}{of_total} pages, {rate:.3g} pages/s{left}")
   log(f"{doing}: {done} pages done")
+
+
+def _time(seconds: float) -> str:
+  """Seconds in the unit that suits them."""
+  units = ((86_400, "days"), (3600, "h"), (60, "min"))
+  for length, unit in units:
+    if seconds >= 1.5 * length:
+      return f"{seconds / length:.1f} {unit}"
+  return f"{seconds:.0f} s"

@@ -1,10 +1,9 @@
 """Pages through the network: sizes, batches, tiles, scales, bad input."""
 
-import functools
 import math
 
 import jax
-import jax.numpy as jnp
+import local_model
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -185,52 +184,9 @@ def test_equal_settings_share_a_compiled_function():
   assert made() is not made(small_model(num_groups=3))
 
 
-class LocalModel:
-  """A real network that sees 12 px far: energy and class from blurred ink."""
-
-  def apply(self, variables, image, train):
-    assert not train
-    side = np.array([1, 2, 3, 2, 1]) / 27**0.5
-    kernel = np.outer(side, side)[..., None, None]
-    cells = jax.lax.reduce_window(
-      image, 0.0, jax.lax.add, (1, 4, 4, 1), (1, 4, 4, 1), "VALID"
-    )
-    blurred = jax.lax.conv_general_dilated(
-      cells / 16,
-      jnp.asarray(kernel, jnp.float32),
-      (1, 1),
-      "SAME",
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    level = 19 * jnp.minimum(blurred, 1)[..., None]
-    logits = -((jnp.arange(20.0) - level) ** 2)
-    size = jnp.log(8 + 8 * blurred)[..., None]
-    return Predictions(
-      energy_logits=logits,
-      log_sizes=jnp.concatenate([size, size / 2], -1),
-      class_features=jnp.concatenate([blurred, 1 - blurred], -1),
-    )
-
-
 @pytest.fixture(scope="module")
 def local_network():
-  head = {"kernel": np.diag([9.0, 5.0]).astype(np.float32), "bias": np.zeros(2)}
-  run = predict_pages.make_predict_fn(
-    LocalModel(),  # pyright: ignore
-    DecodeConfig(max_detections=512, energy_cutoff=4.0, min_seed_level=4.0),
-    np.array([0, 0]),
-  )
-  return functools.partial(run, {"params": {"class_head": head}})
-
-
-def page_of_squares(hw=(700, 500)):
-  """Grey squares at random: objects of two classes."""
-  rng = np.random.default_rng(0)
-  ink = np.zeros(hw, np.uint8)
-  for y, x in rng.uniform(0, 1, (150, 2)) * hw:
-    side = int(rng.integers(6, 30))
-    ink[int(y) : int(y) + side, int(x) : int(x) + side] = rng.integers(90, 255)
-  return PageImage("p.png", ink, 0.5)
+  return local_model.bound()
 
 
 def assert_same(one, two):
@@ -246,7 +202,7 @@ def assert_same(one, two):
 
 
 def test_tiles_say_the_same_as_the_whole_page(local_network):
-  page = page_of_squares()
+  page = local_model.page_of_squares()
   whole = predict_pages.predict_page(local_network, page, keep_levels=True)
   cfg = PredictConfig(max_mpx=192 * 192 / 1e6, overlap_px=128)
   tiled = predict_pages.predict_page(local_network, page, cfg, keep_levels=True)
