@@ -8,9 +8,17 @@ import detect_helpers as helpers
 import pytest
 
 from dwd_jax import detect
-from dwd_jax.apps.detect import detect_files, detect_pages, inputs, shards
+from dwd_jax.apps.detect import (
+  detect_files,
+  detect_pages,
+  inputs,
+  outputs,
+  shards,
+)
 from dwd_jax.apps.detect.shards import Shard
 from dwd_jax.checkpoints import weights
+from dwd_jax.core import threads
+from dwd_jax.core.errors import InputError
 
 NAMES = ("a", "b", "c", "d", "e")
 BROKEN = "broken"
@@ -49,12 +57,17 @@ def _read(path):
   return json.loads(path.read_text(encoding="utf8"))
 
 
-def test_shards_and_a_merge_write_what_one_run_does(run, pages, tmp_path):
+def test_shards_and_a_merge_write_what_one_run_does(run, tiny, pages, tmp_path):
   whole, out = tmp_path / "whole", tmp_path / "out"
   assert run(pages, f"--out={whole}")[0] == 1  # of the broken page
-  codes = [run(pages, f"--out={out}", f"--shard={i}/2")[0] for i in (1, 0)]
-  of_broken = shards.of_page(BROKEN, 2)
-  assert sorted(codes) == [0, 1] and codes[1 - of_broken] == 1
+  settings = detect_pages.DetectSettings(checkpoint=str(tiny))
+
+  def detect_part(i: int) -> detect_files.Summary:
+    return detect_files.run([pages], out, settings, Shard(i, 2), log=None)
+
+  parts = list(threads.in_order(detect_part, range(2), workers=2))
+  assert sum(part.pages for part in parts) == len(NAMES)
+  assert [len(part.failed) for part in parts] == [1, 0]
   assert not (out / "index.html").exists()
   assert not (out / "detect.json").exists()
   code, said, complained = run(pages, f"--out={out}", "--merge")
@@ -138,4 +151,18 @@ def test_shards_have_the_same_settings(run, pages, tmp_path):
   for part in ("--shard=1/2", "--merge"):
     code, _, said = run(pages, f"--out={out}", part, "--min-score=0.9")
     assert code == 2 and "0-of-2.json: holds results of another" in said
+  assert [p.name for p in (out / "shards").glob("*.json")] == ["0-of-2.json"]
+
+
+def test_shards_that_begin_at_once_with_other_settings(tmp_path):
+  """Both have looked at the folder before one writes there."""
+  out = tmp_path / "out"
+  page = helpers.save(tmp_path / "a.png", helpers.ink())
+  (source,), _ = inputs.find([page])
+  settings = [{"min_score": 0.1}, {"min_score": 0.2}]
+  for mine in settings:
+    outputs.check_folder(out, mine)
+  outputs.claim(out, settings[0], [source], Shard(0, 2))
+  with pytest.raises(InputError, match="another min_score"):
+    outputs.claim(out, settings[1], [], Shard(1, 2))
   assert [p.name for p in (out / "shards").glob("*.json")] == ["0-of-2.json"]

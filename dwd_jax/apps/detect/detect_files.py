@@ -43,7 +43,7 @@ def run(
   out: pathlib.Path,
   settings: DetectSettings,
   shard: Shard | None = None,
-  log: Callable[[str], None] = print,
+  log: Callable[[str], None] | None = print,
 ) -> Summary:
   """Detects on all pages of files and folders, or on those of a shard.
 
