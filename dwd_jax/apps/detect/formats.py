@@ -46,7 +46,10 @@ def _write_picture(path: pathlib.Path, found: PageDetections, _: Origin):
   files.write_atomic(path, viewer.page_picture(found.ink))
 
 
-def _write_page(path: pathlib.Path, found: PageDetections, origin: Origin):
+def write_page_json(
+  path: pathlib.Path, found: PageDetections, origin: Origin
+) -> None:
+  """Writes NAME.json, which `read_page` reads."""
   content = {**origin, **found.to_json()}
   files.write_atomic(path, json.dumps(content, indent=1) + "\n")
 
@@ -109,7 +112,7 @@ PAGE_FILES: Mapping[
   manifest.OVERLAY: lambda path, found, _: found.plot(path),
   "mung/{}.xml": lambda path, found, _: found.to_mung(path),
   manifest.PICTURE: _write_picture,
-  _PAGE: _write_page,  # last: it marks the page as complete
+  _PAGE: write_page_json,  # last: it marks the page as complete
 }
 RUN_FILES: Mapping[str, RunFile] = {
   "predictions.json": _coco_results,
