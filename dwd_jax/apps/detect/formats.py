@@ -59,7 +59,7 @@ def _coco_results(path: pathlib.Path, _: RunFacts):
   with files.atomic(path) as file:
     add = _joined(file)
     file.write("[")
-    yield lambda page: add(json.dumps(page.found.to_coco(page.image_id))[1:-1])
+    yield lambda page: add(json.dumps(page.coco)[1:-1])
     file.write("]")
 
 

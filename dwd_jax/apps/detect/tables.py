@@ -40,16 +40,33 @@ class RunPage:
   source: Source
 
   @functools.cached_property
-  def rows(self) -> list[list[Any]]:
-    """A row of the tables for each symbol."""
+  def coco(self) -> list[dict[str, Any]]:
+    """See `PageDetections.to_coco`."""
+    return self.found.to_coco(self.image_id)
+
+  def rows(self, text: Callable[[str], str]) -> list[list[Any]]:
+    """A row of the tables for each symbol; `text` is applied to names."""
     height, width = self.found.image_hw
-    page = [self.found.page, str(self.source.path), self.source.number]
+    page, path = text(self.found.page), text(str(self.source.path))
+    names = [text(name) for name in self.found.class_names]
     rows = []
-    for symbol in self.found:
+    for symbol in self.coco:
       x, y, w, h = symbol["bbox"]
-      corners = [round(value, 2) for value in (x, y, x + w, y + h)]
-      row = [*page, symbol["name"], symbol["score"], *corners, width, height]
-      rows.append(row)
+      rows.append(
+        [
+          page,
+          path,
+          self.source.number,
+          names[symbol["category_id"] - 1],
+          round(symbol["score"], 4),
+          x,
+          y,
+          round(x + w, 2),
+          round(y + h, 2),
+          width,
+          height,
+        ]
+      )
     return rows
 
 
@@ -59,20 +76,14 @@ def csv_file(path: pathlib.Path) -> Iterator[Callable[[RunPage], None]]:
   with files.atomic(path) as file:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
-
-    def add(page: RunPage) -> None:
-      writer.writerows([_no_formula(cell) for cell in row] for row in page.rows)
-
-    yield add
+    yield lambda page: writer.writerows(page.rows(_no_formula))
 
 
-def _no_formula(cell: Any) -> Any:
+def _no_formula(name: str) -> str:
   """Names that a spreadsheet would run get the quote that makes them text."""
-  if not isinstance(cell, str):
-    return cell
   # The writer does not quote \r, which ends a row, too.
-  mark = "'" if cell.startswith(_STARTS_FORMULA) else ""
-  return mark + cell.replace("\r", "\n")
+  mark = "'" if name.startswith(_STARTS_FORMULA) else ""
+  return mark + name.replace("\r", "\n")
 
 
 @contextlib.contextmanager
@@ -90,14 +101,14 @@ def parquet_file(path: pathlib.Path) -> Iterator[Callable[[RunPage], None]]:
   def write_held() -> None:
     columns = zip(*held, strict=True)
     arrays = [
-      pyarrow.array(map(_as_utf8, column), field.type)
+      pyarrow.array(column, field.type)
       for column, field in zip(columns, schema, strict=True)
     ]
     writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
     held.clear()
 
   def add(page: RunPage) -> None:
-    held.extend(page.rows)
+    held.extend(page.rows(_as_utf8))
     if len(held) >= _GROUP_ROWS:
       write_held()
 
@@ -110,8 +121,6 @@ def parquet_file(path: pathlib.Path) -> Iterator[Callable[[RunPage], None]]:
       write_held()
 
 
-def _as_utf8(cell: Any) -> Any:
+def _as_utf8(name: str) -> str:
   """Names of files that are not UTF-8 get question marks, as in the CSV."""
-  if not isinstance(cell, str):
-    return cell
-  return cell.encode("utf8", "replace").decode()
+  return name.encode("utf8", "replace").decode()
