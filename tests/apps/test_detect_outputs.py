@@ -78,9 +78,14 @@ def test_what_is_streamed_is_what_is_made_at_once(tmp_path, monkeypatch):
   assert (tmp_path / "coco_images.json").read_text() == content
   with (tmp_path / "detections.csv").open(encoding="utf8", newline="") as file:
     lines = list(csv.DictReader(file))
-  assert [line["name"] for line in lines] == [
-    name for _, found in pages for name in found.names
-  ]
+  expected = []
+  for source, found in pages:
+    for symbol in found:
+      x, y, w, h = symbol["bbox"]
+      box = [x, y, round(x + w, 2), round(y + h, 2)]
+      row = [source.number, symbol["name"], symbol["score"], *box, 120, 100]
+      expected.append(list(map(str, row)))
+  assert [list(line.values())[2:] for line in lines] == expected
   table = parquet.ParquetFile(tmp_path / "detections.parquet")
   assert table.num_row_groups == 2  # of whole pages
   named = table.schema_arrow.field("name").type

@@ -245,6 +245,69 @@ def test_a_page_of_no_size_can_be_written(tmp_path, picture):
   assert data_of(tmp_path / "index.html")["pages"][0]["hw"] == [1, 1]
 
 
+def parts_of(path):
+  """Names and digests of index.html; number, digest and pages of its parts."""
+  html = path.read_text(encoding="utf8")
+  text = re.search(r'(?s)id="data">(.*?)</script>', html)
+  assert text
+  parts = []
+  for part in sorted((path.parent / "viewer").iterdir()):
+    call = re.fullmatch(r"receivePart\((.*)\);\n", part.read_text("ascii"))
+    assert call
+    number, digest, pages = json.loads(f"[{call[1]}]")
+    assert part.name == f"part-{number:04d}.js"
+    parts.append((digest, json.loads(pages)))
+  return json.loads(text[1]), parts
+
+
+def test_many_pages_come_in_parts(tmp_path, boxes, picture, monkeypatch):
+  monkeypatch.setattr(write, "PART_PAGES", 2)
+  names = [*NASTY, "a", "a"]
+  found = boxes([(0, 1, 1, 9, 9), (2, 1, 1, 9, 9)], [1, 0.5])
+  pages = [ViewerPage(n, picture("p.jpg"), found, found) for n in names]
+  pages[4] = pages[4]._replace(found=boxes([], []), truth=None)
+  index = tmp_path / "index.html"
+  write.write(index, iter(pages), NASTY, title=NASTY[0])
+  assert write.part_files(5) == [f"viewer/part-000{i}.js" for i in (1, 2, 3)]
+  data, parts = parts_of(index)
+  assert data["names"] == [*NASTY, "a", "a (2)"]
+  assert "pages" not in data and data["hasTruth"] and data["partSize"] == 2
+  assert [part["digest"] for part in data["parts"]] == [d for d, _ in parts]
+  stored = [page for _, pages in parts for page in pages]
+  assert [page["name"] for page in stored] == data["names"]
+  counts = [part["counts"] for part in data["parts"]]
+  assert counts == [[[0, 2, 2], [2, 2, 2]]] * 2 + [[]]
+  assert all(page["image"] == "./p.jpg" for page in stored)
+  html = index.read_text(encoding="utf8")
+  assert html.count("<script") == html.count("</script") == 2
+  assert re.search(
+    r"script-src &#x27;sha256-\S+ &#x27;strict-dynamic&#x27;;", html
+  )
+  for file in write.part_files(5):
+    assert write.is_part_file(file)
+    # A name is text in a text: it can end neither.
+    assert "<" not in (tmp_path / file).read_text("ascii")
+
+
+def test_parts_name_pictures_that_are_missing(tmp_path, boxes, monkeypatch):
+  monkeypatch.setattr(write, "PART_PAGES", 1)
+  pages = [ViewerPage(n, f"{n}.jpg", boxes([], [])) for n in "ab"]
+  with pytest.warns(UserWarning, match=r"2 pictures .* the first is a\.jpg"):
+    write.write(tmp_path / "index.html", pages, [], title="T")
+  _, parts = parts_of(tmp_path / "index.html")
+  assert [page["thumbnail"] for _, (page,) in parts] == ["", ""]
+
+
+def test_parts_of_more_pages_are_removed(tmp_path, boxes, picture, monkeypatch):
+  monkeypatch.setattr(write, "PART_PAGES", 1)
+  page, index = ViewerPage("p", picture("p.jpg"), boxes([], [])), "index.html"
+  for many, left in ((4, 4), (3, 3), (1, 0)):
+    write.write(tmp_path / index, [page] * many, [], title="T")
+    write.remove_parts(tmp_path, many)
+    files = sorted(p.name for p in tmp_path.glob("viewer/*"))
+    assert files == [f"part-000{i + 1}.js" for i in range(left)]
+
+
 def test_names_that_occur_again_get_a_number(tmp_path, boxes, picture):
   page = ViewerPage("p", picture("p.jpg"), boxes([], []))
   pages = [page, page._replace(name="p (2)"), page, page]
