@@ -147,9 +147,10 @@ def write_scores(
 def _write_viewer(
   folder: pathlib.Path, measured: Measured, viewer_pages: int
 ) -> set[str]:
-  """Writes index.html; returns the names of its pages."""
+  """Writes index.html and its parts; returns the names of its pages."""
   if not viewer_pages:
     (folder / VIEWER).unlink(missing_ok=True)  # of an earlier evaluation
+    viewer.remove_parts(folder, 0)
     return set()
   many = len(measured.truth) if viewer_pages < 0 else viewer_pages
   pages = [
@@ -166,4 +167,5 @@ def _write_viewer(
     title=f"{measured.metrics['dataset']}, {measured.name}",
     min_score=float(measured.metrics["min_score"]),
   )
+  viewer.remove_parts(folder, len(pages))
   return {page.name for page in pages}
