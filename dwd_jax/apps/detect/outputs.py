@@ -13,7 +13,7 @@ and for all pages
   predictions.json    COCO results: image_id, category_id, bbox, score
   coco_images.json    their images and categories
   detections.csv      a line for each symbol
-  detections.parquet  the same, where pyarrow is installed
+  detections.parquet  the same, if pyarrow is installed
   viewer/part-N.js    boxes of 500 pages each, where there are more
   detect.json         the manifest: settings, pages, and failures
   shards/I-of-N.json  that of a part of the pages, see `shards`
