@@ -1,6 +1,7 @@
 """Finds the pages of files and folders, and reads them one by one."""
 
 import contextlib
+import functools
 import pathlib
 import re
 import time
