@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,12 +15,11 @@ from etils import epath
 from dwd_jax.core import threads
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import tiled_tiff
-from tfds_builders import checks
+from tfds_builders import beam_pages, checks
 from tfds_builders import polarity as polarity_lib
 
 REPORT_NAME = "build_report.json"
-_PARTS = "report_parts"  # folder of a Beam build, a file per page that counts
-_BAD_INPUT = "bad_input.txt"  # in there, where a page cannot be read
+_PARTS = "parts"  # folder of a Beam build, see `beam_pages`
 
 # Features of all records.
 FEATURES = {
@@ -151,7 +151,6 @@ class PageBuilder(  # pyright: ignore
     self,
     *,
     options: Mapping[str, Any] | None = None,
-    beam: bool = False,
     workers: int = 1,
     polarity: str = "",
     **kwargs,
@@ -159,18 +158,17 @@ class PageBuilder(  # pyright: ignore
     """Sets up one config.
 
     Args:
-      beam: read pages in a Beam pipeline.
-      workers: threads that read pages without Beam.
+      workers: threads that read pages.
       polarity: of the pages; "" = they decide, see `tfds_builders.polarity`.
       **kwargs: of `tfds.core.GeneratorBasedBuilder`; array_record by default.
     """
     kwargs["file_format"] = kwargs.get("file_format") or "array_record"
     self.options = make_options(self.PARSER, options or {}, self.name)
-    self._beam = beam
     self._workers = workers
     self._polarity = polarity
     self.decision: polarity_lib.Decision | None = None  # on the polarity
     self._manual_dir: Any = None  # known when it is built
+    self._beam_options: Any = None  # that, too; None = without Beam
     super().__init__(**kwargs)
     self.report = checks.BuildReport()
 
@@ -210,10 +208,27 @@ class PageBuilder(  # pyright: ignore
     self.info.metadata["vocabulary"] = data_set.vocabulary
     self.decision = self._decide(data_set)
     self.info.metadata["polarity"] = self.decision.polarity
+    read = self._reader(data_set)
     return {
-      split: self._generate_examples(pages, data_set.class_names)
+      split: self._generate_examples(pages, read)
       for split, pages in data_set.splits.items()
     }
+
+  def _reader(self, data_set: checks.DataSet) -> Callable:
+    """A function from a page to its examples and the counts of its report."""
+    read = functools.partial(
+      read_examples,
+      read_page=self.PARSER.read_page,
+      class_names=data_set.class_names,
+      options=self.options,
+      extras=self._extra_features(),
+    )
+    if self._beam_options is None:
+      return read
+    pages = list(itertools.chain(*data_set.splits.values()))
+    folder = pathlib.Path(self.data_dir, _PARTS)
+    beam_pages.read_all(pages, read, folder, self._beam_options)
+    return functools.partial(beam_pages.take, folder=folder)
 
   def _decide(self, data_set: checks.DataSet) -> polarity_lib.Decision:
     if self._polarity:
@@ -227,26 +242,6 @@ class PageBuilder(  # pyright: ignore
     )
 
   def _generate_examples(
-    self, pages: list[checks.PageFiles], class_names: tuple[str, ...]
-  ) -> Any:
-    """Pairs of key and example, or a Beam transform that makes them."""
-    read = functools.partial(
-      read_examples,
-      read_page=self.PARSER.read_page,
-      class_names=class_names,
-      options=self.options,
-      extras=self._extra_features(),
-    )
-    if self._beam:
-      import apache_beam as beam  # pyright: ignore[reportMissingImports]
-
-      parts = str(self.data_dir / epath.Path(_PARTS))
-      return beam.Create(pages) | "ReadPages" >> beam.FlatMap(
-        _with_report, read=read, folder=parts
-      )
-    return self._examples(pages, read)
-
-  def _examples(
     self, pages: Iterable[checks.PageFiles], read: Callable
   ) -> Iterator[tuple[str, dict]]:
     nothing = True
@@ -263,20 +258,12 @@ class PageBuilder(  # pyright: ignore
   def _download_and_prepare(self, dl_manager, download_config=None):
     if download_config is not None:
       self._manual_dir = download_config.manual_dir
+      self._beam_options = download_config.beam_options
+    super()._download_and_prepare(dl_manager, download_config)
     # TFDS renames this temporary folder afterwards.
     folder = epath.Path(self.data_dir)
-    parts = folder / _PARTS
-    try:
-      super()._download_and_prepare(dl_manager, download_config)
-    except RuntimeError:
-      bad = parts / _BAD_INPUT
-      if not bad.exists():
-        raise
-      raise InputError(bad.read_text()) from None
-    if parts.exists():
-      for part in sorted(parts.iterdir()):
-        self.report.merge(json.loads(part.read_text()))
-      parts.rmtree()
+    if self._beam_options is not None:
+      (folder / _PARTS).rmtree()
     report = json.dumps(self.report.as_dict(), indent=2) + "\n"
     (folder / REPORT_NAME).write_text(report)
 
@@ -314,23 +301,3 @@ def _example(
     "boxes_yxyx": parsed.boxes_yxyx,
     "labels": parsed.labels,
   } | {name: parsed.extras[name] for name in extras}
-
-
-def _with_report(
-  page: checks.PageFiles, *, read: Callable, folder: str
-) -> list[tuple[str, dict]]:
-  """Reads a page on a Beam worker, its report into a file of its own.
-
-  The line of an `InputError` goes into one, too: Beam passes on words only.
-  """
-  parts = epath.Path(folder)
-  try:
-    examples, counted = read(page)
-  except InputError as e:
-    parts.mkdir(parents=True, exist_ok=True)
-    (parts / _BAD_INPUT).write_text(str(e))
-    raise
-  if counted["counts"]:
-    parts.mkdir(parents=True, exist_ok=True)
-    (parts / f"{page.name}.json").write_text(json.dumps(counted))
-  return examples

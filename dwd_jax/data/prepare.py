@@ -77,7 +77,6 @@ def _prepare(
     data_cfg.builder,
     builder_config=data_cfg.builder_config,
     options=data_cfg.options,
-    beam=beam_args is not None,
     workers=workers or min(os.cpu_count() or 1, 16),
     polarity="dark" if data_cfg.engrave.pages > 0 else "",
   )

@@ -7,10 +7,10 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import tensorflow_datasets as tfds
 
+from dwd_jax.cluster import beam_engine
 from dwd_jax.core import box_index, files
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
@@ -56,7 +56,7 @@ def write(
   start = time.monotonic()
   config = tfds.download.DownloadConfig(manual_dir=manual_dir)
   if beam_args is not None:
-    config = config.replace(beam_options=_beam_options(beam_args))
+    config = config.replace(beam_options=beam_engine.options(beam_args))
   # In a staging folder: TFDS leaves a metadata folder behind when it fails.
   with _unwrapped(data_dir), files.staged(data_dir / NAME) as staging:
     builder = make(data_dir=staging)
@@ -91,28 +91,6 @@ def write(
     f" {folder}{notes}",
     flush=True,
   )
-
-
-def _beam_options(args: Sequence[str]) -> Any:
-  try:
-    from apache_beam.options import (  # pyright: ignore[reportMissingImports]
-      pipeline_options,
-    )
-  except ModuleNotFoundError:
-    raise InputError(
-      "Apache Beam is not installed; pip install 'dwd_jax[beam]', or build"
-      " without it"
-    ) from None
-  from apache_beam.runners import runner  # pyright: ignore
-
-  options = pipeline_options.PipelineOptions(list(args))
-  named = options.view_as(pipeline_options.StandardOptions).runner
-  try:
-    runner.create_runner(named)
-  except (ValueError, ImportError) as e:
-    reason = " ".join(str(e).split())
-    raise InputError(f"--runner={named}: {reason}; correct it") from None
-  return options
 
 
 @contextlib.contextmanager

@@ -5,9 +5,7 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from dwd_jax import build
 from dwd_jax.core.errors import InputError
@@ -33,12 +31,8 @@ def _build(scores, out, *args):
   )
 
 
-def _records(out, split):
-  (folder,) = (p.parent for p in out.rglob("metadata.json"))
-  made = tfds.builder_from_directory(str(folder))
-  return list(
-    made.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-  )
+def _shards(out):
+  return {p.name: p.read_bytes() for p in out.rglob("*.array_record*")}
 
 
 def test_one_command_builds(scores, tmp_path, capsys):
@@ -54,12 +48,8 @@ def test_one_command_builds(scores, tmp_path, capsys):
 def test_threads_change_nothing(scores, tmp_path, workers):
   assert _build(scores, tmp_path / "a") == 0
   assert _build(scores, tmp_path / "b", f"--workers={workers}") == 0
-  shards = [
-    {p.name: p.read_bytes() for p in (tmp_path / d).rglob("*.array_record*")}
-    for d in ("a", "b")
-  ]
-  assert len(shards[0]) == 3
-  assert shards[0] == shards[1]
+  assert len(_shards(tmp_path / "a")) == 3
+  assert _shards(tmp_path / "a") == _shards(tmp_path / "b")
 
 
 _BAD = {
@@ -105,14 +95,8 @@ def test_beam_makes_the_same_records(scores, tmp_path):
   pytest.importorskip("apache_beam", reason="needs dwd_jax[beam]")
   assert _build(scores, tmp_path / "plain") == 0
   assert _build(scores, tmp_path / "beam", *_BEAM) == 0
-  for split in ("train", "val", "test"):
-    plain = _records(tmp_path / "plain", split)
-    beam = _records(tmp_path / "beam", split)
-    assert len(plain) == len(beam) > 0
-    for a, b in zip(plain, beam, strict=True):
-      assert a.keys() == b.keys()
-      for key in a:
-        np.testing.assert_array_equal(a[key], b[key])
+  assert len(_shards(tmp_path / "plain")) == 3
+  assert _shards(tmp_path / "plain") == _shards(tmp_path / "beam")
   for name in ("build_report.json", "metadata.json"):
     plain, beam = (
       json.loads(next((tmp_path / d).rglob(name)).read_text())

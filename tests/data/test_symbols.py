@@ -106,14 +106,7 @@ def test_beam_makes_the_same_records(config, pages, repo_dir, tmp_path):
   beam = _build(
     tmp_path / "beam", given, config, beam_args=["--runner=FnApiRunner"]
   )
-  mine, theirs = (
-    {r.filename: r for r in _all(sources.open_records(f, "train"))}
-    for f in (plain, beam)
-  )
-  assert mine.keys() == theirs.keys()
-  for name, record in mine.items():
-    np.testing.assert_array_equal(record.image, theirs[name].image)
-    np.testing.assert_array_equal(record.boxes_yxyx, theirs[name].boxes_yxyx)
+  assert _shards(plain) == _shards(beam)
   reports = [(f / "build_report.json").read_text() for f in (plain, beam)]
   assert reports[0] == reports[1]
 

@@ -1,0 +1,88 @@
+"""Work on many machines by Apache Beam, on the engine that its options name.
+
+Pipelines are a line of `Create` and one transform, whose workers write files to
+a shared folder: that runs on every engine. Dask's runner drops what a `DoFn`
+yields at the end of a bundle (so batching and combining lose elements) and runs
+only the last branch of a pipeline.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dwd_jax.core.errors import InputError
+
+# Beam has no short name for it.
+_DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
+_SHORT = {"DaskRunner": _DASK}
+_DASK_PARTITIONS = 4096  # at most, as its scheduler takes 1 ms for each
+
+
+def options(args: Sequence[str]) -> Any:
+  """The `PipelineOptions` that arguments such as "--runner=..." give.
+
+  Raises:
+    InputError: Beam is not installed, or has no such runner.
+  """
+  try:
+    from apache_beam.options import (  # pyright: ignore[reportMissingImports]
+      pipeline_options,
+    )
+  except ModuleNotFoundError:
+    raise InputError(
+      "Apache Beam is not installed; pip install 'dwd_jax[beam]', or leave out"
+      " -- and what follows it"
+    ) from None
+  from apache_beam.runners import runner  # pyright: ignore
+
+  made = pipeline_options.PipelineOptions(list(args))
+  standard = made.view_as(pipeline_options.StandardOptions)
+  named = standard.runner
+  standard.runner = _SHORT.get(named, named)
+  try:
+    runner.create_runner(standard.runner)
+  except (ValueError, ImportError) as e:
+    reason = " ".join(str(e).split())
+    raise InputError(f"--runner={named}: {reason}; correct it") from None
+  return made
+
+
+def run(elements: Sequence[Any], transform: Any, options: Any) -> None:
+  """Runs a transform on elements; returns when all is done.
+
+  Args:
+    elements: what pickle can send to the workers.
+    transform: a `PTransform`.
+    options: from the function of that name.
+
+  Raises:
+    InputError: the engine cannot be reached.
+    Exception: what a worker has raised, or what Beam makes of it.
+  """
+  import apache_beam as beam  # pyright: ignore[reportMissingImports]
+  from apache_beam.options import pipeline_options  # pyright: ignore
+
+  named = options.view_as(pipeline_options.StandardOptions).runner
+  if named == _DASK:
+    _divide(options, len(elements))
+  pipeline = beam.Pipeline(options=options)
+  _ = pipeline | beam.Create(elements) | transform
+  try:
+    result = pipeline.run()
+  except OSError as e:
+    if e.errno is not None:
+      raise
+    raise InputError(f"--runner={named}: {e}; correct its address") from None
+  try:
+    result.wait_until_finish()
+  finally:
+    if named == _DASK:  # else it looks for its cluster ever after
+      result.client.close()
+
+
+def _divide(options: Any, elements: int) -> None:
+  """Sets the number of Dask's partitions unless it is given."""
+  from apache_beam.runners.dask import dask_runner  # pyright: ignore
+
+  dask = options.view_as(dask_runner.DaskOptions)
+  if not (dask.npartitions or dask.partition_size):
+    dask.npartitions = min(elements, _DASK_PARTITIONS)
