@@ -67,10 +67,7 @@ def _options() -> str:
 
 def main(argv: list[str]) -> int:
   """Builds; returns the exit code."""
-  beam_args: list[str] | None = None
-  if "--" in argv:
-    at = argv.index("--")
-    argv, beam_args = argv[:at], argv[at + 1 :]
+  argv, beam_args = cli.split(argv)
   flags = _parser().parse_args(argv)
   return cli.run(lambda: _build(flags, beam_args), flags.data_dir)
 

@@ -12,6 +12,7 @@ See `dwd_jax.apps.detect.api`.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 import types
@@ -28,7 +29,11 @@ INPUT is an image (PNG, JPEG, TIFF, BMP), a PDF or a folder of them. DIR gets,
 for each page, NAME.json and NAME-overlay.png, and for all: index.html (open it
 in a browser), predictions.json (COCO), detections.csv and mung/NAME.xml. Start
 the same command again after an interruption, and it goes on. Exit code: 0, 1
-where some pages failed, 2 where nothing could be done."""
+where some pages failed, 2 where nothing could be done.
+
+What follows a lone -- goes to Apache Beam, whose engine then does the work:
+  python -m dwd_jax.detect INPUT --out=DIR -- --runner=DaskRunner \\
+    --dask_client_address=tcp://HOST:8786"""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _run(flags: argparse.Namespace) -> int:
+def _run(flags: argparse.Namespace, beam_args: list[str] | None) -> int:
   # Imported late: it takes seconds, which --help should not wait for.
   from dwd_jax.apps.detect import detect_files, shards
   from dwd_jax.models import compiling
@@ -117,16 +122,16 @@ def _run(flags: argparse.Namespace) -> int:
   shard = shards.parse(flags.shard) if flags.shard else None
   if shard is not None and flags.merge:
     raise InputError("--merge, --shard: give one of them; --merge comes last")
+  if beam_args is not None and (flags.merge or shard is not None):
+    raise InputError(
+      "--: the engine divides the pages; leave out --shard, --merge"
+    )
   if flags.overwrite and (flags.merge or shard is not None):
     raise InputError(
       "--overwrite: would remove what other shards write; remove the folder"
       " before they start, or choose another --out"
     )
-  if flags.compilation_cache is None:
-    compiling.keep(least_s=0.5)
-  elif flags.compilation_cache:
-    folder = pathlib.Path(flags.compilation_cache).expanduser()
-    compiling.keep(folder, least_s=0.5)
+  compiling.keep_chosen(flags.compilation_cache)
   out = pathlib.Path(flags.out)
   settings = detect_files.DetectSettings(
     checkpoint=flags.checkpoint,
@@ -141,9 +146,34 @@ def _run(flags: argparse.Namespace) -> int:
   paths = [pathlib.Path(i) for i in flags.inputs]
   if flags.merge:
     done = detect_files.merge(paths, out, settings)
+  elif beam_args is not None:
+    done = _run_on_engine(paths, out, settings, flags, beam_args)
   else:
     done = detect_files.run(paths, out, settings, shard)
   return _report(done, out, shard)
+
+
+def _run_on_engine(
+  paths: Sequence[pathlib.Path],
+  out: pathlib.Path,
+  settings: Any,
+  flags: argparse.Namespace,
+  beam_args: list[str],
+) -> Any:
+  """Detects on workers, whose current folders are others."""
+  from dwd_jax.apps.detect import detect_beam, detect_files
+  from dwd_jax.cluster import beam_engine
+
+  engine = detect_beam.Engine(
+    beam_engine.options(beam_args), flags.compilation_cache
+  )
+  if settings.checkpoint:
+    checkpoint = str(pathlib.Path(settings.checkpoint).absolute())
+    settings = dataclasses.replace(settings, checkpoint=checkpoint)
+  paths = [path.absolute() for path in paths]
+  return detect_files.run(
+    paths, out.absolute(), settings, log=None, work=engine
+  )
 
 
 def _report(done: Any, out: pathlib.Path, shard: Any) -> int:
@@ -186,9 +216,10 @@ def _some(pages: Sequence[str]) -> str:
 
 def main(argv: list[str]) -> int:
   """Runs the program; returns the exit code."""
+  argv, beam_args = cli.split(argv)
   flags = _parser().parse_args(argv)
   with cli.ending_on_sigterm():
-    return cli.run(lambda: _run(flags), flags.out)
+    return cli.run(lambda: _run(flags, beam_args), flags.out)
 
 
 def __getattr__(name: str) -> Any:

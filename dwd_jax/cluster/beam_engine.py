@@ -23,6 +23,11 @@ def options(args: Sequence[str]) -> Any:
   Raises:
     InputError: Beam is not installed, or has no such runner.
   """
+  if args and not args[0].startswith("--"):
+    raise InputError(
+      f"{args[0]}: follows --, and is no option of Apache Beam; a file whose"
+      " name begins with - is ./-NAME"
+    )
   try:
     from apache_beam.options import (  # pyright: ignore[reportMissingImports]
       pipeline_options,

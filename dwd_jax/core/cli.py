@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from dwd_jax.core import files
@@ -206,6 +206,14 @@ def fail(message: object) -> NoReturn:
   """Ends the program with one line on stderr and exit code 2."""
   say(message)
   sys.exit(2)
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
+  """Divides arguments at a lone --; None = there is none."""
+  if "--" not in argv:
+    return list(argv), None
+  at = argv.index("--")
+  return list(argv[:at]), list(argv[at + 1 :])
 
 
 def run(work: Callable[[], int], out: object) -> int:

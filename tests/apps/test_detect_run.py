@@ -373,6 +373,8 @@ BAD_INPUT = {
   "no score": (["in", "--min-score=2"], "--min-score: 2 is not 0 to 1"),
   "no resolution": (["in", "--dpi=-1"], "--dpi: -1; use up to 2400"),
   "no batch": (["in", "--batch-size=0"], "--batch-size: 0; use 1 to 1024"),
+  "a file after --": (["in", "--", "b.png"], "b.png: follows --"),
+  "shards on an engine": (["in", "--shard=0/2", "--"], "leave out --shard"),
   "a file as folder": (["in", "--out=in/a.png"], "cannot make the folder"),
   "a folder of something else": (["in", "--out=used"], "is there already"),
 }

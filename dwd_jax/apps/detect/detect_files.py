@@ -44,12 +44,17 @@ def run(
   settings: DetectSettings,
   shard: Shard | None = None,
   log: Callable[[str], None] | None = print,
+  work: Callable[..., Iterable[Outcome]] = detect_pages.detect_pages,
 ) -> Summary:
   """Detects on all pages of files and folders, or on those of a shard.
 
   A page that cannot be read is noted, and the others are processed. Results of
   an earlier run with the same settings are kept, unless their file has changed.
   A shard writes the files of its pages only; `merge` writes the others.
+
+  Args:
+    work: takes the arguments of `detect_pages.detect_pages`, and writes the
+      same files.
 
   Raises:
     InputError: wrong settings, damaged weights, or a folder with other content.
@@ -65,7 +70,7 @@ def run(
   if not sources:
     return _summary([], unread)
   outputs.claim(out, facts, sources, shard)
-  done = detect_pages.detect_pages(detector, settings, sources, out)
+  done = work(detector, settings, sources, out)
   outcomes = list(progress.show(done, "detect", len(sources), log))
   summary = _summary(outcomes, unread)
   if shard is not None:
