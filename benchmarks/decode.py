@@ -162,7 +162,7 @@ def _decode_outputs(cfg, outputs, head):
 
   def class_fn(page, y, x, group):
     del group  # one
-    at = pixel_sampling.gather_bilinear(outputs.class_features, page, y, x)
+    at = pixel_sampling.gather_bilinear(outputs.class_features, y, x, page)
     logits = jnp.asarray(at @ head)
     if cfg.class_vote == "majority":
       return votes.Likeliest(votes.first_max(logits)[0], _C)

@@ -10,18 +10,20 @@ from dwd_jax.models import dwd
 
 
 def gather_bilinear(
-  features: Float[Array, "B h w F"],
-  page: Int[Array, " P"],
+  features: Float[Array, "*B h w F"],
   y: Int[Array, " P"],
   x: Int[Array, " P"],
+  page: Int[Array, " P"] | None = None,
 ) -> Float[Array, "P F"]:
   """Features of image pixels (y, x), equal to those of `upsample`.
 
   Args:
     features: maps at the stride of the heads.
-    page: index into the batch.
+    page: index into the batch; None: the maps are those of one image. With
+      `jax.vmap` over images every device reads its own ones only; an index
+      would make it gather those of all devices.
   """
-  _, h, w, _ = features.shape
+  h, w = features.shape[-3:-1]
 
   def taps(pos, size):
     center = jnp.clip((pos + 0.5) / dwd.STRIDE - 0.5, 0, size - 1)
@@ -31,8 +33,10 @@ def gather_bilinear(
   y0, y1, ty = taps(y, h)
   x0, x1, tx = taps(x, w)
   ty, tx = ty[:, None], tx[:, None]
-  top = features[page, y0, x0] * (1 - tx) + features[page, y0, x1] * tx
-  bottom = features[page, y1, x0] * (1 - tx) + features[page, y1, x1] * tx
+  at = jnp.stack([y0, y0, y1, y1]), jnp.stack([x0, x1, x0, x1])  # [4, P]
+  values = features[at if page is None else (page, *at)]  # [4, P, F]
+  top = values[0] * (1 - tx) + values[1] * tx
+  bottom = values[2] * (1 - tx) + values[3] * tx
   return top * (1 - ty) + bottom * ty
 
 
@@ -53,7 +57,7 @@ def class_probs_at(
     page: index into the batch.
     group: energy group of each pixel; classes of other groups get 0.
   """
-  logits = dwd.class_logits(params, gather_bilinear(features, page, y, x))
+  logits = dwd.class_logits(params, gather_bilinear(features, y, x, page))
   return jax.nn.softmax(dwd.mask_other_groups(logits, group, group_of_class))
 
 
@@ -74,7 +78,7 @@ def boxes_at(
   maps = [m for m in maps if m is not None]
   *shape, num_groups, _ = maps[0].shape
   flat = jnp.concatenate(maps, -1).reshape(*shape, -1)
-  groups = gather_bilinear(flat, page, y, x).reshape(len(y), num_groups, -1)
+  groups = gather_bilinear(flat, y, x, page).reshape(len(y), num_groups, -1)
   own = jnp.arange(num_groups) == group[:, None]
   values = jnp.where(own[..., None], groups, 0).sum(1)
   return jnp.concatenate([jnp.exp(values[:, :2]), values[:, 2:]], 1)

@@ -48,28 +48,23 @@ def sparse_class_loss(
   select = jax.vmap(lambda mask: select_pixels(mask, budget))
   index, valid = select(classes > 0)  # [B, P]
   index = jnp.minimum(index, classes.shape[1] - 1)
-  page = jnp.broadcast_to(jnp.arange(batch)[:, None], index.shape)
-  group = index % groups
-  features = pixel_sampling.gather_bilinear(
-    predictions.class_features,
-    page.reshape(-1),
-    (index // groups // width).reshape(-1),
-    (index // groups % width).reshape(-1),
+  pixel, group = index // groups, index % groups
+  # Each image on its own, so that no device needs the features of others.
+  features = jax.vmap(pixel_sampling.gather_bilinear)(
+    predictions.class_features, pixel // width, pixel % width
   )
   logits = dwd.mask_other_groups(
     dwd.class_logits(params, features),
-    group.reshape(-1),
+    group,
     np.asarray(group_of_class, np.int32),
   )
-  # Unique over the images of the batch.
-  owners = page * num_boxes + jnp.take_along_axis(owner, index, 1)
   return class_loss(
     logits,
-    jnp.take_along_axis(classes, index, 1).reshape(-1),
-    owners.reshape(-1),
-    valid.reshape(-1),
+    jnp.take_along_axis(classes, index, 1),
+    jnp.take_along_axis(owner, index, 1),
+    valid,
     cfg,
-    batch * num_boxes,
+    num_boxes,
   )
 
 
@@ -96,14 +91,13 @@ def dense_class_loss(
     jnp.broadcast_to(jnp.arange(groups), classes.shape),
     np.asarray(group_of_class, np.int32),
   )
-  page = jnp.arange(batch)[:, None, None, None]
   return class_loss(
-    logits.reshape(-1, shape[-1]),
-    classes.reshape(-1),
-    (page * num_boxes + owner).reshape(-1),
-    (classes > 0).reshape(-1),
+    logits.reshape(batch, -1, shape[-1]),
+    classes.reshape(batch, -1),
+    owner.reshape(batch, -1),
+    (classes > 0).reshape(batch, -1),
     cfg,
-    batch * num_boxes,
+    num_boxes,
   )
 
 
@@ -131,32 +125,34 @@ def select_pixels(
 
 
 def class_loss(
-  logits: Float[Array, "P C"],
-  classes: Int[Array, " P"],
-  owners: Int[Array, " P"],
-  valid: Bool[Array, " P"],
+  logits: Float[Array, "B P C"],
+  classes: Int[Array, "B P"],
+  owners: Int[Array, "B P"],
+  valid: Bool[Array, "B P"],
   cfg: LossConfig,
-  num_owners: int,
+  num_boxes: int,
 ) -> tuple[Float[Array, ""], Metrics]:
   """Softmax cross-entropy of the class, a weighted mean over pixels.
 
   Args:
     logits: of the chosen pixels, other groups masked.
     classes: label + 1 of each pixel; 0 = background, ignored.
-    owners: index of each pixel's object, unique in the batch.
+    owners: index of each pixel's object in its image; any if not valid.
     valid: False for padding.
-    num_owners: more than the largest of `owners`.
+    num_boxes: more than the largest of `owners`.
   """
   labels = jnp.maximum(classes - 1, 0)
   loss = softmax_cross_entropy(logits, labels, cfg.class_focal_gamma)
   valid = valid & (classes > 0)
   weights = valid.astype(jnp.float32)
   if cfg.class_weights == "by_class":
-    weights = weights / _counts(labels, valid, logits.shape[-1])
+    seen = _counts(labels, valid, logits.shape[-1]).sum(0)
+    weights /= jnp.maximum(seen[labels], 1.0)
   elif cfg.class_weights == "by_object":
-    weights = weights / _counts(owners, valid, num_owners)
+    seen = _counts(owners, valid, num_boxes)
+    weights /= jnp.maximum(jnp.take_along_axis(seen, owners, 1), 1.0)
   # As logits.argmax(-1) == labels, which is slow on CPUs, but ties are right.
-  own = jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
+  own = jnp.take_along_axis(logits, labels[..., None], -1)[..., 0]
   right = weighted_mean((own >= logits.max(-1)).astype(jnp.float32), weights)
   return weighted_mean(loss, weights), {
     "class_accuracy": right,
@@ -165,7 +161,7 @@ def class_loss(
 
 
 def _counts(ids, valid, size):
-  """Number of valid elements with each element's id; at least 1."""
-  ids = jnp.where(valid, ids, size)
-  count = jnp.zeros(size, jnp.float32).at[ids].add(1.0, mode="drop")
-  return jnp.maximum(count[jnp.minimum(ids, size - 1)], 1.0)
+  """[B, size] number of valid elements with each id."""
+  zeros = jnp.zeros(size, jnp.float32)
+  count = jax.vmap(lambda ids: zeros.at[ids].add(1.0, mode="drop"))
+  return count(jnp.where(valid, ids, size))

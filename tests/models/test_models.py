@@ -348,7 +348,7 @@ def test_gathering_equals_upsampling_at_every_pixel():
   features = _distinct((2, 3, 5, 2))
   fine = _upsample(features, 4)
   page, y, x = (a.reshape(-1) for a in np.indices((2, 12, 20)))
-  found = jax.jit(pixel_sampling.gather_bilinear)(features, page, y, x)
+  found = jax.jit(pixel_sampling.gather_bilinear)(features, y, x, page)
   np.testing.assert_allclose(found, fine.reshape(-1, 2), atol=1e-4)
 
 

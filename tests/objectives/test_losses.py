@@ -327,8 +327,9 @@ def _class_loss(cfg, **changes):
     "owners": np.array([0, 0, 1, 2, 2, 5]),
     "valid": np.array([True, True, True, True, False, True]),
   } | changes
-  run = functools.partial(class_loss.class_loss, cfg=cfg, num_owners=6)
-  return given, jax.jit(run)(**given)
+  run = functools.partial(class_loss.class_loss, cfg=cfg, num_boxes=6)
+  of_one_image = {key: value[None] for key, value in given.items()}
+  return given, jax.jit(run)(**of_one_image)
 
 
 # Caption: option, weights of the first four pixels (the fifth is not valid,
