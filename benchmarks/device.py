@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from benchmarks import common
-from dwd_jax.train import loop
+from dwd_jax.train import stepper
 
 _MIB = 2**20
 
@@ -34,8 +34,8 @@ def _rate(multiply: Callable[[], Any], side: int, repeats: int) -> float:
 
 
 def jax_ceiling(dtype: str) -> float:
-  """FLOP/s of a large matrix product in JAX, see `loop.matmul_ceiling`."""
-  return loop.matmul_ceiling(dtype, _side(jax.default_backend()))
+  """FLOP/s of a large matrix product in JAX, see `stepper.matmul_ceiling`."""
+  return stepper.matmul_ceiling(dtype, _side(jax.default_backend()))
 
 
 def torch_ceiling(dtype: str, repeats: int = 10) -> float:

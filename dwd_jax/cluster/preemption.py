@@ -25,6 +25,8 @@ class Preemption:
   get the signal; each then publishes the last step it has begun, and all stop
   at the one after the largest of them.
 
+  With `train.steps_per_call` it is called with the last step of every call.
+
   Differs from `jax.experimental.multihost_utils.reached_preemption_sync_point`,
   which agrees in the same way, in that `close` removes the signal handler: that
   one would disable SIGTERM before and after the loop, too.
@@ -52,8 +54,8 @@ class Preemption:
   def reached(self, step: int) -> bool:
     """Whether to save and stop at this step; the same in all processes.
 
-    Steps must be consecutive. Cheap: no communication, except once, when the
-    processes agree.
+    Steps must grow, in all processes alike. Cheap: no communication, except
+    once, when the processes agree.
     """
     # While the processes agree, none of them begins another step.
     with self._changing:

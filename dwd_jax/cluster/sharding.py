@@ -40,9 +40,25 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
   )
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Splits batches over all devices along their first axis."""
-  return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+def batch_sharding(mesh: Mesh, stacked: bool = False) -> NamedSharding:
+  """Splits batches over all devices along their first axis.
+
+  Args:
+    stacked: the batches of several steps: along the second axis.
+  """
+  axes = [None] * stacked + [("data", "fsdp")]
+  return NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def gathered(tree: Any, mesh: Mesh) -> Any:
+  """The arrays whole on every device, in a compiled function.
+
+  Where parameters are split, XLA would otherwise split some activations, too,
+  and send those instead, which are larger.
+  """
+  return jax.lax.with_sharding_constraint(
+    tree, NamedSharding(mesh, PartitionSpec())
+  )
 
 
 def _local_mesh() -> Mesh:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
+import numpy as np
 import optax
 
 from dwd_jax.core.config_sections import check_choices
@@ -54,18 +55,25 @@ class OptimizerConfig:
     check_choices(self, "optimizer")
 
 
-def learning_rate(cfg: OptimizerConfig, stage: Stage) -> optax.Schedule:
-  """Learning rate by step of the stage (0 = the stage's first)."""
+def learning_rate(
+  cfg: OptimizerConfig, stage: Stage, steps: np.ndarray
+) -> np.ndarray:
+  """Learning rates of steps of a stage, on the host: nothing waits for it.
+
+  Args:
+    steps: numbers of steps, 0 = the stage's first.
+
+  Returns:
+    float32, of the same shape.
+  """
   peak = stage.learning_rate or cfg.learning_rate
   # A stage of a few steps still gets most of them at full rate.
   warmup = min(cfg.warmup_steps, stage.steps // 4)
+  rates = peak * np.minimum((steps + 1) / (warmup + 1), 1.0)
   if cfg.schedule == "cosine":
-    return optax.warmup_cosine_decay_schedule(
-      peak / (warmup + 1), peak, warmup, max(stage.steps, 1)
-    )
-  if not warmup:
-    return optax.constant_schedule(peak)
-  return optax.linear_schedule(peak / (warmup + 1), peak, warmup)
+    share = (steps - warmup) / max(stage.steps - warmup, 1)
+    rates = rates * 0.5 * (1 + np.cos(np.pi * np.clip(share, 0.0, 1.0)))
+  return rates.astype(np.float32)
 
 
 def path_names(params: Params) -> Params:

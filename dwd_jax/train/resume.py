@@ -94,6 +94,7 @@ _FREE = (
   "pretraining",  # done when there is a checkpoint
   "train.accept_changes",
   "train.compilation_cache",
+  "train.steps_per_call",
   "train.log_every",
   "train.checkpoint_every",
   "train.keep_checkpoints",

@@ -35,6 +35,7 @@ from dwd_jax.train.step import UpdateConfig
 _AT_LEAST_1 = (
   "batch_size",
   "accumulate",
+  "steps_per_call",
   "log_every",
   "checkpoint_every",
   "keep_checkpoints",
@@ -53,6 +54,9 @@ class TrainConfig(UpdateConfig):
       times `train.accumulate`.
     remat: saves memory: the backward pass computes again what the forward pass
       would keep.
+    steps_per_call: steps of a call of the compiled program; several save time
+      where they are short, as with small networks on GPUs. Steps go one by one
+      where a log, checkpoint, evaluation or the end of a stage comes sooner.
     log_every: steps between two lines of WORKDIR/metrics.jsonl.
     checkpoint_every: steps between two checkpoints.
     keep_checkpoints: number of the newest checkpoints to keep; the best one
@@ -84,6 +88,7 @@ class TrainConfig(UpdateConfig):
 
   batch_size: int = 1
   remat: bool = False
+  steps_per_call: int = 1
   log_every: int = 50
   checkpoint_every: int = 1000
   keep_checkpoints: int = 3

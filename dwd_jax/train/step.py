@@ -5,6 +5,7 @@ Pure functions; the loop adds jit, shardings and donation.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import flax.struct
@@ -57,6 +58,7 @@ class StepPlan(flax.struct.PyTreeNode):
   """What changes from stage to stage, as inputs of the compiled step.
 
   Attributes:
+    learning_rate: of the step; [steps] for `train_steps`.
     factors: [len(LOSSES)] weights of the losses; 0 = not trained.
     balance: divide each loss by its running mean.
   """
@@ -66,8 +68,8 @@ class StepPlan(flax.struct.PyTreeNode):
   balance: Array
 
 
-def make_plan(stage: Stage, learning_rate: float) -> StepPlan:
-  """The plan of one step of a stage."""
+def make_plan(stage: Stage, learning_rate: float | np.ndarray) -> StepPlan:
+  """The plan of one step of a stage, or of several."""
   weights = dict(zip(stage.losses, stage.factors, strict=True))
   return StepPlan(
     learning_rate=np.asarray(learning_rate, np.float32),
@@ -234,6 +236,35 @@ def train_step(
   return after, collection.single_from_model_output(
     mask=ok[None], **{k: jnp.reshape(v, (1,)) for k, v in metrics.items()}
   )
+
+
+def train_steps(
+  state: TrainState,
+  batches: Any,
+  plan: StepPlan,
+  *,
+  step: Callable[..., tuple[TrainState, clu_metrics.Collection]],
+) -> tuple[TrainState, clu_metrics.Collection]:
+  """Several training steps, one after the other.
+
+  Args:
+    batches: pytree of arrays [steps, B, ...].
+    plan: with the learning rate of each step.
+    step: `train_step` with its options.
+
+  Returns:
+    The new state, and the metrics of all steps merged.
+  """
+
+  def body(state, given):
+    batch, rate = given
+    return step(state, batch, plan.replace(learning_rate=rate))
+
+  given = batches, plan.learning_rate
+  if len(plan.learning_rate) == 1:
+    return body(state, jax.tree.map(lambda x: x[0], given))
+  state, metrics = jax.lax.scan(body, state, given)
+  return state, metrics.reduce()
 
 
 def eval_step(

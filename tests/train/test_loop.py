@@ -17,7 +17,7 @@ import toy_task as toy
 
 from dwd_jax.checkpoints.checkpointer import Checkpoints
 from dwd_jax.core.errors import InputError, InterruptedRun
-from dwd_jax.train import loop, optim
+from dwd_jax.train import loop, optim, stepper
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
 
@@ -235,7 +235,7 @@ def test_operations_of_all_parts_of_a_batch_are_counted():
     )
     plan = step_lib.make_plan(toy.stages(1)[0], 0.1)
     lowered = jax.jit(run).lower(state, batch, plan)
-    counts.append(loop.flops(lowered, parts))
+    counts.append(stepper.flops(lowered, parts))
   # The same products of matrices, cut into parts.
   np.testing.assert_allclose(counts[1], counts[0], rtol=0.05)
 
