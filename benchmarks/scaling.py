@@ -2,34 +2,40 @@
 
 python -m benchmarks.scaling --step_s=0.25 [--network=101x64x256] \
   [--batch_size=16] [--gpus=8,64,256] [--node=8] [--node_gb_s=450] \
-  [--net_gb_s=50] [--latency_us=10] [--overlap=0.5] [--json=FILE]
+  [--net_gb_s=50] [--latency_us=10] [--overlap=0.5] [--collectives=FILE] \
+  [--json=FILE]
 
-Nothing is measured here but the number of parameters; the step time of one GPU
-is given (benchmarks/train_step.py measures it). Prints JSON and a Markdown
-table. Assumptions, all of them in the JSON:
-- the batch of a GPU stays as it is, and so does the time it computes;
-- `data`: one all-reduce of float32 gradients a step: ring within a node,
-  then a ring between nodes in which every GPU has a share of the gradients and
-  a link of its own (reduce-scatter, all-reduce, all-gather);
-- `fsdp`: parameters are gathered for the forward and again for the backward
-  pass, gradients are reduced and scattered, over all GPUs: 1.5 times the bytes;
+What a step sends is counted in the step compiled for 8 devices
+(benchmarks/collectives.py, which takes minutes; FILE keeps what it found); the
+step time of one GPU is given (benchmarks/train_step.py measures it). Prints
+JSON and a Markdown table. Assumptions, all of them in the JSON:
+- the batch of a GPU stays as it is, and so do the time it computes and the
+  bytes of each message; `data` is the mesh 8x1, `fsdp` 1x8, over all GPUs;
+- all-reduces go in a ring within a node, then in a ring between nodes in which
+  every GPU has a share of the bytes and a link of its own (reduce-scatter,
+  all-reduce, all-gather); all-gathers are the last third of it;
 - links give `efficiency` of their nominal rate, each step of a ring has a
   latency;
 - a share `overlap` of the compute time can hide communication;
-- batch norm over the global batch: two small all-reduces a layer, which only
-  cost their latency, and are not hidden.
+- messages of at most 64 KiB (the statistics of global batch norm) only cost
+  their latency, and are not hidden.
 """
 
 import argparse
 import dataclasses
+import json
+import pathlib
+import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from benchmarks import common
-from benchmarks.train_scene import make_scene
+
+_MESHES = {"data": "8x1", "fsdp": "1x8"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +55,21 @@ class Links:
   net_bytes_s: float = 50e9
   latency_s: float = 10e-6
   efficiency: float = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+  """What a step sends.
+
+  Attributes:
+    reduced: bytes of all-reduces.
+    gathered: bytes of all-gathers.
+    small: messages that only cost their latency.
+  """
+
+  reduced: float
+  gathered: float = 0.0
+  small: int = 0
 
 
 def _ring(size: float, members: int, bytes_s: float, links: Links) -> float:
@@ -74,79 +95,90 @@ def pass_s(size: float, gpus: int, links: Links) -> float:
   return within + between
 
 
-def communication_s(size: float, gpus: int, links: Links, kind: str) -> float:
-  """Seconds of communication of a step.
+def communication_s(sent: Traffic, gpus: int, links: Links) -> float:
+  """Seconds of communication of a step, but for what is `Traffic.small`.
 
-  Args:
-    size: bytes of all gradients.
-    gpus: number of GPUs.
-    links: see `Links`.
-    kind: "data" (reduce-scatter and all-gather) or "fsdp" (one more gather).
+  An all-reduce is a reduce-scatter and an all-gather.
   """
-  return {"data": 2, "fsdp": 3}[kind] * pass_s(size, gpus, links)
+  reduced = 2 * pass_s(sent.reduced, gpus, links)
+  return reduced + pass_s(sent.gathered, gpus, links)
 
 
-def norms_s(layers: int, gpus: int, links: Links) -> float:
-  """Seconds of the global statistics: two tiny all-reduces a layer.
+def small_s(messages: int, gpus: int, links: Links) -> float:
+  """Seconds of small all-reduces.
 
-  Small all-reduces go over a tree: its depth, up and down, in latencies.
+  They go over a tree: its depth, up and down, in latencies.
   """
   depth = int(np.ceil(np.log2(gpus)))
-  return layers * 2 * 2 * depth * links.latency_s
+  return messages * 2 * depth * links.latency_s
 
 
 def predict(
   step_s: float,
-  size: float,
-  layers: int,
+  traffic: Traffic,
   gpus: int,
   links: Links,
-  kind: str,
   overlap: float,
 ) -> dict[str, float]:
   """Step time and efficiency of a number of GPUs.
 
   Args:
     step_s: seconds of a step of one GPU.
-    size: bytes of all gradients.
-    layers: batch norms.
+    traffic: see `Traffic`.
     gpus: number of GPUs.
     links: see `Links`.
-    kind: "data" or "fsdp".
     overlap: share of the step that can hide communication.
   """
-  sent = communication_s(size, gpus, links, kind)
+  sent = communication_s(traffic, gpus, links)
   left = max(0.0, sent - overlap * step_s)
-  norms = norms_s(layers, gpus, links)
-  whole = step_s + left + norms
+  small = small_s(traffic.small, gpus, links)
+  whole = step_s + left + small
   return {
     "communication_s": sent,
     "not_hidden_s": left,
-    "batch_norm_s": norms,
+    "batch_norm_s": small,
     "step_s": whole,
     "efficiency": step_s / whole,
   }
 
 
-def network_size(network: str) -> tuple[int, int]:
-  """(bytes of the float32 gradients, batch norms) of a network."""
-  state, _, _ = make_scene(network, 64, 1).shapes()
-  parameters = jax.tree.leaves(state.params)
-  norms = len(jax.tree.leaves(state.batch_stats)) // 2
-  return 4 * sum(int(np.prod(x.shape)) for x in parameters), norms
+def count(args: argparse.Namespace) -> dict[str, Any]:
+  """What benchmarks/collectives.py prints, of the file or of a run of it."""
+  if args.collectives:
+    return json.loads(pathlib.Path(args.collectives).read_text())
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / "collectives.json"
+    command = [sys.executable, "-m", "benchmarks.collectives"]
+    command += [f"--network={args.network}", f"--batch_size={args.batch_size}"]
+    command += [f"--meshes={','.join(_MESHES.values())}", f"--json={path}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return json.loads(path.read_text())
 
 
-def rows(args: argparse.Namespace, links: Links) -> list[dict[str, Any]]:
+def traffic(counted: Mapping[str, Any]) -> dict[str, Traffic]:
+  """By kind of mesh, from what benchmarks/collectives.py prints."""
+  of_mesh = {row["mesh"]: row["sent"] for row in counted["rows"]}
+  result = {}
+  for kind, mesh in _MESHES.items():
+    sent = of_mesh[mesh]
+    size = {name: row["bytes"] for name, row in sent.items()}
+    reduced = size.get("all-reduce", 0)
+    gathered = sum(size.values()) - reduced
+    small = sum(row["small"] for row in sent.values())
+    result[kind] = Traffic(reduced, gathered, small)
+  return result
+
+
+def rows(
+  args: argparse.Namespace, sent: Mapping[str, Traffic], links: Links
+) -> list[dict[str, Any]]:
   """One row for each number of GPUs and kind."""
-  size, layers = network_size(args.network)
   result = []
   for gpus in map(int, args.gpus.split(",")):
     if gpus > links.node and gpus % links.node:
       raise SystemExit(f"--gpus={gpus}: use a multiple of --node={links.node}")
-    for kind in ("data", "fsdp"):
-      found = predict(
-        args.step_s, size, layers, gpus, links, kind, args.overlap
-      )
+    for kind, messages in sent.items():
+      found = predict(args.step_s, messages, gpus, links, args.overlap)
       rate = gpus * args.batch_size / found["step_s"]
       result.append(
         {
@@ -154,7 +186,9 @@ def rows(args: argparse.Namespace, links: Links) -> list[dict[str, Any]]:
           "kind": kind,
           "global_batch": gpus * args.batch_size,
           "examples_per_second": rate,
-          "gradient_mb": size / 1e6,
+          "reduced_mb": messages.reduced / 1e6,
+          "gathered_mb": messages.gathered / 1e6,
+          "small_messages": messages.small,
           **found,
         }
       )
@@ -194,6 +228,9 @@ def main(argv: list[str]) -> None:
   parser.add_argument("--latency_us", type=float, default=10.0)
   parser.add_argument("--efficiency", type=float, default=0.8)
   parser.add_argument("--overlap", type=float, default=0.5)
+  parser.add_argument(
+    "--collectives", default="", help="JSON of that benchmark"
+  )
   args = parser.parse_args(argv)
   links = Links(
     node=args.node,
@@ -202,21 +239,20 @@ def main(argv: list[str]) -> None:
     latency_s=args.latency_us * 1e-6,
     efficiency=args.efficiency,
   )
-  found = rows(args, links)
+  counted = count(args)
+  found = rows(args, traffic(counted), links)
   print(table(found), file=sys.stderr)
   common.report(
     "scaling",
     {
-      "measured": "nothing but the number of parameters",
+      "counted": counted,
       "assumptions": {
         "network": args.network,
         "step_s_of_one_gpu": args.step_s,
         "batch_size_of_a_gpu": args.batch_size,
         "overlap": args.overlap,
         **dataclasses.asdict(links),
-        "gradients": "float32, reduced once a step",
         "all_reduce": "ring in a node, then a ring of nodes for each GPU",
-        "fsdp": "parameters gathered twice a step, over all GPUs",
         "input": "never waited for (benchmarks/input.py)",
       },
       "rows": found,

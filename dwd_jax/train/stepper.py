@@ -1,7 +1,7 @@
 """Compiled training steps on a mesh, and what they take.
 
-The host runs ahead: only `Stepper.wait`, `Stepper.values` and compiling wait for
-the devices.
+The host runs ahead: only `Stepper.wait`, `Stepper.values` and compiling wait
+for the devices.
 """
 
 import dataclasses

@@ -1,11 +1,16 @@
-"""Scaling on paper: limits and known cases of the formulas."""
+"""Scaling on paper: what a step sends, known cases of the formulas."""
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from benchmarks import scaling
+from benchmarks import collectives, scaling
+from benchmarks.collectives import Message
+from benchmarks.scaling import Traffic
 
 LINKS = scaling.Links(latency_s=0.0, efficiency=1.0)
 FAST = scaling.Links(
@@ -13,24 +18,24 @@ FAST = scaling.Links(
 )
 
 
-@pytest.mark.parametrize("kind", ["data", "fsdp"])
+SENT = Traffic(4e8, 4e8, 200)
+
+
 @pytest.mark.parametrize("gpus", [1, 8, 256])
-def test_infinite_bandwidth_scales_perfectly(kind, gpus):
-  found = scaling.predict(0.2, 4e8, 100, gpus, FAST, kind, 0.0)
-  assert found["efficiency"] == 1.0
+def test_infinite_bandwidth_scales_perfectly(gpus):
+  assert scaling.predict(0.2, SENT, gpus, FAST, 0.0)["efficiency"] == 1.0
 
 
 def test_one_gpu_does_not_communicate():
   slow = scaling.Links(node_bytes_s=1.0, latency_s=1.0)
-  assert scaling.predict(0.2, 4e8, 100, 1, slow, "data", 0.0)["step_s"] == 0.2
+  assert scaling.predict(0.2, SENT, 1, slow, 0.0)["step_s"] == 0.2
 
 
 def test_a_ring_within_a_node_sends_seven_eighths_twice():
   wanted = 2 * 7 / 8 * 4e8 / 450e9
-  assert scaling.communication_s(4e8, 8, LINKS, "data") == pytest.approx(wanted)
-  assert scaling.communication_s(4e8, 8, LINKS, "fsdp") == pytest.approx(
-    1.5 * wanted
-  )
+  reduced = scaling.communication_s(Traffic(4e8), 8, LINKS)
+  assert reduced == pytest.approx(wanted)
+  assert scaling.communication_s(SENT, 8, LINKS) == pytest.approx(1.5 * wanted)
 
 
 def test_between_nodes_each_gpu_takes_its_share():
@@ -46,9 +51,9 @@ def test_equal_links_make_the_hierarchy_one_ring():
 
 
 def test_what_is_hidden_costs_nothing():
-  hidden = scaling.predict(0.2, 4e8, 0, 64, LINKS, "data", 1.0)
+  hidden = scaling.predict(0.2, Traffic(4e8), 64, LINKS, 1.0)
   assert hidden["step_s"] == 0.2 and hidden["communication_s"] > 0
-  shown = scaling.predict(0.2, 4e8, 0, 64, LINKS, "data", 0.0)
+  shown = scaling.predict(0.2, Traffic(4e8), 64, LINKS, 0.0)
   assert shown["step_s"] == pytest.approx(0.2 + shown["communication_s"])
 
 
@@ -56,19 +61,38 @@ def test_more_latency_or_less_bandwidth_is_never_better():
   rates = []
   for latency, rate in ((0, 50e9), (1e-5, 50e9), (1e-5, 5e9), (1e-4, 5e9)):
     links = scaling.Links(latency_s=latency, net_bytes_s=rate)
-    rates.append(
-      scaling.predict(0.2, 4e8, 100, 256, links, "data", 0.5)["efficiency"]
-    )
+    rates.append(scaling.predict(0.2, SENT, 256, links, 0.5)["efficiency"])
   assert rates == sorted(rates, reverse=True)
   assert rates[0] > rates[-1]
 
 
-def test_table_and_json_agree(tmp_path, capsys):
+@pytest.fixture
+def counted(tmp_path):
+  """A file as benchmarks/collectives.py writes it."""
+  reduced = {"messages": 100, "small": 90, "bytes": 10**6}
+  gathered = {"messages": 5, "small": 0, "bytes": 8 * 10**5}
+  rows = [
+    {"mesh": "8x1", "sent": {"all-reduce": reduced}},
+    {"mesh": "1x8", "sent": {"all-reduce": reduced, "all-gather": gathered}},
+  ]
+  path = tmp_path / "collectives.json"
+  path.write_text(json.dumps({"rows": rows}))
+  return path
+
+
+def test_table_and_json_agree(tmp_path, capsys, counted):
   out = tmp_path / "scaling.json"
   scaling.main(
-    ["--network=10x4x8", "--step_s=0.1", "--gpus=8,16", f"--json={out}"]
+    [
+      "--step_s=0.1",
+      "--gpus=8,16",
+      f"--collectives={counted}",
+      f"--json={out}",
+    ]
   )
   written = json.loads(out.read_text())
+  assert [row["gathered_mb"] for row in written["rows"]] == [0, 0.8, 0, 0.8]
+  assert all(row["small_messages"] == 90 for row in written["rows"])
   assert [row["gpus"] for row in written["rows"]] == [8, 8, 16, 16]
   assert written["assumptions"]["node_bytes_s"] == 450e9
   table = capsys.readouterr().err.splitlines()
@@ -76,6 +100,53 @@ def test_table_and_json_agree(tmp_path, capsys):
   assert f"{written['rows'][2]['efficiency']:.1%}" in table[4]
 
 
-def test_gpus_that_fill_no_node_are_refused():
+def test_gpus_that_fill_no_node_are_refused(counted):
   with pytest.raises(SystemExit, match="multiple"):
-    scaling.main(["--network=10x4x8", "--step_s=0.1", "--gpus=12"])
+    scaling.main(["--step_s=0.1", "--gpus=12", f"--collectives={counted}"])
+
+
+# As XLA writes it; what is no message is left out.
+PROGRAM = """
+  %sum.3 = (f32[8]{0}, /*index=1*/pred[]) all-reduce(%a, %b), channel_id=1, \
+replica_groups={{0,1}}, metadata={op_name="jit(f)/reduce_sum"}
+  ROOT %all-gather = bf16[4,2]{1,0} all-gather(%sum.3), dimensions={0}
+  %copies = (f32[9]{0}, f32[9]{0}) all-gather-start(%a), dimensions={0}
+  %whole = f32[9]{0} all-gather-done(%copies)
+  %fusion = f32[8]{0} fusion(%all-gather), calls=%all-to-all
+"""
+
+
+def test_messages_are_read_from_a_program():
+  found = collectives.find(PROGRAM)
+  assert found == [
+    Message("all-reduce", ((8,), ()), 33, "jit(f)/reduce_sum"),
+    Message("all-gather", ((4, 2),), 16, ""),
+    Message("all-gather", ((9,),), 36, ""),
+  ]
+  assert collectives.total(found)["all-gather"] == {
+    "messages": 2,
+    "small": 2,
+    "bytes": 52,
+  }
+
+
+@pytest.mark.slow
+def test_a_step_sends_parameters_and_small_statistics(tmp_path, repo_dir):
+  out = tmp_path / "collectives.json"
+  subprocess.run(
+    [
+      *(sys.executable, "-m", "benchmarks.collectives", "--network=10x8x8"),
+      *("--crop=64", "--batch_size=1", f"--json={out}"),
+    ],
+    env=os.environ | {"PYTHONPATH": str(repo_dir)},
+    check=True,
+    capture_output=True,
+  )
+  data, fsdp = json.loads(out.read_text())["rows"]
+  for row in (data, fsdp):
+    room = 2 * row["statistics_bytes"]
+    assert set(row["sent"]) <= {"all-reduce", "all-gather"}
+    most = row["parameter_bytes"] + room
+    assert row["sent"]["all-reduce"]["bytes"] <= most
+  assert "all-gather" not in data["sent"]
+  assert fsdp["sent"]["all-gather"]["bytes"] <= fsdp["split_bytes"]

@@ -3,9 +3,11 @@
 python sharding_program.py DATAxFSDP
 
 Prints a line of JSON: how far the step on the mesh is from the one on a single
-device, relative to the largest change of each array, and how the state lies.
+device, relative to the largest change of each array, how the state lies, and
+what the devices send.
 """
 
+import dataclasses
 import json
 import sys
 
@@ -13,13 +15,16 @@ import jax
 import numpy as np
 import train_helpers as helpers
 
+from benchmarks import collectives
 from dwd_jax.cluster import sharding
-from dwd_jax.train import optim, step
+from dwd_jax.train import optim, step, stepper
 from dwd_jax.train.stages import LOSSES
 
 # With sgd the change of a parameter is its gradient.
 OPTIMIZER = optim.OptimizerConfig(name="sgd", l2=0.0)
 RATE = 0.1
+# Weights that are sums over the batch, or over the pixels of an image.
+WEIGHTS = {"energy_weights": "balanced", "class_weights": "by_object"}
 
 
 def _distance(before, after, wanted) -> float:
@@ -50,19 +55,19 @@ def _losses_apart(found, wanted) -> float:
   )
 
 
-def _run(shape, start, batch, plan, model, tx, wanted):
+def _run(shape, start, batch, plan, single, wanted):
   """One step on a mesh of the first devices."""
   data, fsdp = map(int, shape.split("x"))
   mesh = sharding.make_mesh(fsdp, jax.devices()[: data * fsdp])
   shardings = sharding.state_shardings(start, mesh)
-  run = jax.jit(
-    helpers.step_fn(model, tx),
-    in_shardings=(shardings, sharding.batch_sharding(mesh), None),
-    out_shardings=(shardings, None),
-    donate_argnums=0,
-  )
+  run = stepper.jit_steps(mesh, shardings, **single.keywords)
   state = jax.device_put(start, shardings)
-  after, metrics = run(state, batch, plan)
+  batches = jax.tree.map(lambda x: x[None], batch)
+  plan = plan.replace(learning_rate=plan.learning_rate[None])
+  compiled = run.lower(state, batches, plan).compile()
+  sent = collectives.find(compiled.as_text())
+  sizes = collectives.sizes(state, shardings)
+  after, metrics = compiled(state, batches, plan)
   kernel = after.params["backbone"]["stage4_block1"]["conv2"]["kernel"]
   total = sum(x.nbytes for x in jax.tree.leaves(after))
   return {
@@ -75,6 +80,8 @@ def _run(shape, start, batch, plan, model, tx, wanted):
     ),
     "losses": _losses_apart(metrics.compute(), wanted[1].compute()),
     "step": int(after.step),
+    "sent": [dataclasses.asdict(message) for message in sent],
+    **sizes,
   }
 
 
@@ -84,9 +91,11 @@ def main() -> None:
   plan = step.make_plan(helpers.COMBINED, RATE)
   batch = helpers.tiny_batch(size=8)
   start = jax.device_get(helpers.tiny_state(model, tx))
-  single = jax.jit(helpers.step_fn(model, tx))
-  wanted = jax.device_get(single(start, batch, plan))
-  print(json.dumps(_run(sys.argv[1], start, batch, plan, model, tx, wanted)))
+  weighted = dataclasses.replace(helpers.LOSSES.losses, **WEIGHTS)
+  cfg = dataclasses.replace(helpers.LOSSES, losses=weighted)
+  single = helpers.step_fn(model, tx, cfg)
+  wanted = jax.device_get(jax.jit(single)(start, batch, plan))
+  print(json.dumps(_run(sys.argv[1], start, batch, plan, single, wanted)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +81,102 @@ def test_sigterm_saves_and_the_next_start_ends_with_the_same_bits(tmp_path):
 def test_sigterm_in_the_last_step_ends_as_usual(tmp_path):
   state = loop.train(toy.make(tmp_path, spoil=_killer(5)))
   assert int(state.step) == 6 and _saved(tmp_path)[-1] == 6
+
+
+def _calls(monkeypatch) -> list[int]:
+  """Number of steps of each call, filled as a training runs."""
+  counts = []
+  call = stepper.Stepper.__call__
+
+  def counting(self, state, loader, stage, step, count):
+    counts.append(count)
+    return call(self, state, loader, stage, step, count)
+
+  monkeypatch.setattr(stepper.Stepper, "__call__", counting)
+  return counts
+
+
+# Calls of three steps, and of one before a log, a checkpoint, a stage's end.
+SEVERAL = {
+  "steps_per_call": 3,
+  "log_every": 8,
+  "checkpoint_every": 12,
+  "stages": toy.stages(10, 14),
+  "optimizer": optim.OptimizerConfig(
+    "sgd", 0.05, schedule="cosine", l2=0.0, momentum=0.0
+  ),
+}
+
+
+def test_several_steps_in_a_call_equal_single_ones(tmp_path, monkeypatch):
+  counts = _calls(monkeypatch)
+  bad = _nan(1, 6)  # the first within a call
+  several = loop.train(toy.make(tmp_path / "several", spoil=bad, **SEVERAL))
+  assert counts == [3, 3, 1, 1, 1, 1, 1, 1, 3, 1, 3, 3, 1, 1]
+  assert _saved(tmp_path / "several") == [12, 24]
+  one = SEVERAL | {"steps_per_call": 1}
+  _same(several, loop.train(toy.make(tmp_path / "one", spoil=bad, **one)))
+  assert counts[14:] == [1] * 24
+  clocks = {"examples_per_second", "step_s", "input_wait_share"}
+  clocks |= {"flops_share", "memory_gib"}
+  found, wanted = (
+    [{k: v for k, v in x.items() if k not in clocks} for x in _lines(path)]
+    for path in (tmp_path / "several", tmp_path / "one")
+  )
+  assert [line["step"] for line in found] == [8, 16, 24]
+  for line, same in zip(found, wanted, strict=True):
+    assert line == {  # sums in another order
+      k: v if isinstance(v, str) else pytest.approx(v, rel=1e-6)
+      for k, v in same.items()
+    }
+  assert found[0]["skipped_steps"] == 2
+
+
+def test_sigterm_in_a_call_of_several_steps(tmp_path):
+  wanted = loop.train(toy.make(tmp_path / "whole", **SEVERAL))
+  with pytest.raises(InterruptedRun, match="saved at step 6 of 24"):
+    loop.train(toy.make(tmp_path / "run", spoil=_killer(4), **SEVERAL))
+  _same(loop.train(toy.make(tmp_path / "run", **SEVERAL)), wanted)
+
+
+def _slow_losses(params, batch_stats, batch, train=True):
+  """As the toy's, with products of matrices that take some 0.05 s."""
+  square = jnp.full((512, 512), 1 / 512) + 0 * batch["x"][0]
+  square = jax.lax.fori_loop(0, 40, lambda _, x: x @ square, square)
+  losses, stats, metrics = toy.losses_fn(params, batch_stats, batch, train)
+  return losses + 0 * square.sum(), stats, metrics
+
+
+def test_nothing_blocks_the_host_between_logs(tmp_path, monkeypatch):
+  """It asks for the last batch while the devices run the first steps."""
+  reads, asked, logged = [], [], []
+
+  def spy(owner, name, seen):
+    method = getattr(owner, name)
+
+    def spying(*args, **options):
+      result = method(*args, **options)
+      seen.append((time.perf_counter(), name))
+      return result
+
+    monkeypatch.setattr(owner, name, spying)
+
+  # On CPUs `jax.transfer_guard` sees no transfer.
+  names = "__array__", "item", "__float__", "__int__", "block_until_ready"
+  for name in names:
+    spy(type(jnp.zeros(())), name, reads)
+  for name in ("device_get", "block_until_ready"):
+    spy(jax, name, reads)
+  spy(stepper.Stepper, "values", logged)
+  spy(toy.Points, "__next__", asked)
+  options = SEVERAL | {"steps_per_call": 1, "log_every": 6}
+  options |= {"stages": toy.stages(6), "losses_fn": _slow_losses}
+  loop.train(toy.make(tmp_path, **options))
+  (first, _), *_, (last, _) = asked[1:]  # the first call compiles
+  (end, _) = logged[0]
+  assert [x for x in reads if first < x[0] < last] == []
+  assert last - first < end - last
+  assert len(reads) > 5
 
 
 def _nan(*steps: int):

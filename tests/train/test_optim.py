@@ -192,8 +192,7 @@ def _stage(steps=100, rate=0.0):
 
 def _rates(stage, steps, **changes):
   cfg = optim.OptimizerConfig(learning_rate=0.4, **changes)
-  schedule = optim.learning_rate(cfg, stage)
-  return np.array([float(schedule(i)) for i in steps])
+  return optim.learning_rate(cfg, stage, np.array(steps))
 
 
 def test_constant_rates():
@@ -216,6 +215,29 @@ def test_cosine_falls_to_zero_at_the_end_of_the_stage():
   found = _rates(_stage(), range(10, 101), schedule="cosine", warmup_steps=10)
   wanted = 0.4 * 0.5 * (1 + np.cos(np.pi * np.arange(91) / 90))
   np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+# Caption: schedule, warm-up, the same in optax.
+SCHEDULES = {
+  "constant": ("constant", 0, optax.constant_schedule(0.4)),
+  "warm-up": ("constant", 9, optax.linear_schedule(0.04, 0.4, 9)),
+  "cosine": ("cosine", 0, optax.cosine_decay_schedule(0.4, 100)),
+  "warm-up, cosine": (
+    "cosine",
+    9,
+    optax.warmup_cosine_decay_schedule(0.04, 0.4, 9, 100),
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", SCHEDULES)
+def test_rates_are_those_of_optax_and_of_the_host(caption):
+  schedule, warmup, same = SCHEDULES[caption]
+  steps = np.arange(120)  # a stage may get more steps than it was planned for
+  found = _rates(_stage(), steps, schedule=schedule, warmup_steps=warmup)
+  assert isinstance(found, np.ndarray) and found.dtype == np.float32
+  wanted = np.broadcast_to(same(steps), steps.shape)
+  np.testing.assert_allclose(found, wanted, atol=1e-7)
 
 
 def test_unknown_names_are_errors():
