@@ -9,9 +9,7 @@ mesh is DATAxFSDP. A GPU's compiler may combine more arrays into one message,
 and scatter gradients that the CPU's reduces for every device.
 """
 
-import dataclasses
 import math
-import re
 import sys
 import time
 from collections.abc import Iterable
@@ -19,7 +17,7 @@ from typing import Any
 
 import jax
 
-from benchmarks import common
+from benchmarks import common, hlo_kernels
 from benchmarks.train_scene import make_scene
 from dwd_jax.cluster import sharding
 from dwd_jax.train import stepper
@@ -32,61 +30,35 @@ KINDS = (
   "all-to-all",
 )
 SMALL = 2**16  # bytes; what a message costs below is its latency
-# The result's type, then the instruction. Of an asynchronous pair it is the end
-# whose result is that of the whole.
-_CALL = re.compile(
-  rf"^ *(?:ROOT )?%?\S+ = (.*?) ({'|'.join(KINDS)})(?:-done)?\((.*)$", re.M
-)
-_ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
-_SOURCE = re.compile(r'op_name="([^"]*)"')
 
 
-@dataclasses.dataclass(frozen=True)
-class Message:
-  """A collective instruction.
-
-  Attributes:
-    kind: one of `KINDS`.
-    shapes: of the results on one device.
-    size: bytes of the results on one device.
-    source: the operation it comes from, such as "jit(step)/reduce_sum".
-  """
-
-  kind: str
-  shapes: tuple[tuple[int, ...], ...]
-  size: int
-  source: str
-
-
-def find(program: str) -> list[Message]:
-  """All messages of a program; those of a loop's body count once.
+def find(program: str) -> list[tuple[str, int]]:
+  """Kind and bytes of all messages of a program; in a loop they count once.
 
   Args:
     program: `jax.stages.Compiled.as_text()` of one for several devices.
+
+  Returns:
+    One of `KINDS`, and bytes of the results on one device.
   """
   found = []
-  for result, kind, rest in _CALL.findall(program):
-    size, shapes = 0, []
-    for dtype, bits, dims in _ARRAY.findall(result):
-      shapes.append(tuple(int(n) for n in dims.split(",") if n))
-      width = 1 if dtype == "pred" else int(bits) // 8
-      size += width * math.prod(shapes[-1])
-    source = _SOURCE.search(rest)
-    found.append(
-      Message(kind, tuple(shapes), size, source.group(1) if source else "")
-    )
+  for computation in hlo_kernels.parse(program).computations.values():
+    for instruction in computation.values():
+      # Of an asynchronous pair, the end has the result.
+      kind = instruction.op.removesuffix("-done")
+      if kind in KINDS:
+        found.append((kind, instruction.bytes))
   return found
 
 
-def total(found: Iterable[Message]) -> dict[str, dict[str, int]]:
+def total(found: Iterable[tuple[str, int]]) -> dict[str, dict[str, int]]:
   """Messages, how many of them are `SMALL`, and bytes, of each kind."""
   result = {}
-  for message in found:
-    row = {"messages": 0, "small": 0, "bytes": 0}
-    row = result.setdefault(message.kind, row)
+  for kind, size in found:
+    row = result.setdefault(kind, {"messages": 0, "small": 0, "bytes": 0})
     row["messages"] += 1
-    row["small"] += message.size <= SMALL
-    row["bytes"] += message.size
+    row["small"] += size <= SMALL
+    row["bytes"] += size
   return result
 
 

@@ -65,7 +65,7 @@ def _run(shape, start, batch, plan, single, wanted):
   batches = jax.tree.map(lambda x: x[None], batch)
   plan = plan.replace(learning_rate=plan.learning_rate[None])
   compiled = run.lower(state, batches, plan).compile()
-  sent = collectives.find(compiled.as_text())
+  sent = collectives.total(collectives.find(compiled.as_text()))
   sizes = collectives.sizes(state, shardings)
   after, metrics = compiled(state, batches, plan)
   kernel = after.params["backbone"]["stage4_block1"]["conv2"]["kernel"]
@@ -80,7 +80,7 @@ def _run(shape, start, batch, plan, single, wanted):
     ),
     "losses": _losses_apart(metrics.compute(), wanted[1].compute()),
     "step": int(after.step),
-    "sent": [dataclasses.asdict(message) for message in sent],
+    "sent": sent,
     **sizes,
   }
 
