@@ -241,10 +241,10 @@ def mask_other_groups(
 
 
 def energy_logits_full(
-  predictions: Predictions,
+  predictions: Predictions, step: int = 1
 ) -> Float[Array, "B H W G E"]:
-  """Energy logits at stride 1."""
-  logits = upsample(predictions.energy_logits, STRIDE)
+  """Energy logits at stride `step`, a divisor of `STRIDE`."""
+  logits = upsample(predictions.energy_logits, STRIDE, step)
   # On CPUs XLA would repeat the upsampling in every pass of the softmax.
   return jax.lax.optimization_barrier(logits)
 

@@ -66,7 +66,7 @@ def _pad(x: Array, axis: int, before: int, after: int, value: Any) -> Array:
 
 
 def _shifted(x: Array, axis: int, value: Any) -> list[Array]:
-  """x moved by -2 .. 2 along an axis: element i is x[i - 2] .. x[i + 2]."""
+  """Moved by -2 .. 2 along an axis: element i is x[i - 2] .. x[i + 2]."""
   n = x.shape[axis]
   padded = _pad(x, axis, 2, 2, value)
   if jax.default_backend() == "cpu":
@@ -121,9 +121,10 @@ def _max3_stride2(x: Array, axis: int) -> Array:
   n = x.shape[axis]
   if n % 2:
     x, n = _pad(x, axis, 0, 1, -jnp.inf), n + 1
-  even = jax.lax.slice_in_dim(x, 0, n, 2, axis=axis)
-  odd = jax.lax.slice_in_dim(x, 1, n, 2, axis=axis)
-  before = jax.lax.slice_in_dim(_pad(odd, axis, 1, 0, -jnp.inf), 0, n // 2, axis=axis)
+  even = lax.slice_in_dim(x, 0, n, 2, axis=axis)
+  odd = lax.slice_in_dim(x, 1, n, 2, axis=axis)
+  odd_before = lax.slice_in_dim(odd, 0, n // 2 - 1, axis=axis)
+  before = _pad(odd_before, axis, 1, 0, -jnp.inf)
   return jnp.maximum(jnp.maximum(even, odd), before)
 
 

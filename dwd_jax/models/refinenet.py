@@ -12,8 +12,8 @@ from dwd_jax.core.structs import Array
 from dwd_jax.models import layers
 
 
-def _lerp_axis(x: Array, factor: int, axis: int) -> Array:
-  """Bilinear upsampling of one axis by an integer factor, edges repeated."""
+def _lerp_axis(x: Array, factor: int, axis: int, step: int) -> Array:
+  """Every step-th element of an axis upsampled bilinearly, edges repeated."""
   n = x.shape[axis]
 
   def cut(start, stop):
@@ -22,23 +22,24 @@ def _lerp_axis(x: Array, factor: int, axis: int) -> Array:
   before = jnp.concatenate([cut(0, 1), cut(0, n - 1)], axis)
   after = jnp.concatenate([cut(1, n), cut(n - 1, n)], axis)
   phases = []
-  for i in range(factor):
+  for i in range(0, factor, step):
     t = (i + 0.5) / factor - 0.5  # centre of this pixel, in cells
     other = before if t < 0 else after
     phases.append(x * (1 - abs(t)) + other * abs(t))
-  shape = (*x.shape[:axis], n * factor, *x.shape[axis + 1 :])
+  shape = (*x.shape[:axis], n * len(phases), *x.shape[axis + 1 :])
   return jnp.stack(phases, axis + 1).reshape(shape)
 
 
-def upsample(x: Array, factor: int) -> Array:
+def upsample(x: Array, factor: int, step: int = 1) -> Array:
   """Bilinear upsampling of [B, h, w, ...] by an integer factor.
 
   Equal to `jax.image.resize(method="bilinear")`, whose dense weight matrices
-  are far slower on whole pages.
+  are far slower on whole pages. Of the result only every step-th row and column
+  is computed; `step` divides the factor.
   """
   if factor == 1:
     return x
-  return _lerp_axis(_lerp_axis(x, factor, 1), factor, 2)
+  return _lerp_axis(_lerp_axis(x, factor, 1, step), factor, 2, step)
 
 
 class RefineNet(nn.Module):

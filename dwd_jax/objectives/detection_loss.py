@@ -5,6 +5,7 @@ stages of a config (`config.stages`) can name it.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -45,12 +46,15 @@ LossFn = Callable[
 
 
 def _energy(params, predictions, targets, num_boxes, cfg):
+  """Only at pixels that a stride meets."""
   del params, num_boxes
+  strides = cfg.targets.energy_strides
+  step = math.gcd(dwd.STRIDE, *strides)
   return losses_lib.energy_loss(
-    dwd.energy_logits_full(predictions),
-    targets,
+    dwd.energy_logits_full(predictions, step),
+    losses_lib.subsample(targets.energy, step),
     cfg.losses,
-    cfg.targets.energy_strides,
+    tuple(stride // step for stride in strides),
     cfg.targets.stride_reduction,
   )
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.core.structs import Array, Targets
+from dwd_jax.core.structs import Array
 
 Metrics = dict[str, Array]
 MAX_CLASS_PIXELS = 65535
@@ -121,7 +121,7 @@ def reduce_strides(
 
 def energy_loss(
   logits: Float[Array, "B H W G E"],
-  targets: Targets,
+  levels: Int[Array, "B H W G"],
   cfg: LossConfig,
   strides: tuple[int, ...] = (1,),
   reduction: str = "mean",
@@ -129,8 +129,8 @@ def energy_loss(
   """Softmax cross-entropy of the energy level at every pixel of every plane.
 
   Args:
-    logits: at stride 1.
-    targets: at stride 1.
+    logits: at stride 1, or at a stride that divides all of those trained.
+    levels: `Targets.energy` at the same stride.
     cfg: options.
     strides: the loss is computed on every stride-th pixel for each of these
       (the original resized maps and logits without smoothing: the same).
@@ -142,17 +142,17 @@ def energy_loss(
   """
   # Once for all strides: they look at the same pixels.
   loss = softmax_cross_entropy(
-    logits, targets.energy, cfg.energy_focal_gamma, cfg.energy_smoothing
+    logits, levels, cfg.energy_focal_gamma, cfg.energy_smoothing
   )
   losses = []
   for stride in strides:
     values = subsample(loss, stride)
     weights = jnp.ones_like(values)
     if cfg.energy_weights == "balanced":
-      weights = _balanced(subsample(targets.energy, stride) > 0)
+      weights = _balanced(subsample(levels, stride) > 0)
     losses.append(weighted_mean(values, weights))
-  found = (logits[..., 0] < logits.max(-1)) & (targets.energy > 0)
-  recall = found.sum() / jnp.maximum((targets.energy > 0).sum(), 1)
+  found = (logits[..., 0] < logits.max(-1)) & (levels > 0)
+  recall = found.sum() / jnp.maximum((levels > 0).sum(), 1)
   return reduce_strides(losses, reduction), {"energy_recall": recall}
 
 

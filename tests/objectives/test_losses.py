@@ -14,6 +14,7 @@ import scipy.stats
 from hypothesis import strategies as st
 
 from dwd_jax.core.structs import Predictions, Targets
+from dwd_jax.models import refinenet
 from dwd_jax.objectives import (
   box_losses,
   class_loss,
@@ -150,7 +151,7 @@ def _maps(energy=None, classes=None, sizes=None, owner=None) -> Targets:
 def test_energy_loss_is_the_mean_over_pixels():
   energy = np.random.default_rng(0).integers(0, 4, (2, 8, 8, 2))
   logits = _logits((2, 8, 8, 2, 4))
-  loss, metrics = _energy_loss(logits, _maps(energy), CFG)
+  loss, metrics = _energy_loss(logits, energy, CFG)
   per_pixel = _optax(logits, energy)
   np.testing.assert_allclose(loss, per_pixel.mean(), rtol=1e-5)
   on_symbols = logits[energy > 0]
@@ -169,10 +170,38 @@ REDUCTIONS = {"mean": np.mean, "min": np.min}
 def test_strides_take_every_so_manieth_pixel(how):
   energy = np.random.default_rng(0).integers(0, 4, (2, 16, 16, 1))
   logits = _logits((2, 16, 16, 1, 4))
-  loss, _ = _energy_loss(logits, _maps(energy), CFG, (1, 4, 8), how)
+  loss, _ = _energy_loss(logits, energy, CFG, (1, 4, 8), how)
   per_pixel = np.asarray(_optax(logits, energy))
   wanted = [per_pixel[:, ::s, ::s].mean() for s in (1, 4, 8)]
   np.testing.assert_allclose(loss, REDUCTIONS[how](wanted), rtol=1e-5)
+
+
+@pytest.mark.parametrize("strides", [(2,), (6, 8), (8, 16)])
+def test_energy_is_computed_only_where_a_stride_looks(strides):
+  energy = np.random.default_rng(0).integers(0, 4, (2, 32, 32, 1))
+  energy = energy.astype(np.int32)
+  coarse = _logits((2, 8, 8, 1, 4))
+  cfg = detection_loss.DetectionConfig(
+    targets.TargetConfig(energy_strides=strides), CFG, (0,)
+  )
+
+  def ours(coarse):
+    found = Predictions(coarse, jnp.zeros((2, 8, 8, 1, 2)), coarse[:, :, :, 0])
+    loss_fn = detection_loss.LOSSES["energy"]
+    return loss_fn({}, found, _maps(energy), 0, cfg)[0]
+
+  def at_every_pixel(coarse):
+    logits = refinenet.upsample(coarse, 4)
+    return losses.energy_loss(logits, energy, CFG, strides)[0]
+
+  program = jax.jit(
+    lambda x: [jax.value_and_grad(fn)(x) for fn in (ours, at_every_pixel)]
+  )
+  (loss, gradient), (wanted, wanted_gradient) = program(coarse)
+  np.testing.assert_allclose(loss, wanted, rtol=1e-6)
+  np.testing.assert_allclose(gradient, wanted_gradient, atol=1e-6)
+  shapes = str(jax.make_jaxpr(ours)(coarse))
+  assert "[2,32,32,1,4]" not in shapes
 
 
 def test_balanced_energy_weighs_symbols_like_paper():
@@ -180,13 +209,13 @@ def test_balanced_energy_weighs_symbols_like_paper():
   energy[0, 2, 2:5] = 3
   logits = _logits((1, 8, 8, 1, 4))
   cfg = dataclasses.replace(CFG, energy_weights="balanced")
-  loss, _ = _energy_loss(logits, _maps(energy), cfg)
+  loss, _ = _energy_loss(logits, energy, cfg)
   per_pixel = np.asarray(_optax(logits, energy))
   wanted = (per_pixel[energy > 0].mean() + per_pixel[energy == 0].mean()) / 2
   np.testing.assert_allclose(loss, wanted, rtol=1e-5)
   # Without any symbol it is the plain mean.
-  loss, _ = _energy_loss(logits, _maps(energy * 0), cfg)
-  plain, _ = _energy_loss(logits, _maps(energy * 0), CFG)
+  loss, _ = _energy_loss(logits, energy * 0, cfg)
+  plain, _ = _energy_loss(logits, energy * 0, CFG)
   np.testing.assert_allclose(loss, plain, rtol=1e-5)
 
 
@@ -196,7 +225,7 @@ def test_balanced_energy_balances_every_plane():
   energy[1, :, :6, 1] = 2  # a plane that is mostly discs
   logits = _logits((2, 8, 8, 2, 4))
   cfg = dataclasses.replace(CFG, energy_weights="balanced")
-  loss, _ = _energy_loss(logits, _maps(energy), cfg)
+  loss, _ = _energy_loss(logits, energy, cfg)
   per_pixel = np.asarray(_optax(logits, energy))
   parts = [
     per_pixel[..., g][(energy[..., g] > 0) == foreground].mean()
