@@ -120,9 +120,8 @@ def train_program(
 ) -> jax.stages.Compiled:
   """The training step of `make_scene`, whose arguments these are."""
   scene = make_scene(network, crop, batch_size, dtype=dtype, **overrides)
-  return compile_for_gpu(
-    scene.step, *scene.shapes(), donate=(0,), options=options
-  )
+  step = functools.partial(scene.step, flat_update=True)
+  return compile_for_gpu(step, *scene.shapes(), donate=(0,), options=options)
 
 
 def predict_program(

@@ -127,6 +127,7 @@ def make_scene(
     ),
     tx=optim.make_optimizer(settings.optimizer),
     cfg=settings.train,
+    flat_update=jax.default_backend() != "cpu",
   )
   return Scene(
     model=model,

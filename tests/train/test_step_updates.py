@@ -184,3 +184,47 @@ def test_gradients_of_frozen_parameters_do_not_count(caption, parts):
   # As long as the limit: the norm was that of the one trained parameter.
   np.testing.assert_allclose(toy.slope(after), 0.1 * 1e-3, rtol=1e-5)
   np.testing.assert_array_equal(after.params["other"]["kernel"], 0)
+
+
+def test_a_flat_update_differs_by_rounding_only(monkeypatch):
+  monkeypatch.setattr(step_lib, "_ROW", 2)
+  tx = optim.make_optimizer(
+    optim.OptimizerConfig("adam", l2=0.1, weight_decay=0.01, clip_norm=1.0),
+    frozen=("b/bias",),
+  )
+  rng = np.random.default_rng(0)
+  shapes = {"a": (3, 4), "b": (2, 2, 1, 3), "c": (5,)}
+  params = {
+    key: {"kernel": rng.normal(size=shape), "bias": rng.normal(size=shape[-1:])}
+    for key, shape in shapes.items()
+  }
+  params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+  seen = {"a": {"mean": jnp.ones((2, 3))}}
+
+  def losses_fn(params, batch_stats, batch, train=True):
+    del train
+    loss = sum(jnp.sum(x**4) for x in jax.tree.leaves(params))
+    losses = jnp.stack([loss * batch.mean(), jnp.ones(()), jnp.ones(())])
+    return losses, jax.tree.map(lambda x: 0.9 * x, batch_stats), {}
+
+  def two_steps(flat):
+    variables = {"params": params, "batch_stats": seen}
+    state = state_lib.new_state(variables, tx, 5, ema=True)
+    for _ in range(2):
+      state, metrics = step_lib.train_step(
+        state,
+        jnp.ones((2, 1)),
+        PLAN,
+        losses_fn=losses_fn,
+        tx=tx,
+        cfg=step_lib.UpdateConfig(ema_decay=0.9),
+        frozen=("b/bias",),
+        flat_update=flat,
+      )
+    return state, metrics.compute()
+
+  wanted, found = jax.jit(lambda: (two_steps(False), two_steps(True)))()
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), wanted, found
+  )
+  assert jax.tree.map(jnp.shape, wanted) == jax.tree.map(jnp.shape, found)
