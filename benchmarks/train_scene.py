@@ -64,8 +64,9 @@ class Scene:
 
   def lower(self, *given: Any) -> Any:
     """The step as training compiles it, lowered for `inputs` or `shapes`."""
+    on_gpu = jax.default_backend() != "cpu"
     jitted = jax.jit(
-      self.step,
+      functools.partial(self.step, flat_update=on_gpu),
       donate_argnums=0,
       compiler_options=compiling.training_options(),
     )
@@ -127,7 +128,6 @@ def make_scene(
     ),
     tx=optim.make_optimizer(settings.optimizer),
     cfg=settings.train,
-    flat_update=jax.default_backend() != "cpu",
   )
   return Scene(
     model=model,

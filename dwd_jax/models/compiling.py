@@ -18,6 +18,8 @@ _WITHOUT_YNNPACK = (
 )
 # Fusions by LLVM IR as before 2025: compiling needs less memory.
 _WITHOUT_EMITTERS = ("xla_cpu_use_fusion_emitters", "False")
+# The same results in each run: sums in one order, and no autotuning.
+_DETERMINISTIC = ("xla_gpu_deterministic_ops", "True")
 # Schedules for the least memory instead of the most concurrency.
 _LEAST_MEMORY = (
   "xla_cpu_scheduler_type",
@@ -88,14 +90,19 @@ def options(model: Any) -> dict[str, str]:
   return _on_cpus(_WITHOUT_EMITTERS, _WITHOUT_YNNPACK)
 
 
-def training_options() -> dict[str, str]:
+def training_options(deterministic: bool = False) -> dict[str, str]:
   """`compiler_options` of `jax.jit` for a training step.
 
   On CPUs, Eigen's convolutions make a whole step faster than YNNPACK's, narrow
   or wide, as their gradients of the weights are faster. Scheduled for memory, a
   step needs a quarter to a third less of it and takes as long, within 3 %
   (benchmarks/train_step.py).
+
+  Args:
+    deterministic: GPUs give the same results in each run; CPUs do anyway.
   """
+  if deterministic and jax.default_backend() == "gpu":
+    return dict([_DETERMINISTIC])
   return _on_cpus(_WITHOUT_YNNPACK, _LEAST_MEMORY)
 
 

@@ -29,7 +29,8 @@ def train(task: Task, *, profile: bool = False) -> TrainState:
   """Trains to the last step, from the newest checkpoint if there is one.
 
   A run that was killed and is started again continues with the same batches
-  and ends with the same parameters, bit for bit, on the same machine.
+  and ends with the same parameters, bit for bit, on the same machine: on CPUs,
+  and on GPUs with `config.train.deterministic`.
 
   Args:
     profile: write a trace of a few steps to W/profile.

@@ -102,6 +102,7 @@ _FREE = (
   "train.pictures_every",
   "train.max_skipped",
   "train.remat",
+  "train.deterministic",
   "train.fsdp",
   "train.sharding",
 )

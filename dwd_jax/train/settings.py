@@ -57,6 +57,9 @@ class TrainConfig(UpdateConfig):
     steps_per_call: steps of a call of the compiled program; several save time
       where they are short, as with small networks on GPUs. Steps go one by one
       where a log, checkpoint, evaluation or the end of a stage comes sooner.
+    deterministic: on GPUs, the same start gives the same parameters, bit for
+      bit, as it does on CPUs in any case; slower, as sums may not be added up
+      in any order.
     log_every: steps between two lines of WORKDIR/metrics.jsonl.
     checkpoint_every: steps between two checkpoints.
     keep_checkpoints: number of the newest checkpoints to keep; the best one
@@ -89,6 +92,7 @@ class TrainConfig(UpdateConfig):
   batch_size: int = 1
   remat: bool = False
   steps_per_call: int = 1
+  deterministic: bool = False
   log_every: int = 50
   checkpoint_every: int = 1000
   keep_checkpoints: int = 3

@@ -35,24 +35,34 @@ def on_mesh(losses_fn: LossesFn, mesh: Mesh) -> LossesFn:
 
 
 def jit_steps(
-  mesh: Mesh, shardings: Any, *, losses_fn: LossesFn, **options: Any
+  mesh: Mesh,
+  shardings: Any,
+  *,
+  losses_fn: LossesFn,
+  deterministic: bool = False,
+  **options: Any,
 ) -> Any:
   """`step.train_steps` compiled for a mesh.
 
   Args:
     shardings: of the state, whose buffers are donated.
     losses_fn: see `step.train_step`.
+    deterministic: see `compiling.training_options`.
     **options: the other ones of `step.train_step`.
   """
+  whole = all(x.is_fully_replicated for x in jax.tree.leaves(shardings))
   step = functools.partial(
-    step_lib.train_step, losses_fn=on_mesh(losses_fn, mesh), **options
+    step_lib.train_step,
+    losses_fn=on_mesh(losses_fn, mesh),
+    flat_update=whole and jax.default_backend() != "cpu",
+    **options,
   )
   return jax.jit(
     functools.partial(step_lib.train_steps, step=step),
     in_shardings=(shardings, sharding.batch_sharding(mesh, stacked=True), None),
     out_shardings=(shardings, None),
     donate_argnums=0,
-    compiler_options=compiling.training_options(),
+    compiler_options=compiling.training_options(deterministic),
   )
 
 
@@ -167,6 +177,7 @@ class Stepper:
         tx=optim.make_optimizer(self._task.optimizer, stage.frozen),
         cfg=self._task.update,
         frozen=stage.frozen,
+        deterministic=self._task.config.train.deterministic,
       )
       program = self._programs[stage.frozen] = _Program(run)
     compiles = count not in program.lengths

@@ -98,6 +98,9 @@ def test_other_devices_have_xlas_defaults(monkeypatch):
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   assert not compiling.options(_net(256))
   assert not compiling.training_options()
+  assert compiling.training_options(deterministic=True) == {
+    "xla_gpu_deterministic_ops": "True"
+  }
 
 
 def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
