@@ -5,6 +5,7 @@ the same as without Beam.
 """
 
 import functools
+import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -73,7 +74,9 @@ def _put(page: checks.PageFiles, *, read: Callable, folder: pathlib.Path):
 
 
 def _path(folder: pathlib.Path, page: checks.PageFiles) -> pathlib.Path:
-  return folder / f"{page.name}.msgpack"
+  # Names may be as long as those of files can be.
+  digest = hashlib.sha256(page.name.encode("utf8", "surrogatepass"))
+  return folder / f"{digest.hexdigest()}.msgpack"
 
 
 def _parts_of_array(value: Any) -> dict[str, Any]:
