@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax.decode import bits, pixel_lists
+from dwd_jax.decode import backend, bits, pixel_lists
 from dwd_jax.decode.decode_config import DecodeConfig
 
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # raster order
@@ -23,11 +23,11 @@ _MAX_ROUNDS = 64
 
 
 def smooth(
-  levels: Float[jax.Array, "h w"], passes: int
-) -> Float[jax.Array, "h w"]:
+  levels: Float[jax.Array, "*n h w"], passes: int
+) -> Float[jax.Array, "*n h w"]:
   """Applies a 3 x 3 binomial filter `passes` times, with repeated edges."""
   for _ in range(passes):
-    for axis in (0, 1):
+    for axis in (levels.ndim - 2, levels.ndim - 1):
       levels = _blur(levels, axis)
   return levels
 
@@ -47,8 +47,10 @@ def _blur(x, axis):
     (part(0, n - 2) + 2 * part(1, n - 1) + part(2, n)) / 4,
     (part(n - 2, n - 1) + 2 * last + last) / 4,
   )
-  # XLA would compute the first axis anew for each use by the second.
-  return jax.lax.optimization_barrier(jnp.concatenate(parts, axis))
+  blurred = jnp.concatenate(parts, axis)
+  # XLA would compute the first axis anew for each use by the second, which is
+  # less work than a kernel.
+  return jax.lax.optimization_barrier(blurred) if backend.on_cpu() else blurred
 
 
 def find_basins(
@@ -80,7 +82,7 @@ def find_basins(
   rows = pixel_lists.map_chunks(
     places, lambda _, peak: bits.rank(roots, peak), peaks
   )
-  seeds = pixels.indices[pixel_lists.compact(roots, most).indices]
+  seeds = backend.take(pixels.indices, pixel_lists.compact(roots, most).indices)
   basins = pixel_lists.Segments(rows, seeds, roots.count, pixels, mask)
   return _merge(basins, levels, cfg)
 
@@ -96,16 +98,23 @@ def _steepest(levels, mask, pixels):
 
   def climb(at):
     y, x = at // w, at % w
-    best = jnp.full(at.shape, -jnp.inf, levels.dtype)
-    highest = at
-    for dy, dx in _AROUND:
+
+    def highest(around):
+      """Level and index of the highest pixel, in rounds as at a tournament."""
+      if len(around) > 1:
+        half = (len(around) + 1) // 2
+        first, second = highest(around[:half]), highest(around[half:])
+        higher = second[0] > first[0]
+        return [
+          jnp.where(higher, b, a) for a, b in zip(first, second, strict=True)
+        ]
+      ((dy, dx),) = around
       ok = (y + dy >= 0) & (y + dy < h) & (x + dx >= 0) & (x + dx < w)
       to = jnp.where(ok, at + (dy * w + dx), at)
-      higher = ok & (level[to] > best)
-      best = jnp.where(higher, level[to], best)
-      highest = jnp.where(higher, to, highest)
-    place = bits.look_up(mask, highest // w, highest % w)[1]
-    return jnp.minimum(place, last)
+      return [jnp.where(ok, backend.take(level, to), -jnp.inf), to]
+
+    _, to = highest(_AROUND)
+    return jnp.minimum(bits.look_up(mask, to // w, to % w)[1], last)
 
   return pixel_lists.map_chunks(pixels, climb)
 
@@ -114,12 +123,12 @@ class _Graph(NamedTuple):
   """Basins and the pixels where two of them touch.
 
   Attributes:
-    border: positions in the list of pixels.
+    border: positions in the list of pixels; on accelerators all of them.
     peak: level of each basin's peak.
   """
 
   basins: pixel_lists.Segments
-  border: pixel_lists.PixelList
+  border: pixel_lists.PixelList | pixel_lists.Numbers
   level: Float[jax.Array, " n"]
   peak: Float[jax.Array, " T"]
 
@@ -136,20 +145,22 @@ def _ahead(basins, place, at):
   (_, first), last = bits.look_up(basins.mask, *below), basins.pixels.room - 1
   for dy, entry in ((0, place + 1), *((1, first + i) for i in range(3))):
     number = jnp.minimum(entry, last)
-    to = basins.pixels.indices[number]
+    to = backend.take(basins.pixels.indices, number)
     dx = to - at - dy * w
     ok = (entry < basins.pixels.count) & (y + dy < h) & (x + dx < w)
-    yield to, basins.rows[number], ok & (jnp.abs(dx) <= 1)
+    yield to, backend.take(basins.rows, number), ok & (jnp.abs(dx) <= 1)
 
 
 def _edges(graph, owner, place, live):
   """Where pixels touch other merged basins: whether, which, how high."""
   basins, level = graph.basins, graph.level
-  at = basins.pixels.indices[place]
-  one = owner[basins.rows[place]]
+  at = backend.take(basins.pixels.indices, place)
+  one = backend.take(owner, backend.take(basins.rows, place))
+  here = backend.take(level, at)
   for to, row, ok in _ahead(basins, place, at):
-    two = owner[row]
-    yield live & ok & (one != two), two, jnp.minimum(level[at], level[to])
+    two = backend.take(owner, row)
+    height = jnp.minimum(here, backend.take(level, to))
+    yield live & ok & (one != two), two, height
 
 
 def _find_passes(graph, owner):
@@ -157,12 +168,13 @@ def _find_passes(graph, owner):
   size, low = owner.shape[0], jnp.array(-jnp.inf, graph.level.dtype)
 
   def step(passes, place, live):
-    highest = jnp.full(place.shape, low)
+    highest, updates = jnp.full(place.shape, low), []
     for ok, two, height in _edges(graph, owner, place, live):
-      to = pixel_lists.drop_unless(ok, two, size)
-      passes = passes.at[to].max(height, mode="drop")
+      updates.append((pixel_lists.drop_unless(ok, two, size), height))
       highest = jnp.maximum(highest, jnp.where(ok, height, low))
-    return passes.at[owner[graph.basins.rows[place]]].max(highest)
+    row = backend.take(graph.basins.rows, place)
+    updates.append((backend.take(owner, row), highest))
+    return pixel_lists.scatter("max", passes, *updates)
 
   return pixel_lists.for_chunks(graph.border, step, jnp.full(size, low))
 
@@ -179,16 +191,20 @@ def _join_higher(graph, owner, way_out):
   size, peak = owner.shape[0], graph.peak
 
   def step(partner, place, live):
-    one = owner[graph.basins.rows[place]]
+    row = backend.take(graph.basins.rows, place)
+    one, updates = backend.take(owner, row), []
     for ok, two, height in _edges(graph, owner, place, live):
       # Rows are in raster order: of equal peaks the first is the higher.
-      tie = (peak[two] == peak[one]) & (two < one)
-      up = (peak[two] > peak[one]) | tie
+      peaks = backend.take(peak, one), backend.take(peak, two)
+      tie = (peaks[1] == peaks[0]) & (two < one)
+      up = (peaks[1] > peaks[0]) | tie
       low, high = jnp.where(up, one, two), jnp.where(up, two, one)
       # Several may qualify; taking the largest is reproducible.
-      to = pixel_lists.drop_unless(ok & (height == way_out[low]), low, size)
-      partner = partner.at[to].max(high, mode="drop")
-    return partner
+      to = pixel_lists.drop_unless(
+        ok & (height == backend.take(way_out, low)), low, size
+      )
+      updates.append((to, high))
+    return pixel_lists.scatter("max", partner, *updates)
 
   unset = jnp.full(size, -1, jnp.int32)
   partner = pixel_lists.for_chunks(graph.border, step, unset)
@@ -204,31 +220,36 @@ def _merge(basins, levels, cfg):
     ahead = _ahead(basins, place, at)
     return jnp.stack([ok & (other != row) for _, other, ok in ahead]).any(0)
 
-  border = pixel_lists.compact(
-    pixel_lists.mark(places, on_border, basins.pixels.indices, basins.rows)
-  )
-  graph = _Graph(basins, border, level, level[basins.seeds])
+  border = places
+  if backend.on_cpu():
+    border = pixel_lists.compact(
+      pixel_lists.mark(places, on_border, basins.pixels.indices, basins.rows)
+    )
+  graph = _Graph(basins, border, level, backend.take(level, basins.seeds))
 
   def round_(state):
-    owner, passes, way_out, _, i = state
-    joined = _join_higher(graph, owner, way_out)
-    changed = jnp.any(joined != owner)
+    owner, _, passes, i = state
+    joined = _join_higher(graph, owner, _ways_out(graph, passes, cfg))
     joined = pixel_lists.jump_pointers(joined, basins.numbers())
-    passes = jax.lax.cond(
-      changed, lambda: _find_passes(graph, joined), lambda: passes
-    )
-    return joined, passes, _ways_out(graph, passes, cfg), changed, i + 1
+    if backend.on_cpu():
+      passes = jax.lax.cond(
+        jnp.any(joined != owner),
+        lambda: _find_passes(graph, joined),
+        lambda: passes,
+      )
+    else:  # a condition would ask the host
+      passes = _find_passes(graph, joined)
+    return joined, owner, passes, i + 1
 
   def unfinished(state):
-    *_, way_out, changed, i = state
-    return changed & jnp.any(way_out < jnp.inf) & (i < _MAX_ROUNDS)
+    owner, before, passes, i = state
+    shallow = jnp.any(_ways_out(graph, passes, cfg) < jnp.inf)
+    return jnp.any(owner != before) & shallow & (i < _MAX_ROUNDS)
 
   owner = jnp.arange(size, dtype=jnp.int32)
-  passes = _find_passes(graph, owner)
-  way_out = _ways_out(graph, passes, cfg)
-  start = (owner, passes, way_out, jnp.array(True), jnp.int32(0))
-  owner, passes, *_ = jax.lax.while_loop(unfinished, round_, start)
+  start = (owner, owner - 1, _find_passes(graph, owner), jnp.int32(0))
+  owner, _, passes, _ = backend.loop_while(unfinished, round_, start)
   rows = pixel_lists.map_chunks(
-    places, lambda _, row: owner[row], basins.rows, after=owner[0]
+    places, lambda _, row: backend.take(owner, row), basins.rows, after=owner[0]
   )
   return basins._replace(rows=rows), passes

@@ -6,25 +6,43 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Int, UInt32
 
+from dwd_jax.decode import backend
+
 LANES = 32  # pixels of a word, and of a row of the triangular product
+# The same on accelerators, where a sum over all earlier entries is one kernel,
+# and how many entries are summed so without rows.
+_WIDE, _DIRECT = 256, 8192
 
 
 def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
   """Sum of all earlier entries, each of which is 0 .. 32."""
   (n,) = counts.shape
+  width = LANES if backend.on_cpu() else _WIDE
   # Sums of 32 ** 2 entries and more would exceed the integers of float32 on
   # pages of 16 million pixels.
-  if n <= LANES**2:
+  if width == LANES and n <= LANES**2:
     return jnp.cumsum(counts) - counts
-  rows = jnp.pad(counts, (0, -n % LANES)).reshape(-1, LANES)
-  # A product with a triangle is several times faster than jnp.cumsum; float32
-  # at full precision is exact for these integers.
-  upper = jnp.triu(jnp.ones((LANES, LANES), jnp.float32), 1)
-  within = jnp.matmul(
-    rows.astype(jnp.float32), upper, precision=jax.lax.Precision.HIGHEST
-  ).astype(jnp.int32)  # [n / 32, 32]
+  if width == _WIDE and n <= _DIRECT:
+    return _sum_before(counts[None])[0]
+  rows = jnp.pad(counts, (0, -n % width)).reshape(-1, width)
+  if width == _WIDE:
+    within = _sum_before(rows)
+  else:
+    # A product with a triangle is several times faster than jnp.cumsum; float32
+    # at full precision is exact for these integers.
+    upper = jnp.triu(jnp.ones((width, width), jnp.float32), 1)
+    within = jnp.matmul(
+      rows.astype(jnp.float32), upper, precision=jax.lax.Precision.HIGHEST
+    ).astype(jnp.int32)  # [n / 32, 32]
   before = exclusive_cumsum(rows.sum(1))
   return (within + before[:, None]).reshape(-1)[:n]
+
+
+def _sum_before(rows):
+  """Sum of all earlier entries of the same row, as one kernel."""
+  number = jax.lax.broadcasted_iota(jnp.int32, (rows.shape[1],) * 2, 1)
+  earlier = number < jax.lax.broadcasted_iota(jnp.int32, number.shape, 0)
+  return jnp.where(earlier, rows[:, None, :], 0).sum(-1)
 
 
 class Packed(NamedTuple):
@@ -63,7 +81,8 @@ def count_words(
 ) -> Packed:
   """A mask from its words; see `Packed`."""
   counts = jax.lax.population_count(words).astype(jnp.int32)
-  return Packed(words, exclusive_cumsum(counts), counts.sum(), shape)
+  before = exclusive_cumsum(counts)
+  return Packed(words, before, before[-1] + counts[-1], shape)
 
 
 def starts_of_runs(packed: Packed) -> Packed:
@@ -88,10 +107,10 @@ def look_up(
     before: pixels of the mask before it: its position in `compact`'s list.
   """
   word = y * -(-packed.shape[1] // LANES) + x // LANES
-  bits, bit = packed.words[word], (x % LANES).astype(jnp.uint32)
+  bits, bit = backend.take(packed.words, word), (x % LANES).astype(jnp.uint32)
   below = bits & ((jnp.uint32(1) << bit) - 1)
   before = jax.lax.population_count(below).astype(jnp.int32)
-  return (bits >> bit) % 2 > 0, packed.before[word] + before
+  return (bits >> bit) % 2 > 0, backend.take(packed.before, word) + before
 
 
 def rank(marked: Packed, number: Int[jax.Array, "*p"]) -> Int[jax.Array, "*p"]:
@@ -99,9 +118,25 @@ def rank(marked: Packed, number: Int[jax.Array, "*p"]) -> Int[jax.Array, "*p"]:
   return look_up(marked, jnp.zeros_like(number), number)[1]
 
 
-def nth_bit(
-  words: UInt32[jax.Array, " P"], number: Int[jax.Array, " P"]
+def nth(
+  packed: Packed, word: Int[jax.Array, " P"], number: Int[jax.Array, " P"]
 ) -> Int[jax.Array, " P"]:
+  """Raster index of the pixel with `number` pixels of the mask before it.
+
+  Without meaning, but a pixel, for numbers beyond the last.
+
+  Args:
+    word: that holds the pixel.
+  """
+  h, w = packed.shape
+  in_row = -(-w // LANES)
+  nth = number - backend.take(packed.before, word)
+  bit = _nth_bit(backend.take(packed.words, word), nth)
+  at = word // in_row * w + word % in_row * LANES + bit
+  return jnp.minimum(at, h * w - 1)
+
+
+def _nth_bit(words, number):
   """Position of the set bit of a word that has `number` set bits below it."""
   bit = jnp.zeros_like(number)
   for half in (16, 8, 4, 2, 1):

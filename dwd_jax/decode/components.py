@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dwd_jax.decode import bits, pixel_lists
+from dwd_jax.decode import backend, bits, pixel_lists
 
 
 class _Runs(NamedTuple):
@@ -23,14 +23,15 @@ class _Runs(NamedTuple):
     parent: [R] a run above that touches the run, else the run itself.
     below: [R] the run that touches this one from below at its first pixel or
       to the left of it; R if none.
-    edges: runs that touch the one below and are not its parent.
+    edges: runs that touch the one below and are not its parent; on accelerators
+      all runs.
   """
 
   starts: bits.Packed
   first: pixel_lists.PixelList
   parent: jax.Array
   below: jax.Array
-  edges: pixel_lists.PixelList
+  edges: pixel_lists.PixelList | pixel_lists.Numbers
 
   def numbers(self) -> pixel_lists.Numbers:
     """All runs."""
@@ -59,9 +60,11 @@ def find_components(
     runs.numbers(), lambda _, parent: bits.rank(roots, parent), parent
   )
   rows = pixel_lists.map_chunks(
-    pixels, lambda at: row[_run_at(runs.starts, at // w, at % w)]
+    pixels, lambda at: backend.take(row, _run_at(runs.starts, at // w, at % w))
   )
-  seeds = runs.first.indices[pixel_lists.compact(roots, most).indices]
+  seeds = backend.take(
+    runs.first.indices, pixel_lists.compact(roots, most).indices
+  )
   return pixel_lists.Segments(rows, seeds, roots.count, pixels, mask)
 
 
@@ -106,9 +109,11 @@ def _find_runs(mask, room):
   parent = pixel_lists.for_chunks(numbers, hang, parent, beside=(below,))
 
   def is_edge(run, to):
-    return (to < none) & (parent[jnp.minimum(to, none - 1)] != run)
+    return (to < none) & (backend.take(parent, to) != run)
 
-  edges = pixel_lists.compact(pixel_lists.mark(numbers, is_edge, below))
+  edges = numbers
+  if backend.on_cpu():
+    edges = pixel_lists.compact(pixel_lists.mark(numbers, is_edge, below))
   return _Runs(starts, first, parent, below, edges)
 
 
@@ -118,8 +123,9 @@ def _union(runs):
 
   def hook(state, run, live):
     parent, new_parent, changed = state
-    one, two = parent[run], parent[jnp.minimum(runs.below[run], size - 1)]
-    ok = live & (one != two)
+    below = backend.take(runs.below, run)
+    one, two = backend.take(parent, run), backend.take(parent, below)
+    ok = live & (below < size) & (one != two)
     high = pixel_lists.drop_unless(ok, jnp.maximum(one, two), size)
     low = jnp.minimum(one, two)
     new_parent = new_parent.at[high].min(low, mode="drop")
@@ -131,6 +137,6 @@ def _union(runs):
     _, parent, changed = pixel_lists.for_chunks(runs.edges, hook, start)
     return parent, changed
 
-  return jax.lax.while_loop(
+  return backend.loop_while(
     lambda state: state[1], round_, (runs.parent, jnp.array(True))
   )[0]

@@ -10,29 +10,31 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
-from dwd_jax.decode import bits
+from dwd_jax.decode import backend, bits
 
 CHUNK = 8192  # the room of a list is a multiple of this
 # Entries per step of a loop. On CPUs as many as stay in the cache, more in long
-# lists, where the overhead of a step shows; elsewhere that overhead is high, so
-# most lists take one step.
-_STEP, _LONG_STEP, _STEP_ELSEWHERE = CHUNK, 4 * CHUNK, 32 * CHUNK
+# lists, where the overhead of a step shows. On accelerators all, but for steps
+# that need much memory for each entry.
+_STEP, _LONG_STEP, LARGE_STEP = CHUNK, 4 * CHUNK, 32 * CHUNK
 _LONG = 2**19
+_FOLLOWED = 64  # most pointers followed at once on accelerators
 
 
 def most_at_once(room: int) -> int:
   """Most entries per step for a list of that room on this backend."""
-  if jax.default_backend() != "cpu":
-    return _STEP_ELSEWHERE
+  if not backend.on_cpu():
+    return room
   return _STEP if room < _LONG else _LONG_STEP
 
 
 def _rounded(room: int) -> int:
   """Rounds the room of a list up to a multiple of its steps."""
   room = max(room + -room % CHUNK, CHUNK)
-  return room + -room % min(room, most_at_once(room))
+  step = most_at_once(room) if backend.on_cpu() else LARGE_STEP
+  return room + -room % min(room, step)
 
 
 def _in_steps(
@@ -46,6 +48,8 @@ def _in_steps(
   length = min(room, most or most_at_once(room))
   if length == room:  # a loop would ask the host for the number of its steps
     return body(0, length, state)
+  if not backend.on_cpu():
+    used = room
   steps = (jnp.minimum(used, room) + length - 1) // length
   return jax.lax.fori_loop(
     0, steps, lambda i, state: body(i * length, length, state), state
@@ -110,28 +114,32 @@ def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
   Args:
     room: capacity; None = all pixels.
   """
-  words, before, count, (h, w) = packed
+  h, w = packed.shape
   room = _rounded(h * w if room is None else room)
+  if not backend.on_cpu():
+    at = jnp.arange(h * w, dtype=jnp.int32)
+    inside, before = bits.look_up(packed, at // w, at % w)
+    place = drop_unless(inside, before, room)
+    indices = zeros(room, packed.count).at[place].set(at, mode="drop")
+    return PixelList(indices, packed.count)
   # Each entry finds its word, then its bit. A word's number marks its first.
-  place = drop_unless(words > 0, before, room)
-  word_at = zeros(room, count)
-  number = jnp.arange(words.shape[0], dtype=jnp.int32)
+  place = drop_unless(packed.words > 0, packed.before, room)
+  word_at = zeros(room, packed.count)
+  number = jnp.arange(packed.words.shape[0], dtype=jnp.int32)
   word_at = word_at.at[place].set(number, mode="drop")
-  in_row = -(-w // bits.LANES)
 
   def body(start, length, state):
     indices, word = state  # `indices` still holds `word_at` from here on
     word = jax.lax.dynamic_slice(indices, (start,), (length,)).at[0].max(word)
     word = jax.lax.cummax(word)
     place = start + jnp.arange(length, dtype=jnp.int32)
-    bit = bits.nth_bit(words[word], place - before[word])
-    at = word // in_row * w + word % in_row * bits.LANES + bit
-    at = jnp.minimum(at, h * w - 1)
+    at = bits.nth(packed, word, place)
     indices = jax.lax.dynamic_update_slice(indices, at, (start,))
     return indices, word[-1]
 
   start = (word_at, jnp.int32(0))
-  return PixelList(_in_steps(room, count, body, start)[0], count)
+  indices, _ = _in_steps(room, packed.count, body, start)
+  return PixelList(indices, packed.count)
 
 
 def for_chunks(
@@ -220,24 +228,53 @@ def drop_unless(live: jax.Array, index: jax.Array, size: int) -> jax.Array:
   return jnp.where(live, index, size)
 
 
+def scatter(
+  how: str,
+  table: jax.Array,
+  *updates: tuple[jax.Array, jax.Array],
+) -> jax.Array:
+  """A table with pairs of indices and values put in; others are dropped.
+
+  Args:
+    how: method of `table.at[...]`, for which the order is of no matter.
+    *updates: all in one kernel on accelerators.
+  """
+  if not backend.on_cpu():
+    index, value = zip(*updates, strict=True)
+    updates = ((jnp.concatenate(index), jnp.concatenate(value)),)
+  for index, value in updates:
+    table = getattr(table.at[index], how)(value, mode="drop")
+  return table
+
+
 def jump_pointers(
   parent: Int[jax.Array, " n"], numbers: Numbers
 ) -> Int[jax.Array, " n"]:
   """Points every entry at the root of its tree.
 
   Pointers double in each sweep, so sweeps are logarithmic in the longest path.
+  On accelerators a sweep follows more of them, and as many sweeps are made as
+  the longest possible path needs.
 
   Args:
     parent: of each entry; a root is its own parent.
     numbers: entries in use; n must be their room.
   """
+  if not backend.on_cpu():
+    used = jnp.arange(numbers.room, dtype=jnp.int32) < numbers.count
+    for followed in _sweeps(numbers.room):
+      to = parent
+      for _ in range(followed - 1):
+        to = backend.take(parent, to)
+      parent = jax.lax.optimization_barrier(jnp.where(used, to, parent))
+    return parent
 
   def step(start, length, state):
     parent, changed = state
     at = numbers.part(start, length)
     # Not a slice, for which XLA would copy the whole column in every step.
-    old = parent[at]
-    new = jnp.where(at < numbers.count, parent[old], old)
+    old = backend.take(parent, at)
+    new = jnp.where(at < numbers.count, backend.take(parent, old), old)
     parent = jax.lax.dynamic_update_slice(parent, new, (start,))
     return parent, changed | jnp.any(new != old)
 
@@ -250,8 +287,56 @@ def jump_pointers(
   )[0]
 
 
+def _sweeps(room: int) -> list[int]:
+  """Pointers followed in each sweep, so that no path of `room` is too long."""
+  count = 1
+  while _FOLLOWED**count < room:
+    count += 1
+  followed = 2
+  while followed**count < room:
+    followed += 1
+  return [followed] * count
+
+
+class Planes(NamedTuple):
+  """Energy planes below each other: one decode finds the objects of all.
+
+  Attributes:
+    number: P.
+    height: of each; an empty row between two keeps their objects apart.
+    width: of each.
+    sorts: whether of too many objects the best are kept; else their plane is
+      not complete. Must be False for several planes.
+  """
+
+  number: int
+  height: int
+  width: int
+  sorts: bool = True
+
+  @property
+  def pitch(self) -> int:
+    """Rows from one plane to the next."""
+    return self.height + (self.number > 1)
+
+  def stack(self, maps: Shaped[jax.Array, "P h w"]) -> Shaped[jax.Array, "H w"]:
+    """Planes below each other; the rows between are 0."""
+    if self.number == 1:
+      return maps[0]
+    maps = jnp.pad(maps, ((0, 0), (0, 1), (0, 0)))
+    return maps.reshape(-1, self.width)
+
+  def split(
+    self, y: Int[jax.Array, "*p"]
+  ) -> tuple[Int[jax.Array, "*p"] | int, Int[jax.Array, "*p"]]:
+    """Plane, and row in the plane, of rows of all planes."""
+    if self.number == 1:
+      return 0, y
+    return y // self.pitch, y % self.pitch
+
+
 class Segments(NamedTuple):
-  """Objects of one energy plane, one per row.
+  """Objects of energy planes, one per row.
 
   Attributes:
     rows: object of each pixel in the list `pixels`.

@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from dwd_jax.core import boxes, structs
+from dwd_jax.decode import backend
 
-_BLOCK = 256  # detections compared with all others at a time
+# Detections compared with all others at a time. On accelerators nearly always
+# all: a page of 8,192 takes 64 MiB.
+_BLOCK, _LARGE_BLOCK = 256, 8192
 
 
 def suppress(found: structs.Detections, most_iou: float) -> structs.Detections:
@@ -43,16 +46,17 @@ def suppress(found: structs.Detections, most_iou: float) -> structs.Detections:
 def _stays(boxes_yxyx, valid, most_iou):
   """Which of the sorted boxes stay, a block at a time."""
   k = valid.shape[0]
-  rest = -k % _BLOCK
+  size = _BLOCK if backend.on_cpu() else min(k, _LARGE_BLOCK)
+  rest = -k % size
   padded = jnp.pad(boxes_yxyx, ((0, rest), (0, 0)))
   number = jnp.arange(k + rest)
 
   def block(i, keep):
-    first = i * _BLOCK
-    own = jax.lax.dynamic_slice(padded, (first, 0), (_BLOCK, 4))
-    mine = jax.lax.dynamic_slice(keep, (first,), (_BLOCK,))
+    first = i * size
+    own = jax.lax.dynamic_slice(padded, (first, 0), (size, 4))
+    mine = jax.lax.dynamic_slice(keep, (first,), (size,))
     within = boxes.pairwise_iou(own, own) > most_iou
-    later = number[:_BLOCK, None] < number[None, :_BLOCK]
+    later = number[:size, None] < number[None, :size]
 
     def settle(state):
       _, old = state
@@ -60,15 +64,18 @@ def _stays(boxes_yxyx, valid, most_iou):
       # on settled ones only.
       return old, mine & ~(within & later & old[:, None]).any(0)
 
-    _, mine = jax.lax.while_loop(
+    _, mine = backend.loop_while(
       lambda state: jnp.any(state[0] != state[1]), settle, (~mine, mine)
     )
-    covered = boxes.pairwise_iou(own, padded) > most_iou  # [_BLOCK, k + rest]
-    after = number >= first + _BLOCK
+    covered = boxes.pairwise_iou(own, padded) > most_iou  # [size, k + rest]
+    after = number >= first + size
     keep &= ~((covered & mine[:, None]).any(0) & after)
     return jax.lax.dynamic_update_slice(keep, mine, (first,))
 
-  # Valid slots come first, so blocks without any need no work.
-  blocks = (valid.sum() + _BLOCK - 1) // _BLOCK
   keep = jnp.pad(valid, (0, rest))
+  if size == k:
+    return block(0, keep)
+  # Valid slots come first, so blocks without any need no work.
+  used = valid.sum() if backend.on_cpu() else k
+  blocks = (used + size - 1) // size
   return jax.lax.fori_loop(0, blocks, block, keep)[:k]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from dwd_jax.decode import bits, pixel_lists
+from dwd_jax.decode import backend, bits, pixel_lists
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.decode.measure import Objects
 
@@ -29,15 +29,25 @@ class Likeliest(NamedTuple):
 
 # (y int32 [P], x int32 [P]) -> probabilities float32 [P, C] or the classes
 PlaneClassFn = Callable[[jax.Array, jax.Array], jax.Array | Likeliest]
-_PIXELS = pixel_lists.CHUNK  # evaluated at once for all classes
 _SLOTS = 128  # objects per step of the loop over peaks, on CPUs
 _STEP_PX = 2  # between sampled pixels; class features are coarser than pixels
+
+
+def _pixels_at_once() -> int:
+  """Pixels evaluated at once for all classes.
+
+  On accelerators as many as features and classes of some 0.7 GB; nearly always
+  that is one step.
+  """
+  return pixel_lists.CHUNK if backend.on_cpu() else pixel_lists.LARGE_STEP
 
 
 def first_max(
   values: Float[jax.Array, "*n C"] | Int[jax.Array, "*n C"],
 ) -> tuple[jax.Array, jax.Array]:
   """The argmax and the maximum, on CPUs far faster than `jnp.argmax`."""
+  if not backend.on_cpu():
+    return jnp.argmax(values, -1).astype(jnp.int32), values.max(-1)
   highest = values.max(-1)
   number = jnp.arange(values.shape[-1], dtype=jnp.int32)
   found = jnp.where(values == highest[..., None], number, values.shape[-1])
@@ -74,7 +84,7 @@ def vote_all_pixels(
   width: int,
   class_fn: PlaneClassFn,
   cfg: DecodeConfig,
-) -> tuple[Int[jax.Array, " K"], Float[jax.Array, " K"]]:
+) -> tuple[Int[jax.Array, " S"], Float[jax.Array, " S"]]:
   """Lets all pixels of a component vote.
 
   Args:
@@ -82,7 +92,7 @@ def vote_all_pixels(
       zeros casts no vote.
 
   Returns:
-    labels: class of each slot; the smaller id wins a tie.
+    labels: class of each slot [S]; the smaller id wins a tie.
     share: votes for it (or their probability) / pixels of the object.
   """
   k = objects.rows.shape[0]
@@ -91,7 +101,7 @@ def vote_all_pixels(
 
   def count(votes, at, live, row):
     label = _likeliest(class_fn, at // width, at % width).labels
-    slot = objects.slot_of[row]
+    slot = backend.take(objects.slot_of, row)
     ok = live & (slot < k)
     place = slot * num_classes + label
     place = pixel_lists.drop_unless(ok & (label >= 0), place, k * num_classes)
@@ -99,7 +109,7 @@ def vote_all_pixels(
 
   def add(votes, at, live, row):
     probs = _probabilities(class_fn, at // width, at % width)
-    slot = pixel_lists.drop_unless(live, objects.slot_of[row], k)
+    slot = pixel_lists.drop_unless(live, backend.take(objects.slot_of, row), k)
     return votes.at[slot].add(probs, mode="drop")
 
   # Certain classes need no sum over all of them.
@@ -111,7 +121,7 @@ def vote_all_pixels(
     votes = jnp.zeros((k, num_classes), jnp.float32)
     step = add
   votes = pixel_lists.for_chunks(
-    parts.pixels, step, votes, beside=(parts.rows,), most=_PIXELS
+    parts.pixels, step, votes, beside=(parts.rows,), most=_pixels_at_once()
   )
   votes = votes.reshape(k, num_classes)
   label, most = first_max(votes)
@@ -125,13 +135,13 @@ def vote_near_peaks(
   width: int,
   class_fn: PlaneClassFn,
   cfg: DecodeConfig,
-) -> tuple[Int[jax.Array, " K"], Float[jax.Array, " K"]]:
+) -> tuple[Int[jax.Array, " S"], Float[jax.Array, " S"]]:
   """Lets `cfg.class_pixels` pixels around each peak vote.
 
   The cost follows the number of objects, and every object gets a vote.
 
   Returns:
-    labels: class of each slot; the smaller id wins a tie.
+    labels: class of each slot [S]; the smaller id wins a tie.
     share: its mean probability (or share of the votes) over the sampled pixels,
       those of zeros included.
   """
@@ -141,27 +151,34 @@ def vote_near_peaks(
   dy = jnp.repeat(offset, 2 * reach + 1)
   dx = jnp.tile(offset, 2 * reach + 1)
 
-  slots = min(k, _SLOTS * pixel_lists.most_at_once(k) // pixel_lists.CHUNK)
+  slots = min(k, _SLOTS)
+  if not backend.on_cpu():
+    slots = min(k, max(1, _pixels_at_once() // cfg.class_pixels))
 
-  def body(i, state):
-    labels, shares = state
-    slot = jnp.minimum(i * slots + jnp.arange(slots), k - 1)
-    seed = objects.seeds[slot][:, None]
+  def vote(first):
+    slot = jnp.minimum(first + jnp.arange(slots), k - 1)
+    seed = backend.take(objects.seeds, slot)[:, None]
     y, x = seed // width + dy, seed % width + dx  # [slots, class_pixels]
     ok = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
     inside, place = bits.look_up(basins.mask, y, x)
-    place = jnp.minimum(place, basins.rows.shape[0] - 1)
-    ok &= inside & (basins.rows[place] == objects.rows[slot][:, None])
+    row = backend.take(objects.rows, slot)[:, None]
+    ok &= inside & (backend.take(basins.rows, place) == row)
     ask = _one_hot if cfg.class_vote == "majority" else _probabilities
     probs = ask(class_fn, y.reshape(-1), x.reshape(-1))
     probs = probs.reshape(*ok.shape, -1) * ok[..., None]
     mean = probs.sum(1) / jnp.maximum(ok.sum(1), 1)[:, None]  # [slots, C]
-    label, share = first_max(mean)
-    return labels.at[slot].set(label), shares.at[slot].set(share)
+    return slot, *first_max(mean)
 
-  used = jnp.minimum(objects.count, k)
-  start = (jnp.zeros(k, jnp.int32), jnp.zeros(k))
   if slots == k:
-    return body(0, start)
+    return vote(0)[1:]
+
+  def body(i, state):
+    slot, label, share = vote(i * slots)
+    return state[0].at[slot].set(label), state[1].at[slot].set(share)
+
+  used = k
+  if backend.on_cpu():
+    used = jnp.where(objects.valid, jnp.arange(1, k + 1), 0).max()
+  start = (jnp.zeros(k, jnp.int32), jnp.zeros(k))
   return jax.lax.fori_loop(0, (used + slots - 1) // slots, body, start)

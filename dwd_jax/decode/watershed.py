@@ -1,9 +1,9 @@
 """Maps -> Detections: the decode of Deep Watershed Detection.
 
 `decode` thresholds the energy, finds objects, measures them and lets their
-pixels vote for a class. Pages and energy groups go one after the other
+pixels vote for a class. On CPUs, pages and energy groups go one after the other
 (`lax.map`): vmap would turn every early exit into a select and always do all
-the work.
+the work. On accelerators they lie below each other as one tall plane.
 
 Values that are not finite do no harm: such a level is background, such a size
 unknown, such a class probability 0. No score and no box is ever NaN. A map
@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 
 from dwd_jax.core import boxes, structs
 from dwd_jax.decode import (
+  backend,
   basins,
   bits,
   components,
@@ -83,7 +84,10 @@ def levels_from_logits(
     return jnp.argmax(logits, -1).astype(jnp.float32)
   level = jnp.arange(logits.shape[-1], dtype=jnp.float32)
   weight = jnp.exp(logits - logits.max(-1, keepdims=True))
-  return (weight @ level) / weight.sum(-1)
+  # At the default precision of accelerators a level would be off by more than
+  # the depths that are compared.
+  total = jnp.matmul(weight, level, precision=jax.lax.Precision.HIGHEST)
+  return total / weight.sum(-1)
 
 
 def decode_levels(
@@ -104,35 +108,51 @@ def decode_levels(
     K detections of each page, best first, in pixels of the map. Boxes may
     extend beyond the map, which may be a tile of a larger page.
   """
-  num_pages, _, _, num_groups = energy_levels.shape
+  num_pages, height, width, num_groups = energy_levels.shape
   levels = jnp.asarray(energy_levels)
   size_fn = sizes if callable(sizes) else read_map(sizes)
 
   if not levels.size:
     return _nothing(num_pages, cfg.max_detections)
 
-  def plane(page, group):
+  num_planes = num_pages * num_groups
+  at_once = backend.planes_at_once(num_planes, height * width)
+
+  def planes(number):
+    """Decodes `at_once` planes; the groups of a page follow each other."""
+    first = number * at_once
+
     def own(fn):
-      def ask(y, x):
-        asked = fn(jnp.full_like(y, page), y, x, jnp.full_like(y, group))
+      def ask(plane, y, x):
+        page, group = jnp.divmod(first + plane, num_groups)
+        page, group = (jnp.broadcast_to(i, y.shape) for i in (page, group))
+        asked = fn(page, y, x, group)
         return asked if isinstance(asked, votes.Likeliest) else _finite(asked)
 
       return ask
 
-    return _decode_plane(
-      levels[page, :, :, group], own(size_fn), own(class_fn), cfg
-    )
+    if at_once == 1:
+      page, group = jnp.divmod(first, num_groups)
+      mine = levels[page, :, :, group][None]
+    else:
+      mine = jnp.moveaxis(levels, 3, 1).reshape(-1, height, width)
+      mine = jax.lax.dynamic_slice_in_dim(mine, first, at_once)
+    return _decode_planes(mine, own(size_fn), own(class_fn), cfg)
 
-  def decode_page(page):
-    groups = jnp.arange(num_groups, dtype=jnp.int32)
-    found = jax.lax.map(lambda group: plane(page, group), groups)
+  def best_of_page(found):
     best = _best_of_groups(found, cfg.max_detections)
     if cfg.suppress_iou:
       best = suppression.suppress(best, cfg.suppress_iou)
     return best
 
-  pages = jnp.arange(num_pages, dtype=jnp.int32)
-  return jax.lax.map(decode_page, pages)
+  steps = jnp.arange(num_planes // at_once, dtype=jnp.int32)
+  found = jax.lax.map(planes, steps)
+  found = jax.tree.map(
+    lambda x: x.reshape(num_pages, num_groups, *x.shape[2:]), found
+  )
+  if backend.on_cpu():
+    return jax.lax.map(best_of_page, found)
+  return jax.vmap(best_of_page)(found)
 
 
 def read_map(values: Float[structs.Array, "B h w G n"]) -> SizeFn:
@@ -156,74 +176,114 @@ def _nothing(num_pages, k):
   )
 
 
-def _decode_plane(levels, size_fn, class_fn, cfg):
-  """Detections of one page and one energy group, unordered."""
-  levels, mask = _foreground(levels, cfg)
-  most = pixel_lists.most_objects(levels.shape)
-  args = (levels, mask, size_fn, class_fn, cfg)
+def _decode_planes(levels, size_fn, class_fn, cfg):
+  """Detections [P, K] of energy planes [P, h, w], unordered.
 
-  def any_page():
-    return _decode_in(levels.size, most, *args)[0]
+  Args:
+    size_fn: like `measure.PlaneSizeFn`, with the plane as first argument.
+    class_fn: like `votes.PlaneClassFn`, likewise.
+  """
+  number, h, w = levels.shape
+  usual = pixel_lists.Planes(number, h, w, sorts=backend.on_cpu())
+  smoothed, mask = _foreground(levels, usual, cfg)
+  small = h * w <= _SMALL_PAGE
+  room, most = number * h * w, number * pixel_lists.most_objects((h, w))
+  if not small:
+    room, most = room // _USUAL_PIXELS, most // _USUAL_OBJECTS
 
-  if levels.size <= _SMALL_PAGE:
-    return any_page()
-  room = levels.size // _USUAL_PIXELS
+  def decode_usual():
+    return _decode_in(room, most, smoothed, mask, usual, size_fn, class_fn, cfg)
 
-  def usual():
-    return _decode_in(room, most // _USUAL_OBJECTS, *args)
+  def decode_any(i, *foreground):
+    """Decodes a plane with room for all pixels, as [1, K]."""
+
+    def own(fn):
+      return lambda _, y, x: fn(i, y, x)
+
+    one = pixel_lists.Planes(1, h, w)
+    room, most = h * w, pixel_lists.most_objects((h, w))
+    fns = own(size_fn), own(class_fn)
+    return _decode_in(room, most, *foreground, one, *fns, cfg)[0]
+
+  def decode_each():
+    if number == 1:
+      return decode_any(0, smoothed, mask)
+
+    def plane(i):
+      one = pixel_lists.Planes(1, h, w)
+      return decode_any(i, *_foreground(levels[i][None], one, cfg))
+
+    each = jax.lax.map(plane, jnp.arange(number, dtype=jnp.int32))
+    return jax.tree.map(lambda x: x.reshape(number, *x.shape[2:]), each)
 
   def skip():
-    nothing = jax.eval_shape(usual)
+    nothing = jax.eval_shape(decode_usual)
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing)
 
   # Tables for a whole page cost more than the work on a usual page.
-  found, complete = jax.lax.cond(mask.count <= room, usual, skip)
-  return jax.lax.cond(complete, lambda: found, any_page)
+  if not backend.on_cpu():
+    found, complete = decode_usual()
+    complete &= mask.count <= room
+  elif small:
+    return decode_usual()[0]
+  else:
+    found, complete = jax.lax.cond(mask.count <= room, decode_usual, skip)
+  return jax.lax.cond(complete, lambda: found, decode_each)
 
 
-def _foreground(levels, cfg):
-  """Filtered levels, and the mask of pixels above the cutoff."""
+def _foreground(levels, planes, cfg):
+  """Filtered levels of planes [P, h, w], and the mask above the cutoff."""
   finite = jnp.isfinite(levels)
   if cfg.method == "watershed":
     levels = basins.smooth(jnp.where(finite, levels, 0), cfg.smooth)
-  return levels, bits.pack((levels > cfg.energy_cutoff) & finite)
+  mask = (levels > cfg.energy_cutoff) & finite
+  return planes.stack(levels), bits.pack(planes.stack(mask))
 
 
 def _find_objects(levels, mask, pixels, most, cfg):
-  """Objects of a plane; of basins also the levels of their highest passes."""
+  """Objects of planes; of basins also the levels of their highest passes."""
   if cfg.method == "threshold":
     return components.find_components(mask, pixels, most), None
   return basins.find_basins(levels, mask, pixels, cfg, most)
 
 
-def _decode_in(room, most, levels, mask, size_fn, class_fn, cfg):
-  """Detections of one plane; whether there were `most` objects at most."""
+def _decode_in(room, most, levels, mask, planes, size_fn, class_fn, cfg):
+  """Detections [P, K] of planes; whether all objects found their place."""
   w = levels.shape[1]
+
+  def of_planes(fn):
+    return lambda y, x: fn(*planes.split(y), x)
+
+  size_fn, class_fn = of_planes(size_fn), of_planes(class_fn)
   pixels = pixel_lists.compact(mask, room)
   parts, passes = _find_objects(levels, mask, pixels, most, cfg)
   if passes is None:
-    found = measure.measure_components(parts, levels, size_fn, cfg)
+    found = measure.measure_components(parts, levels, planes, size_fn, cfg)
     labels, share = votes.vote_all_pixels(found, parts, w, class_fn, cfg)
   else:
-    found = measure.measure_basins(parts, passes, levels, size_fn, cfg)
+    found = measure.measure_basins(parts, passes, levels, planes, size_fn, cfg)
     labels, share = votes.vote_near_peaks(found, parts, w, class_fn, cfg)
   result = _to_detections(found, labels, share, cfg)
-  return result, parts.count <= most
+  return result, found.complete & (parts.count <= most)
 
 
 def _to_detections(found, labels, share, cfg):
-  """Boxes and scores of the objects in the slots."""
+  """Boxes and scores of the objects in the slots, [P, K]."""
   if cfg.legacy:
     half = jnp.trunc(found.sizes) / 2
     corners = (found.centers - half, found.centers + half)
     found_boxes = jnp.round(jnp.concatenate(corners, 1))
   else:
     found_boxes = boxes.from_centers(found.centers, found.sizes)
+
+  def by_plane(x):
+    return x.reshape(len(found.count), -1, *x.shape[1:])
+
   return structs.Detections(
-    boxes_yxyx=jnp.where(found.valid[:, None], found_boxes, 0),
-    labels=jnp.where(found.valid, labels, 0),
-    scores=jnp.where(found.valid, found.confidence * share, 0),
-    valid=found.valid,
+    boxes_yxyx=by_plane(jnp.where(found.valid[:, None], found_boxes, 0)),
+    labels=by_plane(jnp.where(found.valid, labels, 0)),
+    scores=by_plane(jnp.where(found.valid, found.confidence * share, 0)),
+    valid=by_plane(found.valid),
     count=found.count,
   )
 
@@ -288,7 +348,8 @@ def look_inside(
 @functools.partial(jax.jit, static_argnames="cfg")
 def _segment(levels, cfg):
   """Filtered levels; objects of the pixels in a list."""
-  levels, mask = _foreground(levels, cfg)
+  plane = pixel_lists.Planes(1, *levels.shape)
+  levels, mask = _foreground(levels[None], plane, cfg)
   pixels = pixel_lists.compact(mask)
   most = pixel_lists.most_objects(levels.shape)
   parts, _ = _find_objects(levels, mask, pixels, most, cfg)
