@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-_ROUNDS = 4  # of a loop for each question of the host, on accelerators
+_ROUNDS = 2  # of a loop for each question of the host, on accelerators
 # Pixels that accelerators decode at once, some 10 bytes each.
 _MOST_PX = 2**26
 

@@ -82,7 +82,7 @@ def find_basins(
   rows = pixel_lists.map_chunks(
     places, lambda _, peak: bits.rank(roots, peak), peaks
   )
-  seeds = backend.take(pixels.indices, pixel_lists.compact(roots, most).indices)
+  seeds = pixel_lists.compact(roots, most, pixels.indices).indices
   basins = pixel_lists.Segments(rows, seeds, roots.count, pixels, mask)
   return _merge(basins, levels, cfg)
 
@@ -243,8 +243,10 @@ def _merge(basins, levels, cfg):
 
   def unfinished(state):
     owner, before, passes, i = state
-    shallow = jnp.any(_ways_out(graph, passes, cfg) < jnp.inf)
-    return jnp.any(owner != before) & shallow & (i < _MAX_ROUNDS)
+    shallow = _ways_out(graph, passes, cfg) < jnp.inf
+    return jnp.stack([owner != before, shallow]).any(1).all() & (
+      i < _MAX_ROUNDS
+    )
 
   owner = jnp.arange(size, dtype=jnp.int32)
   start = (owner, owner - 1, _find_passes(graph, owner), jnp.int32(0))

@@ -62,9 +62,7 @@ def find_components(
   rows = pixel_lists.map_chunks(
     pixels, lambda at: backend.take(row, _run_at(runs.starts, at // w, at % w))
   )
-  seeds = backend.take(
-    runs.first.indices, pixel_lists.compact(roots, most).indices
-  )
+  seeds = pixel_lists.compact(roots, most, runs.first.indices).indices
   return pixel_lists.Segments(rows, seeds, roots.count, pixels, mask)
 
 

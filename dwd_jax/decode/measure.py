@@ -354,17 +354,21 @@ def _fill_slots(parts, planes, keep, confidence, cfg):
     best = listed.indices[jax.lax.top_k(order, min(k, room))[1]]
     return jnp.pad(best, (0, k - min(k, room)))
 
-  # Pages with more objects than slots are rare, and sorting is slow.
   fits = (count <= k).all()
-  if planes.sorts:
-    rows = jax.lax.cond(fits, all_of_them, the_best)
-    fits = jnp.array(True)
-  else:
-    rows = all_of_them()
+  if not planes.sorts:
+    row = jnp.arange(room, dtype=jnp.int32)
+    plane = planes.split(backend.take(parts.seeds, row) // planes.width)[0]
+    inside, number = bits.look_up(kept, jnp.zeros_like(row), row)
+    before = backend.take(first, jnp.broadcast_to(plane, row.shape))
+    slot_of = plane * k + number - before
+    slot_of = pixel_lists.drop_unless(inside, slot_of, len(slots))
+    return _Slots(all_of_them(), slot_of, valid, count, fits)
+  # Pages with more objects than slots are rare, and sorting is slow.
+  rows = jax.lax.cond(fits, all_of_them, the_best)
   place = pixel_lists.drop_unless(valid, rows, room + 1)
   slot_of = len(slots) + pixel_lists.zeros(room + 1, rows[0])
   slot_of = slot_of.at[place].set(slots, mode="drop")
-  return _Slots(rows, slot_of, valid, count, fits)
+  return _Slots(rows, slot_of, valid, count, jnp.array(True))
 
 
 def _first_of_planes(parts, planes, kept):

@@ -102,17 +102,24 @@ def first_numbers(count: jax.Array | int, room: int) -> Numbers:
 def zeros(room: int, after: jax.Array) -> Int[jax.Array, " room"]:
   """A column of zeros made only after `after`, an int32 of 0 or more, is known.
 
-  This saves memory: XLA would share one column of zeros among all that start
-  as zeros and copy it for each of them long before it is needed.
+  On CPUs this saves memory: XLA would share one column of zeros among all that
+  start as zeros and copy it for each of them long before it is needed.
   """
+  if not backend.on_cpu():
+    return jnp.zeros(room, jnp.int32)
   return jnp.full(room, jnp.minimum(after, 0), jnp.int32)
 
 
-def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
+def compact(
+  packed: bits.Packed,
+  room: int | None = None,
+  values: jax.Array | None = None,
+) -> PixelList:
   """Lists the pixels of a mask by their raster indices.
 
   Args:
     room: capacity; None = all pixels.
+    values: int32, listed instead of the indices; of all pixels.
   """
   h, w = packed.shape
   room = _rounded(h * w if room is None else room)
@@ -120,6 +127,8 @@ def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
     at = jnp.arange(h * w, dtype=jnp.int32)
     inside, before = bits.look_up(packed, at // w, at % w)
     place = drop_unless(inside, before, room)
+    if values is not None:
+      at = values[: h * w]
     indices = zeros(room, packed.count).at[place].set(at, mode="drop")
     return PixelList(indices, packed.count)
   # Each entry finds its word, then its bit. A word's number marks its first.
@@ -139,6 +148,8 @@ def compact(packed: bits.Packed, room: int | None = None) -> PixelList:
 
   start = (word_at, jnp.int32(0))
   indices, _ = _in_steps(room, packed.count, body, start)
+  if values is not None:
+    indices = backend.take(values, indices)
   return PixelList(indices, packed.count)
 
 
