@@ -44,6 +44,8 @@ class DecodeConfig:
       method every pixel of an object votes.
     suppress_iou: a detection whose IoU with a better one is above this is
       dropped, whatever their classes, 0..1; 0 = none is, as symbols do overlap.
+    on: where it runs: on the device of the network; or on the host's CPU, to
+      which the network's maps are copied: try it on TPUs.
     legacy: the threshold method exactly as the original, quirks included; needs
       size=max and class_vote=majority.
     num_energy_levels: E; scores are made from levels / (E - 1).
@@ -61,6 +63,7 @@ class DecodeConfig:
   class_vote: Literal["share", "majority"] = "share"
   class_pixels: int = 9
   suppress_iou: float = 0.0
+  on: Literal["device", "host"] = "device"
   legacy: bool = False
   num_energy_levels: int = dataclasses.field(
     default=NUM_ENERGY_LEVELS, metadata=NOT_A_KEY

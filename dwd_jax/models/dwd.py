@@ -214,6 +214,9 @@ class DWDNet(nn.Module):
     head(pixel)
 
 
+CLASS_HEAD = ("class_hidden", "class_head")  # parameters of `class_logits`
+
+
 def class_logits(
   params: Params, features: Float[Array, "*n F"]
 ) -> Float[Array, "*n C"]:

@@ -82,7 +82,12 @@ def softmax_cross_entropy(
     table /= table.sum(1, keepdims=True)
     table[0] = level == 0
     # A product with one-hot rows: a gather of rows is slow on CPUs.
-    target = jax.nn.one_hot(labels, count) @ jnp.asarray(table, logits.dtype)
+    # At the default precision of accelerators its rows would be rounded.
+    target = jnp.matmul(
+      jax.nn.one_hot(labels, count),
+      jnp.asarray(table, logits.dtype),
+      precision=jax.lax.Precision.HIGHEST,
+    )
   else:
     target = jax.nn.one_hot(labels, count, dtype=logits.dtype)
   # The target sums to 1, so the normaliser stays outside of the sum.

@@ -35,11 +35,12 @@ def make_predict_fn(
 
   Returns:
     A jit-ed function of variables and image [B, H, W, 1], bytes or floats (see
-    `dwd.network_input`), which compiles once for each size of image. Equal
-    arguments give the same function, so that the next evaluation of a run does
-    not recompile. It returns the detections and the energy levels [B, H, W, G],
-    on the device. Batch norm uses the running averages. A batch that the
-    devices of this process can share is divided among them.
+    `dwd.network_input`), which compiles once for each size of image; two such
+    functions if `decode_cfg.on` keeps them apart. Equal arguments give the same
+    function, so that the next evaluation of a run does not recompile. It
+    returns the detections and the energy levels [B, H, W, G], where the decode
+    runs. Batch norm uses the running averages. A batch that the devices of this
+    process can share is divided among them.
   """
   groups = tuple(map(int, group_of_class))
   return _predict_fn(model, decode_cfg, groups, tuple(class_names))
@@ -52,21 +53,48 @@ def _predict_fn(
   group_of_class: tuple[int, ...],
   class_names: tuple[str, ...],
 ):
-  predict = network_and_decode(
-    model, decode_cfg, np.array(group_of_class, np.int32), class_names
-  )
+  groups = np.array(group_of_class, np.int32)
   options = compiling.options(model)
+  if decode_cfg.on == "host":
+    network = _divided(functools.partial(_maps, model), options)
+    return _decoded_on_host(network, _decode(decode_cfg, groups, class_names))
+  predict = network_and_decode(model, decode_cfg, groups, class_names)
+  return _divided(predict, options)
+
+
+def _divided(function, options):
+  """Compiles a function of variables and images, which devices share."""
   if jax.local_device_count() == 1:
-    return jax.jit(predict, compiler_options=options)
+    return jax.jit(function, compiler_options=options)
   # Each device for itself: they would wait for each other in every loop of the
   # decode.
-  divided = sharding.on_each_local_device(predict)
+  divided = sharding.on_each_local_device(function)
 
-  def predict_divided(variables, image):
+  def each(variables, image):
     alone = image.shape[0] % jax.local_device_count()
-    return (predict if alone else divided)(variables, image)
+    return (function if alone else divided)(variables, image)
 
-  return jax.jit(predict_divided, compiler_options=options)
+  return jax.jit(each, compiler_options=options)
+
+
+def _decoded_on_host(network, decode):
+  """Network on the device, decode on the host's CPU; both compiled."""
+  try:
+    host = jax.local_devices(backend="cpu")[0]
+  except RuntimeError as e:  # excluded by JAX_PLATFORMS
+    raise InputError(
+      "config key decode.on: JAX may not use the host's CPU; add cpu to"
+      " JAX_PLATFORMS, or choose device"
+    ) from e
+  decode = jax.jit(decode)
+
+  def predict(variables, image):
+    maps, params = network(variables, image), variables["params"]
+    head = {name: params[name] for name in dwd.CLASS_HEAD if name in params}
+    with jax.default_device(host):
+      return decode(*jax.device_put((head, maps), host))
+
+  return predict
 
 
 def network_and_decode(
@@ -83,21 +111,34 @@ def network_and_decode(
     levels_hw: height and width to which the energy is padded, px, for images
       whose size is unknown when tracing; None = as the image.
   """
+  decode = _decode(decode_cfg, group_of_class, class_names, levels_hw)
 
+  def predict(variables, image):
+    return decode(variables["params"], _maps(model, variables, image))
+
+  return predict
+
+
+def _maps(model, variables, image):
+  """The network's `Predictions`."""
+  return model.apply(variables, dwd.network_input(image), train=False)
+
+
+def _decode(decode_cfg, group_of_class, class_names, levels_hw=None):
+  """Function of the class head's parameters and the network's maps."""
   lent = siblings.lending(class_names)
   if decode_cfg.class_vote == "majority":
     lent = None
 
-  def predict(variables, image):
-    ink = dwd.network_input(image)
-    predictions: Any = model.apply(variables, ink, train=False)
-
+  def decode(params, predictions):
     def class_fn(*at):  # page, y, x, group
-      params, features = variables["params"], predictions.class_features
+      features = predictions.class_features
       probs = jnp.asarray(
         pixel_sampling.class_probs_at(params, features, group_of_class, *at)
       )
-      return probs if lent is None else probs @ lent
+      if lent is None:
+        return probs
+      return jnp.matmul(probs, lent, precision=jax.lax.Precision.HIGHEST)
 
     def size_fn(*at):
       return jnp.asarray(pixel_sampling.boxes_at(predictions, *at))
@@ -110,7 +151,7 @@ def network_and_decode(
     found = watershed.decode_levels(levels, size_fn, class_fn, decode_cfg)
     return found, levels
 
-  return predict
+  return decode
 
 
 def predict_page(

@@ -122,7 +122,8 @@ def planted(objects, num_groups, hw=(64, 128), num_levels=20):
   )
 
 
-def test_planted_maps_come_back_as_boxes():
+@pytest.mark.parametrize("on", ["device", "host"])
+def test_planted_maps_come_back_as_boxes(on):
   # Two groups; the last two objects share their centre.
   objects = [(15, 20, 10, 12, 0), (40, 60, 8, 14, 0), (40, 60, 20, 30, 1)]
   planted_maps = planted(objects, num_groups=2)
@@ -131,7 +132,7 @@ def test_planted_maps_come_back_as_boxes():
   variables = {"params": {"class_head": head}, "planted": planted_maps}
   run = predict_pages.make_predict_fn(
     PlantedModel(),  # pyright: ignore
-    DecodeConfig(max_detections=16, energy_cutoff=5.0),
+    DecodeConfig(max_detections=16, energy_cutoff=5.0, on=on),
     np.array([0, 0, 1]),
   )
   prediction = predict_pages.predict_page(
@@ -452,3 +453,16 @@ def test_several_scales_are_fused():
   assert_same(both.detections, one.detections)
   assert both.ink.shape == one.ink.shape
   assert finder.sizes == [(1, 640, 512), (1, 1280, 960)]
+
+
+def test_a_decode_on_the_host_needs_its_cpu(monkeypatch):
+  def excluded(**_):
+    raise RuntimeError("Unknown backend cpu")
+
+  monkeypatch.setattr(jax, "local_devices", excluded)
+  with pytest.raises(InputError, match=r"decode\.on.*JAX_PLATFORMS"):
+    predict_pages.make_predict_fn(
+      PlantedModel(),  # pyright: ignore
+      DecodeConfig(max_detections=17, on="host"),
+      np.array([0]),
+    )
