@@ -21,7 +21,7 @@ def options(args: Sequence[str]) -> Any:
   """The `PipelineOptions` that arguments such as "--runner=..." give.
 
   Raises:
-    InputError: Beam is not installed, or has no such runner.
+    InputError: Beam is not installed, has no such runner, or none is named.
   """
   if args and not args[0].startswith("--"):
     raise InputError(
@@ -42,6 +42,8 @@ def options(args: Sequence[str]) -> Any:
   made = pipeline_options.PipelineOptions(list(args))
   standard = made.view_as(pipeline_options.StandardOptions)
   named = standard.runner
+  if not named:
+    raise InputError("--: no engine; name it after --, as --runner=DaskRunner")
   standard.runner = _SHORT.get(named, named)
   try:
     runner.create_runner(standard.runner)

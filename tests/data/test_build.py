@@ -115,11 +115,18 @@ def test_beam_reports_a_bad_file_in_one_line(scores, tmp_path, capsys):
   assert not list((tmp_path / "out").rglob("metadata.json"))
 
 
-def test_an_unknown_runner_is_one_line(scores, tmp_path, capsys):
+@pytest.mark.parametrize(
+  ("args", "message"),
+  [
+    (["--runner=NoSuchRunner"], "--runner=NoSuchRunner: "),
+    (["--direct_num_workers=2"], "--: no engine; name it"),
+  ],
+)
+def test_an_unknown_runner_is_one_line(args, message, scores, tmp_path, capsys):
   pytest.importorskip("apache_beam", reason="needs dwd_jax[beam]")
-  assert _build(scores, tmp_path / "out", "--", "--runner=NoSuchRunner") == 2
+  assert _build(scores, tmp_path / "out", "--", *args) == 2
   said = capsys.readouterr().err
-  assert "dwd_jax: --runner=NoSuchRunner: " in said
+  assert f"dwd_jax: {message}" in said
   assert said.count("\n") == 1
 
 
