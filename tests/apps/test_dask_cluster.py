@@ -75,7 +75,7 @@ def test_detection(client, dask, run, tmp_path):
   pages = tmp_path / "pages"
   for i in range(4):
     helpers.save(pages / f"{i}.png", helpers.ink(i))
-  helpers.save_pages(pages / "score.tif", helpers.ink(5), helpers.ink(6))
+  helpers.save_pages(pages / "score.pdf", helpers.ink(5), helpers.ink(6))
   (pages / "damaged.png").write_bytes(b"nothing")
   complained, summary = run(pages, tmp_path / "plain")
   assert complained.startswith(f"dwd_jax: {pages / 'damaged.png'}: not a")
