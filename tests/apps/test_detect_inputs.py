@@ -1,5 +1,6 @@
 """Files and folders -> pages: formats, names, and what cannot be read."""
 
+import os
 import pathlib
 
 import detect_helpers as helpers
@@ -353,7 +354,7 @@ def test_an_unreadable_folder_is_one_line(tmp_path, monkeypatch):
   def refuse(path):
     raise PermissionError(13, "Permission denied", str(path))
 
-  monkeypatch.setattr(pathlib.Path, "iterdir", refuse)
+  monkeypatch.setattr(os, "scandir", refuse)
   _, (failure,) = inputs.find([tmp_path])
   assert failure.reason == (
     f"{tmp_path}: cannot be read (Permission denied); check its permissions"

@@ -3,7 +3,6 @@
 import csv
 import importlib.util
 import json
-import pathlib
 import weakref
 
 import detect_helpers as helpers
@@ -35,7 +34,7 @@ def _pages(count, symbols=5):
     boxes = np.concatenate([corner, corner + rng.uniform(1, 20, (many, 2))], 1)
     name = f"=page {i} </script> ä"
     yield (
-      inputs.Source(name, pathlib.Path(f"\udce9/{name}.png"), i + 1, count),
+      inputs.Source(name, f"\udce9/{name}.png", i + 1, count),
       PageDetections(
         page=name,
         image_hw=(100, 120),

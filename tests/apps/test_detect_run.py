@@ -96,7 +96,7 @@ def test_names_are_no_formulas(tmp_path, name):
     scores=np.ones(1),
     class_names=(name,),
   )
-  source = inputs.Source(name, pathlib.Path(f"{name}.png"), 1, 1)
+  source = inputs.Source(name, f"{name}.png", 1, 1)
   page = formats.RunPage(1, found, source)
   with tables.csv_file(tmp_path / "a.csv") as add:
     add(page)

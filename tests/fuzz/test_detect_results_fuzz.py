@@ -24,7 +24,7 @@ def out(tmp_path_factory):
 def page(out):
   """A page, and the content of its file."""
   path = detect_helpers.save(out / "scan.png", detect_helpers.ink())
-  source = inputs.Source("scan", path, 1, 1)
+  source = inputs.Source("scan", str(path), 1, 1)
   found = PageDetections(
     page="scan",
     image_hw=(100, 120),

@@ -124,8 +124,10 @@ def merge_pages(
   """
   facts = detect_pages.facts(settings, detector)
   reasons = {failure.what: failure.reason for failure in failed}
-  known = {source.describe() for source in sources}
-  unread = [Failure(*item) for item in reasons.items() if item[0] not in known]
+  others = dict(reasons)
+  for source in sources:
+    others.pop(source.describe(), None)
+  unread = [Failure(*item) for item in others.items()]
   for written in manifest.of_shards(out):
     reasons = written.failed | reasons
   outcomes, missing = [], []

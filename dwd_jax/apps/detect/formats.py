@@ -165,7 +165,7 @@ def origin(source: Source, run: str) -> Origin:
   """
   status = source.path.stat()
   return {
-    "file": str(source.path),
+    "file": source.file,
     "page_number": source.number,
     "file_bytes": status.st_size,
     "file_mtime_ns": status.st_mtime_ns,

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import pathlib
 import re
 import time
@@ -31,19 +32,26 @@ class Source(NamedTuple):
 
   Attributes:
     name: of its results, unique in a run.
+    file: its path; a `pathlib.Path` takes four times the memory, and a library
+      has a million.
     number: of the page in the file, from 1.
     of: pages in the file.
   """
 
   name: str
-  path: pathlib.Path
+  file: str
   number: int
   of: int
+
+  @property
+  def path(self) -> pathlib.Path:
+    """The path of the file."""
+    return pathlib.Path(self.file)
 
   def describe(self) -> str:
     """The file, and the page number if there are several."""
     page = f", page {self.number}" if self.of > 1 else ""
-    return f"{self.path}{page}"
+    return f"{self.file}{page}"
 
 
 class Failure(NamedTuple):
@@ -78,7 +86,7 @@ def find(
   sources: list[Source] = []
   failures: list[Failure] = []
   names = {name.casefold(): 1 for name in taken}
-  seen: set[pathlib.Path] = set()
+  seen: set[str] = set()
   pictures = manifest.Pictures()
   for path in inputs:
     try:
@@ -87,18 +95,19 @@ def find(
       failures.append(Failure(str(path), str(e)))
       continue
     for file in found:
-      real = file.resolve()
-      if real in seen or real in pictures:
+      real = os.path.realpath(file)
+      if real in seen or pathlib.Path(real) in pictures:
         continue
       seen.add(real)
       try:
-        with _in_memory(str(file)):
-          pages = retried(functools.partial(_count, file), retries)
+        with _in_memory(file):
+          count = functools.partial(_count, pathlib.Path(file))
+          pages = retried(count, retries)
       except InputError as e:
-        failures.append(Failure(str(file), str(e)))
+        failures.append(Failure(file, str(e)))
         continue
       for number in range(1, pages + 1):
-        name = _new_name(file, number, pages, names)
+        name = _new_name(pathlib.Path(file), number, pages, names)
         sources.append(Source(name, file, number, pages))
   if not sources and not failures:
     what = ", ".join(map(str, inputs))
@@ -162,14 +171,14 @@ def _in_memory(what: str) -> Iterator[None]:
     ) from None
 
 
-def _files(path: pathlib.Path) -> list[pathlib.Path]:
-  """The path itself, or the images and PDFs in a folder."""
+def _files(path: pathlib.Path) -> list[str]:
+  """The path itself, or those of the images and PDFs in a folder."""
   try:
     if not path.is_dir():
       if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the name")
-      return [path]
-    found = sorted(_walk(path))
+      return [str(path)]
+    found = list(_walk(path))
   except OSError as e:
     raise InputError(
       f"{e.filename or path}: cannot be read ({e.strerror}); check its"
@@ -183,15 +192,18 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
   return found
 
 
-def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+def _walk(folder: pathlib.Path) -> Iterator[str]:
   # Not rglob, which silently skips unreadable folders.
-  for path in folder.iterdir():
-    if path.name.startswith("."):
+  with os.scandir(folder) as entries:
+    found = sorted(entries, key=lambda entry: entry.name)
+  for entry in found:
+    path = folder / entry.name
+    if entry.name.startswith("."):
       continue
-    if path.is_dir() and not path.is_symlink():
+    if entry.is_dir(follow_symlinks=False):
       yield from _walk(path)
     elif path.suffix.lower() in SUFFIXES and path.is_file():
-      yield path
+      yield str(path)
 
 
 def _count(path: pathlib.Path) -> int:

@@ -47,7 +47,7 @@ class RunPage:
   def rows(self, text: Callable[[str], str]) -> list[list[Any]]:
     """A row of the tables for each symbol; `text` is applied to names."""
     height, width = self.found.image_hw
-    page, path = text(self.found.page), text(str(self.source.path))
+    page, path = text(self.found.page), text(self.source.file)
     names = [text(name) for name in self.found.class_names]
     rows = []
     for symbol in self.coco:
