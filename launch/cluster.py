@@ -49,6 +49,8 @@ _image = _text(r"\S+", "the name of an image")
 _quantity = _text(r"\d+(\.\d+)?([kMGT]i?)?", "it as 8 or 32Gi")
 _topology = _text(r"\d{1,3}(x\d{1,3}){1,2}", "it as 4x4")
 
+# Exit code of a run that SLURM made save: not a failure, of which few count.
+_SAVED = AGAIN + 1
 # Name, type, default (... = to be given), help.
 _SLURM = (
   ("name", _word, "dwd_jax", "of the job"),
@@ -151,12 +153,14 @@ def slurm(argv: Sequence[str]) -> tuple[str, list[str]]:
     directives["gpus-per-node"] = options.gpus_per_node
   if options.sweep:
     directives["array"] = f"0-{options.sweep - 1}"
-    start, module = "", "launch.sweep"
+    start, module, saved = "", "launch.sweep", AGAIN
   else:  # each process is told who it is
     found = '--coordinator="$COORDINATOR" --num_processes="$SLURM_NTASKS"'
     found += ' --process_id="$SLURM_PROCID"'
     found += ' --local_devices="$SLURM_LOCALID"' if by_gpu else ""
-    start, module = f"bash -c 'exec \"$@\" {found}' task", command_line.PROGRAM
+    start = f"bash -c 'exec \"$@\" {found}' task"
+    module, saved = command_line.PROGRAM, _SAVED
+    program = (*program, f"--preempted_code={saved}")
   lines = [f"--{key}={value}" for key, value in directives.items()]
   text = _fill(
     "slurm.sbatch",
@@ -165,6 +169,7 @@ def slurm(argv: Sequence[str]) -> tuple[str, list[str]]:
     start=start,
     command=shlex.join([options.python, "-m", module, *program]),
     tasks=options.nodes * tasks,
+    saved=saved,
     restarts=options.restarts,
   )
   if options.dry_run:

@@ -8,6 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
 
 REPO = pathlib.Path(__file__).parent.parent.parent
 PROGRAMS = pathlib.Path(__file__).parent
@@ -96,3 +101,12 @@ def children(process: subprocess.Popen) -> list[int]:
 def kill(pid: int) -> None:
   """SIGKILL."""
   os.kill(pid, signal.SIGKILL)
+
+
+def state(workdir: pathlib.Path, step: int) -> Any:
+  """The state at a step, whatever devices it was saved from."""
+  path = workdir / "checkpoints" / str(step) / "state"
+  with ocp.StandardCheckpointer() as reader:
+    saved = reader.metadata(path).item_metadata.tree
+    on_host = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), saved)
+    return reader.restore(path, on_host)

@@ -128,7 +128,7 @@ def test_slurm_asks_for_what_was_given(capsys):
     "mem": "64G",
   }
   assert "\nmodule load 'a b'\n" in text
-  assert "srun --kill-on-bad-exit=1 --ntasks=4 " in text
+  assert "srun --kill-on-bad-exit=0 --wait=90 --ntasks=4 " in text
   assert "--local_devices" not in text
 
 
@@ -165,7 +165,7 @@ def test_slurm_starts_the_workers_of_a_search(capsys):
   assert found["output"] == "my sweeps/slurm-%A_%a.out"
   assert (
     "python -m launch.sweep --config=c.py '--out=my sweeps'"
-    " '--set=seed=int(1,5)'\n"
+    " '--set=seed=int(1,5)' &\n"
   ) in text
   assert "--coordinator" not in text
 
@@ -178,16 +178,120 @@ TPU = ("--name=dwd", "--image=lab/dwd:1", "--claim=runs", "--topology=4x4")
 TPU += ("--accelerator=tpu-v5-lite-podslice",)
 
 
+# Fields and types that the API takes: of the JobSet from its CRD (v1alpha2,
+# kubernetes-sigs/jobset at 01078527), of Job and Pod as that CRD repeats them.
+# Those of which there is no use here are left out; a field that is not known is
+# an error, as with `kubectl --validate=strict`.
+_NAMES = {str: str}
+_QUANTITIES = {str: int | str}
+_CONTAINER = {
+  "name": str,
+  "image": str,
+  "command": [str],
+  "ports": [{"containerPort": int}],
+  "resources": {"requests": _QUANTITIES, "limits": _QUANTITIES},
+  "volumeMounts": [{"name": str, "mountPath": str}],
+}
+_POD = {
+  "restartPolicy": {"Always", "OnFailure", "Never"},
+  "terminationGracePeriodSeconds": int,
+  "nodeSelector": _NAMES,
+  "containers": [_CONTAINER],
+  "volumes": [
+    {
+      "name": str,
+      "persistentVolumeClaim": {"claimName": str},
+      "emptyDir": {"medium": {"", "Memory"}},
+    }
+  ],
+}
+_EXIT_CODES = {
+  "containerName": str,
+  "operator": {"In", "NotIn"},
+  "values": [int],
+}
+_JOB_ACTIONS = {"FailJob", "FailIndex", "Ignore", "Count"}
+_JOB = {
+  "parallelism": int,
+  "completions": int,
+  "completionMode": {"NonIndexed", "Indexed"},
+  "backoffLimit": int,
+  "podFailurePolicy": {
+    "rules": [{"action": _JOB_ACTIONS, "onExitCodes": _EXIT_CODES}]
+  },
+  "template": {"spec": _POD},
+}
+_ACTIONS = {"FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"}
+_REASONS = {"BackoffLimitExceeded", "DeadlineExceeded", "FailedIndexes"}
+_REASONS |= {"MaxFailedIndexesExceeded", "PodFailurePolicy"}
+_JOBSET = {
+  "apiVersion": {"jobset.x-k8s.io/v1alpha2"},
+  "kind": {"JobSet"},
+  "metadata": {"name": str, "namespace": str, "annotations": _NAMES},
+  "spec": {
+    "network": {"enableDNSHostnames": bool, "subdomain": str},
+    "failurePolicy": {
+      "maxRestarts": int,
+      "rules": [
+        {
+          "name": re.compile("[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"),
+          "action": _ACTIONS,
+          "onJobFailureReasons": [_REASONS],
+        }
+      ],
+    },
+    "successPolicy": {
+      "operator": {"All", "Any"},
+      "targetReplicatedJobs": [str],
+    },
+    "replicatedJobs": [
+      {"name": str, "replicas": int, "template": {"spec": _JOB}}
+    ],
+  },
+}
+
+
+def _check(value, fields, where="JobSet") -> None:
+  """Fails where a field is unknown, or its value of another type."""
+  if fields is _NAMES or fields is _QUANTITIES:
+    for key, one in value.items():
+      _check(key, str, where)
+      _check(one, fields[str], f"{where}.{key}")
+  elif isinstance(fields, dict):
+    assert set(value) <= set(fields), where
+    for key, one in value.items():
+      _check(one, fields[key], f"{where}.{key}")
+  elif isinstance(fields, list):
+    assert isinstance(value, list), where
+    for one in value:
+      _check(one, fields[0], where)
+  elif isinstance(fields, set):
+    assert value in fields, where
+  elif isinstance(fields, re.Pattern):
+    assert fields.fullmatch(value), where
+  else:
+    assert isinstance(value, fields), where
+    assert isinstance(value, bool) == (fields is bool), where
+
+
+def test_a_field_that_the_api_does_not_know_is_found(capsys):
+  text = _printed(capsys, "jobset", shlex.join([*GPU, *RUN]))
+  for old, new in {
+    "subdomain:": "subDomain:",  # unknown
+    "replicas: 1": "replicas: '1'",  # another type
+    "name: badInput": "name: bad-input",
+    "operator: All": "operator: all",
+  }.items():
+    assert text.count(old) == 1
+    with pytest.raises(AssertionError):
+      _job(text.replace(old, new))
+
+
 def _job(text: str) -> tuple[dict, dict, dict]:
   """JobSet, spec of its job, spec of the pods."""
   (found,) = yaml.safe_load_all(text)
-  assert set(found) == {"apiVersion", "kind", "metadata", "spec"}
-  assert found["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
-  assert found["kind"] == "JobSet"
-  # Fields of JobSetSpec, FailurePolicy, Network, ReplicatedJob in v1alpha2.
+  _check(found, _JOBSET)
   spec = found["spec"]
-  policies = {"failurePolicy", "successPolicy"}
-  assert set(spec) == {"network", "replicatedJobs"} | policies
   assert spec["network"] == {"enableDNSHostnames": True, "subdomain": "dwd"}
   assert spec["successPolicy"] == {
     "operator": "All",
@@ -200,7 +304,6 @@ def _job(text: str) -> tuple[dict, dict, dict]:
     "onJobFailureReasons": ["PodFailurePolicy"],
   }
   (replicated,) = spec["replicatedJobs"]
-  assert set(replicated) == {"name", "replicas", "template"}
   assert replicated["name"] == "worker"
   job = replicated["template"]["spec"]
   assert job["completionMode"] == "Indexed"
@@ -372,7 +475,7 @@ def test_nothing_breaks_out_of_its_quotes(capsys, caption):
   text = _printed(capsys, "slurm", shlex.join(["--", *words]))
   assert _is_bash(text)
   start = text.index("python -m dwd_jax.main")
-  command = text[start : text.index("\n}", start)]
+  command = text[start : text.rindex(" &\nwhile ")]
   script = f"printf '%s\\0' {command}"
   given = subprocess.run(
     ["bash", "-c", script], capture_output=True, check=True

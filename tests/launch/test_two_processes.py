@@ -11,7 +11,6 @@ import shutil
 import jax
 import launch_helpers as helpers
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 pytestmark = pytest.mark.slow  # a minute; pairs alone: test_lost_process.py
@@ -46,15 +45,6 @@ def _values(line: dict) -> dict:
   clocks = {"examples_per_second", "step_s", "input_wait_share"}
   clocks |= {"flops_share", "memory_gib"}
   return {k: v for k, v in line.items() if k not in clocks}
-
-
-def _state(workdir: pathlib.Path):
-  """The state of the last step, whatever devices it was saved from."""
-  path = workdir / "checkpoints" / str(STEPS) / "state"
-  with ocp.StandardCheckpointer() as reader:
-    saved = reader.metadata(path).item_metadata.tree
-    on_host = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), saved)
-    return reader.restore(path, on_host)
 
 
 def test_a_killed_run_of_two_processes_ends_as_one_of_one(unbroken, tmp_path):
@@ -92,7 +82,7 @@ def test_a_killed_run_of_two_processes_ends_as_one_of_one(unbroken, tmp_path):
   assert [line["step"] for line in _lines(workdir)] == [*range(1, STEPS + 1)]
   for line, other in zip(_lines(workdir), _lines(unbroken), strict=True):
     assert _values(line) == _values(other)
-  state, wanted = _state(workdir), _state(unbroken)
+  state, wanted = (helpers.state(w, STEPS) for w in (workdir, unbroken))
   assert len(jax.tree.leaves(state)) > 200
   jax.tree.map(np.testing.assert_array_equal, state, wanted)
   assert len(list((workdir / "tensorboard").iterdir())) == 2  # one each start
