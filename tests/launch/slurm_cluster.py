@@ -39,7 +39,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName=dwd-node0 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8
 NodeName=dwd-node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8
-PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=120
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=300
 PartitionName=high Nodes=ALL PriorityTier=2
 """
 _ENDED = "COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|PREEMPTED"

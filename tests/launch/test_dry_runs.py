@@ -129,6 +129,7 @@ def test_slurm_asks_for_what_was_given(capsys):
   }
   assert "\nmodule load 'a b'\n" in text
   assert "srun --kill-on-bad-exit=0 --wait=90 --ntasks=4 " in text
+  assert '--cpus-per-task="$SLURM_CPUS_PER_TASK" ' in text
   assert "--local_devices" not in text
 
 

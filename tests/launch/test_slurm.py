@@ -12,27 +12,30 @@ import pytest
 import slurm_cluster
 
 pytestmark = pytest.mark.slow
-STEPS = 24
+STEPS = 8
 FLAGS = ("--nodes=2", "--gpus-per-node=0", "--cpus-per-task=1", "--time=10")
 
-# In place of Python: does what its last flag says. A task that waits saves at
+# In place of Python: does what its config says. A task that waits saves at
 # SIGTERM, as a run does, and is done at its second start.
 PROGRAM = """#!/bin/bash
+saved=75
 for word; do
   case "$word" in
-    --workdir=*) cd "${word#*=}" ;;
+    --workdir=* | --out=*) cd "${word#*=}" ;;
     --config=*) task="${word#*=}" ;;
     --preempted_code=*) saved="${word#*=}" ;;
   esac
 done
+me=${SLURM_ARRAY_TASK_ID:-$SLURM_PROCID}
 [[ $task == deaf ]] || trap 'sleep 1; exit $saved' TERM
-echo start >> "starts$SLURM_PROCID"
-(( $(wc -l < "starts$SLURM_PROCID") > 1 )) && [[ $task != code* ]] && exit 0
-touch "up$SLURM_PROCID"
-case "$task" in
-  code*) exit "${task#code}" ;;
-  *) for _ in {1..600}; do sleep 0.1; done ;;
-esac
+echo start >> "starts$me"
+(( $(wc -l < "starts$me") > 1 )) && [[ $task != code* ]] && exit 0
+touch "up$me"
+[[ $task == code* ]] && exit "${task#code}"
+for _ in {1..600}; do
+  [[ -e go ]] && exit 0
+  sleep 0.1
+done
 """
 
 
@@ -74,13 +77,19 @@ ENDS = {
 }
 
 
-def test_a_job_returns_to_the_queue_if_it_should(slurm, tmp_path):
+@pytest.fixture
+def python(tmp_path) -> str:
+  """Flag of the launcher that names `PROGRAM`."""
   program = tmp_path / "program"
   program.write_text(PROGRAM)
   program.chmod(0o755)
+  return f"--python={program}"
+
+
+def test_a_job_returns_to_the_queue_if_it_should(slurm, python, tmp_path):
   jobs = {}
   for caption, (task, *_) in ENDS.items():
-    flags = ("--restarts=1", f"--python={program}")
+    flags = ("--restarts=1", python)
     folder = f"--workdir={tmp_path / caption}"
     jobs[caption] = slurm.launch(
       *FLAGS, *flags, "--", f"--config={task}", folder
@@ -100,12 +109,38 @@ def test_a_job_returns_to_the_queue_if_it_should(slurm, tmp_path):
       assert starts == "start\n" * (1 + returns), (caption, said)
 
 
+def test_of_a_search_only_the_job_that_is_asked_returns(
+  slurm, python, tmp_path
+):
+  out = tmp_path / "search"
+  array = slurm.launch(
+    "--sweep=2",
+    "--gpus-per-node=0",
+    "--cpus-per-task=1",
+    python,
+    "--",
+    "--config=wait",
+    f"--out={out}",
+  )
+  jobs = [f"{array}_{i}" for i in range(2)]
+  for i in range(2):
+    _until(slurm, jobs[i], out / f"up{i}", 60)
+  # The last job of an array has the number of the array.
+  slurm.do("scancel", "-b", "-s", "TERM", jobs[1])
+  assert slurm.finish(jobs[1])["Restarts"] == "1"
+  assert slurm.job(jobs[0])["JobState"] == "RUNNING"
+  (out / "go").touch()
+  assert slurm.finish(jobs[0])["Restarts"] == "0"
+  assert (out / "starts0").read_text() == "start\n"
+  assert (out / "starts1").read_text() == "start\n" * 2
+
+
 def _train(slurm, workdir: pathlib.Path) -> str:
   return slurm.launch(
     *FLAGS,
     f"--python={sys.executable}",
     "--",
-    f"--config={helpers.CONFIG}:{STEPS}",
+    f"--config={helpers.CONFIG}",
     f"--workdir={workdir}",
     "--mode=train",
   )

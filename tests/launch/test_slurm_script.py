@@ -93,6 +93,7 @@ def _start(folder: pathlib.Path, capsys, code: int, **variables: str):
       "STATE": "RUNNING",
       "RESOLVES": "1",
       "SLURM_JOB_ID": "1000001",
+      "SLURM_CPUS_PER_TASK": "8",
       "SLURM_JOB_NODELIST": "node[7-8]",
     }
     | variables,
@@ -115,7 +116,7 @@ def test_every_task_is_told_who_it_is(tmp_path, capsys):
   assert job.returncode == 0
   assert not _requeued(tmp_path)  # it is done
   srun = (tmp_path / "srun").read_text().split("\n")
-  assert srun[-2:] == ["--ntasks=2", ""]
+  assert srun[-3:] == ["--ntasks=2", "--cpus-per-task=8", ""]
   port = 49152 + 1000001 % 16384
   for i in range(2):
     words = ["-m", "dwd_jax.main", "--config=it's c.py", "--workdir=my run"]

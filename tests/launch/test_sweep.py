@@ -278,6 +278,7 @@ def test_jobs_of_slurm_share_a_search(
   cluster.main([*argv, *stand_in.arguments(tmp_path, records), *flags])
   script = capsys.readouterr().out
   environment = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node7"}
+  environment["SLURM_CPUS_PER_TASK"] = "1"
   environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
   job = subprocess.Popen(
     ["bash", "-c", script],
