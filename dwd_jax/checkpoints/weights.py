@@ -16,6 +16,7 @@ in JSON with
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -226,11 +227,7 @@ def _from_card(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Weights:
 
 def _check_arrays(weights: Weights, arrays: dict[str, np.ndarray]) -> None:
   """Raises if an array is missing, unknown, or of another shape or dtype."""
-  model, side = dwd.make_model(weights.model), dwd.SIZE_MULTIPLE
-  shapes: Any = jax.eval_shape(
-    lambda: dwd.init_variables(model, 0, (side, side))
-  )
-  wanted: dict[str, Any] = traverse_util.flatten_dict(dict(shapes), sep="/")
+  wanted = _shapes(weights.model)
   for name in sorted(set(wanted) ^ set(arrays)):
     where = "is missing" if name in wanted else "is not of this network"
     raise ValueError(f"array {name} {where}")
@@ -240,6 +237,14 @@ def _check_arrays(weights: Weights, arrays: dict[str, np.ndarray]) -> None:
         f"array {name} is {value.dtype} {value.shape}, not float32"
         f" {wanted[name].shape}"
       )
+
+
+@functools.lru_cache(maxsize=8)
+def _shapes(cfg: dwd.ModelConfig) -> dict[str, Any]:
+  """Shapes of a network's variables by path; to trace it takes a second."""
+  model, hw = dwd.make_model(cfg), (dwd.SIZE_MULTIPLE, dwd.SIZE_MULTIPLE)
+  shapes: Any = jax.eval_shape(lambda: dwd.init_variables(model, 0, hw))
+  return traverse_util.flatten_dict(dict(shapes), sep="/")
 
 
 def _check_size(path: pathlib.Path) -> None:
