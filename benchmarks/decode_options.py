@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import pathlib
 import sys
+import tempfile
 from typing import Any
 
 from benchmarks import common
@@ -53,19 +54,24 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def _measure(run, state, pages) -> dict[str, Any]:
   """Scores of one decode; raw scores, and none is too low to count."""
-  predicted = evaluate_lib.predict_all(
-    run_evaluation.bound_predict_fn(run, state),
-    pages,
-    run_evaluation.on_devices(run),
-  )
-  table = protocols.measure(
-    predicted.truth, predicted.detections, len(run.class_names), "coco"
-  )
+  meter = protocols.Meter(len(run.class_names), protocols.COCO)
+  num_detections = 0
+  with tempfile.TemporaryFile() as boxes:
+    predicted = evaluate_lib.predict_all(
+      run_evaluation.bound_predict_fn(run, state),
+      pages,
+      run_evaluation.on_devices(run),
+      boxes=boxes,
+    )
+    for page in predicted.pages:
+      meter.add(*page)
+      num_detections += len(page.found.labels)
+  table = meter.table()
   return {
     "mAP": or_null(mean_or_nan(table.per_class())),
     "mAP_50": or_null(mean_or_nan(table.at(0.5))),
     "AP_50_weighted": or_null(table.weighted_at(0.5)),
-    "num_detections": sum(len(page.labels) for page in predicted.detections),
+    "num_detections": num_detections,
     "seconds_per_page": or_null(predicted.seconds_per_page),
   }
 

@@ -11,27 +11,31 @@ another data set are called `<dataset>-<split>`, and its summary ends with
 `evaluate.from_saved` measures saved detections by another protocol.
 """
 
+import collections
 import itertools
 import math
 import pathlib
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
+from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate import output_files
 from dwd_jax.evaluate.other_data_sets import OtherSet
+from dwd_jax.evaluate.page_store import Page, Pages, PageStore
 from dwd_jax.evaluate.report import report_data
 from dwd_jax.evaluate.report.report_data import Measured
 from dwd_jax.metrics import json_results, matching, protocols, reliability
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.metrics.json_results import SummaryInputs, or_null
-from dwd_jax.metrics.matching import Outcomes
+from dwd_jax.metrics.matching import RIGHT, OfPage
 from dwd_jax.metrics.protocols import Protocol
-from dwd_jax.metrics.reliability import Judged
+from dwd_jax.metrics.reliability import Binning, Bins, Judged, Sample
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.predict_config import DEFAULT, PredictConfig
 from dwd_jax.predict.predict_pages import PredictFn, predict_pages
@@ -104,36 +108,91 @@ def evaluate(
   name = other.name if other else split
   shown = progress.show(pages, f"evaluate {name}", num_pages, log)
   pictured = output_files.Pictures(out_dir / name, viewer_pages)
-  predicted = collect(predict_all(predict_fn, shown, cfg, overlays, pictured))
-  scored = _score(predicted, other, calibration)
+  files.make_dir(out_dir)
+  with tempfile.TemporaryFile(dir=out_dir) as boxes:
+    predicted = predict_all(
+      predict_fn, shown, cfg, boxes=boxes, overlays=overlays, each=pictured
+    )
+    return evaluate_predicted(
+      collect(predicted),
+      class_names,
+      out_dir=out_dir,
+      dataset=dataset,
+      split=split,
+      protocol=protocol,
+      checkpoint_step=checkpoint_step,
+      min_score=float(min_score),
+      viewer_pages=viewer_pages,
+      other=other,
+      calibration=calibration,
+    )
+
+
+def evaluate_predicted(
+  predicted: "Predicted",
+  class_names: Sequence[str],
+  *,
+  out_dir: pathlib.Path,
+  dataset: str,
+  split: str,
+  protocol: Protocol,
+  checkpoint_step: int,
+  min_score: float,
+  viewer_pages: int,
+  other: OtherSet | None = None,
+  calibration: Calibration | MakeCalibration | None = None,
+) -> EvalResult:
+  """The part of `evaluate` after the network.
+
+  Pages are read, scored and judged one at a time, in one pass over them, one
+  before it to judge raw scores if there is a calibration, and one after it for
+  the confusions.
+  """
+  name = other.name if other else split
+  raw = None
+  if calibration is not None:
+    binning, sample = judged(_Scored(predicted.pages, other, None))
+    raw = binning.bins()
+    if callable(calibration):
+      calibration = calibration(sample.judged(), sample.num_pages)
+  scored = _Scored(predicted.pages, other, calibration)
+  tally = Tally(len(class_names), protocol, dataset, min_score)
+  scores = _Scores(scored.threshold)
+  unmapped: collections.Counter[str] = collections.Counter()
+  with output_files.coco_files(out_dir / name, class_names) as write_page:
+    for of_run, page in scored.of_run():
+      scores.add(page, tally.add(page))
+      write_page(page._replace(found=page.found.at_least(min_score)))
+      if other:
+        unmapped.update(other.unmapped(of_run.at_least(min_score)))
+  final = scores.binning.bins()
   facts = {
     "dataset": dataset,
     "split": split,
     "protocol": protocol,
     "checkpoint_step": int(checkpoint_step),
-    "min_score": float(min_score),
-    "num_pages": len(predicted.truth),
+    "min_score": min_score,
+    "num_pages": len(predicted.pages),
     "seconds_per_page": predicted.seconds_per_page,
     "overflowing_pages": predicted.overflowing_pages,
-    **_score_facts(scored),
+    **_score_facts(raw, final, scores.point()),
   }
   if other:
-    facts |= other.facts([page.at_least(min_score) for page in scored.of_run])
-  measured = measure(
+    facts |= other.facts(unmapped)
+  bins = (final, None) if raw is None else (raw, final)
+  measured = tally.measured(
     name,
     Detected(
       facts=facts,
-      truth=predicted.truth,
-      detections=scored.detections,
+      pages=scored,
       class_names=class_names,
-      saved_from=float(min_score),
+      saved_from=min_score,
       staff_spaces=predicted.staff_spaces,
-      reliability=report_data.reliability_bins(scored.raw, scored.final),
+      reliability=report_data.reliability_bins(*bins),
     ),
-    scored.outcomes,
   )
   diagram = drawing.reliability_diagram(
-    f"{dataset}, {split}", scored.raw, scored.final, scored.threshold
+    f"{dataset}, {split}", *bins, scored.threshold
   )
   pictures = {"reliability": diagram} | output_files.draw(
     measured, predicted.shown, scored.threshold
@@ -142,51 +201,85 @@ def evaluate(
   return EvalResult(measured.metrics, pictures, scored.calibration)
 
 
-class _Scored(NamedTuple):
-  """Detections with the scores that count.
+class _Scored:
+  """Pages with the scores that count, in classes of the truth.
 
-  Attributes:
-    of_run: in classes of the run.
-    detections: in classes of the truth.
-    outcomes: of `detections`.
-    raw: right and wrong detections with raw scores.
-    final: with probabilities; None = the raw scores count.
-    calibration: the one applied.
+  Computed when asked for; not kept.
   """
 
-  of_run: list[PageBoxes]
-  detections: list[PageBoxes]
-  outcomes: Outcomes
-  raw: Judged
-  final: Judged | None
-  calibration: Calibration | None
+  def __init__(
+    self,
+    pages: Pages,
+    other: OtherSet | None,
+    calibration: Calibration | None,
+  ):
+    self._pages, self._other, self.calibration = pages, other, calibration
 
   @property
   def threshold(self) -> float | None:
     """That of the calibration."""
     return self.calibration.point.threshold if self.calibration else None
 
+  def of_run(self) -> Iterator[tuple[PageBoxes, Page]]:
+    """Detections in classes of the run, and the page."""
+    return map(self._scored, self._pages)
 
-def _score(
-  predicted: "Predicted",
-  other: OtherSet | None,
-  calibration: Calibration | MakeCalibration | None,
-) -> _Scored:
-  """Matches detections with the truth, and calibrates their scores."""
-  truth, of_run = predicted.truth, predicted.detections
-  relabel = other.relabel if other else lambda page: page
-  detections = list(map(relabel, of_run))
-  outcomes = matching.judge(truth, detections)
-  raw, final = outcomes.judged(), None
-  if callable(calibration):
-    calibration = calibration(raw, len(truth))
-  if calibration is not None:
-    # The map is for the classes of the run, so it is applied first.
-    of_run = list(map(calibration.apply, of_run))
-    detections = list(map(relabel, of_run))
-    outcomes = matching.rejudge(outcomes, truth, detections)
-    final = outcomes.judged()
-  return _Scored(of_run, detections, outcomes, raw, final, calibration)
+  def _scored(self, page: Page) -> tuple[PageBoxes, Page]:
+    found = page.found
+    if self.calibration is not None:
+      # The map is for the classes of the run, so it is applied first.
+      found = self.calibration.apply(found)
+    relabelled = self._other.relabel(found) if self._other else found
+    return found, page._replace(found=relabelled)
+
+  def __len__(self) -> int:
+    return len(self._pages)
+
+  def __getitem__(self, i: int, /) -> Page:
+    return self._scored(self._pages[i])[1]
+
+  def __iter__(self) -> Iterator[Page]:
+    return (page for _, page in self.of_run())
+
+
+def judged(pages: Iterable[Page]) -> tuple[Binning, Sample]:
+  """Judges detections with raw scores: bins of all, a sample of single ones."""
+  binning, sample = Binning(), Sample()
+  for page in pages:
+    right, scores = (
+      matching.judge_page(*page).kind == RIGHT,
+      _scores(page.found),
+    )
+    binning.add(scores, right)
+    sample.add(scores, right, page.found.labels, len(page.truth.labels))
+  return binning, sample
+
+
+class _Scores:
+  """Figures of the scores of all detections, page by page.
+
+  Attributes:
+    binning: bins of the scores.
+  """
+
+  def __init__(self, threshold: float | None):
+    self.binning, self._threshold = Binning(), threshold
+    self._counts = np.zeros(3, np.int64)  # kept, right, objects
+
+  def add(self, page: Page, of_page: OfPage) -> None:
+    """Adds a page."""
+    right, scores = of_page.kind == RIGHT, _scores(page.found)
+    self.binning.add(scores, right)
+    if self._threshold is not None:
+      kept = scores >= self._threshold
+      counts = kept.sum(), (kept & right).sum(), len(page.truth.labels)
+      self._counts += np.array(counts)
+
+  def point(self) -> reliability.OperatingPoint | None:
+    """That at the threshold, if there is one."""
+    if self._threshold is None:
+      return None
+    return reliability.point_of(self._threshold, *self._counts.tolist())
 
 
 class Detected(NamedTuple):
@@ -195,58 +288,70 @@ class Detected(NamedTuple):
   Attributes:
     facts: the summary's fields that are not measured here, among them protocol,
       min_score and, for another data set, `OTHER_SET_KEYS`.
-    detections: of the same pages as `truth`, in its classes.
+    pages: truth and detections, in the classes of the truth.
     saved_from: least score of the detections in predictions.json.
     staff_spaces: px of each page; NaN = unknown.
     reliability: see `report_data`; {} = unknown.
   """
 
   facts: Mapping[str, Any]
-  truth: Sequence[PageBoxes]
-  detections: Sequence[PageBoxes]
+  pages: Pages
   class_names: Sequence[str]
   saved_from: float
   staff_spaces: Sequence[float]
   reliability: dict[str, Any]
 
 
-def measure(name: str, given: Detected, outcomes: Outcomes) -> Measured:
-  """Measures detections: everything that the files of a split contain.
+class Tally:
+  """Measures pages one at a time; some 40 bytes of a detection are kept."""
 
-  `name` is that of its files, `outcomes` are of all detections.
-  """
-  facts, least = given.facts, given.facts["min_score"]
-  counted = [page.at_least(least) for page in given.detections]
-  # By the pages' own scores, like `counted`: they may be of lower precision.
-  kept = [_scores(page) >= least for page in given.detections]
-  outcomes = outcomes.keep(np.concatenate([np.zeros(0, bool), *kept]))
-  table = protocols.measure(
-    given.truth,
-    counted,
-    len(given.class_names),
-    protocol=facts["protocol"],
-    dataset=facts["dataset"],
-  )
-  metrics = json_results.summary(
-    SummaryInputs(table, outcomes, given.class_names), facts
-  )
-  metrics |= {key: facts[key] for key in OTHER_SET_KEYS if key in facts}
-  saved = [page.at_least(given.saved_from) for page in given.detections]
-  return Measured(
-    name=name,
-    metrics=metrics,
-    table=table,
-    truth=given.truth,
-    detections=counted,
-    outcomes=outcomes,
-    class_names=given.class_names,
-    staff_spaces=given.staff_spaces,
-    reliability=given.reliability,
-    saved={
-      "min_score": given.saved_from,
-      "num_detections": sum(len(page.labels) for page in saved),
-    },
-  )
+  def __init__(
+    self, num_classes: int, protocol: Protocol, dataset: str, min_score: float
+  ):
+    rules = protocols.PROTOCOLS[protocol]
+    self._meter = protocols.Meter(num_classes, rules, dataset)
+    self._outcomes = matching.Collector()
+    self._min_score, self._num_saved = min_score, 0
+    self._names: list[str] = []
+
+  def add(self, page: Page) -> OfPage:
+    """Adds a page; returns what became of all its detections."""
+    of_page = matching.judge_page(*page)
+    kept = _scores(page.found) >= self._min_score
+    counted = page.found.keep(kept)
+    self._meter.add(page.truth, counted)
+    self._outcomes.add(page.truth, counted, of_page.keep(kept))
+    self._num_saved += len(kept)
+    self._names.append(page.truth.filename)
+    return of_page
+
+  def measured(self, name: str, given: Detected) -> Measured:
+    """Everything that the files of a split contain; nothing can follow.
+
+    `name` is that of its files.
+    """
+    facts, table = given.facts, self._meter.table()
+    del self._meter  # its memory
+    outcomes = self._outcomes.outcomes()
+    metrics = json_results.summary(
+      SummaryInputs(table, outcomes, given.class_names), facts
+    )
+    metrics |= {key: facts[key] for key in OTHER_SET_KEYS if key in facts}
+    saved = len(outcomes.labels)
+    if given.saved_from < self._min_score:
+      saved = self._num_saved
+    return Measured(
+      name=name,
+      metrics=metrics,
+      table=table,
+      names=self._names,
+      pages=given.pages,
+      outcomes=outcomes,
+      class_names=given.class_names,
+      staff_spaces=given.staff_spaces,
+      reliability=given.reliability,
+      saved={"min_score": given.saved_from, "num_detections": saved},
+    )
 
 
 def _scores(page: PageBoxes) -> np.ndarray:
@@ -254,20 +359,19 @@ def _scores(page: PageBoxes) -> np.ndarray:
   return page.scores
 
 
-def _score_facts(scored: _Scored) -> dict[str, Any]:
+def _score_facts(
+  raw: Bins | None, final: Bins, point: reliability.OperatingPoint | None
+) -> dict[str, Any]:
   """Fields of the summary about scores; unknown numbers are None."""
-  raw, threshold = scored.raw, scored.threshold
-  used = scored.final or raw
-  point: dict[str, Any] = dict.fromkeys(reliability.OperatingPoint._fields)
-  if threshold is not None:
-    values = reliability.operating_point(used, threshold)
-    point = {key: or_null(value) for key, value in values._asdict().items()}
+  values: dict[str, Any] = dict.fromkeys(reliability.OperatingPoint._fields)
+  if point is not None:
+    values = {key: or_null(value) for key, value in point._asdict().items()}
   ece = reliability.expected_calibration_error
   return {
-    "calibrated": threshold is not None,
-    "ece_raw": or_null(ece(raw.scores, raw.correct)),
-    "ece": or_null(ece(used.scores, used.correct)),
-    **point,
+    "calibrated": point is not None,
+    "ece_raw": or_null(ece(final if raw is None else raw)),
+    "ece": or_null(ece(final)),
+    **values,
   }
 
 
@@ -275,7 +379,7 @@ class Predicted(NamedTuple):
   """Predictions of all pages of a split.
 
   Attributes:
-    detections: finite ones with raw scores, in classes of the run.
+    pages: truth, and finite detections with raw scores, in classes of the run.
     shown: the first pages, with their energy levels.
     overflowing_pages: names of pages with more objects than slots.
     seconds_per_page: mean wall time of the pages that did not compile.
@@ -283,8 +387,7 @@ class Predicted(NamedTuple):
       measured.
   """
 
-  truth: list[PageBoxes]
-  detections: list[PageBoxes]
+  pages: Pages
   shown: list[PagePrediction]
   overflowing_pages: list[str]
   seconds_per_page: float
@@ -295,6 +398,8 @@ def predict_all(
   predict_fn: PredictFn,
   pages: Iterable[EvalPage],
   cfg: PredictConfig = DEFAULT,
+  *,
+  boxes: BinaryIO,
   overlays: int = 0,
   each: Callable[[EvalPage], None] | None = None,
 ) -> Predicted:
@@ -302,10 +407,11 @@ def predict_all(
 
   Args:
     predict_fn: with its variables bound.
+    boxes: file that takes truth and detections, see `PageStore`.
     overlays: number of first pages whose energy levels are kept.
     each: called with every page once it is predicted; pages are not kept.
   """
-  truth, detections, overflowing, shown = [], [], [], []
+  store, overflowing, shown = PageStore(boxes), [], []
   seconds, last, staff_spaces = [], [], []
   with_truth, of_images = itertools.tee(pages)
   predictions = predict_pages(
@@ -315,18 +421,17 @@ def predict_all(
     last = [page.image]
     seconds.append(prediction.seconds)
     staff_spaces.append(prediction.staff_space_px or math.nan)
-    truth.append(page.truth)
-    detections.append(prediction.detections.finite())
+    store.add(page.truth, prediction.detections.finite())
     if prediction.overflow:
       overflowing.append(page.truth.filename)
-    if len(truth) <= overlays:
+    if len(store) <= overlays:
       shown.append(prediction)
     if each is not None:
       each(page)
   mean_s = _mean_seconds(
     seconds, lambda: list(predict_pages(predict_fn, last, cfg))
   )
-  return Predicted(truth, detections, shown, overflowing, mean_s, staff_spaces)
+  return Predicted(store, shown, overflowing, mean_s, staff_spaces)
 
 
 def _mean_seconds(seconds: list[float], again: Callable[[], object]) -> float:

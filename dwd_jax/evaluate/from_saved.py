@@ -32,9 +32,10 @@ import numpy as np
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.evaluate import evaluate_split, output_files
-from dwd_jax.evaluate.evaluate_split import Detected
-from dwd_jax.metrics import matching, protocols
+from dwd_jax.evaluate import output_files
+from dwd_jax.evaluate.evaluate_split import Detected, Tally
+from dwd_jax.evaluate.page_store import Page
+from dwd_jax.metrics import protocols
 from dwd_jax.metrics.protocols import Protocol
 
 _MAX_BYTES = 2 << 30
@@ -151,8 +152,7 @@ def read(out_dir: pathlib.Path, name: str) -> Detected:
     raise _damaged(folder, "its files are not of one evaluation")
   return Detected(
     facts=msgspec.to_builtins(summary),
-    truth=true,
-    detections=detections,
+    pages=[Page(*pair) for pair in zip(true, detections, strict=True)],
     class_names=names,
     saved_from=least,
     staff_spaces=spaces,
@@ -271,10 +271,12 @@ def reevaluate(
       " without eval.from_saved"
     )
   changed = {"protocol": protocol, "min_score": float(min_score)}
-  measured = evaluate_split.measure(
-    name,
-    saved._replace(facts={**saved.facts, **changed}),
-    matching.judge(saved.truth, saved.detections),
+  facts = {**saved.facts, **changed}
+  tally = Tally(
+    len(saved.class_names), protocol, facts["dataset"], float(min_score)
   )
+  for page in saved.pages:
+    tally.add(page)
+  measured = tally.measured(name, saved._replace(facts=facts))
   output_files.write_scores(out_dir, measured, viewer_pages)
   return measured.metrics

@@ -174,13 +174,14 @@ class OtherSet:
     """Maps detections of the run to `class_names`, without unmapped ones."""
     return _relabelled(detections, self.matched.of_run)
 
-  def facts(self, detections: Sequence[PageBoxes]) -> dict:
-    """Fields of the summary about the mapping; counts unmapped `detections`."""
-    unmapped: collections.Counter[str] = collections.Counter()
-    for page in detections:
-      labels = np.asarray(page.labels)
-      for i in labels[self.matched.of_run[labels] < 0]:
-        unmapped[self.run.names[i]] += 1
+  def unmapped(self, detections: PageBoxes) -> list[str]:
+    """Classes of the detections of the run that have none in the set."""
+    labels = np.asarray(detections.labels)
+    labels = labels[self.matched.of_run[labels] < 0]
+    return [self.run.names[i] for i in labels.tolist()]
+
+  def facts(self, unmapped: collections.Counter[str]) -> dict:
+    """Fields of the summary about the mapping; `unmapped` counts by class."""
     run = self.run.vocabulary
     if self.run.common_with:
       run += f" in common with {self.run.common_with}"

@@ -3,16 +3,22 @@
 `evaluate.evaluate_split` lists them.
 """
 
+import contextlib
 import hashlib
 import json
 import pathlib
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
 
+import msgspec
 import numpy as np
 
 from dwd_jax.core import files
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data.pipeline import EvalPage
+from dwd_jax.evaluate.page_store import Page
 from dwd_jax.evaluate.report import report_data, report_page
 from dwd_jax.evaluate.report.report_data import Measured
 from dwd_jax.evaluate.report.report_page import VIEWER
@@ -71,24 +77,82 @@ def draw(
   `predictions` are of the pages to draw. Detections below the threshold are not
   drawn.
   """
-  outcomes, min_score = measured.outcomes, measured.metrics["min_score"]
+  min_score = measured.metrics["min_score"]
   if threshold is not None:
     min_score = max(min_score, threshold)
-    outcomes = outcomes.at_least(min_score)
   pictures = {}
-  for i, prediction in enumerate(predictions):
-    page, levels = measured.truth[i], prediction.levels
+  for (truth, found), prediction in zip(
+    measured.pages, predictions, strict=False
+  ):
+    levels = prediction.levels
     assert levels is not None
-    stem = pathlib.PurePath(page.filename).stem
+    stem = pathlib.PurePath(truth.filename).stem
     pictures[f"{stem}-overlay"] = drawing.overlay(
       prediction.ink,
-      page,
-      outcomes.of_page(i),
+      truth,
+      found.at_least(min_score),
       measured.class_names,
       min_score=min_score,
     )
     pictures[f"{stem}-energy"] = drawing.energy_picture(prediction.ink, levels)
   return pictures
+
+
+@contextlib.contextmanager
+def coco_files(
+  folder: pathlib.Path, class_names: Sequence[str]
+) -> Iterator[Callable[[Page], None]]:
+  """Yields a function that adds the next page to the COCO files of a split.
+
+  The files replace those of an earlier evaluation at the end.
+  """
+  images = []
+  with (
+    files.atomic(folder / TRUTH) as true_file,
+    files.atomic(folder / PREDICTIONS) as found_file,
+  ):
+    true_rows, found_rows = _Rows(true_file), _Rows(found_file)
+    true_file.write('{"annotations": ')
+
+    def add(page: Page) -> None:
+      truth, number = page.truth, len(images) + 1
+      images.append(json_results.coco_image(number, *_name_and_hw(truth)))
+      first = true_rows.count + 1
+      true_rows.add(json_results.coco_annotations(truth, number, first))
+      ids = {page.found.filename: number}
+      found_rows.add(json_results.coco_results([page.found], ids, exact=True))
+
+    yield add
+    true_rows.end()
+    found_rows.end()
+    rest = {
+      "images": images,
+      "categories": json_results.coco_categories(class_names),
+    }
+    true_file.write("," + json.dumps(rest)[1:] + "\n")
+    found_file.write("\n")
+
+
+def _name_and_hw(page: PageBoxes) -> tuple[str, tuple[int, int]]:
+  return page.filename, page.image_hw
+
+
+class _Rows:
+  """A list of objects in JSON, written some at a time, one a line."""
+
+  def __init__(self, file: TextIO):
+    self._file, self.count = file, 0
+
+  def add(self, rows: Sequence[dict[str, Any]]) -> None:
+    """Adds rows, whose numbers are finite."""
+    if rows:
+      text = msgspec.json.encode(rows)[1:-1].replace(b"},{", b"},\n{")
+      self._file.write((",\n" if self.count else "[\n") + text.decode())
+      self.count += len(rows)
+
+  def end(self) -> None:
+    """Ends the list."""
+    self._file.write("\n]" if self.count else "[]")
 
 
 def write(
@@ -97,21 +161,10 @@ def write(
   pictures: dict[str, np.ndarray],
   viewer_pages: int,
 ) -> None:
-  """Writes everything, the summary last; see `write_scores`."""
+  """Writes pictures and scores, the summary last; see `write_scores`."""
   folder = out_dir / measured.name
   for picture_name, picture in pictures.items():
     drawing.save(folder / f"{picture_name}.png", picture)
-  truth, detections = measured.truth, measured.detections
-  image_ids = {page.filename: i for i, page in enumerate(truth, start=1)}
-  found = json.dumps(
-    json_results.coco_results(detections, image_ids, exact=True),
-    allow_nan=False,
-  )
-  true = json.dumps(
-    json_results.coco_truth(truth, measured.class_names), allow_nan=False
-  )
-  files.write_atomic(folder / PREDICTIONS, found)
-  files.write_atomic(folder / TRUTH, true)
   write_scores(out_dir, measured, viewer_pages)
 
 
@@ -123,7 +176,11 @@ def write_scores(
   The viewer has the first `viewer_pages` pages (-1 = all) that have pictures.
   """
   folder = out_dir / measured.name
-  files.write_atomic(out_dir / PREDICTIONS, (folder / PREDICTIONS).read_bytes())
+  with (
+    (folder / PREDICTIONS).open("rb") as source,
+    files.atomic(out_dir / PREDICTIONS) as copy,
+  ):
+    shutil.copyfileobj(source, copy.buffer, 1 << 20)
   for file, text in json_results.ap_lists(
     measured.table, measured.class_names
   ).items():
@@ -152,20 +209,25 @@ def _write_viewer(
     (folder / VIEWER).unlink(missing_ok=True)  # of an earlier evaluation
     viewer.remove_parts(folder, 0)
     return set()
-  many = len(measured.truth) if viewer_pages < 0 else viewer_pages
-  pages = [
-    viewer.ViewerPage(true.filename, picture_name(true.filename), found, true)
-    for true, found in zip(
-      measured.truth[:many], measured.detections[:many], strict=True
-    )
-  ]
-  pages = [page for page in pages if (folder / page.image).is_file()]
+  pages = measured.pages
+  numbers = range(len(pages))[: viewer_pages if viewer_pages > 0 else None]
+  shown: set[str] = set()
+
+  def with_pictures() -> Iterator[viewer.ViewerPage]:
+    for i in numbers:
+      true, found = pages[i]
+      image = picture_name(true.filename)
+      if (folder / image).is_file():
+        shown.add(true.filename)
+        found = found.at_least(measured.metrics["min_score"])
+        yield viewer.ViewerPage(true.filename, image, found, true)
+
   viewer.write(
     folder / VIEWER,
-    pages,
+    with_pictures(),
     measured.class_names,
     title=f"{measured.metrics['dataset']}, {measured.name}",
     min_score=float(measured.metrics["min_score"]),
   )
-  viewer.remove_parts(folder, len(pages))
-  return {page.name for page in pages}
+  viewer.remove_parts(folder, len(shown))
+  return shown

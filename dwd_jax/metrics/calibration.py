@@ -240,12 +240,16 @@ def make(
   `num_pages` includes those without detections.
   """
   probable = raw._replace(scores=cross_validated(raw, num_classes))
-  ece = reliability.expected_calibration_error
+
+  def ece(of: Judged) -> float:
+    bins = reliability.reliability(of.scores, of.correct)
+    return reliability.expected_calibration_error(bins)
+
   return Calibration(
     score_map=fit_score_map(raw, num_classes),
     point=reliability.best_threshold(probable),
-    ece_raw=ece(raw.scores, raw.correct),
-    ece=ece(probable.scores, probable.correct),
+    ece_raw=ece(raw),
+    ece=ece(probable),
     num_pages=num_pages,
     num_objects=raw.num_objects,
     num_detections=len(raw.scores),

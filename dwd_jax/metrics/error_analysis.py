@@ -10,7 +10,7 @@ repairing all errors of the kind and no others:
   missed           the true boxes are removed
 
 Gains do not add up. They, APs and sizes need all detections as outcomes; counts
-are of those from a threshold on (`Outcomes.at_least`).
+and confusions are of those from a threshold on (`Outcomes.at_least`).
 
 Reference: Bolya et al., TIDE: A General Toolbox for Identifying Object
 Detection Errors (ECCV 2020), section 2.3. Differs from it where a class has
@@ -22,28 +22,22 @@ wrong detections of such a size, similar to COCO's small, medium and large.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dwd_jax.core import boxes as boxes_lib
-from dwd_jax.metrics.matching import (
-  CLASS,
-  KINDS,
-  LOCATION,
-  MIN_IOU,
-  Outcomes,
-  sane,
-)
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import matching, pairs, protocols
+from dwd_jax.metrics.matching import CLASS, KINDS, LOCATION, MIN_IOU, Outcomes
 from dwd_jax.metrics.protocols import mean_or_nan
 
 MISSED = "missed"  # besides `KINDS`
 # Of the bins of `by_size`.
 PX_EDGES = (0, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, np.inf)
 STAFF_SPACE_EDGES = (0, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.7, 8, np.inf)
-_RECALLS = np.linspace(0.0, 1.0, 101)
+_AT_ONCE = 1 << 20  # boxes
 
 
 class Curve(NamedTuple):
@@ -53,55 +47,41 @@ class Curve(NamedTuple):
   recall: Float[np.ndarray, " k"]
   precision: Float[np.ndarray, " k"]
 
-  def thinned(self, most: int) -> "Curve":
-    """At most `most` of its points, including the first and the last."""
-    k = len(self.scores)
-    at = np.unique(np.linspace(0, k - 1, min(k, most)).round().astype(int))
-    return Curve(self.scores[at], self.recall[at], self.precision[at])
-
 
 def curve(
   scores: Float[np.ndarray, " n"],
   correct: Bool[np.ndarray, " n"],
   num_objects: int,
+  most: int | None = None,
 ) -> Curve:
-  """Precision and recall at every score; empty without true boxes."""
+  """Precision and recall at every score; empty without true boxes.
+
+  Args:
+    scores: falling, see `reliability.ranked`.
+    most: number of points, the first and the last among them; None = all.
+  """
   if not num_objects:
     return Curve(np.zeros(0), np.zeros(0), np.zeros(0))
-  order = np.argsort(-scores, kind="stable")
-  scores, right = scores[order], np.cumsum(correct[order])
   last = np.append(scores[1:] < scores[:-1], True)[: len(scores)]
-  kept = np.arange(1, len(scores) + 1)
-  return Curve(scores[last], (right / num_objects)[last], (right / kept)[last])
+  k = int(last.sum())
+  at = np.linspace(0, k - 1, k if most is None else min(k, most))
+  at = np.flatnonzero(last)[np.unique(at.round().astype(int))]
+  right = np.cumsum(correct, dtype=np.int64)[at]
+  return Curve(scores[at], right / num_objects, right / (at + 1))
 
 
 def average_precision(
-  scores: Float[np.ndarray, " n"],
-  correct: Bool[np.ndarray, " n"],
-  num_objects: int,
+  correct: Bool[np.ndarray, " n"], num_objects: int
 ) -> float:
-  """COCO's AP: mean of the precision envelope at recall 0, 0.01 ... 1.
+  """AP of the COCO metric; NaN without true boxes.
 
   Args:
-    scores: of n detections of a class; equal ones keep their order.
-    correct: whether they are right.
+    correct: whether the detections of a class are right, best score first.
     num_objects: true boxes of the class.
-
-  Returns:
-    0..1; NaN without true boxes.
-
-  Reference: Lin et al., Microsoft COCO (2014). Equals `protocols.coco`, which
-  takes boxes instead of flags.
   """
   if not num_objects:
     return float("nan")
-  if not len(scores):
-    return 0.0
-  right = np.cumsum(correct[np.argsort(-scores, kind="stable")])
-  precision = right / np.arange(1, len(right) + 1)
-  envelope = np.maximum.accumulate(precision[::-1])[::-1]
-  at = np.searchsorted(right / num_objects, _RECALLS)
-  return float(np.append(envelope, 0.0)[at].mean())
+  return protocols.COCO.average(correct, num_objects)
 
 
 class Gains(NamedTuple):
@@ -124,26 +104,32 @@ def error_counts(
 
 
 def _count(ids: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, " size"]:
-  return np.bincount(ids, minlength=size)
+  total = np.zeros(size, np.int64)
+  for start in range(0, len(ids), _AT_ONCE):  # bincount makes a wide copy
+    total += np.bincount(ids[start : start + _AT_ONCE], minlength=size)
+  return total
 
 
 def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
   """Measures the gain in AP_50 of repairing each kind of error, by class."""
   objects = _count(outcomes.true_labels, num_classes)
-  plain = _ap(outcomes, outcomes.labels, outcomes.right, None, objects)
+  as_found = _ByClass(outcomes.labels, outcomes.scores, num_classes)
+  right = outcomes.right
+  plain = as_found.ap(right, None, objects)
   gain = {}
   for kind, name in enumerate(KINDS):
-    wrong = outcomes.kind == kind
-    labels, right = outcomes.labels, outcomes.right
-    repaired = np.zeros(len(labels), bool)
+    wrong, by_class = outcomes.kind == kind, as_found
+    repaired = np.zeros(len(wrong), bool)
     if kind in (LOCATION, CLASS):
       repaired = _repaired(outcomes, wrong)
-      labels = labels.copy()
+    if kind == CLASS:
+      labels = outcomes.labels.copy()
       labels[repaired] = outcomes.true_labels[outcomes.of_truth[repaired]]
-    keep = ~wrong | repaired
-    gain[name] = _ap(outcomes, labels, right | repaired, keep, objects) - plain
+      by_class = _ByClass(labels, outcomes.scores, num_classes)
+    gain[name] = by_class.ap(right | repaired, ~wrong | repaired, objects)
+    gain[name] -= plain
   left = _count(outcomes.true_labels[~outcomes.missed()], num_classes)
-  without = _ap(outcomes, outcomes.labels, outcomes.right, None, left)
+  without = as_found.ap(right, None, left)
   without = np.where((objects > 0) & (left == 0), 1.0, without)
   gain[MISSED] = without - plain
   return Gains(plain, gain)
@@ -162,22 +148,32 @@ def _repaired(
   return repaired
 
 
-def _ap(outcomes: Outcomes, labels, right, keep, objects):
-  """AP of each class; `objects` [C] true boxes, `keep` [n] or None = all."""
-  keep = np.ones(len(labels), bool) if keep is None else keep
-  labels, scores, right = labels[keep], outcomes.scores[keep], right[keep]
-  order = np.argsort(labels, kind="stable")
-  edges = np.searchsorted(labels[order], np.arange(len(objects) + 1))
-  return np.array(
-    [
-      average_precision(scores[rows], right[rows], int(objects[c]))
-      for c, rows in enumerate(order[a:b] for a, b in itertools.pairwise(edges))
-    ]
-  )
+class _ByClass:
+  """Detections by class, then by falling score: sorted once, used often."""
+
+  def __init__(self, labels, scores, num_classes):
+    narrow = labels.astype(np.uint16) if num_classes <= 1 << 16 else labels
+    order = np.argsort(narrow, kind="stable")  # 16 bits are sorted faster
+    self._order = order
+    self._edges = np.cumsum([0, *_count(labels, num_classes)])
+    for start, end in itertools.pairwise(self._edges):
+      rows = order[start:end]
+      order[start:end] = rows[np.argsort(-scores[rows], kind="stable")]
+
+  def ap(self, right, keep, objects):
+    """AP of each class; `objects` [C] true boxes, `keep` [n] or None = all."""
+    right = right[self._order]
+    keep = None if keep is None else keep[self._order]
+    ap = np.full(len(objects), np.nan)
+    for c in np.flatnonzero(objects):
+      rows = slice(self._edges[c], self._edges[c + 1])
+      of_class = right[rows] if keep is None else right[rows][keep[rows]]
+      ap[c] = average_precision(of_class, int(objects[c]))
+    return ap
 
 
 def confusion_matrix(
-  outcomes: Outcomes, num_classes: int
+  pages: Iterable[tuple[PageBoxes, PageBoxes]], num_classes: int
 ) -> Int[np.ndarray, "C+1 C+1"]:
   """Counts pairs of true boxes and detections, one to one.
 
@@ -185,38 +181,39 @@ def confusion_matrix(
   its class, from the highest IoU down to 0.5. So a row sums to the true boxes
   of its class, a column to its detections.
 
+  Args:
+    pages: truth and finite detections of each.
+
   Returns:
     Row: class of the true box; column: class of the detection. The last column
     holds missed true boxes, the last row detections without a true box.
   """
-  found = np.zeros((num_classes + 1, num_classes + 1), np.int64)
-  right = outcomes.right
-  np.add.at(found, (outcomes.labels[right], outcomes.labels[right]), 1)
-  free = ~outcomes.found()
-  for page in np.union1d(outcomes.true_page[free], outcomes.page[~right]):
-    rows = np.flatnonzero(~right & (outcomes.page == page))
-    true = np.flatnonzero(free & (outcomes.true_page == page))
-    pairs = _pairs(outcomes.boxes_yxyx[rows], outcomes.true_boxes_yxyx[true])
-    labels = np.append(outcomes.labels[rows], num_classes)
-    true_labels = np.append(outcomes.true_labels[true], num_classes)
-    for row, column in pairs:
-      found[true_labels[column], labels[row]] += 1
-  return found
+  counts = np.zeros((num_classes + 1, num_classes + 1), np.int64)
+  for truth, found in pages:
+    matches = matching.match(truth, found)
+    right = found.labels[matches.hit]
+    np.add.at(counts, (right, right), 1)
+    true, wrong = truth.keep(~matches.found), found.keep(~matches.hit)
+    row, column = _left_pairs(true, wrong)
+    np.add.at(counts, (true.labels[column], wrong.labels[row]), 1)
+    missed, false = np.delete(true.labels, column), np.delete(wrong.labels, row)
+    counts[:-1, -1] += _count(missed, num_classes)
+    counts[-1, :-1] += _count(false, num_classes)
+  return counts
 
 
-def _pairs(boxes, true_boxes) -> list[tuple[int, int]]:
-  """(detection, true box), best IoU first; -1 for those without partner."""
-  iou = np.asarray(boxes_lib.pairwise_iou(sane(boxes), sane(true_boxes)))
-  at = np.argwhere(iou >= MIN_IOU)
-  order = np.argsort(-iou[tuple(at.T)], kind="stable")
-  free_row, free_column = (np.ones(side, bool) for side in iou.shape)
-  pairs = []
-  for row, column in at[order].tolist():
-    if free_row[row] and free_column[column]:
-      free_row[row] = free_column[column] = False
-      pairs.append((row, column))
-  pairs += [(row, -1) for row in np.flatnonzero(free_row).tolist()]
-  return pairs + [(-1, column) for column in np.flatnonzero(free_column)]
+def _left_pairs(true: PageBoxes, wrong: PageBoxes):
+  """Detections and true boxes, best IoU first, each in one pair at most."""
+  found = pairs.overlapping(wrong.boxes_yxyx, true.boxes_yxyx, MIN_IOU)
+  found = found.keep(np.argsort(-found.iou, kind="stable"))
+  rows, columns = {}, set()
+  for row, column in zip(
+    found.row.tolist(), found.column.tolist(), strict=True
+  ):
+    if row not in rows and column not in columns:
+      rows[row] = column
+      columns.add(column)
+  return np.array([*rows], np.int64), np.array([*rows.values()], np.int64)
 
 
 class BySize(NamedTuple):
@@ -251,34 +248,35 @@ def by_size(
     px_per_unit: unit of the edges by page, such as its staff space; NaN leaves
       the boxes of a page out. None: pixels.
   """
-  unit = np.ones(1) if px_per_unit is None else px_per_unit
 
-  def bins_of(boxes, page):
-    size = np.sqrt(np.asarray(boxes_lib.areas(boxes)))
-    size = size / (unit[0] if px_per_unit is None else unit[page])
-    # NaN is sorted past the last bin.
-    return np.searchsorted(np.array(edges), size, side="right") - 1
+  def bins_of(size, page):
+    bins = np.empty(len(size), np.int8)
+    for start in range(0, len(size), _AT_ONCE):
+      here = slice(start, start + _AT_ONCE)
+      unit = 1.0 if px_per_unit is None else px_per_unit[page[here]]
+      # NaN is sorted past the last bin.
+      found = np.searchsorted(np.array(edges), size[here] / unit, side="right")
+      bins[here] = found - 1
+    return bins
 
-  true_bin = bins_of(outcomes.true_boxes_yxyx, outcomes.true_page)
-  bins = bins_of(outcomes.boxes_yxyx, outcomes.page)
+  true_bin = bins_of(outcomes.true_size_px, outcomes.true_page)
+  bins = bins_of(outcomes.size_px, outcomes.page)
   right = outcomes.right
   bins[right] = true_bin[outcomes.of_truth[right]]
-  found = outcomes.at_least(min_score).found()
-  k = len(edges) - 1
-  rows = [_bin(outcomes, found, true_bin == b, bins == b) for b in range(k)]
-  objects, classes, recall, ap_50 = map(np.array, zip(*rows, strict=True))
+  found, k = outcomes.found(min_score), len(edges) - 1
+  num_classes = int(outcomes.true_labels.max(initial=-1)) + 1
+  num_classes = max(num_classes, int(outcomes.labels.max(initial=-1)) + 1)
+  by_class = _ByClass(outcomes.labels, outcomes.scores, num_classes)
+  objects, classes = np.zeros(k, np.int64), np.zeros(k, np.int64)
+  recall, ap_50 = np.full(k, np.nan), np.full(k, np.nan)
+  for b in range(k):
+    here = true_bin == b
+    of_class = _count(outcomes.true_labels[here], num_classes)
+    objects[b], classes[b] = of_class.sum(), np.count_nonzero(of_class)
+    if objects[b]:
+      recall[b] = found[here].mean()
+      ap_50[b] = mean_or_nan(by_class.ap(right, bins == b, of_class))
   return BySize(tuple(map(float, edges)), objects, classes, recall, ap_50)
-
-
-def _bin(outcomes: Outcomes, found, true_here, here):
-  """Objects, classes, recall and AP_50 of one bin."""
-  objects = np.bincount(outcomes.true_labels[true_here])
-  if not len(objects):
-    return 0, 0, np.nan, np.nan
-  ap = mean_or_nan(
-    _ap(outcomes, outcomes.labels, outcomes.right, here, objects)
-  )
-  return objects.sum(), np.count_nonzero(objects), found[true_here].mean(), ap
 
 
 class ByPage(NamedTuple):

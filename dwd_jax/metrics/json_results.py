@@ -125,28 +125,18 @@ def ap_lists(table: APTable, class_names: Sequence[str]) -> dict[str, str]:
   return texts
 
 
-def coco_truth(
-  truth: Sequence[PageBoxes], class_names: Sequence[str]
-) -> dict[str, Any]:
-  """COCO annotations: file names by image id, categories, true boxes.
+def coco_annotations(
+  truth: PageBoxes, image_id: int, first_id: int
+) -> list[dict[str, Any]]:
+  """COCO annotations of the true boxes of a page, which are not rounded.
 
-  Image ids count the pages from 1 in the order given; category ids are class
-  ids + 1. Boxes are not rounded.
+  `first_id` is the id of the first; category ids are class ids + 1.
   """
-  annotations = []
-  for image_id, page in enumerate(truth, start=1):
-    for row in _rows(image_id, page, exact=True):
-      width, height = row["bbox"][2:]
-      row |= {"area": width * height, "iscrowd": 0, "id": len(annotations) + 1}
-      annotations.append(row)
-  return {
-    "images": [
-      coco_image(i, page.filename, page.image_hw)
-      for i, page in enumerate(truth, start=1)
-    ],
-    "categories": coco_categories(class_names),
-    "annotations": annotations,
-  }
+  rows = _rows(image_id, truth, exact=True)
+  for number, row in enumerate(rows, start=first_id):
+    width, height = row["bbox"][2:]
+    row |= {"area": width * height, "iscrowd": 0, "id": number}
+  return rows
 
 
 def coco_image(image_id: int, name: str, hw: tuple[int, int]) -> dict[str, Any]:
@@ -171,7 +161,7 @@ def coco_results(
   Detections with a score or box that is not finite are left out.
 
   Args:
-    image_ids: file name -> image id of `coco_truth`.
+    image_ids: file name -> image id, from 1.
     exact: keep all digits, so that measuring them gives the evaluation's
       numbers; otherwise boxes have hundredths of a pixel.
   """

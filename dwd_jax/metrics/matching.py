@@ -24,6 +24,9 @@ from jaxtyping import Bool, Float, Int
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import pairs as pairs_lib
+from dwd_jax.metrics.columns import Column
+from dwd_jax.metrics.pairs import Pairs
 from dwd_jax.metrics.reliability import Judged
 
 MIN_IOU = 0.5  # of a right detection
@@ -51,10 +54,7 @@ class Matches(NamedTuple):
 
 
 def match(
-  truth: PageBoxes,
-  detections: PageBoxes,
-  min_iou: float = MIN_IOU,
-  iou: Float[np.ndarray, "n m"] | None = None,
+  truth: PageBoxes, detections: PageBoxes, min_iou: float = MIN_IOU
 ) -> Matches:
   """Matches detections with true boxes, best score first, one to one.
 
@@ -62,37 +62,38 @@ def match(
   it overlaps most.
 
   Args:
-    min_iou: least overlap of a pair, 0..1.
-    iou: `overlaps` of the two, if known already.
+    min_iou: least overlap of a pair, above 0 and up to 1.
   """
-  n, m = len(detections.labels), len(truth.labels)
-  hit, found = np.zeros(n, bool), np.zeros(m, bool)
-  confused_with, taken = np.full(n, -1), np.full(n, -1)
-  if not n or not m:
-    return Matches(hit, found, confused_with, taken)
-  if iou is None:
-    iou = overlaps(truth, detections)
-  same = detections.labels[:, None] == truth.labels[None, :]
-  scores = np.zeros(n) if detections.scores is None else detections.scores
-  for i in np.argsort(-scores, kind="stable"):
-    free = np.where(same[i] & ~found, iou[i], -1.0)
-    best = int(free.argmax())
-    if free[best] >= min_iou:
-      hit[i] = found[best] = True
-      taken[i] = best
-  other = np.where(same, -1.0, iou)
-  confused = ~hit & (other.max(axis=1) >= min_iou)
-  confused_with[confused] = other.argmax(axis=1)[confused]
-  return Matches(hit, found, confused_with, taken)
+  own, other = _pairs(truth, detections, min_iou)
+  taken = _taken(truth, detections, own, min_iou)
+  hit, found = taken >= 0, np.zeros(len(truth.labels), bool)
+  found[taken[hit]] = True
+  _, confused = pairs_lib.best(other, len(hit))
+  return Matches(hit, found, np.where(hit, -1, confused), taken)
 
 
-def overlaps(
-  truth: PageBoxes, detections: PageBoxes
-) -> Float[np.ndarray, "n m"]:
-  """IoU of n detections with m true boxes."""
-  return np.asarray(
-    boxes_lib.pairwise_iou(sane(detections.boxes_yxyx), sane(truth.boxes_yxyx))
+def _pairs(
+  truth: PageBoxes, detections: PageBoxes, min_iou: float
+) -> tuple[Pairs, Pairs]:
+  """Detections and true boxes of the same class, and of others."""
+  pairs = pairs_lib.overlapping(
+    detections.boxes_yxyx, truth.boxes_yxyx, min_iou
   )
+  same = detections.labels[pairs.row] == truth.labels[pairs.column]
+  return pairs.keep(same), pairs.keep(~same)
+
+
+def _taken(
+  truth: PageBoxes, detections: PageBoxes, own: Pairs, min_iou: float
+) -> Int[np.ndarray, " n"]:
+  """The true box that each detection takes; -1: none."""
+  n, scores = len(detections.labels), detections.scores
+  order = np.arange(n) if scores is None else np.argsort(-scores, kind="stable")
+  rank = np.empty(n, np.int64)
+  rank[order] = np.arange(n)
+  ranked = own._replace(row=rank[own.row])
+  (taken,) = pairs_lib.one_to_one(ranked, n, len(truth.labels), [min_iou])
+  return taken[rank]
 
 
 def sane(boxes_yxyx: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
@@ -103,38 +104,34 @@ def sane(boxes_yxyx: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
 class Outcomes(NamedTuple):
   """n detections and m true boxes of some pages, page by page.
 
-  Boxes are in pixels of the source images.
-
   Attributes:
     page: index of the detection's page.
     scores: finite.
     kind: RIGHT, or the index into `KINDS`.
     of_truth: index of the true box that the detection found, or that its error
       refers to (location, class, duplicate); else -1.
-    confused_with: index of the true box of another class that a wrong detection
-      overlaps most, if by IoU 0.5 or more; else -1.
+    size_px: root of the box's area, in pixels of the source image.
     true_page: index of the true box's page.
   """
 
   page: Int[np.ndarray, " n"]
-  boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: Int[np.ndarray, " n"]
   scores: Float[np.ndarray, " n"]
   kind: Int[np.ndarray, " n"]
   of_truth: Int[np.ndarray, " n"]
-  confused_with: Int[np.ndarray, " n"]
+  size_px: Float[np.ndarray, " n"]
   true_page: Int[np.ndarray, " m"]
-  true_boxes_yxyx: Float[np.ndarray, "m 4"]
   true_labels: Int[np.ndarray, " m"]
+  true_size_px: Float[np.ndarray, " m"]
 
   @property
   def right(self) -> Bool[np.ndarray, " n"]:
     """Detections matched with a true box of their class."""
     return self.kind == RIGHT
 
-  def found(self) -> Bool[np.ndarray, " m"]:
-    """True boxes matched by a right detection."""
-    return self._touched(self.right)
+  def found(self, min_score: float = -np.inf) -> Bool[np.ndarray, " m"]:
+    """True boxes matched by a right detection with at least this score."""
+    return self._touched(self.right & (self.scores >= min_score))
 
   def missed(self) -> Bool[np.ndarray, " m"]:
     """True boxes without a right, misplaced or misnamed detection."""
@@ -156,12 +153,9 @@ class Outcomes(NamedTuple):
       num_objects=len(self.true_labels),
     )
 
-  def keep(self, rows: Bool[np.ndarray, " n"]) -> "Outcomes":
-    """Keeps some of the detections, and all true boxes.
-
-    Matches stay valid if no removed detection scores better than a kept one of
-    its class and page.
-    """
+  def at_least(self, min_score: float) -> "Outcomes":
+    """Removes the detections below a score; true boxes and matches stay."""
+    rows = self.scores >= min_score
     kept = {
       name: values[rows]
       for name, values in self._asdict().items()
@@ -169,25 +163,76 @@ class Outcomes(NamedTuple):
     }
     return self._replace(**kept)
 
-  def at_least(self, min_score: float) -> "Outcomes":
-    """Removes the detections below a score; the matches stay valid."""
-    return self.keep(self.scores >= min_score)
 
-  def of_page(self, number: int) -> "Outcomes":
-    """Outcomes of one page, with true boxes counted from 0."""
-    first, end = np.searchsorted(self.true_page, (number, number + 1))
-    page = self.keep(self.page == number)
+class OfPage(NamedTuple):
+  """What became of the n detections of a page; see `Outcomes`.
 
-    def counted(index):
-      return np.where(index < 0, -1, index - first)
+  Attributes:
+    of_truth: index into the page's true boxes.
+  """
 
-    return page._replace(
-      of_truth=counted(page.of_truth),
-      confused_with=counted(page.confused_with),
-      true_page=self.true_page[first:end],
-      true_boxes_yxyx=self.true_boxes_yxyx[first:end],
-      true_labels=self.true_labels[first:end],
-    )
+  kind: Int[np.ndarray, " n"]
+  of_truth: Int[np.ndarray, " n"]
+
+  def keep(self, rows: Bool[np.ndarray, " n"]) -> "OfPage":
+    """Some of the detections.
+
+    Matches stay valid if no removed detection scores better than a kept one of
+    its class.
+    """
+    return OfPage(self.kind[rows], self.of_truth[rows])
+
+
+class Collector:
+  """Collects the outcomes of pages: 25 bytes of a detection, 12 of a true box.
+
+  Indices and sizes have 32 bits, scores 64.
+  """
+
+  def __init__(self):
+    self._pages = 0
+    kinds = {
+      "page": np.int32,
+      "labels": np.int32,
+      "scores": np.float64,
+      "kind": np.int8,
+      "of_truth": np.int32,
+      "size_px": np.float32,
+      "true_page": np.int32,
+      "true_labels": np.int32,
+      "true_size_px": np.float32,
+    }
+    self._columns = {name: Column(kind) for name, kind in kinds.items()}
+
+  def add(self, truth: PageBoxes, found: PageBoxes, of_page: OfPage) -> None:
+    """Adds a page, whose detections are finite."""
+    true_count = len(self._columns["true_page"])
+    values = {
+      "page": np.full(len(found.labels), self._pages),
+      "labels": found.labels,
+      "scores": found.scores,
+      "kind": of_page.kind,
+      "of_truth": np.where(
+        of_page.of_truth < 0, -1, of_page.of_truth + true_count
+      ),
+      "size_px": _sizes_px(found),
+      "true_page": np.full(len(truth.labels), self._pages),
+      "true_labels": truth.labels,
+      "true_size_px": _sizes_px(truth),
+    }
+    for name, column in self._columns.items():
+      column.add(values[name])
+    self._pages += 1
+
+  def outcomes(self) -> Outcomes:
+    """Those of all pages; nothing can be added afterwards."""
+    return Outcomes(**{k: v.values() for k, v in self._columns.items()})
+
+
+def _sizes_px(page: PageBoxes) -> np.ndarray:
+  return np.sqrt(
+    np.asarray(boxes_lib.areas(page.boxes_yxyx.astype(np.float64)))
+  )
 
 
 def judge(
@@ -198,71 +243,23 @@ def judge(
   Both lists have the same pages in the same order. Detections with a score or
   box that is not finite are left out, with a warning.
   """
-  found = [page.finite() for page in detections]
-  kinds, of_truth, confused, offset = [], [], [], 0
-  for true, page in zip(truth, found, strict=True):
-    kind, *indices = _judge_page(true, page)
-    kinds.append(kind)
-    for of_all, index in zip((of_truth, confused), indices, strict=True):
-      of_all.append(np.where(index < 0, -1, index + offset))
-    offset += len(true.labels)
-  return Outcomes(
-    page=_numbers(found),
-    boxes_yxyx=_joined([p.boxes_yxyx for p in found], np.float64, (0, 4)),
-    labels=_joined([p.labels for p in found], np.int64),
-    scores=_joined([p.scores for p in found], np.float64),
-    kind=_joined(kinds, np.int64),
-    of_truth=_joined(of_truth, np.int64),
-    confused_with=_joined(confused, np.int64),
-    true_page=_numbers(truth),
-    true_boxes_yxyx=_joined([p.boxes_yxyx for p in truth], np.float64, (0, 4)),
-    true_labels=_joined([p.labels for p in truth], np.int64),
+  collector = Collector()
+  for true, page in zip(truth, detections, strict=True):
+    found = page.finite()
+    collector.add(true, found, judge_page(true, found))
+  return collector.outcomes()
+
+
+def judge_page(truth: PageBoxes, found: PageBoxes) -> OfPage:
+  """Matches the finite detections of a page at IoU 0.5; see `judge`."""
+  n = len(found.labels)
+  own, other = _pairs(truth, found, BACKGROUND_IOU)
+  taken = _taken(truth, found, own, MIN_IOU)
+  (best_own, own_box), (best_other, other_box) = (
+    pairs_lib.best(pairs, n) for pairs in (own, other)
   )
-
-
-def rejudge(
-  outcomes: Outcomes,
-  truth: Sequence[PageBoxes],
-  detections: Sequence[PageBoxes],
-) -> Outcomes:
-  """Returns what `judge` gives for the same boxes with other, finite scores.
-
-  Detections must keep their order; some may be gone. Nothing is matched again
-  if none is, and their scores rank them alike on each page within each class,
-  on which alone matches depend.
-  """
-  scores = _joined([page.scores for page in detections], np.float64)
-  if len(scores) != len(outcomes.scores):
-    return judge(truth, detections)
-  place = outcomes.labels, outcomes.page
-  old, new = (np.lexsort((-s, *place)) for s in (outcomes.scores, scores))
-  if np.array_equal(old, new):
-    return outcomes._replace(scores=scores)
-  return judge(truth, detections)
-
-
-def _joined(parts, dtype, empty=(0,)):
-  parts = [np.asarray(part, dtype) for part in parts]
-  return np.concatenate([np.zeros(empty, dtype), *parts])
-
-
-def _numbers(pages: Sequence[PageBoxes]):
-  counts = np.array([len(page.labels) for page in pages], np.int64)
-  return np.repeat(np.arange(len(pages)), counts)
-
-
-def _judge_page(true: PageBoxes, found: PageBoxes):
-  """Kind, true box and confused box of each detection on a page."""
-  n, m = len(found.labels), len(true.labels)
-  if not n or not m:
-    return np.full(n, BACKGROUND), np.full(n, -1), np.full(n, -1)
-  iou = overlaps(true, found)  # [n, m]
-  matches = match(true, found, MIN_IOU, iou)
-  same = found.labels[:, None] == true.labels[None, :]
-  own, other = np.where(same, iou, -1.0), np.where(same, -1.0, iou)
-  best_own, best_other = own.max(axis=1), other.max(axis=1)
   conditions = (
-    matches.hit,
+    taken >= 0,
     (best_own >= BACKGROUND_IOU) & (best_own < MIN_IOU),
     best_other >= MIN_IOU,
     best_own >= MIN_IOU,
@@ -271,10 +268,9 @@ def _judge_page(true: PageBoxes, found: PageBoxes):
   kind = np.select(
     conditions, (RIGHT, LOCATION, CLASS, DUPLICATE, BACKGROUND), BOTH
   )
-  own_box, other_box = own.argmax(axis=1), other.argmax(axis=1)
   index = np.select(
-    (matches.hit, kind == CLASS, np.isin(kind, (LOCATION, DUPLICATE))),
-    (matches.taken, other_box, own_box),
+    (taken >= 0, kind == CLASS, np.isin(kind, (LOCATION, DUPLICATE))),
+    (taken, other_box, own_box),
     -1,
   )
-  return kind, index, matches.confused_with
+  return OfPage(kind, index)

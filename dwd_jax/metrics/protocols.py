@@ -14,39 +14,29 @@
     (detections of them are wrong).
 It differs from the original as docs/evaluation.md says.
 
-To add a protocol, write a function, and add it to `Protocol` and `PROTOCOLS`.
+To add a protocol, write a function that says which detections of a page are
+hits, and add it to `Protocol` and `PROTOCOLS`.
 """
 
 import dataclasses
-import math
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import pairs as pairs_lib
+from dwd_jax.metrics.columns import Column
 
 IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # 0.5 .. 0.95
 # The original's evaluation left out true objects from this size on.
 _LEGACY_MAX_SIDE_PX = {"muscima_pp": 400}
-
-
-class FlatBoxes(NamedTuple):
-  """The boxes of all pages, page by page.
-
-  Attributes:
-    page: index of the box's page in the list of file names.
-    boxes_yxyx: the far edge never lies before the near one.
-    scores: 0 for truth.
-  """
-
-  page: Int[np.ndarray, " n"]
-  boxes_yxyx: Float[np.ndarray, "n 4"]
-  labels: Int[np.ndarray, " n"]
-  scores: Float[np.ndarray, " n"]
+_MOST_IOUS = 16  # bits of a detection's hits
+_RECALLS = np.linspace(0.0, 1.0, 101)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,21 +82,167 @@ def mean_or_nan(values: Float[np.ndarray, " n"]) -> float:
 
 Protocol: TypeAlias = Literal["coco", "voc", "legacy"]
 PageList: TypeAlias = Sequence[PageBoxes]
+# Truth, detections with the best score first, IoU thresholds -> hits [T, n].
+Hits: TypeAlias = Callable[[PageBoxes, PageBoxes, Sequence[float]], np.ndarray]
+# Truth, detections, data set -> both as they are judged.
+Prepare: TypeAlias = Callable[
+  [PageBoxes, PageBoxes, str], tuple[PageBoxes, PageBoxes]
+]
+
+
+class Rules(NamedTuple):
+  """How a protocol measures.
+
+  Attributes:
+    hits: which detections of a page are right.
+    average: AP of the detections of a class that are right, best score first,
+      and of its number of true boxes.
+    prepare: changes truth and detections before they are judged.
+    without_truth: AP of a class without truth.
+  """
+
+  hits: Hits
+  average: Callable[[Bool[np.ndarray, " n"], int], float]
+  prepare: Prepare = lambda truth, found, _: (truth, found)
+  without_truth: float = float("nan")
+
+
+class Meter:
+  """Measures AP page by page; keeps 14 bytes of a detection, none of truth.
+
+  Args of the constructor: `dataset` decides which large objects the legacy
+  protocol leaves out; at most 16 thresholds `ious`, above 0.
+  """
+
+  def __init__(
+    self,
+    num_classes: int,
+    rules: Rules,
+    dataset: str = "",
+    ious: Sequence[float] = IOUS,
+  ):
+    if len(ious) > _MOST_IOUS:
+      raise ValueError(f"{len(ious)} IoU thresholds, at most {_MOST_IOUS}")
+    self._rules, self._dataset, self._ious = rules, dataset, tuple(ious)
+    self._num_objects = np.zeros(num_classes, np.int64)
+    self._names: list[str] = []
+    self._ends = Column(np.float64)  # of each page; exact up to 2**53
+    self._labels, self._scores = Column(np.int32), Column(np.float64)
+    self._hits = Column(np.uint16)  # bit t: at threshold t
+
+  def add(self, truth: PageBoxes, found: PageBoxes) -> None:
+    """Adds a page.
+
+    Detections with a score or box that is not finite are left out, with a
+    warning that names the page.
+
+    Raises:
+      ValueError: a label outside 0 .. C-1, or detections without scores.
+    """
+    if found.scores is None:
+      raise ValueError("detections need scores")
+    truth, found = self._rules.prepare(truth, found, self._dataset)
+    truth, found = self._checked(truth), self._checked(found.finite())
+    assert found.scores is not None
+    self._num_objects += np.bincount(
+      truth.labels, minlength=len(self._num_objects)
+    )
+    # By score, then position, so that the order of the input does not matter.
+    corners = found.boxes_yxyx.T[::-1]
+    found = found.keep(np.lexsort((found.labels, *corners, -found.scores)))
+    hits = self._rules.hits(truth, found, self._ious)  # [T, n]
+    bits = 1 << np.arange(len(self._ious), dtype=np.uint16)
+    self._hits.add(bits @ hits.astype(np.uint16))
+    self._labels.add(found.labels)
+    self._scores.add(found.scores)  # pyright: ignore
+    self._names.append(truth.filename)
+    self._ends.add(np.array([len(self._labels)]))
+
+  def _checked(self, page: PageBoxes) -> PageBoxes:
+    """In float64, no far edge before the near one."""
+    labels = np.asarray(page.labels, np.int64)
+    if labels.size and not 0 <= labels.min() <= labels.max() < len(
+      self._num_objects
+    ):
+      raise ValueError(
+        f"a label lies outside 0 .. {len(self._num_objects) - 1}"
+      )
+    boxes = page.boxes_yxyx.astype(np.float64).reshape(-1, 4)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2])
+    scores = page.scores
+    return dataclasses.replace(
+      page,
+      boxes_yxyx=boxes,
+      labels=labels,
+      scores=None if scores is None else scores.astype(np.float64),
+    )
+
+  def table(self) -> APTable:
+    """AP of all pages.
+
+    Raises:
+      ValueError: a page was added twice.
+    """
+    if len(set(self._names)) != len(self._names):
+      raise ValueError("a file name occurs twice")
+    labels, scores, hits = (
+      column.values() for column in (self._labels, self._scores, self._hits)
+    )
+    ap = np.full(
+      (len(self._ious), len(self._num_objects)), self._rules.without_truth
+    )
+    for label in np.flatnonzero(self._num_objects).tolist():
+      rows = self._ranked(np.flatnonzero(labels == label), scores)
+      of_class, objects = hits[rows], int(self._num_objects[label])
+      for t in range(len(self._ious)):
+        right = (of_class >> np.uint16(t) & np.uint16(1)).astype(bool)
+        ap[t, label] = self._rules.average(right, objects)
+    return APTable(self._ious, ap, self._num_objects.copy())
+
+  def _ranked(self, rows, scores):
+    """Rows by falling score, then by the name of the page."""
+    if self._names != sorted(self._names):
+      place = np.argsort(np.argsort(np.array(self._names, object)))
+      page = np.searchsorted(self._ends.values(), rows, "right")
+      rows = rows[np.argsort(place[page], kind="stable")]
+    return rows[np.argsort(-scores[rows], kind="stable")]
 
 
 def measure(
   truth: PageList,
   detections: PageList,
   num_classes: int,
-  protocol: Protocol,
+  protocol: Protocol | Rules,
+  *,
   dataset: str = "",
+  ious: Sequence[float] = IOUS,
 ) -> APTable:
-  """Measures AP of every class at IoU 0.50 to 0.95 by one of the protocols.
+  """Measures AP of every class by one of the protocols.
 
-  For truth and detections see `join`. Classes without truth are NaN, in the
-  legacy protocol 0; `dataset` decides which large objects it leaves out.
+  Classes without truth are NaN, in the legacy protocol 0.
+
+  Args:
+    truth: the pages to judge; each file name once.
+    detections: pages with scores, all in the truth; a page missing here has no
+      detections.
+    dataset: see `Meter`.
+
+  Raises:
+    ValueError: duplicate names, detections of a page without truth, or see
+      `Meter.add`.
   """
-  return PROTOCOLS[protocol](truth, detections, num_classes, dataset)
+  rules = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
+  found = {page.filename: page for page in detections}
+  if len(found) != len(detections):
+    raise ValueError("a file name occurs twice in the detections")
+  meter = Meter(num_classes, rules, dataset, ious)
+  for page in truth:
+    none = dataclasses.replace(page.keep(np.zeros(0, int)), scores=np.zeros(0))
+    meter.add(page, found.pop(page.filename, none))
+  table = meter.table()
+  if found:
+    raise ValueError(f"{min(found)}: detections of a page without truth")
+  return table
 
 
 def check(protocol: str) -> None:
@@ -117,240 +253,110 @@ def check(protocol: str) -> None:
     )
 
 
-def coco(
-  truth: PageList,
-  detections: PageList,
-  num_classes: int,
-  *,
-  ious: Sequence[float] = IOUS,
-) -> APTable:
-  """COCO AP (101 recall points) of every class at every IoU threshold.
+def _of_one_class(
+  truth: PageBoxes, found: PageBoxes, ious: Sequence[float]
+) -> pairs_lib.Pairs:
+  pairs = pairs_lib.overlapping(found.boxes_yxyx, truth.boxes_yxyx, min(ious))
+  return pairs.keep(found.labels[pairs.row] == truth.labels[pairs.column])
 
-  All detections count: COCO's limit, the best 100 of a class on a page, would
-  remove most noteheads of a page of music. Args as of `measure`.
+
+def coco_hits(
+  truth: PageBoxes, found: PageBoxes, ious: Sequence[float]
+) -> Bool[np.ndarray, "T n"]:
+  """Hits of the COCO metric, without its limit of 100 of a class on a page.
+
+  Best score first, each takes the free true box that it overlaps most, of
+  equal ones the last, as COCO's own code does.
 
   Reference: Lin et al., Microsoft COCO (2014).
   """
-  gt, dt, names = join(truth, detections, num_classes)
-  num_objects = np.bincount(gt.labels, minlength=num_classes)
-  ap = np.full((len(ious), num_classes), np.nan)
-  present = np.flatnonzero(num_objects)
-  if present.size:
-    ap[:, present] = _run(gt, dt, len(names), present, ious)
-  return APTable(tuple(ious), ap, num_objects)
-
-
-def _run(gt, dt, num_pages, present, ious):
-  """Runs the library on the classes with truth; -> AP [T, present]."""
-  if not dt.page.size:
-    return np.zeros((len(ious), len(present)))
-  # Imported late: prediction imports this module but does not measure.
-  from faster_coco_eval import COCO, COCOeval_faster
-
-  evaluation = COCOeval_faster(
-    COCO(_dataset(gt, num_pages, present)),
-    COCO(_dataset(dt, num_pages, present)),
-    iouType="bbox",
-    print_function=lambda *_: None,
+  least = [min(iou, 1 - 1e-10) for iou in ious]
+  taken = pairs_lib.one_to_one(
+    _of_one_class(truth, found, least),
+    len(found.labels),
+    len(truth.labels),
+    least,
+    last_of_equals=True,
   )
-  params = evaluation.params
-  params.iouThrs = np.array(ious)
-  # The limit is per page and class, so a page's total suffices.
-  params.maxDets = [int(np.bincount(dt.page).max())]
-  params.areaRng = [[0.0, np.inf]]
-  params.areaRngLbl = ["all"]
-  evaluation.evaluate()
-  evaluation.accumulate()
-  precision = np.asarray(evaluation.eval["precision"])  # [T, R, K, 1, 1]
-  return precision[:, :, :, 0, 0].mean(axis=1)
+  return taken >= 0
 
 
-def _dataset(flat: FlatBoxes, num_pages: int, present) -> dict[str, Any]:
-  """Converts boxes to the library's data set, whose ids are one-based."""
-  boxes_xywh = np.asarray(boxes_lib.yxyx_to_xywh(flat.boxes_yxyx)).tolist()
-  areas = np.asarray(boxes_lib.areas(flat.boxes_yxyx)).tolist()
-  pages, labels, scores = (
-    column.tolist() for column in (flat.page, flat.labels, flat.scores)
-  )
-  columns = zip(pages, labels, boxes_xywh, areas, scores, strict=True)
-  annotations = [
-    {
-      "id": i,
-      "image_id": page + 1,
-      "category_id": label + 1,
-      "bbox": box,
-      "area": area,
-      "score": score,
-      "iscrowd": 0,
-    }
-    for i, (page, label, box, area, score) in enumerate(columns, start=1)
-  ]
-  return {
-    "images": [{"id": page + 1} for page in range(num_pages)],
-    "categories": [{"id": int(c) + 1, "name": str(c)} for c in present],
-    "annotations": annotations,
-  }
+def interpolated(right: Bool[np.ndarray, " n"], num_objects: int) -> float:
+  """COCO's AP: mean of the precision envelope at recall 0, 0.01 ... 1."""
+  recall, envelope = _envelope(right, num_objects)
+  at = np.searchsorted(recall, _RECALLS)
+  return float(np.append(envelope, 0.0)[at].mean())
 
 
-def voc(
-  truth: PageList,
-  detections: PageList,
-  num_classes: int,
+def _envelope(right, num_objects):
+  """Recall, and the best precision from it on, at each right detection."""
+  place = np.flatnonzero(right) + 1
+  count = np.arange(1, len(place) + 1)
+  precision = count / place
+  envelope = np.maximum.accumulate(precision[::-1])[::-1]
+  return count / num_objects, envelope
+
+
+def voc_hits(
+  truth: PageBoxes,
+  found: PageBoxes,
+  ious: Sequence[float],
   *,
-  ious: Sequence[float] = IOUS,
   original: bool = False,
-) -> APTable:
-  """VOC AP of every class at every IoU threshold.
+) -> Bool[np.ndarray, "T n"]:
+  """Hits of VOC.
 
-  A detection is assigned to the true box of its class and page that it overlaps
-  most. It is right if that IoU reaches the threshold and no better-scored
-  detection took the box before.
+  A detection is assigned to the true box of its class that it overlaps most.
+  It is right if that IoU reaches the threshold and no better-scored detection
+  took the box before.
 
-  Args: as of `measure`. `original` adds a pixel to the far sides of every box
-    and requires IoU > threshold, not >=.
+  Args:
+    original: adds a pixel to the far sides of every box and requires IoU >
+      threshold, not >=.
 
   Reference: Everingham et al., The Pascal Visual Object Classes Challenge
   (2010). Differs from the original: it counted classes without truth as 0.
   """
-  gt, dt, _ = join(truth, detections, num_classes)
   if original:
     pixel = np.array([0.0, 0.0, 1.0, 1.0])
-    gt = gt._replace(boxes_yxyx=gt.boxes_yxyx + pixel)
-    dt = dt._replace(boxes_yxyx=dt.boxes_yxyx + pixel)
-  num_objects = np.bincount(gt.labels, minlength=num_classes)
-  ap = np.full((len(ious), num_classes), np.nan)
-  for label in np.flatnonzero(num_objects).tolist():
-    best_iou, best_truth = _best_truth(
-      _take(gt, gt.labels == label), _take(dt, dt.labels == label)
+    truth, found = (
+      dataclasses.replace(page, boxes_yxyx=page.boxes_yxyx + pixel)
+      for page in (truth, found)
     )
-    for t, iou in enumerate(ious):
-      hit = best_iou > iou if original else best_iou >= iou
-      ap[t, label] = _area(_first_hits(hit, best_truth), num_objects[label])
-  return APTable(tuple(ious), ap, num_objects)
+  pairs = _of_one_class(truth, found, ious)
+  iou, column = pairs_lib.best(pairs, len(found.labels))
+  least = np.array(ious)[:, None]
+  at, row = np.nonzero(iou > least if original else iou >= least)
+  # The first of the hits on a true box counts.
+  _, first = np.unique(at * len(truth.labels) + column[row], return_index=True)
+  hits = np.zeros((len(ious), len(found.labels)), bool)
+  hits[at[first], row[first]] = True
+  return hits
 
 
-def _take(flat: FlatBoxes, rows: np.ndarray) -> FlatBoxes:
-  return FlatBoxes._make(column[rows] for column in flat)
+def area(right: Bool[np.ndarray, " n"], num_objects: int) -> float:
+  """VOC's AP: area under the precision envelope over recall."""
+  _, envelope = _envelope(right, num_objects)
+  return float(envelope.sum() / num_objects)
 
 
-def _best_truth(gt: FlatBoxes, dt: FlatBoxes):
-  """IoU and index of the true box that each detection overlaps most."""
-  best_iou = np.full(len(dt.page), -1.0)  # -1: no truth on this page
-  best_truth = np.zeros(len(dt.page), np.int64)
-  for page in np.intersect1d(gt.page, dt.page):
-    rows = np.flatnonzero(dt.page == page)
-    columns = np.flatnonzero(gt.page == page)
-    iou = np.asarray(
-      boxes_lib.pairwise_iou(dt.boxes_yxyx[rows], gt.boxes_yxyx[columns])
-    )  # [n, m]
-    best_iou[rows] = iou.max(axis=1)
-    best_truth[rows] = columns[iou.argmax(axis=1)]
-  return best_iou, best_truth
+def _as_original(
+  truth: PageBoxes, found: PageBoxes, dataset: str
+) -> tuple[PageBoxes, PageBoxes]:
+  """Leaves large objects out, and shifts the detections by one pixel."""
+  limit_px = _LEGACY_MAX_SIDE_PX.get(dataset.split("/")[0], np.inf)
+  sides = boxes_lib.sizes_hw(truth.boxes_yxyx)
+  shifted = dataclasses.replace(found, boxes_yxyx=found.boxes_yxyx + 1)
+  return truth.keep(np.all(sides < limit_px, axis=-1)), shifted
 
 
-def _first_hits(hit, best_truth):
-  """Keeps only the first hit of each true box; rows are by falling score."""
-  rows = np.flatnonzero(hit)
-  _, first = np.unique(best_truth[rows], return_index=True)
-  kept = np.zeros(len(hit), bool)
-  kept[rows[first]] = True
-  return kept
-
-
-def _area(true_positive: np.ndarray, num_objects: int) -> float:
-  """Area under the precision envelope over recall."""
-  if not true_positive.size:
-    return 0.0
-  found = np.cumsum(true_positive)
-  precision = found / np.arange(1, len(found) + 1)
-  envelope: Float[np.ndarray, " n"] = np.maximum.accumulate(precision[::-1])
-  return float(np.sum(envelope[::-1] * true_positive) / num_objects)
-
-
-def legacy(
-  truth: PageList, detections: PageList, num_classes: int, dataset: str
-) -> APTable:
-  """The original's evaluation, see the module's docstring."""
-  limit_px = _LEGACY_MAX_SIDE_PX.get(dataset.split("/")[0], math.inf)
-  small = [
-    page.keep(np.all(boxes_lib.sizes_hw(page.boxes_yxyx) < limit_px, axis=-1))
-    for page in truth
-  ]
-  shifted = [
-    dataclasses.replace(page, boxes_yxyx=page.boxes_yxyx + 1)
-    for page in detections
-  ]
-  table = voc(small, shifted, num_classes, original=True)
-  return dataclasses.replace(table, ap=np.nan_to_num(table.ap, nan=0.0))
-
-
-# Name -> function of truth, detections, number of classes, data set.
-PROTOCOLS: Mapping[
-  Protocol, Callable[[PageList, PageList, int, str], APTable]
-] = {
-  "coco": lambda truth, found, classes, _: coco(truth, found, classes),
-  "voc": lambda truth, found, classes, _: voc(truth, found, classes),
-  "legacy": legacy,
+COCO = Rules(coco_hits, interpolated)
+VOC = Rules(voc_hits, area)
+# As the original, but neither shifted, nor are large objects left out.
+VOC_2018 = VOC._replace(hits=functools.partial(voc_hits, original=True))
+LEGACY = VOC_2018._replace(prepare=_as_original, without_truth=0.0)
+PROTOCOLS: Mapping[Protocol, Rules] = {
+  "coco": COCO,
+  "voc": VOC,
+  "legacy": LEGACY,
 }
-
-
-def join(
-  truth: PageList, detections: PageList, num_classes: int
-) -> tuple[FlatBoxes, FlatBoxes, list[str]]:
-  """Joins truth and detections by file name, independent of the input's order.
-
-  Pages are sorted by name, detections by falling score, then position.
-
-  Args:
-    truth: the pages to judge; each file name once.
-    detections: pages with scores, all in the truth; a page missing here has no
-      detections. Detections with a score or box that is not finite are left
-      out, with a warning that names the page.
-
-  Returns:
-    The truth, the detections, and the file names by page index.
-
-  Raises:
-    ValueError: duplicate names, detections of a page without truth, a label
-      outside 0 .. C-1, or detections without scores.
-  """
-  names = sorted(page.filename for page in truth)
-  if len(set(names)) != len(names):
-    raise ValueError("a file name occurs twice in the truth")
-  index = {name: i for i, name in enumerate(names)}
-  strangers = [p.filename for p in detections if p.filename not in index]
-  if strangers:
-    raise ValueError(f"{strangers[0]}: detections of a page without truth")
-  if len({p.filename for p in detections}) != len(detections):
-    raise ValueError("a file name occurs twice in the detections")
-  if any(p.scores is None for p in detections):
-    raise ValueError("detections need scores")
-  gt = _flatten(truth, index, num_classes)
-  dt = _flatten([p.finite() for p in detections], index, num_classes)
-  corners = dt.boxes_yxyx.T[::-1]
-  order = np.lexsort((dt.labels, *corners, dt.page, -dt.scores))
-  return gt, _take(dt, order), names
-
-
-def _flatten(
-  pages: PageList, index: dict[str, int], num_classes: int
-) -> FlatBoxes:
-  def column(parts, shape, dtype):
-    return np.concatenate([np.zeros(shape, dtype), *parts]).astype(dtype)
-
-  pages = sorted(pages, key=lambda p: p.filename)
-  boxes = column([p.boxes_yxyx for p in pages], (0, 4), np.float64)
-  boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2])
-  labels = column([p.labels for p in pages], 0, np.int64)
-  if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
-    raise ValueError(f"a label lies outside 0 .. {num_classes - 1}")
-  numbers = [np.full(len(p.labels), index[p.filename]) for p in pages]
-  scores = [
-    np.zeros(len(p.labels)) if p.scores is None else p.scores for p in pages
-  ]
-  return FlatBoxes(
-    page=column(numbers, 0, np.int64),
-    boxes_yxyx=boxes,
-    labels=labels,
-    scores=column(scores, 0, np.float64),
-  )

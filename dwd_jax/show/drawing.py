@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, UInt8
 from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import reliability
-from dwd_jax.metrics.matching import MIN_IOU, Outcomes, sane
+from dwd_jax.metrics.matching import MIN_IOU, match, sane
+from dwd_jax.metrics.reliability import Bins
 
 Picture = UInt8[np.ndarray, "H W 3"]
 
@@ -36,8 +37,8 @@ _DPI = 100
 
 def overlay(
   ink: UInt8[np.ndarray, "h w"],
-  page: PageBoxes,
-  outcomes: Outcomes,
+  truth: PageBoxes,
+  detections: PageBoxes,
   class_names: Sequence[str],
   *,
   min_score: float = 0.0,
@@ -51,17 +52,16 @@ def overlay(
 
   Args:
     ink: the page at any scale, 0 = paper, 255 = ink.
-    page: its name, and its size in the pixels of the boxes.
-    outcomes: of this page, see `Outcomes.of_page`.
-    min_score: of the predictions; for the legend.
+    detections: those to draw.
+    min_score: of the detections; for the legend.
     min_width_px: narrower pages are enlarged, so that names fit.
   """
-  canvas, zoom = _canvas(ink, page.image_hw, min_width_px)
-  hit, found = outcomes.right, outcomes.found()
-  names = [class_names[int(label)] for label in outcomes.labels]
-  true_names = [class_names[int(label)] for label in outcomes.true_labels]
-  true_boxes = _to_px(outcomes.true_boxes_yxyx, zoom)
-  found_boxes = _to_px(outcomes.boxes_yxyx, zoom)
+  canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
+  hit, found, confused_with, _ = match(truth, detections)
+  names = [class_names[int(label)] for label in detections.labels]
+  true_names = [class_names[int(label)] for label in truth.labels]
+  true_boxes = _to_px(truth.boxes_yxyx, zoom)
+  found_boxes = _to_px(detections.boxes_yxyx, zoom)
   for box in true_boxes[found]:
     _box(canvas, box, FOUND_RGB)
   for i in np.flatnonzero(hit):
@@ -71,7 +71,7 @@ def overlay(
     _box(canvas, true_boxes[i], MISSED_RGB, 2)
     _name(canvas, true_boxes[i], true_names[i], MISSED_RGB)
   for i in np.flatnonzero(~hit):
-    name, other = names[i], int(outcomes.confused_with[i])
+    name, other = names[i], int(confused_with[i])
     if other >= 0:
       name += f"?{true_names[other]}"
     _box(canvas, found_boxes[i], WRONG_RGB, 2)
@@ -82,7 +82,7 @@ def overlay(
     (f"{(~hit).sum()} predicted wrong", WRONG_RGB),
     (f"{(~found).sum()} truth, missed", MISSED_RGB),
   )
-  title = f"{page.filename}   IoU {MIN_IOU:g}   score {min_score:.2f} or more"
+  title = f"{truth.filename}   IoU {MIN_IOU:g}   score {min_score:.2f} or more"
   return np.concatenate([_legend(canvas.shape[1], title, entries), canvas])
 
 
@@ -201,8 +201,8 @@ def _legend(width, title, entries):
 
 def reliability_diagram(
   title: str,
-  raw: reliability.Judged,
-  final: reliability.Judged | None,
+  raw: Bins,
+  final: Bins | None,
   threshold: float | None,
 ) -> Picture:
   """Draws precision and number of detections over their score.
@@ -210,8 +210,8 @@ def reliability_diagram(
   Calibrated scores lie on the diagonal.
 
   Args:
-    raw: detections with the scores of the decode, the first column.
-    final: the same with probabilities, the second column; None if there are
+    raw: of the scores of the decode, the first column.
+    final: of the probabilities, the second column; None if there are
       none.
     threshold: default threshold of the probabilities, if there is one.
   """
@@ -245,10 +245,9 @@ def reliability_diagram(
   return np.array(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _draw_column(above, below, name, judged, rgb) -> None:
+def _draw_column(above, below, name, bins, rgb) -> None:
   """Bins of one kind of score: precision and size."""
-  bins = reliability.reliability(judged.scores, judged.correct)
-  ece = reliability.expected_calibration_error(judged.scores, judged.correct)
+  ece = reliability.expected_calibration_error(bins)
   num_bins = len(bins.count)
   middle, width = (np.arange(num_bins) + 0.5) / num_bins, 0.9 / num_bins
   color = tuple(c / 255 for c in rgb)

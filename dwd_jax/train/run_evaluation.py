@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import processes, sharding
-from dwd_jax.core import vocabulary
+from dwd_jax.core import files, vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import pipeline, sources
 from dwd_jax.decode import contradictions
@@ -34,7 +35,6 @@ from dwd_jax.evaluate import (
 from dwd_jax.evaluate.evaluate_split import EvalResult, MakeCalibration
 from dwd_jax.evaluate.other_data_sets import OtherSet
 from dwd_jax.metrics import calibration as calibration_lib
-from dwd_jax.metrics import matching
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.metrics.reliability import Judged
 from dwd_jax.predict import predict_pages
@@ -148,36 +148,41 @@ def evaluate(
   pages = (
     other.pages(part) if other else pipeline.read_eval_pages(source, data, part)
   )
-  predict_fn = bound_predict_fn(run, state)
-  if not processes.is_first():
-    pictures = output_files.Pictures(
-      run.workdir / "eval" / name, settings.viewer_pages, part.start
-    )
-    among_processes.collect(
-      evaluate_split.predict_all(
-        predict_fn, pages, on_devices(run), each=pictures
+  predict_fn, out_dir = bound_predict_fn(run, state), run.workdir / "eval"
+  with among_processes.together(out_dir, int(state.step)) as shared:
+    if shared.boxes is not None:  # not process 0
+      pictures = output_files.Pictures(
+        out_dir / name, settings.viewer_pages, part.start
       )
+      shared.collect(
+        evaluate_split.predict_all(
+          predict_fn,
+          pages,
+          on_devices(run),
+          each=pictures,
+          boxes=shared.boxes,
+        )
+      )
+      metrics = json.loads(processes.from_first("scores", ""))
+      return EvalResult(metrics, {}, None)
+    result = evaluate_split.evaluate(
+      predict_fn,
+      pages,
+      other.class_names if other else run.class_names,
+      on_devices(run),
+      out_dir=out_dir,
+      dataset=data.builder,
+      split=source.split,
+      protocol=settings.protocol,
+      checkpoint_step=int(state.step),
+      min_score=settings.min_score,
+      overlays=settings.overlays,
+      viewer_pages=settings.viewer_pages,
+      num_pages=len(part),
+      other=other,
+      calibration=calibration,
+      collect=shared.collect,
     )
-    metrics = json.loads(processes.from_first("scores", ""))
-    return EvalResult(metrics, {}, None)
-  result = evaluate_split.evaluate(
-    predict_fn,
-    pages,
-    other.class_names if other else run.class_names,
-    on_devices(run),
-    out_dir=run.workdir / "eval",
-    dataset=data.builder,
-    split=source.split,
-    protocol=settings.protocol,
-    checkpoint_step=int(state.step),
-    min_score=settings.min_score,
-    overlays=settings.overlays,
-    viewer_pages=settings.viewer_pages,
-    num_pages=len(part),
-    other=other,
-    calibration=calibration,
-    collect=among_processes.collect,
-  )
   # All processes must take the same decisions by the scores.
   processes.from_first("scores", json.dumps(result.metrics))
   if logs is not None:
@@ -278,16 +283,23 @@ def calibrate(run: setup_lib.Run, state: state_lib.TrainState) -> None:
     processes.say(f"Scores are not calibrated: {e}")
     return
   part = among_processes.part(pipeline.num_eval_pages(source, data))
-  predicted = among_processes.collect(
-    evaluate_split.predict_all(
-      bound_predict_fn(run, state),
-      pipeline.read_eval_pages(source, data, part),
-      on_devices(run),
+  folder = run.workdir / "eval"
+  files.make_dir(folder)
+  with (
+    among_processes.together(folder, int(state.step)) as shared,
+    tempfile.TemporaryFile(dir=folder) as own,
+  ):
+    predicted = shared.collect(
+      evaluate_split.predict_all(
+        bound_predict_fn(run, state),
+        pipeline.read_eval_pages(source, data, part),
+        on_devices(run),
+        boxes=shared.boxes or own,
+      )
     )
-  )
-  if processes.is_first():
-    outcomes = matching.judge(predicted.truth, predicted.detections)
-    make(outcomes.judged(), len(predicted.truth))
+    if processes.is_first():
+      _, sample = evaluate_split.judged(predicted.pages)
+      make(sample.judged(), sample.num_pages)
 
 
 def _make(

@@ -18,7 +18,7 @@ from dwd_jax.evaluate import evaluate_split as evaluate_lib
 from dwd_jax.evaluate.from_saved import reevaluate
 from dwd_jax.imaging import page_windows
 from dwd_jax.metrics import calibration as calibration_lib
-from dwd_jax.metrics import json_results, matching
+from dwd_jax.metrics import json_results
 from dwd_jax.metrics.calibration import ScoreMap
 from dwd_jax.metrics.protocols import PROTOCOLS
 from dwd_jax.metrics.reliability import OperatingPoint
@@ -161,19 +161,6 @@ def test_summary_keeps_the_contract(perfect_run):
   assert summary["mAP_50_min10"] is None  # no class has ten objects
   assert summary["AP_50_weighted"] == pytest.approx(1)
   assert summary["seconds_per_page"] > 0
-
-
-def test_every_page_is_matched_once(tmp_path, monkeypatch):
-  matched, match = [], matching.match
-
-  def counted(truth, *args):
-    matched.append(truth.filename)
-    return match(truth, *args)
-
-  monkeypatch.setattr(matching, "match", counted)
-  answers = [(p, perfect(p)) for p in two_pages()]
-  run(tmp_path, answers, calibration=_made_up_calibration, viewer_pages=-1)
-  assert matched == ["a.png", "b.png"]
 
 
 def test_a_number_of_the_summary_is_a_function_and_an_entry(

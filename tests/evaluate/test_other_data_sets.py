@@ -1,6 +1,7 @@
 """A run judged on another data set: which classes, and what the files say."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -225,7 +226,7 @@ def test_what_is_left_out_is_said():
 def test_a_run_with_common_classes_says_so():
   common = common_classes("deepscores_v1", "muscima_v2")
   run = other_data_sets.RunClasses(common.names, "deepscores_v1", "muscima_v2")
-  facts = _other(run, V1, "deepscores_v1", [0]).facts([])
+  facts = _other(run, V1, "deepscores_v1", [0]).facts(Counter())
   assert facts["vocabularies"] == [
     "deepscores_v1 in common with muscima_v2",
     "deepscores_v1",

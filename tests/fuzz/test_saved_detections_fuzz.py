@@ -37,7 +37,7 @@ def test_saved_files(out, caption, data):
     path.write_bytes(data.draw(helpers.damaged_json(json.loads(good))))
     with helpers.may_refuse(out):
       found = from_saved.read(out, "val")
-      for boxes in (*found.truth, *found.detections):
+      for boxes in (boxes for page in found.pages for boxes in page):
         assert np.isfinite(boxes.boxes_yxyx).all()
         assert np.isin(boxes.labels, np.arange(len(found.class_names))).all()
       json.dumps(found.facts, allow_nan=False)

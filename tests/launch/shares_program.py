@@ -1,11 +1,15 @@
 """What one of two processes sends the other; run by test_distributed.py.
 
-Arguments: port of the coordinator, number of this process. Process 0 prints
+Arguments: port of the coordinator, number of this process, folder of both, in
+which parts of an evaluation that was killed are left. Process 0 prints
 what it has got as JSON, both print whether they were first at the end.
 """
 
 import json
+import pathlib
 import sys
+import tempfile
+from typing import BinaryIO
 
 import jax
 import numpy as np
@@ -15,6 +19,7 @@ from dwd_jax.cluster import distributed, processes
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate import among_processes
 from dwd_jax.evaluate.evaluate_split import Predicted
+from dwd_jax.evaluate.page_store import PageStore
 
 PAGES = 5
 
@@ -43,21 +48,22 @@ def _equal(a: PageBoxes, b: PageBoxes) -> bool:
   )
 
 
-def _collected(pages: range) -> Predicted:
-  return among_processes.collect(
-    Predicted(
-      truth=[_page(i, False) for i in pages],
-      detections=[_page(i, True) for i in pages],
-      shown=[],
-      overflowing_pages=[f"é{i}.png" for i in pages if i in (1, 4)],
-      seconds_per_page=2.0 if 0 in pages else 4.0,
-      staff_spaces=[i + 0.5 if i else np.nan for i in pages],
-    )
+def _predicted(pages: range, boxes: BinaryIO) -> Predicted:
+  store = PageStore(boxes)
+  for i in pages:
+    store.add(_page(i, False), _page(i, True))
+  return Predicted(
+    pages=store,
+    shown=[],
+    overflowing_pages=[f"é{i}.png" for i in pages if i in (1, 4)],
+    seconds_per_page=2.0 if 0 in pages else 4.0,
+    staff_spaces=[i + 0.5 if i else np.nan for i in pages],
   )
 
 
 def main() -> None:
-  port, process = int(sys.argv[1]), int(sys.argv[2])
+  port, process, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+  folder = pathlib.Path(folder)
   settings = distributed.ProcessSettings(f"127.0.0.1:{port}", 2, process)
   with distributed.running(settings):
     mesh = jax.make_mesh((2,), ("fsdp",), axis_types=(AxisType.Auto,))
@@ -73,18 +79,25 @@ def main() -> None:
       among_processes.part(PAGES),
       among_processes.part(PAGES, overlays=5),
     )
-    all_pages = _collected(part)
-    processes.to_first("large", {"x": np.random.default_rng(0).random(2**19)})
+    with (
+      among_processes.together(folder, step=7) as shared,
+      tempfile.TemporaryFile() as own,
+    ):
+      all_pages = shared.collect(_predicted(part, shared.boxes or own))
+      names = sorted(path.name for path in (folder / "parts").iterdir())
+      processes.wait_for_all("looked")
+      order, equal = [], []
+      for i, (truth, detections) in enumerate(all_pages.pages):
+        order.append(truth.filename)
+        of_run = i + part.start
+        same = _equal(truth, _page(of_run, False))
+        equal.append(same and _equal(detections, _page(of_run, True)))
     if process == 0:
-      order = [page.filename for page in all_pages.truth]
-      equal = [
-        _equal(all_pages.truth[i], _page(i, False))
-        and _equal(all_pages.detections[i], _page(i, True))
-        for i in range(len(order))
-      ]
       found = {
         "parts": [list(part), list(drawn)],
         "order": order,
+        "files": [name.rpartition("-")[2] for name in names],
+        "left": [path.name for path in folder.iterdir()],
         "equal": equal,
         "overflowing": all_pages.overflowing_pages,
         "seconds": all_pages.seconds_per_page,

@@ -102,9 +102,12 @@ def test_what_keeps_processes_apart_is_a_line():
   assert (code, single, err) == (0, "connected", "")
 
 
-def test_what_processes_send_each_other_arrives():
+def test_what_processes_send_each_other_arrives(tmp_path):
   """And processes that are done end together."""
-  ends = helpers.finish(helpers.pair("shares_program.py"))
+  left = tmp_path / "parts" / "7-of a killed evaluation-1.npz"
+  left.parent.mkdir()
+  left.write_bytes(b"")
+  ends = helpers.finish(helpers.pair("shares_program.py", tmp_path))
   assert [(code, err) for code, _, err in ends] == [(0, "")] * 2
   (*_, told, first), (*_, second) = (out.splitlines() for _, out, _ in ends)
   assert (first, second) == ("after True", "after False")
@@ -112,6 +115,8 @@ def test_what_processes_send_each_other_arrives():
   assert found == {
     "parts": [[0, 1, 2], [0, 1, 2, 3, 4]],
     "order": [f"é{i}.png" for i in range(5)],
+    "files": ["1.boxes", "1.npz"],
+    "left": [],
     "equal": [True] * 5,
     "overflowing": ["é1.png", "é4.png"],
     "seconds": pytest.approx((3 * 2.0 + 2 * 4.0) / 5),

@@ -6,6 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from faster_coco_eval import COCO, COCOeval_faster
 
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import protocols
@@ -27,10 +28,12 @@ def page(name, rows, scores=None):
 
 
 def run(metric, truth, found, num_classes, ious=IOUS):
-  if metric == "coco":
-    return protocols.coco(truth, found, num_classes, ious=ious)
-  original = metric == "legacy"
-  return protocols.voc(truth, found, num_classes, ious=ious, original=original)
+  rules = {
+    "coco": protocols.COCO,
+    "voc": protocols.VOC,
+    "legacy": protocols.VOC_2018,
+  }[metric]
+  return protocols.measure(truth, found, num_classes, rules, ious=ious)
 
 
 # Caption: truth rows, detections (score, row), AP at IoU 0.5 by VOC, by the
@@ -312,3 +315,75 @@ def test_detections_said_twice_do_not_raise_the_ap(metric, pages):
 def test_stricter_iou_never_raises_the_ap(metric, pages):
   ap = np.nan_to_num(run(metric, *pages, 3).ap)
   assert np.all(np.diff(ap, axis=0) <= 1e-12)
+
+
+def _by_the_library(truth, found, num_classes):
+  """AP of all classes by faster-coco-eval, without its limit of detections."""
+
+  def annotations(pages, first):
+    rows = []
+    # The library breaks ties by the order of rows.
+    for image, page in enumerate(pages, start=1):
+      boxes = page.boxes_yxyx.copy()
+      boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2])
+      keys = page.labels, *boxes.T[::-1]
+      if page.scores is not None:
+        keys = *keys, -page.scores
+      order = np.lexsort(keys) if page.scores is not None else range(len(boxes))
+      for i in order:
+        y0, x0, y1, x1 = boxes[i].tolist()
+        rows.append(
+          {
+            "id": first + len(rows),
+            "image_id": image,
+            "category_id": int(page.labels[i]) + 1,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": (x1 - x0) * (y1 - y0),
+            "iscrowd": 0,
+          }
+          | ({} if page.scores is None else {"score": float(page.scores[i])})
+        )
+    return rows
+
+  data = {
+    "images": [{"id": i + 1} for i in range(len(truth))],
+    "categories": [{"id": c + 1, "name": str(c)} for c in range(num_classes)],
+  }
+  tool = COCOeval_faster(
+    COCO(data | {"annotations": annotations(truth, 1)}),
+    COCO(data | {"annotations": annotations(found, 1)}),
+    iouType="bbox",
+    print_function=lambda *_: None,
+  )
+  tool.params.maxDets = [10000]
+  tool.params.areaRng, tool.params.areaRngLbl = [[0, 1e10]], ["all"]
+  tool.evaluate()
+  tool.accumulate()
+  precision = np.asarray(tool.eval["precision"])[..., 0, 0]  # [T, R, C]
+  return precision.mean(axis=1)
+
+
+@quick
+@hypothesis.given(
+  pages=pages_strategy, decimals=st.sampled_from((1, 8)), whole=st.booleans()
+)
+def test_equals_the_library(pages, decimals, whole):
+  """Also where scores or overlaps are equal."""
+  truth, found = (
+    [
+      dataclasses.replace(
+        p,
+        boxes_yxyx=p.boxes_yxyx.round() if whole else p.boxes_yxyx,
+        scores=None if p.scores is None else p.scores.round(decimals),
+      )
+      for p in side
+    ]
+    for side in pages
+  )
+  table = run("coco", truth, found, 3)
+  there = table.num_objects > 0
+  if any(len(p.labels) for p in found) and there.any():
+    expected = _by_the_library(truth, found, 3)
+    np.testing.assert_allclose(
+      table.ap[:, there], expected[:, there], rtol=0, atol=1e-9
+    )

@@ -123,14 +123,6 @@ def test_contradictions_are_dropped_and_kept_with_the_checkpoint(tmp_path):
     np.testing.assert_array_equal(after.boxes_yxyx, found.boxes_yxyx)
 
 
-def test_an_evaluation_matches_what_stays():
-  truth, found, twice = _contradicting()
-  outcomes = matching.judge([truth], [twice])
-  after = matching.rejudge(outcomes, [truth], [found])
-  assert len(after.kind) == len(found.labels)
-  assert after.right.sum() == len(truth.labels)
-
-
 # Caption: pages to make it from.
 FEW = {
   "no pages": lambda: ([], []),

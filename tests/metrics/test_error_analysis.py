@@ -13,7 +13,7 @@ from dwd_jax.metrics.matching import KINDS
 
 
 def _ap_50(truth, found):
-  return protocols.coco(truth, found, CLASSES, ious=(0.5,)).ap[0]
+  return protocols.measure(truth, found, CLASSES, "coco", ious=(0.5,)).ap[0]
 
 
 def _repaired(truth, found, kind):

@@ -8,6 +8,8 @@ from faster_coco_eval import COCO
 
 from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.evaluate import output_files
+from dwd_jax.evaluate.page_store import Page
 from dwd_jax.metrics import json_results, matching
 from dwd_jax.metrics.protocols import APTable
 
@@ -93,11 +95,10 @@ def test_coco_files_are_read_by_a_coco_tool(tmp_path):
       [0.25, 0.75],
     ),
   ]
-  annotations = json_results.coco_truth(truth, NAMES)
-  results = json_results.coco_results(found, {"b.png": 1, "a.png": 2})
   paths = tmp_path / "truth.json", tmp_path / "predictions.json"
-  for path, content in zip(paths, (annotations, results), strict=True):
-    path.write_text(json.dumps(content, allow_nan=False))
+  with output_files.coco_files(tmp_path, NAMES) as add:
+    for pair in zip(truth, found, strict=True):
+      add(Page(*pair))
   coco = COCO(str(paths[0]))
   loaded = coco.loadRes(str(paths[1]))
   assert coco.imgs[2]["file_name"] == "a.png"

@@ -25,7 +25,7 @@ REFUSED = {
   "a name twice in the truth": (
     [page(), page()],
     [],
-    "occurs twice in the truth",
+    "a file name occurs twice",
   ),
   "a name twice in the detections": (
     [page()],
@@ -51,7 +51,7 @@ REFUSED = {
 def test_refused(caption):
   truth, found, message = REFUSED[caption]
   with pytest.raises(ValueError, match=message):
-    protocols.join(truth, found, 3)
+    protocols.measure(truth, found, 3, "coco")
 
 
 NOT_FINITE = {
@@ -70,21 +70,23 @@ NOT_FINITE = {
 @pytest.mark.parametrize("caption", NOT_FINITE)
 def test_not_finite_is_left_out_with_a_warning(caption):
   broken = NOT_FINITE[caption](page(scores=SCORES))
+  truth = [page(n=1)]
   with pytest.warns(UserWarning, match="p: 1 detections .* not finite"):
-    _, found, _ = protocols.join([page()], [broken], 3)
-  np.testing.assert_array_equal(found.scores, [0.25])
+    table = protocols.measure(truth, [broken], 3, "voc")
+  assert table.at(0.5)[0] == 1  # the other one is right
 
 
 def test_best_score_first_across_pages():
-  truth = [page("b"), page("a")]
-  found = [
-    page("b", scores=np.array([0.1, 0.9])),
-    page("a", scores=np.array([0.5, 0.9])),
-  ]
-  _, flat, names = protocols.join(truth, found, 3)
-  assert names == ["a", "b"]
-  np.testing.assert_array_equal(flat.scores, [0.9, 0.9, 0.5, 0.1])
-  np.testing.assert_array_equal(flat.page, [0, 1, 0, 1])
+  """Of equal scores, those of the page whose name is first."""
+  wrong = np.array([[50, 50, 60, 60]], np.float32)
+  truth = [page("b", n=1), page("a", n=1)]
+  for first, second, ap in (("a", "b", 1.0), ("b", "a", 0.5)):
+    right = page(first, n=1, scores=np.array([0.5]))
+    false = dataclasses.replace(
+      page(second, n=1, scores=np.array([0.5])), boxes_yxyx=wrong
+    )
+    table = protocols.measure(truth, [false, right], 3, "voc")
+    assert table.at(0.5)[0] == ap / 2  # one of two is found
 
 
 def test_mean_or_nan():

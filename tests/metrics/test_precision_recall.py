@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwd_jax.metrics import error_analysis
+from dwd_jax.metrics.reliability import ranked
 
 
 def test_a_curve_by_hand():
   scores = np.array([0.5, 0.9, 0.5, 0.2])
   correct = np.array([True, True, False, True])
-  got = error_analysis.curve(scores, correct, 4)
+  got = error_analysis.curve(*ranked(scores, correct), 4)
   np.testing.assert_array_equal(got.scores, [0.9, 0.5, 0.2])  # ties together
   np.testing.assert_allclose(got.recall, [1 / 4, 2 / 4, 3 / 4])
   np.testing.assert_allclose(got.precision, [1, 2 / 3, 3 / 4])
@@ -26,7 +27,7 @@ def test_points_are_those_of_every_threshold(rows, missed):
   scores = np.array([s / 8 for s, _ in rows])
   correct = np.array([c for _, c in rows], bool)
   objects = int(correct.sum()) + missed
-  got = error_analysis.curve(scores, correct, objects)
+  got = error_analysis.curve(*ranked(scores, correct), objects)
   assert got.scores.tolist() == sorted(set(scores.tolist()), reverse=True)
   for score, recall, precision in zip(*got, strict=True):
     kept = scores >= score
@@ -49,19 +50,16 @@ AREAS = {
 @pytest.mark.parametrize("caption", AREAS)
 def test_areas_by_hand(caption):
   correct, objects, expected = AREAS[caption]
-  scores = 1.0 - np.arange(len(correct)) / 10
-  got = error_analysis.average_precision(
-    scores, np.array(correct, bool), objects
-  )
+  got = error_analysis.average_precision(np.array(correct, bool), objects)
   assert got == pytest.approx(expected, nan_ok=True)
 
 
-def test_thinning_keeps_the_ends():
-  curve = error_analysis.curve(
-    np.linspace(1, 0, 1000), np.arange(1000) % 3 > 0, 900
-  )
-  thin = curve.thinned(50)
+def test_fewer_points_have_the_ends():
+  given = np.linspace(1, 0, 1000), np.arange(1000) % 3 > 0, 900
+  curve = error_analysis.curve(*given)
+  thin = error_analysis.curve(*given, most=50)
   assert len(thin.scores) == 50
   assert (thin.scores[0], thin.scores[-1]) == (1, 0)
   assert thin.recall[-1] == curve.recall[-1]
-  assert curve.thinned(5000).scores.tolist() == curve.scores.tolist()
+  many = error_analysis.curve(*given, most=5000)
+  assert many.scores.tolist() == curve.scores.tolist()

@@ -38,7 +38,9 @@ ECE = {
 def test_expected_calibration_error_by_hand(caption):
   scores, correct, expected = ECE[caption]
   found = reliability.expected_calibration_error(
-    np.array(scores, np.float64), np.array(correct, bool), num_bins=10
+    reliability.reliability(
+      np.array(scores, np.float64), np.array(correct, bool), num_bins=10
+    )
   )
   assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
@@ -47,7 +49,11 @@ def test_calibrated_scores_have_little_error_and_overconfident_ones_much():
   rng = np.random.default_rng(0)
   probability = rng.random(50000)
   correct = rng.random(50000) < probability
-  ece = reliability.expected_calibration_error
+
+  def ece(scores, correct):
+    bins = reliability.reliability(scores, correct)
+    return reliability.expected_calibration_error(bins)
+
   assert ece(probability, correct) < 0.01
   # E |sqrt(p) - p| over uniform p is 2/3 - 1/2.
   assert ece(np.sqrt(probability), correct) == pytest.approx(1 / 6, abs=0.01)
@@ -140,3 +146,23 @@ def test_detections_are_judged_page_by_page():
   np.testing.assert_array_equal(result.page, [0, 0, 1, 2])
   assert result.num_objects == 3
   assert not len(matching.judge([], []).judged().scores)
+
+
+@pytest.mark.parametrize("most", [1 << 19, 25, 1])
+def test_a_sample_is_of_evenly_chosen_pages(most):
+  """All of them, as long as they have few detections."""
+  sample, counts = reliability.Sample(most), np.arange(20) % 4
+  for i, count in enumerate(counts):
+    sample.add(
+      np.full(count, i / 20), np.full(count, i % 3 == 0), np.full(count, i), 2
+    )
+  got = sample.judged()
+  pages = np.unique(got.page)
+  step = 20 // sample.num_pages
+  expected = np.flatnonzero((counts > 0) & (np.arange(20) % step == 0))
+  assert len(got.scores) <= most or sample.num_pages == 1
+  assert sample.num_pages == 20 or most < counts.sum()
+  np.testing.assert_array_equal(pages, expected)
+  np.testing.assert_array_equal(got.labels, got.page)
+  np.testing.assert_allclose(got.scores, got.page / 20)
+  assert got.num_objects == 2 * sample.num_pages

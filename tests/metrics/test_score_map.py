@@ -39,7 +39,11 @@ def test_a_known_map_is_found_again():
   data, probability = made_up()
   found = calibration.fit_score_map(data, LABELS)(data.scores, data.labels)
   assert np.abs(found - probability).max() < 0.05
-  ece = reliability.expected_calibration_error
+
+  def ece(scores, correct):
+    bins = reliability.reliability(scores, correct)
+    return reliability.expected_calibration_error(bins)
+
   assert ece(data.scores, data.correct) > 0.1
   assert ece(found, data.correct) < 0.02
 
@@ -135,6 +139,6 @@ def test_average_precision_stays_as_it_is():
     if p.scores is not None
   ]
   np.testing.assert_array_equal(
-    protocols.coco(truth, after, LABELS).ap,
-    protocols.coco(truth, found, LABELS).ap,
+    protocols.measure(truth, after, LABELS, "coco").ap,
+    protocols.measure(truth, found, LABELS, "coco").ap,
   )

@@ -59,7 +59,7 @@ def test_one_bin_for_all_has_the_figures_of_the_whole(seed):
   truth, found = scene(seed)
   judged = matching.judge(truth, found)
   got = error_analysis.by_size(judged, 0.0, (0, np.inf))
-  ap = protocols.coco(truth, found, CLASSES, ious=(0.5,))
+  ap = protocols.measure(truth, found, CLASSES, "coco", ious=(0.5,))
   np.testing.assert_allclose(got.ap_50, [mean_or_nan(ap.ap[0])], atol=1e-9)
   assert got.num_objects.sum() == len(judged.true_labels)
   split = error_analysis.by_size(judged, 0.4)

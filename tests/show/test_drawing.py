@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 from box_helpers import FAR, A, B, page
 
-from dwd_jax.metrics import matching
 from dwd_jax.show import drawing
 
 NAMES = ("notehead", "clef")
@@ -16,8 +15,8 @@ def _has(picture, rgb, rows=slice(None)):
 
 def _overlay(truth, found, scores, hw=(120, 160)):
   ink, true = np.zeros(hw, np.uint8), page(truth)
-  outcomes = matching.judge([true], [page(found, scores)])
-  return drawing.overlay(ink, true, outcomes, NAMES, min_width_px=160)
+  detections = page(found, scores)
+  return drawing.overlay(ink, true, detections, NAMES, min_width_px=160)
 
 
 def test_overlay_colours_lie_on_their_boxes():

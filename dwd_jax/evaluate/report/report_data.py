@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.evaluate.page_store import Pages
 from dwd_jax.metrics import error_analysis, reliability
 from dwd_jax.metrics.error_analysis import by_page
 from dwd_jax.metrics.json_results import MIN_OBJECTS, or_null
@@ -46,8 +47,10 @@ class Measured(NamedTuple):
     name: of its files.
     metrics: its summary.
     table: APs of C classes by the protocol.
-    detections: from `min_score` on.
-    outcomes: of these detections.
+    names: of the pages.
+    pages: truth and detections, also those below `min_score`; each pass over
+      them reads or computes them anew.
+    outcomes: of the detections from `min_score` on.
     staff_spaces: px of each page; NaN = unknown.
     reliability: see `reliability_bins`; {} = unknown.
     saved: min_score and num_detections of predictions.json.
@@ -56,8 +59,8 @@ class Measured(NamedTuple):
   name: str
   metrics: dict[str, Any]
   table: APTable
-  truth: Sequence[PageBoxes]
-  detections: Sequence[PageBoxes]
+  names: Sequence[str]
+  pages: Pages
   outcomes: Outcomes
   class_names: Sequence[str]
   staff_spaces: Sequence[float]
@@ -69,38 +72,60 @@ def content(measured: Measured) -> dict[str, Any]:
   """The content of report.json, see the module's docstring."""
   found = measured.outcomes
   point, source = _point(measured.metrics, found)
-  kept = found.at_least(point.threshold)
   num_classes = len(measured.class_names)
+  # Two parts, so that the detections from the threshold on are freed between.
+  at_threshold = _at_threshold(measured, point.threshold)
   gains = error_analysis.error_gains(found, num_classes)
-  pages, worst = _pages(measured, kept)
+  counts = at_threshold.pop("counts")
   return {
     "name": measured.name,
     "saved": measured.saved,
     "point": {
       **{key: or_null(value) for key, value in point._asdict().items()},
       "from": source,
+      **at_threshold.pop("point"),
+    },
+    "curves": _curves(measured, found, gains.ap_50),
+    "errors": _errors(measured, counts, gains),
+    "sizes": _sizes(measured, found, point.threshold),
+    "reliability": measured.reliability,
+    **at_threshold,
+  }
+
+
+def _at_threshold(measured: Measured, threshold: float) -> dict[str, Any]:
+  """Fields of the detections from a threshold on; `counts` of errors."""
+  kept = measured.outcomes.at_least(threshold)
+  num_classes = len(measured.class_names)
+  pages, worst = _pages(measured, kept)
+
+  def cut(found: PageBoxes) -> PageBoxes:
+    found = found.at_least(measured.metrics["min_score"])
+    assert found.scores is not None
+    return found.keep(found.scores.astype(np.float64) >= threshold)
+
+  cut_pages = ((true, cut(found)) for true, found in measured.pages)
+  confused = error_analysis.confusion_matrix(cut_pages, num_classes)
+  return {
+    "point": {
       "num_detections": len(kept.labels),
       "num_right": int(kept.right.sum()),
       "num_objects": len(kept.true_labels),
     },
+    "counts": error_analysis.error_counts(kept, num_classes),
     "classes": _classes(measured, kept),
-    "curves": _curves(measured, found, gains.ap_50),
-    "confusion": _confusion(error_analysis.confusion_matrix(kept, num_classes)),
-    "errors": _errors(measured, kept, gains),
-    "sizes": _sizes(measured, found, point.threshold),
-    "reliability": measured.reliability,
+    "confusion": _confusion(confused),
     "pages": pages,
     "worst_pages": worst,
   }
 
 
 def reliability_bins(
-  raw: reliability.Judged, final: reliability.Judged | None
+  raw: reliability.Bins, final: reliability.Bins | None
 ) -> dict[str, Any]:
   """The reliability diagram as JSON; `final` is calibrated."""
 
-  def bins(judged: reliability.Judged) -> dict[str, Any]:
-    found = reliability.reliability(judged.scores, judged.correct)
+  def bins(found: reliability.Bins) -> dict[str, Any]:
     return {
       "count": found.count.tolist(),
       "mean_score": _list(found.mean_score),
@@ -158,23 +183,24 @@ def _curves(measured: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
   frequent = [c for c in np.argsort(-counts, kind="stable") if counts[c]]
   enough = np.flatnonzero(counts >= MIN_OBJECTS)
   worst = enough[np.argsort(ap_50[enough], kind="stable")]
-  everything = np.ones(len(found.labels), bool)
-  wanted = [("all", "all classes", everything, len(found.true_labels))]
+  wanted = [("all", "all classes", None, len(found.true_labels))]
   wanted += [
-    (sort, measured.class_names[c], found.labels == c, int(counts[c]))
+    (sort, measured.class_names[c], c, int(counts[c]))
     for sort, classes in (("frequent", frequent), ("worst", worst))
     for c in classes[:_CURVES]
   ]
   curves = []
-  for sort, name, rows, objects in wanted:
-    given = (found.scores[rows], found.right[rows], objects)
-    points = error_analysis.curve(*given).thinned(_POINTS)
+  for sort, name, label, objects in wanted:
+    rows = slice(None) if label is None else found.labels == label
+    given = reliability.ranked(found.scores[rows], found.right[rows])
+    points = error_analysis.curve(*given, objects, _POINTS)
+    ap = error_analysis.average_precision(given[1], objects)
     curves.append(
       {
         "sort": sort,
         "name": name,
         "num_objects": objects,
-        "AP_50": or_null(error_analysis.average_precision(*given)),
+        "AP_50": or_null(ap),
         "scores": _list(points.scores),
         "recall": _list(points.recall),
         "precision": _list(points.precision),
@@ -194,9 +220,10 @@ def _confusion(matrix) -> list[list[int | None]]:
 
 
 def _errors(
-  measured: Measured, kept: Outcomes, gains: error_analysis.Gains
+  measured: Measured,
+  counts: dict[str, np.ndarray],
+  gains: error_analysis.Gains,
 ) -> dict[str, Any]:
-  counts = error_analysis.error_counts(kept, len(measured.class_names))
   total = sum(int(count.sum()) for count in counts.values())
   kinds = {
     kind: {
@@ -247,10 +274,10 @@ def _sizes(
 
 def _pages(measured: Measured, kept: Outcomes):
   """All pages, and the indices of the worst."""
-  figures = by_page(kept, len(measured.truth))
+  figures = by_page(kept, len(measured.names))
   pages = [
     {
-      "name": page.filename,
+      "name": name,
       "staff_space_px": or_null(measured.staff_spaces[i]),
       "num_objects": int(figures.num_objects[i]),
       "num_detections": int(figures.num_detections[i]),
@@ -258,6 +285,6 @@ def _pages(measured: Measured, kept: Outcomes):
       "f1": float(figures.f1[i]),
       "num_errors": int(figures.num_errors[i]),
     }
-    for i, page in enumerate(measured.truth)
+    for i, name in enumerate(measured.names)
   ]
   return pages, figures.worst_first()[:_WORST].tolist()
