@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def simulated_page(number: int, boxes: int) -> Page:
 
 
 def simulated(
-  file: BinaryIO, boxes: int, boxes_a_page: int
+  file: IO[bytes], boxes: int, boxes_a_page: int
 ) -> tuple[evaluate_split.Predicted, int]:
   """Pages as `predict_all` returns them, and the number of their boxes."""
   store, count, number = PageStore(file), 0, 0

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -65,7 +65,7 @@ class Shared(NamedTuple):
       input back.
   """
 
-  boxes: BinaryIO | None
+  boxes: IO[bytes] | None
   collect: Callable[[Predicted], Predicted]
 
 

@@ -18,7 +18,7 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -399,7 +399,7 @@ def predict_all(
   pages: Iterable[EvalPage],
   cfg: PredictConfig = DEFAULT,
   *,
-  boxes: BinaryIO,
+  boxes: IO[bytes],
   overlays: int = 0,
   each: Callable[[EvalPage], None] | None = None,
 ) -> Predicted:

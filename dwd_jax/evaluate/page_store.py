@@ -13,7 +13,7 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class PageStore:
   Args of the constructor: an empty file that is opened to write and read.
   """
 
-  def __init__(self, file: BinaryIO):
+  def __init__(self, file: IO[bytes]):
     self._file = file
     self._names: list[str] = []
     self._index = {name: array.array("q") for name in _COLUMNS}
@@ -119,7 +119,7 @@ class PageStore:
 
   @classmethod
   def load(
-    cls, file: BinaryIO, path: pathlib.Path
+    cls, file: IO[bytes], path: pathlib.Path
   ) -> tuple["PageStore", dict[str, np.ndarray]]:
     """Opens what `save` wrote; also returns the other arrays.
 
