@@ -4,7 +4,7 @@ import array
 
 import numpy as np
 
-_CODES = {np.dtype(code).str: code for code in "bHifd"}
+_CODES = {np.dtype(code).str: code for code in "bhHifd"}
 
 
 class Column:

@@ -108,7 +108,7 @@ class Rules(NamedTuple):
 
 
 class Meter:
-  """Measures AP page by page; keeps 14 bytes of a detection, none of truth.
+  """Measures AP page by page; keeps 12 bytes of a detection, none of truth.
 
   Args of the constructor: `dataset` decides which large objects the legacy
   protocol leaves out; at most 16 thresholds `ious`, above 0.
@@ -123,11 +123,13 @@ class Meter:
   ):
     if len(ious) > _MOST_IOUS:
       raise ValueError(f"{len(ious)} IoU thresholds, at most {_MOST_IOUS}")
+    if num_classes > 1 << 15:
+      raise ValueError(f"{num_classes} classes, at most {1 << 15}")
     self._rules, self._dataset, self._ious = rules, dataset, tuple(ious)
     self._num_objects = np.zeros(num_classes, np.int64)
     self._names: list[str] = []
     self._ends = Column(np.float64)  # of each page; exact up to 2**53
-    self._labels, self._scores = Column(np.int32), Column(np.float64)
+    self._labels, self._scores = Column(np.int16), Column(np.float64)
     self._hits = Column(np.uint16)  # bit t: at threshold t
 
   def add(self, truth: PageBoxes, found: PageBoxes) -> None:
