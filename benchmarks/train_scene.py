@@ -43,10 +43,10 @@ class Scene:
   batch_shape: tuple[int, int, int]
   loss_window: int
 
-  def new_state(self) -> state_lib.TrainState:
+  def new_state(self, seed: jax.typing.ArrayLike = 0) -> state_lib.TrainState:
     """A fresh state; a pure function."""
     return state_lib.new_state(
-      dwd.init_variables(self.model, 0, (64, 64)),
+      dwd.init_variables(self.model, seed, (64, 64)),
       optim.make_optimizer(self.settings.optimizer),
       self.loss_window,
     )
@@ -59,7 +59,7 @@ class Scene:
 
   def inputs(self) -> tuple[state_lib.TrainState, Batch, step_lib.StepPlan]:
     """Arguments of `step`."""
-    state = jax.device_put(state_lib.init_on_host(self.new_state))
+    state = jax.device_put(state_lib.init_on_host(self.new_state, 0))
     return state, self.batch(), self.plan
 
   def lower(self, *given: Any) -> Any:

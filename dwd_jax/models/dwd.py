@@ -257,7 +257,9 @@ def make_model(cfg: ModelConfig) -> DWDNet:
   return DWDNet(cfg)
 
 
-def init_variables(model: nn.Module, seed: int, hw: tuple[int, int]) -> Any:
+def init_variables(
+  model: nn.Module, seed: jax.typing.ArrayLike, hw: tuple[int, int]
+) -> Any:
   """Fresh parameters and batch statistics, {"params": .., "batch_stats": ..}.
 
   Args:

@@ -87,7 +87,7 @@ def _start(task: Task, checkpoints, loader) -> tuple[TrainState, Progress]:
   path = task.workdir / "config.json"
   found = resume.restore_newest(checkpoints, shapes, task.card, processes.say)
   if found is None:
-    state = state_lib.create_state(task.init, shapes)
+    state = state_lib.create_state(task.init, task.config.seed, shapes)
     state = state if task.initial is None else task.initial(state)
   else:
     accept = task.config.train.accept_changes

@@ -103,9 +103,10 @@ class Run:
     """Opens a split of the run's records."""
     return sources.open_split(self.config.data, self.data_dir, split)
 
-  def init(self) -> state.TrainState:
+  def init(self, seed: jax.typing.ArrayLike) -> state.TrainState:
     """A fresh state; a pure function."""
-    return init_state(self.model, self.config, self.settings.optimizer)
+    optimizer = self.settings.optimizer
+    return init_state(self.model, self.config, optimizer, seed)
 
 
 def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
@@ -152,12 +153,15 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
 
 
 def init_state(
-  network: nn.Module, config: Any, optimizer: optim.OptimizerConfig
+  network: nn.Module,
+  config: Any,
+  optimizer: optim.OptimizerConfig,
+  seed: jax.typing.ArrayLike,
 ) -> state.TrainState:
   """A fresh state for a network and a config; a pure function."""
   hw = tuple(config.data.crop_hw)
   return state.new_state(
-    dwd.init_variables(network, config.seed, hw),
+    dwd.init_variables(network, seed, hw),
     optim.make_optimizer(optimizer),
     config.train.loss_window,
     bool(config.train.ema_decay),

@@ -38,6 +38,9 @@ class TrainState(flax.struct.PyTreeNode):
   skipped: Array
 
 
+Init = Callable[[jax.typing.ArrayLike], TrainState]  # seed -> a new state
+
+
 def new_state(
   variables: Any,
   tx: optax.GradientTransformation,
@@ -72,11 +75,9 @@ def eval_variables(state: TrainState) -> Any:
   }
 
 
-def state_shapes(
-  init: Callable[[], TrainState], mesh: Mesh, rules: sharding.Rules
-) -> Any:
+def state_shapes(init: Init, mesh: Mesh, rules: sharding.Rules) -> Any:
   """Shapes and shardings of the state that `init` would make."""
-  shapes = jax.eval_shape(init)
+  shapes = jax.eval_shape(init, np.uint32(0))
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     shapes,
@@ -84,7 +85,7 @@ def state_shapes(
   )
 
 
-def create_state(init: Callable[[], TrainState], shapes: Any) -> TrainState:
+def create_state(init: Init, seed: int, shapes: Any) -> TrainState:
   """Initialises a state on the host, then places it as `state_shapes` says.
 
   Every process places its own parts.
@@ -93,15 +94,16 @@ def create_state(init: Callable[[], TrainState], shapes: Any) -> TrainState:
   def put(x: np.ndarray, shape: jax.ShapeDtypeStruct) -> jax.Array:
     return jax.make_array_from_callback(x.shape, shape.sharding, x.__getitem__)
 
-  return jax.tree.map(put, init_on_host(init), shapes)
+  return jax.tree.map(put, init_on_host(init, seed), shapes)
 
 
-def init_on_host(init: Callable[[], TrainState]) -> TrainState:
+def init_on_host(init: Init, seed: int) -> TrainState:
   """A new state of NumPy arrays.
 
   The same seed gives the same parameters on every backend, and hundreds of
   random arrays would cost the compiler for GPUs minutes. Compiled without
-  optimisation, which would triple the time and change only last bits.
+  optimisation, which would triple the time and change only last bits. The seed
+  is an input, so that runs with other seeds find what was compiled.
   """
   hurry = {"xla_backend_optimization_level": 0}
   try:
@@ -109,7 +111,9 @@ def init_on_host(init: Callable[[], TrainState]) -> TrainState:
   except RuntimeError:  # excluded by JAX_PLATFORMS
     cpu, hurry = None, None
   with jax.default_device(cpu):
-    return jax.device_get(jax.jit(init, compiler_options=hurry)())
+    return jax.device_get(
+      jax.jit(init, compiler_options=hurry)(np.uint32(seed))
+    )
 
 
 def start_stage(

@@ -13,7 +13,7 @@ from dwd_jax.checkpoints import checkpointer
 from dwd_jax.train import optim
 from dwd_jax.train.logs import Logs
 from dwd_jax.train.stages import Stage
-from dwd_jax.train.state import TrainState
+from dwd_jax.train.state import Init, TrainState
 from dwd_jax.train.step import LossesFn, UpdateConfig
 
 
@@ -47,7 +47,7 @@ class Task:
     stages: only those with steps.
     card: describes the network, saved with the checkpoints.
     loader: opens the training batches, from the first one.
-    init: makes a new state; a pure function.
+    init: seed -> a new state; a pure function.
     losses_fn: a pure function.
     initial: replaces the new state on the mesh by the one to start with, such
       as with pretrained parameters.
@@ -65,7 +65,7 @@ class Task:
   card: checkpointer.ModelCard
   mesh: jax.sharding.Mesh
   loader: Callable[[], Loader]
-  init: Callable[[], TrainState]
+  init: Init
   losses_fn: LossesFn
   update: UpdateConfig
   initial: Callable[[TrainState], TrainState] | None = None

@@ -405,3 +405,17 @@ def test_pictures_reach_tensorboard(tmp_path):
   assert seen == [(3, (4, 1)), (6, (4, 1))]
   data = b"".join(p.read_bytes() for p in (tmp_path / "tensorboard").iterdir())
   assert b"train/crops" in data
+
+
+def test_new_states_of_all_seeds_are_compiled_once():
+  traced = []
+
+  def init(seed):
+    traced.append(seed)
+    return jax.random.normal(jax.random.key(seed), (3,))
+
+  found = [state_lib.init_on_host(init, seed) for seed in (0, 1, 2**32 - 1)]
+  assert len(traced) == 1
+  for seed, values in zip((0, 1, 2**32 - 1), found, strict=True):
+    wanted = jax.random.normal(jax.random.key(seed), (3,))
+    np.testing.assert_array_equal(values, wanted)

@@ -106,7 +106,7 @@ def make(workdir: pathlib.Path, *, spoil=None, **changes) -> Task:
     card=CARD,
     mesh=sharding.make_mesh(),
     loader=functools.partial(Points, spoil),
-    init=lambda: state_lib.new_state(
+    init=lambda _: state_lib.new_state(
       variables(), optim.make_optimizer(optimizer), 5, cfg.ema_decay > 0
     ),
     losses_fn=losses_fn,
