@@ -14,6 +14,8 @@ it:
   folder     pages of many sizes (parts of the generated ones, scaled; or those
              of --folder): how often the network was compiled, the most memory,
              and once more with the code kept, the median seconds a page
+  shards     the same folder once more: pages a second of one process, of two
+             shards at once, and the seconds of the merge
   install    size of dwd_jax and of all packages that it needs
 """
 
@@ -201,6 +203,31 @@ def of_folder(
   }
 
 
+def of_shards(
+  source: pathlib.Path, folder: pathlib.Path, checkpoint: str
+) -> dict[str, Any]:
+  """Pages a second of one process and of two shards; nothing is compiled."""
+  cache, rates = folder / "cache_of_folder", {}
+  for count in (1, 2):
+    out = folder / f"of_shards_{count}"
+    command = program(source, out, cache, checkpoint)
+    start = time.perf_counter()
+    running = [
+      subprocess.Popen(
+        [*command, *([f"--shard={i}/{count}"] if count > 1 else [])],
+        stdout=subprocess.DEVNULL,
+      )
+      for i in range(count)
+    ]
+    if sum([abs(process.wait()) for process in running]):
+      raise InputError("the detection failed; see above")
+    seconds = time.perf_counter() - start
+    rates[str(count)] = len(list(out.glob("*-overlay.png"))) / seconds
+  start = time.perf_counter()
+  subprocess.run([*command, "--merge"], check=True, stdout=subprocess.DEVNULL)
+  return {"pages_per_s": rates, "merge_s": time.perf_counter() - start}
+
+
 def install_size() -> dict[str, Any]:
   """MiB of dwd_jax and of the packages that it needs, without extras."""
   sizes: dict[str, float] = {}
@@ -253,6 +280,7 @@ def main(argv: list[str]) -> None:
       args.folder = folder / "many_sizes"
       make_many_sizes(pages, args.folder, args.pages)
     results["folder"] = of_folder(args.folder, folder, args.checkpoint)
+    results["shards"] = of_shards(args.folder, folder, args.checkpoint)
   results["install"] = install_size()
   common.report("detect", results, args.json)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dwd_jax.apps.detect import inputs
-from dwd_jax.core.errors import InputError
+from dwd_jax.core.errors import InputError, TransientError
 from dwd_jax.imaging import pdf
 
 pytestmark = pytest.mark.usefixtures("bounded_memory")
@@ -283,8 +283,9 @@ def test_a_pdf_takes_no_more_memory_than_it_may(tmp_path, limits):
   limits(MEMORY_BYTES=200 << 20)
   path = pdf_helpers.drawing_bomb(tmp_path / "bomb.pdf", 10_000_000)
   assert path.stat().st_size < 20_000
-  with pytest.raises(InputError, match=r"bomb\.pdf: page 1 cannot be drawn"):
+  with pytest.raises(InputError, match=r"bomb\.pdf: page 1 cannot") as said:
     pdf.draw(path, 1, 9.0)
+  assert not isinstance(said.value, TransientError)
   # The next one is drawn by another process.
   good = _vector_pdf(tmp_path / "staves.pdf", space_in=0.1)
   assert pdf.count(good) == 1
@@ -296,7 +297,8 @@ def test_a_pdf_takes_no_more_time_than_it_may(tmp_path, limits):
   path = pdf_helpers.write(
     tmp_path / "slow.pdf", pdf_helpers.SHEET, (b"", drawing)
   )
-  with pytest.raises(InputError, match=r"slow\.pdf: page 1 .* within 0 s"):
+  # It may have been the disk's fault: worth another try.
+  with pytest.raises(TransientError, match=r"slow\.pdf: page 1 .* within 0 s"):
     pdf.draw(path, 1, 9.0)
 
 
