@@ -18,10 +18,11 @@ FLAGS = ("--nodes=2", "--gpus-per-node=0", "--cpus-per-task=1", "--time=10")
 # In place of Python: does what its config says. A task that waits saves at
 # SIGTERM, as a run does, and is done at its second start.
 PROGRAM = """#!/bin/bash
-saved=75
+saved=0
 for word; do
   case "$word" in
-    --workdir=* | --out=*) cd "${word#*=}" ;;
+    --workdir=*) cd "${word#*=}" ;;
+    --out=*) cd "${word#*=}"; saved=75 ;;
     --config=*) task="${word#*=}" ;;
     --preempted_code=*) saved="${word#*=}" ;;
   esac
