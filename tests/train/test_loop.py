@@ -179,6 +179,25 @@ def test_nothing_blocks_the_host_between_logs(tmp_path, monkeypatch):
   assert len(reads) > 5
 
 
+def test_waiting_for_batches_counts_where_nothing_runs(tmp_path, monkeypatch):
+  idle = False
+  kind = type(jnp.zeros(()))
+  monkeypatch.setattr(kind, "is_ready", lambda _: idle)
+
+  def slow(step, batch):
+    nonlocal idle
+    time.sleep(0.02)
+    idle = step >= 6
+    return batch
+
+  loop.train(toy.make(tmp_path, stages=toy.stages(12), spoil=slow, log_every=6))
+  busy, waiting = (
+    6 * line["step_s"] * line["input_wait_share"] for line in _lines(tmp_path)
+  )
+  assert 0.02 <= busy < waiting / 2  # before the first step nothing runs
+  assert waiting >= 6 * 0.02
+
+
 def _nan(*steps: int):
   def spoil(step, batch):
     return batch | {"y": batch["y"] * (np.nan if step in steps else 1)}
