@@ -49,16 +49,18 @@ def interleave(repeats: int, *fns: Callable) -> list[float]:
   return [statistics.median(taken) for taken in seconds]
 
 
+def decode_maps(energy, sizes, ids, cfg):
+  """The decode of maps: levels, sizes, class ids."""
+
+  def class_fn(page, y, x, group):
+    return votes.Likeliest(ids[page, y, x, group], _C)
+
+  return watershed.decode_levels(energy, sizes, class_fn, cfg)
+
+
 def compile_decode(cfg, *args) -> tuple[Callable, dict[str, float]]:
-  """The decode of maps (levels, sizes, class ids), compiled."""
-
-  def decode(energy, sizes, ids):
-    def class_fn(page, y, x, group):
-      return votes.Likeliest(ids[page, y, x, group], _C)
-
-    return watershed.decode_levels(energy, sizes, class_fn, cfg)
-
-  return _compile(decode, *args)
+  """`decode_maps`, compiled."""
+  return _compile(functools.partial(decode_maps, cfg=cfg), *args)
 
 
 def _compile(fn, *args):

@@ -8,8 +8,9 @@ PYTHONPATH=PLUGIN:. python -m benchmarks.gpu_program [--program=train,predict] \
   [--json=FILE]
 
 X is the version of jaxlib; the two packages take 480 MB and need no GPU. What
-XLA makes of the real training step, and of network and decode of whole pages,
-for the device that `h200.textproto` describes. Nothing is run or measured:
+XLA makes of the real training step, of network and decode of whole pages, and
+of the decode alone (--program=threshold,watershed), for the device that
+`h200.textproto` describes. Nothing is run or measured:
 
 - memory: of the buffer assignment, without workspaces of cuDNN, which are
   chosen on the device;
@@ -43,7 +44,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
-from benchmarks import common, device, hlo_kernels, predict_scene
+from benchmarks import common, decode, device, hlo_kernels, predict_scene
 from benchmarks.train_scene import make_scene
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
@@ -148,6 +149,21 @@ def predict_program(
   )
 
 
+def decode_program(
+  method: str,
+  hw: tuple[int, int],
+  pages: int,
+  options: dict[str, Any] | None = None,
+) -> jax.stages.Compiled:
+  """The decode alone, from maps, with the settings of `benchmarks.decode`."""
+  maps = [
+    jax.ShapeDtypeStruct((pages, *hw, 1, *more), dtype)
+    for dtype, more in ((np.float32, ()), (np.float32, (2,)), (np.int32, ()))
+  ]
+  run = functools.partial(decode.decode_maps, cfg=decode.CFGS[method])
+  return compile_for_gpu(run, *maps, options=options)
+
+
 def roofline_s(kernel: hlo_kernels.Kernel, bytes_s: float) -> float:
   """The least seconds of one run of a kernel."""
   compute = kernel.flops / _PEAKS.get(kernel.dtype, _PEAK_F32)
@@ -245,6 +261,12 @@ def main(argv: list[str]) -> None:
       args.pages,
       **common_keys,
     ),
+    **{
+      method: functools.partial(
+        decode_program, method, (height, width), args.pages, options
+      )
+      for method in decode.CFGS
+    },
   }
   results = {}
   for name in args.program.split(","):

@@ -125,12 +125,15 @@ class _Graph(NamedTuple):
   Attributes:
     border: positions in the list of pixels; on accelerators all of them.
     peak: level of each basin's peak.
+    ahead: of `_ahead` for all pixels of the border, on accelerators; each round
+      of merging would look it up again.
   """
 
   basins: pixel_lists.Segments
   border: pixel_lists.PixelList | pixel_lists.Numbers
   level: Float[jax.Array, " n"]
   peak: Float[jax.Array, " T"]
+  ahead: tuple[tuple[jax.Array, ...], ...] = ()
 
 
 def _ahead(basins, place, at):
@@ -157,7 +160,7 @@ def _edges(graph, owner, place, live):
   at = backend.take(basins.pixels.indices, place)
   one = backend.take(owner, backend.take(basins.rows, place))
   here = backend.take(level, at)
-  for to, row, ok in _ahead(basins, place, at):
+  for to, row, ok in graph.ahead or _ahead(basins, place, at):
     two = backend.take(owner, row)
     height = jnp.minimum(here, backend.take(level, to))
     yield live & ok & (one != two), two, height
@@ -220,12 +223,17 @@ def _merge(basins, levels, cfg):
     ahead = _ahead(basins, place, at)
     return jnp.stack([ok & (other != row) for _, other, ok in ahead]).any(0)
 
-  border = places
-  if backend.on_cpu():
+  border, ahead = places, ()
+  if not backend.on_cpu():
+    number = places.part(0, places.room)
+    ahead = tuple(_ahead(basins, number, basins.pixels.indices))
+  else:
     border = pixel_lists.compact(
       pixel_lists.mark(places, on_border, basins.pixels.indices, basins.rows)
     )
-  graph = _Graph(basins, border, level, backend.take(level, basins.seeds))
+  graph = _Graph(
+    basins, border, level, backend.take(level, basins.seeds), ahead
+  )
 
   def round_(state):
     owner, _, passes, i = state

@@ -27,6 +27,7 @@ def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
   rows = jnp.pad(counts, (0, -n % width)).reshape(-1, width)
   if width == _WIDE:
     within = _sum_before(rows)
+    total = within[:, -1] + rows[:, -1]
   else:
     # A product with a triangle is several times faster than jnp.cumsum; float32
     # at full precision is exact for these integers.
@@ -34,7 +35,8 @@ def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
     within = jnp.matmul(
       rows.astype(jnp.float32), upper, precision=jax.lax.Precision.HIGHEST
     ).astype(jnp.int32)  # [n / 32, 32]
-  before = exclusive_cumsum(rows.sum(1))
+    total = rows.sum(1)
+  before = exclusive_cumsum(total)
   return (within + before[:, None]).reshape(-1)[:n]
 
 
@@ -64,7 +66,11 @@ class Packed(NamedTuple):
 def pack(mask: Bool[jax.Array, "h w"]) -> Packed:
   """Packs a mask and counts its pixels."""
   h, w = mask.shape
-  words = to_words(jnp.pad(mask, ((0, 0), (0, -w % LANES))).reshape(-1))
+  mask = jnp.pad(mask, ((0, 0), (0, -w % LANES))).reshape(-1)
+  words = to_words(mask)
+  if not backend.on_cpu():  # one kernel for both
+    counts = mask.reshape(-1, LANES).sum(1, dtype=jnp.int32)
+    return _packed(words, counts, (h, w))
   # Without the barrier XLA would pack the words once per use.
   return count_words(jax.lax.optimization_barrier(words), (h, w))
 
@@ -81,6 +87,10 @@ def count_words(
 ) -> Packed:
   """A mask from its words; see `Packed`."""
   counts = jax.lax.population_count(words).astype(jnp.int32)
+  return _packed(words, counts, shape)
+
+
+def _packed(words, counts, shape):
   before = exclusive_cumsum(counts)
   return Packed(words, before, before[-1] + counts[-1], shape)
 

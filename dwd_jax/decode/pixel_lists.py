@@ -20,7 +20,7 @@ CHUNK = 8192  # the room of a list is a multiple of this
 # that need much memory for each entry.
 _STEP, _LONG_STEP, LARGE_STEP = CHUNK, 4 * CHUNK, 32 * CHUNK
 _LONG = 2**19
-_FOLLOWED = 64  # most pointers followed at once on accelerators
+_FOLLOWED = 128  # most pointers followed at once on accelerators
 
 
 def most_at_once(room: int) -> int:
@@ -222,6 +222,10 @@ def mark(
     keep: numbers [m], and the parts of the columns `beside`, -> bool [m].
     *beside: columns as long as the list.
   """
+
+  if not backend.on_cpu():
+    at = numbers.part(0, numbers.room)
+    return bits.pack((keep(at, *beside) & (at < numbers.count))[None])
 
   def body(start, length, words):
     at = numbers.part(start, length)
