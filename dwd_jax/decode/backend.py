@@ -19,7 +19,8 @@ _MOST_PX = 2**26
 
 def on_cpu() -> bool:
   """Whether what is traced now runs on a CPU."""
-  device: Any = jax.config.jax_default_device
+  config: Any = jax.config
+  device = config.jax_default_device
   if device is None:
     return jax.default_backend() == "cpu"
   return getattr(device, "platform", device) == "cpu"

@@ -48,9 +48,8 @@ def _in_steps(
   length = min(room, most or most_at_once(room))
   if length == room:  # a loop would ask the host for the number of its steps
     return body(0, length, state)
-  if not backend.on_cpu():
-    used = room
-  steps = (jnp.minimum(used, room) + length - 1) // length
+  end = jnp.minimum(used, room) if backend.on_cpu() else room
+  steps = (end + length - 1) // length
   return jax.lax.fori_loop(
     0, steps, lambda i, state: body(i * length, length, state), state
   )

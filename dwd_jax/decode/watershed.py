@@ -194,7 +194,7 @@ def _decode_planes(levels, size_fn, class_fn, cfg):
   def decode_usual():
     return _decode_in(room, most, smoothed, mask, usual, size_fn, class_fn, cfg)
 
-  def decode_any(i, *foreground):
+  def decode_any(i, smoothed, mask):
     """Decodes a plane with room for all pixels, as [1, K]."""
 
     def own(fn):
@@ -202,8 +202,8 @@ def _decode_planes(levels, size_fn, class_fn, cfg):
 
     one = pixel_lists.Planes(1, h, w)
     room, most = h * w, pixel_lists.most_objects((h, w))
-    fns = own(size_fn), own(class_fn)
-    return _decode_in(room, most, *foreground, one, *fns, cfg)[0]
+    size, class_ = own(size_fn), own(class_fn)
+    return _decode_in(room, most, smoothed, mask, one, size, class_, cfg)[0]
 
   def decode_each():
     if number == 1:

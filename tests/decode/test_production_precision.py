@@ -60,7 +60,7 @@ def _as_on_tpus(function, *args):
 
 
 def test_products_of_the_default_precision_are_rounded_here():
-  x = np.float32([[1.001, 2.003]])
+  x = np.array([[1.001, 2.003]], np.float32)
   found, products = _as_on_tpus(lambda a: a @ a.T, x)
   assert products == 1 and 1e-3 < abs(found - x @ x.T).item() < 0.1
 
