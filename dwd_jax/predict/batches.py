@@ -142,7 +142,7 @@ class Window(Generic[T]):
     if page.is_done:
       return
     for hw, waiting in self._waiting.items():
-      if waiting and waiting[0].page is page:
+      if any(image.page is page for image in waiting):
         self._send(hw)
         return
     self._fetch()
@@ -208,14 +208,14 @@ class Window(Generic[T]):
     self, images: "tuple[_Image, ...]", each: int, error: Exception
   ) -> None:
     """After a call that did not fit: smaller ones, or the end of its pages."""
-    for page in {id(image.page): image.page for image in images}.values():
-      said = too_large(page.image, error)
-      if each == 1:
-        page.fail(said)
-    hw = images[0].hw
+    said = [too_large(image.page.image, error) for image in images]
     if each > 1:
-      self._limits[hw] = each // 2
+      hw = images[0].hw
+      self._limits[hw] = min(self._limit(hw), each // 2)
       self._waiting[hw].extendleft(reversed(images))
+      return
+    for image, why in zip(images, said, strict=True):
+      image.page.fail(why)
     for waiting in self._waiting.values():
       left = [image for image in waiting if not image.page.is_done]
       waiting.clear()

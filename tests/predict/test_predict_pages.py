@@ -350,17 +350,27 @@ def test_a_page_too_large_for_memory_is_one_of_many(caption):
     list(predict_pages.predict_pages(small_only, pages))
 
 
-def test_a_batch_too_large_for_memory_is_halved():
+class OutOfMemory:
+  """What a device has found, if it had had memory."""
+
+  def __array__(self, *_, **__):
+    raise MemoryError
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_batch_too_large_for_memory_is_halved(late):
   finder = BlobFinder(jitter_px=0)
 
   def two_at_most(stack):
-    if len(stack) > 2:
-      raise MemoryError
-    return finder(stack)
+    if len(stack) <= 2:
+      return finder(stack)
+    if late:
+      return decoded([]).replace(valid=OutOfMemory()), stack
+    raise MemoryError
 
   pages = [
     PageImage(f"{i}.png", page_of_blobs((i, 2 * i), 20, (200, 200))[0], 1.0)
-    for i in range(9)
+    for i in range(19)
   ]
   single = list(predict_pages.predict_pages(finder, pages))
   finder.sizes = []
@@ -369,7 +379,7 @@ def test_a_batch_too_large_for_memory_is_halved():
   for one, (_, other) in zip(single, found, strict=True):
     assert isinstance(other, PagePrediction)
     assert_same(one.detections, other.detections)
-  assert [n for n, _, _ in finder.sizes] == [2, 2, 2, 2, 1]
+  assert [n for n, _, _ in finder.sizes] == [2] * 9 + [1]
 
 
 def test_few_pages_are_open_and_what_is_no_page_passes():
