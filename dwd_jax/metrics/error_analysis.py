@@ -96,14 +96,15 @@ def error_counts(
 ) -> dict[str, Int[np.ndarray, " C"]]:
   """Counts errors of each kind by class, of the detection or the missed box."""
   found = {
-    name: _count(outcomes.labels[outcomes.kind == i], num_classes)
+    name: count(outcomes.labels[outcomes.kind == i], num_classes)
     for i, name in enumerate(KINDS)
   }
   missed = outcomes.true_labels[outcomes.missed()]
-  return found | {MISSED: _count(missed, num_classes)}
+  return found | {MISSED: count(missed, num_classes)}
 
 
-def _count(ids: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, " size"]:
+def count(ids: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, " size"]:
+  """How often each id occurs."""
   total = np.zeros(size, np.int64)
   for start in range(0, len(ids), _AT_ONCE):  # bincount makes a wide copy
     total += np.bincount(ids[start : start + _AT_ONCE], minlength=size)
@@ -112,7 +113,7 @@ def _count(ids: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, " size"]:
 
 def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
   """Measures the gain in AP_50 of repairing each kind of error, by class."""
-  objects = _count(outcomes.true_labels, num_classes)
+  objects = count(outcomes.true_labels, num_classes)
   as_found = _ByClass(outcomes.labels, outcomes.scores, num_classes)
   right = outcomes.right
   plain = as_found.ap(right, None, objects)
@@ -128,7 +129,7 @@ def error_gains(outcomes: Outcomes, num_classes: int) -> Gains:
       by_class = _ByClass(labels, outcomes.scores, num_classes)
     gain[name] = by_class.ap(right | repaired, ~wrong | repaired, objects)
     gain[name] -= plain
-  left = _count(outcomes.true_labels[~outcomes.missed()], num_classes)
+  left = count(outcomes.true_labels[~outcomes.missed()], num_classes)
   without = as_found.ap(right, None, left)
   without = np.where((objects > 0) & (left == 0), 1.0, without)
   gain[MISSED] = without - plain
@@ -154,7 +155,7 @@ class _ByClass:
   def __init__(self, labels, scores, num_classes):
     # Of 16 bits, labels are sorted by counting.
     self._order = order = np.argsort(labels, kind="stable").astype(np.int32)
-    self._edges = np.cumsum([0, *_count(labels, num_classes)])
+    self._edges = np.cumsum([0, *count(labels, num_classes)])
     for start, end in itertools.pairwise(self._edges):
       rows = order[start:end]
       order[start:end] = rows[np.argsort(-scores[rows], kind="stable")]
@@ -196,8 +197,8 @@ def confusion_matrix(
     row, column = _left_pairs(true, wrong)
     np.add.at(counts, (true.labels[column], wrong.labels[row]), 1)
     missed, false = np.delete(true.labels, column), np.delete(wrong.labels, row)
-    counts[:-1, -1] += _count(missed, num_classes)
-    counts[-1, :-1] += _count(false, num_classes)
+    counts[:-1, -1] += count(missed, num_classes)
+    counts[-1, :-1] += count(false, num_classes)
   return counts
 
 
@@ -270,7 +271,7 @@ def by_size(
   recall, ap_50 = np.full(k, np.nan), np.full(k, np.nan)
   for b in range(k):
     here = true_bin == b
-    of_class = _count(outcomes.true_labels[here], num_classes)
+    of_class = count(outcomes.true_labels[here], num_classes)
     objects[b], classes[b] = of_class.sum(), np.count_nonzero(of_class)
     if objects[b]:
       recall[b] = found[here].mean()
@@ -304,7 +305,7 @@ class ByPage(NamedTuple):
 def by_page(outcomes: Outcomes, num_pages: int) -> ByPage:
   """Counts the objects and detections of every page."""
   return ByPage(
-    num_objects=_count(outcomes.true_page, num_pages),
-    num_detections=_count(outcomes.page, num_pages),
-    num_right=_count(outcomes.page[outcomes.right], num_pages),
+    num_objects=count(outcomes.true_page, num_pages),
+    num_detections=count(outcomes.page, num_pages),
+    num_right=count(outcomes.page[outcomes.right], num_pages),
   )

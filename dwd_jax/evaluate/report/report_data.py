@@ -154,7 +154,7 @@ def _point(
 def _classes(measured: Measured, kept: Outcomes) -> list[dict[str, Any]]:
   num_classes = len(measured.class_names)
   objects, detections, right = (
-    np.bincount(labels, minlength=num_classes)
+    error_analysis.count(labels, num_classes)
     for labels in (kept.true_labels, kept.labels, kept.labels[kept.right])
   )
   per_class = measured.metrics["per_class"]
@@ -179,7 +179,7 @@ def _share(part, whole) -> float | None:
 
 
 def _curves(measured: Measured, found: Outcomes, ap_50) -> list[dict[str, Any]]:
-  counts = np.bincount(found.true_labels, minlength=len(ap_50))
+  counts = error_analysis.count(found.true_labels, len(ap_50))
   frequent = [c for c in np.argsort(-counts, kind="stable") if counts[c]]
   enough = np.flatnonzero(counts >= MIN_OBJECTS)
   worst = enough[np.argsort(ap_50[enough], kind="stable")]
