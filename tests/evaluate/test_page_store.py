@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import itertools
-import tracemalloc
+import mmap
 
 import numpy as np
 import pytest
@@ -13,6 +13,8 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate import among_processes
 from dwd_jax.evaluate.evaluate_split import Tally
 from dwd_jax.evaluate.page_store import Joined, Page, PageStore
+from dwd_jax.metrics import columns as columns_lib
+from dwd_jax.metrics.columns import Column
 
 
 def _boxes(name, n, scores):
@@ -135,13 +137,31 @@ def test_what_is_kept_of_a_box_is_little():
     )
   )
   tally = Tally(n, "coco", "", 0.0)
-  tally.add(page)
-  tracemalloc.start()
-  try:
-    for i in range(10):
-      named = (dataclasses.replace(side, filename=f"{i}") for side in page)
-      tally.add(Page(*named))
-    kept, _ = tracemalloc.get_traced_memory()
-  finally:
-    tracemalloc.stop()
-  assert kept < 40 * 10 * 2 * n
+  for i in range(3):
+    named = (dataclasses.replace(side, filename=f"{i}") for side in page)
+    tally.add(Page(*named))
+  meter, outcomes = vars(tally._meter), tally._outcomes._columns
+  columns = [
+    column
+    for column in (*meter.values(), *outcomes.values())
+    if isinstance(column, Column)
+  ]
+  assert len(columns) == 4 + len(outcomes)
+  assert sum(column.values().nbytes for column in columns) < 25 * 3 * 2 * n
+
+
+@pytest.mark.parametrize("can_resize", [True, False])
+def test_columns_grow_past_their_first_memory(can_resize, monkeypatch):
+  if not can_resize:
+
+    class Fixed(mmap.mmap):
+      def resize(self, newsize):
+        raise SystemError("mmap: resizing not available--no mremap()")
+
+    monkeypatch.setattr(columns_lib.mmap, "mmap", Fixed)
+  column, values = Column(np.int16), np.arange(30_000)
+  for part in np.array_split(values, 7):
+    column.add(part)
+  column.add(values)
+  assert len(column) == 60_000
+  np.testing.assert_array_equal(column.values(), np.tile(values, 2))
