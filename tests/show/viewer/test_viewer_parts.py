@@ -28,7 +28,7 @@ def library(tmp_path, boxes, picture, monkeypatch):
 def shown(page):
   """Waits for the wanted page; its name, and the names in the list."""
   page.wait_for_function("() => state.page === wantedPage")
-  names = page.locator("#page-list .name").all_inner_texts()
+  names = page.locator("#page-list .name").all_text_contents()
   return page.locator("#page-name").inner_text(), names
 
 
@@ -69,10 +69,10 @@ def test_filters_hold_in_every_part(page_in, library):
   assert parts(page) == [["1-4", "4"], ["5-8", "4"], ["9-11", "0"]]
   page.keyboard.press("End")
   page.wait_for_function("() => state.page === 10")
-  assert page.locator("#page-list .count").all_inner_texts() == ["0"] * 3
+  assert page.locator("#page-list .count").all_text_contents() == ["0"] * 3
   page.keyboard.press("a")
   page.locator("#score").fill("0.5")
-  assert page.locator("#page-list .count").all_inner_texts() == ["1"] * 3
+  assert page.locator("#page-list .count").all_text_contents() == ["1"] * 3
 
 
 def test_a_search_finds_pages_of_all_parts(page_in, library):
@@ -85,7 +85,7 @@ def test_a_search_finds_pages_of_all_parts(page_in, library):
   page.keyboard.press("Enter")
   page.wait_for_function("() => state.page === 10")
   assert shown(page)[1] == ["page 10"]
-  assert page.locator("#page-list .count").all_inner_texts() == ["2"]
+  assert page.locator("#page-list .count").all_text_contents() == ["2"]
   page.locator("#find").fill("nothing")
   assert shown(page)[1] == []
   assert "No page" in page.locator("#find-notice").inner_text()
