@@ -270,7 +270,10 @@ def main(argv: list[str]) -> None:
   }
   results = {}
   for name in args.program.split(","):
-    compiled = programs[name]()
+    try:
+      compiled = programs[name]()
+    except InputError as e:
+      raise SystemExit(str(e)) from e
     if args.hlo:
       path = pathlib.Path(args.hlo, f"{name}.hlo.txt")
       path.write_text(compiled.as_text() or "", encoding="utf8")
