@@ -194,8 +194,8 @@ class Meter:
       (len(self._ious), len(self._num_objects)), self._rules.without_truth
     )
     for label in np.flatnonzero(self._num_objects).tolist():
-      rows = self._ranked(np.flatnonzero(labels == label), scores)
-      of_class, objects = hits[rows], int(self._num_objects[label])
+      of_class = hits[self._ranked(np.flatnonzero(labels == label), scores)]
+      objects = int(self._num_objects[label])
       for t in range(len(self._ious)):
         right = (of_class >> np.uint16(t) & np.uint16(1)).astype(bool)
         ap[t, label] = self._rules.average(right, objects)
@@ -293,10 +293,11 @@ def interpolated(right: Bool[np.ndarray, " n"], num_objects: int) -> float:
 def _envelope(right, num_objects):
   """Recall, and the best precision from it on, at each right detection."""
   place = np.flatnonzero(right) + 1
-  count = np.arange(1, len(place) + 1)
-  precision = count / place
-  envelope = np.maximum.accumulate(precision[::-1])[::-1]
-  return count / num_objects, envelope
+  precision = np.arange(1.0, len(place) + 1)
+  precision /= place
+  del place  # there may be a hundred million
+  envelope = np.maximum.accumulate(precision[::-1], out=precision[::-1])[::-1]
+  return np.arange(1, len(envelope) + 1) / num_objects, envelope
 
 
 def voc_hits(
