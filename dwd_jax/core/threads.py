@@ -2,7 +2,6 @@
 
 import collections
 import concurrent.futures
-import itertools
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
@@ -30,16 +29,14 @@ def in_order(
   if workers < 2 and ahead is None:
     yield from map(work, items)
     return
-  rest = iter(items)
   with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    row = collections.deque(
-      pool.submit(work, item)
-      for item in itertools.islice(rest, ahead or 2 * workers)
-    )
+    row = collections.deque()
     try:
+      for item in items:
+        row.append(pool.submit(work, item))
+        if len(row) == (ahead or 2 * workers):
+          yield row.popleft().result()
       while row:
         yield row.popleft().result()
-        for item in itertools.islice(rest, 1):
-          row.append(pool.submit(work, item))
     finally:
       pool.shutdown(cancel_futures=True)

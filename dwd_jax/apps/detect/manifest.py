@@ -120,8 +120,8 @@ def read(path: pathlib.Path) -> Manifest | None:
 
 def of_shards(out: pathlib.Path) -> list[Manifest]:
   """The manifests of shards in a folder; see `read`."""
-  paths = shards.manifests(out).values()
-  return [found for path in paths if (found := read(path)) is not None]
+  written = map(read, shards.manifests(out))
+  return [found for found in written if found is not None]
 
 
 def read_all(out: pathlib.Path) -> list[Manifest]:

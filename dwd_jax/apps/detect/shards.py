@@ -9,6 +9,7 @@ from dwd_jax.core.errors import InputError
 
 _MOST = 100_000
 _FOLDER = "shards"  # of manifests; no page has files there
+_MANIFEST = re.compile(r"\d{1,6}-of-\d{1,6}\.json", re.ASCII)
 
 
 class Shard(NamedTuple):
@@ -52,8 +53,8 @@ def parse(text: str) -> Shard:
   )
 
 
-def manifests(out: pathlib.Path) -> dict[Shard, pathlib.Path]:
-  """Manifests of shards in a folder of results.
+def manifests(out: pathlib.Path) -> list[pathlib.Path]:
+  """Paths of the manifests of shards in a folder of results.
 
   Raises:
     InputError: their folder is a link elsewhere.
@@ -61,9 +62,5 @@ def manifests(out: pathlib.Path) -> dict[Shard, pathlib.Path]:
   folder = out / _FOLDER
   if folder.is_symlink():
     raise InputError(f"{folder}: a link; remove it, or choose another --out")
-  found = {}
-  for path in folder.glob("*-of-*.json"):
-    name = re.fullmatch(r"(\d{1,6})-of-(\d{1,6})", path.stem, re.ASCII)
-    if name:
-      found[Shard(int(name[1]), int(name[2]))] = path
-  return dict(sorted(found.items()))
+  paths = sorted(folder.glob("*-of-*.json"))
+  return [path for path in paths if _MANIFEST.fullmatch(path.name)]
