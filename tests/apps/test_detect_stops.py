@@ -50,11 +50,16 @@ def _scan(path):
   return path if path.parent.name == "in" else None
 
 
+def _folder(path="."):
+  return path if getattr(path, "name", "") == "in" else None
+
+
 def _results(path, _):
   return path if path.name == "2.json" else None
 
 
 def test_what_storage_refuses_is_tried_again(run, monkeypatch, tmp_path):
+  listed = _fails_at_first(monkeypatch, os, "scandir", errno.EIO, _folder)
   read = _fails_at_first(
     monkeypatch, pathlib.Path, "read_bytes", errno.EIO, _scan
   )
@@ -63,7 +68,7 @@ def test_what_storage_refuses_is_tried_again(run, monkeypatch, tmp_path):
   )
   code, said, complained = run("--retries=1")
   assert (code, complained) == (0, "") and "4 pages;" in said
-  assert len(read) == 4 and len(written) == 1
+  assert (len(listed), len(read), len(written)) == (1, 4, 1)
 
 
 def test_without_retries_such_pages_fail(run, monkeypatch):

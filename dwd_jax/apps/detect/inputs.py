@@ -90,7 +90,7 @@ def find(
   pictures = manifest.Pictures()
   for path in inputs:
     try:
-      found = _files(path)
+      found = retried(functools.partial(_files, path), retries)
     except InputError as e:
       failures.append(Failure(str(path), str(e)))
       continue
@@ -161,6 +161,22 @@ def retried(work: Callable[[], T], retries: int) -> T:
 
 
 @contextlib.contextmanager
+def reading(path: pathlib.Path) -> Iterator[None]:
+  """Raises InputError if a file or folder cannot be read; see `retried`."""
+  try:
+    yield
+  except FileNotFoundError as e:
+    what = e.filename or path
+    raise InputError(f"{what}: no such file; check the name") from None
+  except OSError as e:
+    kind = TransientError if e.errno in files.TRANSIENT else InputError
+    raise kind(
+      f"{e.filename or path}: cannot be read ({e.strerror}); check its"
+      " permissions"
+    ) from None
+
+
+@contextlib.contextmanager
 def _in_memory(what: str) -> Iterator[None]:
   """Raises InputError for what does not fit into memory."""
   try:
@@ -173,17 +189,12 @@ def _in_memory(what: str) -> Iterator[None]:
 
 def _files(path: pathlib.Path) -> list[str]:
   """The path itself, or those of the images and PDFs in a folder."""
-  try:
+  with reading(path):
     if not path.is_dir():
       if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the name")
       return [str(path)]
     found = list(_walk(path))
-  except OSError as e:
-    raise InputError(
-      f"{e.filename or path}: cannot be read ({e.strerror}); check its"
-      " permissions"
-    ) from None
   if not found:
     raise InputError(
       f"{path}: no image or PDF in this folder; there should be"
@@ -224,17 +235,10 @@ def _count(path: pathlib.Path) -> int:
 
 
 def _bytes(path: pathlib.Path) -> bytes:
-  try:
+  with reading(path):
     if path.stat().st_size > _MAX_BYTES:
       raise InputError(f"{path}: larger than 2 GiB; split or shrink it")
     return path.read_bytes()
-  except FileNotFoundError:
-    raise InputError(f"{path}: no such file; check the name") from None
-  except OSError as e:
-    kind = TransientError if e.errno in files.TRANSIENT else InputError
-    raise kind(
-      f"{path}: cannot be read ({e.strerror}); check its permissions"
-    ) from None
 
 
 def _new_name(
