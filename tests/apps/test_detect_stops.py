@@ -83,6 +83,24 @@ def test_other_errors_are_not_tried_again(run, monkeypatch):
   assert code == 2 and complained.count("cannot be read (Permission") == 4
 
 
+def test_a_file_that_changes_after_reading_is_read_again(
+  run, monkeypatch, tmp_path
+):
+  read = inputs.read
+
+  def read_and_change(source, *args, **kwargs):
+    page = read(source, *args, **kwargs)
+    if source.name == "2":
+      helpers.save(source.path, helpers.ink(9, (50, 60)))
+    return page
+
+  with monkeypatch.context() as patch:
+    patch.setattr(inputs, "read", read_and_change)
+    code, _, complained = run()
+  assert code == 2 and "2.json: lost or changed while detecting" in complained
+  assert "4 pages (3 done before)" in run()[1]
+
+
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_keeps_what_it_has_written(
   run, monkeypatch, tmp_path, stop

@@ -138,16 +138,16 @@ def _cores() -> int:
 
 
 class _Read(NamedTuple):
-  """A page that was read, or what became of it before.
+  """A page that was read.
 
   Attributes:
+    origin: see `formats.origin`.
     dpi: of a page of a PDF.
-    outcome: None = it is to be detected on.
   """
 
   source: Source
-  dpi: float = 0.0
-  outcome: Outcome | None = None
+  origin: formats.Origin
+  dpi: float
 
 
 class _Work:
@@ -161,16 +161,17 @@ class _Work:
     self._out = out
     self._run = manifest.digest(facts(settings, detector))
 
-  def read(self, source: Source) -> tuple[_Read, Laid | None]:
+  def read(self, source: Source) -> tuple[_Read | Outcome, Laid | None]:
     """Reads a page without results, and looks for its staves."""
     detector = self._detector
     names = detector.weights.class_names
     found = formats.read_page(self._out, source, names, self._run)
     if found is not None:
-      return _Read(source, outcome=outcome(source, found, earlier=True)), None
+      return outcome(source, found, earlier=True), None
 
-    def read() -> inputs.Page:
-      return inputs.read(
+    def read() -> tuple[formats.Origin, inputs.Page]:
+      # The origin first: if the file changes now, the next run sees that.
+      return formats.origin(source, self._run), inputs.read(
         source,
         detector.weights.staff_space_px,
         dpi=self._settings.dpi,
@@ -178,31 +179,33 @@ class _Work:
       )
 
     try:
-      page = inputs.retried(read, self._settings.retries)
+      origin, page = inputs.retried(read, self._settings.retries)
       image = detector.page_image(source.name, page.ink)
       try:
-        return _Read(source, page.dpi), detector.lay(image)
+        return _Read(source, origin, page.dpi), detector.lay(image)
       except MAYBE_OUT_OF_MEMORY as e:
         raise too_large(image, e) from None
     except InputError as e:
-      return _Read(source, outcome=Outcome(source, str(e))), None
+      return Outcome(source, str(e)), None
 
   def write(
-    self, item: tuple[_Read, PageDetections | InputError | None]
+    self,
+    item: tuple[_Read | Outcome, PageDetections | InputError | None],
   ) -> Outcome:
     """Writes the files of a page."""
-    (source, dpi, known), found = item
-    if known is not None:
-      return known
+    read, found = item
+    if isinstance(read, Outcome):
+      return read
+    source = read.source
     if isinstance(found, InputError):
       return Outcome(source, str(found))
     assert found is not None
-    page = found.at_resolution(dpi)
+    page = found.at_resolution(read.dpi)
     assert page.ink is not None
     image = self._detector.page_image(source.name, page.ink)
 
     def write() -> None:
-      outputs.write_page(self._out, page, source, self._run)
+      outputs.write_page(self._out, page, read.origin)
 
     try:
       inputs.retried(write, self._settings.retries)

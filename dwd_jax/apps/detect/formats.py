@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
-from dwd_jax.apps.detect import manifest, tables
+from dwd_jax.apps.detect import inputs, manifest, tables
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.apps.detect.tables import RunPage
 from dwd_jax.core import files
@@ -162,8 +162,12 @@ def origin(source: Source, run: str) -> Origin:
 
   Args:
     run: `manifest.digest` of the settings.
+
+  Raises:
+    InputError: its file cannot be read.
   """
-  status = source.path.stat()
+  with inputs.reading(source.path):
+    status = source.path.stat()
   return {
     "file": source.file,
     "page_number": source.number,

@@ -43,12 +43,11 @@ def taken() -> list[str]:
 
 
 def write_page(
-  out: pathlib.Path, found: PageDetections, source: Source, run: str
+  out: pathlib.Path, found: PageDetections, origin: formats.Origin
 ) -> None:
-  """Writes the files of a page; `found` has its ink, `run`: see `formats`."""
-  origin = formats.origin(source, run)
+  """Writes the files of a page; `found` has its ink."""
   for file, write in formats.PAGE_FILES.items():
-    write(out / file.format(source.name), found, origin)
+    write(out / file.format(found.page), found, origin)
 
 
 def write_run(
