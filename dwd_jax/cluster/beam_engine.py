@@ -11,9 +11,7 @@ from typing import Any
 
 from dwd_jax.core.errors import InputError
 
-# Beam has no short name for it.
 _DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
-_SHORT = {"DaskRunner": _DASK}
 _DASK_PARTITIONS = 4096  # at most, as its scheduler takes 1 ms for each
 
 
@@ -44,7 +42,8 @@ def options(args: Sequence[str]) -> Any:
   named = standard.runner
   if not named:
     raise InputError("--: no engine; name it after --, as --runner=DaskRunner")
-  standard.runner = _SHORT.get(named, named)
+  # Beam has no short name for that one.
+  standard.runner = _DASK if named == "DaskRunner" else named
   try:
     runner.create_runner(standard.runner)
   except (ValueError, ImportError) as e:

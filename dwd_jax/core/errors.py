@@ -38,7 +38,7 @@ class InputError(ValueError):
 
 
 class TransientError(InputError):
-  """Storage or a helper failed; the same may work when tried again."""
+  """Storage failed, or took too long; the same may work when tried again."""
 
 
 class InterruptedRun(Exception):
