@@ -180,13 +180,13 @@ class _Work:
 
     try:
       origin, page = inputs.retried(read, self._settings.retries)
-      image = detector.page_image(source.name, page.ink)
-      try:
-        return _Read(source, origin, page.dpi), detector.lay(image)
-      except MAYBE_OUT_OF_MEMORY as e:
-        raise too_large(image, e) from None
     except InputError as e:
       return Outcome(source, str(e)), None
+    image = detector.page_image(source.name, page.ink)
+    try:
+      return _Read(source, origin, page.dpi), detector.lay(image)
+    except MAYBE_OUT_OF_MEMORY as e:
+      return Outcome(source, str(too_large(image, e))), None
 
   def write(
     self,
