@@ -1,6 +1,6 @@
 """Images of many pages through the network in batches, pages in their order.
 
-A window of pages is open at once. Their images (whole pages or tiles, at each
+A few pages are open at once. Their images (whole pages or tiles, at each
 scale) wait by size until a batch is full, or until the oldest page has to go
 on. One batch is computed while the host prepares the next and joins the last.
 """
@@ -57,7 +57,7 @@ def too_large(page: PageImage, error: Exception) -> InputError:
   return said
 
 
-class Window(Generic[T]):
+class Batcher(Generic[T]):
   """Pages on their way through the network; see `run`."""
 
   def __init__(

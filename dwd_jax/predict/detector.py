@@ -18,8 +18,8 @@ from dwd_jax.predict import staves as staves_lib
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.batches import (
   MAYBE_OUT_OF_MEMORY,
+  Batcher,
   Result,
-  Window,
   too_large,
 )
 from dwd_jax.predict.page_detections import PageDetections
@@ -125,14 +125,14 @@ class Detector:
     Yields:
       Detections; an error of that page alone, with its cause; or None.
     """
-    window = Window(
+    batcher = Batcher(
       self._network, self.cfg, more_slots=self._network.with_slots
     )
     items = (
       ((item, laid), None if laid is None else laid.upright)
       for item, laid in pages
     )
-    for (item, laid), found in window.run(items):
+    for (item, laid), found in batcher.run(items):
       yield item, None if laid is None else self._of_page(laid, found)
 
   def _of_page(

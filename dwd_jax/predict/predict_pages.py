@@ -18,7 +18,7 @@ from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.models import compiling, dwd, pixel_sampling
 from dwd_jax.models.refinenet import upsample
 from dwd_jax.predict.assemble import PagePrediction
-from dwd_jax.predict.batches import MoreSlots, PredictFn, Window
+from dwd_jax.predict.batches import Batcher, MoreSlots, PredictFn
 from dwd_jax.predict.predict_config import DEFAULT, PredictConfig
 
 
@@ -190,8 +190,8 @@ def predict_pages(
   Raises:
     InputError: an empty page, one of a wrong type, or an impossible scale.
   """
-  window = Window(predict_fn, cfg, more_slots)
-  for _, found in window.run(((None, page) for page in pages), keep_levels):
+  batcher = Batcher(predict_fn, cfg, more_slots)
+  for _, found in batcher.run(((None, page) for page in pages), keep_levels):
     if isinstance(found, InputError):
       raise found.__cause__ or found
     assert found is not None

@@ -17,7 +17,7 @@ from dwd_jax.imaging import page_windows
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages
 from dwd_jax.predict.assemble import PagePrediction
-from dwd_jax.predict.batches import Window
+from dwd_jax.predict.batches import Batcher
 from dwd_jax.predict.predict_config import PredictConfig
 
 # A source of 100 x 150 px at scale 0.5: 50 x 75 px inside 64 x 128.
@@ -340,8 +340,8 @@ def test_a_page_too_large_for_memory_is_one_of_many(caption):
 
   inks = [np.zeros((side, 200), np.uint8) for side in (200, 400, 200)]
   pages = [PageImage(f"{i}.png", ink, 1.0) for i, ink in enumerate(inks)]
-  window = Window(small_only, PredictConfig())
-  found = dict(window.run((page.filename, page) for page in pages))
+  batcher = Batcher(small_only, PredictConfig())
+  found = dict(batcher.run((page.filename, page) for page in pages))
   assert list(found) == ["0.png", "1.png", "2.png"]
   line = str(found["1.png"])
   assert line.startswith("1.png: 200 x 400 pixels") and "into memory" in line
@@ -374,8 +374,8 @@ def test_a_batch_too_large_for_memory_is_halved(late):
   ]
   single = list(predict_pages.predict_pages(finder, pages))
   finder.sizes = []
-  window = Window(two_at_most, PredictConfig(batch_size=8))
-  found = list(window.run((None, page) for page in pages))
+  batcher = Batcher(two_at_most, PredictConfig(batch_size=8))
+  found = list(batcher.run((None, page) for page in pages))
   for one, (_, other) in zip(single, found, strict=True):
     assert isinstance(other, PagePrediction)
     assert_same(one.detections, other.detections)
@@ -391,8 +391,8 @@ def test_few_pages_are_open_and_what_is_no_page_passes():
       page = PageImage(f"{i}.png", np.zeros((9, 9 + 64 * (i % 9)), np.uint8), 1)
       yield i, None if i % 3 else page
 
-  window = Window(BlobFinder(), PredictConfig(batch_size=2))
-  for i, (item, found) in enumerate(window.run(items())):
+  batcher = Batcher(BlobFinder(), PredictConfig(batch_size=2))
+  for i, (item, found) in enumerate(batcher.run(items())):
     assert item == i and (found is None) == bool(i % 3)
     assert len(taken) <= i + 6  # two batches, and the page that is too much
 
