@@ -138,13 +138,12 @@ def test_a_format_is_an_entry_and_every_record_is_read_once(
   monkeypatch.setattr(formats, "read_page", counted)
   pages, out = _pages(tmp_path / "in", "a.png", "lines.png"), tmp_path / "out"
   assert run(pages, f"--out={out}")[0] == 0
-  assert read == [
-    ("a", False),
-    ("lines-2", False),  # nothing to go on from
-    ("a", True),
-    ("lines-2", True),
+  # Nothing to go on from; threads look for that.
+  assert sorted(read[:2]) == [("a", False), ("lines-2", False)]
+  assert read[2:] == [("a", True), ("lines-2", True)]
+  counts = [
+    _read(out, f"{name}.json")["num_detections"] for name in ("a", "lines-2")
   ]
-  counts = [_read(out, f"{name}.json")["num_detections"] for name, _ in read]
   assert (out / "lines/a.txt").read_text() == f"a: {counts[0]}"
   assert (out / "lines.txt").read_text().splitlines() == [
     f"1 a: {counts[0]}",

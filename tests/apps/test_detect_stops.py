@@ -9,7 +9,7 @@ import detect_helpers as helpers
 import pytest
 
 from dwd_jax import detect
-from dwd_jax.apps.detect import inputs, outputs
+from dwd_jax.apps.detect import detect_pages, inputs, outputs
 from dwd_jax.checkpoints import weights
 from dwd_jax.core import cli, files
 
@@ -21,6 +21,8 @@ def run(tmp_path, capsys, monkeypatch):
   for i in range(4):
     helpers.save(tmp_path / "in" / f"{i}.png", helpers.ink(i))
   monkeypatch.setattr(inputs, "_PAUSE_S", 0.0)
+  # One thread writes: else all pages might be written before a run stops.
+  monkeypatch.setattr(detect_pages, "_cores", lambda: 1)
 
   def call(*args):
     flags = [f"--checkpoint={tmp_path / 'tiny.safetensors'}"]
