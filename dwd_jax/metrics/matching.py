@@ -16,7 +16,6 @@ Reference: Bolya et al., TIDE: A General Toolbox for Identifying Object
 Detection Errors (ECCV 2020).
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -235,23 +234,11 @@ def _sizes_px(page: PageBoxes) -> np.ndarray:
   )
 
 
-def judge(
-  truth: Sequence[PageBoxes], detections: Sequence[PageBoxes]
-) -> Outcomes:
-  """Matches the detections of pages at IoU 0.5, see the module's docstring.
-
-  Both lists have the same pages in the same order. Detections with a score or
-  box that is not finite are left out, with a warning.
-  """
-  collector = Collector()
-  for true, page in zip(truth, detections, strict=True):
-    found = page.finite()
-    collector.add(true, found, judge_page(true, found))
-  return collector.outcomes()
-
-
 def judge_page(truth: PageBoxes, found: PageBoxes) -> OfPage:
-  """Matches the finite detections of a page at IoU 0.5; see `judge`."""
+  """Matches the finite detections of a page at IoU 0.5.
+
+  See the module's docstring.
+  """
   n = len(found.labels)
   own, other = _pairs(truth, found, BACKGROUND_IOU)
   taken = _taken(truth, found, own, MIN_IOU)

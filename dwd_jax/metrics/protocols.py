@@ -81,7 +81,6 @@ def mean_or_nan(values: Float[np.ndarray, " n"]) -> float:
 
 
 Protocol: TypeAlias = Literal["coco", "voc", "legacy"]
-PageList: TypeAlias = Sequence[PageBoxes]
 # Truth, detections with the best score first, IoU thresholds -> hits [T, n].
 Hits: TypeAlias = Callable[[PageBoxes, PageBoxes, Sequence[float]], np.ndarray]
 # Truth, detections, data set -> both as they are judged.
@@ -208,43 +207,6 @@ class Meter:
       page = np.searchsorted(self._ends.values(), rows, "right")
       rows = rows[np.argsort(place[page], kind="stable")]
     return rows[np.argsort(-scores[rows], kind="stable")]
-
-
-def measure(
-  truth: PageList,
-  detections: PageList,
-  num_classes: int,
-  protocol: Protocol | Rules,
-  *,
-  dataset: str = "",
-  ious: Sequence[float] = IOUS,
-) -> APTable:
-  """Measures AP of every class by one of the protocols.
-
-  Classes without truth are NaN, in the legacy protocol 0.
-
-  Args:
-    truth: the pages to judge; each file name once.
-    detections: pages with scores, all in the truth; a page missing here has no
-      detections.
-    dataset: see `Meter`.
-
-  Raises:
-    ValueError: duplicate names, detections of a page without truth, or see
-      `Meter.add`.
-  """
-  rules = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
-  found = {page.filename: page for page in detections}
-  if len(found) != len(detections):
-    raise ValueError("a file name occurs twice in the detections")
-  meter = Meter(num_classes, rules, dataset, ious)
-  for page in truth:
-    none = dataclasses.replace(page.keep(np.zeros(0, int)), scores=np.zeros(0))
-    meter.add(page, found.pop(page.filename, none))
-  table = meter.table()
-  if found:
-    raise ValueError(f"{min(found)}: detections of a page without truth")
-  return table
 
 
 def check(protocol: str) -> None:

@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from faster_coco_eval import COCO, COCOeval_faster
+from metric_helpers import measure
 
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import protocols
@@ -33,7 +34,7 @@ def run(metric, truth, found, num_classes, ious=IOUS):
     "voc": protocols.VOC,
     "legacy": protocols.VOC_2018,
   }[metric]
-  return protocols.measure(truth, found, num_classes, rules, ious=ious)
+  return measure(truth, found, num_classes, rules, ious=ious)
 
 
 # Caption: truth rows, detections (score, row), AP at IoU 0.5 by VOC, by the

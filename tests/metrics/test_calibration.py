@@ -5,12 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from metric_helpers import judge
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.decode.contradictions import Contradictions
 from dwd_jax.metrics import calibration as calibration_lib
-from dwd_jax.metrics import matching
 from dwd_jax.metrics.calibration import ScoreMap
 from dwd_jax.metrics.reliability import OperatingPoint
 
@@ -46,7 +46,7 @@ def pages(num_pages=4, per_page=200):
 
 
 def make(truth, found):
-  raw = matching.judge(truth, found).judged()
+  raw = judge(truth, found).judged()
   return calibration_lib.make(raw, len(truth), len(NAMES), MADE_WITH)
 
 

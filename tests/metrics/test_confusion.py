@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_helpers import judge
 from scene_helpers import CLASSES, page, scene
 
 from dwd_jax.core import boxes as box_lib
@@ -52,7 +53,7 @@ def _reference(true, found):
 @given(seed=st.integers(0, 10**6), crowded=st.booleans())
 def test_the_matrix_is_that_of_simple_loops(seed, crowded):
   truth, found = scene(seed, crowded=crowded)
-  judged = matching.judge(truth, found)
+  judged = judge(truth, found)
   got = error_analysis.confusion_matrix(zip(truth, found, strict=True), CLASSES)
   np.testing.assert_array_equal(got, sum(map(_reference, truth, found)))
   counts = np.bincount(judged.true_labels, minlength=CLASSES)

@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_helpers import judge, measure
 from scene_helpers import CLASSES, page, scene
 
-from dwd_jax.metrics import error_analysis, matching, protocols
+from dwd_jax.metrics import error_analysis
 from dwd_jax.metrics.matching import KINDS
 
 
 def _ap_50(truth, found):
-  return protocols.measure(truth, found, CLASSES, "coco", ious=(0.5,)).ap[0]
+  return measure(truth, found, CLASSES, "coco", ious=(0.5,)).ap[0]
 
 
 def _repaired(truth, found, kind):
   """Detections without the errors of a kind, page by page."""
   pages = []
   for true, dets in zip(truth, found, strict=True):
-    got = matching.judge([true], [dets])
+    got = judge([true], [dets])
     boxes, labels = dets.boxes_yxyx.copy(), dets.labels.copy()
     keep, taken = np.ones(len(labels), bool), got.found()
     for i in np.argsort(-dets.scores):
@@ -42,7 +43,7 @@ def _repaired(truth, found, kind):
 @given(seed=st.integers(0, 10**6))
 def test_gains_are_those_of_pages_that_are_repaired(seed):
   truth, found = scene(seed)
-  gains = error_analysis.error_gains(matching.judge(truth, found), CLASSES)
+  gains = error_analysis.error_gains(judge(truth, found), CLASSES)
   plain = _ap_50(truth, found)
   np.testing.assert_allclose(gains.ap_50, plain, atol=1e-9)
   for kind in KINDS:
@@ -54,10 +55,10 @@ def test_gains_are_those_of_pages_that_are_repaired(seed):
 @given(seed=st.integers(0, 10**6))
 def test_missed_boxes_cost_what_the_ap_gains_without_them(seed):
   truth, found = scene(seed)
-  gains = error_analysis.error_gains(matching.judge(truth, found), CLASSES)
+  gains = error_analysis.error_gains(judge(truth, found), CLASSES)
   left = []
   for true, dets in zip(truth, found, strict=True):
-    keep = ~matching.judge([true], [dets]).missed()
+    keep = ~judge([true], [dets]).missed()
     left.append(
       dataclasses.replace(
         true, boxes_yxyx=true.boxes_yxyx[keep], labels=true.labels[keep]
@@ -73,7 +74,7 @@ def test_missed_boxes_cost_what_the_ap_gains_without_them(seed):
 @given(seed=st.integers(0, 10**6))
 def test_every_wrong_detection_is_counted_once(seed):
   truth, found = scene(seed, crowded=True)
-  got = matching.judge(truth, found)
+  got = judge(truth, found)
   counts = error_analysis.error_counts(got, CLASSES)
   assert set(counts) == {*KINDS, error_analysis.MISSED}
   wrong = sum(counts[kind] for kind in KINDS)
@@ -88,7 +89,7 @@ def test_a_repair_by_hand():
   """Two true boxes; one is found, the other has another class's name."""
   truth = [page("a", [(0, 0, 9, 9), (50, 50, 60, 60)], [0, 1])]
   found = [page("a", [(0, 0, 9, 9), (50, 50, 60, 60)], [0, 0], [0.5, 0.9])]
-  gains = error_analysis.error_gains(matching.judge(truth, found), 2)
+  gains = error_analysis.error_gains(judge(truth, found), 2)
   # Class 0: right at precision 1/2; class 1: nothing.
   assert gains.ap_50.tolist() == pytest.approx([0.5, 0])
   assert gains.gain["class"].tolist() == pytest.approx([0.5, 1])

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 from faster_coco_eval import COCO
+from metric_helpers import judge
 
 from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate import output_files
 from dwd_jax.evaluate.page_store import Page
-from dwd_jax.metrics import json_results, matching
+from dwd_jax.metrics import json_results
 from dwd_jax.metrics.protocols import APTable
 
 NAMES = ("notehead", "clef", "absent", "slash/name")
@@ -26,7 +27,7 @@ FACTS = dict.fromkeys(k for k, v in json_results.SUMMARY.items() if v is None)
 
 
 def _summary(table):
-  inputs = json_results.SummaryInputs(table, matching.judge([], []), NAMES)
+  inputs = json_results.SummaryInputs(table, judge([], []), NAMES)
   return json_results.summary(inputs, FACTS | {"ece": np.nan, "other": 1})
 
 

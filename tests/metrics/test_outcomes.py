@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_helpers import judge
 from scene_helpers import page, scene
 
-from dwd_jax.metrics import matching, reliability
+from dwd_jax.metrics import reliability
 from dwd_jax.metrics.matching import KINDS, RIGHT
 
 A, B = (20, 20, 40, 40), (20, 80, 40, 100)
@@ -31,7 +32,7 @@ def test_kinds_by_hand(caption):
   (label, *box), kind, index, missed = ONE[caption]
   truth = [page("a", [row[1:] for row in TRUTH], [0, 1])]
   found = [page("a", [A, box], [0, label], [0.9, 0.5])]
-  got = matching.judge(truth, found)
+  got = judge(truth, found)
   assert got.kind[0] == RIGHT
   names = {RIGHT: "right"} | dict(enumerate(KINDS))
   assert names[int(got.kind[1])] == kind
@@ -76,7 +77,7 @@ def _reference(true, found):
 @given(seed=st.integers(0, 10**6), crowded=st.booleans())
 def test_kinds_are_those_of_simple_loops(seed, crowded):
   truth, found = scene(seed, crowded=crowded)
-  got = matching.judge(truth, found)
+  got = judge(truth, found)
   names = {RIGHT: "right"} | dict(enumerate(KINDS))
   pairs = zip(truth, found, strict=True)
   expected = [kind for pair in pairs for kind in _reference(*pair)]
@@ -87,7 +88,7 @@ def test_kinds_are_those_of_simple_loops(seed, crowded):
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0, 1))
 def test_right_are_those_of_the_summary_at_any_threshold(seed, threshold):
   truth, found = scene(seed, crowded=True)
-  got = matching.judge(truth, found)
+  got = judge(truth, found)
   kept = got.at_least(threshold)
   point = reliability.operating_point(got.judged(), threshold)
   right, objects = int(kept.right.sum()), len(kept.true_labels)
@@ -97,7 +98,7 @@ def test_right_are_those_of_the_summary_at_any_threshold(seed, threshold):
   if objects:
     assert right / objects == point.recall
   # Judging only these detections gives the same.
-  again = matching.judge(
+  again = judge(
     truth,
     [
       page(p.filename, p.boxes_yxyx[k], p.labels[k], p.scores[k])
@@ -112,11 +113,11 @@ def test_right_are_those_of_the_summary_at_any_threshold(seed, threshold):
 def test_every_kind_occurs_in_the_random_pages():
   kinds = set()
   for seed in range(20):
-    kinds |= set(matching.judge(*scene(seed)).kind.tolist())
+    kinds |= set(judge(*scene(seed)).kind.tolist())
   assert kinds == {RIGHT, *range(len(KINDS))}
 
 
 def test_no_pages_have_no_outcomes():
-  got = matching.judge([], [])
+  got = judge([], [])
   assert all(len(values) == 0 for values in got)
   assert not got.missed().size

@@ -1,9 +1,10 @@
-"""Joining truth and detections: what is refused, what is left out."""
+"""Pages to measure: what is refused, what is left out."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+from metric_helpers import measure
 
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import protocols
@@ -27,16 +28,6 @@ REFUSED = {
     [],
     "a file name occurs twice",
   ),
-  "a name twice in the detections": (
-    [page()],
-    [page(scores=SCORES)] * 2,
-    "occurs twice in the detections",
-  ),
-  "detections of an unknown page": (
-    [page()],
-    [page("stranger.png", scores=SCORES)],
-    r"stranger\.png: detections of a page without truth",
-  ),
   "detections without scores": ([page()], [page()], "need scores"),
   "label above the last class": ([page(label=3)], [], "outside 0 .. 2"),
   "label below zero": (
@@ -51,7 +42,7 @@ REFUSED = {
 def test_refused(caption):
   truth, found, message = REFUSED[caption]
   with pytest.raises(ValueError, match=message):
-    protocols.measure(truth, found, 3, "coco")
+    measure(truth, found, 3, "coco")
 
 
 NOT_FINITE = {
@@ -72,7 +63,7 @@ def test_not_finite_is_left_out_with_a_warning(caption):
   broken = NOT_FINITE[caption](page(scores=SCORES))
   truth = [page(n=1)]
   with pytest.warns(UserWarning, match="p: 1 detections .* not finite"):
-    table = protocols.measure(truth, [broken], 3, "voc")
+    table = measure(truth, [broken], 3, "voc")
   assert table.at(0.5)[0] == 1  # the other one is right
 
 
@@ -85,7 +76,7 @@ def test_best_score_first_across_pages():
     false = dataclasses.replace(
       page(second, n=1, scores=np.array([0.5])), boxes_yxyx=wrong
     )
-    table = protocols.measure(truth, [false, right], 3, "voc")
+    table = measure(truth, [false, right], 3, "voc")
     assert table.at(0.5)[0] == ap / 2  # one of two is found
 
 

@@ -8,8 +8,9 @@ import pytest
 import scene_helpers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_helpers import judge
 
-from dwd_jax.metrics import matching, reliability
+from dwd_jax.metrics import reliability
 from dwd_jax.metrics.reliability import Judged
 
 
@@ -139,13 +140,13 @@ def test_detections_are_judged_page_by_page():
     page("c", [box, far], [1, 1], [np.nan, 0.125]),
   ]
   with pytest.warns(UserWarning, match="c: 1 detections"):
-    result = matching.judge(truth, found).judged()
+    result = judge(truth, found).judged()
   np.testing.assert_array_equal(result.scores, [0.5, 0.75, 0.25, 0.125])
   np.testing.assert_array_equal(result.correct, [True, False, False, True])
   np.testing.assert_array_equal(result.labels, [0, 1, 0, 1])
   np.testing.assert_array_equal(result.page, [0, 0, 1, 2])
   assert result.num_objects == 3
-  assert not len(matching.judge([], []).judged().scores)
+  assert not len(judge([], []).judged().scores)
 
 
 @pytest.mark.parametrize("most", [1 << 19, 25, 1])

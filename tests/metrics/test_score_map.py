@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_helpers import judge, measure
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import calibration, matching, protocols, reliability
+from dwd_jax.metrics import calibration, reliability
 from dwd_jax.metrics.reliability import Judged
 
 LABELS = 3
@@ -128,7 +129,7 @@ def test_average_precision_stays_as_it_is():
     moved = boxes + rng.normal(0, 2, boxes.shape).astype(np.float32)
     seen = np.where(rng.random(60) < 0.8, labels, 0)
     found.append(PageBoxes(name, (220, 220), moved, seen, scores))
-  data = matching.judge(truth, found).judged()
+  data = judge(truth, found).judged()
   fitted = calibration.fit_score_map(data, LABELS)
   assert np.ptp(fitted.offsets) > 0.1
   after = [
@@ -139,6 +140,6 @@ def test_average_precision_stays_as_it_is():
     if p.scores is not None
   ]
   np.testing.assert_array_equal(
-    protocols.measure(truth, after, LABELS, "coco").ap,
-    protocols.measure(truth, found, LABELS, "coco").ap,
+    measure(truth, after, LABELS, "coco").ap,
+    measure(truth, found, LABELS, "coco").ap,
   )

@@ -3,9 +3,10 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_helpers import judge, measure
 from scene_helpers import CLASSES, page, scene
 
-from dwd_jax.metrics import error_analysis, matching, protocols
+from dwd_jax.metrics import error_analysis
 from dwd_jax.metrics.protocols import mean_or_nan
 
 SMALL, LARGE = (0, 0, 4, 9), (50, 50, 70, 70)  # 6 px and 20 px
@@ -21,7 +22,7 @@ def _made_up():
     page("a", [SMALL, (90, 90, 96, 96), LARGE], [0, 0, 1], [0.3, 0.6, 0.9]),
     page("b", [], [], []),
   ]
-  return matching.judge(truth, found)
+  return judge(truth, found)
 
 
 def test_bins_by_hand():
@@ -48,7 +49,7 @@ def test_sizes_count_in_the_unit_of_their_page():
 
 def test_a_size_on_an_edge_lies_above_it():
   truth = [page("a", [(0, 0, 10, 10)], [0])]
-  judged = matching.judge(truth, [page("a", [], [], [])])
+  judged = judge(truth, [page("a", [], [], [])])
   got = error_analysis.by_size(judged, 0, (0, 10, 20))
   np.testing.assert_array_equal(got.num_objects, [0, 1])
 
@@ -57,9 +58,9 @@ def test_a_size_on_an_edge_lies_above_it():
 @given(seed=st.integers(0, 10**6))
 def test_one_bin_for_all_has_the_figures_of_the_whole(seed):
   truth, found = scene(seed)
-  judged = matching.judge(truth, found)
+  judged = judge(truth, found)
   got = error_analysis.by_size(judged, 0.0, (0, np.inf))
-  ap = protocols.measure(truth, found, CLASSES, "coco", ious=(0.5,))
+  ap = measure(truth, found, CLASSES, "coco", ious=(0.5,))
   np.testing.assert_allclose(got.ap_50, [mean_or_nan(ap.ap[0])], atol=1e-9)
   assert got.num_objects.sum() == len(judged.true_labels)
   split = error_analysis.by_size(judged, 0.4)

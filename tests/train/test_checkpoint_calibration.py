@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from metric_helpers import judge
 
 from dwd_jax.core import box_index
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration as calibration_lib
-from dwd_jax.metrics import matching
 from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.train import run_evaluation
 from dwd_jax.train.settings import default
@@ -68,7 +68,7 @@ def _made(run):
   make = run_evaluation.calibration_of_checkpoint(run, STATE)
   assert callable(make)
   truth, found = pages()
-  return make(matching.judge(truth, found).judged(), len(truth))
+  return make(judge(truth, found).judged(), len(truth))
 
 
 def test_what_was_made_is_found_again(tmp_path, capsys):
