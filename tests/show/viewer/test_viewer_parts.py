@@ -130,6 +130,20 @@ def test_a_part_that_is_missing_or_of_another_run_is_named(page_in, library):
     assert page.locator("#page-name").inner_text() == "page 00"
   page.keyboard.press("Home")
   assert page.locator("#notice").is_hidden()
-  # The browser itself says so, too; nothing else went wrong.
-  assert all("ERR_FILE_NOT_FOUND" in fault for fault in page_in.faults)
-  page_in.faults.clear()
+  _only_missing(page_in.faults)
+
+
+def test_without_the_first_part_the_others_can_be_chosen(page_in, library):
+  (library.parent / "viewer/part-0001.js").unlink()
+  page = page_in(library)
+  page.locator("#notice").filter(has_text="cannot be loaded").wait_for()
+  assert parts(page) == [["1-4", "8"], ["5-8", "8"], ["9-11", "6"]]
+  page.locator("#part").select_option("1")
+  assert shown(page)[0] == "page 04"
+  _only_missing(page_in.faults)
+
+
+def _only_missing(faults):
+  """The browser itself says what is missing; nothing else went wrong."""
+  assert all("ERR_FILE_NOT_FOUND" in fault for fault in faults)
+  faults.clear()

@@ -210,6 +210,7 @@ function start() {
   element("iou").textContent = String(DATA.minIou);
   fillPartList();
   fillClassList();
+  updatePageCounts(); // of the parts, should the first page not come
   fillLegend();
   listenToControls();
   listenToStage();
