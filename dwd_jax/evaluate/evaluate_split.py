@@ -303,7 +303,10 @@ class Detected(NamedTuple):
 
 
 class Tally:
-  """Measures pages one at a time; some 40 bytes of a detection are kept."""
+  """Measures pages one at a time.
+
+  Keeps 35 bytes of a detection, 10 of a true box.
+  """
 
   def __init__(
     self, num_classes: int, protocol: Protocol, dataset: str, min_score: float

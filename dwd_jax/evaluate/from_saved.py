@@ -171,7 +171,10 @@ def _damaged(path: pathlib.Path, reason: str) -> InputError:
 def _bytes(path: pathlib.Path) -> bytes:
   try:
     if path.stat().st_size > _MAX_BYTES:
-      raise _damaged(path, f"larger than {_MAX_BYTES} bytes")
+      raise InputError(
+        f"{path}: more than {_MAX_BYTES >> 20:,} MiB are not measured again;"
+        " evaluate without eval.from_saved"
+      )
     return path.read_bytes()
   except OSError as e:
     raise _damaged(path, f"cannot be read ({e.strerror})") from None
