@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from dwd_jax.core.errors import InputError
+from dwd_jax.evaluate import from_saved
 from dwd_jax.evaluate.from_saved import reevaluate
 
 
@@ -246,3 +247,9 @@ def test_what_is_damaged_is_named_with_the_remedy(caption, folder):
     reevaluate(folder, "val")
   assert "--mode=eval with the same config and workdir" in str(e.value)
   assert "\n" not in str(e.value)
+
+
+def test_what_is_too_large_is_refused(folder, monkeypatch):
+  monkeypatch.setattr(from_saved, "_MAX_BYTES", 1 << 10)
+  with pytest.raises(InputError, match=r"measured again; evaluate without"):
+    reevaluate(folder, "val")
