@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 
 from dwd_jax.core import files
-from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate.page_store import Page
 from dwd_jax.evaluate.report import report_data, report_page
@@ -116,11 +115,11 @@ def coco_files(
 
     def add(page: Page) -> None:
       truth, number = page.truth, len(images) + 1
-      images.append(json_results.coco_image(number, *_name_and_hw(truth)))
+      name, hw = truth.filename, truth.image_hw
+      images.append(json_results.coco_image(number, name, hw))
       first = true_rows.count + 1
       true_rows.add(json_results.coco_annotations(truth, number, first))
-      ids = {page.found.filename: number}
-      found_rows.add(json_results.coco_results([page.found], ids, exact=True))
+      found_rows.add(json_results.coco_results(page.found, number, exact=True))
 
     yield add
     true_rows.end()
@@ -131,10 +130,6 @@ def coco_files(
     }
     true_file.write("," + json.dumps(rest)[1:] + "\n")
     found_file.write("\n")
-
-
-def _name_and_hw(page: PageBoxes) -> tuple[str, tuple[int, int]]:
-  return page.filename, page.image_hw
 
 
 class _Rows:

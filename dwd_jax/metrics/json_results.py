@@ -151,28 +151,24 @@ def coco_categories(class_names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def coco_results(
-  detections: Sequence[PageBoxes],
-  image_ids: Mapping[str, int],
-  *,
-  exact: bool = False,
+  found: PageBoxes, image_id: int, *, exact: bool = False
 ) -> list[dict[str, Any]]:
   """COCO results: a list of image_id, category_id, bbox (xywh, px), score.
 
   Detections with a score or box that is not finite are left out.
 
   Args:
-    image_ids: file name -> image id, from 1.
+    found: detections of a page.
     exact: keep all digits, so that measuring them gives the evaluation's
       numbers; otherwise boxes have hundredths of a pixel.
   """
-  results = []
-  for page in detections:
-    scores = np.zeros(0) if page.scores is None else page.scores
-    rows = _rows(image_ids[page.filename], page, exact)
-    for row, score in zip(rows, scores.tolist(), strict=True):
-      if math.isfinite(score) and all(map(math.isfinite, row["bbox"])):
-        results.append(row | {"score": score if exact else round(score, 8)})
-  return results
+  scores = np.zeros(0) if found.scores is None else found.scores
+  rows = _rows(image_id, found, exact)
+  return [
+    row | {"score": score if exact else round(score, 8)}
+    for row, score in zip(rows, scores.tolist(), strict=True)
+    if math.isfinite(score) and all(map(math.isfinite, row["bbox"]))
+  ]
 
 
 def _rows(image_id: int, page: PageBoxes, exact: bool) -> list[dict[str, Any]]:

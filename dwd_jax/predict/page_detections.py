@@ -96,7 +96,7 @@ class PageDetections:
 
   def symbols(self) -> list[dict[str, Any]]:
     """Lists name, score and bbox (x, y, width, height, px) as plain values."""
-    rows = json_results.coco_results([self.page_boxes()], {self.page: 1})
+    rows = json_results.coco_results(self.page_boxes(), image_id=1)
     return [
       {
         "name": self.class_names[row["category_id"] - 1],
@@ -123,7 +123,7 @@ class PageDetections:
 
   def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
     """COCO results: image_id, category_id (class id + 1), bbox, score."""
-    return json_results.coco_results([self.page_boxes()], {self.page: image_id})
+    return json_results.coco_results(self.page_boxes(), image_id)
 
   def to_mung(self, path: str | pathlib.Path | None = None) -> list[Any]:
     """Nodes (`mung.node.Node`) of the MUSCIMA++ notation graph, without edges.
