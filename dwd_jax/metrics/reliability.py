@@ -125,13 +125,11 @@ class Binning:
   ) -> None:
     """Adds detections."""
     num_bins = self._sums.shape[1]
-    for start in range(0, len(scores), _AT_ONCE):
-      here = slice(start, start + _AT_ONCE)
-      known = ~np.isnan(scores[here])
-      part, right = scores[here][known].astype(np.float64), correct[here][known]
-      at = np.clip(part * num_bins, 0, num_bins - 1).astype(np.int64)
-      for total, values in zip(self._sums, (None, part, right), strict=True):
-        total += np.bincount(at, values, num_bins)
+    known = ~np.isnan(scores)
+    scores, correct = scores[known].astype(np.float64), correct[known]
+    at = np.clip(scores * num_bins, 0, num_bins - 1).astype(np.int64)
+    for total, values in zip(self._sums, (None, scores, correct), strict=True):
+      total += np.bincount(at, values, num_bins)
 
   def bins(self) -> Bins:
     """The bins of all detections."""
