@@ -77,16 +77,19 @@ def _f1_from(scores, correct, num_objects, threshold):
   return 2 * correct[keep].sum() / (keep.sum() + num_objects)
 
 
+@pytest.mark.parametrize("at_once", [1 << 20, 2])
 @settings(deadline=None, max_examples=60)
 @given(
   rows=st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=12),
   missed=st.integers(0, 5),
 )
-def test_no_threshold_is_better_than_the_best(rows, missed):
+def test_no_threshold_is_better_than_the_best(at_once, rows, missed):
   scores = np.array([s / 6 for s, _ in rows])
   correct = np.array([c for _, c in rows], bool)
   num_objects = int(correct.sum()) + missed
-  point = reliability.best_threshold(judged(scores, correct, num_objects))
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(reliability, "_AT_ONCE", at_once)
+    point = reliability.best_threshold(judged(scores, correct, num_objects))
   best = max(
     (_f1_from(scores, correct, num_objects, t) for t in scores if num_objects),
     default=0,
