@@ -177,17 +177,15 @@ def _flat(weights: Weights) -> dict[str, np.ndarray]:
 
 def _card(weights: Weights) -> dict[str, Any]:
   model = dataclasses.asdict(weights.model)
-  decode = dataclasses.asdict(weights.decode)
   for key in ("dtype", "remat"):
     model.pop(key)
-  decode.pop("on")  # of the machine, not of the detector
   calibration = weights.calibration
   return {
     "format": FORMAT,
     "class_names": list(weights.class_names),
     "group_of_class": list(weights.group_of_class),
     "model": model,
-    "decode": decode,
+    "decode": weights.decode.to_json(),
     "scale": weights.scale,
     "staff_space_px": weights.staff_space_px,
     "calibration": calibration

@@ -1,7 +1,7 @@
 """Settings of the decode."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from dwd_jax.core import errors
 from dwd_jax.core.config_sections import NOT_A_KEY, check_choices
@@ -112,6 +112,12 @@ class DecodeConfig:
         "config key decode.legacy: needs decode.method=threshold, decode.size="
         "max and decode.class_vote=majority; set them or turn legacy off"
       )
+
+  def to_json(self) -> dict[str, Any]:
+    """What decides about detections, so not `on`, as JSON values."""
+    values = dataclasses.asdict(self)
+    del values["on"]
+    return values
 
   @property
   def mean_energy(self) -> bool:

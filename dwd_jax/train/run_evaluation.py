@@ -335,7 +335,7 @@ def _made_with(run: setup_lib.Run) -> dict[str, Any]:
     "dataset": data.builder,
     "split": data.eval_split,
     "scales": [data.eval_scale * s for s in cfg.scales],
-    "decode": dataclasses.asdict(run.settings.decode),
+    "decode": run.settings.decode.to_json(),
   }
   if cfg.staff_space_px and cfg.normalise != "off":
     made_with["staff_space"] = [cfg.normalise, cfg.staff_space_px]

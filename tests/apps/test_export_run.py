@@ -36,6 +36,7 @@ def test_the_polarity_is_exported(staff_space_px, wanted):
   )
   card = json.loads(export_files._classes_json(made))
   assert card["polarity"] == wanted  # pages of music may be negatives
+  assert "on" not in card["decode"]  # of the machine
 
 
 @pytest.mark.parametrize("name", ["new/file.safetensors", "folder"])

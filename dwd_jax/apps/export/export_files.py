@@ -226,7 +226,7 @@ def _classes_json(
     "contradictions": calibration
     and calibration.contradictions
     and contradictions.to_json(calibration.contradictions, weights.class_names),
-    "decode": dataclasses.asdict(weights.decode),
+    "decode": weights.decode.to_json(),
     "fingerprint": weights_lib.fingerprint(weights),
     "about": weights.about,
   }
