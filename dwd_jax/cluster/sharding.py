@@ -65,6 +65,14 @@ def _local_mesh() -> Mesh:
   return Mesh(np.array(jax.local_devices()), ("batch",))
 
 
+def host_cpu() -> Any:
+  """This host's CPU, a device; None if `JAX_PLATFORMS` excludes it."""
+  try:
+    return jax.local_devices(backend="cpu")[0]
+  except RuntimeError:
+    return None
+
+
 def on_local_devices(tree: Any) -> Any:
   """Copies arrays, whole, to every device of this process."""
   return jax.device_put(tree, NamedSharding(_local_mesh(), PartitionSpec()))

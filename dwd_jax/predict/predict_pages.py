@@ -79,13 +79,12 @@ def _divided(function, options):
 
 def _decoded_on_host(network, decode):
   """Network on the device, decode on the host's CPU; both compiled."""
-  try:
-    host = jax.local_devices(backend="cpu")[0]
-  except RuntimeError as e:  # excluded by JAX_PLATFORMS
+  host = sharding.host_cpu()
+  if host is None:
     raise InputError(
       "config key decode.on: JAX may not use the host's CPU; add cpu to"
       " JAX_PLATFORMS, or choose device"
-    ) from e
+    )
   decode = jax.jit(decode)
 
   def predict(variables, image):

@@ -105,11 +105,8 @@ def init_on_host(init: Init, seed: int) -> TrainState:
   optimisation, which would triple the time and change only last bits. The seed
   is an input, so that runs with other seeds find what was compiled.
   """
-  hurry = {"xla_backend_optimization_level": 0}
-  try:
-    cpu = jax.local_devices(backend="cpu")[0]
-  except RuntimeError:  # excluded by JAX_PLATFORMS
-    cpu, hurry = None, None
+  cpu = sharding.host_cpu()
+  hurry = {"xla_backend_optimization_level": 0} if cpu else None
   with jax.default_device(cpu):
     return jax.device_get(
       jax.jit(init, compiler_options=hurry)(np.uint32(seed))

@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import sys
+import types
 
 import export_helpers as helpers
 import flax.linen as nn
+import jax
 import pytest
 
 from dwd_jax import export
 from dwd_jax.apps.export import export_files
 from dwd_jax.checkpoints import weights
+from dwd_jax.decode import backend
 from dwd_jax.decode.decode_config import DecodeConfig
 
 
@@ -37,6 +40,20 @@ def test_the_polarity_is_exported(staff_space_px, wanted):
   card = json.loads(export_files._classes_json(made))
   assert card["polarity"] == wanted  # pages of music may be negatives
   assert "on" not in card["decode"]  # of the machine
+
+
+def test_the_exported_decode_is_that_of_cpus(monkeypatch):
+  def traced_on_cpu(image):
+    del image
+    on_cpu = bytes([backend.on_cpu()])
+    return types.SimpleNamespace(serialize=lambda: on_cpu)
+
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  monkeypatch.setattr(
+    export_files.jax_export, "export", lambda *_, **__: traced_on_cpu
+  )
+  assert not backend.on_cpu()
+  assert export_files._exported(helpers.tiny(), (64, 64)) == b"\1"
 
 
 @pytest.mark.parametrize("name", ["new/file.safetensors", "folder"])

@@ -42,6 +42,7 @@ from jax import export as jax_export
 from dwd_jax.apps.export import onnx_network
 from dwd_jax.checkpoints import weights as weights_lib
 from dwd_jax.checkpoints.weights import Weights
+from dwd_jax.cluster import sharding
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode import contradictions
@@ -165,8 +166,9 @@ def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
   B is free; H and W are any multiples of 64 up to `most_hw`, itself a multiple
   of 64. The network follows the size of the image; the decode, which needs
   fixed sizes, works on a plane of `most_hw`, where its work still follows the
-  objects. The result's `call` returns a dictionary with the fields of
-  `structs.Detections`; boxes are in pixels of the image.
+  objects: that of CPUs, on whatever machine the file is made. The result's
+  `call` returns a dictionary with the fields of `structs.Detections`; boxes are
+  in pixels of the image.
   """
   rows, columns = (side // _MULTIPLE for side in most_hw)
   constraints = [f"h <= {rows}", f"w <= {columns}"]
@@ -180,7 +182,8 @@ def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
     model, weights.decode, groups, weights.class_names, most_hw
   )
   detect = jax.jit(lambda image: vars(both(weights.variables, image)[0]))
-  exported = jax_export.export(detect, platforms=_PLATFORMS)(image)
+  with jax.default_device(sharding.host_cpu()):
+    exported = jax_export.export(detect, platforms=_PLATFORMS)(image)
   return bytes(exported.serialize())
 
 
