@@ -17,31 +17,36 @@ _WIDE, _DIRECT = 256, 8192
 def exclusive_cumsum(counts: Int[jax.Array, " n"]) -> Int[jax.Array, " n"]:
   """Sum of all earlier entries, each of which is 0 .. 32."""
   (n,) = counts.shape
-  width = LANES if backend.on_cpu() else _WIDE
-  # Sums of 32 ** 2 entries and more would exceed the integers of float32 on
-  # pages of 16 million pixels.
-  if width == LANES and n <= LANES**2:
-    return jnp.cumsum(counts) - counts
-  if width == _WIDE and n <= _DIRECT:
-    return _sum_before(counts[None])[0]
-  rows = jnp.pad(counts, (0, -n % width)).reshape(-1, width)
-  if width == _WIDE:
-    within = _sum_before(rows)
-    total = within[:, -1] + rows[:, -1]
+  if backend.on_cpu():
+    # Sums of 32 ** 2 entries and more would exceed the integers of float32 on
+    # pages of 16 million pixels.
+    if n <= LANES**2:
+      return jnp.cumsum(counts) - counts
+    width, sum_before = LANES, _product
   else:
-    # A product with a triangle is several times faster than jnp.cumsum; float32
-    # at full precision is exact for these integers.
-    upper = jnp.triu(jnp.ones((width, width), jnp.float32), 1)
-    within = jnp.matmul(
-      rows.astype(jnp.float32), upper, precision=jax.lax.Precision.HIGHEST
-    ).astype(jnp.int32)  # [n / 32, 32]
-    total = rows.sum(1)
-  before = exclusive_cumsum(total)
+    if n <= _DIRECT:
+      return _one_kernel(counts[None])[0]
+    width, sum_before = _WIDE, _one_kernel
+  rows = jnp.pad(counts, (0, -n % width)).reshape(-1, width)
+  within = sum_before(rows)
+  before = exclusive_cumsum(within[:, -1] + rows[:, -1])
   return (within + before[:, None]).reshape(-1)[:n]
 
 
-def _sum_before(rows):
-  """Sum of all earlier entries of the same row, as one kernel."""
+def _product(rows):
+  """Sum of all earlier entries of the same row, by a product with a triangle.
+
+  That is several times faster than jnp.cumsum on CPUs; float32 at full
+  precision is exact for these integers.
+  """
+  upper = jnp.triu(jnp.ones((rows.shape[1],) * 2, jnp.float32), 1)
+  rows = rows.astype(jnp.float32)
+  highest = jax.lax.Precision.HIGHEST
+  return jnp.matmul(rows, upper, precision=highest).astype(jnp.int32)
+
+
+def _one_kernel(rows):
+  """The same as one kernel of accelerators."""
   number = jax.lax.broadcasted_iota(jnp.int32, (rows.shape[1],) * 2, 1)
   earlier = number < jax.lax.broadcasted_iota(jnp.int32, number.shape, 0)
   return jnp.where(earlier, rows[:, None, :], 0).sum(-1)

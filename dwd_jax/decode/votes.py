@@ -177,8 +177,7 @@ def vote_near_peaks(
     slot, label, share = vote(i * slots)
     return state[0].at[slot].set(label), state[1].at[slot].set(share)
 
-  used = k
-  if backend.on_cpu():
-    used = jnp.where(objects.valid, jnp.arange(1, k + 1), 0).max()
+  # On CPUs there is one plane, so the slots in use are the first ones.
+  used = objects.valid.sum() if backend.on_cpu() else k
   start = (jnp.zeros(k, jnp.int32), jnp.zeros(k))
   return jax.lax.fori_loop(0, (used + slots - 1) // slots, body, start)
