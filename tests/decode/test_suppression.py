@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwd_jax.core import boxes, errors, structs
-from dwd_jax.decode import decode_config, suppression
+from dwd_jax.decode import backend, decode_config, suppression
 
 _suppress = jax.jit(suppression.suppress, static_argnums=1)
 
@@ -63,8 +63,13 @@ def test_equals_the_greedy_one(seed, share, spread, most_iou, k):
     assert not column[len(stays) :].any()
 
 
-def test_a_chain_loses_every_other_box():
+@pytest.mark.parametrize(
+  ("on_cpu", "block"), [(True, 8192), (False, 8192), (False, 256)]
+)
+def test_a_chain_loses_every_other_box(monkeypatch, on_cpu, block):
   """The longest dependence: each box covers the next one only."""
+  monkeypatch.setattr(backend, "on_cpu", lambda: on_cpu)
+  monkeypatch.setattr(suppression, "_LARGE_BLOCK", block)
   top = 4.0 * np.arange(600, dtype=np.float32)
   found = structs.Detections(
     boxes_yxyx=np.stack((top, 0 * top, top + 10, 0 * top + 5), 1),
@@ -73,7 +78,8 @@ def test_a_chain_loses_every_other_box():
     valid=np.ones(600, bool),
     count=np.int32(600),
   )
-  got = jax.tree.map(np.asarray, _suppress(found, 0.4))
+  suppress = jax.jit(lambda found: suppression.suppress(found, 0.4))
+  got = jax.tree.map(np.asarray, suppress(found))
   np.testing.assert_array_equal(got.boxes_yxyx[:300, 0], top[::2])
   assert got.count == 300
 
