@@ -36,7 +36,7 @@ def _noise(density):
 
 @functools.cache
 def _pages():
-  """Two energy groups; one plane is too full for usual tables, some are empty."""
+  """Two energy groups; a plane is too full for usual tables, some are empty."""
   empty = np.zeros(_HW, np.float32)
   planes = [[_discs(0), empty], [_noise(0.3), empty], [empty, _discs(1)]]
   return np.moveaxis(np.array(planes), 1, 3)
