@@ -13,7 +13,7 @@ JSON and a Markdown table. Assumptions, all of them in the JSON:
   bytes of each message; `data` is the mesh 8x1, `fsdp` 1x8, over all GPUs;
 - all-reduces go in a ring within a node, then in a ring between nodes in which
   every GPU has a share of the bytes and a link of its own (reduce-scatter,
-  all-reduce, all-gather); all-gathers are the last third of it;
+  all-reduce, all-gather); an all-gather takes half as long;
 - links give `efficiency` of their nominal rate, each step of a ring has a
   latency;
 - a share `overlap` of the compute time can hide communication;
@@ -247,7 +247,7 @@ def main(argv: list[str]) -> None:
     {
       "counted": counted,
       "assumptions": {
-        "network": args.network,
+        "network": counted["network"],
         "step_s_of_one_gpu": args.step_s,
         "batch_size_of_a_gpu": args.batch_size,
         "overlap": args.overlap,

@@ -75,7 +75,7 @@ def counted(tmp_path):
     {"mesh": "1x8", "sent": {"all-reduce": reduced, "all-gather": gathered}},
   ]
   path = tmp_path / "collectives.json"
-  path.write_text(json.dumps({"rows": rows}))
+  path.write_text(json.dumps({"network": "18x32x32", "rows": rows}))
   return path
 
 
@@ -94,6 +94,7 @@ def test_table_and_json_agree(tmp_path, capsys, counted):
   assert all(row["small_messages"] == 90 for row in written["rows"])
   assert [row["gpus"] for row in written["rows"]] == [8, 8, 16, 16]
   assert written["assumptions"]["node_bytes_s"] == 450e9
+  assert written["assumptions"]["network"] == "18x32x32"
   table = capsys.readouterr().err.splitlines()
   assert len(table) == 2 + 4
   assert f"{written['rows'][2]['efficiency']:.1%}" in table[4]
