@@ -53,6 +53,7 @@ class Instruction:
     arrays: element type and shape of the result, or of each of a tuple.
     operands: names.
     attributes: what follows the operands.
+    on_host: whether any of the result lies in the host's memory.
   """
 
   name: str
@@ -61,6 +62,7 @@ class Instruction:
   operands: tuple[str, ...]
   attributes: str
   is_root: bool
+  on_host: bool
 
   @property
   def elements(self) -> int:
@@ -179,6 +181,7 @@ def _instruction(found: re.Match[str]) -> Instruction:
     tuple(re.findall(r"%([\w.\-]+)", rest[:end])),
     rest[end + 1 :],
     bool(found["root"]),
+    "S(5)" in found["type"],
   )
 
 
@@ -208,11 +211,14 @@ def decisions(module: Module) -> list[Decision]:
 def host_copies(module: Module) -> int:
   """Copies between the memories of host and device inside of the program."""
   return sum(
-    bool(re.match(r"(outfeed|infeed|send|recv)", x.op))
-    or "S(5)" in x.attributes
-    or "MoveToHost" in x.attributes
-    for _, x, _, _ in _walk(module)
+    x.op in ("infeed", "outfeed", "send", "recv")
+    or (x.op in ("copy", "copy-start") and _touches_host(computation, x))
+    for computation, x, _, _ in _walk(module)
   )
+
+
+def _touches_host(computation: Computation, x: Instruction) -> bool:
+  return x.on_host or any(computation[name].on_host for name in x.operands)
 
 
 def _trips(loop: Instruction) -> int | None:

@@ -195,6 +195,22 @@ ENTRY %main (x: bf16[32,64], y: bf16[64,16]) -> f32[32,16] {
   assert kernel.flops == 2 * 32 * 64 * 16
 
 
+def test_copies_to_and_from_the_host():
+  """What only computes, or copies within the device, does not count."""
+  text = """ENTRY %main (x: f32[8]) -> f32[8] {
+  %x = f32[8]{0} parameter(0)
+  %near = f32[8]{0} copy(%x)
+  %start = (f32[8]{0:S(5)}, f32[8]{0}, u32[]) copy-start(%near)
+  %there = f32[8]{0:S(5)} copy-done(%start)
+  %back = f32[8]{0} copy(%there)
+  %token = token[] after-all()
+  %said = token[] outfeed(%back, %token)
+  ROOT %twice = f32[8]{0} fusion(%back), kind=kLoop, calls=%double
+}
+"""
+  assert hlo_kernels.host_copies(hlo_kernels.parse(text)) == 3
+
+
 def test_text_without_a_program():
   with pytest.raises(ValueError, match="no ENTRY"):
     hlo_kernels.parse("HloModule nothing")
