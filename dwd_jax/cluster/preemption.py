@@ -20,12 +20,11 @@ _instances = itertools.count()
 class Preemption:
   """Whether the scheduler wants the machine back.
 
-  The loop calls `reached` with every step, and saves and ends if that is true.
-  A single process stops at the first step after the signal. Of several, any may
-  get the signal; each then publishes the last step it has begun, and all stop
-  at the one after the largest of them.
-
-  With `train.steps_per_call` it is called with the last step of every call.
+  The loop calls `reached` with every step (of a call of several steps with the
+  last), and saves and ends if that is true. A single process stops at the first
+  one after the signal. Of several, any may get the signal; each then publishes
+  the last step it has begun, and all stop at the next one after the largest of
+  them.
 
   Differs from `jax.experimental.multihost_utils.reached_preemption_sync_point`,
   which agrees in the same way, in that `close` removes the signal handler: that
