@@ -91,7 +91,7 @@ def options(model: Any) -> dict[str, str]:
 
 
 def training_options(deterministic: bool = False) -> dict[str, str]:
-  """`compiler_options` of `jax.jit` for a training step.
+  """`compiler_options` of `jax.jit` for training, its validation included.
 
   On CPUs, Eigen's convolutions make a whole step faster than YNNPACK's, narrow
   or wide, as their gradients of the weights are faster. Scheduled for memory, a

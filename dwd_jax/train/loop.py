@@ -13,6 +13,7 @@ from dwd_jax.cluster import processes
 from dwd_jax.cluster.preemption import Preemption
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError, InterruptedRun
+from dwd_jax.models import compiling
 from dwd_jax.train import optim, resume
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
@@ -114,7 +115,11 @@ class _Loop:
     self._losses = jax.jit(
       functools.partial(
         step_lib.eval_step, losses_fn=on_mesh(task.losses_fn, task.mesh)
-      )
+      ),
+      # They may end a stage.
+      compiler_options=compiling.training_options(
+        task.config.train.deterministic
+      ),
     )
 
   def call(self, state: TrainState, step: int) -> tuple[TrainState, int]:
