@@ -40,6 +40,9 @@ if "XLA_FLAGS" not in os.environ and not shutil.which("nvidia-smi"):
   )
   os.environ["XLA_FLAGS"] = _QUICK if _tried.returncode else _QUICKER
 
+# Workers share a GPU; the first would take most of its memory.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 # What is compiled once is found by every worker, by programs that the tests
 # start, and where a folder is given by the next session, too.
 _CACHE = "DWD_TEST_CACHE"
