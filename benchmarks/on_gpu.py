@@ -114,10 +114,13 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--minutes", type=float, default=12.0)
   parser.add_argument("--parts", default=",".join(PARTS))
   args = parser.parse_args(argv)
+  names = args.parts.split(",")
+  if unknown := set(names) - set(PARTS):
+    parser.error(f"--parts: no {', '.join(unknown)}; use {', '.join(PARTS)}")
   args.out.mkdir(parents=True, exist_ok=True)
   end = time.monotonic() + 60 * args.minutes
   failed = False
-  for name in args.parts.split(","):
+  for name in names:
     found = run_part(name, PARTS[name], args.out, end - time.monotonic())
     print(json.dumps(found), flush=True)
     failed |= found["ended"] not in ("done", "left out")

@@ -33,6 +33,13 @@ def test_a_part_that_fails_does_not_end_the_others(said, tmp_path):
   assert ended["slow"] == "limit"
 
 
+def test_an_unknown_part_is_refused_before_any_runs(tmp_path, capsys):
+  with pytest.raises(SystemExit):
+    on_gpu.main([f"--out={tmp_path / 'out'}", "--parts=tests,decoding"])
+  assert "no decoding; use tests, step_small" in capsys.readouterr().err
+  assert not list(tmp_path.iterdir())
+
+
 def test_without_time_left_a_part_is_left_out(monkeypatch, tmp_path, capsys):
   monkeypatch.setattr(on_gpu, "PARTS", _PARTS)
   code = on_gpu.main([f"--out={tmp_path}", "--minutes=0", "--parts=wrong"])
