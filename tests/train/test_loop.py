@@ -18,6 +18,7 @@ import toy_task as toy
 
 from dwd_jax.checkpoints.checkpointer import Checkpoints
 from dwd_jax.core.errors import InputError, InterruptedRun
+from dwd_jax.models import compiling
 from dwd_jax.train import loop, optim, stepper
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
@@ -137,6 +138,21 @@ def test_sigterm_in_a_call_of_several_steps(tmp_path):
   with pytest.raises(InterruptedRun, match="saved at step 6 of 24"):
     loop.train(toy.make(tmp_path / "run", spoil=_killer(4), **SEVERAL))
   _same(loop.train(toy.make(tmp_path / "run", **SEVERAL)), wanted)
+
+
+def test_steps_and_validations_are_compiled_deterministic(
+  tmp_path, monkeypatch
+):
+  """A validation may end a stage."""
+  asked = []
+
+  def options(deterministic):
+    asked.append(deterministic)
+    return {}
+
+  monkeypatch.setattr(compiling, "training_options", options)
+  loop.train(toy.make(tmp_path, stages=toy.stages(1), deterministic=True))
+  assert asked == [True, True]
 
 
 def _slow_losses(params, batch_stats, batch, train=True):
