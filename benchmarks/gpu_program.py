@@ -140,7 +140,7 @@ def predict_program(
   variables = jax.eval_shape(
     functools.partial(dwd.init_variables, model, 0, (64, 64))
   )
-  image = jax.ShapeDtypeStruct((pages, *hw, 1), np.float32)
+  image = jax.ShapeDtypeStruct((pages, *hw, 1), np.uint8)
   return compile_for_gpu(
     predict_pages.network_and_decode(model, DecodeConfig(), groups),
     variables,

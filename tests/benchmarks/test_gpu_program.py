@@ -22,7 +22,7 @@ pytestmark = [
     reason="the compiler for GPUs is not installed",
   ),
 ]
-NETWORK = "10x8x8"  # two blocks a stage less than ResNet-18
+NETWORK = "10x8x8"  # a block a stage less than ResNet-18
 CROP, BATCH = 64, 2
 PAGE = (128, 96)
 
