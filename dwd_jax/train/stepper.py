@@ -82,7 +82,7 @@ class _Program:
 
 
 class Stepper:
-  """Compiles and runs steps, and measures them since the last `values`.
+  """Compiles and runs steps, and measures them since `restart_clock`.
 
   Attributes:
     batch: the last one, on the host.
@@ -98,7 +98,7 @@ class Stepper:
     self.restart_clock()
 
   def restart_clock(self) -> None:
-    """Forgets time and metrics since the last log."""
+    """Forgets time and metrics so far."""
     self._metrics = None
     self._steps = 0
     self._waited_s = 0.0
@@ -202,7 +202,7 @@ class Stepper:
     jax.block_until_ready(self._metrics)
 
   def values(self) -> dict[str, float]:
-    """Means of the metrics since the last call, speed and memory.
+    """Means of the metrics since `restart_clock`, speed and memory.
 
     `input_wait_share` is the share of the time in which the devices waited for
     batches, `flops_share` that of the speed of a large matrix product (absent
@@ -220,7 +220,6 @@ class Stepper:
     if ceiling and self._flops:
       values["flops_share"] = self._flops / step_s / ceiling
     values["memory_gib"] = memory_gib()
-    self.restart_clock()
     return values
 
 
