@@ -235,9 +235,6 @@ class _Scored:
   def __len__(self) -> int:
     return len(self._pages)
 
-  def __getitem__(self, i: int, /) -> Page:
-    return self._scored(self._pages[i])[1]
-
   def __iter__(self) -> Iterator[Page]:
     return (page for _, page in self.of_run())
 

@@ -5,6 +5,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import pathlib
 import re
@@ -204,13 +205,11 @@ def _write_viewer(
     (folder / VIEWER).unlink(missing_ok=True)  # of an earlier evaluation
     viewer.remove_parts(folder, 0)
     return set()
-  pages = measured.pages
-  numbers = range(len(pages))[: viewer_pages if viewer_pages > 0 else None]
+  most = viewer_pages if viewer_pages > 0 else None
   shown: set[str] = set()
 
   def with_pictures() -> Iterator[viewer.ViewerPage]:
-    for i in numbers:
-      true, found = pages[i]
+    for true, found in itertools.islice(measured.pages, most):
       image = picture_name(true.filename)
       if (folder / image).is_file():
         shown.add(true.filename)

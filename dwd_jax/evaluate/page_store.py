@@ -37,11 +37,9 @@ class Page(NamedTuple):
 
 
 class Pages(Protocol):
-  """Pages by number, or one after the other as often as wanted."""
+  """Pages, one after the other, as often as wanted."""
 
   def __len__(self) -> int: ...
-
-  def __getitem__(self, i: int, /) -> Page: ...
 
   def __iter__(self) -> Iterator[Page]: ...
 
@@ -80,8 +78,10 @@ class PageStore:
   def __len__(self) -> int:
     return len(self._names)
 
-  def __getitem__(self, i: int, /) -> Page:
-    i = range(len(self))[i]
+  def __iter__(self) -> Iterator[Page]:
+    return map(self._read, range(len(self)))
+
+  def _read(self, i: int) -> Page:
     start, end = self._starts[i], self._starts[i + 1]
     self._file.seek(start * _BOX.itemsize)
     rows = np.frombuffer(self._file.read((end - start) * _BOX.itemsize), _BOX)
@@ -99,9 +99,6 @@ class PageStore:
       )
 
     return Page(page(rows[:true], False), page(rows[true:], True))
-
-  def __iter__(self) -> Iterator[Page]:
-    return (self[i] for i in range(len(self)))
 
   def save(self, path: pathlib.Path, **more: np.ndarray) -> None:
     """Writes all boxes to disk, then the index, with more arrays, to `path`."""
@@ -153,15 +150,9 @@ class Joined:
 
   def __init__(self, parts: Sequence[Pages]):
     self._parts = parts
-    self._ends = [*itertools.accumulate(map(len, parts))]
 
   def __len__(self) -> int:
-    return self._ends[-1] if self._ends else 0
-
-  def __getitem__(self, i: int, /) -> Page:
-    i = range(len(self))[i]
-    part = int(np.searchsorted(self._ends, i, "right"))
-    return self._parts[part][i - self._ends[part]]
+    return sum(map(len, self._parts))
 
   def __iter__(self) -> Iterator[Page]:
     return itertools.chain.from_iterable(self._parts)
