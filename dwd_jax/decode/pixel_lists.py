@@ -2,7 +2,7 @@
 
 A page has a million pixels, of which a few per cent lie above the energy
 cutoff. XLA wants fixed shapes, so a list of those pixels has room for the whole
-page, but loops walk over its used part only, a chunk at a time.
+page; on CPUs loops walk over its used part only, a chunk at a time.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _LONG = 2**19
 _FOLLOWED = 128  # most pointers followed at once on accelerators
 
 
-def most_at_once(room: int) -> int:
+def _most_at_once(room: int) -> int:
   """Most entries per step for a list of that room on this backend."""
   if not backend.on_cpu():
     return room
@@ -33,7 +33,7 @@ def most_at_once(room: int) -> int:
 def _rounded(room: int) -> int:
   """Rounds the room of a list up to a multiple of its steps."""
   room = max(room + -room % CHUNK, CHUNK)
-  step = most_at_once(room) if backend.on_cpu() else LARGE_STEP
+  step = _most_at_once(room) if backend.on_cpu() else LARGE_STEP
   return room + -room % min(room, step)
 
 
@@ -45,7 +45,7 @@ def _in_steps(
   most: int | None = None,
 ) -> Any:
   """Runs `body(start, length, state)` over the used part of a list."""
-  length = min(room, most or most_at_once(room))
+  length = min(room, most or _most_at_once(room))
   if length == room:  # a loop would ask the host for the number of its steps
     return body(0, length, state)
   end = jnp.minimum(used, room) if backend.on_cpu() else room
