@@ -73,7 +73,7 @@ def run(elements: Sequence[Any], transform: Any, options: Any) -> None:
   pipeline = beam.Pipeline(options=options)
   _ = pipeline | beam.Create(elements) | transform
   try:
-    result = pipeline.run()
+    result: Any = pipeline.run()
   except OSError as e:
     if e.errno is not None:
       raise
