@@ -22,25 +22,6 @@ from dwd_jax.predict import detector, page_detections, predict_pages
 from dwd_jax.show.viewer import write as viewer
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-  path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-  weights.write(path, helpers.tiny())
-  return path
-
-
-@pytest.fixture
-def run(tiny, capsys):
-  """Runs the program; exit code, what it printed, what it complained of."""
-
-  def call(*args):
-    flags = (f"--checkpoint={tiny}", "--compilation-cache=")
-    code = detect.main([*flags, *map(str, args)])
-    return (code, *capsys.readouterr())
-
-  return call
-
-
 def _pages(folder, *names):
   for i, name in enumerate(names):
     helpers.save(folder / name, helpers.ink(i))

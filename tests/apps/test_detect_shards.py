@@ -7,7 +7,6 @@ import pickle
 import detect_helpers as helpers
 import pytest
 
-from dwd_jax import detect
 from dwd_jax.apps.detect import (
   detect_files,
   detect_pages,
@@ -16,32 +15,12 @@ from dwd_jax.apps.detect import (
   shards,
 )
 from dwd_jax.apps.detect.shards import Shard
-from dwd_jax.checkpoints import weights
 from dwd_jax.core import threads
 from dwd_jax.core.errors import InputError
 
 NAMES = ("a", "b", "c", "d", "e")
 BROKEN = "broken"
 RUN_FILES = ("predictions.json", "coco_images.json", "detections.csv")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-  path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-  weights.write(path, helpers.tiny())
-  return path
-
-
-@pytest.fixture
-def run(tiny, capsys):
-  """Runs the program; exit code, what it printed, what it complained of."""
-
-  def call(*args):
-    flags = (f"--checkpoint={tiny}", "--compilation-cache=")
-    code = detect.main([*flags, *map(str, args)])
-    return (code, *capsys.readouterr())
-
-  return call
 
 
 @pytest.fixture
