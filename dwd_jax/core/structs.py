@@ -5,6 +5,11 @@ Conventions:
     a box that covers exactly pixel (r, c) is (r, c, r + 1, c + 1);
   * `labels` are class ids 0 .. C-1 (index into the list of class names);
     background exists only in maps, where class maps hold label + 1;
+  * `oriented_yx` are the four corners (y, x) of oriented boxes, float32 pixels,
+    in order around each; None where a data set or detector has none;
+  * `positions` are places on the staff in steps of half a staff space, 0 = the
+    middle line, upwards positive; `NO_POSITION` = not known, or the class has
+    none; None where a data set or detector has none at all;
   * images of the network are float32 [B, H, W, 1], 0 = paper, 1 = ink.
 """
 
@@ -19,6 +24,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 Array: TypeAlias = jax.Array | np.ndarray
 NUM_ENERGY_LEVELS = 20  # E, unless `targets.num_energy_levels` says otherwise
+NO_POSITION = -128  # of a symbol on the staff: unknown, or it has none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Record:
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: Int[np.ndarray, " n"]
   filename: str
+  oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
+  positions: Int[np.ndarray, " n"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +74,8 @@ class Batch(flax.struct.PyTreeNode):
   boxes_yxyx: Float[Array, "B N 4"]
   labels: Int[Array, "B N"]
   box_mask: Bool[Array, "B N"]
+  oriented_yx: Float[Array, "B N 4 2"] | None = None
+  positions: Int[Array, "B N"] | None = None
 
 
 class Targets(flax.struct.PyTreeNode):
@@ -119,6 +129,8 @@ class Detections(flax.struct.PyTreeNode):
   scores: Float[Array, "B K"]
   valid: Bool[Array, "B K"]
   count: Int[Array, " B"]
+  oriented_yx: Float[Array, "B K 4 2"] | None = None
+  positions: Int[Array, "B K"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,14 +147,22 @@ class PageBoxes:
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: Int[np.ndarray, " n"]
   scores: Float[np.ndarray, " n"] | None = None
+  oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
+  positions: Int[np.ndarray, " n"] | None = None
 
   def keep(self, rows: np.ndarray) -> "PageBoxes":
     """The boxes of `rows`, any index of an array [n]."""
+
+    def of(x):
+      return None if x is None else x[rows]
+
     return dataclasses.replace(
       self,
       boxes_yxyx=self.boxes_yxyx[rows],
       labels=self.labels[rows],
-      scores=None if self.scores is None else self.scores[rows],
+      scores=of(self.scores),
+      oriented_yx=of(self.oriented_yx),
+      positions=of(self.positions),
     )
 
   def at_least(self, min_score: float) -> "PageBoxes":
