@@ -53,6 +53,17 @@ def from_centers(
   return xp.concatenate([centers - hw / 2, centers + hw / 2], axis=-1)
 
 
+def corners_yx(boxes_yxyx: Float[Array, "*n 4"]) -> Float[Array, "*n 4 2"]:
+  """Corners (y, x) in order around each box, from the top left clockwise."""
+  xp = _np_of(boxes_yxyx)
+  y0, x0, y1, x1 = xp.moveaxis(boxes_yxyx, -1, 0)
+  y, x = (
+    xp.stack([y0, y0, y1, y1], axis=-1),
+    xp.stack([x0, x1, x1, x0], axis=-1),
+  )
+  return xp.stack([y, x], axis=-1)
+
+
 def areas(boxes_yxyx: Float[Array, "*n 4"]) -> Float[Array, "*n"]:
   """Areas in square pixels; 0 for empty or inverted boxes."""
   xp = _np_of(boxes_yxyx)

@@ -15,6 +15,7 @@ Conventions:
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import flax.struct
@@ -173,6 +174,8 @@ class PageBoxes:
     """Removes detections whose score or box is not finite, with a warning."""
     assert self.scores is not None
     good = np.isfinite(self.scores) & np.isfinite(self.boxes_yxyx).all(axis=1)
+    if self.oriented_yx is not None:
+      good &= np.isfinite(self.oriented_yx).all(axis=(1, 2))
     if good.all():
       return self
     warnings.warn(
@@ -182,5 +185,22 @@ class PageBoxes:
     )
     return self.keep(good)
 
+  @staticmethod
+  def concatenated(parts: Sequence["PageBoxes"]) -> "PageBoxes":
+    """The boxes of several parts of one page, one part after the other."""
+
+    def of(name):
+      values = [getattr(part, name) for part in parts]
+      return None if values[0] is None else np.concatenate(values)
+
+    return dataclasses.replace(parts[0], **{name: of(name) for name in _OF_BOX})
+
+  def by_score(self) -> "PageBoxes":
+    """Sorts detections, best score first; equal ones keep their order."""
+    assert self.scores is not None
+    return self.keep(np.argsort(-self.scores, kind="stable"))
+
+
+_OF_BOX = ("boxes_yxyx", "labels", "scores", "oriented_yx", "positions")
 
 Params: TypeAlias = Any  # a pytree of arrays

@@ -52,12 +52,26 @@ class Window:
     offset, scale = self._offset_scale()
     return ((boxes_yxyx - offset) * scale).astype(np.float32)
 
+  def points_to_output(
+    self, points_yx: Float[np.ndarray, "*n 2"]
+  ) -> Float[np.ndarray, "*n 2"]:
+    """Points (y, x) of the source page -> points of the output."""
+    offset, scale = self._offset_scale()
+    return ((points_yx - offset[:2]) * scale[:2]).astype(np.float32)
+
   def to_source(
     self, boxes_yxyx: Float[np.ndarray, "n 4"]
   ) -> Float[np.ndarray, "n 4"]:
     """Boxes of the output -> boxes of the source page."""
     offset, scale = self._offset_scale()
     return (boxes_yxyx / scale + offset).astype(np.float32)
+
+  def points_to_source(
+    self, points_yx: Float[np.ndarray, "*n 2"]
+  ) -> Float[np.ndarray, "*n 2"]:
+    """Points (y, x) of the output -> points of the source page."""
+    offset, scale = self._offset_scale()
+    return (points_yx / scale[:2] + offset[:2]).astype(np.float32)
 
   def on_page(self, page_hw: tuple[int, ...]) -> tuple[int, int, int, int]:
     """The part on the page: top, left, height, width in source pixels.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
 from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.structs import Array, Detections, PageBoxes, PageImage
@@ -57,23 +57,13 @@ def join(
     found: detections (without the axis B) and energy levels of each tile; the
       latter only if they are kept.
   """
-  parts, maps, most, slots = [], None, 0, 0
-  for number, (tile, (slot, levels)) in enumerate(
-    zip(tiles, found, strict=True)
-  ):
-    used = np.asarray(slot.valid)
-    offset = np.array([tile.top, tile.left] * 2, np.float32)
-    boxes = np.asarray(slot.boxes_yxyx)[used] + offset
-    parts.append(
-      (
-        boxes,
-        np.asarray(slot.labels)[used],
-        np.asarray(slot.scores)[used],
-        np.full(len(boxes), number),
-        tiling.depth(_centers(boxes), tile, window.out_hw),
-      )
-    )
-    most, slots = max(most, int(slot.count)), len(used)
+  parts, depths, maps, most, slots = [], [], None, 0, 0
+  for tile, (slot, levels) in zip(tiles, found, strict=True):
+    part = _of_tile(page.filename, window.out_hw, tile, slot)
+    parts.append(part)
+    centers = _centers(part.boxes_yxyx)
+    depths.append(tiling.depth(centers, tile, window.out_hw))
+    most, slots = max(most, int(slot.count)), len(slot.valid)
     if keep_levels:
       maps = _paste(maps, levels, tile, window.out_hw)
   if most > slots:
@@ -82,26 +72,48 @@ def join(
       " kept; raise decode.max_detections",
       stacklevel=2,
     )
-  boxes, labels, scores, tile_of, depths = map(
-    np.concatenate, zip(*parts, strict=True)
-  )
+  boxes = PageBoxes.concatenated(parts)
   if len(tiles) > 1:
-    keep = tiling.select(_centers(boxes), labels, tile_of, depths)
-    order = np.flatnonzero(keep)
-    order = order[np.argsort(-scores[order], kind="stable")]
-    boxes, labels, scores = boxes[order], labels[order], scores[order]
+    tile_of = np.repeat(np.arange(len(parts)), [len(p.labels) for p in parts])
+    centers = _centers(boxes.boxes_yxyx)
+    keep = tiling.select(
+      centers, boxes.labels, tile_of=tile_of, depths=np.concatenate(depths)
+    )
+    boxes = boxes.keep(keep).by_score()
   height, width = (
     math.ceil(side * scale)
     for side, scale in zip(page.ink.shape, window.scale_hw, strict=True)
   )
   return PagePrediction(
-    detections=to_page_boxes(boxes, labels, scores, page, window),
+    detections=to_source(boxes, page, window),
     overflow=most > slots,
     ink=ink[:height, :width],
     levels=maps,
     seconds=math.nan,
     scale=page.scale,
     staff_space_px=page.staff_space_px,
+  )
+
+
+def _of_tile(
+  filename: str, hw: tuple[int, int], tile: tiling.Tile, slots: Detections
+) -> PageBoxes:
+  """Detections of a tile, in pixels of the padded image of size hw."""
+  used = np.asarray(slots.valid)
+  offset = np.array([tile.top, tile.left], np.float32)
+
+  def of(x):
+    return None if x is None else np.asarray(x)[used]
+
+  oriented = of(slots.oriented_yx)
+  return PageBoxes(
+    filename=filename,
+    image_hw=hw,
+    boxes_yxyx=np.asarray(slots.boxes_yxyx)[used] + np.tile(offset, 2),
+    labels=np.asarray(slots.labels)[used],
+    scores=np.asarray(slots.scores)[used],
+    oriented_yx=None if oriented is None else oriented + offset,
+    positions=of(slots.positions),
   )
 
 
@@ -121,36 +133,30 @@ def _paste(maps, levels, tile, page_hw) -> np.ndarray:
   return maps
 
 
-def to_page_boxes(
-  boxes_yxyx: Float[np.ndarray, "n 4"],
-  labels: Int[np.ndarray, " n"],
-  scores: Float[np.ndarray, " n"],
-  page: PageImage,
-  window: page_windows.Window,
+def to_source(
+  found: PageBoxes, page: PageImage, window: page_windows.Window
 ) -> PageBoxes:
   """Converts boxes of a padded image to the source image.
 
   Boxes with their centre in the padding are dropped, the others clipped to the
-  page.
+  page; oriented boxes are not clipped.
 
   Args:
-    boxes_yxyx: in pixels of the padded image.
-    scores: best first.
+    found: in pixels of the padded image.
     window: from the source image to the padded one.
   """
   height, width = page.ink.shape
-  boxes = window.to_source(boxes_yxyx)
+  boxes = window.to_source(found.boxes_yxyx)
   centers = _centers(boxes)
   # Boxes that are not finite stay: the metrics report them.
   outside = (centers >= (height, width)).any(-1) | (centers < 0).any(-1)
-  boxes = box_lib.clip(boxes[~outside], float(height), float(width))
-  return PageBoxes(
-    filename=page.filename,
+  oriented = found.oriented_yx
+  return dataclasses.replace(
+    found,
     image_hw=(height, width),
-    boxes_yxyx=np.asarray(boxes),
-    labels=labels[~outside],
-    scores=scores[~outside],
-  )
+    boxes_yxyx=np.asarray(box_lib.clip(boxes, float(height), float(width))),
+    oriented_yx=None if oriented is None else window.points_to_source(oriented),
+  ).keep(np.flatnonzero(~outside))
 
 
 def fuse(views: Sequence[PageBoxes], min_iou: float = 0.5) -> PageBoxes:
@@ -160,7 +166,8 @@ def fuse(views: Sequence[PageBoxes], min_iou: float = 0.5) -> PageBoxes:
   most, if by at least `min_iou` and without a box of the same view; otherwise
   it starts a new object. An object's box is the mean of its boxes weighted by
   their scores; its score is the sum of the scores over the number of views, so
-  that objects seen in one view only count less.
+  that objects seen in one view only count less. Corners and position are those
+  of its best box.
 
   Args:
     views: in source pixels, with scores.
@@ -174,30 +181,32 @@ def fuse(views: Sequence[PageBoxes], min_iou: float = 0.5) -> PageBoxes:
   """
   if len(views) == 1:
     return views[0]
-  boxes = np.concatenate([np.asarray(v.boxes_yxyx, np.float64) for v in views])
-  labels = np.concatenate([v.labels for v in views])
-  scores = np.concatenate([np.asarray(v.scores, np.float64) for v in views])
+  found = PageBoxes.concatenated(views)
+  boxes = np.asarray(found.boxes_yxyx, np.float64)
+  scores = np.asarray(found.scores, np.float64)
   view = np.repeat(np.arange(len(views)), [len(v.labels) for v in views])
-  parts = [
-    _fuse_class(boxes[rows], scores[rows], view[rows], min_iou, len(views))
-    for rows in (np.flatnonzero(labels == label) for label in np.unique(labels))
-  ]
-  counts = [len(score) for _, score in parts]
-  fused = np.concatenate([np.zeros((0, 4)), *(box for box, _ in parts)])
-  total = np.concatenate([np.zeros(0), *(score for _, score in parts)])
-  order = np.argsort(-total, kind="stable")
+  fused, total = [np.zeros((0, 4))], [np.zeros(0)]
+  best = [np.zeros(0, np.int64)]
+  for label in np.unique(found.labels):
+    rows = np.flatnonzero(found.labels == label)
+    means, sums, first = _fuse_class(
+      boxes[rows], scores[rows], view[rows], min_iou=min_iou, views=len(views)
+    )
+    fused.append(means)
+    total.append(sums)
+    best.append(rows[first])
   return dataclasses.replace(
-    views[0],
-    boxes_yxyx=fused[order].astype(np.float32),
-    labels=np.repeat(np.unique(labels), counts)[order].astype(np.int32),
-    scores=total[order].astype(np.float32),
-  )
+    found.keep(np.concatenate(best)),
+    boxes_yxyx=np.concatenate(fused).astype(np.float32),
+    scores=np.concatenate(total).astype(np.float32),
+  ).by_score()
 
 
-def _fuse_class(boxes, scores, view, min_iou, num_views):
-  """Boxes float64 [m, 4] and scores [m] of the objects of one class."""
+def _fuse_class(boxes, scores, view, *, min_iou, views):
+  """Objects of one class: boxes [m, 4], scores [m], row of each best box."""
   n, m = len(scores), 0
-  seen = np.zeros((n, num_views), bool)
+  seen = np.zeros((n, views), bool)
+  best = np.zeros(n, np.int64)
   means, weighted = np.zeros((n, 4)), np.zeros((n, 4))
   total = np.zeros(n)
   for i in np.argsort(-scores, kind="stable"):
@@ -206,9 +215,10 @@ def _fuse_class(boxes, scores, view, min_iou, num_views):
     j = int(overlap.argmax()) if m else 0
     if not m or not overlap[j] >= min_iou:
       j, m = m, m + 1
+      best[j] = i
     weight = max(scores[i], 1e-6)
     seen[j, view[i]] = True
     weighted[j] += weight * boxes[i]
     total[j] += weight
     means[j] = weighted[j] / total[j]
-  return means[:m], total[:m] / num_views
+  return means[:m], total[:m] / views, best[:m]

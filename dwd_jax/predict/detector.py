@@ -223,19 +223,24 @@ class Detector:
     page: PageImage,
     staves: Staves,
   ) -> PageDetections:
+    boxes = boxes.by_score()
     assert boxes.scores is not None
-    order = np.argsort(-boxes.scores, kind="stable")
     image_hw = (page.ink.shape[0], page.ink.shape[1])
+    oriented = boxes.oriented_yx
     result = PageDetections(
       page=page.filename,
       image_hw=image_hw,
-      boxes_yxyx=staves.boxes_back(boxes.boxes_yxyx[order], image_hw),
-      labels=boxes.labels[order],
-      scores=boxes.scores[order],
+      boxes_yxyx=staves.boxes_back(boxes.boxes_yxyx, image_hw),
+      labels=boxes.labels,
+      scores=boxes.scores,
       class_names=self.weights.class_names,
       ink=255 - page.ink if staves.inverted else page.ink,
       staff_space_px=staves.staff_space_px or found.staff_space_px or 0.0,
       turned=staves.turned,
+      oriented_yx=None
+      if oriented is None
+      else staves.points_back(oriented, image_hw),
+      positions=boxes.positions,
     )
     return result.keep(classes=self._classes) if self._classes else result
 

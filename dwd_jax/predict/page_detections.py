@@ -36,6 +36,9 @@ class PageDetections:
       and clefs stand upright: 0, 90, 180 or 270, and a few more or less, not
       whole, where staves were skewed; boxes are those of the page as it came.
     without_staves: no staff was found, so that no symbol was looked for.
+    oriented_yx: corners (y, x) in order around each oriented box, px of the
+      page; None = the detector has none.
+    positions: on the staff, as in `core.structs`; None = the detector has none.
   """
 
   page: str
@@ -49,6 +52,8 @@ class PageDetections:
   dpi: float = 0.0
   turned: float = 0
   without_staves: bool = False
+  oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
+  positions: Int[np.ndarray, " n"] | None = None
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -83,11 +88,15 @@ class PageDetections:
         raise ValueError(f"unknown class {min(unknown)!r}")
       ids = [i for i, name in enumerate(self.class_names) if name in classes]
       kept &= np.isin(self.labels, ids)
+    left = self.page_boxes().keep(kept)
+    assert left.scores is not None
     return dataclasses.replace(
       self,
-      boxes_yxyx=self.boxes_yxyx[kept],
-      labels=self.labels[kept],
-      scores=self.scores[kept],
+      boxes_yxyx=left.boxes_yxyx,
+      labels=left.labels,
+      scores=left.scores,
+      oriented_yx=left.oriented_yx,
+      positions=left.positions,
     )
 
   def at_resolution(self, dpi: float) -> "PageDetections":
@@ -169,7 +178,13 @@ class PageDetections:
   def page_boxes(self) -> PageBoxes:
     """The symbols as the metrics and the viewer take them."""
     return PageBoxes(
-      self.page, self.image_hw, self.boxes_yxyx, self.labels, self.scores
+      filename=self.page,
+      image_hw=self.image_hw,
+      boxes_yxyx=self.boxes_yxyx,
+      labels=self.labels,
+      scores=self.scores,
+      oriented_yx=self.oriented_yx,
+      positions=self.positions,
     )
 
 

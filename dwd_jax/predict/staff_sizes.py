@@ -73,12 +73,4 @@ def join(
   for number, view in enumerate(views):
     centers = np.asarray(box_lib.centers_yx(view.boxes_yxyx))
     parts.append(view.keep(size_of[pieces.nearest(centers)] == number))
-  scores = np.concatenate([part.scores for part in parts])
-  order = np.argsort(-scores, kind="stable")
-  return PageBoxes(
-    filename=views[0].filename,
-    image_hw=views[0].image_hw,
-    boxes_yxyx=np.concatenate([part.boxes_yxyx for part in parts])[order],
-    labels=np.concatenate([part.labels for part in parts])[order],
-    scores=scores[order],
-  )
+  return PageBoxes.concatenated(parts).by_score()

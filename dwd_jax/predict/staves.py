@@ -88,6 +88,27 @@ class Staves:
     }[self.turn]
     return np.stack(corners, 1).astype(dtype)
 
+  def points_back(
+    self, points_yx: Float[np.ndarray, "*n 2"], hw: tuple[int, int]
+  ) -> Float[np.ndarray, "*n 2"]:
+    """Points (y, x) on the upright page -> on the page as it came, of size hw.
+
+    Exact, while `boxes_back` has to guess what a turned box would be.
+    """
+    height, width = hw
+    points = points_yx.astype(np.float64)
+    if self.level:
+      upright = hw if self.turn % 180 == 0 else (width, height)
+      points = _levelled_back(points, upright, self.level)
+    y, x = points[..., 0], points[..., 1]
+    turned = {
+      0: (y, x),
+      90: (height - x, y),
+      180: (height - y, width - x),
+      270: (x, width - y),
+    }[self.turn]
+    return np.stack(turned, -1).astype(points_yx.dtype)
+
 
 def find(ink: UInt8[np.ndarray, "H W"]) -> Staves:
   """Looks for staves on the page.
@@ -145,16 +166,23 @@ def _levelling(
   return np.concatenate([turn, shift[:, None]], 1), to_hw
 
 
+def _levelled_back(
+  points_yx: Float[np.ndarray, "*n 2"], hw: tuple[int, int], degrees: float
+) -> Float[np.ndarray, "*n 2"]:
+  """Points on the levelled page -> on the skewed one of size hw."""
+  matrix, _ = _levelling(hw, degrees)
+  turn, shift = matrix[:, :2], matrix[:, 2]
+  return ((points_yx[..., ::-1] - shift) @ turn)[..., ::-1]  # turn.T inverts
+
+
 def _skewed(
   boxes_yxyx: Float[np.ndarray, "n 4"], hw: tuple[int, int], degrees: float
 ) -> Float[np.ndarray, "n 4"]:
   """Boxes on the levelled page -> on the skewed one of size hw, clipped."""
-  matrix, _ = _levelling(hw, degrees)
   boxes = boxes_yxyx.astype(np.float64)
-  middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-  turn, shift = matrix[:, :2], matrix[:, 2]
-  middle = ((middle[:, ::-1] - shift) @ turn)[:, ::-1]  # its inverse is turn.T
-  cos, sin = turn[0, 0], _ROUND * abs(turn[1, 0])
+  middle = _levelled_back((boxes[:, :2] + boxes[:, 2:]) / 2, hw, degrees)
+  angle = np.radians(degrees)
+  cos, sin = np.cos(angle), _ROUND * abs(np.sin(angle))
   size = boxes[:, 2:] - boxes[:, :2]
   half = (cos * size + sin * size[:, ::-1]) / 2
   ends = np.concatenate([middle - half, middle + half], 1)

@@ -1,8 +1,11 @@
 """Detections of one page at several scales become one list."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.predict import assemble
 
@@ -77,3 +80,19 @@ def test_boxes_that_are_not_finite_stay_alone():
   broken = (np.nan, 0, 1, 1)
   fused = assemble.fuse([view((0.9, 1, broken)), view((0.5, 1, BOX))])
   assert len(fused.labels) == 2
+
+
+def test_corners_and_position_are_those_of_the_best_box():
+  one, two = view((0.3, 1, BOX), (0.2, 2, FAR)), view((0.9, 1, NEAR))
+  one, two = (
+    dataclasses.replace(
+      v,
+      oriented_yx=boxes_lib.corners_yx(v.boxes_yxyx),
+      positions=v.boxes_yxyx[:, 0].astype(np.int32),
+    )
+    for v in (one, two)
+  )
+  fused = assemble.fuse([one, two])
+  np.testing.assert_array_equal(fused.positions, [NEAR[0], FAR[0]])
+  best = np.array([NEAR, FAR], np.float32)
+  np.testing.assert_array_equal(fused.oriented_yx, boxes_lib.corners_yx(best))

@@ -87,3 +87,7 @@ def test_boxes_come_back_to_the_skewed_page(level, turn):
   box = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
   (found,) = how.boxes_back(np.array([box], np.float32), came.shape)
   np.testing.assert_allclose(found, [40, 400, 81, 441], atol=2.5)
+  middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+  np.testing.assert_allclose(
+    how.points_back(middle, came.shape), [60.5, 420.5], atol=0.6
+  )
