@@ -48,6 +48,17 @@ EXTRA_FEATURES = {
     dtype=np.float32,
     doc="corners (y, x) of the oriented box of each object, px",
   ),
+  "positions": tfds.features.Tensor(
+    shape=(None,),
+    dtype=np.int32,
+    doc="place of each object on its staff: steps of half a staff space from"
+    " the middle line, upwards positive; -128 = none or unknown",
+  ),
+  "onsets": tfds.features.Tensor(
+    shape=(None,),
+    dtype=np.float32,
+    doc="begin of each object in quarter notes; NaN = none or unknown",
+  ),
   "mask_runs": tfds.features.Tensor(
     shape=(None,),
     dtype=np.int32,

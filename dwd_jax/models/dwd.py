@@ -44,6 +44,10 @@ class NetworkConfig:
     separate_decoders: one RefineNet for each head instead of one for all.
     center_offsets: a fourth head says how far each pixel is from the centre of
       its box (the paper: none, centres come from the energy).
+    oriented: oriented boxes, too (the paper: upright ones only); the records
+      must have `oriented_yx`.
+    staff_positions: the place of noteheads on their staff, too (the paper:
+      none); the records must have `positions`.
     dtype: number type of the computation; auto: bfloat16 on GPU and TPU,
       float32 on CPU.
   """
@@ -55,6 +59,8 @@ class NetworkConfig:
   decoder_norm: bool = False
   separate_decoders: bool = False
   center_offsets: bool = False
+  oriented: bool = False
+  staff_positions: bool = False
   dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
   def __post_init__(self):
