@@ -96,7 +96,7 @@ def _measured(boxes: int) -> Iterator[dict[str, Any]]:
 def _ap(
   predicted: evaluate_split.Predicted, protocol: protocols.Protocol
 ) -> float:
-  meter = protocols.Meter(_CLASSES, protocols.PROTOCOLS[protocol])
+  meter = protocols.meter(protocol, _NAMES)
   for page in predicted.pages:
     meter.add(*page)
   return protocols.mean_or_nan(meter.table().per_class())

@@ -70,6 +70,7 @@ def evaluate(
   out_dir: str | pathlib.Path,
   dataset: str,
   split: str,
+  dataset_config: str = "",
   protocol: Protocol = "coco",
   checkpoint_step: int = 0,
   min_score: float = 0.05,
@@ -88,6 +89,7 @@ def evaluate(
       bound.
     pages: the split's pages, each file name once.
     dataset: name of the data set, for the summary and the legacy protocol.
+    dataset_config: its edition, as `data.builder_config`; likewise.
     checkpoint_step: of the variables, for the summary.
     min_score: detections below do not count, 0..1.
     viewer_pages: first pages in the viewer; -1 = all.
@@ -119,6 +121,7 @@ def evaluate(
       out_dir=out_dir,
       dataset=dataset,
       split=split,
+      dataset_config=dataset_config,
       protocol=protocol,
       checkpoint_step=checkpoint_step,
       min_score=float(min_score),
@@ -135,6 +138,7 @@ def evaluate_predicted(
   out_dir: pathlib.Path,
   dataset: str,
   split: str,
+  dataset_config: str = "",
   protocol: Protocol,
   checkpoint_step: int,
   min_score: float,
@@ -156,7 +160,8 @@ def evaluate_predicted(
     if callable(calibration):
       calibration = calibration(sample.judged(), sample.num_pages)
   scored = _Scored(predicted.pages, other, calibration)
-  tally = Tally(len(class_names), protocol, dataset, min_score)
+  meter = protocols.meter(protocol, class_names, dataset, dataset_config)
+  tally = Tally(meter, min_score)
   scores = _Scores(scored.threshold)
   unmapped: collections.Counter[str] = collections.Counter()
   with output_files.coco_files(out_dir / name, class_names) as write_page:
@@ -169,6 +174,7 @@ def evaluate_predicted(
   facts = {
     "dataset": dataset,
     "split": split,
+    "dataset_config": dataset_config,
     "protocol": protocol,
     "checkpoint_step": int(checkpoint_step),
     "min_score": min_score,
@@ -305,11 +311,8 @@ class Tally:
   Keeps 35 bytes of a detection, 10 of a true box.
   """
 
-  def __init__(
-    self, num_classes: int, protocol: Protocol, dataset: str, min_score: float
-  ):
-    rules = protocols.PROTOCOLS[protocol]
-    self._meter = protocols.Meter(num_classes, rules, dataset)
+  def __init__(self, meter: protocols.Meter, min_score: float):
+    self._meter = meter
     self._outcomes = matching.Collector()
     self._min_score, self._num_saved = min_score, 0
     self._names: list[str] = []

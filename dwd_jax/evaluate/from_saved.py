@@ -118,6 +118,7 @@ class _Summary(msgspec.Struct):
   precision: float | None
   recall: float | None
   f1: float | None
+  dataset_config: str = ""  # older versions wrote none
   vocabularies: _Pair | msgspec.UnsetType = msgspec.UNSET
   unmapped_detections: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
@@ -275,9 +276,10 @@ def reevaluate(
     )
   changed = {"protocol": protocol, "min_score": float(min_score)}
   facts = {**saved.facts, **changed}
-  tally = Tally(
-    len(saved.class_names), protocol, facts["dataset"], float(min_score)
+  meter = protocols.meter(
+    protocol, saved.class_names, facts["dataset"], facts["dataset_config"]
   )
+  tally = Tally(meter, float(min_score))
   for page in saved.pages:
     tally.add(page)
   measured = tally.measured(name, saved._replace(facts=facts))

@@ -89,6 +89,7 @@ SUMMARY: Mapping[str, Callable[[SummaryInputs], Any] | None] = {
   "precision": None,
   "recall": None,
   "f1": None,
+  "dataset_config": None,
 }
 
 
@@ -111,17 +112,19 @@ def summary(inputs: SummaryInputs, facts: Mapping[str, Any]) -> dict[str, Any]:
 def ap_lists(table: APTable, class_names: Sequence[str]) -> dict[str, str]:
   """Texts by file name, one per IoU: res-0.5.txt, res-0.55.txt, ...
 
-  As in the original: lines "AP for NAME = 0.1234" and last "Mean AP = 0.1234";
-  "nan" for a class without truth, which the mean leaves out.
+  As the original's (lib/datasets/deep_scores.py at commit 5c314f1): lines
+  "NAME 0.123", three empty ones, and "Mean Average Precision: x", the mean of
+  the values before they are rounded. Classes without truth have no line.
   """
   texts = {}
   for iou, row in zip(table.ious, table.ap, strict=True):
     lines = [
-      f"AP for {name} = {ap:.4f}"
+      f"{name} {ap:.3f}\n"
       for name, ap in zip(class_names, row, strict=True)
+      if not math.isnan(ap)
     ]
-    lines.append(f"Mean AP = {mean_or_nan(row):.4f}")
-    texts[f"res-{iou:g}.txt"] = "\n".join(lines) + "\n"
+    mean = f"Mean Average Precision: {mean_or_nan(row)}"
+    texts[f"res-{iou:g}.txt"] = "".join(lines) + "\n\n\n" + mean
   return texts
 
 

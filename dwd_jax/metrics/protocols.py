@@ -4,12 +4,11 @@
 
 "voc": area under the precision envelope, half-open boxes.
 
-"legacy": the original's evaluation as far as it is defined. It differs from
-"voc" in that
+"legacy": the mAP that the original prints. It differs from "voc" in that
   * every box is one pixel larger on its far sides;
   * a hit needs IoU > threshold, not >=;
   * detections are shifted by one pixel against the truth;
-  * a class without truth counts as AP 0 and lowers the mean;
+  * classes are left out by name, see `metrics.legacy`;
   * MUSCIMA++ objects of 400 px or more on a side are left out of the truth
     (detections of them are wrong).
 It differs from the original as docs/evaluation.md says.
@@ -26,15 +25,13 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import legacy
 from dwd_jax.metrics import pairs as pairs_lib
 from dwd_jax.metrics.columns import Column
 
 IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # 0.5 .. 0.95
-# The original's evaluation left out true objects from this size on.
-_LEGACY_MAX_SIDE_PX = {"muscima_pp": 400}
 _MOST_IOUS = 16  # bits of a detection's hits
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
@@ -83,9 +80,9 @@ def mean_or_nan(values: Float[np.ndarray, " n"]) -> float:
 Protocol: TypeAlias = Literal["coco", "voc", "legacy"]
 # Truth, detections with the best score first, IoU thresholds -> hits [T, n].
 Hits: TypeAlias = Callable[[PageBoxes, PageBoxes, Sequence[float]], np.ndarray]
-# Truth, detections, data set -> both as they are judged.
+# Truth, detections -> both as they are judged.
 Prepare: TypeAlias = Callable[
-  [PageBoxes, PageBoxes, str], tuple[PageBoxes, PageBoxes]
+  [PageBoxes, PageBoxes], tuple[PageBoxes, PageBoxes]
 ]
 
 
@@ -96,35 +93,31 @@ class Rules(NamedTuple):
     hits: which detections of a page are right.
     average: AP of the detections of a class that are right, best score first,
       and of its number of true boxes.
-    prepare: changes truth and detections before they are judged.
-    without_truth: AP of a class without truth.
   """
 
   hits: Hits
   average: Callable[[Bool[np.ndarray, " n"], int], float]
-  prepare: Prepare = lambda truth, found, _: (truth, found)
-  without_truth: float = float("nan")
 
 
 class Meter:
   """Measures AP page by page; keeps 12 bytes of a detection, none of truth.
 
-  Args of the constructor: `dataset` decides which large objects the legacy
-  protocol leaves out; at most 16 thresholds `ious`, above 0.
+  Args of the constructor: at most 16 thresholds `ious`, above 0; `prepare`
+  changes truth and detections before they are judged.
   """
 
   def __init__(
     self,
     num_classes: int,
     rules: Rules,
-    dataset: str = "",
     ious: Sequence[float] = IOUS,
+    prepare: Prepare = lambda truth, found: (truth, found),
   ):
     if len(ious) > _MOST_IOUS:
       raise ValueError(f"{len(ious)} IoU thresholds, at most {_MOST_IOUS}")
     if num_classes > 1 << 15:
       raise ValueError(f"{num_classes} classes, at most {1 << 15}")
-    self._rules, self._dataset, self._ious = rules, dataset, tuple(ious)
+    self._rules, self._ious, self._prepare = rules, tuple(ious), prepare
     self._num_objects = np.zeros(num_classes, np.int64)
     self._names: list[str] = []
     self._ends = Column(np.float64)  # of each page; exact up to 2**53
@@ -142,8 +135,8 @@ class Meter:
     """
     if found.scores is None:
       raise ValueError("detections need scores")
-    truth, found = self._rules.prepare(truth, found, self._dataset)
     truth, found = self._checked(truth), self._checked(found.finite())
+    truth, found = self._prepare(truth, found)
     assert found.scores is not None
     self._num_objects += np.bincount(
       truth.labels, minlength=len(self._num_objects)
@@ -189,9 +182,7 @@ class Meter:
     labels, scores, hits = (
       column.values() for column in (self._labels, self._scores, self._hits)
     )
-    ap = np.full(
-      (len(self._ious), len(self._num_objects)), self._rules.without_truth
-    )
+    ap = np.full((len(self._ious), len(self._num_objects)), np.nan)
     for label in np.flatnonzero(self._num_objects).tolist():
       of_class = hits[self._ranked(np.flatnonzero(labels == label), scores)]
       objects = int(self._num_objects[label])
@@ -305,23 +296,37 @@ def area(right: Bool[np.ndarray, " n"], num_objects: int) -> float:
   return float(envelope.sum() / num_objects)
 
 
-def _as_original(
-  truth: PageBoxes, found: PageBoxes, dataset: str
-) -> tuple[PageBoxes, PageBoxes]:
-  """Leaves large objects out, and shifts the detections by one pixel."""
-  limit_px = _LEGACY_MAX_SIDE_PX.get(dataset.split("/")[0], np.inf)
-  sides = boxes_lib.sizes_hw(truth.boxes_yxyx)
-  shifted = dataclasses.replace(found, boxes_yxyx=found.boxes_yxyx + 1)
-  return truth.keep(np.all(sides < limit_px, axis=-1)), shifted
-
-
 COCO = Rules(coco_hits, interpolated)
 VOC = Rules(voc_hits, area)
-# As the original, but neither shifted, nor are large objects left out.
+# As the original, but neither shifted, nor is anything left out.
 VOC_2018 = VOC._replace(hits=functools.partial(voc_hits, original=True))
-LEGACY = VOC_2018._replace(prepare=_as_original, without_truth=0.0)
 PROTOCOLS: Mapping[Protocol, Rules] = {
   "coco": COCO,
   "voc": VOC,
-  "legacy": LEGACY,
+  "legacy": VOC_2018,
 }
+
+
+def meter(
+  protocol: Protocol,
+  class_names: Sequence[str],
+  dataset: str = "",
+  dataset_config: str = "",
+) -> Meter:
+  """Measures by a protocol.
+
+  Args:
+    dataset: decides what the legacy protocol leaves out, as `data.builder`.
+    dataset_config: its edition, as `data.builder_config`.
+  """
+  rules = PROTOCOLS[protocol]
+  if protocol != "legacy":
+    return Meter(len(class_names), rules)
+  judged = legacy.is_judged(class_names, dataset, dataset_config)
+
+  def prepare(truth: PageBoxes, found: PageBoxes):
+    truth = legacy.without_large(truth, dataset)
+    found = dataclasses.replace(found, boxes_yxyx=found.boxes_yxyx + 1)
+    return truth.keep(judged[truth.labels]), found.keep(judged[found.labels])
+
+  return Meter(len(class_names), rules, prepare=prepare)

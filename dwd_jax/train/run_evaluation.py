@@ -172,6 +172,7 @@ def evaluate(
       on_devices(run),
       out_dir=out_dir,
       dataset=data.builder,
+      dataset_config=data.builder_config,
       split=source.split,
       protocol=settings.protocol,
       checkpoint_step=int(state.step),

@@ -52,7 +52,7 @@ STEPS = {
 @pytest.mark.parametrize("calibrated", STEPS)
 def test_the_files_are_those_of_the_network(calibrated, tmp_path):
   calibration = eval_helpers.calibration() if calibrated else None
-  options = {"calibration": calibration, "dataset": "muscima_pp/v2.0"}
+  options = {"calibration": calibration, "dataset": "muscima_pp"}
   saved = tmp_path / "saved"
   before = eval_helpers.evaluate(saved, protocol="legacy", **options)
   for protocol, min_score in STEPS[calibrated]:

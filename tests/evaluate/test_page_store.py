@@ -14,6 +14,7 @@ from dwd_jax.evaluate import among_processes
 from dwd_jax.evaluate.evaluate_split import Tally
 from dwd_jax.evaluate.page_store import Joined, Page, PageStore
 from dwd_jax.metrics import columns as columns_lib
+from dwd_jax.metrics import protocols
 from dwd_jax.metrics.columns import Column
 
 
@@ -132,7 +133,7 @@ def test_what_is_kept_of_a_box_is_little():
       for scores in (False, True)
     )
   )
-  tally = Tally(n, "coco", "", 0.0)
+  tally = Tally(protocols.meter("coco", [str(i) for i in range(n)]), 0.0)
   for i in range(3):
     named = (dataclasses.replace(side, filename=f"{i}") for side in page)
     tally.add(Page(*named))

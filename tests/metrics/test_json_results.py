@@ -66,13 +66,13 @@ def test_no_truth_gives_nulls_that_json_accepts():
 def test_ap_lists_have_the_original_lines():
   texts = json_results.ap_lists(TABLE, NAMES)
   assert list(texts) == ["res-0.5.txt", "res-0.75.txt"]
-  assert texts["res-0.5.txt"].splitlines() == [
-    "AP for notehead = 1.0000",
-    "AP for clef = 0.5000",
-    "AP for absent = nan",
-    "AP for slash/name = 0.0000",
-    "Mean AP = 0.5000",
-  ]
+  assert texts["res-0.5.txt"] == (
+    "notehead 1.000\nclef 0.500\nslash/name 0.000\n\n\n\n"
+    "Mean Average Precision: 0.5"
+  )
+  assert texts["res-0.75.txt"].endswith(f": {0.5 / 3}")  # not rounded
+  nothing = json_results.ap_lists(NOTHING, NAMES)["res-0.5.txt"]
+  assert nothing == "\n\n\nMean Average Precision: nan"
 
 
 def _page(name, boxes, labels, scores=None):
