@@ -6,11 +6,12 @@ from absl import logging
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.data import split_staff_spaces
-from dwd_jax.data.degraded_crops import DegradedCrops
+from dwd_jax.data.degraded_crops import DegradedCrops, Wear
 from dwd_jax.data.sampling import CropSampler
+from dwd_jax.data.scenes import Scene
 from dwd_jax.data.sources import PageSource
-from dwd_jax.data.synthetic import Scene, SyntheticSymbols
-from dwd_jax.imaging import page_windows
+from dwd_jax.data.synthetic import SyntheticSymbols
+from dwd_jax.imaging import oriented_boxes, page_windows
 from dwd_jax.imaging.page_windows import Window
 
 
@@ -22,9 +23,21 @@ class TrainCrops(grain.transforms.RandomMap):
     source: PageSource,
     data_cfg,
     synthetic: SyntheticSymbols | None = None,
+    *,
+    oriented: bool = False,
+    positions: bool = False,
   ):
-    """Crops of the pages in `source`; `data_cfg` is `config.data`."""
+    """Crops of the pages in `source`.
+
+    Args:
+      data_cfg: `config.data`.
+      oriented: crops have oriented boxes, too. Unlike the upright ones, they
+        are not cut where an object reaches over the edge of its crop.
+      positions: crops have places on the staff, too.
+    """
     self._source = source
+    self._oriented = oriented
+    self._positions = positions
     self._synthetic = synthetic
     factors = split_staff_spaces.scale_factors(source, data_cfg)
     self._sampler = CropSampler(source.box_index(), data_cfg, factors)
@@ -42,28 +55,41 @@ class TrainCrops(grain.transforms.RandomMap):
     # A degradation needs more of the page than the crop shows.
     wear = self._degraded(window, rng)
     scene = self._scene(page, wear.shown if wear else window, rng)
+    scene = self._crop(scene, window, wear)
+    if self._flip and rng.random() < 0.5:
+      scene = scene.flipped()
+    if len(scene.labels) > self._max_boxes:
+      self._warn(page, len(scene.labels))
+      scene = scene.keep(
+        page_windows.nearest_to_centre(
+          scene.boxes_yxyx, window.out_hw, self._max_boxes
+        )
+      )
+    return scene.padded(self._max_boxes)
+
+  def _crop(self, scene: Scene, window: Window, wear: Wear | None) -> Scene:
+    """The objects in sight, in pixels of the crop."""
     if wear:
       image, boxes = wear.apply(scene.ink, scene.boxes_yxyx)
     else:
       image = page_windows.resize(scene.ink, window.out_hw)
       boxes = window.at_origin.to_output(scene.boxes_yxyx)
-    boxes, kept = boxes_lib.visible(boxes, window.out_hw, self._min_visible)
-    boxes, labels = boxes[kept], scene.labels[kept]
-    if self._flip and rng.random() < 0.5:
-      image, boxes = page_windows.flip_horizontally(image, boxes)
-    if len(boxes) > self._max_boxes:
-      self._warn(page, len(boxes))
-      rows = page_windows.nearest_to_centre(
-        boxes, window.out_hw, self._max_boxes
+    clipped, kept = boxes_lib.visible(boxes, window.out_hw, self._min_visible)
+    scene = scene.keep(kept)
+    oriented = scene.oriented_yx if self._oriented else None
+    if oriented is not None and wear:
+      oriented = wear.corners(oriented, boxes[kept])
+    elif oriented is not None:
+      oriented = oriented_boxes.rectangles(
+        window.at_origin.points_to_output(oriented)
       )
-      boxes, labels = boxes[rows], labels[rows]
-    padded, ids, mask = page_windows.pad_boxes(boxes, labels, self._max_boxes)
-    return {
-      "image": image,
-      "boxes_yxyx": padded,
-      "labels": ids,
-      "box_mask": mask,
-    }
+    return Scene(
+      image,
+      clipped[kept],
+      scene.labels,
+      oriented,
+      scene.positions if self._positions else None,
+    )
 
   def _scene(
     self, page: int, window: Window, rng: np.random.Generator
@@ -71,15 +97,20 @@ class TrainCrops(grain.transforms.RandomMap):
     """A window of a page with synthetic symbols, in pixels of the page."""
     page_hw = tuple(self._source.box_index().page_hw[page].tolist())
     top, left, height, width = window.on_page(page_hw)
-    region = self._source.image_window(
-      page, top=top, left=left, height=height, width=width
-    )
+    example = self._source.example(page)
+    region = self._source.ink_of(example, (top, left, height, width))
     labels, boxes = self._source.labels_and_boxes(page)
+    wanted = {"oriented_yx": self._oriented, "positions": self._positions}
     scene = Scene(
       page_windows.pad(region, window, top=top, left=left),
-      boxes - np.array([window.top, window.left] * 2, np.float32),
+      boxes,
       labels,
-    )
+      **{
+        name: self._source.feature(name, page, example)
+        for name in wanted
+        if wanted[name]
+      },
+    ).moved(-window.top, -window.left)
     if self._synthetic is None:
       return scene
     return self._synthetic(scene, rng, min(window.scale_hw))

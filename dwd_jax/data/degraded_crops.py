@@ -94,7 +94,7 @@ class Wear:
     """
     ink = page_windows.resize(ink, self.wide.out_hw)
     image = self.plan.image(ink, self.origin_yx)
-    resized = Window(0, 0, self.work.out_hw, self.out.out_hw)
+    resized = self._resized
     inside = self.wide.at_origin.to_output(boxes_yxyx)
     rows = _touching(inside, self.wide.out_hw)
     shift = np.array(self.origin_yx * 2, np.float32)
@@ -103,6 +103,29 @@ class Wear:
       self.plan.boxes(inside[rows] + shift, ink, self.origin_yx)
     )
     return page_windows.resize(image, self.out.out_hw), moved
+
+  def corners(
+    self,
+    corners_yx: Float[np.ndarray, "n 4 2"],
+    moved_yxyx: Float[np.ndarray, "n 4"],
+  ) -> Float[np.ndarray, "n 4 2"]:
+    """Moves oriented boxes, not clipped.
+
+    Args:
+      corners_yx: in pixels of `shown`.
+      moved_yxyx: the same objects' boxes from `apply`.
+    """
+    inside = self.wide.at_origin.points_to_output(corners_yx)
+    shift = np.array(self.origin_yx, np.float32)
+    upright = self._resized.to_source(moved_yxyx)
+    return self._resized.points_to_output(
+      self.plan.corners(inside + shift, upright)
+    )
+
+  @property
+  def _resized(self) -> Window:
+    """From the degraded image to the crop."""
+    return Window(0, 0, self.work.out_hw, self.out.out_hw)
 
 
 class DegradedCrops:

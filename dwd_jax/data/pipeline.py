@@ -128,6 +128,8 @@ def train_loader(
   batch_size: int,
   seed: int,
   synthetic: SyntheticSymbols | None = None,
+  oriented: bool = False,
+  positions: bool = False,
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> TrainLoader:
@@ -139,6 +141,8 @@ def train_loader(
     batch_size: crops of a step over all processes.
     seed: 0..2**32 - 1.
     synthetic: adds symbols to the crops, see `synthetic.open_synthetic`.
+    oriented: batches have oriented boxes, too: `model.oriented`.
+    positions: batches have places on the staff: `model.staff_positions`.
     process_index: see `loader`.
     process_count: see `loader`.
 
@@ -146,10 +150,17 @@ def train_loader(
     Iterator of `Batch` with batch_size / process_count crops.
 
   Raises:
-    InputError: no pages.
+    InputError: no pages, or the records lack what is asked for.
   """
-  crops = shuffled_pages(source, seed).random_map(
-    TrainCrops(source, data_cfg, synthetic)
+  pages = shuffled_pages(source, seed)
+  if oriented:
+    source.require("oriented_yx", "model.oriented")
+  if positions:
+    source.require("positions", "model.staff_positions")
+  crops = pages.random_map(
+    TrainCrops(
+      source, data_cfg, synthetic, oriented=oriented, positions=positions
+    )
   )
   return loader(
     crops,
@@ -264,5 +275,7 @@ def _eval_page(source: PageSource, i: int, scale: float) -> EvalPage:
       image_hw=(height, width),
       boxes_yxyx=record.boxes_yxyx,
       labels=record.labels,
+      oriented_yx=record.oriented_yx,
+      positions=record.positions,
     ),
   )

@@ -57,6 +57,9 @@ def builder_by_name(
     raise record_folders.damaged(data_dir, f"{type(e).__name__}: {e}") from None
 
 
+_FEATURES = {"oriented_yx": ((4, 2), np.float32), "positions": ((), np.int32)}
+
+
 class PageSource:
   """Pages of one split by index.
 
@@ -128,29 +131,70 @@ class PageSource:
   def __getitem__(self, i: int) -> Record:
     """Page `i`; 0 = paper, 255 = ink."""
     labels, boxes = self.labels_and_boxes(i)
+    example = self.example(i)
     return Record(
-      image=self.image(i),
+      image=self.ink_of(example),
       boxes_yxyx=boxes,
       labels=labels,
       filename=self.box_index().filenames[i],
+      oriented_yx=self.feature("oriented_yx", i, example),
+      positions=self.feature("positions", i, example),
     )
 
   def image(self, i: int) -> np.ndarray:
     """Ink of page `i`, uint8 [H, W]."""
-    example = self.example(i)
-    return tiled_tiff.read_page(
-      example["image"], filename_of(example), polarity=self.polarity
-    )
+    return self.ink_of(self.example(i))
 
   def image_window(
     self, i: int, top: int, left: int, height: int, width: int
   ) -> np.ndarray:
     """Ink of a part of page `i`, uint8 [height, width]; px within the page."""
-    example = self.example(i)
-    area = top, left, height, width
+    return self.ink_of(self.example(i), (top, left, height, width))
+
+  def ink_of(
+    self, example: dict, area: tuple[int, int, int, int] | None = None
+  ) -> np.ndarray:
+    """Ink of an `example`, or of an area: top, left, height, width in px."""
     return tiled_tiff.read_page(
       example["image"], filename_of(example), area, polarity=self.polarity
     )
+
+  def feature(
+    self, name: str, i: int, example: dict | None = None
+  ) -> np.ndarray | None:
+    """What the records say further of the boxes of page `i`, a row for each.
+
+    It is read from the record, as only boxes stay in memory.
+
+    Args:
+      name: `oriented_yx` or `positions`.
+      example: of this page, if it has been read.
+
+    Returns:
+      As in `Record`; None if the records lack it.
+    """
+    if example is None:
+      example = self.example(i)
+    if name not in example:
+      return None
+    shape, dtype = _FEATURES[name]
+    labels, values = example["labels"], example[name]
+    if values.shape != (len(labels), *shape) or not np.isfinite(values).all():
+      raise record_folders.damaged(
+        self.folder or self.name, f"{name} of page {i} that are of no use"
+      )
+    self.box_index()  # which refuses labels of unknown classes
+    return values[self._new_id[labels] >= 0].astype(dtype)
+
+  def require(self, name: str, key: str) -> None:
+    """Raises InputError if the records lack a feature that `key` asks for."""
+    if len(self) and name not in self.example(0):
+      raise InputError(
+        f"{self.folder or self.name}: records without {name}, which {key}=True"
+        " needs; DeepScoresV2, generated pages of its vocabulary and, for"
+        " oriented boxes, DOTA have it: remove the folder of older records to"
+        f" build them again, or set {key}=False"
+      )
 
   def example(self, i: int) -> dict:
     """All stored features of page `i`."""

@@ -27,6 +27,8 @@ class Symbol:
     read: reads the ink of a part: top, left, height, width.
     boxes_yxyx: of all objects in the image, the symbol among them.
     labels: class ids of all objects; -1 = no class.
+    oriented_yx: reads the oriented boxes of all objects, [n, 4, 2]; None = not
+      known.
   """
 
   image_hw: tuple[int, int]
@@ -34,6 +36,7 @@ class Symbol:
   read: Callable[[int, int, int, int], UInt8[np.ndarray, "h w"]]
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: Int[np.ndarray, " n"]
+  oriented_yx: Callable[[], np.ndarray | None] = lambda: None
 
 
 class SymbolSet(Protocol):
@@ -65,6 +68,7 @@ class SymbolsOfPages:
       read=functools.partial(self._source.image_window, page),
       boxes_yxyx=self._index.boxes_yxyx[rows],
       labels=self._index.labels[rows],
+      oriented_yx=functools.partial(self._source.feature, "oriented_yx", page),
     )
 
 

@@ -20,14 +20,17 @@ from typing import Literal
 import cv2
 import numpy as np
 from absl import logging
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.config_sections import check_choices
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import sampling, symbols
+from dwd_jax.core.structs import NO_POSITION
+from dwd_jax.data import sampling, scenes, symbols
+from dwd_jax.data.scenes import Scene
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.symbols import Symbol, SymbolSet
+from dwd_jax.imaging import oriented_boxes
 
 DRAWS = {"uniform": 1.0, "inverse": 2.0}  # P(class) ~ count ** (1 - this)
 _ROWS = 8  # of `full`
@@ -68,21 +71,6 @@ class SyntheticConfig:
       raise InputError(
         f"config: data.synthetic.per_row: {self.per_row} is below 1"
       )
-
-
-@dataclasses.dataclass(frozen=True)
-class Scene:
-  """Pixels and their objects.
-
-  Attributes:
-    ink: 0 = paper, 255 = ink.
-    boxes_yxyx: in pixels of `ink`; they may reach over its edges.
-    labels: class ids.
-  """
-
-  ink: UInt8[np.ndarray, "h w"]
-  boxes_yxyx: Float[np.ndarray, "n 4"]
-  labels: Int[np.ndarray, " n"]
 
 
 class SymbolCutter:
@@ -152,7 +140,17 @@ class SymbolCutter:
     moved = (symbol.boxes_yxyx - np.array(corner * 2)).astype(np.float32)
     boxes, kept = boxes_lib.visible(moved, (hw[0], hw[1]), self._min_visible)
     kept &= symbol.labels >= 0
-    return Scene(symbol.read(*corner, *hw), boxes[kept], symbol.labels[kept])
+    oriented = symbol.oriented_yx()
+    if oriented is None:
+      oriented = oriented_boxes.of_boxes(symbol.boxes_yxyx)
+    return Scene(
+      symbol.read(*corner, *hw),
+      boxes[kept],
+      symbol.labels[kept],
+      oriented_yx=(oriented - np.array(corner, np.float32))[kept],
+      # Where it will be put, there may be no staff or another one.
+      positions=np.full(int(kept.sum()), NO_POSITION, np.int32),
+    )
 
 
 # Draws a symbol of a height and width at most; None if those drawn are larger.
@@ -187,14 +185,10 @@ def row(
 def join(hw: tuple[int, int], parts: list[tuple[int, int, Scene]]) -> Scene:
   """Puts scenes at (top, left) on an empty page of size `hw`, px."""
   ink = np.zeros(hw, np.uint8)
-  boxes, labels = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int32)]
   for top, left, scene in parts:
     height, width = scene.ink.shape
     ink[top : top + height, left : left + width] = scene.ink
-    offset = np.array([top, left] * 2, np.float32)
-    boxes.append(scene.boxes_yxyx + offset)
-    labels.append(scene.labels.astype(np.int32))
-  return Scene(ink, np.concatenate(boxes), np.concatenate(labels))
+  return scenes.joined(ink, [s.moved(top, left) for top, left, s in parts])
 
 
 def full(
@@ -236,13 +230,10 @@ def up(
   y0, y1 = scene.boxes_yxyx[:, 0], scene.boxes_yxyx[:, 2]
   seen = np.maximum(y1, strip) - np.maximum(y0, strip)
   kept = (seen > 0) & (seen >= (min_visible - 1e-5) * (y1 - y0))
-  boxes = scene.boxes_yxyx[kept]
-  boxes[:, 0] = np.maximum(boxes[:, 0], strip)
-  return Scene(
-    np.concatenate([above.ink, scene.ink[strip:]]),
-    np.concatenate([above.boxes_yxyx, boxes]),
-    np.concatenate([above.labels, scene.labels[kept].astype(np.int32)]),
-  )
+  below = scene.keep(kept)
+  below.boxes_yxyx[:, 0] = np.maximum(below.boxes_yxyx[:, 0], strip)
+  ink = np.concatenate([above.ink, scene.ink[strip:]])
+  return scenes.joined(ink, [above, below])
 
 
 _INK = 96  # of 255: darker counts as ink
@@ -319,7 +310,7 @@ def paste(
   count: int,
 ) -> Scene:
   """Blends 1 to `count` symbols into a scene, without those that do not fit."""
-  ink, boxes, labels = scene.ink.copy(), [scene.boxes_yxyx], [scene.labels]
+  ink, parts = scene.ink.copy(), [scene]
   for _ in range(int(rng.integers(1, count + 1))):
     symbol = draw((ink.shape[0], ink.shape[1]))
     if symbol is None:
@@ -335,13 +326,8 @@ def paste(
     h, w = symbol.ink.shape
     part = ink[top : top + h, left : left + w]
     np.maximum(part, symbol.ink, out=part)
-    boxes.append(symbol.boxes_yxyx + np.array([top, left] * 2, np.float32))
-    labels.append(symbol.labels)
-  return Scene(
-    ink,
-    np.concatenate(boxes).astype(np.float32),
-    np.concatenate(labels).astype(np.int32),
-  )
+    parts.append(symbol.moved(top, left))
+  return scenes.joined(ink, parts)
 
 
 def _place(ink, symbol: Scene, is_line, rng) -> tuple[int, int] | None:

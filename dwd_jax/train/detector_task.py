@@ -74,6 +74,8 @@ def _loader(run: setup_lib.Run) -> pipeline.TrainLoader:
     batch_size=run.config.train.batch_size,
     seed=run.config.seed,
     synthetic=synthetic.open_synthetic(source, run.config.data),
+    oriented=run.model.cfg.oriented,
+    positions=run.model.cfg.staff_positions,
   )
 
 
@@ -86,6 +88,8 @@ def _validation(run: setup_lib.Run) -> pipeline.TrainLoader:
     data_cfg,
     batch_size=run.config.train.batch_size,
     seed=_VALIDATION_SEED,
+    oriented=run.model.cfg.oriented,
+    positions=run.model.cfg.staff_positions,
   )
 
 

@@ -88,7 +88,7 @@ def test_crops_differ_by_step_and_seed(train_source, data_cfg, eight):
 class _PageNumbers(grain.transforms.RandomMap):
   """In the place of TrainCrops: the image is the number of the page."""
 
-  def __init__(self, source, data_cfg, synthetic):
+  def __init__(self, source, data_cfg, synthetic, **kwargs):
     pass
 
   def random_map(self, page, rng):

@@ -8,6 +8,7 @@ import pytest
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import prepare, sources, symbols, synthetic
+from dwd_jax.data.scenes import Scene
 from dwd_jax.train.settings import default
 
 
@@ -67,7 +68,7 @@ def test_records_give_synthetic_symbols(pages, tmp_path):
   cfg.synthetic.prob = 1.0
   add = synthetic.open_synthetic(source, cfg)
   assert add is not None
-  page = synthetic.Scene(
+  page = Scene(
     np.zeros((300, 300), np.uint8),
     np.zeros((0, 4), np.float32),
     np.zeros(0, np.int32),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import symbols, synthetic
-from dwd_jax.data.synthetic import Scene, SymbolCutter, SyntheticConfig
+from dwd_jax.data.scenes import Scene
+from dwd_jax.data.synthetic import SymbolCutter, SyntheticConfig
 from dwd_jax.train import settings as config_lib
 
 MARGIN = 3

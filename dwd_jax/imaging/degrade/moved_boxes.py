@@ -8,6 +8,7 @@ ink of columns and rows is moved instead.
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from dwd_jax.imaging import oriented_boxes
 from dwd_jax.imaging.degrade.warps import Warp
 
 _INK = 64  # of 255; a quarter of a pixel is ink, as of thin staff lines
@@ -50,6 +51,29 @@ def move(
   empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
   moved[empty, 2:] = moved[empty, :2]
   return moved.astype(np.float32)
+
+
+def move_corners(
+  corners_yx: Float[np.ndarray, "n 4 2"],
+  warp: Warp,
+  moved_yxyx: Float[np.ndarray, "n 4"],
+) -> Float[np.ndarray, "n 4 2"]:
+  """Oriented boxes of the page -> oriented boxes of the image, not clipped.
+
+  They are the smallest rectangles around the moved corners.
+
+  Args:
+    moved_yxyx: upright boxes from `move`, for a box that reaches so far beside
+      the image that the camera does not see all of its corners.
+  """
+  before = corners_yx.astype(np.float64)
+  with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+    moved = warp.forward(before)
+    turns = np.sign(oriented_boxes.areas(moved))
+  seen = turns == np.sign(oriented_boxes.areas(before))  # not for nan
+  upright = oriented_boxes.of_boxes(moved_yxyx)
+  moved = np.where(seen[:, None, None], moved, upright).astype(np.float32)
+  return oriented_boxes.rectangles(moved)
 
 
 def _edge_ranges(

@@ -82,6 +82,21 @@ class Plan:
       return boxes_yxyx.astype(np.float32)
     return moved_boxes.move(boxes_yxyx, self.bend.warp, ink, origin_yx)
 
+  def corners(
+    self,
+    corners_yx: Float[np.ndarray, "n 4 2"],
+    moved_yxyx: Float[np.ndarray, "n 4"],
+  ) -> Float[np.ndarray, "n 4 2"]:
+    """Oriented boxes moved like the ink, not clipped.
+
+    Args:
+      corners_yx: px of the image's frame before degradation.
+      moved_yxyx: the same objects' boxes from `boxes`.
+    """
+    if not self.severity:
+      return corners_yx.astype(np.float32)
+    return moved_boxes.move_corners(corners_yx, self.bend.warp, moved_yxyx)
+
 
 def sample(
   rng: np.random.Generator,

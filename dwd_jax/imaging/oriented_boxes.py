@@ -1,0 +1,57 @@
+"""Oriented boxes as four corners: of upright boxes, of points, of warped boxes.
+
+Corners are (y, x), float32 pixels, in order around the box.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+_SKEW_PX = 0.1  # corners this far from those of a rectangle count as one
+
+
+def of_boxes(
+  boxes_yxyx: Float[np.ndarray, "n 4"],
+) -> Float[np.ndarray, "n 4 2"]:
+  """The corners of upright boxes: top left, top right, and so on."""
+  corners = boxes_yxyx[:, [0, 1, 0, 3, 2, 3, 2, 1]]
+  return corners.reshape(-1, 4, 2).astype(np.float32)
+
+
+def smallest(points_yx: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "4 2"]:
+  """The rectangle of the smallest area around one or more points."""
+  middle = points_yx.mean(axis=0)  # OpenCV computes in float32
+  around = np.ascontiguousarray(points_yx - middle, np.float32)
+  corners = cv2.boxPoints(cv2.minAreaRect(around))
+  return (corners + middle).astype(np.float32)
+
+
+def rectangles(
+  corners_yx: Float[np.ndarray, "n 4 2"],
+) -> Float[np.ndarray, "n 4 2"]:
+  """Makes other shapes the smallest rectangles around their corners."""
+  found = corners_yx.astype(np.float32)
+  for i in np.flatnonzero(~_are_rectangles(found)):
+    found[i] = smallest(found[i])
+  return found
+
+
+def _are_rectangles(
+  corners_yx: Float[np.ndarray, "n 4 2"],
+) -> Bool[np.ndarray, " n"]:
+  """Whether the diagonals are as long and have the same middle."""
+  first = corners_yx[:, 2] - corners_yx[:, 0]
+  second = corners_yx[:, 3] - corners_yx[:, 1]
+  apart = corners_yx[:, 0] + corners_yx[:, 2]
+  apart = (apart - corners_yx[:, 1] - corners_yx[:, 3]) / 2
+  lengths = np.hypot(*first.T) - np.hypot(*second.T)
+  return (np.hypot(*apart.T) < _SKEW_PX) & (np.abs(lengths) < _SKEW_PX)
+
+
+def areas(
+  corners_yx: Float[np.ndarray, "n 4 2"],
+) -> Float[np.ndarray, " n"]:
+  """Signed areas in square pixels: positive if the corners go clockwise."""
+  y, x = corners_yx[..., 0], corners_yx[..., 1]
+  before = np.roll(x, 1, axis=1) * y - np.roll(y, 1, axis=1) * x
+  return before.sum(axis=1) / 2
