@@ -111,7 +111,7 @@ def test_oriented_boxes_lie_on_their_ink(cfg, change):
         inside = np.all(around >= 0) and np.all(around[2:] <= cfg.crop_hw)
         if inside:  # otherwise the upright box is cut, not this one
           np.testing.assert_allclose(around, box, atol=3)
-          assert _contrast(image, own) > 60
+          assert _contrast(image, own) > 30
           seen += 1
   assert seen > 10
 
