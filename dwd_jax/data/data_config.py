@@ -134,11 +134,15 @@ class DataConfig:
     flip: mirrors half of the crops from left to right; wrong for most music
       symbols.
     min_visible: least share of the area of a box inside of a crop, 0..1; boxes
-      with less are left out.
+      with less are left out; 0 = all that show at all stay, as in the original.
     max_boxes: most boxes of a training crop; if it has more, those nearest to
       its centre are kept, and a warning names the page.
     nonempty_prob: share of the crops (without those of `data.rare_prob`) that
       show a symbol of their page, 0..1; the others lie anywhere on it.
+    corner_prob: share of these others that lie at the top left corner of their
+      page instead, 0..1; 0.3 in the original.
+    redraw_empty: of these others, one that shows nothing is replaced by a crop
+      of another page, as in the original.
     rare_prob: share of the crops that show a symbol of a class drawn by
       `data.rare_power`, of any page, 0..1.
     rare_power: how much rare classes are preferred, 0..1: P(class) ~ count **
@@ -175,6 +179,8 @@ class DataConfig:
   min_visible: float = 0.4
   max_boxes: int = 512
   nonempty_prob: float = 0.9
+  corner_prob: float = 0.0
+  redraw_empty: bool = False
   rare_prob: float = 0.0
   rare_power: float = 0.5
   workers: int = 0
@@ -187,7 +193,13 @@ class DataConfig:
       raise InputError(
         f"config: data.crop_hw {self.crop_hw}: use multiples of {SIZE_MULTIPLE}"
       )
-    for key in ("nonempty_prob", "rare_prob", "rare_power", "min_visible"):
+    for key in (
+      "nonempty_prob",
+      "corner_prob",
+      "rare_prob",
+      "rare_power",
+      "min_visible",
+    ):
       value = getattr(self, key)
       if not 0 <= value <= 1:
         raise InputError(f"config: data.{key} is {value}; use 0..1")

@@ -3,8 +3,11 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.data.sources import BoxIndex
 from dwd_jax.imaging import page_windows
+
+_TRIES = 100  # crops of which one should show something
 
 
 class RareObjects:
@@ -56,8 +59,14 @@ class CropSampler:
 
   With probability `rare_prob` the crop shows an object of any page, drawn by
   the rarity of its class (`RareObjects`). Else it is on the given page, and
-  shows one of its objects with probability `nonempty_prob`; otherwise it lies
-  anywhere.
+  shows one of its objects with probability `nonempty_prob`. Otherwise it lies
+  at the page's top left corner with probability `corner_prob`, else anywhere;
+  with `redraw_empty`, one that shows nothing is replaced by another such crop
+  of another page.
+
+  Reference: the original's `prep_im_for_blob` (lib/utils/blob.py@a62b591) and
+  its loop over batches "with content" (lib/main/train_dwd.py@5c314f1): corner
+  0.3, empty crops drawn again.
   """
 
   def __init__(
@@ -74,12 +83,16 @@ class CropSampler:
       factors: see `split_staff_spaces.scale_factors`; None = 1.
     """
     self._index = index
-    self._out_hw = tuple(data_cfg.crop_hw)
+    height, width = data_cfg.crop_hw
+    self._out_hw = (int(height), int(width))
     self._scales = tuple(data_cfg.scales)
     self._jitter = float(data_cfg.scale_jitter)
     self._factors = factors
     self._rare_prob = float(data_cfg.rare_prob)
     self._nonempty_prob = float(data_cfg.nonempty_prob)
+    self._corner_prob = float(data_cfg.corner_prob)
+    self._min_visible = float(data_cfg.min_visible)
+    self._tries = _TRIES if data_cfg.redraw_empty else 1
     self._rare = RareObjects(index.labels, float(data_cfg.rare_power))
 
   def __call__(
@@ -94,12 +107,45 @@ class CropSampler:
       rows = self._index.of_page(page)
       if rows.stop > rows.start:
         row = int(rng.integers(rows.start, rows.stop))
+    if row is None:
+      return self._without_object(page, rng)
+    return page, self._window(page, rng, self._index.boxes_yxyx[row])
+
+  def _without_object(
+    self, page: int, rng: np.random.Generator
+  ) -> tuple[int, page_windows.Window]:
+    """A window that is not drawn around an object, and its page."""
+    window = self._window(page, rng)
+    for _ in range(self._tries - 1):
+      if self._shows_something(page, window):
+        break
+      page = int(rng.integers(len(self._index.page_hw)))
+      window = self._window(page, rng)
+    return page, window
+
+  def _window(
+    self,
+    page: int,
+    rng: np.random.Generator,
+    focus_yxyx: Float[np.ndarray, " 4"] | None = None,
+  ) -> page_windows.Window:
     scale = self._scale(page, rng)
-    focus = None if row is None else self._index.boxes_yxyx[row]
+    corner = focus_yxyx is None and self._corner_prob  # else `rng` stays
+    if corner and rng.random() < corner:
+      source_hw = [page_windows.source_size(px, scale) for px in self._out_hw]
+      return page_windows.Window(
+        0, 0, (source_hw[0], source_hw[1]), self._out_hw
+      )
     height, width = self._index.page_hw[page].tolist()
-    return page, page_windows.random_window(
-      rng, (height, width), self._out_hw, scale=scale, focus_yxyx=focus
+    return page_windows.random_window(
+      rng, (height, width), self._out_hw, scale=scale, focus_yxyx=focus_yxyx
     )
+
+  def _shows_something(self, page: int, window: page_windows.Window) -> bool:
+    """Whether the crop keeps a box of its page."""
+    boxes = window.to_output(self._index.boxes_yxyx[self._index.of_page(page)])
+    _, kept = boxes_lib.visible(boxes, window.out_hw, self._min_visible)
+    return bool(kept.any())
 
   def _scale(self, page: int, rng: np.random.Generator) -> float:
     """One of the scales, times the factor of the page, with jitter."""

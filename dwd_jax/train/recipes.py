@@ -87,5 +87,8 @@ def a_few_steps(c: ml_collections.ConfigDict) -> None:
   c.train.batch_size = 2
   c.train.log_every = 5
   c.losses.class_pixels = 512
+  c.pretraining.steps = 10
+  c.pretraining.batch_size = 2
+  c.pretraining.crop_hw = ()
   for stage in c.stages:
     stage.steps = 10

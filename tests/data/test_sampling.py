@@ -99,6 +99,74 @@ def test_empty_pages_and_crops_anywhere():
   assert np.mean(np.array(shown) > 0) < 0.1
 
 
+def _draws(sampler, pages, count=3000):
+  """Pages and corners (y, x) of crops of the pages in turn."""
+  rng = np.random.default_rng(0)
+  drawn = [sampler(pages[i % len(pages)], rng) for i in range(count)]
+  corners = np.array([(w.top, w.left) for _, w in drawn])
+  return np.array([page for page, _ in drawn]), corners
+
+
+def test_crops_of_the_original_lie_in_the_corner_or_anywhere():
+  cfg = _cfg(nonempty_prob=0.0, corner_prob=0.3)
+  pages, corners = _draws(sampling.CropSampler(_INDEX, cfg), [2])
+  assert set(pages.tolist()) == {2}
+  in_corner = (corners == 0).all(1)
+  assert np.mean(in_corner) == pytest.approx(0.3, abs=0.03)
+  # The others: every corner of 0..960 is equally likely.
+  others = corners[~in_corner]
+  assert others.max() <= 960
+  counts, _ = np.histogramdd(others, [4, 4], [(0, 961)] * 2)
+  np.testing.assert_allclose(counts / len(others), 1 / 16, atol=0.02)
+
+
+def test_a_page_smaller_than_its_crop_lies_in_the_corner_too():
+  cfg = _cfg(nonempty_prob=0.0, corner_prob=1.0, crop_hw=(600, 20))
+  _, window = sampling.CropSampler(_INDEX, cfg)(2, np.random.default_rng(0))
+  assert (window.top, window.left, window.source_hw) == (0, 0, (1200, 40))
+
+
+@pytest.mark.parametrize(
+  "min_visible, last, caption",
+  [(0.0, 103, "a row of the object is enough"), (1.0, 100, "all of it shows")],
+)
+def test_crops_that_show_nothing_are_drawn_again(min_visible, last, caption):
+  # Page 0 is empty; page 1 has an object of 4 x 4 px. Crops have 200 px, and
+  # lie at 0..200 down and across.
+  index = BoxIndex(
+    np.array([[100, 100, 104, 104]], np.float32),
+    _LABELS[:1],
+    np.array([1], np.int32),
+    np.full((2, 2), 400, np.int32),
+    ("a.png", "b.png"),
+  )
+  cfg = _cfg(
+    nonempty_prob=0.0,
+    redraw_empty=True,
+    min_visible=min_visible,
+    crop_hw=(100, 100),
+  )
+  pages, corners = _draws(sampling.CropSampler(index, cfg), [0, 1], 150)
+  assert set(pages.tolist()) == {1}
+  assert last - 3 <= corners.max() <= last, caption
+  shares, _ = np.histogram(corners, 4, (0, last + 1))  # as likely as before
+  np.testing.assert_allclose(shares / corners.size, 0.25, atol=0.08)
+
+
+def test_nothing_to_show_ends_the_search():
+  index = BoxIndex(
+    _INDEX.boxes_yxyx[:0],
+    _LABELS[:0],
+    np.zeros(0, np.int32),
+    _INDEX.page_hw,
+    _INDEX.filenames,
+  )
+  sampler = sampling.CropSampler(
+    index, _cfg(nonempty_prob=0.0, redraw_empty=True)
+  )
+  assert sampler(0, np.random.default_rng(0))[1].out_hw == (20, 20)
+
+
 def test_a_data_set_without_any_box_gives_crops():
   index = BoxIndex(
     np.zeros((0, 4), np.float32),
