@@ -1,5 +1,6 @@
 """The part of a page builder that does not depend on the data set."""
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -236,10 +237,13 @@ class PageBuilder(  # pyright: ignore
     )
     if self._beam_options is None:
       return read
-    pages = list(itertools.chain(*data_set.splits.values()))
+    every = list(itertools.chain(*data_set.splits.values()))
+    pages = {page.name: page for page in every}
     folder = pathlib.Path(self.data_dir, _PARTS)
-    beam_pages.read_all(pages, read, folder, self._beam_options)
-    return functools.partial(beam_pages.take, folder=folder)
+    beam_pages.read_all(list(pages.values()), read, folder, self._beam_options)
+    counts = collections.Counter(page.name for page in every)
+    shared = {name for name, count in counts.items() if count > 1}
+    return functools.partial(beam_pages.take, folder=folder, keep=shared)
 
   def _decide(self, data_set: checks.DataSet) -> polarity_lib.Decision:
     if self._polarity:

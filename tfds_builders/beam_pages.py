@@ -7,7 +7,7 @@ the same as without Beam.
 import functools
 import hashlib
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -52,12 +52,17 @@ def read_all(
 
 
 def take(
-  page: checks.PageFiles, *, folder: pathlib.Path
+  page: checks.PageFiles, *, folder: pathlib.Path, keep: Collection[str]
 ) -> tuple[list[tuple[str, dict[str, Any]]], dict]:
-  """Returns what `read` of `read_all` has returned, and removes its file."""
+  """Returns what `read` of `read_all` has returned, and removes its file.
+
+  Args:
+    keep: names of pages whose files stay, as other splits have them, too.
+  """
   path = _path(folder, page)
   examples, counted = msgspec.msgpack.decode(path.read_bytes())
-  path.unlink()
+  if page.name not in keep:
+    path.unlink()
   return [
     (key, {name: _array(value) for name, value in example.items()})
     for key, example in examples

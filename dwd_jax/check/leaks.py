@@ -26,6 +26,8 @@ _BLOCK = 2048  # pages compared at once
 _MAX_PAIRS = 10_000
 _MIN_SAME_BOXES = 20  # fewer may be alike by chance, on cut-outs above all
 _MAX_COMPARED = 200  # similar pairs that are read again
+_JUDGED = {"val", "test", "heldout"}
+_OWN_SPLITS = {"train", *_JUDGED}  # no page is in two of them
 # The piece of music in the names of pages. The last pattern is for any other
 # set: document-page-3, document_p3.
 _PIECES = (
@@ -51,8 +53,10 @@ def find(
   """
   least = _SAME_PICTURE if is_print else _SAME_PHOTO
   same, alike, unread = _same_and_similar(pages, image, least)
+  again = {(i, j) for i, j in same if _is_listed_again(pages[i], pages[j])}
   return [
-    *_pictures(pages, same),
+    *_lists(pages, again),
+    *_pictures(pages, [pair for pair in same if pair not in again]),
     *_likenesses(pages, alike, unread),
     *_annotations(pages, known={*same, *alike}),
     *_names(pages, known=set(same)),
@@ -111,6 +115,33 @@ def _of_pairs(
     remedy=remedy,
     pages=tuple(members) if level != "info" else (),
   )
+
+
+def _is_listed_again(first: Measures, second: Measures) -> bool:
+  """Whether both are one page, which a further list (train100) names again."""
+  splits = {first.split, second.split}
+  return (
+    len(splits) == 2
+    and first.filename == second.filename
+    and not splits <= _OWN_SPLITS
+  )
+
+
+def _lists(pages, again) -> Iterator[Finding]:
+  """Further lists with pages that are judged."""
+  shared = collections.Counter()
+  for pair in again:
+    splits = {pages[i].split for i in pair}
+    for judged in splits & _JUDGED:
+      (further,) = splits - {judged}
+      shared[further, judged] += 1
+  for (further, judged), count in sorted(shared.items()):
+    yield Finding(
+      level="warning",
+      kind="list with judged pages",
+      message=f"{plural(count, 'page')} of {judged} are in {further}, too",
+      remedy=f"what is trained on {further} can not be judged on {judged}",
+    )
 
 
 def _pictures(pages, same) -> Iterator[Finding]:
@@ -202,7 +233,8 @@ def piece_of(filename: str) -> str:
 def _pieces(pages) -> Iterator[Finding]:
   splits = collections.defaultdict(set)
   for p in pages:
-    splits[piece_of(p.filename)].add(p.split)
+    if p.split in _OWN_SPLITS:
+      splits[piece_of(p.filename)].add(p.split)
   splits.pop("", None)
   shared = sorted(piece for piece, where in splits.items() if len(where) > 1)
   if shared:

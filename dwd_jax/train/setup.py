@@ -211,6 +211,36 @@ def resolve_splits(data_cfg, data_dir: pathlib.Path) -> None:
         raise
       processes.say(f"{e}: {what}; add pages, or name others in data.{key}")
       data_cfg[key] = instead
+  _warn_of_shared_pages(data_cfg, data_dir)
+
+
+def _warn_of_shared_pages(data_cfg, data_dir: pathlib.Path) -> None:
+  """Says which pages are trained on and judged.
+
+  Only splits of other names than the usual three, such as the list train100 of
+  `tfds_builders/deepscores`, can share pages with them.
+  """
+  keys = ("train_split", "eval_split", "test_split")
+  if {data_cfg[key] for key in keys} <= {"train", "val", "test", ""}:
+    return
+  trained = data_cfg.train_split
+  names = _filenames(data_cfg, data_dir, trained)
+  for key in keys[1:]:
+    judged = data_cfg[key]
+    if not judged or judged == trained:
+      continue
+    own = _filenames(data_cfg, data_dir, judged)
+    if shared := len(own & names):
+      processes.say(
+        f"warning: {shared} of {len(own)} pages of data.{key}={judged} are in"
+        f" data.train_split={trained}, too: its scores say little about other"
+        " pages"
+      )
+
+
+def _filenames(data_cfg, data_dir: pathlib.Path, split: str) -> set[str]:
+  source = sources.open_split(data_cfg, data_dir, split)
+  return set(source.box_index().filenames)
 
 
 def resolve_groups(

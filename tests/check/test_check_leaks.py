@@ -64,6 +64,27 @@ def test_a_page_in_two_splits_is_an_error(caption):
   assert "train/a.png = test/b.png" in found[0].message
 
 
+@pytest.mark.parametrize(
+  ("splits", "told", "caption"),
+  [
+    (("train", "train100"), [], "training pages may be listed again"),
+    (
+      ("debug", "test"),
+      ["1 page of test are in debug, too"],
+      "judged pages in a list, which comes first in records",
+    ),
+    (("debug", "train100"), [], "two lists"),
+  ],
+)
+def test_a_further_list_may_repeat_pages(splits, told, caption):
+  content = _large(0)
+  found = _findings(
+    _two(content, content, splits, names=("page-1.png", "page-1.png"))
+  )
+  assert [f.message for f in found] == told, caption
+  assert {f.level for f in found} <= {"warning"}
+
+
 def test_the_same_within_a_split_is_a_warning():
   content = _large(0)
   found = _findings(_two(content, content, splits=("train", "train")))

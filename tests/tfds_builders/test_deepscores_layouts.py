@@ -84,6 +84,45 @@ def test_val_and_test_can_be_merged(root):
   assert list(_parse(root, merge_val_test=True)[0].splits) == ["train"]
 
 
+def test_further_lists_are_splits(root):
+  lists = root / "train_val_test"
+  train, test = (
+    (lists / f"{name}.txt").read_text().split() for name in ("train", "test")
+  )
+  (lists / "train100.txt").write_text(f"{train[1]}\n\n{train[1]}\ngone\n")
+  (lists / "debug.txt").write_text(f"{test[0]}\n{train[0]}\n")
+  (lists / "README.txt").write_text("These are / lists.\n")
+  (lists / "photo.txt").write_bytes(b"\xff\xd8")
+  (lists / "dense pages.txt").write_text(train[0])
+  data_set, _, report = _parse(root)
+  splits = {k: [p.name for p in v] for k, v in data_set.splits.items()}
+  assert list(splits) == ["train", "val", "test", "debug", "train100"]
+  assert splits["train100"] == [train[1]]
+  assert splits["debug"] == [test[0], train[0]]
+  kind = "lists skipped: no pages, or the name is no word"
+  assert report.examples == {
+    kind: ["README.txt", "dense pages.txt", "photo.txt"],
+    "lists of which pages are missing": ["train100.txt"],
+    "lists that share pages with test": ["debug.txt"],
+  }
+
+
+def test_a_page_of_a_further_list_alone_is_no_page_without_list(root):
+  path = root / "train_val_test/val.txt"
+  path.rename(path.with_stem("validation"))
+  data_set, pages, report = _parse(root)
+  assert list(data_set.splits) == ["train", "test", "validation"]
+  assert len(pages) == 5
+  assert not report.counts
+
+
+def test_lists_without_number_are_refused(root):
+  for i in range(101):
+    (root / f"train_val_test/list{i}.txt").touch()
+  with pytest.raises(InputError, match="101 lists are more than the 100"):
+    _parse(root)
+
+
 def test_known_class_names_where_the_list_is_missing(root):
   before = _parse(root)
   shutil.rmtree(root / "DeepScores_classification")

@@ -22,6 +22,7 @@ _SCANS = ("300dpi_2017", "ipad_2017")
 _LAYOUT = "see the README of tfds_builders/deepscores for the layout"
 _TAGS = ("ymin", "xmin", "ymax", "xmax")
 _MAX_NAMES = 10_000
+_MAX_LISTS = 100
 # What a list of names may be; `dwd_jax.engrave` writes both. The first is the
 # default.
 _VOCABULARIES = ("deepscores_v1", "deepscores_v2")
@@ -55,7 +56,9 @@ def read_data_set(
 
   Returns:
     Class names in the order of class_names.csv; pages in the order of the
-    split lists. A split without a list, or with an empty one, is absent.
+    split lists. A split without a list, or with an empty one, is absent. Lists
+    besides train, val and test (debug, train100 ...) are splits, too, see
+    `_further_splits`.
 
   Raises:
     InputError: part of the layout is missing, a page is in two splits, an image
@@ -98,9 +101,59 @@ def read_data_set(
   if options.merge_val_test:
     merged = splits.pop("val", []) + splits.pop("test", [])
     splits |= {"test": merged} if merged else {}
+  pages = {
+    name: checks.PageFiles(name, path, annotations / f"{name}.xml")
+    for name, path in images.items()
+    if name in have_annotation
+  }
+  splits |= _further_splits(lists, pages, splits, report)
+  seen.update({p.name: lists for listed in splits.values() for p in listed})
   for name in sorted((set(images) | have_annotation) - set(seen)):
     report.add("pages skipped: in no split list", name)
   return checks.DataSet(class_names, splits, vocabulary_of(class_names))
+
+
+def _further_splits(
+  lists: pathlib.Path,
+  pages: dict[str, checks.PageFiles],
+  splits: dict[str, list[checks.PageFiles]],
+  report: checks.BuildReport,
+) -> dict[str, list[checks.PageFiles]]:
+  """Splits of the lists of other names, which may share pages with all.
+
+  Like the original, takes what a list and the folder have in common. Files that
+  are no such list (a README.txt) are skipped.
+
+  Args:
+    pages: all usable pages, by name.
+    splits: those of train, val and test.
+  """
+  paths = [p for p in sorted(lists.glob("*.txt")) if p.stem not in SPLITS]
+  if len(paths) > _MAX_LISTS:
+    raise InputError(
+      f"{lists}: {len(paths):,} lists are more than the {_MAX_LISTS} allowed;"
+      " remove some"
+    )
+  found: dict[str, list[checks.PageFiles]] = {}
+  for path in paths:
+    try:
+      lines = checks.read_text(path).splitlines()
+    except InputError:
+      lines = []
+    names = list(dict.fromkeys(filter(None, map(str.strip, lines))))
+    listed = [pages[name] for name in names if name in pages]
+    # TFDS knows only words, and "all" is every split.
+    if not listed or not path.stem.isidentifier() or path.stem == "all":
+      report.add("lists skipped: no pages, or the name is no word", path.name)
+      continue
+    found[path.stem] = listed
+    if len(listed) < len(names):
+      report.add("lists of which pages are missing", path.name)
+    own = {page.name for page in listed}
+    for judged in ("val", "test"):
+      if own & {page.name for page in splits.get(judged, [])}:
+        report.add(f"lists that share pages with {judged}", path.name)
+  return found
 
 
 def _data_set_folder(root: pathlib.Path, config: str) -> pathlib.Path:
