@@ -113,7 +113,7 @@ class DataConfig:
       the boxes and around them. May be changed without building the records
       again.
     train_split: split that the network is trained on, also a part of it, such
-      as train[:10].
+      as train[:10], or another list of the data set, such as train100.
     eval_split: split that is evaluated during and after the training, and on
       which scores are calibrated.
     test_split: split that is evaluated once, after the training, and on which

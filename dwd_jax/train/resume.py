@@ -35,7 +35,9 @@ def choose_workdir(config: Any, root: pathlib.Path = ROOT) -> pathlib.Path:
     InputError: it cannot be made.
 
   Reference: the original's
-  `experiments/<model>/<data set>/<pretraining>/run_N`.
+  `experiments/<music, music_handwritten or realistic>/pretrain_lvl_<level>/
+  <model>/run_N` (`get_checkpoint_dir` of lib/main/train_dwd.py@5c314f1), N the
+  number of folders there.
   """
   if not processes.is_first():
     return pathlib.Path(processes.from_first("workdir", ""))

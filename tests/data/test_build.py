@@ -93,9 +93,10 @@ _BEAM = ("--", "--runner=FnApiRunner")
 
 def test_beam_makes_the_same_records(scores, tmp_path):
   pytest.importorskip("apache_beam", reason="needs dwd_jax[beam]")
+  (scores / "train_val_test/again.txt").write_text("dummy-rgb-page-1\n")
   assert _build(scores, tmp_path / "plain") == 0
   assert _build(scores, tmp_path / "beam", *_BEAM) == 0
-  assert len(_shards(tmp_path / "plain")) == 3
+  assert len(_shards(tmp_path / "plain")) == 4
   assert _shards(tmp_path / "plain") == _shards(tmp_path / "beam")
   for name in ("build_report.json", "metadata.json"):
     plain, beam = (

@@ -1,11 +1,11 @@
-"""Records without validation or test pages: said before the training."""
+"""Splits that are missing or share pages: said before the training."""
 
 import shutil
 
 import pytest
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import prepare
+from dwd_jax.data import prepare, sources
 from dwd_jax.train import settings, setup
 
 
@@ -41,3 +41,47 @@ def test_a_split_that_was_chosen_is_not_replaced(two_pages, key):
   cfg[key] = "vall"
   with pytest.raises(InputError, match="no split 'vall'; it has train"):
     setup.resolve_splits(cfg, data_dir)
+
+
+@pytest.fixture(scope="module")
+def lists(repo_dir, tmp_path_factory):
+  """The same of DeepScores pages with two further lists."""
+  folder = tmp_path_factory.mktemp("lists")
+  scores = shutil.copytree(
+    repo_dir / "tfds_builders/deepscores/dummy_data", folder / "scores"
+  )
+  own = scores / "train_val_test"
+  train, test = (
+    (own / f"{name}.txt").read_text().split() for name in ("train", "test")
+  )
+  (own / "train100.txt").write_text(train[1])
+  (own / "debug.txt").write_text("\n".join([*test, train[0]]))
+  cfg = settings.default().data
+  cfg.builder, cfg.manual_dir = "deepscores", str(scores)
+  return cfg, prepare.prepare(cfg, folder), train
+
+
+def test_a_further_list_is_trained_on(lists, capsys):
+  cfg, data_dir, train = lists
+  cfg = cfg.copy_and_resolve_references()
+  cfg.train_split = "train100"
+  setup.resolve_splits(cfg, data_dir)
+  assert capsys.readouterr().out == ""
+  index = sources.open_split(cfg, data_dir, "train100").box_index()
+  assert index.filenames == (f"{train[1]}.png",)
+
+
+def test_judged_pages_in_a_list_that_is_trained_on_are_said(lists, capsys):
+  cfg, data_dir, _ = lists
+  cfg = cfg.copy_and_resolve_references()
+  cfg.train_split = "debug"
+  setup.resolve_splits(cfg, data_dir)
+  (line,) = capsys.readouterr().out.splitlines()
+  assert "1 of 1 pages of data.test_split=test are in data.train_split" in line
+
+
+def test_a_list_that_is_not_there_is_answered_by_those_that_are(lists):
+  cfg, data_dir, _ = lists
+  known = "no split 'train10'; it has debug, test, train, train100, val"
+  with pytest.raises(InputError, match=known):
+    sources.open_split(cfg, data_dir, "train10")
