@@ -149,6 +149,13 @@ def test_boxes_cut_by_the_crop(box, kept, clipped, caption):
   np.testing.assert_array_equal(boxes[0], clipped)
 
 
+def test_boxes_stay_while_any_part_is_visible():
+  boxes = [[-9, 2, 0.5, 4], [-9, 2, 0, 4], [8, 8, 9, 9], [-90, -90, 90, 90]]
+  clipped, keep = boxes_lib.visible(np.array(boxes, np.float32), (8, 8), 0.0)
+  assert keep.tolist() == [True, False, False, True]
+  np.testing.assert_array_equal(clipped[keep], [[0, 2, 0.5, 4], [0, 0, 8, 8]])
+
+
 def test_flip_moves_boxes_with_their_pixels():
   page = np.zeros((6, 9), np.uint8)
   page[1:3, 2:7] = 255
