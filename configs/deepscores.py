@@ -3,7 +3,7 @@ r"""DeepScores (2017), the recipe of the paper; `:ours` is what we would do.
     python -m dwd_jax.main --config=configs/deepscores.py \
       --workdir=runs/deepscores --config.data.manual_dir=PATH/TO/DeepScores_2017
 
-Hardware: made for a GPU (the paper: one Titan Xp, batch 1). Run time: 50,000
+Hardware: made for a GPU (the original trained with batch 1). Run time: 50,000
 steps of pretraining and 100,000 of the detector; not measured by us. Score: not
 measured by us; the paper reports AP at IoU 0.5 of 0.86 for noteheadBlack
 (Tuggener et al. 2018, table 1).
@@ -61,7 +61,7 @@ def paper(c: ml_collections.ConfigDict) -> None:
   # crop_top_left_bias), drawn by lib/utils/blob.py@a62b591.
   c.data.crop_hw = (960, 960)  # of the scaled page
   c.data.scales = (0.5,)  # README: "0.5 in all experiments"
-  c.data.eval_scale = 0.5  # lib/main/inference.py@0181650
+  c.data.eval_scale = 0.5  # inference.py@6259a88
   c.data.nonempty_prob = 0.0  # anywhere on the page ...
   c.data.corner_prob = 0.3  # ... or at its top left corner
   c.data.redraw_empty = True  # lib/main/train_dwd.py@5c314f1
@@ -109,7 +109,8 @@ def paper(c: ml_collections.ConfigDict) -> None:
     stage.steps = count
   c.stages[-1].factors = (2.0, 1.0, 1.0)  # train_deepscores.py@65ccdf2
 
-  # Decode: lib/main/inference.py@0181650, lib/main/dws_detector.py@0181650.
+  # Decode: inference.py@6259a88 (components above 1, of 4 pixels or more),
+  # lib/main/dws_detector.py@0181650; recorded at ac54e34.
   c.decode.method = "threshold"
   c.decode.energy = "argmax"
   c.decode.energy_cutoff = 1.0

@@ -127,8 +127,9 @@ def make_optimizer(
     frozen: patterns of the paths of parameters that get no update. Their
       gradients would count for the clipping: `step.train_step` makes them 0.
 
-  Reference: section 4 (rmsprop, learning rate 5e-5, L2 5e-7). Differs from the
-  original: L2 is added once (the original's combined stage added it twice).
+  Reference: the original's README (rmsprop, learning rate close to 5e-5, L2 to
+  5e-7). Differs from the original: L2 is added once (its combined stage adds it
+  with every loss, and once more).
   """
   clip = optax.clip_by_global_norm(cfg.clip_norm)
   return optax.chain(

@@ -1,7 +1,8 @@
 """Staged training: what is trained when, and where a run stands.
 
-Reference: Tuggener et al. 2018, section 4: energy, class and box alone, energy
-again, then all combined with each loss divided by its running mean.
+Reference: Tuggener et al. 2018, and the original's README for the steps:
+energy, class and box alone, energy again, then all combined with each loss
+divided by its running mean.
 """
 
 import dataclasses
