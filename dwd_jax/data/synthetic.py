@@ -1,8 +1,9 @@
 """Synthetic symbols: images of single symbols added to training crops.
 
 Layouts `up` and `full` are the original's (Elezi et al. 2018, arXiv:1810.05423;
-lib/roi_data_layer/minibatch.py@5c314f1). Differs from the original, which trained pasted symbols as background:
-their boxes, and those of neighbours in their images, are boxes of the crop.
+lib/roi_data_layer/minibatch.py@5c314f1). Differs from the original, which
+trained pasted symbols as background: their boxes, and those of neighbours in
+their images, are boxes of the crop.
 
 Layout `paste` is ours: it blends symbols into free places of a page, at the
 height of its staff. The image of a symbol shows a little of its surroundings;
