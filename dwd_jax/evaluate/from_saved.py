@@ -44,6 +44,7 @@ _MAX_PX = 1e9  # of an end of a box
 _T = TypeVar("_T")
 _Id = Annotated[int, msgspec.Meta(gt=-(1 << 31), lt=1 << 31)]
 _Box = tuple[float, float, float, float]
+_Polygon = Annotated[list[float], msgspec.Meta(min_length=8, max_length=8)]
 _Pair = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
 
 
@@ -63,6 +64,7 @@ class _Annotation(msgspec.Struct):
   image_id: _Id
   category_id: _Id
   bbox: _Box
+  segmentation: tuple[_Polygon] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Truth(msgspec.Struct):
@@ -71,7 +73,7 @@ class _Truth(msgspec.Struct):
   annotations: list[_Annotation]
 
 
-class _Result(_Annotation):
+class _Result(_Annotation, kw_only=True):
   score: float
 
 
@@ -222,6 +224,15 @@ def _filled(
   if not (np.abs(xywh) < _MAX_PX).all():
     raise _damaged(path, "damaged (a box larger than any page)")
   boxes = np.asarray(boxes_lib.xywh_to_yxyx(xywh)).astype(np.float32)
+  polygons = [row.segmentation[0] for row in rows if row.segmentation]
+  corners = None
+  if polygons:
+    if len(polygons) != len(rows):
+      raise _damaged(path, "damaged (a box without segmentation)")
+    corners = np.array(polygons).reshape(-1, 4, 2)[..., ::-1]
+    if not (np.abs(corners) < _MAX_PX).all():
+      raise _damaged(path, "damaged (a segmentation larger than any page)")
+    corners = np.ascontiguousarray(corners, np.float32)
   score = None
   if scores is not None:
     given = [row.score for row in rows if isinstance(row, _Result)]
@@ -234,7 +245,12 @@ def _filled(
   labels = label.astype(np.int32)
   return [
     PageBoxes(
-      page.file_name, (page.height, page.width), boxes, labels, score
+      page.file_name,
+      (page.height, page.width),
+      boxes_yxyx=boxes,
+      labels=labels,
+      scores=score,
+      oriented_yx=corners,
     ).keep(order[first:end])
     for page, (first, end) in zip(pages, itertools.pairwise(edges), strict=True)
   ]

@@ -1,12 +1,14 @@
 """Truth and detections of pages on disk, so that memory does not grow by them.
 
 A file of boxes has 24 bytes of each: float32 (ymin, xmin, ymax, xmax), int32
-label, float32 score, page by page, the truth of a page before its detections.
-The index of the pages is in memory; `save` writes it beside the boxes, as .npz,
-for another process.
+label, float32 score, and 36 more where there are corners and positions, page by
+page, the truth of a page before its detections. The index of the pages is in
+memory; `save` writes it beside the boxes, as .npz, for another process.
 """
 
 import array
+import dataclasses
+import functools
 import io
 import itertools
 import os
@@ -20,9 +22,18 @@ import numpy as np
 from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
 
-_BOX = np.dtype([("box", "<f4", 4), ("label", "<i4"), ("score", "<f4")])
+# Fields of `PageBoxes`: those of all boxes, those that a page may lack.
+_ALWAYS = [("boxes_yxyx", "<f4", 4), ("labels", "<i4"), ("scores", "<f4")]
+_MORE = [("oriented_yx", "<f4", (4, 2)), ("positions", "<i4")]
 _MAX_INDEX_BYTES = 2 << 30
-_COLUMNS = ("height", "width", "true", "found")
+# `true_more`, `found_more`: bit i is set if the boxes have field i of `_MORE`.
+_COLUMNS = ("height", "width", "true", "found", "true_more", "found_more")
+
+
+@functools.cache
+def _kind(more: int) -> np.dtype:
+  """What the file has of a box."""
+  return np.dtype(_ALWAYS + [f for i, f in enumerate(_MORE) if more >> i & 1])
 
 
 class Page(NamedTuple):
@@ -54,26 +65,27 @@ class PageStore:
     self._file = file
     self._names: list[str] = []
     self._index = {name: array.array("q") for name in _COLUMNS}
-    self._starts = array.array("q", [0])  # of the pages, and the end, in boxes
+    self._starts = array.array("q", [0])  # of the pages, and the end, in bytes
 
   def add(self, truth: PageBoxes, found: PageBoxes) -> None:
     """Adds a page; boxes and scores are float32."""
-    rows = np.zeros(len(truth.labels) + len(found.labels), _BOX)
-    for part, page in (
-      (rows[: len(truth.labels)], truth),
-      (rows[len(truth.labels) :], found),
-    ):
-      part["box"], part["label"] = page.boxes_yxyx, page.labels
-      if page.scores is not None:
-        part["score"] = page.scores
     self._file.seek(0, os.SEEK_END)
-    self._file.write(rows.tobytes())
-    height, width = map(int, truth.image_hw)
-    values = height, width, len(truth.labels), len(found.labels)
-    for column, value in zip(self._index.values(), values, strict=True):
+    counts, more, end = [], [], self._starts[-1]
+    for page in (truth, found):
+      has = [getattr(page, name) is not None for name, *_ in _MORE]
+      more.append(sum(1 << i for i, there in enumerate(has) if there))
+      counts.append(len(page.labels))
+      rows = np.zeros(counts[-1], _kind(more[-1]))
+      for name in rows.dtype.names or ():
+        if (values := getattr(page, name)) is not None:
+          rows[name] = values
+      self._file.write(rows.tobytes())
+      end += rows.nbytes
+    row = *map(int, truth.image_hw), *counts, *more
+    for column, value in zip(self._index.values(), row, strict=True):
       column.append(value)
     self._names.append(truth.filename)
-    self._starts.append(self._starts[-1] + len(rows))
+    self._starts.append(end)
 
   def __len__(self) -> int:
     return len(self._names)
@@ -83,22 +95,22 @@ class PageStore:
 
   def _read(self, i: int) -> Page:
     start, end = self._starts[i], self._starts[i + 1]
-    self._file.seek(start * _BOX.itemsize)
-    rows = np.frombuffer(self._file.read((end - start) * _BOX.itemsize), _BOX)
-    height, width, true, _ = (column[i] for column in self._index.values())
+    self._file.seek(start)
+    data = self._file.read(end - start)
+    height, width, true, found, true_more, found_more = (
+      column[i] for column in self._index.values()
+    )
 
-    def page(part, scores):
-      return PageBoxes(
-        filename=self._names[i],
-        image_hw=(height, width),
-        boxes_yxyx=np.ascontiguousarray(part["box"], np.float32),
-        labels=np.ascontiguousarray(part["label"], np.int32),
-        scores=np.ascontiguousarray(part["score"], np.float32)
-        if scores
-        else None,
-      )
+    def page(count, more, offset=0):
+      rows = np.frombuffer(data, _kind(more), count, offset)
+      fields = {
+        name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names
+      }
+      return PageBoxes(self._names[i], (height, width), **fields)
 
-    return Page(page(rows[:true], False), page(rows[true:], True))
+    truth = dataclasses.replace(page(true, true_more), scores=None)
+    before = true * _kind(true_more).itemsize
+    return Page(truth, page(found, found_more, before))
 
   def save(self, path: pathlib.Path, **more: np.ndarray) -> None:
     """Writes all boxes to disk, then the index, with more arrays, to `path`."""
@@ -131,16 +143,20 @@ class PageStore:
       raise ValueError(f"{path}: damaged ({e})") from None
     store = cls(file)
     store._names = [str(name) for name in arrays.pop("names")]
-    counts = np.zeros(len(store), np.int64)
     for name in _COLUMNS:
       values = arrays.pop(name)
-      if values.shape != counts.shape or (values < 0).any():
+      if values.shape != (len(store),) or (values < 0).any():
+        raise ValueError(f"{path}: damaged ({name})")
+      if name.endswith("_more") and (values >> len(_MORE)).any():
         raise ValueError(f"{path}: damaged ({name})")
       store._index[name] = array.array("q", values.tolist())
-      counts += values if name in ("true", "found") else 0
-    store._starts.extend(np.cumsum(counts).tolist())
+    columns = (store._index[name] for name in _COLUMNS[2:])
+    for true, found, *more in zip(*columns, strict=True):
+      sizes = [_kind(bits).itemsize for bits in more]
+      used = true * sizes[0] + found * sizes[1]
+      store._starts.append(store._starts[-1] + used)
     size = file.seek(0, os.SEEK_END)
-    if size != store._starts[-1] * _BOX.itemsize:
+    if size != store._starts[-1]:
       raise ValueError(f"{path}: damaged ({size} bytes of boxes)")
     return store, arrays
 

@@ -27,32 +27,46 @@ class SummaryInputs(NamedTuple):
 
   Attributes:
     table: APs of C classes by the protocol; includes the IoU threshold 0.5.
+    rotated: those of oriented boxes, if the truth has them.
     outcomes: of the detections from `min_score` on.
   """
 
   table: APTable
   outcomes: Outcomes
   class_names: Sequence[str]
+  rotated: APTable | None = None
 
 
 def _per_class(of: SummaryInputs) -> dict[str, dict[str, Any]]:
   """AP, AP_50 and number of objects of every class."""
-  table = of.table
-  columns = table.per_class(), table.at(0.5), table.num_objects
+  columns: dict[str, Any] = {
+    "AP": map(or_null, of.table.per_class()),
+    "AP_50": map(or_null, of.table.at(0.5)),
+    "num_objects": of.table.num_objects.tolist(),
+  }
+  if of.rotated is not None:
+    columns["AP_rotated"] = map(or_null, of.rotated.per_class())
+    columns["AP_50_rotated"] = map(or_null, of.rotated.at(0.5))
+  rows = zip(*columns.values(), strict=True)
   return {
-    name: {
-      "AP": or_null(ap),
-      "AP_50": or_null(ap_50),
-      "num_objects": int(objects),
-    }
-    for name, ap, ap_50, objects in zip(of.class_names, *columns, strict=True)
+    name: dict(zip(columns, row, strict=True))
+    for name, row in zip(of.class_names, rows, strict=True)
   }
 
 
-def _ap_by_iou(of: SummaryInputs) -> dict[str, float | None]:
+def _ap_by_iou(table: APTable) -> dict[str, float | None]:
   """Mean AP at each IoU threshold."""
-  means = zip(of.table.ious, of.table.per_iou(), strict=True)
+  means = zip(table.ious, table.per_iou(), strict=True)
   return {f"{iou:.2f}": or_null(ap) for iou, ap in means}
+
+
+def _rotated(table: APTable) -> dict[str, Any]:
+  """Means of the APs of oriented boxes."""
+  return {
+    "mAP": or_null(mean_or_nan(table.per_class())),
+    "mAP_50": or_null(mean_or_nan(table.at(0.5))),
+    "AP_by_iou": _ap_by_iou(table),
+  }
 
 
 def _map_50_without_rare(of: SummaryInputs) -> float:
@@ -73,7 +87,7 @@ SUMMARY: Mapping[str, Callable[[SummaryInputs], Any] | None] = {
   "protocol": None,
   "mAP": lambda of: mean_or_nan(of.table.per_class()),
   "mAP_50": lambda of: mean_or_nan(of.table.at(0.5)),
-  "AP_by_iou": _ap_by_iou,
+  "AP_by_iou": lambda of: _ap_by_iou(of.table),
   "per_class": _per_class,
   "seconds_per_page": None,
   "checkpoint_step": None,
@@ -97,12 +111,14 @@ def summary(inputs: SummaryInputs, facts: Mapping[str, Any]) -> dict[str, Any]:
   """The content of <split>.json, see `dwd_jax.evaluate.evaluate_split`.
 
   `facts` has all that is None in `SUMMARY`. Numbers that are not finite become
-  None.
+  None. `rotated` comes last, if there is a table of it.
   """
   values = {
     key: facts[key] if number is None else number(inputs)
     for key, number in SUMMARY.items()
   }
+  if inputs.rotated is not None:
+    values["rotated"] = _rotated(inputs.rotated)
   return {
     key: or_null(value) if isinstance(value, float) else value
     for key, value in values.items()
@@ -133,7 +149,8 @@ def coco_annotations(
 ) -> list[dict[str, Any]]:
   """COCO annotations of the true boxes of a page, which are not rounded.
 
-  `first_id` is the id of the first; category ids are class ids + 1.
+  Oriented boxes have a `segmentation`, see `coco_results`. `first_id` is the id
+  of the first; category ids are class ids + 1.
   """
   rows = _rows(image_id, truth, exact=True)
   for number, row in enumerate(rows, start=first_id):
@@ -158,7 +175,8 @@ def coco_results(
 ) -> list[dict[str, Any]]:
   """COCO results: a list of image_id, category_id, bbox (xywh, px), score.
 
-  Detections with a score or box that is not finite are left out.
+  Oriented boxes have a `segmentation`, too: a list with the polygon of their
+  corners. Detections with a score or box that is not finite are left out.
 
   Args:
     found: detections of a page.
@@ -170,21 +188,31 @@ def coco_results(
   return [
     row | {"score": score if exact else round(score, 8)}
     for row, score in zip(rows, scores.tolist(), strict=True)
-    if math.isfinite(score) and all(map(math.isfinite, row["bbox"]))
+    if all(map(math.isfinite, (score, *row["bbox"], *_polygon(row))))
   ]
+
+
+def _polygon(row: dict[str, Any]) -> list[float]:
+  return row.get("segmentation", [[]])[0]
 
 
 def _rows(image_id: int, page: PageBoxes, exact: bool) -> list[dict[str, Any]]:
   boxes_xywh = np.asarray(
     boxes_lib.yxyx_to_xywh(page.boxes_yxyx.astype(np.float64))
   )
-  return [
-    {
-      "image_id": image_id,
-      "category_id": label + 1,
-      "bbox": box if exact else [round(v, 2) for v in box],
-    }
+
+  def digits(values: list[float]) -> list[float]:
+    return values if exact else [round(v, 2) for v in values]
+
+  rows: list[dict[str, Any]] = [
+    {"image_id": image_id, "category_id": label + 1, "bbox": digits(box)}
     for label, box in zip(
       page.labels.tolist(), boxes_xywh.tolist(), strict=True
     )
   ]
+  if page.oriented_yx is not None:
+    corners = page.oriented_yx.astype(np.float64)
+    polygons_xy = corners[..., ::-1].reshape(-1, 8)
+    for row, polygon in zip(rows, polygons_xy.tolist(), strict=True):
+      row["segmentation"] = [digits(polygon)]
+  return rows

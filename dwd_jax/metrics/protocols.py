@@ -13,6 +13,8 @@
     (detections of them are wrong).
 It differs from the original as docs/evaluation.md says.
 
+A `Meter` of oriented boxes differs in the IoU alone, see `metrics.rotated`.
+
 To add a protocol, write a function that says which detections of a page are
 hits, and add it to `Protocol` and `PROTOCOLS`.
 """
@@ -29,6 +31,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import legacy
 from dwd_jax.metrics import pairs as pairs_lib
+from dwd_jax.metrics import rotated as rotated_lib
 from dwd_jax.metrics.columns import Column
 
 IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # 0.5 .. 0.95
@@ -93,17 +96,20 @@ class Rules(NamedTuple):
     hits: which detections of a page are right.
     average: AP of the detections of a class that are right, best score first,
       and of its number of true boxes.
+    rotated: whether oriented boxes can be measured.
   """
 
   hits: Hits
   average: Callable[[Bool[np.ndarray, " n"], int], float]
+  rotated: bool = True
 
 
 class Meter:
   """Measures AP page by page; keeps 12 bytes of a detection, none of truth.
 
   Args of the constructor: at most 16 thresholds `ious`, above 0; `prepare`
-  changes truth and detections before they are judged.
+  changes truth and detections before they are judged;
+  `rotated` measures oriented boxes, see `of_oriented`.
   """
 
   def __init__(
@@ -112,17 +118,32 @@ class Meter:
     rules: Rules,
     ious: Sequence[float] = IOUS,
     prepare: Prepare = lambda truth, found: (truth, found),
+    *,
+    rotated: bool = False,
   ):
     if len(ious) > _MOST_IOUS:
       raise ValueError(f"{len(ious)} IoU thresholds, at most {_MOST_IOUS}")
     if num_classes > 1 << 15:
       raise ValueError(f"{num_classes} classes, at most {1 << 15}")
     self._rules, self._ious, self._prepare = rules, tuple(ious), prepare
+    self._rotated = rotated
     self._num_objects = np.zeros(num_classes, np.int64)
     self._names: list[str] = []
     self._ends = Column(np.float64)  # of each page; exact up to 2**53
     self._labels, self._scores = Column(np.int16), Column(np.float64)
     self._hits = Column(np.uint16)  # bit t: at threshold t
+
+  def of_oriented(self) -> "Meter | None":
+    """A new one for oriented boxes; None if the protocol knows none.
+
+    Upright boxes stand in for those of a page without.
+    """
+    rules, ious = self._rules, self._ious
+    if not rules.rotated:
+      return None
+    return Meter(
+      len(self._num_objects), rules, ious, self._prepare, rotated=True
+    )
 
   def add(self, truth: PageBoxes, found: PageBoxes) -> None:
     """Adds a page.
@@ -153,7 +174,7 @@ class Meter:
     self._ends.add(np.array([len(self._labels)]))
 
   def _checked(self, page: PageBoxes) -> PageBoxes:
-    """In float64, no far edge before the near one."""
+    """In float64, no far edge before the near one, outlines if `rotated`."""
     labels = np.asarray(page.labels, np.int64)
     if labels.size and not 0 <= labels.min() <= labels.max() < len(
       self._num_objects
@@ -169,6 +190,7 @@ class Meter:
       boxes_yxyx=boxes,
       labels=labels,
       scores=None if scores is None else scores.astype(np.float64),
+      oriented_yx=rotated_lib.outlines(page) if self._rotated else None,
     )
 
   def table(self) -> APTable:
@@ -211,7 +233,11 @@ def check(protocol: str) -> None:
 def _of_one_class(
   truth: PageBoxes, found: PageBoxes, ious: Sequence[float]
 ) -> pairs_lib.Pairs:
-  pairs = pairs_lib.overlapping(found.boxes_yxyx, truth.boxes_yxyx, min(ious))
+  least = min(ious)
+  if found.oriented_yx is not None and truth.oriented_yx is not None:
+    pairs = rotated_lib.overlapping(found.oriented_yx, truth.oriented_yx, least)
+  else:
+    pairs = pairs_lib.overlapping(found.boxes_yxyx, truth.boxes_yxyx, least)
   return pairs.keep(found.labels[pairs.row] == truth.labels[pairs.column])
 
 
@@ -299,7 +325,9 @@ def area(right: Bool[np.ndarray, " n"], num_objects: int) -> float:
 COCO = Rules(coco_hits, interpolated)
 VOC = Rules(voc_hits, area)
 # As the original, but neither shifted, nor is anything left out.
-VOC_2018 = VOC._replace(hits=functools.partial(voc_hits, original=True))
+VOC_2018 = VOC._replace(
+  hits=functools.partial(voc_hits, original=True), rotated=False
+)
 PROTOCOLS: Mapping[Protocol, Rules] = {
   "coco": COCO,
   "voc": VOC,

@@ -6,7 +6,8 @@
   point         the threshold of the report, its origin (`calibration`, or
                 `these pages`: their best F1), and its figures
   classes       of each class with objects or detections: counts, precision and
-                recall at the threshold, AP at every IoU
+                recall at the threshold, AP at every IoU; AP_rotated and
+                AP_50_rotated where boxes are oriented
   curves        precision over recall, at most 200 points each: all classes
                 together, the 6 most frequent classes, and the 6 with the
                 lowest AP_50 among those with `min_objects` objects or more
@@ -158,6 +159,9 @@ def _classes(measured: Measured, kept: Outcomes) -> list[dict[str, Any]]:
     for labels in (kept.true_labels, kept.labels, kept.labels[kept.right])
   )
   per_class = measured.metrics["per_class"]
+  rotated = ()
+  if "rotated" in measured.metrics:
+    rotated = ("AP_rotated", "AP_50_rotated")
   return [
     {
       "name": name,
@@ -168,6 +172,7 @@ def _classes(measured: Measured, kept: Outcomes) -> list[dict[str, Any]]:
       "recall": _share(right[c], objects[c]),
       "AP": per_class[name]["AP"],
       "AP_by_iou": [or_null(ap) for ap in measured.table.ap[:, c]],
+      **{key: per_class[name][key] for key in rotated},
     }
     for c, name in enumerate(measured.class_names)
     if objects[c] or detections[c]

@@ -76,13 +76,20 @@ def _curves(metrics: dict, data: dict) -> list[dict[str, Any]]:
     )
     key = [*enumerate(texts, start=first)]
     made.append({"title": title, "chart": chart, "key": key})
-  by_iou = metrics["AP_by_iou"]
-  line = charts.Line("mAP", [float(iou) for iou in by_iou], [*by_iou.values()])
+  means = {"mAP": metrics, "mAP of oriented boxes": metrics.get("rotated")}
+  given = [
+    charts.Line(
+      name, [float(iou) for iou in of["AP_by_iou"]], [*of["AP_by_iou"].values()]
+    )
+    for name, of in means.items()
+    if of
+  ]
+  texts = (f"{line.name}, by the IoU that a hit needs" for line in given)
   made.append(
     {
       "title": "How exact the boxes are",
-      "chart": charts.lines("mAP by IoU", [line], "IoU", "mAP", first=1),
-      "key": [(1, "mAP, by the IoU that a right detection needs")],
+      "chart": charts.lines("mAP by IoU", given, "IoU", "mAP", first=1),
+      "key": [*enumerate(texts, start=1)],
     }
   )
   return made
