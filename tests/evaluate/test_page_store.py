@@ -29,9 +29,27 @@ def _boxes(name, n, scores):
   )
 
 
+def _with_more(page, corners, positions):
+  n, rng = len(page.labels), np.random.default_rng(3)
+  oriented = rng.normal(0, 1e3, (n, 4, 2)).astype(np.float32)
+  return dataclasses.replace(
+    page,
+    oriented_yx=oriented if corners else None,
+    positions=np.arange(n, dtype=np.int32) - 3 if positions else None,
+  )
+
+
 PAGES = [
   (_boxes(f"é\ud800{i}.png", n, False), _boxes(f"é\ud800{i}.png", m, True))
   for i, (n, m) in enumerate([(3, 0), (0, 0), (2, 5)])
+]
+# Every two of corners and positions, in truth and detections.
+PAGES += [
+  (
+    _with_more(_boxes(f"more {i}", 3, False), i & 1, i & 2),
+    _with_more(_boxes(f"more {i}", i % 3, True), i & 4, i & 8),
+  )
+  for i in range(16)
 ]
 
 
@@ -41,9 +59,13 @@ def _assert_equal(found, expected):
       assert (a.filename, a.image_hw) == (b.filename, b.image_hw)
       np.testing.assert_array_equal(a.boxes_yxyx, b.boxes_yxyx)
       np.testing.assert_array_equal(a.labels, b.labels)
-      assert (a.scores is None) == (b.scores is None)
-      if a.scores is not None:
-        np.testing.assert_array_equal(a.scores, b.scores)
+      for field in ("scores", "oriented_yx", "positions"):
+        found_values, values = getattr(a, field), getattr(b, field)
+        assert (found_values is None) == (values is None)
+        if values is not None:
+          np.testing.assert_array_equal(found_values, values)
+          assert found_values.dtype == values.dtype
+          assert found_values.flags.writeable == a.labels.flags.writeable
 
 
 def _filled(pages, file):
@@ -62,7 +84,7 @@ def test_pages_come_back_as_often_as_wanted():
 def test_parts_follow_each_other():
   parts = PAGES[:1], [], PAGES[1:]
   joined = Joined([_filled(part, io.BytesIO()) for part in parts])
-  assert len(joined) == 3
+  assert len(joined) == len(PAGES)
   _assert_equal(joined, PAGES)
 
 
@@ -102,7 +124,8 @@ DAMAGED = {
   "boxes cut short": _shorter,
   "half an index": lambda folder: (folder / "a.npz").write_bytes(b"PK\3\4"),
   "objects": _pickled,
-  "fewer than none": _with(found=np.array([0, 0, -5])),
+  "fewer than none": _with(found=np.full(len(PAGES), -5)),
+  "other fields": _with(true_more=np.full(len(PAGES), 4)),
   "too few": _with(height=np.array([1])),
 }
 

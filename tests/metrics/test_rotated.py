@@ -1,0 +1,127 @@
+"""IoU and AP of oriented boxes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scene_helpers
+
+from dwd_jax.core import boxes as boxes_lib
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import protocols, rotated
+
+
+def _turned(center_yx, hw, degrees):
+  """Corners of a rectangle, turned about its centre."""
+  height, width = hw
+  corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * (height, width) / 2
+  c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+  return corners @ np.array([[c, -s], [s, c]]) + center_yx
+
+
+def _page(corners, scores=None):
+  corners = np.array(corners, np.float32).reshape(-1, 4, 2)
+  return PageBoxes(
+    filename="p",
+    image_hw=(100, 100),
+    boxes_yxyx=np.concatenate([corners.min(1), corners.max(1)], 1),
+    labels=np.zeros(len(corners), np.int32),
+    scores=scores,
+    oriented_yx=corners,
+  )
+
+
+SQUARE = _turned((50, 50), (20, 20), 0)
+TURNED = _turned((50, 50), (4, 40), 30)
+# Caption: two outlines, and their IoU.
+PAIRS = {
+  "the same, from another corner": (TURNED, np.roll(TURNED, 1, axis=0), 1.0),
+  "the same, the other way around": (TURNED, TURNED[::-1], 1.0),
+  "an octagon": (
+    SQUARE, _turned((50, 50), (20, 20), 45), (2**0.5 - 1) / (2 - 2**0.5)
+  ),
+  "a cross": (TURNED, _turned((50, 50), (4, 40), 120), 16 / (320 - 16)),
+  "a half along an edge": (SQUARE, np.add(SQUARE, (0, 10)), 1 / 3),
+  "a quarter at a corner": (SQUARE, 40 + (SQUARE - 40) / 2, 1 / 4),
+  "edges that touch": (SQUARE, np.add(SQUARE, (0, 20)), 0.0),
+  "apart, upright boxes overlap": (
+    TURNED, np.add(TURNED, (10, 0)), 0.0
+  ),
+  "crossed: its hull": (SQUARE, SQUARE[[0, 2, 1, 3]], 1.0),
+  "a triangle: a corner inside": (
+    SQUARE, [SQUARE[0], SQUARE[1], (45, 50), SQUARE[2]], 1 / 2
+  ),
+  "a triangle: a corner twice": (SQUARE, SQUARE[[0, 1, 1, 2]], 1 / 2),
+  "a line": (SQUARE, SQUARE[[0, 2, 0, 2]], 0.0),
+  "a point": (SQUARE, SQUARE[[0, 0, 0, 0]], 0.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("caption", PAIRS)
+def test_iou(caption):
+  *outlines, expected = PAIRS[caption]
+  a, b = (rotated.outlines(_page(outline)) for outline in outlines)
+  for first, second in ((a, b), (b, a)):
+    pairs = rotated.overlapping(first, second, 1e-6)
+    iou = pairs.iou.sum()
+    assert iou == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_upright_box_stands_in_for_corners_that_are_not_finite(value):
+  page = _page([SQUARE, TURNED])
+  page.oriented_yx[0, 2, 1] = value
+  first, second = rotated.outlines(page)
+  assert sorted(first.tolist()) == sorted(SQUARE.tolist())
+  same = np.linalg.norm(second[:, None] - TURNED[None], axis=-1) < 1e-3
+  assert same.sum(0).tolist() == same.sum(1).tolist() == [1] * 4
+
+
+def _turned_page(page, degrees):
+  """The page's boxes as oriented ones, all turned together."""
+  c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+  corners = boxes_lib.corners_yx(page.boxes_yxyx.astype(np.float64))
+  corners = corners @ np.array([[c, -s], [s, c]])
+  return dataclasses.replace(
+    page,
+    boxes_yxyx=np.concatenate([corners.min(1), corners.max(1)], axis=1),
+    oriented_yx=corners,
+  )
+
+
+def _measured(truth, found, protocol, **options):
+  meter = protocols.Meter(
+    scene_helpers.CLASSES, protocols.PROTOCOLS[protocol], **options
+  )
+  for pages in zip(truth, found, strict=True):
+    meter.add(*pages)
+  return meter.table().ap
+
+
+@pytest.mark.parametrize("protocol", ["coco", "voc"])
+@pytest.mark.parametrize("crowded", [False, True])
+def test_ap_does_not_depend_on_how_all_boxes_are_turned(protocol, crowded):
+  for seed in range(6):
+    truth, found = scene_helpers.scene(seed, crowded=crowded)
+    expected = _measured(truth, found, protocol)
+    turned = [[_turned_page(p, 31) for p in side] for side in (truth, found)]
+    for sides in ((truth, found), turned):
+      ap = _measured(*sides, protocol, rotated=True)
+      np.testing.assert_allclose(ap, expected, atol=1e-12)
+    # Upright boxes are measured upright, whatever else a page has.
+    upright = _measured(*turned, protocol)
+    bare = [
+      [dataclasses.replace(p, oriented_yx=None) for p in side]
+      for side in turned
+    ]
+    np.testing.assert_array_equal(upright, _measured(*bare, protocol))
+
+
+def test_a_beam_that_slopes_the_other_way_is_found_upright_only():
+  truth = _page(_turned((50, 50), (4, 40), 30))
+  found = _page(_turned((50, 50), (4, 40), -30), np.ones(1))
+  assert _measured([truth], [found], "coco")[0, 0] == 1
+  assert _measured([truth], [found], "coco", rotated=True)[0, 0] == 0
+  # A detector without corners is judged by its upright boxes.
+  found = dataclasses.replace(found, oriented_yx=None)
+  assert _measured([truth], [found], "coco", rotated=True)[0, 0] == 0
