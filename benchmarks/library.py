@@ -105,7 +105,7 @@ def measure(num_pages: int, symbols: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.library", f"--merge={name}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     out = folder / "out"
-    files = [*formats.run_files(1), manifest.NAME]
+    files = [*formats.run_files(["page"]), manifest.NAME]
     parts = [path.stat().st_size for path in out.glob("viewer/*")]
     return {
       **json.loads(done.stdout),

@@ -57,6 +57,18 @@ def _parser() -> argparse.ArgumentParser:
     help="find only these; default: all",
   )
   add(
+    "--format",
+    default="",
+    metavar="NAME,...",
+    help="write these, too: dota (labelTxt/NAME.txt), obb_anns",
+  )
+  add(
+    "--annotations",
+    default="",
+    metavar="FILE",
+    help="for obb_anns: JSON of DeepScoresV2, whose numbers are used",
+  )
+  add(
     "--dpi",
     type=float,
     default=0.0,
@@ -108,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(flags: argparse.Namespace, beam_args: list[str] | None) -> int:
   # Imported late: it takes seconds, which --help should not wait for.
-  from dwd_jax.apps.detect import detect_files, shards
+  from dwd_jax.apps.detect import detect_files, formats, shards
   from dwd_jax.models import compiling
 
   if not 0 <= (flags.min_score or 0.0) <= 1:
@@ -119,6 +131,17 @@ def _run(flags: argparse.Namespace, beam_args: list[str] | None) -> int:
     raise InputError(f"--batch-size: {flags.batch_size}; use 1 to 1024")
   if not 0 <= flags.retries <= 100:
     raise InputError(f"--retries: {flags.retries}; use 0 to 100")
+  wanted = cli.names(flags.format)
+  for name in wanted:
+    if name not in formats.OPTIONAL:
+      raise InputError(
+        f"--format: {name!r} is unknown; use {', '.join(formats.OPTIONAL)}"
+      )
+  if ("obb_anns" in wanted) != bool(flags.annotations):
+    raise InputError(
+      "--format=obb_anns, --annotations: give both; FILE is the JSON file of"
+      " DeepScoresV2 that its evaluation reads"
+    )
   shard = shards.parse(flags.shard) if flags.shard else None
   if shard is not None and flags.merge:
     raise InputError("--merge, --shard: give one of them; --merge comes last")
@@ -142,6 +165,8 @@ def _run(flags: argparse.Namespace, beam_args: list[str] | None) -> int:
     overwrite=flags.overwrite,
     without_staves=flags.without_staves,
     retries=flags.retries,
+    formats=wanted,
+    annotations=flags.annotations,
   )
   paths = [pathlib.Path(i) for i in flags.inputs]
   if flags.merge:

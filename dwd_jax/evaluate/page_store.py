@@ -104,7 +104,8 @@ class PageStore:
     def page(count, more, offset=0):
       rows = np.frombuffer(data, _kind(more), count, offset)
       fields = {
-        name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names
+        name: np.ascontiguousarray(rows[name])
+        for name in rows.dtype.names or ()
       }
       return PageBoxes(self._names[i], (height, width), **fields)
 

@@ -41,11 +41,13 @@ def overlapping(
   min_iou: float,
 ) -> Pairs:
   """Pairs of `outlines` with at least this IoU, which must be above 0."""
-  around = [np.hstack([c.min(1), c.max(1)]) for c in (rows_yx, columns_yx)]
-  pairs = pairs_lib.overlapping(*around, _ANY)
+  around_rows, around_columns = (
+    np.hstack([c.min(1), c.max(1)]) for c in (rows_yx, columns_yx)
+  )
+  pairs = pairs_lib.overlapping(around_rows, around_columns, _ANY)
   row, column = pairs.row, pairs.column
   first, second = _areas(rows_yx)[row], _areas(columns_yx)[column]
-  a, b = around[0][row], around[1][column]
+  a, b = around_rows[row], around_columns[column]
   hw = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
   # What they share is at most this, which leaves few pairs.
   most = np.minimum(np.minimum(first, second), hw.prod(axis=1))

@@ -104,15 +104,18 @@ class PageDetections:
     return dataclasses.replace(self, dpi=dpi)
 
   def symbols(self) -> list[dict[str, Any]]:
-    """Lists name, score and bbox (x, y, width, height, px) as plain values."""
-    rows = json_results.coco_results(self.page_boxes(), image_id=1)
+    """Lists name, score and bbox (x, y, width, height, px) as plain values.
+
+    Where the detector has them, also `oriented`, four corners (x, y).
+    """
     return [
       {
         "name": self.class_names[row["category_id"] - 1],
         "score": round(row["score"], 4),
         "bbox": row["bbox"],
+        **_oriented(row),
       }
-      for row in rows
+      for row in self.to_coco()
     ]
 
   def to_json(self) -> dict[str, Any]:
@@ -131,7 +134,10 @@ class PageDetections:
     }
 
   def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
-    """COCO results: image_id, category_id (class id + 1), bbox, score."""
+    """COCO results: image_id, category_id (class id + 1), bbox, score.
+
+    And a `segmentation`, where the detector has oriented boxes.
+    """
     return json_results.coco_results(self.page_boxes(), image_id)
 
   def to_mung(self, path: str | pathlib.Path | None = None) -> list[Any]:
@@ -188,6 +194,14 @@ class PageDetections:
     )
 
 
+def _oriented(row: dict[str, Any]) -> dict[str, Any]:
+  """Corners of a COCO result, if it has any."""
+  if "segmentation" not in row:
+    return {}
+  (polygon,) = row["segmentation"]
+  return {"oriented": [polygon[i : i + 2] for i in range(0, 8, 2)]}
+
+
 def from_json(
   content: Mapping[str, Any], class_names: tuple[str, ...]
 ) -> PageDetections:
@@ -200,6 +214,10 @@ def from_json(
   rows = content["detections"]
   boxes_xywh = np.array([row["bbox"] for row in rows], np.float64)
   boxes_xywh = boxes_xywh.reshape(len(rows), 4)
+  oriented = None
+  if rows and "oriented" in rows[0]:
+    oriented = np.array([row["oriented"] for row in rows], np.float64)
+    oriented = oriented.reshape(len(rows), 4, 2)[..., ::-1]
   scores = np.array([float(row["score"]) for row in rows], np.float64)
   image_hw = operator.index(content["height"]), operator.index(content["width"])
   turned, staff_space_px, dpi = (
@@ -208,6 +226,7 @@ def from_json(
   if not (
     0 < min(image_hw) <= max(image_hw) < _MAX_SIDE_PX
     and np.all(np.abs(boxes_xywh) < _MAX_SIDE_PX)
+    and (oriented is None or np.all(np.abs(oriented) < _MAX_SIDE_PX))
     and np.all((scores >= 0) & (scores <= 1))
     and np.isfinite([turned, staff_space_px, dpi]).all()
   ):
@@ -224,4 +243,5 @@ def from_json(
     dpi=dpi,
     turned=int(turned) if turned.is_integer() else turned,
     without_staves=bool(content["without_staves"]),
+    oriented_yx=None if oriented is None else oriented.astype(np.float32),
   )

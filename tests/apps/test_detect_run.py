@@ -136,6 +136,22 @@ def test_a_format_is_an_entry_and_every_record_is_read_once(
   assert not (out / "lines.txt").exists()
 
 
+def test_a_format_can_be_had_later_and_goes_when_not_asked_for(run, tmp_path):
+  pages, out = _pages(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
+  assert run(pages, f"--out={out}")[0] == 0
+  code, said, _ = run(pages, f"--out={out}", "--format=dota")
+  assert code == 0 and "2 done before" in said
+  for name in ("a", "b"):
+    symbols = _read(out, f"{name}.json")["detections"]
+    lines = (out / "labelTxt" / f"{name}.txt").read_text().splitlines()
+    assert [line.split()[8] for line in lines] == [s["name"] for s in symbols]
+    x, y, _, height = symbols[0]["bbox"]
+    corner = [float(number) for number in lines[0].split()[6:8]]
+    np.testing.assert_allclose(corner, [x, y + height], atol=0.011)
+  assert run(pages, f"--out={out}")[0] == 0
+  assert not (out / "labelTxt").exists()
+
+
 def test_it_goes_on_where_it_stopped(run, tmp_path):
   pages, out = _pages(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
   assert run(pages, f"--out={out}")[0] == 0
@@ -351,6 +367,8 @@ BAD_INPUT = {
   "no such weights": (["in", "--checkpoint=absent"], "absent: no such file"),
   "a folder without a checkpoint": (["in", "--checkpoint=in"], "no checkpoint"),
   "no score": (["in", "--min-score=2"], "--min-score: 2 is not 0 to 1"),
+  "no format": (["in", "--format=dots"], "--format: 'dots' is unknown; use"),
+  "no annotations": (["in", "--format=dota,obb_anns"], "--annotations: give"),
   "no resolution": (["in", "--dpi=-1"], "--dpi: -1; use up to 2400"),
   "no batch": (["in", "--batch-size=0"], "--batch-size: 0; use 1 to 1024"),
   "a file after --": (["in", "--", "b.png"], "b.png: follows --"),

@@ -97,7 +97,13 @@ def test_a_worker_needs_only_what_can_be_pickled(run, tiny, pages, tmp_path):
   assert [o.source.name for o in found if o.failure] == [BROKEN]
   failed = [inputs.Failure(o.source.describe(), o.failure) for o in found]
   failed = [f for f in failed if f.reason]
-  done = detect_files.merge_pages(out, detector, settings, sources, failed)
+  done = detect_files.merge_pages(
+    out,
+    detect_pages.facts(settings, detector),
+    detect_files.run_facts(settings, detector),
+    sources=sources,
+    failed=failed,
+  )
   assert done.pages == 4 and done.failed == tuple(failed)
   assert done.symbols == sum(o.symbols for o in found) > 0
 

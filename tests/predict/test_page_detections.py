@@ -88,6 +88,31 @@ def test_json_comes_back():
   assert len(page_detections.from_json(empty.to_json(), NAMES)) == 0
 
 
+def _corners(dx):
+  corners = np.array([[[1, 2 + dx], [3, 8], [5, 6.25], [4, 1]]], np.float32)
+  return np.repeat(corners, 3, axis=0)
+
+
+def test_corners_are_x_y_and_come_back():
+  found = _found(oriented_yx=_corners(0.5))
+  corners = [[2.5, 1.0], [8.0, 3.0], [6.25, 5.0], [1.0, 4.0]]
+  assert [symbol["oriented"] for symbol in found] == [corners] * 3
+  assert found.to_coco()[1]["segmentation"] == [np.ravel(corners).tolist()]
+  content = json.loads(json.dumps(found.to_json()))
+  again = page_detections.from_json(content, NAMES)
+  np.testing.assert_array_equal(again.oriented_yx, found.oriented_yx)
+  assert again.to_json() == content
+  assert (
+    page_detections.from_json(_found().to_json(), NAMES).oriented_yx is None
+  )
+  # What is not finite is no JSON.
+  assert list(_found(oriented_yx=_corners(np.nan))) == []
+  for bad in ([[1, 2]] * 3, [1, 2], [[1, 1e9]] * 4, None, "1"):
+    content["detections"][1]["oriented"] = bad
+    with pytest.raises((ValueError, TypeError)):
+      page_detections.from_json(content, NAMES)
+
+
 @pytest.mark.parametrize(
   "change",
   [

@@ -1,7 +1,8 @@
 """DOTA (v1.0, v1.5, v2.0): a text file of four-cornered boxes for each image.
 
 A line is `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`, in pixels; the last column
-may be missing. Lines `imagesource:...` and `gsd:...` may come first.
+may be missing, or the score of a detection, with a decimal point. Lines
+`imagesource:...` and `gsd:...` may come first.
 """
 
 import pathlib
@@ -53,7 +54,7 @@ def read_objects(path: pathlib.Path) -> Objects:
       )
     names.append(words[8])
     corners.append([checks.number(word) for word in words[:8]])
-    difficult.append(words[9:] not in ([], ["0"]))
+    difficult.append(words[9:] not in ([], ["0"]) and "." not in words[-1])
   outlines_yx = np.array(corners, np.float64).reshape(-1, 4, 2)[:, :, ::-1]
   boxes = np.concatenate([outlines_yx.min(1), outlines_yx.max(1)], axis=1)
   return Objects(

@@ -4,8 +4,16 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
-from dwd_jax.apps.detect import detect_pages, formats, inputs, manifest, outputs
+from dwd_jax.apps.detect import (
+  detect_pages,
+  formats,
+  inputs,
+  manifest,
+  obb_anns,
+  outputs,
+)
 from dwd_jax.apps.detect.detect_pages import DetectSettings, Outcome
 from dwd_jax.apps.detect.inputs import Failure, Source
 from dwd_jax.apps.detect.shards import Shard
@@ -61,6 +69,7 @@ def run(
   """
   detector = detect_pages.make_detector(settings)
   facts = detect_pages.facts(settings, detector)
+  of_run = run_facts(settings, detector)
   if settings.overwrite:
     outputs.remove(out)
   outputs.check_folder(out, facts)
@@ -69,7 +78,7 @@ def run(
     sources = [source for source in sources if shard.has(source.name)]
   if not sources:
     return _summary([], unread)
-  outputs.claim(out, facts, sources, shard)
+  outputs.claim(out, facts, sources, shard, of_run.formats)
   done = work(detector, settings, sources, out)
   outcomes = list(progress.show(done, "detect", len(sources), log))
   summary = _summary(outcomes, unread)
@@ -78,7 +87,9 @@ def run(
     failed = _summary(outcomes, []).failed  # the others are known to `merge`
     outputs.finish(out, facts, names, failed, shard)
   elif summary.pages:
-    merged = merge_pages(out, detector, settings, sources, summary.failed)
+    merged = merge_pages(
+      out, facts, of_run, sources=sources, failed=summary.failed
+    )
     for name in merged.missing:
       raise InputError(
         f"{out / name}.json: lost or changed while detecting; start the same"
@@ -100,21 +111,43 @@ def merge(
     InputError: there are no results, or they have other settings.
   """
   detector = detect_pages.make_detector(settings)
-  outputs.check_folder(out, detect_pages.facts(settings, detector))
+  facts = detect_pages.facts(settings, detector)
+  of_run = run_facts(settings, detector)
+  outputs.check_folder(out, facts)
   sources, unread = inputs.find(paths, outputs.taken(), settings.retries)
-  return merge_pages(out, detector, settings, sources, unread)
+  return merge_pages(out, facts, of_run, sources=sources, failed=unread)
+
+
+def run_facts(settings: DetectSettings, detector: Detector) -> formats.RunFacts:
+  """What the files of all pages state; raises InputError for wrong ones."""
+  weights = detector.weights
+  numbers = None
+  if "obb_anns" in settings.formats:
+    numbers = obb_anns.read_numbers(
+      pathlib.Path(settings.annotations), weights.class_names
+    )
+  return formats.RunFacts(
+    class_names=weights.class_names,
+    min_score=detector.min_score,
+    extras=("oriented",) if weights.model.oriented else (),
+    formats=settings.formats,
+    numbers=numbers,
+  )
 
 
 def merge_pages(
   out: pathlib.Path,
-  detector: Detector,
-  settings: DetectSettings,
+  facts: dict[str, Any],
+  of_run: formats.RunFacts,
+  *,
   sources: Sequence[Source],
   failed: Iterable[Failure] = (),
 ) -> Summary:
   """Writes the files of all pages from those of each, in one pass.
 
   Args:
+    facts: see `detect_pages.facts`.
+    of_run: see `run_facts`.
     sources: all pages, in order.
     failed: files and pages without results, besides those that the manifests
       of shards tell of.
@@ -122,7 +155,6 @@ def merge_pages(
   Raises:
     InputError: no page has results.
   """
-  facts = detect_pages.facts(settings, detector)
   reasons = {failure.what: failure.reason for failure in failed}
   others = dict(reasons)
   for source in sources:
@@ -135,7 +167,7 @@ def merge_pages(
   def pages() -> Iterator[tuple[Source, PageDetections]]:
     run = manifest.digest(facts)
     for source in sources:
-      found = formats.read_page(out, source, detector.weights.class_names, run)
+      found = formats.read_page(out, source, of_run.class_names, run)
       reason = reasons.get(source.describe(), "")
       if found is not None:
         outcomes.append(detect_pages.outcome(source, found))
@@ -149,17 +181,14 @@ def merge_pages(
   first = next(found, None)
   if first is None:
     raise InputError(f"{out}: no results of these pages; detect on them first")
-  outputs.claim_run(out, facts, len(sources))
-  outputs.write_run(
-    out,
-    itertools.chain([first], found),
-    detector.weights.class_names,
-    detector.min_score,
-  )
+  every = [source.name for source in sources]
+  outputs.claim_run(out, facts, every, of_run.formats)
+  outputs.write_run(out, itertools.chain([first], found), of_run)
   summary = _summary(outcomes, unread)
   names = [o.source.name for o in outcomes if not o.failure]
   lost = [Failure(s.describe(), "no results") for s in missing]
-  outputs.finish(out, facts, names, (*summary.failed, *lost))
+  failures = (*summary.failed, *lost)
+  outputs.finish(out, facts, names, failures, optional=of_run.formats)
   return dataclasses.replace(
     summary, missing=tuple(source.name for source in missing)
   )

@@ -35,6 +35,8 @@ class DetectSettings:
     overwrite: remove results of other settings from the folder.
     without_staves: look for symbols on pages without staves, too.
     retries: how often a page is tried again where storage fails.
+    formats: written besides, keys of `formats.OPTIONAL`.
+    annotations: file for the format obb_anns.
   """
 
   checkpoint: str = ""
@@ -45,6 +47,8 @@ class DetectSettings:
   overwrite: bool = False
   without_staves: bool = False
   retries: int = 1
+  formats: tuple[str, ...] = ()
+  annotations: str = ""
 
 
 class Outcome(NamedTuple):

@@ -1,16 +1,18 @@
 """Output formats: files of each page, and files of all pages together.
 
-To add one, write a function and enter it in `PAGE_FILES` or `RUN_FILES`.
+To add one, write a function and enter it in `PAGE_FILES`, `RUN_FILES` or
+`OPTIONAL`.
 """
 
 import contextlib
 import importlib.util
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
-from dwd_jax.apps.detect import inputs, manifest, tables
+from dwd_jax.apps.detect import inputs, manifest, obb_anns, tables
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.apps.detect.tables import RunPage
 from dwd_jax.core import files
@@ -22,15 +24,25 @@ from dwd_jax.show.viewer import write as viewer
 _PAGE = "{}.json"
 _MAX_BYTES = 64 << 20  # of a page's JSON
 _PARQUET = "detections.parquet"
+_DOTA = "labelTxt"
 
 Origin: TypeAlias = dict[str, Any]  # see `origin`
 
 
 class RunFacts(NamedTuple):
-  """Facts of a run that its files state."""
+  """Facts of a run that its files state.
+
+  Attributes:
+    extras: what the detector finds besides upright boxes, see `tables.EXTRAS`.
+    formats: keys of `OPTIONAL`.
+    numbers: for the format obb_anns.
+  """
 
   class_names: tuple[str, ...]
   min_score: float
+  extras: tuple[str, ...] = ()
+  formats: tuple[str, ...] = ()
+  numbers: obb_anns.Numbers | None = None
 
 
 # Path, facts -> a context that gives the function to call with each page, in
@@ -104,6 +116,30 @@ def _viewer(path: pathlib.Path, run: RunFacts):
     yield add_page
 
 
+@contextlib.contextmanager
+def _dota(path: pathlib.Path, run: RunFacts):
+  """A file for each page: corners, class without spaces, score."""
+  names = [re.sub(r"\s", "_", name) for name in run.class_names]
+
+  def add_page(page: RunPage) -> None:
+    lines = []
+    for symbol in page.coco:
+      x, y, w, h = symbol["bbox"]
+      upright = [x, y, x + w, y, x + w, y + h, x, y + h]
+      corners = symbol.get("segmentation", [upright])[0]
+      numbers = " ".join(f"{value:.2f}" for value in corners)
+      name = names[symbol["category_id"] - 1]
+      lines.append(f"{numbers} {name} {symbol['score']:.4f}\n")
+    files.write_atomic(path / f"{page.source.name}.txt", "".join(lines))
+
+  yield add_page
+
+
+def _proposals(path: pathlib.Path, run: RunFacts):
+  assert run.numbers is not None
+  return obb_anns.proposals_file(path, run.numbers)
+
+
 # File name, {} = the page's name -> writer, called with the path, the page with
 # its ink, and its origin.
 PAGE_FILES: Mapping[
@@ -117,26 +153,41 @@ PAGE_FILES: Mapping[
 RUN_FILES: Mapping[str, RunFile] = {
   "predictions.json": _coco_results,
   "coco_images.json": _coco_images,
-  "detections.csv": lambda path, _: tables.csv_file(path),
-  _PARQUET: lambda path, _: tables.parquet_file(path),
+  "detections.csv": lambda path, run: tables.csv_file(path, run.extras),
+  _PARQUET: lambda path, run: tables.parquet_file(path, run.extras),
   "index.html": _viewer,
+}
+# Name of a format that is written only if asked for -> file or folder, writer.
+OPTIONAL: Mapping[str, tuple[str, RunFile]] = {
+  "dota": (_DOTA, _dota),
+  "obb_anns": (obb_anns.FILE, _proposals),
 }
 
 
-def writable() -> dict[str, RunFile]:
-  """Those of `RUN_FILES` for which the packages are installed."""
+def writable(formats: Collection[str] = ()) -> dict[str, RunFile]:
+  """Those of `RUN_FILES` for which the packages are installed, and formats."""
   without = set() if importlib.util.find_spec("pyarrow") else {_PARQUET}
-  return {file: w for file, w in RUN_FILES.items() if file not in without}
+  always = {file: w for file, w in RUN_FILES.items() if file not in without}
+  return always | dict(OPTIONAL[name] for name in formats)
 
 
-def run_files(num_pages: int) -> list[str]:
-  """Files of so many pages together, relative to the folder of results."""
-  return [*writable(), *viewer.part_files(num_pages)]
+def run_files(pages: Sequence[str], formats: Collection[str] = ()) -> list[str]:
+  """Files of all pages together, relative to the folder of results."""
+  names = [*writable(formats), *viewer.part_files(len(pages))]
+  if _DOTA in names:
+    names.remove(_DOTA)
+    names += [f"{_DOTA}/{page}.txt" for page in pages]
+  return names
 
 
 def is_run_file(name: str) -> bool:
   """Whether a run of any number of pages may write it."""
-  return name in RUN_FILES or viewer.is_part_file(name)
+  return (
+    name in RUN_FILES
+    or name == obb_anns.FILE
+    or re.fullmatch(rf"{_DOTA}/[^/]+\.txt", name) is not None
+    or viewer.is_part_file(name)
+  )
 
 
 def read_page(

@@ -18,6 +18,11 @@ and for all pages
   detect.json         the manifest: settings, pages, and failures
   shards/I-of-N.json  that of a part of the pages, see `shards`
 
+and on demand
+
+  labelTxt/NAME.txt   DOTA: corners, class and score of each symbol
+  proposals.json      see `obb_anns`
+
 `formats` has their writers. A file that no earlier run has written is never
 replaced.
 """
@@ -28,7 +33,7 @@ import pathlib
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from dwd_jax.apps.detect import formats, manifest
+from dwd_jax.apps.detect import formats, manifest, obb_anns
 from dwd_jax.apps.detect.inputs import Failure, Source
 from dwd_jax.apps.detect.shards import Shard
 from dwd_jax.core import files
@@ -38,7 +43,7 @@ from dwd_jax.predict.page_detections import PageDetections
 
 def taken() -> list[str]:
   """Names that no page may have: they would collide with files of the run."""
-  known = (*formats.RUN_FILES, manifest.NAME)
+  known = (*formats.RUN_FILES, obb_anns.FILE, manifest.NAME)
   return [pathlib.PurePath(file).stem for file in known]
 
 
@@ -53,18 +58,16 @@ def write_page(
 def write_run(
   out: pathlib.Path,
   pages: Iterable[tuple[Source, PageDetections]],
-  class_names: tuple[str, ...],
-  min_score: float,
+  facts: formats.RunFacts,
 ) -> None:
   """Writes the files of all pages from those of each page, in one pass.
 
   Memory does not grow with their number; see `claim_run` and `finish`.
   """
-  facts = formats.RunFacts(class_names, min_score)
   with contextlib.ExitStack() as stack:
     adders = [
       stack.enter_context(write(out / file, facts))
-      for file, write in formats.writable().items()
+      for file, write in formats.writable(facts.formats).items()
     ]
     for image_id, (source, found) in enumerate(pages, start=1):
       page = formats.RunPage(image_id, found, source)
@@ -77,15 +80,19 @@ def claim(
   settings: dict[str, Any],
   sources: Sequence[Source],
   shard: Shard | None = None,
+  optional: Collection[str] = (),
 ) -> None:
   """Notes whose files the run writes, before it does.
+
+  `optional`: keys of `formats.OPTIONAL`; those of all pages are only checked.
 
   Raises:
     InputError: there is a file that no earlier run has written, or another
       shard has begun with other settings.
   """
   ours = manifest.claimed(out)
-  names = {source.name for source in sources}
+  in_order = [source.name for source in sources]
+  names = set(in_order)
   _page_files(out, "")  # no link is there
   for name in sorted(names - ours):
     for path in _page_files(out, name):
@@ -95,7 +102,7 @@ def claim(
   had, run_files = (before.claimed, before.run_files) if before else (set(), ())
   if not shard:
     had = ours
-    _check_run_files(out, formats.run_files(len(sources)))
+    _check_run_files(out, formats.run_files(in_order, optional))
   manifest.write(path, settings, had | names, run_files=run_files)
   try:
     _check_settings(out, settings)  # of shards that began at the same time
@@ -106,14 +113,17 @@ def claim(
 
 
 def claim_run(
-  out: pathlib.Path, settings: dict[str, Any], num_pages: int
+  out: pathlib.Path,
+  settings: dict[str, Any],
+  pages: Sequence[str],
+  optional: Collection[str] = (),
 ) -> None:
   """Notes the files of all pages, before `write_run` writes them.
 
   Raises:
     InputError: there is one that no earlier run has written.
   """
-  names = formats.run_files(num_pages)
+  names = formats.run_files(pages, optional)
   ours = _check_run_files(out, names)
   path = out / manifest.NAME
   before = manifest.read(path)
@@ -127,12 +137,14 @@ def finish(
   pages: Sequence[str],
   failed: Sequence[Failure],
   shard: Shard | None = None,
+  optional: Collection[str] = (),
 ) -> None:
   """Writes the manifest of a run, or of a shard of it, that has ended.
 
   Args:
     pages: names of those with results.
     failed: files and pages without.
+    optional: see `claim`; files of other formats are removed.
   """
   path = out / (shard.manifest if shard else manifest.NAME)
   written = manifest.read(path)
@@ -143,7 +155,7 @@ def finish(
     for name in claimed.difference(pages)
     if any(map(os.path.lexists, _page_files(out, name)))
   }
-  run_files = [] if shard else formats.run_files(len(pages))
+  run_files = [] if shard else formats.run_files(pages, optional)
   if not shard:
     _remove_run_files(out, _run_files(written).difference(run_files))
   rows = [failure._asdict() for failure in failed]

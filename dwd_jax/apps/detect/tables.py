@@ -8,9 +8,10 @@ import contextlib
 import csv
 import dataclasses
 import functools
+import operator
 import pathlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.core import files
@@ -23,6 +24,26 @@ _COLUMNS = {
   "x_max": "float64", "y_max": "float64", "page_width": "int32",
   "page_height": "int32",
 }  # fmt: skip
+
+
+class Extra(NamedTuple):
+  """Columns of what only some detectors find.
+
+  Attributes:
+    columns: as `_COLUMNS`.
+    values: of a symbol, from its COCO result.
+  """
+
+  columns: dict[str, str]
+  values: Callable[[dict[str, Any]], list[Any]]
+
+
+EXTRAS: Mapping[str, Extra] = {
+  "oriented": Extra(
+    {f"{axis}{i}": "float64" for i in range(1, 5) for axis in "xy"},
+    lambda symbol: symbol["segmentation"][0],
+  ),
+}
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _GROUP_ROWS = 1 << 16  # of Parquet, written at once
 
@@ -44,8 +65,13 @@ class RunPage:
     """See `PageDetections.to_coco`."""
     return self.found.to_coco(self.image_id)
 
-  def rows(self, text: Callable[[str], str]) -> list[list[Any]]:
-    """A row of the tables for each symbol; `text` is applied to names."""
+  def rows(
+    self, text: Callable[[str], str], extras: Sequence[str] = ()
+  ) -> list[list[Any]]:
+    """A row of the tables for each symbol; `text` is applied to names.
+
+    `extras` are keys of `EXTRAS`, whose columns come last.
+    """
     height, width = self.found.image_hw
     page, path = text(self.found.page), text(self.source.file)
     names = [text(name) for name in self.found.class_names]
@@ -65,18 +91,26 @@ class RunPage:
           round(y + h, 2),
           width,
           height,
+          *(v for extra in extras for v in EXTRAS[extra].values(symbol)),
         ]
       )
     return rows
 
 
 @contextlib.contextmanager
-def csv_file(path: pathlib.Path) -> Iterator[Callable[[RunPage], None]]:
-  """Yields a function that adds a page to a CSV file."""
+def csv_file(
+  path: pathlib.Path, extras: Sequence[str] = ()
+) -> Iterator[Callable[[RunPage], None]]:
+  """Yields a function that adds a page to a CSV file; see `RunPage.rows`."""
   with files.atomic(path) as file:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    yield lambda page: writer.writerows(page.rows(_no_formula))
+    writer.writerow(_columns(extras))
+    yield lambda page: writer.writerows(page.rows(_no_formula, extras))
+
+
+def _columns(extras: Sequence[str]) -> dict[str, str]:
+  more = (EXTRAS[extra].columns for extra in extras)
+  return functools.reduce(operator.or_, more, _COLUMNS)
 
 
 def _no_formula(name: str) -> str:
@@ -87,14 +121,16 @@ def _no_formula(name: str) -> str:
 
 
 @contextlib.contextmanager
-def parquet_file(path: pathlib.Path) -> Iterator[Callable[[RunPage], None]]:
+def parquet_file(
+  path: pathlib.Path, extras: Sequence[str] = ()
+) -> Iterator[Callable[[RunPage], None]]:
   """Yields a function that adds a page to a Parquet file; needs pyarrow."""
   import pyarrow  # an extra
   from pyarrow import parquet
 
   types = {"text": pyarrow.dictionary(pyarrow.int32(), pyarrow.string())}
   schema = pyarrow.schema(
-    [(name, types.get(kind, kind)) for name, kind in _COLUMNS.items()]
+    [(name, types.get(kind, kind)) for name, kind in _columns(extras).items()]
   )
   held: list[list[Any]] = []
 
@@ -108,7 +144,7 @@ def parquet_file(path: pathlib.Path) -> Iterator[Callable[[RunPage], None]]:
     held.clear()
 
   def add(page: RunPage) -> None:
-    held.extend(page.rows(_as_utf8))
+    held.extend(page.rows(_as_utf8, extras))
     if len(held) >= _GROUP_ROWS:
       write_held()
 
