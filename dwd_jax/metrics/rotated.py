@@ -53,12 +53,11 @@ def overlapping(
   most = np.minimum(np.minimum(first, second), hw.prod(axis=1))
   least = (1 - 1e-9) * min_iou * (first + second - most)
   pairs = pairs.keep(np.flatnonzero((most >= least) & (most > 0)))
+  starts = range(0, len(pairs.row), _AT_ONCE)
+  parts = [slice(start, start + _AT_ONCE) for start in starts]
   shared = [
-    _shared(rows_yx[part.row], columns_yx[part.column])
-    for part in (
-      pairs.keep(slice(i, i + _AT_ONCE))
-      for i in range(0, len(pairs.row), _AT_ONCE)
-    )
+    _shared(rows_yx[pairs.row[part]], columns_yx[pairs.column[part]])
+    for part in parts
   ]
   inter = np.concatenate([*shared, np.zeros(0)])
   union = _areas(rows_yx)[pairs.row] + _areas(columns_yx)[pairs.column] - inter
