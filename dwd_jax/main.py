@@ -143,6 +143,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _run(mode: str, workdir: pathlib.Path) -> None:
   # Imported late: --help and a mistyped flag should not wait for them.
+  from dwd_jax.apps.adapt import adapt_task
   from dwd_jax.evaluate import other_data_sets
   from dwd_jax.models import compiling
   from dwd_jax.train import detector_task, loop, run_evaluation, setup
@@ -165,6 +166,8 @@ def _run(mode: str, workdir: pathlib.Path) -> None:
   if mode != "eval":
     watched = others if run.config.eval.on_during_training else ()
     task = detector_task.make_task(run, initial_state.initial_of(run), watched)
+    if run.config.adapt.pages:
+      task = adapt_task.adapted(task, run)
     state = loop.train(task, profile=_PROFILE.value)
   else:
     state = run_evaluation.restore(run)

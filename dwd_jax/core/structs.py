@@ -69,6 +69,8 @@ class Batch(flax.struct.PyTreeNode):
   Attributes:
     image: 0 = paper, 1 = ink; bytes with 255 = ink are divided by 255.
     box_mask: False for padding, where boxes and labels are 0.
+    ignored: True for boxes that may be objects or not: `box_mask` is False, and
+      no energy is trained on their discs; None = there are none.
   """
 
   image: Float[Array, "B H W 1"] | UInt8[Array, "B H W 1"]
@@ -77,6 +79,7 @@ class Batch(flax.struct.PyTreeNode):
   box_mask: Bool[Array, "B N"]
   oriented_yx: Float[Array, "B N 4 2"] | None = None
   positions: Int[Array, "B N"] | None = None
+  ignored: Bool[Array, "B N"] | None = None
 
 
 class Targets(flax.struct.PyTreeNode):
@@ -89,6 +92,8 @@ class Targets(flax.struct.PyTreeNode):
     owner: index of the box of the class disc; -1 = background.
     offsets_px: (y, x) from the middle of a pixel to the centre of its box, in
       image pixels; 0 outside size discs. None if not rendered.
+    unknown: background that may be an object, see `Batch.ignored`; None = there
+      is none.
   """
 
   energy: Int[Array, "B h w G"]
@@ -96,6 +101,7 @@ class Targets(flax.struct.PyTreeNode):
   sizes_px: Float[Array, "B h w G 2"]
   owner: Int[Array, "B h w G"]
   offsets_px: Float[Array, "B h w G 2"] | None = None
+  unknown: Bool[Array, "B h w G"] | None = None
 
 
 class Predictions(flax.struct.PyTreeNode):

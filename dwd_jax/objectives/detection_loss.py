@@ -50,12 +50,14 @@ def _energy(params, predictions, targets, num_boxes, cfg):
   del params, num_boxes
   strides = cfg.targets.energy_strides
   step = math.gcd(dwd.STRIDE, *strides)
+  unknown = targets.unknown
   return losses_lib.energy_loss(
     dwd.energy_logits_full(predictions, step),
     losses_lib.subsample(targets.energy, step),
     cfg.losses,
     tuple(stride // step for stride in strides),
     cfg.targets.stride_reduction,
+    None if unknown is None else losses_lib.subsample(unknown, step),
   )
 
 
@@ -119,14 +121,21 @@ def detection_losses(
   Returns:
     Losses in the order of `LOSSES`, new averages, metrics.
   """
+  groups = np.asarray(cfg.group_of_class, np.int32)
+  hw = batch.image.shape[1], batch.image.shape[2]
   targets = targets_lib.render(
-    batch.boxes_yxyx,
-    batch.labels,
-    batch.box_mask,
-    np.asarray(cfg.group_of_class, np.int32),
-    (batch.image.shape[1], batch.image.shape[2]),
-    cfg.targets,
+    batch.boxes_yxyx, batch.labels, batch.box_mask, groups, hw, cfg.targets
   )
+  if batch.ignored is not None:
+    unknown = targets_lib.render_unknown(
+      batch.boxes_yxyx,
+      batch.labels,
+      batch.ignored,
+      groups,
+      targets.energy,
+      cfg.targets,
+    )
+    targets = targets.replace(unknown=unknown)
   num_boxes = batch.labels.shape[1]
   variables = {"params": params, "batch_stats": batch_stats}
   predictions, batch_stats = dwd.apply(model, variables, batch.image, train)

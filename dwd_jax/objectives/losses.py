@@ -130,6 +130,7 @@ def energy_loss(
   cfg: LossConfig,
   strides: tuple[int, ...] = (1,),
   reduction: str = "mean",
+  unknown: Bool[Array, "B H W G"] | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
   """Softmax cross-entropy of the energy level at every pixel of every plane.
 
@@ -140,6 +141,7 @@ def energy_loss(
     strides: the loss is computed on every stride-th pixel for each of these
       (the original resized maps and logits without smoothing: the same).
     reduction: "mean" or "min" of the strides' losses.
+    unknown: pixels that do not count; None = all do.
 
   Returns:
     The loss, divided by the sum of the pixel weights (the number of pixels
@@ -155,6 +157,8 @@ def energy_loss(
     weights = jnp.ones_like(values)
     if cfg.energy_weights == "balanced":
       weights = _balanced(subsample(levels, stride) > 0)
+    if unknown is not None:
+      weights = jnp.where(subsample(unknown, stride), 0.0, weights)
     losses.append(weighted_mean(values, weights))
   found = (logits[..., 0] < logits.max(-1)) & (levels > 0)
   recall = found.sum() / jnp.maximum((levels > 0).sum(), 1)

@@ -326,3 +326,29 @@ def render(
     return _render_one(boxes, ids, mask, group_of_class, hw, cfg)
 
   return jax.vmap(one)(boxes_yxyx, labels, box_mask)
+
+
+def render_unknown(
+  boxes_yxyx: Float[Array, "B N 4"],
+  labels: Int[Array, "B N"],
+  ignored: Bool[Array, "B N"],
+  group_of_class: Int[np.ndarray, " C"],
+  energy: Int[Array, "B H W G"],
+  cfg: TargetConfig,
+) -> Bool[Array, "B H W G"]:
+  """Background on the energy discs of boxes that may be objects or not.
+
+  For the other arguments see `render`.
+
+  Args:
+    ignored: True for such boxes.
+    energy: of the other boxes.
+  """
+  _, height, width, num_groups = energy.shape
+
+  def one(boxes, ids, mask):
+    groups = jnp.asarray(group_of_class)[ids]
+    hw = height, width
+    return render_energy(boxes, groups, mask, hw, num_groups, cfg)
+
+  return (jax.vmap(one)(boxes_yxyx, labels, ignored) > 0) & (energy == 0)

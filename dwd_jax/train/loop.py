@@ -21,7 +21,7 @@ from dwd_jax.train.logs import Logs
 from dwd_jax.train.stages import Progress
 from dwd_jax.train.state import TrainState
 from dwd_jax.train.stepper import Stepper, on_mesh
-from dwd_jax.train.task import Task
+from dwd_jax.train.task import Renewal, Task
 
 _PROFILED = 5  # calls of a trace, after as many that warm up
 
@@ -62,6 +62,11 @@ def train(task: Task, *, profile: bool = False) -> TrainState:
     run = _Loop(task, loader, checkpoints, progress, logs, stepper)
     trace = _tracing(task, stepper, logs, profile)
     stack.enter_context(contextlib.closing(trace))
+    if task.renewal is not None:
+      if first:
+        task.renewal.again(loader, first - first % task.renewal.every)
+      else:
+        run.renew(task.renewal, state, 0)
     step = first
     while step < progress.total:  # the total shrinks if a stage ends early
       next(trace, None)
@@ -149,9 +154,25 @@ class _Loop:
     if judged and self._task.evaluate is not None:
       score = self._task.evaluate(state, self._logs)
       self._stepper.restart_clock()
+    renewal = self._task.renewal
+    if renewal is not None and done % renewal.every == 0:
+      score = self.renew(renewal, state, done)
+      judged, last = True, done == self._progress.total
     if done % train.checkpoint_every == 0 or last or judged or ended:
       self.save(state, done, score)
     return state, done
+
+  def renew(self, renewal: Renewal, state: TrainState, done: int) -> float:
+    """Renews the batches; returns the score, which may end the stage."""
+    values = renewal.run(state, self._loader, done)
+    self._stepper.restart_clock()
+    stage = self._progress.at(max(done - 1, 0))[0].name
+    self._logs.scalars(done, stage, dict(values))
+    score = values[renewal.score]
+    if self._progress.judged(done, -score):
+      why = f"no better {renewal.score}"
+      self._logs.say(f"Stage {stage} ends at step {done}: {why}")
+    return score
 
   def _count(self, step: int, end: int) -> int:
     """Steps of a call: `train.steps_per_call`, or 1 if less are left.
@@ -170,6 +191,8 @@ class _Loop:
       train.eval_every,
       train.checkpoint_every,
     )
+    if self._task.renewal is not None:
+      due += (self._task.renewal.every,)
     left = min(end - step, *(every - step % every for every in due if every))
     return train.steps_per_call if train.steps_per_call <= left else 1
 

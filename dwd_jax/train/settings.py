@@ -27,6 +27,7 @@ from dwd_jax.objectives.energy_groups import GroupConfig
 from dwd_jax.objectives.losses import LossConfig
 from dwd_jax.objectives.targets import TargetConfig
 from dwd_jax.predict.predict_config import PredictConfig
+from dwd_jax.train.adapt_config import AdaptConfig
 from dwd_jax.train.optim import OptimizerConfig
 from dwd_jax.train.pretraining_config import PretrainingConfig
 from dwd_jax.train.stages import PAPER, Stage, make_stages
@@ -159,6 +160,7 @@ class RunSettings:
   model: dwd.NetworkConfig = field(default_factory=dwd.NetworkConfig)
   losses: LossConfig = field(default_factory=LossConfig)
   pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
+  adapt: AdaptConfig = field(default_factory=AdaptConfig)
   optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
   stages: tuple[Stage, ...] = PAPER
   train: TrainConfig = field(default_factory=TrainConfig)
@@ -234,6 +236,11 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
       f"config: train.batch_size {train.batch_size} is no multiple of"
       f" {jax.device_count()} devices x train.accumulate {train.accumulate};"
       " change one of them"
+    )
+  if settings.adapt.pages and settings.pretraining.level != "run":
+    raise InputError(
+      "config: adapt.pages needs a trained run; set pretraining.level=run and"
+      " name its workdir in pretraining.path"
     )
   other_data_sets.names_in_config(config)
   return settings

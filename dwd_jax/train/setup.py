@@ -18,7 +18,7 @@ from dwd_jax.data import prepare, sources, split_staff_spaces
 from dwd_jax.evaluate import other_data_sets
 from dwd_jax.models import dwd
 from dwd_jax.objectives import detection_loss, energy_groups
-from dwd_jax.train import optim, state
+from dwd_jax.train import adapt_config, optim, state
 from dwd_jax.train import settings as config_lib
 
 _FIRST = ("energy", "class", "box")  # the losses that every run has had
@@ -129,6 +129,8 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
   source = sources.open_split(config.data, data_dir, config.data.train_split)
   groups = resolve_groups(config, source)
   config = config.copy_and_resolve_references()
+  if config.adapt.pages and not config.train.ema_decay:
+    config.train.ema_decay = adapt_config.EMA_DECAY  # the teacher
   resolve_splits(config.data, data_dir)
   config.groups.by_class = tuple(
     zip(source.class_names, map(int, groups), strict=True)

@@ -152,19 +152,24 @@ class Progress:
       done: steps done.
       losses: `loss_<name>` of every loss that is trained.
     """
-    index, first = self._place(done - 1)
+    stage, _ = self.at(done - 1)
+    ends = self.judged(done, _value(stage, losses))
+    return "no lower validation loss" if ends else ""
+
+  def judged(self, done: int, value: float) -> bool:
+    """Counts a value, lower is better; returns whether the stage ends."""
+    index, first = self._place(max(done - 1, 0))
     stage = self._stages[index]
     if not stage.patience or done == first + stage.steps:
-      return ""
-    value = _value(stage, losses)
+      return False
     if self._lowest is None or value < self._lowest:
       self._lowest, self._since = value, 0
-      return ""
+      return False
     self._since += 1
     if self._since < stage.patience:
-      return ""
+      return False
     self._stages[index] = dataclasses.replace(stage, steps=done - first)
-    return "no lower validation loss"
+    return True
 
   def start_stage(self) -> None:
     """Forgets the validations of the stage before."""

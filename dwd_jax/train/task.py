@@ -38,6 +38,25 @@ class Loader(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Renewal:
+  """Batches that depend on the state, and are made anew now and then.
+
+  Attributes:
+    every: steps between two renewals; the first one precedes the training.
+    score: metric by which a state is judged, the higher the better: it decides
+      which checkpoint is best, and counts for the `patience` of a stage.
+    run: renews the batches of a loader; gets the state and the number of steps
+      done, a multiple of `every`, and returns metrics.
+    again: the batches of that renewal, where a run goes on.
+  """
+
+  every: int
+  score: str
+  run: Callable[[TrainState, Any, int], Mapping[str, float]]
+  again: Callable[[Any, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
   """What the loop trains.
 
@@ -73,3 +92,4 @@ class Task:
   evaluate: Callable[[TrainState, Logs], float | None] | None = None
   validation: Callable[[], Loader] | None = None
   pictures: Callable[[TrainState, Any], Mapping[str, np.ndarray]] | None = None
+  renewal: Renewal | None = None
