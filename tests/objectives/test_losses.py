@@ -522,3 +522,21 @@ def test_padded_boxes_never_matter():
   jax.tree.map(np.testing.assert_array_equal, clean, dirty)
   used = _step_losses(boxes, labels, np.ones((1, 4), bool))
   assert abs(used[0][0] - clean[0][0]) > 1e-3
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_pixels_that_are_unknown_do_not_count(weights):
+  cfg = dataclasses.replace(CFG, energy_weights=weights)
+  energy = np.random.default_rng(0).integers(0, 4, (2, 8, 8, 1))
+  unknown = np.zeros(energy.shape, bool)
+  unknown[:, 2:4] = True
+  logits = _logits((2, 8, 8, 1, 4))
+  args = energy, cfg, (1, 4), "mean"
+  loss, _ = _energy_loss(logits, *args, unknown)
+  other, _ = _energy_loss(
+    np.where(unknown[..., None], 9.0, logits), *args, unknown
+  )
+  assert loss == other
+  assert loss != _energy_loss(logits, *args)[0]
+  nothing, _ = _energy_loss(logits, *args, np.ones_like(unknown))
+  assert nothing == 0

@@ -201,3 +201,24 @@ def test_every_disc_has_its_peak_at_the_centre(disc, shape, profile):
   # A square disc has corners, an oval one has none.
   top, left = np.argwhere(got > 0).min(0)
   assert (got[top, left] > 0) == (shape == "square")
+
+
+def test_discs_of_uncertain_boxes_are_unknown_where_they_are_background():
+  boxes = np.float32([[4, 4, 12, 12], [4, 8, 12, 16], [20, 20, 24, 24]])
+  labels, cfg = np.zeros(3, np.int32), targets.TargetConfig(energy_disc_px=9)
+  groups = np.zeros(1, np.int32)
+
+  @jax.jit
+  def energy_and_unknown(sure, ignored):
+    of_page = boxes, labels, sure, (32, 32), 1, cfg
+    energy = targets.render_energy(*of_page)[None]
+    return energy, targets.render_unknown(
+      boxes[None], labels[None], ignored[None], groups, energy, cfg
+    )
+
+  sure = np.array([True, False, False])
+  energy, unknown = energy_and_unknown(sure, ~sure)
+  every, none = energy_and_unknown(sure | True, sure & False)
+  np.testing.assert_array_equal(unknown, (every > 0) & (energy == 0))
+  assert unknown[0, 8, 14] and not unknown[0, 8, 8]
+  assert not none.any()

@@ -22,6 +22,7 @@ from dwd_jax.models import compiling
 from dwd_jax.train import loop, optim, stepper
 from dwd_jax.train import state as state_lib
 from dwd_jax.train import step as step_lib
+from dwd_jax.train import task as task_lib
 
 
 def _lines(workdir: pathlib.Path) -> list[dict]:
@@ -454,3 +455,52 @@ def test_new_states_of_all_seeds_are_compiled_once():
   for seed, values in zip((0, 1, 2**32 - 1), found, strict=True):
     wanted = jax.random.normal(jax.random.key(seed), (3,))
     np.testing.assert_array_equal(values, wanted)
+
+
+class _Scores:
+  """Renewals with given scores; batches depend on the last one's slope."""
+
+  def __init__(self, scores):
+    self.scores, self.kept, self.seen = scores, {}, []
+
+  def run(self, state, loader, done):
+    self.kept[done] = toy.slope(state)
+    self.again(loader, done)
+    return {"agreement": self.scores[done], "slope": self.kept[done]}
+
+  def again(self, loader, done):
+    self.seen.append(done)
+    slope = self.kept[done]
+    loader._spoil = lambda step, batch: batch | {"y": batch["y"] + 0.1 * slope}
+
+
+def _renewed(workdir, scores, **changes):
+  """A task with renewals every 2 steps, of which two in a row may be worse."""
+  renewal = task_lib.Renewal(2, "agreement", scores.run, scores.again)
+  stages = toy.stages(12, patience=2)
+  return toy.make(workdir, renewal=renewal, stages=stages, **changes)
+
+
+def test_batches_are_renewed_until_the_score_no_longer_rises(tmp_path):
+  scores = _Scores({0: 0.1, 2: 0.5, 4: 0.3, 6: 0.6, 8: 0.6, 10: 0.2})
+  task = _renewed(tmp_path, scores, checkpoint_every=100, keep_checkpoints=1)
+  assert loop.train(task).step == 10
+  assert scores.seen == [0, 2, 4, 6, 8, 10]
+  logged = {x["step"]: x["agreement"] for x in _lines(tmp_path) if "slope" in x}
+  assert logged == scores.scores
+  assert _saved(tmp_path) == [6, 10]  # the best, and the last
+
+
+def test_a_run_goes_on_with_the_batches_of_its_last_renewal(tmp_path):
+  rising = {done: done / 10 for done in range(0, 13, 2)}
+  wanted = loop.train(_renewed(tmp_path / "whole", _Scores(rising)))
+  scores = _Scores(rising)
+  stops = _renewed(tmp_path / "stopped", scores, checkpoint_every=1)
+  state = loop.train(dataclasses.replace(stops, stages=toy.stages(7)))
+  assert state.step == 7
+  again = _renewed(
+    tmp_path / "stopped", scores, checkpoint_every=1, accept_changes=True
+  )
+  scores.seen.clear()
+  _same(loop.train(again).params, wanted.params)
+  assert scores.seen == [6, 8, 10, 12]

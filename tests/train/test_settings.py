@@ -39,6 +39,13 @@ BAD = {
   "unknown size": ("decode.size", "median", "'weighted', 'mean', 'max'"),
   "unknown vote": ("decode.class_vote", "sum", "'share', 'majority'"),
   "unknown level": ("pretraining.level", "imagnet", "use one of .'none', 'cl"),
+  "adaptation of nothing": ("adapt.pages", "x", "adapt.pages needs a trained"),
+  "adaptation, held out": (
+    "adapt.held_out",
+    0.6,
+    "held_out must be above 0, up",
+  ),
+  "adaptation, ignored": ("adapt.ignore_score", 0.9, "0.9 is above min_score"),
   "unknown layout": ("data.synthetic.layout", "row", "'no', 'up', 'full'"),
   "unknown vocabulary": ("data.common_with", "cwmn", "use one of .*'muscima_v"),
   "a string for a number": ("train.batch_size", "8", "'8'; use a whole number"),

@@ -40,11 +40,12 @@ def adapted(task: Task, run: Run) -> Task:
   """
   cfg = run.settings.adapt
   folder = run.workdir / "adaptation"
+  calibration = _calibration(run)
   pages = pages_lib.prepare(run, folder / "pages")
   step = max(round(1 / cfg.held_out), 2)
   held_out = range(step - 1, len(pages), step) or range(1)
   used = [i for i in range(len(pages)) if i not in held_out]
-  teacher = _Teacher(run, folder, pages, held_out)
+  teacher = _Teacher(run, folder, pages, held_out, calibration)
   processes.say(
     f"Adaptation to {len(used)} pages of {cfg.pages}; {len(held_out)} more are"
     " kept aside"
@@ -78,10 +79,11 @@ class _Teacher:
     folder: pathlib.Path,
     pages: pages_lib.Pages,
     held_out: range,
+    calibration: Calibration,
   ):
     self._run, self._folder = run, folder
     self._pages, self._held_out = pages, held_out
-    self._calibration = _calibration(run)
+    self._calibration = calibration
 
   def run(
     self, state: TrainState, loader: MixedLoader, done: int

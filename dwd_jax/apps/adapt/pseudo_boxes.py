@@ -134,7 +134,8 @@ def load(path: pathlib.Path, pages: Pages) -> PseudoBoxes:
     InputError: it is missing or damaged.
   """
   try:
-    with np.load(path, allow_pickle=False) as saved:
+    data = io.BytesIO(path.read_bytes())
+    with np.load(data, allow_pickle=False) as saved:
       arrays: dict[str, Any] = {name: saved[name] for name in _ARRAYS}
       sure = saved["sure"]
   except Exception as e:  # damage raises many types
