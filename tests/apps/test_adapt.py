@@ -39,6 +39,9 @@ def _run(path, records=None, staff_space_px=9.0, **changes):
       adapt=AdaptConfig(pages=str(path), **changes),
       predict=PredictConfig(staff_space_px=staff_space_px),
     ),
+    model=types.SimpleNamespace(
+      cfg=types.SimpleNamespace(oriented=False, staff_positions=False)
+    ),
     polarity="dark",
     class_names=tuple("abcdef"),
     source=lambda split: sources.open_split(config.data, records, split),
@@ -128,12 +131,17 @@ def test_boxes_are_kept(three, tmp_path):
     np.array([HW] * 3, np.int32),
     three.names,
   )
-  made = pseudo_boxes.PseudoBoxes(index, np.array([True, False]))
+  corners, positions = np.ones((2, 4, 2), np.float32), np.array([3, -4])
+  made = pseudo_boxes.PseudoBoxes(
+    index, np.array([True, False]), corners, positions
+  )
   path = tmp_path / "boxes-4.npz"
   pseudo_boxes.save(path, made)
   again = pseudo_boxes.load(path, three)
   np.testing.assert_equal(vars(again.index), vars(index))
   assert again.sure.tolist() == [True, False]
+  np.testing.assert_array_equal(again.oriented_yx, corners)
+  np.testing.assert_array_equal(again.positions, positions)
   path.write_bytes(path.read_bytes()[:-9])
   with pytest.raises(InputError, match=r"boxes-4.npz: missing or damaged"):
     pseudo_boxes.load(path, three)

@@ -25,7 +25,7 @@ class _WithoutBoxes:
     self._index = dataclasses.replace(
       boxes.index, labels=labels.astype(np.int32)
     )
-    self._pages = pages
+    self._pages, self._boxes = pages, boxes
 
   def box_index(self) -> BoxIndex:
     return self._index
@@ -34,10 +34,16 @@ class _WithoutBoxes:
     rows = self._index.of_page(i)
     return self._index.labels[rows], self._index.boxes_yxyx[rows]
 
-  def image_window(
-    self, i: int, top: int, left: int, height: int, width: int
-  ) -> np.ndarray:
+  def example(self, i: int) -> int:
+    return i
+
+  def ink_of(self, i: int, area: tuple[int, int, int, int]) -> np.ndarray:
+    top, left, height, width = area
     return self._pages.ink(i)[top : top + height, left : left + width]
+
+  def feature(self, name: str, i: int, example: int) -> np.ndarray:
+    del example
+    return getattr(self._boxes, name)[self._index.of_page(i)]
 
 
 class _MixedCrops(grain.transforms.RandomMap):
@@ -47,9 +53,17 @@ class _MixedCrops(grain.transforms.RandomMap):
     """Args: `used`, numbers of the pages that are trained on."""
     source = run.source(run.config.data.train_split)
     data: Any = run.config.data
-    self._labelled = TrainCrops(
-      source, data, synthetic.open_synthetic(source, data)
-    )
+    model = run.model.cfg
+    if model.oriented:
+      source.require("oriented_yx", "model.oriented")
+    if model.staff_positions:
+      source.require("positions", "model.staff_positions")
+    self._further: dict[str, Any] = {
+      "oriented": model.oriented,
+      "positions": model.staff_positions,
+    }
+    symbols = synthetic.open_synthetic(source, data)
+    self._labelled = TrainCrops(source, data, symbols, **self._further)
     self._num_pages = len(source)
     self._num_classes = len(run.class_names)
     self._pages, self._used = pages, used
@@ -60,12 +74,13 @@ class _MixedCrops(grain.transforms.RandomMap):
     # Pages are as the network sees them, and rare boxes are often wrong.
     cfg.scales = tuple(scale / data.eval_scale for scale in data.scales)
     cfg.normalise_staff_space, cfg.rare_prob = False, 0.0
+    cfg.redraw_empty, cfg.corner_prob = False, 0.0
     self._cfg = cfg
     self._others: TrainCrops | None = None
 
   def renew(self, boxes: PseudoBoxes) -> None:
     source: Any = _WithoutBoxes(self._pages, boxes, self._num_classes)
-    self._others = TrainCrops(source, self._cfg)
+    self._others = TrainCrops(source, self._cfg, **self._further)
 
   def random_map(self, element, rng: np.random.Generator):
     assert self._others is not None  # `renew` comes first

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 
 from dwd_jax.apps.adapt.pages import Pages
 from dwd_jax.core import files
@@ -28,10 +28,14 @@ class PseudoBoxes:
 
   Attributes:
     sure: False for boxes that may be objects or not.
+    oriented_yx: as in `structs.PageBoxes`.
+    positions: as in `structs.PageBoxes`.
   """
 
   index: BoxIndex
   sure: Bool[np.ndarray, " n"]
+  oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
+  positions: Int[np.ndarray, " n"] | None = None
 
 
 def find(
@@ -104,26 +108,35 @@ def _agreement(
 def _joined(
   pages: Pages, found: Sequence[PageBoxes], min_score: float
 ) -> PseudoBoxes:
+  boxes = PageBoxes.concatenated(found)
+  assert boxes.scores is not None
   counts = [len(page.labels) for page in found]
-  scores = np.concatenate([np.asarray(page.scores) for page in found])
   index = BoxIndex(
-    boxes_yxyx=np.concatenate([p.boxes_yxyx for p in found], dtype=np.float32),
-    labels=np.concatenate([p.labels for p in found], dtype=np.int32),
+    boxes_yxyx=boxes.boxes_yxyx.astype(np.float32),
+    labels=boxes.labels.astype(np.int32),
     page=np.repeat(np.arange(len(found), dtype=np.int32), counts),
     page_hw=np.array(pages.page_hw, np.int32),
     filenames=pages.names,
   )
-  return PseudoBoxes(index, scores >= min_score)
+  return PseudoBoxes(
+    index,
+    sure=boxes.scores >= min_score,
+    oriented_yx=boxes.oriented_yx,
+    positions=boxes.positions,
+  )
 
 
-_ARRAYS = ("boxes_yxyx", "labels", "page")
+_OF_INDEX = ("boxes_yxyx", "labels", "page")
+_FURTHER = ("sure", "oriented_yx", "positions")
 
 
 def save(path: pathlib.Path, boxes: PseudoBoxes) -> None:
   """Writes boxes to a file."""
   data = io.BytesIO()
-  arrays = {name: getattr(boxes.index, name) for name in _ARRAYS}
-  np.savez_compressed(data, sure=boxes.sure, **arrays)
+  arrays = {name: getattr(boxes.index, name) for name in _OF_INDEX}
+  arrays |= {name: getattr(boxes, name) for name in _FURTHER}
+  known = {name: x for name, x in arrays.items() if x is not None}
+  np.savez_compressed(data, **known)
   files.write_atomic(path, data.getvalue())
 
 
@@ -136,13 +149,13 @@ def load(path: pathlib.Path, pages: Pages) -> PseudoBoxes:
   try:
     data = io.BytesIO(path.read_bytes())
     with np.load(data, allow_pickle=False) as saved:
-      arrays: dict[str, Any] = {name: saved[name] for name in _ARRAYS}
-      sure = saved["sure"]
+      arrays: dict[str, Any] = dict(saved)
+    of_index = {name: arrays.pop(name) for name in _OF_INDEX}
+    page_hw = np.array(pages.page_hw, np.int32)
+    index = BoxIndex(**of_index, page_hw=page_hw, filenames=pages.names)
+    return PseudoBoxes(index, **arrays)
   except Exception as e:  # damage raises many types
     raise InputError(
       f"{path}: missing or damaged ({type(e).__name__}); start anew in another"
       " --workdir"
     ) from None
-  page_hw = np.array(pages.page_hw, np.int32)
-  index = BoxIndex(**arrays, page_hw=page_hw, filenames=pages.names)
-  return PseudoBoxes(index, sure)
