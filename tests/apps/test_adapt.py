@@ -2,6 +2,7 @@
 
 import pathlib
 import types
+from typing import Any
 
 import calibration_helpers
 import cv2
@@ -24,7 +25,7 @@ HW = (128, 192)
 IDENTITY = ScoreMap(1.0, 1.0, 0.0, np.zeros(6))
 
 
-def _run(path, records=None, staff_space_px=9.0, **changes):
+def _run(path, records: Any = None, staff_space_px=9.0, **changes) -> Any:
   """What is needed of a run."""
   config = settings.default()
   config.data.builder = "deepscores"
@@ -149,7 +150,7 @@ def test_boxes_are_kept(three, tmp_path):
 
 def _boxes(three, sure):
   index = BoxIndex(
-    np.float32([[20, 20, 40, 40], [20, 20, 40, 40]]),
+    np.array([[20, 20, 40, 40]] * 2, np.float32),
     np.array([4, 4], np.int32),
     np.array([0, 1], np.int32),
     np.array([HW] * 3, np.int32),
