@@ -217,6 +217,14 @@ def flip_horizontally(
   return np.ascontiguousarray(image[:, ::-1]), flipped
 
 
+def flip_corners(
+  corners_yx: Float[np.ndarray, "n 4 2"], width_px: int
+) -> Float[np.ndarray, "n 4 2"]:
+  """Mirrors corners as `flip_horizontally` does; clockwise stays clockwise."""
+  y, x = corners_yx[:, ::-1, 0], corners_yx[:, ::-1, 1]
+  return np.stack([y, np.float32(width_px) - x], axis=-1)
+
+
 def nearest_to_centre(
   boxes_yxyx: Float[np.ndarray, "n 4"], hw: tuple[int, int], count: int
 ) -> Int[np.ndarray, " m"]:
@@ -239,8 +247,15 @@ def pad_boxes(
   n = len(boxes_yxyx)
   if n > count:
     raise ValueError(f"{n} boxes do not fit into {count} rows")
-  padded = np.zeros((count, 4), np.float32)
-  padded[:n] = boxes_yxyx
-  ids = np.zeros(count, np.int32)
-  ids[:n] = labels
+  padded = pad_rows(boxes_yxyx.astype(np.float32), count)
+  ids = pad_rows(labels.astype(np.int32), count)
   return padded, ids, np.arange(count) < n
+
+
+def pad_rows(
+  values: Shaped[np.ndarray, "n ..."], count: int, fill: int = 0
+) -> Shaped[np.ndarray, "count ..."]:
+  """Adds rows of `fill` up to `count`."""
+  padded = np.full((count, *values.shape[1:]), fill, values.dtype)
+  padded[: len(values)] = values
+  return padded
