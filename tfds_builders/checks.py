@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import math
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -248,12 +249,15 @@ def list_images(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def read_page_names(
-  path: pathlib.Path, seen: dict[str, pathlib.Path]
+  path: pathlib.Path,
+  seen: dict[str, pathlib.Path],
+  page_of: Callable[[str], str] = str.strip,
 ) -> list[str]:
   """Reads the list of a split's page names, one per line; may be empty.
 
   Args:
     seen: name -> list that has it; gets the new names.
+    page_of: a line -> the page that it names; "" = none.
 
   Raises:
     InputError: a name is not plain, or listed already.
@@ -261,7 +265,7 @@ def read_page_names(
   names = []
   text = read_text(path) if path.stat().st_size else ""
   for line in text.splitlines():
-    name = line.strip()
+    name = page_of(line)
     if not name:
       continue
     if not is_plain_name(name):

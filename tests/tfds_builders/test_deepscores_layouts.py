@@ -107,6 +107,22 @@ def test_further_lists_are_splits(root):
   }
 
 
+def test_lists_with_numbers(root):
+  before = _parse(root)[0]
+  for path in (root / "train_val_test").iterdir():
+    lines = enumerate(path.read_text().split())
+    path.write_text("".join(f"{i},{name}\n" for i, name in lines))
+  (root / "train_val_test/train1.txt").write_text(f"0,missing\n7,{_PAGE}")
+  after, _, report = _parse(root)
+  assert after.splits.pop("train1") == [before.splits["train"][0]]
+  assert after == before
+  assert list(report.counts) == ["lists of which pages are missing"]
+  with (root / "train_val_test/test.txt").open("a") as f:
+    f.write(f"9,{_PAGE}\n")
+  with pytest.raises(InputError, match=rf"{_PAGE}' is also in .*train\.txt"):
+    _parse(root)
+
+
 def test_a_page_of_a_further_list_alone_is_no_page_without_list(root):
   path = root / "train_val_test/val.txt"
   path.rename(path.with_stem("validation"))

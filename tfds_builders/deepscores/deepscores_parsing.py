@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import functools
 import importlib.resources
 import pathlib
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -72,13 +74,14 @@ def read_data_set(
   images = checks.list_images(images_dir)
   have_annotation = {p.stem for p in annotations.glob("*.xml")}
 
+  page_of = functools.partial(_page_of, known=images)
   splits: dict[str, list[checks.PageFiles]] = {}
   seen: dict[str, pathlib.Path] = {}
   for split in SPLITS:
     path = lists / f"{split}.txt"
     if not path.exists():
       continue
-    names = checks.read_page_names(path, seen)
+    names = checks.read_page_names(path, seen, page_of)
     if not names:
       report.add("split lists empty", path.name)
     elif config in _SCANS:
@@ -113,6 +116,17 @@ def read_data_set(
   return checks.DataSet(class_names, splits, vocabulary_of(class_names))
 
 
+def _page_of(line: str, known: Container[str]) -> str:
+  """The page of a line of a list: `name`, or `number,name`.
+
+  Reference: the original's `deep_scores.py@5c314f1` takes the latter.
+  """
+  line = line.strip()
+  number, comma, name = line.partition(",")
+  numbered = comma and number.isdecimal() and line not in known
+  return name.strip() if numbered else line
+
+
 def _further_splits(
   lists: pathlib.Path,
   pages: dict[str, checks.PageFiles],
@@ -140,7 +154,8 @@ def _further_splits(
       lines = checks.read_text(path).splitlines()
     except InputError:
       lines = []
-    names = list(dict.fromkeys(filter(None, map(str.strip, lines))))
+    names = [_page_of(line, pages) for line in lines]
+    names = list(dict.fromkeys(filter(None, names)))
     listed = [pages[name] for name in names if name in pages]
     # TFDS knows only words, and "all" is every split.
     if not listed or not path.stem.isidentifier() or path.stem == "all":
