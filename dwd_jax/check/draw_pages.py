@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 from dwd_jax.check import ink as ink_lib
 from dwd_jax.check.measures import Page
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.show import drawing
 
 TILE_PX = 96  # of the examples of a class
@@ -22,16 +22,15 @@ def overlay(
   page: Page, class_names: Sequence[str], is_print: bool
 ) -> UInt8[np.ndarray, "h w 3"]:
   """The page with all its boxes; the `doubtful` ones stand out."""
-  ink, image_hw = page.ink, (page.ink.shape[0], page.ink.shape[1])
-  shrink = min(1.0, _MAX_OVERLAY_PX / max(image_hw))
+  ink = page.ink
+  shrink = min(1.0, _MAX_OVERLAY_PX / max(ink.shape))
   if shrink < 1:
     ink = cv2.resize(
       ink, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA
     )
-  truth = PageBoxes(page.filename, image_hw, page.boxes_yxyx, page.labels)
   return drawing.boxes_picture(
     ink,
-    truth,
+    page.page_boxes(),
     class_names,
     doubtful(page, is_print),
     min_width_px=_MIN_OVERLAY_PX,
@@ -64,8 +63,8 @@ def thumbnail(page: Page) -> UInt8[np.ndarray, "h 280 3"]:
     255 - np.rint(strong).astype(np.uint8), cv2.COLOR_GRAY2RGB
   )
   boxed = picture.copy()
-  for y0, x0, y1, x1 in np.rint(page.boxes_yxyx * scale).astype(int).tolist():
-    cv2.rectangle(boxed, (x0, y0), (x1, y1), drawing.WRONG_RGB, 1)
+  for outline in drawing.outlines_px(page.page_boxes(), scale):
+    drawing.draw_outline(boxed, outline, drawing.WRONG_RGB)
   picture = cv2.addWeighted(picture, 0.6, boxed, 0.4, 0)
   cell = np.full((size[0] + 28, CELL_HW[1], 3), 225, np.uint8)
   cell[4 : 4 + size[0], 4 : 4 + size[1]] = picture
@@ -121,16 +120,29 @@ def class_examples(
   order = np.argsort(keys)
   classes, first = np.unique(page.labels[order], return_index=True)
   picks = order[first]
+  outlines = page.oriented_yx
   return {
-    int(c): (float(keys[i]), tile(page.ink, page.boxes_yxyx[i]))
+    int(c): (
+      float(keys[i]),
+      tile(
+        page.ink,
+        page.boxes_yxyx[i],
+        None if outlines is None else outlines[i],
+      ),
+    )
     for c, i in zip(classes.tolist(), picks.tolist(), strict=True)
   }
 
 
 def tile(
-  ink: UInt8[np.ndarray, "H W"], box_yxyx: Float[np.ndarray, " 4"]
+  ink: UInt8[np.ndarray, "H W"],
+  box_yxyx: Float[np.ndarray, " 4"],
+  outline_yx: Float[np.ndarray, "4 2"] | None = None,
 ) -> UInt8[np.ndarray, "96 96 3"]:
-  """A square picture of an object, its surroundings and its box."""
+  """A square picture of an object, its surroundings and its box.
+
+  `outline_yx`: corners of its oriented box, which is drawn instead.
+  """
   y0, x0, y1, x1 = (float(v) for v in box_yxyx)
   side = max(y1 - y0, x1 - x0)
   side += 2 * max(8.0, 0.4 * side)
@@ -153,10 +165,8 @@ def tile(
   )
   grey = cv2.warpAffine(part, move, (TILE_PX, TILE_PX))
   picture = cv2.cvtColor(255 - grey, cv2.COLOR_GRAY2RGB)
-  corners = np.rint(
-    (np.array([x0, y0, x1, y1]) - [left, top, left, top]) * zoom
-  ).astype(int)
-  cv2.rectangle(
-    picture, corners[:2].tolist(), corners[2:].tolist(), drawing.WRONG_RGB, 1
-  )
+  if outline_yx is None:
+    outline_yx = np.asarray(boxes_lib.corners_yx(box_yxyx))
+  corners = np.clip((outline_yx - (top, left)) * zoom, -1e4, 1e4)
+  drawing.draw_outline(picture, np.rint(corners).astype(int), drawing.WRONG_RGB)
   return picture

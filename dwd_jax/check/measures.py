@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Int8, UInt8
 
 from dwd_jax.check import fit
 from dwd_jax.check import ink as ink_lib
+from dwd_jax.core.structs import PageBoxes
 
 NEAR_IOU = 0.8
 PERCENTS = (0, 5, 25, 50, 75, 95, 100)
@@ -34,6 +35,7 @@ class Page:
     boxes_yxyx: px.
     labels: class ids.
     skipped: reason -> number of boxes that the reader left out or cut.
+    oriented_yx: corners, px; None if the data set has none.
   """
 
   split: str
@@ -42,6 +44,17 @@ class Page:
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: Int[np.ndarray, " n"]
   skipped: dict[str, int] = dataclasses.field(default_factory=dict)
+  oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
+
+  def page_boxes(self) -> PageBoxes:
+    """The boxes as pictures take them."""
+    return PageBoxes(
+      filename=self.filename,
+      image_hw=(self.ink.shape[0], self.ink.shape[1]),
+      boxes_yxyx=self.boxes_yxyx,
+      labels=self.labels,
+      oriented_yx=self.oriented_yx,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

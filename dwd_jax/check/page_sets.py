@@ -159,6 +159,7 @@ def _record_page(source: sources.PageSource, i: int) -> Page:
     ink=source.image(i),
     boxes_yxyx=boxes,
     labels=labels,
+    oriented_yx=source.feature("oriented_yx", i, example),
   )
 
 
@@ -199,6 +200,7 @@ def _files(
         boxes_yxyx=part.boxes_yxyx,
         labels=part.labels,
         skipped={} if n else dict(report.counts),
+        oriented_yx=part.extras.get("oriented_yx"),
       )
       for n, (name, part) in enumerate(named)
     ]

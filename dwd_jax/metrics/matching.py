@@ -95,9 +95,9 @@ def _taken(
   return taken[rank]
 
 
-def sane(boxes_yxyx: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-  """Clips boxes to finite sizes; a diverged model predicts anything."""
-  return np.clip(np.nan_to_num(boxes_yxyx.astype(np.float64)), -1e5, 1e5)
+def sane(px: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+  """Clips boxes or corners to finite sizes; a diverged model predicts any."""
+  return np.clip(np.nan_to_num(px.astype(np.float64)), -1e5, 1e5)
 
 
 class Outcomes(NamedTuple):

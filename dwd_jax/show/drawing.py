@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import reliability
@@ -48,7 +49,7 @@ def overlay(
 
   Found truth is blue, hits are green, wrong predictions orange with the name of
   the class (and "predicted?true" on a symbol of another class), missed truth is
-  purple.
+  purple. Oriented boxes are drawn as such, and matched upright.
 
   Args:
     ink: the page at any scale, 0 = paper, 255 = ink.
@@ -60,21 +61,22 @@ def overlay(
   hit, found, confused_with, _ = match(truth, detections)
   names = [class_names[int(label)] for label in detections.labels]
   true_names = [class_names[int(label)] for label in truth.labels]
-  true_boxes = _to_px(truth.boxes_yxyx, zoom)
-  found_boxes = _to_px(detections.boxes_yxyx, zoom)
-  for box in true_boxes[found]:
-    _box(canvas, box, FOUND_RGB)
+  true_boxes, true_lines = _to_px(truth, zoom), outlines_px(truth, zoom)
+  found_boxes = _to_px(detections, zoom)
+  found_lines = outlines_px(detections, zoom)
+  for line in true_lines[found]:
+    draw_outline(canvas, line, FOUND_RGB)
   for i in np.flatnonzero(hit):
-    _box(canvas, found_boxes[i], HIT_RGB)
+    draw_outline(canvas, found_lines[i], HIT_RGB)
     _name(canvas, found_boxes[i], names[i], HIT_RGB)
   for i in np.flatnonzero(~found):
-    _box(canvas, true_boxes[i], MISSED_RGB, 2)
+    draw_outline(canvas, true_lines[i], MISSED_RGB, 2)
     _name(canvas, true_boxes[i], true_names[i], MISSED_RGB)
   for i in np.flatnonzero(~hit):
     name, other = names[i], int(confused_with[i])
     if other >= 0:
       name += f"?{true_names[other]}"
-    _box(canvas, found_boxes[i], WRONG_RGB, 2)
+    draw_outline(canvas, found_lines[i], WRONG_RGB, 2)
     _name(canvas, found_boxes[i], name, WRONG_RGB, below=True)
   entries = (
     (f"{found.sum()} truth, found", FOUND_RGB),
@@ -103,11 +105,12 @@ def boxes_picture(
     min_width_px: narrower pages are enlarged, so that names fit.
   """
   canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
-  for i, box in enumerate(_to_px(truth.boxes_yxyx, zoom)):
+  lines = outlines_px(truth, zoom)
+  for i, box in enumerate(_to_px(truth, zoom)):
     label = int(truth.labels[i])
     loud = marked is not None and bool(marked[i])
     rgb = WRONG_RGB if loud else class_rgb(label)
-    _box(canvas, box, rgb, 3 if loud else 1)
+    draw_outline(canvas, lines[i], rgb, 3 if loud else 1)
     _name(canvas, box, class_names[label], rgb)
   return canvas
 
@@ -171,15 +174,39 @@ def _canvas(ink, image_hw, min_width_px):
   return page, np.array(page.shape[:2], np.float64) / image_hw
 
 
-def _to_px(boxes_yxyx, zoom):
+def _to_px(page, zoom):
   """Boxes -> inclusive corners (ymin, xmin, ymax, xmax) in whole pixels."""
-  px = sane(boxes_yxyx) * np.tile(zoom, 2) - (0, 0, 1, 1)
+  px = sane(page.boxes_yxyx) * np.tile(zoom, 2) - (0, 0, 1, 1)
   return np.rint(px).astype(int)
 
 
-def _box(canvas, box, rgb, thickness=1):
-  y0, x0, y1, x1 = box.tolist()
-  cv2.rectangle(canvas, (x0, y0), (x1, y1), rgb, thickness)
+def outlines_px(
+  page: PageBoxes, zoom: float | Float[np.ndarray, " 2"] = 1.0
+) -> Int[np.ndarray, "n 4 2"]:
+  """Corners (y, x) of the boxes in whole pixels, the last ones inside.
+
+  Those of the oriented boxes, if the page has them.
+
+  Args:
+    zoom: pixels of the picture per pixel of the page, or these along y and x.
+  """
+  corners = page.oriented_yx
+  if corners is None:
+    corners = np.asarray(boxes_lib.corners_yx(page.boxes_yxyx))
+  px = sane(corners) * zoom
+  inwards = np.sign(px.mean(axis=1, keepdims=True) - px)
+  return np.rint(px + (inwards - 1) / 2).astype(int)
+
+
+def draw_outline(
+  canvas: Picture,
+  corners_yx: Int[np.ndarray, "4 2"],
+  rgb: tuple[int, int, int],
+  thickness: int = 1,
+) -> None:
+  """Draws one of `outlines_px`."""
+  points = np.ascontiguousarray(corners_yx[:, ::-1], np.int32)
+  cv2.polylines(canvas, [points], True, rgb, thickness)
 
 
 def _name(canvas, box, name, rgb, below=False):

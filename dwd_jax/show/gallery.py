@@ -114,8 +114,13 @@ def crops(
   parts = []
   for i in range(count):
     mask = batch.box_mask[i]
+    oriented = batch.oriented_yx
     boxes = PageBoxes(
-      "", (size_px, size_px), batch.boxes_yxyx[i][mask], batch.labels[i][mask]
+      filename="",
+      image_hw=(size_px, size_px),
+      boxes_yxyx=batch.boxes_yxyx[i][mask],
+      labels=batch.labels[i][mask],
+      oriented_yx=None if oriented is None else oriented[i][mask],
     )
     ink = batch.image[i, ..., 0]
     parts += [_drawn(ink, boxes), np.full((ink.shape[0] * 2, _GAP, 3), 255)]
@@ -126,10 +131,9 @@ def _drawn(ink: np.ndarray, boxes: PageBoxes) -> drawing.Picture:
   """Twice as large, with boxes in the colours of their classes, no names."""
   zoomed = cv2.resize(ink, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
   canvas = cv2.cvtColor(255 - zoomed, cv2.COLOR_GRAY2RGB)
-  for box, label in zip(boxes.boxes_yxyx, boxes.labels, strict=True):
-    y0, x0, y1, x1 = np.rint(box * 2).astype(int).tolist()
-    rgb = drawing.class_rgb(int(label))
-    cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), rgb, 1)
+  outlines = drawing.outlines_px(boxes, 2)
+  for outline, label in zip(outlines, boxes.labels, strict=True):
+    drawing.draw_outline(canvas, outline, drawing.class_rgb(int(label)))
   return canvas
 
 

@@ -27,6 +27,7 @@ from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging.images import MAX_PIXELS, header_hw
+from dwd_jax.metrics import rotated
 from dwd_jax.metrics.matching import sane
 from dwd_jax.show import drawing
 from dwd_jax.show.viewer import html_file, palette
@@ -210,8 +211,9 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
       with a warning.
 
   Returns:
-    `n`; `boxes`, float32 [n, 4] (ymin, xmin, ymax, xmax); `labels`, uint16;
-    `scores`, float32, if the page has them.
+    `n`; `boxes`, float32 [n, 4] (ymin, xmin, ymax, xmax); `labels`, uint16; if
+    the page has them `scores`, float32, and `outlines` of oriented boxes,
+    float32 [n, 4, 2] (y, x).
 
   Raises:
     ValueError: a label is outside 0 .. C-1.
@@ -234,6 +236,8 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
   }
   if page.scores is not None:
     result["scores"] = _base64(page.scores[order], "<f4")
+  if page.oriented_yx is not None:
+    result["outlines"] = _base64(rotated.outlines(page)[order], "<f4")
   return result
 
 

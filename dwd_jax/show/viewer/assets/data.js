@@ -87,6 +87,7 @@ function loadBoxes(page) {
     boxes.set(decode(truth.boxes, Float32Array), 4 * numFound);
     allLabels.set(decode(truth.labels, Uint16Array), numFound);
   }
+  const outlines = loadOutlines(page, boxes);
   const pairs = page.truth
     ? candidatePairs(boxes, allLabels, numFound, numTrue, DATA.minIou)
     : null;
@@ -96,6 +97,7 @@ function loadBoxes(page) {
     numFound,
     numTrue,
     boxes,
+    outlines,
     labels: allLabels,
     scores,
     pairs,
@@ -103,6 +105,26 @@ function loadBoxes(page) {
     width,
     grid: makeGrid(boxes, height, width),
   };
+}
+
+/**
+ * Four corners (y, x) of each oriented box, those of upright ones where only
+ * the truth or only the detections are oriented; null where neither are.
+ */
+function loadOutlines({ found, truth }, boxes) {
+  if (!found.outlines && !truth?.outlines) return null;
+  const outlines = new Float32Array(2 * boxes.length);
+  for (let i = 0; 4 * i < boxes.length; i++) {
+    const [top, left, bottom, right] = boxes.subarray(4 * i, 4 * i + 4);
+    outlines.set([top, left, top, right, bottom, right, bottom, left], 8 * i);
+  }
+  const put = (side, first) => {
+    if (!side?.outlines) return;
+    outlines.set(decode(side.outlines, Float32Array), 8 * first);
+  };
+  put(found, 0);
+  put(truth, found.n);
+  return outlines;
 }
 
 /**

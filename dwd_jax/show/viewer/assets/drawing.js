@@ -60,7 +60,7 @@ function drawBoxes() {
     const [x, y, width, height] = outline(i);
     if (x > stageSize.width || y > stageSize.height) continue;
     if (x + width < 0 || y + height < 0) continue;
-    path.rect(x, y, width, height);
+    trace(path, i, 0);
     drawing.drawn++;
   }
   finish();
@@ -82,16 +82,40 @@ function outline(i) {
   ];
 }
 
+/** Adds a box, or its corners if it is oriented, to a path, larger by `more`. */
+function trace(path, i, more) {
+  const { outlines } = current;
+  if (!outlines) {
+    const [x, y, width, height] = outline(i);
+    path.rect(x - more, y - more, width + 2 * more, height + 2 * more);
+    return;
+  }
+  const corners = outlines.subarray(8 * i, 8 * i + 8);
+  const half = lineWidth() / 2 + more;
+  const middle = [0, 1].map(
+    (k) => (corners[k] + corners[2 + k] + corners[4 + k] + corners[6 + k]) / 4,
+  );
+  for (let k = 0; k < 8; k += 2) {
+    const [dy, dx] = [corners[k] - middle[0], corners[k + 1] - middle[1]];
+    path[k ? "lineTo" : "moveTo"](
+      view.scale * corners[k + 1] + view.x + half * Math.sign(dx),
+      view.scale * corners[k] + view.y + half * Math.sign(dy),
+    );
+  }
+  path.closePath();
+}
+
 function drawMarked(i, pinned) {
   if (i < 0) return;
-  const [x, y, width, height] = outline(i);
   const rims = pinned
     ? [[6, "#ffffff"], [4, "#111111"], [2, colourOf(i)]]
     : [[5, "#ffffff"], [3, colourOf(i)]];
   for (const [thickness, colour] of rims) {
     context.lineWidth = thickness;
     context.strokeStyle = colour;
-    context.strokeRect(x - 1, y - 1, width + 2, height + 2);
+    context.beginPath();
+    trace(context, i, 1);
+    context.stroke();
   }
 }
 

@@ -33,6 +33,22 @@ function makeGrid(boxes, height, width) {
 }
 
 /**
+ * Whether a point lies in the outline of box `i` (eight numbers y, x; convex,
+ * clockwise on the screen), or at most `slack` outside.
+ */
+function inOutline(outlines, i, y, x, slack) {
+  for (let k = 0; k < 4; k++) {
+    const from = 8 * i + 2 * k;
+    const to = 8 * i + 2 * ((k + 1) % 4);
+    const dy = outlines[to] - outlines[from];
+    const dx = outlines[to + 1] - outlines[from + 1];
+    const side = dx * (y - outlines[from]) - dy * (x - outlines[from + 1]);
+    if (side < -slack * Math.hypot(dx, dy)) return false;
+  }
+  return true;
+}
+
+/**
  * The smallest box at a point for which `wanted(index)` holds; -1 if none.
  * `slack` is how far outside the point may lie, in pixels of the page.
  */

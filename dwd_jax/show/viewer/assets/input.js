@@ -49,7 +49,9 @@ function boxUnder([sx, sy]) {
   if (!current || state.hidden) return -1;
   const [x, y] = toPage(sx, sy);
   const slack = SLACK_PX / view.scale;
-  return boxAt(current.grid, y, x, slack, (i) => shown.visible[i] === 1);
+  const { grid, outlines } = current;
+  const hit = (i) => !outlines || inOutline(outlines, i, y, x, slack);
+  return boxAt(grid, y, x, slack, (i) => shown.visible[i] === 1 && hit(i));
 }
 
 function hover(i) {

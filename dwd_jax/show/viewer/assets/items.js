@@ -134,10 +134,12 @@ function readingOrder() {
 
 /** What is shown, as the text of a CSV file. */
 function shownAsCsv() {
-  const { boxes, labels, scores, numFound } = current;
+  const { boxes, outlines, labels, scores, numFound } = current;
   const compare = Boolean(shown.matches);
   const head = ["page", "class", "score", "x", "y", "width", "height"];
-  const rows = [compare ? [...head, "outcome", "true_class"] : head];
+  if (compare) head.push("outcome", "true_class");
+  const corners = ["x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4"];
+  const rows = [outlines ? [...head, ...corners] : head];
   for (const i of [...shown.order].sort((a, b) => a - b)) {
     const [top, left, bottom, right] = boxes.subarray(4 * i, 4 * i + 4);
     const px = [left, top, right - left, bottom - top];
@@ -148,9 +150,17 @@ function shownAsCsv() {
       i < numFound ? Number(scores[i].toFixed(6)) : "",
       ...px.map((value) => Number(value.toFixed(2))),
       ...(compare ? [OUTCOMES[shown.outcome[i]], text.trueName] : []),
+      ...(outlines ? cornersOf(outlines, i) : []),
     ]);
   }
   return rows.map((row) => row.map(csvField).join(",") + "\r\n").join("");
+}
+
+/** Four corners x, y, rounded. */
+function cornersOf(outlines, i) {
+  return [1, 0, 3, 2, 5, 4, 7, 6].map((k) =>
+    Number(outlines[8 * i + k].toFixed(2)),
+  );
 }
 
 function csvField(value) {
