@@ -13,12 +13,13 @@ import numpy as np
 from clu import parameter_overview
 
 from dwd_jax.core import files
-from dwd_jax.core.structs import Batch
+from dwd_jax.core.structs import Batch, PageBoxes
 from dwd_jax.data import pipeline, synthetic
 from dwd_jax.evaluate import among_processes, other_data_sets
 from dwd_jax.models import dwd
 from dwd_jax.objectives import targets as targets_lib
 from dwd_jax.objectives.detection_loss import detection_losses
+from dwd_jax.show import drawing
 from dwd_jax.train import run_evaluation
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
@@ -164,9 +165,16 @@ def batch_pictures(
   for i in range(len(batch.image)):
     image = np.asarray(dwd.network_input(jnp.asarray(batch.image[i])))[..., 0]
     paper = np.repeat((255 * (1 - image)).astype(np.uint8)[..., None], 3, -1)
-    for y0, x0, y1, x1 in batch.boxes_yxyx[i][batch.box_mask[i]]:
-      corners = (int(x0), int(y0)), (int(x1) - 1, int(y1) - 1)
-      cv2.rectangle(paper, *corners, _BOX_RGB)
+    oriented, mask = batch.oriented_yx, batch.box_mask[i]
+    boxes = PageBoxes(
+      filename="",
+      image_hw=image.shape,
+      boxes_yxyx=np.asarray(batch.boxes_yxyx[i][mask]),
+      labels=np.asarray(batch.labels[i][mask]),
+      oriented_yx=None if oriented is None else np.asarray(oriented[i][mask]),
+    )
+    for outline in drawing.outlines_px(boxes):
+      drawing.draw_outline(paper, outline, _BOX_RGB)
     rows.append([paper, _heat(wanted[i]), _heat(found[i])])
   return {"crops": _grid(rows)}
 

@@ -1,9 +1,12 @@
 """Pictures: where the colours are."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 from box_helpers import FAR, A, B, page
 
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.show import drawing
 
 NAMES = ("notehead", "clef")
@@ -43,6 +46,26 @@ def test_overlay_draws_source_pixels_on_a_scaled_page():
   canvas = picture[-120:]
   assert canvas.shape[1] == 160  # enlarged twice: source pixels again
   assert tuple(canvas[30, 80]) == drawing.MISSED_RGB
+
+
+def test_oriented_boxes_are_drawn_from_corner_to_corner():
+  corners = np.array([[[20, 10], [60, 50], [50, 60], [10, 20]]], np.float32)
+  truth = page([(0, 10, 10, 60, 60)])
+  truth = dataclasses.replace(truth, oriented_yx=corners)
+  ink = np.zeros((120, 160), np.uint8)
+  picture = drawing.boxes_picture(ink, truth, NAMES, min_width_px=160)
+  rows, columns = np.nonzero((picture == drawing.class_rgb(0)).all(axis=-1))
+  off = rows - columns  # 10 and -10 along the sides, less in the ends
+  assert rows.min() == columns.min() == 10 and rows.max() == 59
+  assert np.abs(off).max() <= 10 and (np.abs(off) >= 9).sum() > 70
+  # Upright corners are drawn as upright boxes are.
+  upright = dataclasses.replace(
+    truth, oriented_yx=boxes_lib.corners_yx(truth.boxes_yxyx)
+  )
+  bare = dataclasses.replace(truth, oriented_yx=None)
+  np.testing.assert_array_equal(
+    *(drawing.boxes_picture(ink, t, NAMES) for t in (upright, bare))
+  )
 
 
 def test_overlay_survives_boxes_that_make_no_sense():

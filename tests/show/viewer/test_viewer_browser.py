@@ -1,6 +1,7 @@
 """The viewer in a real browser: what is drawn, counted, said and reached."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -259,6 +260,35 @@ def test_the_smallest_box_is_the_one_that_is_meant(
   assert "note" in page.locator("#tip").inner_text()
   page.mouse.move(*stage_point(page, 200, 105))
   assert "clef" in page.locator("#tip").inner_text()
+
+
+def test_an_oriented_box_is_where_it_is_drawn(
+  page_in, tmp_path, boxes, picture
+):
+  # A beam from (200, 20) up to (100, 180) in truth; detections are upright.
+  beam = np.array([[[190, 20], [90, 180], [110, 180], [210, 20]]], np.float32)
+  truth = boxes([(1, 90, 20, 210, 180)])
+  truth = dataclasses.replace(truth, oriented_yx=beam)
+  found = boxes([(0, 95, 25, 115, 45)], [0.9])
+  index = tmp_path / "index.html"
+  pages = [ViewerPage("p", picture("p.jpg"), found, truth)]
+  write.write(index, pages, _NAMES, title="T")
+  page = page_in(index)
+  tip = page.locator("#tip")
+  page.mouse.move(*stage_point(page, 105, 30))
+  assert "clef" in tip.inner_text()  # upright
+  page.keyboard.press("t")
+  for y, x, hit in (
+    (150, 100, True), (110, 160, True), (95, 30, False), (205, 170, False)
+  ):  # fmt: skip
+    page.mouse.move(*stage_point(page, y, x))
+    assert tip.is_visible() == hit
+    if hit:
+      assert "note" in tip.inner_text()
+  page.mouse.click(*stage_point(page, 150, 100))  # marked, and drawn as such
+  (row,) = read_csv(page, "d")[1]
+  corners = [[float(row[f"{a}{i}"]) for a in "yx"] for i in (1, 2, 3, 4)]
+  assert sorted(corners) == sorted(beam[0].tolist())
 
 
 def test_the_address_names_the_page(page_in, two_pages):
