@@ -18,7 +18,7 @@ NAMES = ("notehead", "clef", HOSTILE, "rare")
 _SLOTS = 64
 
 
-def pages(count=4, names=None):
+def pages(count=4, names=None, oriented=False):
   """Pages with 12 symbols each, at places with fractions of pixels.
 
   All but the last have staves, of 9 px.
@@ -40,10 +40,24 @@ def pages(count=4, names=None):
     made.append(
       EvalPage(
         PageImage(name, ink, 1.0),
-        PageBoxes(name, ink.shape, boxes, labels),
+        PageBoxes(
+          filename=name,
+          image_hw=ink.shape,
+          boxes_yxyx=boxes,
+          labels=labels,
+          oriented_yx=_turned(boxes) if oriented else None,
+        ),
       )
     )
   return made
+
+
+def _turned(boxes_yxyx):
+  """Corners on the sides of boxes, float32 [n, 4, 2]."""
+  y0, x0, y1, x1 = np.asarray(boxes_yxyx).T
+  dy, dx = 0.2 * (y1 - y0), 0.3 * (x1 - x0)
+  corners = y0, x0 + dx, y0 + dy, x1, y1, x1 - dx, y1 - dy, x0
+  return np.stack(corners, 1).reshape(-1, 4, 2).astype(np.float32)
 
 
 class Finder:
@@ -79,6 +93,9 @@ class Finder:
     )
     found.labels[0, :n] = np.append(labels, [0, 3])
     found.scores[0, :n] = rng.random(n)
+    if true.oriented_yx is not None:
+      corners = _turned(found.boxes_yxyx[0])[None]
+      found = found.replace(oriented_yx=corners)
     return found, np.zeros((*image.shape[:3], 1), np.float32)
 
 

@@ -52,13 +52,14 @@ STEPS = {
 @pytest.mark.parametrize("calibrated", STEPS)
 def test_the_files_are_those_of_the_network(calibrated, tmp_path):
   calibration = eval_helpers.calibration() if calibrated else None
+  pages = eval_helpers.pages(oriented=calibrated)
   options = {"calibration": calibration, "dataset": "muscima_pp"}
   saved = tmp_path / "saved"
-  before = eval_helpers.evaluate(saved, protocol="legacy", **options)
+  before = eval_helpers.evaluate(saved, pages, protocol="legacy", **options)
   for protocol, min_score in STEPS[calibrated]:
     network = tmp_path / f"{protocol} {min_score}"
     expected = eval_helpers.evaluate(
-      network, protocol=protocol, min_score=min_score, **options
+      network, pages, protocol=protocol, min_score=min_score, **options
     )
     got = reevaluate(
       saved, "val", protocol=protocol, min_score=min_score, viewer_pages=-1
@@ -73,8 +74,14 @@ def test_the_files_are_those_of_the_network(calibrated, tmp_path):
     _assert_same(network, saved)
     for name in ("mAP", "mAP_50", "AP_by_iou", "per_class"):
       assert got[name] == expected[name]  # exactly
+    oriented = calibrated and protocol != "legacy"
+    assert ("rotated" in got) == oriented
     text = (saved / "val" / "report.html").read_text()
     assert f"<dd>{protocol}</dd>" in text
+    assert ("mAP of oriented boxes" in text) == oriented
+    if oriented:
+      assert got["rotated"] == expected["rotated"]  # exactly
+      assert 0 < got["rotated"]["mAP"] < got["mAP"]
 
 
 def test_a_higher_score_loses_nothing(folder):
