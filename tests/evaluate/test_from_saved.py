@@ -227,6 +227,16 @@ BAD = {
     _set(0, "bbox", value=["1", 2, 3, 4]),
     r"predictions\.json: damaged \(",
   ),
+  "one box with corners": (
+    "val/predictions.json",
+    _set(0, "segmentation", value=[[1.5] * 8]),
+    r"a box without segmentation",
+  ),
+  "a polygon of three corners": (
+    "val/truth.json",
+    _set("annotations", 0, "segmentation", value=[[1] * 6]),
+    r"truth\.json: damaged \(",
+  ),
   "a score above 1": (
     "val/predictions.json",
     _set(0, "score", value=1.5),
