@@ -149,8 +149,8 @@ class Network(nn.Module):
 
   def __init__(self, cfg: dwd.ModelConfig):
     super().__init__()
-    if cfg.separate_decoders:
-      raise ValueError("the peer has one decoder for all heads")
+    if cfg.separate_decoders or cfg.refinenet != "light":
+      raise ValueError("the peer has one light decoder for all heads")
     self.backbone = Backbone(
       cfg.backbone_depth, cfg.backbone_width, cfg.bn_momentum
     )

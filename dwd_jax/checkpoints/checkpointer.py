@@ -16,9 +16,14 @@ import orbax.checkpoint as ocp
 from dwd_jax.cluster import processes
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
+from dwd_jax.models import dwd
 
 CHECKSUMS = "checksums.json"
 _CHUNK = 1 << 22
+
+
+# What older cards lack.
+_MODEL = {"refinenet": dwd.ModelConfig.refinenet}
 
 
 class DamagedError(InputError):
@@ -53,7 +58,10 @@ class ModelCard:
     return {
       "class_names": list(self.class_names),
       "group_of_class": [int(group) for group in self.group_of_class],
-      "model": dict(self.model),
+      "model": {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in self.model.items()
+      },
       "training": dict(self.training),
       "staff_space_px": self.staff_space_px,
       "polarity": self.polarity,
@@ -69,8 +77,9 @@ class ModelCard:
       # The first checkpoints lack `training`.
       there = saved.get(part, wanted[part])
       for key in sorted(set(there) | set(wanted[part])):
-        had, want = there.get(key), wanted[part].get(key)
-        # A key that an older card lacks was off, its default.
+        # A key that an older card lacks had its default, or was off.
+        default = _MODEL.get(key) if part == "model" else None
+        had, want = there.get(key, default), wanted[part].get(key)
         if had != want and (key in there or want):
           return f"{part}: {key} is {had} there and {want} here"
     for key in ("class_names", "group_of_class"):

@@ -17,6 +17,7 @@ from dwd_jax.core import config_sections, files
 from dwd_jax.core.errors import InputError
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.metrics import calibration
+from dwd_jax.models import dwd
 
 
 class FinishedRun(NamedTuple):
@@ -137,13 +138,14 @@ def weights_of_run(path: pathlib.Path) -> Weights:
   config = _config(found.folder.parent.parent / "config.json")
   names, card = found.class_names, found.card
   try:
+    model, variables = dwd.for_inference(
+      weights.read_model(card["model"]), found.variables
+    )
     return Weights(
-      variables=jax.tree.map(
-        lambda x: np.asarray(x, np.float32), dict(found.variables)
-      ),
+      variables=jax.tree.map(lambda x: np.asarray(x, np.float32), variables),
       class_names=names,
       group_of_class=tuple(map(int, card["group_of_class"])),
-      model=weights.read_model(card["model"]),
+      model=model,
       decode=config_sections.read(
         DecodeConfig,
         config["decode"],

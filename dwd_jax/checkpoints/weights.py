@@ -39,6 +39,10 @@ from dwd_jax.models import dwd
 
 FORMAT = 1
 _KEY = "dwd_jax"  # of the card in the file's metadata
+# Fields of networks that are no part of a detector.
+_NOT_STORED = ("dtype", "remat", "deep_energy_strides", "deep_size_strides")
+# Younger than the format: in the card where they are not as they always were.
+_YOUNGER = ("refinenet", "oriented", "staff_positions")
 _MAX_BYTES = 4 << 30
 _MAX_HEADER_BYTES = 64 << 20
 _MAX_CLASSES = 1 << 16
@@ -177,8 +181,10 @@ def _flat(weights: Weights) -> dict[str, np.ndarray]:
 
 def _card(weights: Weights) -> dict[str, Any]:
   model = dataclasses.asdict(weights.model)
-  for key in ("dtype", "remat"):
-    model.pop(key)
+  usual = dataclasses.asdict(dwd.ModelConfig(num_classes=1))
+  for key in (*_NOT_STORED, *_YOUNGER):
+    if key in _NOT_STORED or model[key] == usual[key]:
+      model.pop(key)
   calibration = weights.calibration
   return {
     "format": FORMAT,

@@ -113,12 +113,17 @@ class Predictions(flax.struct.PyTreeNode):
     log_sizes: log of (height, width) in image pixels.
     class_features: input of the class head (see `models.dwd.class_logits`).
     offsets: as `Targets.offsets_px`; None if the network has no such head.
+    deep_energy: energy logits of deep supervision by stride, 8 to 32; None
+      without, and outside of training.
+    deep_sizes: the same of log-sizes.
   """
 
   energy_logits: Float[Array, "B h w G E"]
   log_sizes: Float[Array, "B h w G 2"]
   class_features: Float[Array, "B h w F"]
   offsets: Float[Array, "B h w G 2"] | None = None
+  deep_energy: dict[int, Float[Array, "B _ _ G E"]] | None = None
+  deep_sizes: dict[int, Float[Array, "B _ _ G 2"]] | None = None
 
 
 class Detections(flax.struct.PyTreeNode):

@@ -15,16 +15,18 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dwd_jax.core.config_sections import check_choices
+from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import (
   NUM_ENERGY_LEVELS,
   Array,
   Params,
   Predictions,
 )
-from dwd_jax.models.refinenet import RefineNet, upsample
+from dwd_jax.models.refinenet import RefineNet, Version, head_input, upsample
 from dwd_jax.models.resnet import Depth, ResNet, make_norm
 
 STRIDE = 4  # of the heads
+DEEP_STRIDES = (8, 16, 32)  # of the coarser levels of RefineNet
 SIZE_MULTIPLE = 32  # images are padded to multiples of this, in pixels
 _TYPICAL_SIZE_PX = 12.0  # where the size head starts
 
@@ -38,6 +40,11 @@ class NetworkConfig:
     backbone_width: channels of the backbone's first stage; each further stage
       has twice as many.
     filters: channels of RefineNet.
+    refinenet: its structure. light: residual units on the backbone's features
+      and at the output of each level; lin2017: figure 2 of the paper, with
+      units on the coarser level's output, too, three at the end and twice the
+      channels at the coarsest level; dwd2018: the original DWD, where the two
+      units of an input lie side by side.
     class_hidden: units of a hidden layer in the class head, which is evaluated
       at single pixels only; 0 = none, as the paper.
     decoder_norm: batch norm in RefineNet, too (the paper: none).
@@ -48,6 +55,10 @@ class NetworkConfig:
       must have `oriented_yx`.
     staff_positions: the place of noteheads on their staff, too (the paper:
       none); the records must have `positions`.
+    deep_energy_strides: deep supervision: strides (8, 16, 32) of the coarser
+      levels of RefineNet that have an energy head of their own, in the training
+      only; the original: (8, 16).
+    deep_size_strides: the same for box sizes; the original: (8,).
     dtype: number type of the computation; auto: bfloat16 on GPU and TPU,
       float32 on CPU.
   """
@@ -55,16 +66,28 @@ class NetworkConfig:
   backbone_depth: Depth = 101
   backbone_width: int = 64
   filters: int = 256
+  refinenet: Version = "light"
   class_hidden: int = 0
   decoder_norm: bool = False
   separate_decoders: bool = False
   center_offsets: bool = False
   oriented: bool = False
   staff_positions: bool = False
+  deep_energy_strides: tuple[int, ...] = ()
+  deep_size_strides: tuple[int, ...] = ()
   dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
   def __post_init__(self):
     check_choices(self, "model")
+    for key in ("deep_energy_strides", "deep_size_strides"):
+      strides = getattr(self, key)
+      if not set(strides) <= set(DEEP_STRIDES) or len(set(strides)) < len(
+        strides
+      ):
+        raise InputError(
+          f"config: model.{key} is {strides}; name some of {DEEP_STRIDES}, each"
+          " once"
+        )
 
   @property
   def compute_dtype(self) -> Any:
@@ -113,7 +136,7 @@ def make_backbone(cfg: ModelConfig, train: bool) -> nn.Module:
 def make_decoder(
   cfg: ModelConfig, train: bool, name: str = "refinenet"
 ) -> RefineNet:
-  """Features of the backbone -> one map at stride 4; for a compact module."""
+  """Features of the backbone -> a map of each level; for a compact module."""
   dtype = cfg.compute_dtype
   norm = make_norm(train, cfg.bn_momentum, dtype)
   return RefineNet(
@@ -121,6 +144,7 @@ def make_decoder(
     dtype,
     norm if cfg.decoder_norm else None,
     remat=cfg.remat and train,
+    version=cfg.refinenet,
     name=name,
   )
 
@@ -135,6 +159,11 @@ def _energy_bias(groups: int, levels: int):
     return jnp.asarray(np.log(prob), dtype).reshape(shape)
 
   return init
+
+
+def _level(stride: int) -> int:
+  """Index of a level of RefineNet, 0 = the finest."""
+  return (stride // STRIDE).bit_length() - 1
 
 
 class DWDNet(nn.Module):
@@ -154,7 +183,8 @@ class DWDNet(nn.Module):
 
     Args:
       image: 0 = paper, 1 = ink; H and W multiples of 32.
-      train: batch statistics (and mutable "batch_stats") instead of averages.
+      train: batch statistics (and mutable "batch_stats") instead of averages,
+        and deep supervision, if any.
 
     Returns:
       Predictions at stride 4.
@@ -167,33 +197,60 @@ class DWDNet(nn.Module):
       )
     features = make_backbone(cfg, train)(image, train)
     if cfg.separate_decoders:
-      decoded = {
+      maps = {
         head: make_decoder(cfg, train, f"refinenet_{head}")(features)
         for head in ("energy", "size", "class")
       }
     else:
       shared = make_decoder(cfg, train)(features)
-      decoded = dict.fromkeys(("energy", "size", "class"), shared)
-    decoded = {k: nn.relu(v).astype(jnp.float32) for k, v in decoded.items()}
-    groups, levels = cfg.num_groups, cfg.num_energy_levels
-    energy = nn.DenseGeneral(
-      (groups, levels),
-      bias_init=_energy_bias(groups, levels),
-      kernel_init=nn.initializers.normal(0.01),
-      name="energy_head",
-    )(decoded["energy"])
-    sizes = nn.DenseGeneral(
-      (groups, 2),
-      bias_init=nn.initializers.constant(np.log(_TYPICAL_SIZE_PX)),
-      kernel_init=nn.initializers.normal(0.01),
-      name="size_head",
-    )(decoded["size"])
+      maps = dict.fromkeys(("energy", "size", "class"), shared)
+    decoded = {k: head_input(v[0], cfg.refinenet) for k, v in maps.items()}
+    energy = self._energy_head("energy_head")(decoded["energy"])
+    sizes = self._size_head("size_head")(decoded["size"])
     self._class_head(decoded["class"])
+    offsets = self._offsets(decoded["size"])
+    deep_energy = deep_sizes = None
+    if train or self.is_initializing():
+
+      def deep(head, name, levels, strides):
+        return {
+          s: head(f"{name}_{s}")(head_input(levels[_level(s)], cfg.refinenet))
+          for s in strides
+        } or None
+
+      deep_energy = deep(
+        self._energy_head,
+        "energy_head",
+        maps["energy"],
+        cfg.deep_energy_strides,
+      )
+      deep_sizes = deep(
+        self._size_head, "size_head", maps["size"], cfg.deep_size_strides
+      )
     return Predictions(
       energy_logits=energy,  # [B, h, w, G, E]
       log_sizes=sizes,  # [B, h, w, G, 2]
       class_features=decoded["class"],  # [B, h, w, F]
-      offsets=self._offsets(decoded["size"]),  # [B, h, w, G, 2]
+      offsets=offsets,  # [B, h, w, G, 2]
+      deep_energy=deep_energy,
+      deep_sizes=deep_sizes,
+    )
+
+  def _energy_head(self, name: str) -> nn.Module:
+    groups, levels = self.cfg.num_groups, self.cfg.num_energy_levels
+    return nn.DenseGeneral(
+      (groups, levels),
+      bias_init=_energy_bias(groups, levels),
+      kernel_init=nn.initializers.normal(0.01),
+      name=name,
+    )
+
+  def _size_head(self, name: str) -> nn.Module:
+    return nn.DenseGeneral(
+      (self.cfg.num_groups, 2),
+      bias_init=nn.initializers.constant(np.log(_TYPICAL_SIZE_PX)),
+      kernel_init=nn.initializers.normal(0.01),
+      name=name,
     )
 
   def _offsets(self, features: Array) -> Array | None:
@@ -256,6 +313,17 @@ def energy_logits_full(
   logits = upsample(predictions.energy_logits, STRIDE, step)
   # On CPUs XLA would repeat the upsampling in every pass of the softmax.
   return jax.lax.optimization_barrier(logits)
+
+
+def for_inference(
+  cfg: ModelConfig, variables: Any
+) -> tuple[ModelConfig, Any]:
+  """A network and its variables without the heads that only training needs."""
+  heads = {f"energy_head_{s}" for s in DEEP_STRIDES}
+  heads |= {f"size_head_{s}" for s in DEEP_STRIDES}
+  params = {k: v for k, v in variables["params"].items() if k not in heads}
+  cfg = dataclasses.replace(cfg, deep_energy_strides=(), deep_size_strides=())
+  return cfg, {**variables, "params": params}
 
 
 def make_model(cfg: ModelConfig) -> DWDNet:

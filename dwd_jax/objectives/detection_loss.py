@@ -48,17 +48,41 @@ LossFn = Callable[
 def _energy(params, predictions, targets, num_boxes, cfg):
   """Only at pixels that a stride meets."""
   del params, num_boxes
-  strides = cfg.targets.energy_strides
+  strides, reduction = cfg.targets.energy_strides, cfg.targets.stride_reduction
   step = math.gcd(dwd.STRIDE, *strides)
   unknown = targets.unknown
-  return losses_lib.energy_loss(
+  loss, metrics = losses_lib.energy_loss(
     dwd.energy_logits_full(predictions, step),
     losses_lib.subsample(targets.energy, step),
     cfg.losses,
     tuple(stride // step for stride in strides),
-    cfg.targets.stride_reduction,
+    reduction,
     None if unknown is None else losses_lib.subsample(unknown, step),
   )
+  if not predictions.deep_energy:
+    return loss, metrics
+  by_stride = {dwd.STRIDE: loss}
+  for stride, logits in predictions.deep_energy.items():
+    by_stride[stride], _ = losses_lib.energy_loss(
+      logits,
+      _in_cells(targets.energy, stride),
+      cfg.losses,
+      unknown=None if unknown is None else _in_cells(unknown, stride),
+    )
+  loss = losses_lib.reduce_strides(list(by_stride.values()), reduction)
+  return loss, metrics | _by_level("energy", by_stride)
+
+
+def _in_cells(maps: Array, stride: int) -> Array:
+  """The pixel in the middle of each cell of a coarser level of RefineNet.
+
+  The original takes the first one, where its maps have the cell's centre.
+  """
+  return losses_lib.subsample(maps, stride, first=stride // 2)
+
+
+def _by_level(name: str, by_stride: dict[int, Array]) -> Metrics:
+  return {f"{name}_stride_{s}": loss for s, loss in by_stride.items()}
 
 
 def _class(params, predictions, targets, num_boxes, cfg):
@@ -75,6 +99,16 @@ def _box(params, predictions, targets, num_boxes, cfg):
   loss, metrics = box_losses.size_loss(
     log_sizes, targets, cfg.losses, strides, reduction
   )
+  if predictions.deep_sizes:
+    by_stride = {dwd.STRIDE: loss}
+    used = [(targets.sizes_px > 0).any()]
+    for stride, coarse in predictions.deep_sizes.items():
+      cells = jax.tree.map(lambda m, s=stride: _in_cells(m, s), targets)
+      by_stride[stride], _ = box_losses.size_loss(coarse, cells, cfg.losses)
+      used.append((cells.sizes_px > 0).any())
+    found = list(by_stride.values())
+    loss = losses_lib.reduce_strides(found, reduction, used)
+    metrics |= _by_level("size", by_stride)
   if predictions.offsets is not None:
     offset, more = box_losses.offset_loss(
       upsample(predictions.offsets, dwd.STRIDE), targets, strides, reduction

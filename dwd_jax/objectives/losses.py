@@ -105,9 +105,9 @@ def weighted_mean(
   return (values * weights).sum() / jnp.maximum(weights.sum(), 1e-6)
 
 
-def subsample(maps: Array, stride: int) -> Array:
-  """Every stride-th pixel of maps [B, H, W, ...], as the original resized."""
-  return maps[:, ::stride, ::stride]
+def subsample(maps: Array, stride: int, first: int = 0) -> Array:
+  """Every stride-th pixel of maps [B, H, W, ...], from pixel `first` on."""
+  return maps[:, first::stride, first::stride]
 
 
 def reduce_strides(
@@ -138,8 +138,7 @@ def energy_loss(
     logits: at stride 1, or at a stride that divides all of those trained.
     levels: `Targets.energy` at the same stride.
     cfg: options.
-    strides: the loss is computed on every stride-th pixel for each of these
-      (the original resized maps and logits without smoothing: the same).
+    strides: the loss is computed on every stride-th pixel for each of these.
     reduction: "mean" or "min" of the strides' losses.
     unknown: pixels that do not count; None = all do.
 

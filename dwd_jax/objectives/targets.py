@@ -46,11 +46,12 @@ class TargetConfig:
       one (the paper); nearest: the one with the nearest centre.
     size_disc_px: diameter of the disc on which box sizes are trained, px: 1, or
       3 or more; where discs overlap, the box with the nearest centre counts.
-    energy_strides: strides at which the energy is trained, 1 or more: 8 = every
-      8th pixel of every 8th row.
+    energy_strides: strides at which the final energy map is trained, 1 or more:
+      8 = every 8th pixel of every 8th row. Coarser maps of their own have
+      `model.deep_energy_strides`.
     size_strides: the same for box sizes and centre offsets.
-    stride_reduction: how the losses of all strides become one: their mean or
-      their minimum.
+    stride_reduction: how the losses of all strides, and those of all levels of
+      RefineNet with heads, become one: their mean or their minimum.
   """
 
   num_energy_levels: int = NUM_ENERGY_LEVELS

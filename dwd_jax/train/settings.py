@@ -250,13 +250,14 @@ def model_config(
   config: ml_collections.ConfigDict, num_classes: int, num_groups: int
 ) -> dwd.ModelConfig:
   """The network for a data set."""
-  return dwd.ModelConfig(
+  return config_sections.make(
+    dwd.ModelConfig,
+    config.model,
     num_classes=num_classes,
     num_groups=num_groups,
     num_energy_levels=config.targets.num_energy_levels,
     bn_momentum=config.train.batch_norm_momentum,
     remat=bool(config.train.remat),
-    **config.model,
   )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.models.dwd import ModelConfig
+from dwd_jax.models.refinenet import STRUCTURES, Structure
 from dwd_jax.models.resnet import STAGES
 
 # Supported by all runtimes of the last years.
@@ -167,7 +168,8 @@ def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
 
   def decoder(name: str) -> str:
     part = _Part(graph, params[name], stats.get(name, {}))
-    return graph.relu(_refine(part, levels))
+    x = _refine(part, levels, STRUCTURES[cfg.refinenet])
+    return x if STRUCTURES[cfg.refinenet].relu_first else graph.relu(x)
 
   if cfg.separate_decoders:
     energy, size, classes = (
@@ -260,7 +262,7 @@ def _block(part: _Part, x: str, strides: tuple[int, ...]) -> str:
   return graph.relu(graph.add(x, y))
 
 
-def _refine(part: _Part, features: list[str]) -> str:
+def _refine(part: _Part, features: list[str], structure: Structure) -> str:
   """See `models.refinenet.RefineNet`."""
   graph, fused = part.graph, ""
 
@@ -271,18 +273,32 @@ def _refine(part: _Part, features: list[str]) -> str:
     y = conv(graph.relu(x), f"{name}_conv1")
     return graph.add(x, conv(graph.relu(y), f"{name}_conv2"))
 
+  def fusion_input(x: str, units: str, fuse: str) -> str:
+    if structure.parallel:
+      one, two = (
+        conv(residual_unit(x, f"{units}{i}"), f"{fuse}{i}") for i in (1, 2)
+      )
+      return graph.add(one, two)
+    for i in (1, 2) if units else ():
+      x = residual_unit(x, f"{units}{i}")
+    return conv(x, fuse) if fuse else x
+
   for level in reversed(range(len(features))):
     name = f"level{level + 1}"
     x = conv(features[level], f"{name}_adapt")
-    for unit in (1, 2):
-      x = residual_unit(x, f"{name}_in{unit}")
+    if structure.relu_first:
+      x = graph.relu(x)
+    fine = f"{name}_fuse_fine" if fused or structure.parallel else ""
+    x = fusion_input(x, f"{name}_in", fine)
     if fused:
-      x = conv(x, f"{name}_fuse_fine")
-      coarse = conv(fused, f"{name}_fuse_coarse")
+      units = f"{name}_coarse" if structure.coarse_units else ""
+      coarse = fusion_input(fused, units, f"{name}_fuse_coarse")
       x = graph.add(x, graph.upsample(coarse, 2))
     out = x = graph.relu(x)
     for i in (1, 2):
       x = conv(graph.max_pool(x, 5), f"{name}_pool_conv{i}")
       out = graph.add(out, x)
-    fused = residual_unit(out, f"{name}_out")
+    for i in range(structure.last_units if level == 0 else 1):
+      out = residual_unit(out, f"{name}_out{i + 1}" if i else f"{name}_out")
+    fused = out
   return fused

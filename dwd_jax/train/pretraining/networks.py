@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from dwd_jax.core.structs import Array
 from dwd_jax.models import dwd
 from dwd_jax.models.dwd import ModelConfig, make_backbone, make_decoder
+from dwd_jax.models.refinenet import head_input
 from dwd_jax.train.pretraining.loaders import PixelBatch, SymbolBatch
 from dwd_jax.train.stages import LOSSES
 from dwd_jax.train.step import LossesFn
@@ -58,8 +59,8 @@ class PixelNet(nn.Module):
   ) -> Float[Array, "B h w C"]:
     """Applies the network to ink 0..1; C is one more than the classes."""
     cfg = self.cfg
-    x = make_decoder(cfg, train)(make_backbone(cfg, train)(image, train))
-    x = nn.relu(x).astype(jnp.float32)
+    maps = make_decoder(cfg, train)(make_backbone(cfg, train)(image, train))
+    x = head_input(maps[0], cfg.refinenet)
     small = nn.initializers.normal(0.01)
     background = nn.Dense(1, kernel_init=small, name="background_head")(x)
     if cfg.class_hidden:
