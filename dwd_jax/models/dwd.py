@@ -315,9 +315,7 @@ def energy_logits_full(
   return jax.lax.optimization_barrier(logits)
 
 
-def for_inference(
-  cfg: ModelConfig, variables: Any
-) -> tuple[ModelConfig, Any]:
+def for_inference(cfg: ModelConfig, variables: Any) -> tuple[ModelConfig, Any]:
   """A network and its variables without the heads that only training needs."""
   heads = {f"energy_head_{s}" for s in DEEP_STRIDES}
   heads |= {f"size_head_{s}" for s in DEEP_STRIDES}
