@@ -12,6 +12,7 @@ from dwd_jax.core.structs import Array
 from dwd_jax.models import layers
 
 Version = Literal["light", "lin2017", "dwd2018"]
+_GLOROT = nn.initializers.glorot_uniform()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Structure:
     last_units: residual units at the output of the finest block; all others
       have one.
     relu_first: ReLU after the 1 x 1 convolutions, and none before the heads.
+    kernel_init: of all convolutions. The original's, Glorot's; He's would
+      double the variance at every residual unit of a network without norm.
   """
 
   coarse_units: bool = True
@@ -39,10 +42,13 @@ class Structure:
   wide_coarsest: bool = False
   last_units: int = 1
   relu_first: bool = False
+  kernel_init: Callable[..., Array] = _GLOROT
 
 
 STRUCTURES: dict[Version, Structure] = {
-  "light": Structure(coarse_units=False),
+  "light": Structure(
+    coarse_units=False, kernel_init=nn.initializers.he_normal()
+  ),
   "lin2017": Structure(wide_coarsest=True, last_units=3),
   "dwd2018": Structure(parallel=True, relu_first=True),
 }
@@ -124,7 +130,7 @@ class RefineNet(nn.Module):
       padding=((pad, pad), (pad, pad)),
       use_bias=self.norm is None,
       dtype=self.dtype,
-      kernel_init=nn.initializers.he_normal(),
+      kernel_init=STRUCTURES[self.version].kernel_init,
       conv_general_dilated=layers.conv_general_dilated,
       name=name,
     )(x)
