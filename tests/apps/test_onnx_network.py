@@ -19,11 +19,13 @@ NETWORKS = {
     **helpers.WITH_OFFSETS,
     "depth": 10,
     "separate_decoders": True,
+    "refinenet": "dwd2018",
   },
   "no norm in the decoder": {
     **helpers.WITHOUT,
     "depth": 10,
     "decoder_norm": False,
+    "refinenet": "lin2017",
   },
 }
 

@@ -176,6 +176,19 @@ OTHERS = {
 }
 
 
+def test_what_older_cards_lack_was_the_default():
+  model = {"filters": 8, "refinenet": "light", "deep_energy_strides": ()}
+  older, card = CARD.to_json(), _other(model=model)
+  older["model"] = {"filters": 8}
+  assert card.difference(older) is None
+  assert card.difference(json.loads(json.dumps(card.to_json()))) is None
+  other = _other(model=model | {"refinenet": "lin2017"})
+  assert "refinenet is light there and lin" in str(other.difference(older))
+  other = _other(model=model | {"deep_energy_strides": (8,)})
+  assert other.difference(older)
+  assert other.difference(json.loads(json.dumps(other.to_json()))) is None
+
+
 @pytest.mark.parametrize("caption", OTHERS)
 def test_checkpoints_of_other_networks_are_refused(open_run, caption):
   card, message = OTHERS[caption]

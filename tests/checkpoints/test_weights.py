@@ -76,6 +76,9 @@ def test_what_is_written_is_read(weights, tmp_path):
   older = dataclasses.replace(found, polarity="")
   assert "polarity" not in weights_lib._card(older)
   assert same != weights_lib.fingerprint(older)
+  card = weights_lib._card(found)["model"]
+  assert "refinenet" not in card
+  assert "deep_energy_strides" not in card
   decode = DecodeConfig(energy_cutoff=4.0)
   other = dataclasses.replace(found, decode=decode)
   assert same != weights_lib.fingerprint(other)

@@ -449,5 +449,5 @@ def test_decoder_pools_in_a_chain():
   wanted = ink + sum(
     ndimage.maximum_filter(ink, (1, n, n, 1), mode="constant") for n in (5, 9)
   )
-  found = jax.jit(decoder.apply)(variables, (x,))
+  (found,) = jax.jit(decoder.apply)(variables, (x,))
   np.testing.assert_allclose(found, wanted, rtol=1e-5)

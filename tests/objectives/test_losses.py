@@ -204,6 +204,51 @@ def test_energy_is_computed_only_where_a_stride_looks(strides):
   assert "[2,32,32,1,4]" not in shapes
 
 
+@pytest.mark.parametrize("how", REDUCTIONS)
+def test_levels_with_heads_count_as_much_as_the_final_map(how):
+  rng = np.random.default_rng(0)
+  energy = rng.integers(0, 4, (2, 32, 32, 1)).astype(np.int32)
+  sizes = np.zeros((2, 32, 32, 1, 2), np.float32)
+  sizes[:, 4::8, 12, 0] = (9, 5)  # stride 16 has no pixel of a disc
+  final = Predictions(
+    _logits((2, 8, 8, 1, 4)), _logits((2, 8, 8, 1, 2)), np.zeros((2, 8, 8, 1))
+  )
+  found = final.replace(
+    deep_energy={s: _logits((2, 32 // s, 32 // s, 1, 4)) for s in (8, 32)},
+    deep_sizes={s: _logits((2, 32 // s, 32 // s, 1, 2)) for s in (8, 16)},
+  )
+  cfg = detection_loss.DetectionConfig(
+    targets.TargetConfig(stride_reduction=how),
+    dataclasses.replace(CFG, size_loss="log_l1"),
+    (0,),
+  )
+
+  @jax.jit
+  def program(maps, *predictions):
+    return [
+      [detection_loss.LOSSES[k]({}, p, maps, 0, cfg) for k in ("energy", "box")]
+      for p in predictions
+    ]
+
+  deeply, alone = program(_maps(energy, sizes=sizes), found, final)
+  (energy_loss, by_level), (size_loss, more) = deeply
+  (only_final, _), (only_final_size, _) = alone
+  deep = [
+    np.mean(_optax(logits, energy[:, s // 2 :: s, s // 2 :: s]))
+    for s, logits in found.deep_energy.items()
+  ]
+  of_levels = [only_final, *deep]
+  np.testing.assert_allclose(energy_loss, REDUCTIONS[how](of_levels), rtol=1e-5)
+  np.testing.assert_allclose(
+    [by_level[f"energy_stride_{s}"] for s in (4, 8, 32)], of_levels, rtol=1e-5
+  )
+  # The pixels of the middle of cells at stride 8 whose column is the second.
+  at_8 = np.abs(found.deep_sizes[8][:, :, 1, 0] - np.log([9, 5])).sum(-1).mean()
+  both_levels = [only_final_size, at_8]
+  np.testing.assert_allclose(size_loss, REDUCTIONS[how](both_levels), rtol=1e-4)
+  np.testing.assert_allclose(more["size_stride_8"], at_8, rtol=1e-4)
+
+
 def test_balanced_energy_weighs_symbols_like_paper():
   energy = np.zeros((1, 8, 8, 1), int)
   energy[0, 2, 2:5] = 3

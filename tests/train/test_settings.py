@@ -100,6 +100,12 @@ BAD = {
   "one level": ("targets.num_energy_levels", 1, "use 2 or more"),
   "no stride": ("targets.energy_strides", (), "one or more, all above 0"),
   "stride 0": ("targets.size_strides", (8, 0), "one or more, all above 0"),
+  "a level that is not there": (
+    "model.deep_energy_strides",
+    (4, 8),
+    r"some of \(8, 16, 32\), each once",
+  ),
+  "a level twice": ("model.deep_size_strides", (8, 8), "each once"),
   "no class pixels": ("losses.class_pixels", 0, "1 to 65535"),
   "too many class pixels": ("losses.class_pixels", 10**6, "1 to 65535"),
 }
