@@ -14,6 +14,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave.smufl_classes import Vocabulary
@@ -83,30 +87,59 @@ def write_lists(
   (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
 
 
+class Annotated(NamedTuple):
+  """A symbol of a page.
+
+  Attributes:
+    name: of its class; needs no escaping.
+    box_yxyx: px, cut to the page.
+    corners_yx: of the oriented box, px, not cut.
+    position: on the staff, see `labels.Found`.
+    onset: in quarter notes, see `labels.Found`.
+  """
+
+  name: str
+  box_yxyx: tuple[float, float, float, float]
+  corners_yx: Float[np.ndarray, "4 2"]
+  position: int | None = None
+  onset: float | None = None
+
+
 def annotation_xml(
   filename: str,
   image_hw: tuple[int, int],
-  boxes: Sequence[tuple[str, tuple[float, float, float, float]]],
+  objects: Sequence[Annotated],
   depth: int = 1,
 ) -> bytes:
   """The annotation file of one page, in the tag order of DeepScores.
 
-  Args:
-    boxes: (class name, yxyx in px); names need no escaping. The file has them
-      relative to the page.
+  Boxes and corners are relative to the page. What DeepScores has not follows
+  the box: `corners`, x and y of each in turn, `position` and `onset`.
   """
   height, width = image_hw
-  objects = "".join(
-    f"<object><name>{name}</name><bndbox><xmin>{x0 / width:.8f}</xmin>"
-    f"<xmax>{x1 / width:.8f}</xmax><ymin>{y0 / height:.8f}</ymin>"
-    f"<ymax>{y1 / height:.8f}</ymax></bndbox></object>"
-    for name, (y0, x0, y1, x1) in boxes
-  )
+  written = "".join(_object_xml(item, height, width) for item in objects)
   return (
     f"<annotation><folder>Annotations</folder><filename>{filename}</filename>"
     f"<size><width>{width}</width><height>{height}</height><depth>"
-    f"{depth}</depth></size><segmented>0</segmented>{objects}</annotation>"
+    f"{depth}</depth></size><segmented>0</segmented>{written}</annotation>"
   ).encode()
+
+
+def _object_xml(item: Annotated, height: int, width: int) -> str:
+  y0, x0, y1, x1 = item.box_yxyx
+  corners = " ".join(
+    f"{x / width:.7f} {y / height:.7f}" for y, x in item.corners_yx.tolist()
+  )
+  more = f"<corners>{corners}</corners>"
+  if item.position is not None:
+    more += f"<position>{item.position}</position>"
+  if item.onset is not None:
+    more += f"<onset>{item.onset:.6g}</onset>"
+  return (
+    f"<object><name>{item.name}</name><bndbox><xmin>{x0 / width:.8f}</xmin>"
+    f"<xmax>{x1 / width:.8f}</xmax><ymin>{y0 / height:.8f}</ymin>"
+    f"<ymax>{y1 / height:.8f}</ymax></bndbox>{more}</object>"
+  )
 
 
 class Splitter:

@@ -12,11 +12,12 @@ from dwd_jax.engrave import (
   handwriting,
   label_image,
   labels,
+  onsets,
   page_degradation,
   smufl_classes,
   verovio_svg,
 )
-from dwd_jax.engrave.deepscores_folder import annotation_xml
+from dwd_jax.engrave.deepscores_folder import Annotated, annotation_xml
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.rarities import Rarities
 from dwd_jax.engrave.strokes import Strokes
@@ -100,7 +101,7 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   options = _options(rng, task, font, px_per_unit)
   toolkit.setOptions({**options, **words.options})
   if task.path:
-    pages = _MAX_PAGES
+    pages, mei = _MAX_PAGES, ""
     if not toolkit.loadFile(task.path):
       raise ValueError("verovio cannot read it")
   else:
@@ -108,12 +109,16 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
     score = ScoreWriter(rng, Rarities({**words.rates, **task.weights}))
     area = task.width * task.height / space**2 / _STANDARD_AREA
     measures = max(4, round(_MEASURES[score.kind] * area * pages))
-    if not toolkit.loadData(score.write(measures)):
+    mei = score.write(measures)
+    if not toolkit.loadData(mei):
       raise ValueError("verovio cannot read the generated score")
+  numbers = range(1, min(pages, toolkit.getPageCount()) + 1)
+  drawn = [toolkit.renderToSVG(number) for number in numbers]
+  starts = onsets.of_score(mei or toolkit.getMEI())
   found = []
-  for number in range(1, min(pages, toolkit.getPageCount()) + 1):
+  for number, svg in zip(numbers, drawn, strict=True):
     name = f"{task.stem}-{font.lower()}-page-{number}"
-    page = _page(task, toolkit.renderToSVG(number), name, font, px_per_unit)
+    page = _page(task, svg, name, font, px_per_unit, starts)
     if page is not None:
       found.append(page)
   if not found:
@@ -152,27 +157,35 @@ def _options(
 
 
 def _page(
-  task: EngraveTask, svg: str, name: str, font: str, px_per_unit: float
+  task: EngraveTask,
+  svg: str,
+  name: str,
+  font: str,
+  px_per_unit: float,
+  starts: dict[str, float],
 ) -> EngravedPage | None:
   """Boxes and raster of one page; None if it has no symbols."""
   page = verovio_svg.read_page(svg, font)
   words = smufl_classes.get(task.vocabulary)
-  objects = labels.page_objects(page, words)
+  objects = labels.page_objects(page, words, starts)
   spaces = Strokes(page).has_spaces()
   if task.handwriting:
     hand = np.random.default_rng(zlib.crc32(f"{task.seed}/{name}".encode()))
     page, objects = handwriting.write(page, objects, hand, task.handwriting)
-  boxes, shown = [], []
+  symbols, shown = [], []
   for item in objects:
-    label, (x0, y0, x1, y1), _ = item
+    x0, y0, x1, y1 = item.bounds
     whole = (y1 - y0) * (x1 - x0) * px_per_unit**2
     x0, x1 = (min(max(x * px_per_unit, 0), task.width) for x in (x0, x1))
     y0, y1 = (min(max(y * px_per_unit, 0), task.height) for y in (y0, y1))
     # A symbol with less than half of its area on the page is not there.
     if (y1 - y0) * (x1 - x0) > 0.5 * whole:
-      boxes.append((label, (y0, x0, y1, x1)))
+      own = item.corners[:, ::-1] * px_per_unit
+      symbols.append(
+        Annotated(item.name, (y0, x0, y1, x1), own, item.position, item.onset)
+      )
       shown.append(item)
-  if not boxes:
+  if not symbols:
     return None
   drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
   image = verovio_svg.render(drawing)
@@ -185,21 +198,22 @@ def _page(
   if task.degrade:
     done = page_degradation.degrade_page(
       255 - verovio_svg.to_array(image),
-      boxes,
+      symbols,
       pixels,
       recipe=task.degrade,
       strength=task.strength,
       staff_space_px=space,
       key=f"{task.seed}/{name}",
     )
-    if not done.boxes:
+    if not done.objects:
       return None
-    lost = len(boxes) - len(done.boxes)
-    png, boxes, pixels, depth = done.png, done.boxes, done.labels, done.depth
+    lost = len(symbols) - len(done.objects)
+    symbols = done.objects
+    png, pixels, depth = done.png, done.labels, done.depth
   else:
     png = verovio_svg.to_png(image)
-  xml = annotation_xml(f"{name}.png", hw, boxes, depth)
-  counts = dict(Counter(b[0] for b in boxes))
+  xml = annotation_xml(f"{name}.png", hw, symbols, depth)
+  counts = dict(Counter(symbol.name for symbol in symbols))
   seen = round(space, 4) if spaces else None
   return EngravedPage(
     name, png, xml, counts, labels=pixels, staff_space=seen, lost=lost

@@ -7,15 +7,11 @@ Boxes come from the moved points, so they fit as before.
 """
 
 import dataclasses
-import functools
-import re
 
 import numpy as np
-from fontTools.pens.recordingPen import RecordingPen
-from fontTools.svgLib.path import parse_path
 from jaxtyping import Float
 
-from dwd_jax.engrave import labels, outlines, verovio_svg
+from dwd_jax.engrave import corners, elements, labels, verovio_svg
 from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE as _SPACE
 
 MAX_STRENGTH = 3.0
@@ -29,10 +25,6 @@ _MOST_LIFT = 0.3  # of the ends of a long element, by turning it
 _STRETCH = 0.08
 _SLANT = 0.12
 _PEN = 0.35  # of the width of a stroke
-_SLACK = 2.0  # units by which outlines may extend beyond their box
-_ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
-_CURVE = np.linspace(0, 1, 9)[1:, None]  # points of a cubic except its first
-_ROUND = np.linspace(0, 2 * np.pi, 33)[:-1]
 
 
 def write(
@@ -58,10 +50,10 @@ def write(
   for item in objects:
     rows = [place[id(mark)] for mark in item.marks]
     found.append(
-      labels.Found(
-        item.name,
-        hand.bounds(rows, item.bounds) or item.bounds,
-        tuple(marks[i] for i in rows),
+      item._replace(
+        bounds=hand.bounds(rows, item.bounds) or item.bounds,
+        marks=tuple(marks[i] for i in rows),
+        corners=hand.corners(rows, item),
       )
     )
   return drawn, found
@@ -106,7 +98,8 @@ class _Hand:
     self, marks: list[int], old: tuple[float, float, float, float]
   ) -> tuple[float, float, float, float] | None:
     """Where the ink of some marks in a rectangle moved; None if no ink."""
-    low, high = np.array(old[:2]) - _SLACK, np.array(old[2:]) + _SLACK
+    low = np.array(old[:2]) - corners.SLACK
+    high = np.array(old[2:]) + corners.SLACK
     lows, highs = [], []
     for index in marks:
       mark = self._page.marks[index]
@@ -119,7 +112,7 @@ class _Hand:
         if i not in self._before:
           continue
         before, after = self._before[i], self._after[i]
-        inside = ((before >= low) & (before <= high)).all(axis=1)
+        inside = corners.inside(before, old)
         if inside.any():
           lows.append(after[inside].min(0) - self._width[i] / 2)
           highs.append(after[inside].max(0) + self._width[i] / 2)
@@ -128,6 +121,21 @@ class _Hand:
     x0, y0 = np.min(lows, 0).tolist()
     x1, y1 = np.max(highs, 0).tolist()
     return x0, y0, x1, y1
+
+  def corners(self, marks: list[int], item: labels.Found) -> corners.Corners:
+    """The oriented box of a symbol, drawn by some marks."""
+    points = []
+    for index in marks:
+      mark = self._page.marks[index]
+      if mark.tag == "text":
+        points.append(corners.of_bounds(mark.bounds) + self._shift(mark))
+        continue
+      for i in range(*mark.drawn):
+        if i in self._before:
+          kept = corners.inside(self._before[i], item.bounds)
+          points.append(elements.spread(self._after[i][kept], self._width[i]))
+    points = [p for p in points if len(p)]
+    return corners.around(points) if points else item.corners
 
   def _shift(self, mark: verovio_svg.Mark) -> np.ndarray:
     """Offset of a text, which only moves with the page."""
@@ -139,14 +147,14 @@ class _Hand:
     return f'<g transform="translate({x:.2f},{y:.2f})">{drawn}</g>'
 
   def _element(self, index: int, drawn: str, of_staff: bool) -> str:
-    element = read_element(drawn, self._page.defs)
+    element = elements.read(drawn, self._page.defs)
     if element is None or not element.lines:
       return drawn
     if all(len(points) == 2 for points in element.lines):
       # A line that is no longer straight would be filled.
       element.attributes["fill"] = "none"
     lines = [
-      subdivide(points, closed, _STEP)
+      elements.subdivide(points, closed, _STEP)
       for points, closed in zip(element.lines, element.closed, strict=True)
     ]
     before = np.concatenate(lines)
@@ -194,112 +202,3 @@ class _Waves:
   ) -> Float[np.ndarray, "n 2"]:
     waves = np.sin(np.einsum("wsad,nd->nwsa", self._k, points) + self._phase)
     return (waves * self._height).sum((1, 2))
-
-
-@dataclasses.dataclass
-class Element:
-  """Something drawn, its curves as many short lines.
-
-  Attributes:
-    lines: points (x, y) of each contour, in page units.
-    closed: whether each contour returns to its start.
-    attributes: fill and stroke, except the stroke's width.
-    stroke: its width in page units; 0 = none.
-  """
-
-  lines: list[Float[np.ndarray, "n 2"]]
-  closed: list[bool]
-  attributes: dict[str, str]
-  stroke: float
-
-  def to_svg(self) -> str:
-    """The element as a path."""
-    parts = []
-    for points, closed in zip(self.lines, self.closed, strict=True):
-      numbers = " ".join(f"{x:.1f},{y:.1f}" for x, y in points.tolist())
-      parts.append(f"M{numbers}{'Z' if closed else ''}")
-    more = "".join(f' {k}="{v}"' for k, v in self.attributes.items())
-    width = f' stroke-width="{self.stroke:.2f}"' if self.stroke else ""
-    return f'<path d="{"".join(parts)}"{more}{width}/>'
-
-
-def read_element(drawn: str, defs: dict[str, str]) -> Element | None:
-  """Reads an element of `Page.body`; None for an unknown tag.
-
-  `defs` are those of the page, for glyphs.
-  """
-  tag = drawn[1:].partition(" ")[0]
-  found = dict(_ATTRIBUTE.findall(drawn))
-  matrix = outlines.parse_transform(found.pop("transform", ""))
-  stroke = (outlines.numbers(found.pop("stroke-width", "")) or [0.0])[0]
-  if tag == "use":
-    glyph = dict(_ATTRIBUTE.findall(defs[found.pop("xlink:href")[1:]]))
-    inside = outlines.parse_transform(glyph.get("transform", ""))
-    matrix = outlines.multiply(matrix, inside)
-    lines, closed = _path(glyph["d"])
-  elif tag == "path":
-    lines, closed = _path(found.pop("d", ""))
-  elif tag in ("polygon", "polyline"):
-    numbers = outlines.numbers(found.pop("points", ""))
-    lines = [np.array(numbers, float).reshape(-1, 2)] if numbers else []
-    closed = [tag == "polygon"] * len(lines)
-  elif tag == "rect":
-    x, y, w, h = (float(found.pop(k, 0)) for k in ("x", "y", "width", "height"))
-    lines = [np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])]
-    closed = [True]
-  elif tag == "ellipse":
-    cx, cy, rx, ry = (float(found.pop(k, 0)) for k in ("cx", "cy", "rx", "ry"))
-    lines = [np.stack([cx + rx * np.cos(_ROUND), cy + ry * np.sin(_ROUND)], 1)]
-    closed = [True]
-  else:
-    return None
-  a, b, c, d, e, f = matrix
-  turn, shift = np.array([[a, b], [c, d]]), np.array([e, f])
-  return Element(
-    [points @ turn + shift for points in lines if len(points) > 1],
-    [c for c, points in zip(closed, lines, strict=True) if len(points) > 1],
-    found,
-    stroke * abs(a * d - b * c) ** 0.5,
-  )
-
-
-@functools.lru_cache(maxsize=512)
-def _path(d: str) -> tuple[list[np.ndarray], list[bool]]:
-  """Contours of path data; cached, so not to be changed."""
-  pen = RecordingPen()
-  parse_path(d, pen)
-  lines, closed, points = [], [], []
-  for name, args in pen.value:
-    if name == "moveTo":
-      points = [np.array(args, float)]
-    elif name == "lineTo":
-      points.append(np.array(args, float))
-    elif name in ("curveTo", "qCurveTo"):
-      points.append(_curve(np.array([points[-1][-1], *args], float)))
-    else:
-      lines.append(np.concatenate(points))
-      closed.append(name == "closePath")
-  return lines, closed
-
-
-def _curve(corners: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "m 2"]:
-  """Points of a Bezier curve of any degree except its first (de Casteljau)."""
-  rows = np.repeat(corners[None], len(_CURVE), 0)
-  t = _CURVE[:, None]
-  while rows.shape[1] > 1:
-    rows = (1 - t) * rows[:, :-1] + t * rows[:, 1:]
-  return rows[:, 0]
-
-
-def subdivide(
-  points: Float[np.ndarray, "n 2"], closed: bool, step: float
-) -> Float[np.ndarray, "m 2"]:
-  """Adds points until none are further apart than `step`."""
-  ends = np.concatenate([points, points[:1]]) if closed else points
-  away = np.diff(ends, axis=0)
-  counts = np.ceil(np.hypot(*away.T) / step).astype(int).clip(1)
-  rows = np.repeat(np.arange(len(away)), counts)
-  first = np.cumsum(counts) - counts
-  share = (np.arange(len(rows)) - first[rows]) / counts[rows]
-  found = ends[rows] + away[rows] * share[:, None]
-  return found if closed else np.concatenate([found, points[-1:]])

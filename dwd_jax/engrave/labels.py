@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from dwd_jax.engrave import outlines, text_outlines, verovio_svg
+from dwd_jax.engrave.corners import Corners, Outlines
 from dwd_jax.engrave.outlines import Bounds
 from dwd_jax.engrave.smufl_classes import Vocabulary
 from dwd_jax.engrave.strokes import Strokes
@@ -43,15 +44,35 @@ _NAMES_BY_LINE = {3: "cClefAlto", 4: "cClefTenor"}
 
 
 class Found(NamedTuple):
-  """A symbol: class name, bounds in page units, the marks that draw it."""
+  """A symbol.
+
+  Attributes:
+    name: of its class.
+    bounds: in page units.
+    marks: what draws it.
+    corners: of its oriented box, (x, y) in page units.
+    position: place of a notehead on its staff, in steps from the middle line
+      upwards; None = not known, or no notehead.
+    onset: begin of a note or a rest in quarter notes; None = not known.
+  """
 
   name: str
   bounds: Bounds
   marks: tuple[Mark, ...]
+  corners: Corners
+  position: int | None = None
+  onset: float | None = None
 
 
-def page_objects(page: Page, vocabulary: Vocabulary) -> list[Found]:
+def page_objects(
+  page: Page,
+  vocabulary: Vocabulary,
+  onsets: Mapping[str, float] | None = None,
+) -> list[Found]:
   """Finds the symbols of a page.
+
+  Args:
+    onsets: begin of notes and rests by their ids, in quarter notes.
 
   Returns:
     Symbols in drawing order, compound symbols after those of their parts that
@@ -61,7 +82,7 @@ def page_objects(page: Page, vocabulary: Vocabulary) -> list[Found]:
   Reference:
     Differs from DeepScores: flats are boxed whole, not their left half.
   """
-  finder = _Finder(page, vocabulary)
+  finder = _Finder(page, vocabulary, onsets or {})
   found = []
   for index, group in enumerate(page.groups):
     found += finder.objects(index, group)
@@ -78,20 +99,25 @@ def page_objects(page: Page, vocabulary: Vocabulary) -> list[Found]:
 class _Finder:
   """Looks symbols up, group by group."""
 
-  def __init__(self, page: Page, vocabulary: Vocabulary):
+  def __init__(
+    self, page: Page, vocabulary: Vocabulary, onsets: Mapping[str, float]
+  ):
     self.page = page
     self.names = vocabulary.glyphs
     self.known = vocabulary.known
-    self.strokes = Strokes(page) if "stem" in self.known else None
+    self.has_strokes = "stem" in self.known
+    self.strokes = Strokes(page)
+    self.outlines = Outlines(page)
+    self.onsets = onsets
     self.children: list[list[int]] = [[] for _ in page.groups]
     for index, group in enumerate(page.groups[1:], 1):
       self.children[group.parent].append(index)
 
   def objects(self, index: int, group: Group) -> Iterator[Found]:
     """The symbols directly in one group."""
-    if self.strokes is not None:
+    if self.has_strokes:
       for name, parts in self.strokes.objects(group):
-        yield _found(name, parts)
+        yield self._found(name, parts)
     marks = [self.page.marks[i] for i in group.marks]
     if group.cls == "grpSym":
       yield from self._brace(marks)
@@ -102,16 +128,16 @@ class _Finder:
     elif group.cls == "clef":
       for mark in marks:
         for name, bounds in _clef_objects(self.page, group, mark, self.names):
-          yield Found(name, bounds, (mark,))
+          yield self._found(name, [mark], bounds)
     elif group.cls == "dots":
       for mark in marks:
-        yield _found("augmentationDot", [mark])
+        yield self._found("augmentationDot", [mark])
     elif group.cls == "arpeg":
       if marks:
-        yield _found("arpeggiato", marks)
+        yield self._found("arpeggiato", marks)
     elif group.cls == "fing":
       for mark in marks:
-        yield _found(f"fingering{mark.text.strip()}", [mark])
+        yield self._found(f"fingering{mark.text.strip()}", [mark])
     elif group.cls == "tupletNum" and len(marks) != 1:
       if "tuplet1" in self.known:  # otherwise 12 is not a 1 and a 2
         for mark in marks:
@@ -124,28 +150,34 @@ class _Finder:
 
   def staves(self) -> Iterator[Found]:
     """The staves, where they are a class."""
-    if self.strokes is not None:
+    if self.has_strokes:
       for name, lines in self.strokes.staves():
-        yield _found(name, lines)
+        yield self._found(name, lines)
 
   def _glyph(self, group: Group, mark: Mark) -> Iterator[Found]:
     """A glyph that is a symbol by itself."""
     name = self.names.get(mark.code)
     if name is None or name.startswith("timeSig"):
       return
-    if name.startswith("notehead") and self.strokes is not None:
-      name += "OnLine" if self.strokes.is_on_line(mark) else "InSpace"
+    position, onset = None, None
+    if name.startswith("notehead"):
+      position = self.strokes.position(mark)
+      if self.has_strokes:
+        name += "OnLine" if self.strokes.is_on_line(mark) else "InSpace"
+    if name.startswith(("notehead", "rest")):
+      onset = self._onset(mark)
     if group.cls == "keyAccid":
       name = name.replace("accidental", "key")
     elif is_small(mark) and name.startswith(("note", "flag", "accidental")):
       name += "Small"
-    yield _found(name, [mark])
+    found = self._found(name, [mark])
+    yield found._replace(position=position, onset=onset)
 
   def _brace(self, marks: list[Mark]) -> Iterator[Found]:
     """A brace is a glyph or two curved shapes; brackets are straight."""
     curved = [m for m in marks if m.tag == "path" or m.code == 0xE000]
     if curved and len(curved) == len(marks):
-      yield _found("brace", curved)
+      yield self._found("brace", curved)
 
   def _meter(self, marks: list[Mark]) -> Iterator[Found]:
     """Single digits, but 12 and 16 as one symbol where that is a class."""
@@ -155,19 +187,35 @@ class _Finder:
     for row in rows.values():
       two = _TWO_DIGITS.get(tuple(mark.code for mark in row), "")
       if two in self.known:
-        yield _found(two, row)
+        yield self._found(two, row)
         continue
       for mark in row:
         if mark.code in self.names:
-          yield _found(self.names[mark.code], [mark])
+          yield self._found(self.names[mark.code], [mark])
 
   def _multi_rest(self, marks: list[Mark]) -> Iterator[Found]:
     bars = [m for m in marks if m.tag == "rect"]
     if bars:
-      yield _found("restHBar", bars)
+      yield self._found("restHBar", bars)
     for mark in marks:
       if mark.code in self.names:
-        yield _found(self.names[mark.code], [mark])
+        yield self._found(self.names[mark.code], [mark])
+
+  def _onset(self, mark: Mark) -> float | None:
+    """The begin of the note or rest around a mark, if it is known."""
+    index = mark.group
+    while index >= 0:
+      if self.page.groups[index].id in self.onsets:
+        return self.onsets[self.page.groups[index].id]
+      index = self.page.groups[index].parent
+    return None
+
+  def _found(
+    self, name: str, marks: Sequence[Mark], bounds: Bounds | None = None
+  ) -> Found:
+    bounds = bounds or outlines.union(m.bounds for m in marks)
+    corners = self.outlines.corners(marks, bounds)
+    return Found(name, bounds, tuple(marks), corners)
 
   def _grace(self, index: int) -> Iterator[Found]:
     """One grace note with a flag: head, stem, flag and slash together."""
@@ -189,16 +237,12 @@ class _Finder:
     if len(flags) == 1 and flags[0] in (0xE240, 0xE241):
       kind = "Acciaccatura" if slash else "Appoggiatura"
       direction = "Up" if flags[0] == 0xE240 else "Down"
-      yield _found(f"graceNote{kind}Stem{direction}", parts)
+      yield self._found(f"graceNote{kind}Stem{direction}", parts)
 
 
 def is_small(mark: Mark) -> bool:
   """Whether a glyph is of grace or cue size."""
   return mark.scale < _SMALL_BELOW * _FULL_SCALE
-
-
-def _found(name: str, marks: Sequence[Mark]) -> Found:
-  return Found(name, outlines.union(m.bounds for m in marks), tuple(marks))
 
 
 def _clef_objects(

@@ -9,10 +9,9 @@ import pyvips
 from jaxtyping import UInt8
 
 from dwd_jax.engrave import verovio_svg
+from dwd_jax.engrave.deepscores_folder import Annotated
 from dwd_jax.imaging import degrade
 from dwd_jax.imaging.degrade import camera
-
-Box = tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,19 +20,19 @@ class DegradedPage:
 
   Attributes:
     png: grey for scans, colour for photos.
-    boxes: (class name, yxyx in px) of the symbols that are still on the page.
+    objects: the symbols that are still on the page.
     labels: PNG of the label image, b"" if none was given.
   """
 
   png: bytes
-  boxes: list[tuple[str, Box]]
+  objects: list[Annotated]
   labels: bytes
   depth: int
 
 
 def degrade_page(
   ink: UInt8[np.ndarray, "H W"],
-  boxes: Sequence[tuple[str, Box]],
+  objects: Sequence[Annotated],
   labels: bytes = b"",
   *,
   recipe: str,
@@ -41,11 +40,10 @@ def degrade_page(
   staff_space_px: float,
   key: str,
 ) -> DegradedPage:
-  """Degrades a page; boxes and label image go through the same map.
+  """Degrades a page; symbols and label image go through the same map.
 
   Args:
     ink: 0 = paper, 255 = ink.
-    boxes: (class name, yxyx in px).
     labels: PNG of the label image; b"" = none.
     recipe: `scan` or `photo`.
     strength: 0..2, 1 = as real scans and photos.
@@ -61,9 +59,11 @@ def degrade_page(
     strength=strength,
     staff_space_px=staff_space_px,
   )
-  page = np.array([box for _, box in boxes], np.float32).reshape(-1, 4)
-  moved, kept = degrade.on_image(plan.boxes(page, ink), hw)
-  names = [boxes[i][0] for i in np.flatnonzero(kept).tolist()]
+  boxes = np.array([x.box_yxyx for x in objects], np.float32).reshape(-1, 4)
+  corners = np.array([x.corners_yx for x in objects], np.float32)
+  whole = plan.boxes(boxes, ink)
+  moved, kept = degrade.on_image(whole, hw)
+  corners = plan.corners(corners.reshape(-1, 4, 2)[kept], whole[kept])
   image = plan.image(ink)
   if recipe == "photo":
     image = camera.colour_cast(
@@ -76,8 +76,10 @@ def degrade_page(
     assert values is not None  # the engraver has just written them
     labels = _png(plan.classes(np.ascontiguousarray(values, np.uint8)))
   found = [
-    (name, (float(y0), float(x0), float(y1), float(x1)))
-    for name, (y0, x0, y1, x1) in zip(names, moved, strict=True)
+    objects[i]._replace(box_yxyx=tuple(box), corners_yx=own)
+    for i, box, own in zip(
+      np.flatnonzero(kept).tolist(), moved.tolist(), corners, strict=True
+    )
   ]
   return DegradedPage(_png(image), found, labels, 1 if image.ndim == 2 else 3)
 

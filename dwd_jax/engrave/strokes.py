@@ -74,6 +74,19 @@ class Strokes:
     A note may be written in one staff and drawn in the one that its note or
     chord names.
     """
+    return round(self._step(self._staff(mark), mark)) % 2 == 0
+
+  def position(self, mark: Mark) -> int | None:
+    """Steps of half a staff space from the middle line up to a notehead.
+
+    None if there are no lines.
+    """
+    index = self._staff(mark)
+    lines = self._lines(index)
+    return len(lines) - 1 - round(self._step(index, mark)) if lines else None
+
+  def _staff(self, mark: Mark) -> int:
+    """The group of the staff, in its measure, in which a mark is drawn."""
     index = mark.group
     group = self.page.groups[mark.group]
     number = ""
@@ -82,7 +95,7 @@ class Strokes:
       index, group = group.parent, self.page.groups[group.parent]
     if number and group.cls == "staff":
       index = self._neighbour(index, number)
-    return round(self._step(index, mark)) % 2 == 0
+    return index
 
   def _neighbour(self, index: int, number: str) -> int:
     """The staff of that number beside another; the other if there is none."""

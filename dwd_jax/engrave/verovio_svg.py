@@ -70,6 +70,7 @@ class Group:
   parent: int
   data: dict[str, str]
   marks: list[int]
+  id: str = ""
 
 
 @dataclasses.dataclass
@@ -209,7 +210,8 @@ class _Reader:
       return
     if classes:
       data = {k[5:]: v for k, v in element.items() if k.startswith("data-")}
-      self.page.groups.append(Group(classes[0], group, data, []))
+      name = element.get("id", "")
+      self.page.groups.append(Group(classes[0], group, data, [], name))
       group = len(self.page.groups) - 1
     transform = element.get("transform")
     if transform:

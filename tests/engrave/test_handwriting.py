@@ -9,7 +9,13 @@ import pytest
 import verovio
 
 from dwd_jax import engrave
-from dwd_jax.engrave import dataset, engraver, handwriting, verovio_svg
+from dwd_jax.engrave import (
+  dataset,
+  elements,
+  engraver,
+  handwriting,
+  verovio_svg,
+)
 from dwd_jax.engrave.__main__ import main
 from dwd_jax.engrave.strokes import Strokes
 
@@ -66,9 +72,7 @@ def test_pieces_of_a_staff_line_meet():
   for _, lines in Strokes(before).staves():
     rows = [i for i, m in enumerate(before.marks) if any(m is x for x in lines)]
     for i in rows:
-      drawn = handwriting.read_element(
-        page.body[page.marks[i].drawn[0]], page.defs
-      )
+      drawn = elements.read(page.body[page.marks[i].drawn[0]], page.defs)
       ends += [drawn.lines[0][0], drawn.lines[0][-1]]
   ends = np.array(ends)
   apart = np.hypot(*(ends[:, None] - ends[None]).transpose(2, 0, 1))

@@ -173,7 +173,7 @@ def test_a_page_without_symbols_is_worn_all_the_same():
   ink = np.zeros((60, 80), np.uint8)
   how = {"strength": 1.0, "staff_space_px": 9.0, "key": "key"}
   page = page_degradation.degrade_page(ink, [], recipe="photo", **how)
-  assert page.boxes == [] and page.labels == b"" and page.png
+  assert page.objects == [] and page.labels == b"" and page.png
   again = page_degradation.degrade_page(ink, [], recipe="photo", **how)
   assert page == again
 

@@ -227,12 +227,22 @@ _SKIPPED = {
   ),
   "oriented box missing": (
     edit(lambda d: d["annotations"][FIRST].pop("o_bbox")),
-    {"oriented boxes replaced by the aligned ones: not 8 numbers": 1},
+    {"oriented boxes replaced by the upright ones: not 8 numbers": 1},
     4,
   ),
   "oriented box far away": (
     set_first(o_bbox=[1e30] * 8),
-    {"oriented boxes replaced by the aligned ones: not 8 numbers": 1},
+    {"oriented boxes replaced by the upright ones: far beside the page": 1},
+    4,
+  ),
+  "oriented box of three points": (
+    set_first(o_bbox=[1, 1, 9, 1, 9, 9]),
+    {"oriented boxes replaced by the upright ones: not 8 numbers": 1},
+    4,
+  ),
+  "oriented box of another object": (
+    set_first(o_bbox=[90, 70, 95, 70, 95, 75, 90, 75]),
+    {"oriented boxes replaced by the upright ones: elsewhere": 1},
     4,
   ),
   "no class in any set": (

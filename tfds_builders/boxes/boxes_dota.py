@@ -2,7 +2,8 @@
 
 A line is `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`, in pixels; the last column
 may be missing, or the score of a detection, with a decimal point. Lines
-`imagesource:...` and `gsd:...` may come first.
+`imagesource:...` and `gsd:...` may come first. Polygons of more corners become
+the smallest rectangles around them.
 """
 
 import pathlib
@@ -10,7 +11,7 @@ import pathlib
 import numpy as np
 
 from dwd_jax.core.errors import InputError
-from tfds_builders import checks
+from tfds_builders import checks, corners
 from tfds_builders.boxes import boxes_pages
 from tfds_builders.boxes.boxes_pages import Found, Objects, Page, Pair
 
@@ -34,28 +35,32 @@ def read(pairs: list[Pair], report: checks.BuildReport) -> Found:
   pages = []
   for pair in pairs:
     for name, image, annotation in boxes_pages.pair_up(pair, ".txt", report):
-      objects = read_objects(annotation)
+      objects = read_objects(annotation, report)
       pages.append(Page(pair.split, name, image, annotation, objects))
   return Found(pages)
 
 
-def read_objects(path: pathlib.Path) -> Objects:
-  """The objects of a file; boxes enclose the four corners."""
+def read_objects(path: pathlib.Path, report: checks.BuildReport) -> Objects:
+  """The objects of a file; boxes enclose the corners."""
   text = boxes_pages.text_of_page(path)
-  names, corners, difficult = [], [], []
+  names, outlines, difficult = [], [], []
   for n, line in enumerate(text.splitlines(), 1):
     words = line.split()
     if not words or line.strip().lower().startswith(_HEADERS):
       continue
-    if len(words) not in (9, 10):
+    count = _coordinates(words)
+    if not count:
       raise InputError(
         f"{path}: line {n} has {len(words)} columns; give x1 y1 x2 y2 x3 y3 x4"
         " y4 class difficult"
       )
-    names.append(words[8])
-    corners.append([checks.number(word) for word in words[:8]])
-    difficult.append(words[9:] not in ([], ["0"]) and "." not in words[-1])
-  outlines_yx = np.array(corners, np.float64).reshape(-1, 4, 2)[:, :, ::-1]
+    names.append(words[count])
+    xy = [checks.number(word) for word in words[:count]]
+    where = f"{path.name}: line {n}"
+    outlines.append(corners.of_polygon(xy, where, report))
+    more = words[count + 1 :]
+    difficult.append(more not in ([], ["0"]) and "." not in words[-1])
+  outlines_yx = np.array(outlines, np.float64).reshape(-1, 4, 2)
   boxes = np.concatenate([outlines_yx.min(1), outlines_yx.max(1)], axis=1)
   return Objects(
     tuple(names),
@@ -63,3 +68,18 @@ def read_objects(path: pathlib.Path) -> Objects:
     np.array(difficult, bool),
     outlines_yx=boxes_pages.as_float32(outlines_yx),
   )
+
+
+def _coordinates(words: list[str]) -> int:
+  """Number of coordinates of a line; 0 if it is none.
+
+  More than four corners are those numbers before the name of the class.
+  """
+  if len(words) in (9, 10):
+    return 8
+  if len(words) > 2 * corners.MAX_POINTS + 2:
+    return 0
+  are_numbers = [not np.isnan(checks.number(word)) for word in words]
+  count = [*are_numbers, False].index(False)
+  named = len(words) - count in (1, 2)
+  return count if named and count > 8 and count % 2 == 0 else 0

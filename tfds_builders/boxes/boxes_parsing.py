@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from dwd_jax.core.errors import InputError
-from tfds_builders import checks
+from tfds_builders import checks, corners
 from tfds_builders.boxes import (
   boxes_classes,
   boxes_coco,
@@ -211,7 +211,10 @@ def read_page(
   boxes, kept = checks.clean_boxes(boxes, ink.shape, path, report)
   extras = {}
   if rows.outlines_yx is not None:
-    extras["oriented_yx"] = rows.outlines_yx[kept]
+    outlines = rows.outlines_yx.astype(np.float64)
+    extras["oriented_yx"] = corners.clean(
+      outlines, boxes, kept, ink.shape, path, report
+    )[kept]
   return checks.ParsedPage(
     ink, boxes[kept], rows.labels[kept].astype(np.int64), extras
   )

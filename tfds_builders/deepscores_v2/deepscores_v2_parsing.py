@@ -13,7 +13,7 @@ import numpy as np
 
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
-from tfds_builders import checks, json_files, pixel_labels
+from tfds_builders import checks, corners, json_files, pixel_labels
 from tfds_builders.deepscores_v2 import deepscores_v2_index as obb
 
 # Config -> (folder of the archive, annotation set, vocabulary).
@@ -26,7 +26,6 @@ CONFIGS = {
 VAL_SHARE = 10  # one in this many pieces of music goes to val
 _SHARD = re.compile(r"deepscores-complete-(\d{1,6})_(train|test)\.json")
 _LAYOUT = "see the README of tfds_builders/deepscores_v2 for the layout"
-_FAR = 1e6  # px; beyond it an oriented corner is unusable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,14 +194,14 @@ def read_page(
   where = pathlib.Path(f"{page.annotation}: {page.name}")
   aligned, oriented, labels = _decode(page, where, report)
   boxes, kept = checks.clean_boxes(aligned, ink.shape, where, report)
-  corners = _corners(oriented, boxes, kept, where, report)
+  oriented = corners.clean(oriented, boxes, kept, ink.shape, where, report)
   segmentation = page.image.parent.parent / "segmentation"
   labelled = pixel_labels.read(segmentation / f"{page.name}_seg.png", ink.shape)
   return checks.ParsedPage(
     ink,
     boxes[kept],
     labels[kept],
-    {"oriented_yx": corners[kept], "pixel_labels": labelled},
+    {"oriented_yx": oriented[kept], "pixel_labels": labelled},
   )
 
 
@@ -226,12 +225,19 @@ def _decode(
         report.add("annotations whose img_id is not their page's", f"{i}")
       labels.append(label)
       aligned.append(json_files.numbers(annotation.a_bbox, 4))
-      oriented.append(json_files.numbers(annotation.o_bbox, 8))
+      oriented.append(_polygon(annotation.o_bbox, f"{i}", report))
   return (
     np.array(aligned, np.float64).reshape(-1, 4)[:, [1, 0, 3, 2]],
-    np.array(oriented, np.float64).reshape(-1, 4, 2)[:, :, ::-1],
+    np.array(oriented, np.float64).reshape(-1, 4, 2),
     np.array(labels, np.int64),
   )
+
+
+def _polygon(value: Any, where: str, report: checks.BuildReport) -> np.ndarray:
+  """Corners (y, x) of an oriented box."""
+  known = isinstance(value, list) and len(value) <= 2 * corners.MAX_POINTS
+  xy = json_files.numbers(value, len(value) if known else 8)
+  return corners.of_polygon(xy, where, report)
 
 
 def _label(cat_id: Any, rows: obb.PageRows, where: str) -> int | None:
@@ -248,21 +254,3 @@ def _label(cat_id: Any, rows: obb.PageRows, where: str) -> int | None:
       f"{where}: {text!r} is no category of its annotation set; correct it"
     )
   return label
-
-
-def _corners(
-  oriented: np.ndarray,
-  boxes: np.ndarray,
-  kept: np.ndarray,
-  where: pathlib.Path,
-  report: checks.BuildReport,
-) -> np.ndarray:
-  """Corners of oriented boxes, or of aligned ones where they are unusable."""
-  good = np.all(np.abs(oriented) < _FAR, axis=(1, 2))  # False for nan
-  for i in np.flatnonzero(kept & ~good):
-    report.add(
-      "oriented boxes replaced by the aligned ones: not 8 numbers",
-      f"{where.name}: object {i}",
-    )
-  own = boxes[:, [[0, 1], [0, 3], [2, 3], [2, 1]]]
-  return np.where(good[:, None, None], oriented, own).astype(np.float32)
