@@ -201,9 +201,10 @@ class PageSource:
     if len(self) and name not in self.example(0):
       raise InputError(
         f"{self.folder or self.name}: records without {name}, which {key}=True"
-        " needs; DeepScoresV2, generated pages of its vocabulary and, for"
-        " oriented boxes, DOTA have it: remove the folder of older records to"
-        f" build them again, or set {key}=False"
+        " needs; deepscores_v2, generated pages (data.builder=deepscores,"
+        " data.builder_config=engraved) and, for oriented boxes, boxes with"
+        " data.builder_config=dota have it: remove older records to build them"
+        f" again, or set {key}=False"
       )
 
   def example(self, i: int) -> dict:

@@ -80,9 +80,9 @@ class Outlines:
           yield elements.spread(line, element.stroke if element else 0.0)
 
   def _place(self, points: np.ndarray, mark: Mark) -> np.ndarray:
-    """Font units -> page; glyphs are moved and scaled, never turned."""
-    a, _, _, d, e, f = mark.matrix
-    return points * (a, d) + (e, f)
+    """Font units -> page; rectangles stay such, as all is scaled alike."""
+    a, b, c, d, e, f = mark.matrix
+    return points @ np.array([[a, b], [c, d]]) + (e, f)
 
   def _is_upright(self, mark: Mark) -> bool:
     """Whether a mark is a dot, a bar or a line along an axis."""

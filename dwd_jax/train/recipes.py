@@ -61,7 +61,7 @@ def two_cores(c: ml_collections.ConfigDict, combined_steps: int) -> None:
 def generated_pages(c: ml_collections.ConfigDict) -> None:
   """Printed music without any download, on two CPU cores."""
   c.data.builder = "deepscores"
-  c.data.builder_config = "dense_2017"
+  c.data.builder_config = "engraved"
   c.data.engrave.pages = 240
   c.data.scales = (1.0,)
   c.data.eval_scale = 1.0

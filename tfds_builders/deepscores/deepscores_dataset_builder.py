@@ -11,6 +11,7 @@ _DESCRIPTIONS = {
   "dense_2017": "Pages as they were engraved.",
   "300dpi_2017": "Printed pages, scanned with 300 dpi.",
   "ipad_2017": "Printed pages, photographed with a tablet.",
+  "engraved": "Pages of dwd_jax.engrave, with oriented boxes and positions.",
 }
 
 

@@ -1,4 +1,8 @@
-"""DeepScores (2017) folders -> pages, boxes, labels; no TFDS in here."""
+"""DeepScores (2017) folders -> pages, boxes, labels; no TFDS in here.
+
+Pages of `dwd_jax.engrave` have the same layout. The config `engraved` reads
+what only they have: oriented boxes, positions on the staff, onsets.
+"""
 
 import csv
 import dataclasses
@@ -12,13 +16,16 @@ import numpy as np
 
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
-from tfds_builders import checks, pixel_labels
+from dwd_jax.core.structs import NO_POSITION
+from tfds_builders import checks, corners, pixel_labels
 
 SPLITS = ("train", "val", "test")
+ENGRAVED = "engraved"
 FOLDERS = {
   "dense_2017": "DeepScores_2017",
   "300dpi_2017": "DeepScores_300dpi_2017",
   "ipad_2017": "DeepScores_ipad_2017",
+  ENGRAVED: "engraved",
 }
 _SCANS = ("300dpi_2017", "ipad_2017")
 _LAYOUT = "see the README of tfds_builders/deepscores for the layout"
@@ -44,8 +51,9 @@ class Options:
 
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
   """See `base.Parser`."""
-  del config, options
-  return ("pixel_labels",)
+  del options
+  further = ("oriented_yx", "positions", "onsets") if config == ENGRAVED else ()
+  return ("pixel_labels", *further)
 
 
 def read_data_set(
@@ -91,6 +99,7 @@ def read_data_set(
         name,
         images.get(name, images_dir / f"{name}.png"),
         annotations / f"{name}.xml",
+        rows=config,
       )
       if name not in images:
         raise _missing("image", page.image, path)
@@ -224,18 +233,20 @@ def read_page(
   """Reads and checks one page; see `base.Parser`.
 
   Returns:
-    The page; extras: `pixel_labels`, b"" where the data set has none.
+    The page; extras: `pixel_labels`, b"" where the data set has none, and
+    those of the config `engraved`.
 
   Raises:
-    InputError: broken image or XML, unknown class name, absolute boxes.
+    InputError: broken image or XML, unknown class name, absolute boxes; the
+      config `engraved` for pages that lack its features.
   """
   del options
   ink = checks.read_image(page.image)
   root = checks.read_xml(page.annotation, "annotation")
   _compare_size(root, ink.shape, page, report)
   ids = {name: i for i, name in enumerate(class_names)}
-  labels, relative = [], []
-  for n, item in enumerate(root.iterfind("object")):
+  labels, relative, items = [], [], list(root.iterfind("object"))
+  for n, item in enumerate(items):
     name = (item.findtext("name") or "").strip()
     if name not in ids:
       raise InputError(
@@ -253,12 +264,48 @@ def read_page(
   )
   pixels = page.image.parent.parent / "pix_annotations_png"
   labelled = pixel_labels.read(pixels / f"{page.name}.png", ink.shape)
+  extras: dict[str, Any] = {"pixel_labels": labelled}
+  if page.rows == ENGRAVED:
+    corners_yx = _corners(items, page, report) * np.array(ink.shape)
+    cleaned = corners.clean(
+      corners_yx, boxes, kept, ink.shape, page.annotation, report
+    )
+    extras["oriented_yx"] = cleaned[kept]
+    extras["positions"] = np.array(
+      [_position(item) for item in items], np.int32
+    )[kept]
+    onsets = [checks.number(item.findtext("onset")) for item in items]
+    extras["onsets"] = np.array(onsets, np.float32)[kept]
   return checks.ParsedPage(
-    ink,
-    boxes[kept],
-    np.array(labels, np.int64)[kept],
-    {"pixel_labels": labelled},
+    ink, boxes[kept], np.array(labels, np.int64)[kept], extras
   )
+
+
+def _corners(
+  items: list[Any], page: checks.PageFiles, report: checks.BuildReport
+) -> np.ndarray:
+  """Corners (y, x) of oriented boxes, relative to the page, [n, 4, 2]."""
+  found = []
+  for n, item in enumerate(items):
+    text = item.findtext("corners")
+    if text is None:
+      raise InputError(
+        f"{page.annotation}: object {n} has no <corners>; generate the pages"
+        " anew with python -m dwd_jax.engrave, or set"
+        " data.builder_config=dense_2017"
+      )
+    words = text.split(maxsplit=2 * corners.MAX_POINTS)
+    where = f"{page.annotation.name}: object {n}"
+    xy = [checks.number(word) for word in words]
+    found.append(corners.of_polygon(xy, where, report))
+  return np.array(found, np.float64).reshape(-1, 4, 2)
+
+
+def _position(item: Any) -> int:
+  """Position on the staff; `NO_POSITION` if there is none."""
+  value = checks.number(item.findtext("position"))
+  known = value.is_integer() and abs(value) < -NO_POSITION
+  return int(value) if known else NO_POSITION
 
 
 def _compare_size(
