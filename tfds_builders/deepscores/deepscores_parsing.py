@@ -114,7 +114,7 @@ def read_data_set(
     merged = splits.pop("val", []) + splits.pop("test", [])
     splits |= {"test": merged} if merged else {}
   pages = {
-    name: checks.PageFiles(name, path, annotations / f"{name}.xml")
+    name: checks.PageFiles(name, path, annotations / f"{name}.xml", rows=config)
     for name, path in images.items()
     if name in have_annotation
   }
