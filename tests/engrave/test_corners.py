@@ -155,6 +155,9 @@ def test_what_is_wrong_in_the_file_is_counted(folder, tmp_path):
   parsed, _, report = _read(copy)
   kind = "oriented boxes replaced by the upright ones: not 8 numbers"
   assert report.counts[kind] == 1
+  assert (
+    report.counts["positions left out: no whole number of -127 to 127"] == 1
+  )
   first = parsed.extras["oriented_yx"][0]
   np.testing.assert_allclose(
     [*first.min(0), *first.max(0)], parsed.boxes_yxyx[0]

@@ -271,9 +271,7 @@ def read_page(
       corners_yx, boxes, kept, ink.shape, page.annotation, report
     )
     extras["oriented_yx"] = cleaned[kept]
-    extras["positions"] = np.array(
-      [_position(item) for item in items], np.int32
-    )[kept]
+    extras["positions"] = _positions(items, page, report)[kept]
     onsets = [checks.number(item.findtext("onset")) for item in items]
     extras["onsets"] = np.array(onsets, np.float32)[kept]
   return checks.ParsedPage(
@@ -301,11 +299,20 @@ def _corners(
   return np.array(found, np.float64).reshape(-1, 4, 2)
 
 
-def _position(item: Any) -> int:
-  """Position on the staff; `NO_POSITION` if there is none."""
-  value = checks.number(item.findtext("position"))
-  known = value.is_integer() and abs(value) < -NO_POSITION
-  return int(value) if known else NO_POSITION
+def _positions(
+  items: list[Any], page: checks.PageFiles, report: checks.BuildReport
+) -> np.ndarray:
+  """Positions on the staff, int32; `NO_POSITION` if there is none."""
+  found = np.full(len(items), NO_POSITION, np.int32)
+  for n, item in enumerate(items):
+    text = item.findtext("position")
+    value = checks.number(text)
+    if value.is_integer() and abs(value) < -NO_POSITION:
+      found[n] = int(value)
+    elif text is not None:
+      where = f"{page.annotation.name}: object {n}"
+      report.add("positions left out: no whole number of -127 to 127", where)
+  return found
 
 
 def _compare_size(
