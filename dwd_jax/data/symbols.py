@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
-from dwd_jax.imaging import grey
+from dwd_jax.imaging import grey, images
 from tfds_builders import checks, polarity
 from tfds_builders.symbols import symbols_crops
 
@@ -138,38 +139,55 @@ class SymbolsOfFolder:
   """Images FOLDER/CLASS/IMAGE, the layout of DeepScores_classification.
 
   The box of the symbol is the whole image: DeepScores (2017) has the symbol in
-  the middle of a part of its page.
+  the middle of a part of its page. With a config.txt in the folder the images
+  are sheets of such parts, tiles of one size.
 
   Attributes:
     polarity: of all images; decided by a sample.
   """
 
   def __init__(self, folder: pathlib.Path):
-    """Lists the images; raises InputError for fewer than two classes."""
+    """Lists the images.
+
+    Raises:
+      InputError: fewer than two classes, a config.txt without a size, or a
+        sheet that is not divided evenly by it.
+    """
     found = [
-      (child.name, path)
+      path
       for child in sorted(checks.require_dir(folder, _LAYOUT).iterdir())
       if child.is_dir()
       for path in sorted(child.iterdir())
       if path.suffix.lower() in checks.IMAGE_SUFFIXES
     ]
-    self.class_names = tuple(dict.fromkeys(name for name, _ in found))
+    self.class_names = tuple(dict.fromkeys(path.parent.name for path in found))
     if len(self.class_names) < 2:
       raise InputError(
         f"{folder}: images of {len(self.class_names)} classes; {_LAYOUT}"
       )
     ids = {name: i for i, name in enumerate(self.class_names)}
-    self.labels = np.array([ids[name] for name, _ in found], np.int32)
-    self._paths = [path for _, path in found]
-    files = [checks.PageFiles(p.name, p, p) for p in self._paths]
+    self._tile_hw = _tile_hw(folder / "config.txt")
+    # Image, and the number of the tile in it.
+    self._symbols = [
+      (path, number)
+      for path in found
+      for number in range(_num_tiles(path, self._tile_hw))
+    ]
+    self.labels = np.array(
+      [ids[path.parent.name] for path, _ in self._symbols], np.int32
+    )
+    files = [checks.PageFiles(p.name, p, p) for p in found]
     self.polarity = polarity.of_data_set(
       checks.DataSet(self.class_names, {"train": files}), _without_boxes
     ).polarity
 
   def __getitem__(self, i: int) -> Symbol:
     """Reads symbol `i`."""
-    ink = grey.to_ink(255 - checks.read_image(self._paths[i]), self.polarity)
-    height, width = ink.shape
+    path, number = self._symbols[i]
+    ink = grey.to_ink(255 - checks.read_image(path), self.polarity)
+    height, width = self._tile_hw or ink.shape
+    column, row = divmod(number, ink.shape[0] // height)
+    ink = ink[row * height :, column * width :][:height, :width]
 
     def read(top: int, left: int, height: int, width: int) -> np.ndarray:
       return ink[top : top + height, left : left + width]
@@ -182,6 +200,43 @@ class SymbolsOfFolder:
       boxes_yxyx=whole[None],
       labels=self.labels[i : i + 1],
     )
+
+
+def _tile_hw(path: pathlib.Path) -> tuple[int, int] | None:
+  """Height and width of the tiles of all sheets; None = there are no sheets.
+
+  config.txt of DeepScores_classification has two pairs in parentheses, of which
+  the original takes the second.
+  """
+  if not path.is_file():
+    return None
+  pairs = re.findall(
+    r"\(\s*(\d{1,5})\s*,\s*(\d{1,5})\s*\)", checks.read_text(path, 1 << 16)
+  )
+  if not pairs or "0" in (pair := pairs[:2][-1]):
+    raise InputError(
+      f"{path}: no size of the tiles as (HEIGHT,WIDTH); correct it, or remove"
+      " it if every image is one symbol"
+    )
+  return int(pair[0]), int(pair[1])
+
+
+def _num_tiles(path: pathlib.Path, tile_hw: tuple[int, int] | None) -> int:
+  """The number of tiles of a sheet; 1 if there are no sheets."""
+  if tile_hw is None:
+    return 1
+  hw = images.header_hw(checks.read_bytes(path, checks.MAX_IMAGE_BYTES))
+  if hw is None:  # says what is wrong with it
+    hw = checks.read_image(path).shape
+  if any(
+    side % tile or not side for side, tile in zip(hw, tile_hw, strict=True)
+  ):
+    raise InputError(
+      f"{path}: {hw[0]} x {hw[1]} px are not divided evenly by tiles of"
+      f" {tile_hw[0]} x {tile_hw[1]} px (height x width), as config.txt in"
+      f" {path.parent.parent} has it; correct one of them"
+    )
+  return (hw[0] // tile_hw[0]) * (hw[1] // tile_hw[1])
 
 
 def _without_boxes(page: checks.PageFiles) -> checks.ParsedPage:

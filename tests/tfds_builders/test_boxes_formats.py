@@ -274,6 +274,23 @@ def test_the_folder_below_is_named_where_it_is_right(tmp_path):
     parse(tmp_path)
 
 
+_INNER = "mine/segmentation_detection"
+
+
+@pytest.mark.parametrize(
+  "named", ["", "mine", _INNER, f"{_INNER}/xml_annotations"]
+)
+def test_the_layout_of_deepscores_is_named(named, tmp_path):
+  pages = tmp_path / _INNER
+  for folder in ("images_png", "xml_annotations"):
+    (pages / folder).mkdir(parents=True)
+  (pages / "xml_annotations" / "a.xml").write_text("<annotation/>")
+  with pytest.raises(
+    InputError, match=r"/mine has the layout of DeepScores, .*deepscores\.py"
+  ):
+    parse(tmp_path / named)
+
+
 # Caption: names of the files beside a picture, what the error says.
 NOT_READ = {
   "labelme: a JSON file for each image": (

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -27,6 +28,7 @@ FORMATS = {
   "csv": boxes_csv,
 }
 _SEARCHED = 100  # folders searched for a hint
+_RELATIVE_XML = "xml_annotations"  # of DeepScores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +111,8 @@ def read_data_set(
 
 def _choose(root: pathlib.Path, config: str) -> tuple[str, list]:
   """The format and where its annotations are."""
+  if root.name == _RELATIVE_XML and (found := _deepscores(root.parent)):
+    raise _is_deepscores(root, found)
   wanted = FORMATS if config == "auto" else {config: FORMATS[config]}
   found = {name: module.find(root) for name, module in wanted.items()}
   found = {name: sources for name, sources in found.items() if sources}
@@ -118,6 +122,9 @@ def _choose(root: pathlib.Path, config: str) -> tuple[str, list]:
       " data.builder_config"
     )
   if not found:
+    for folder in (root, *_folders_below(root)):
+      if deepscores := _deepscores(folder):
+        raise _is_deepscores(root, deepscores)
     there = sorted(p.name for p in root.iterdir())
     more = ", ..." if len(there) > 8 else ""
     below = _below(root, list(wanted.values()))
@@ -131,15 +138,35 @@ def _choose(root: pathlib.Path, config: str) -> tuple[str, list]:
   return next(iter(found.items()))
 
 
-def _below(root: pathlib.Path, modules: list) -> pathlib.Path | None:
-  """A folder in `root` that has annotations, as archives often hold one."""
+def _deepscores(folder: pathlib.Path) -> pathlib.Path | None:
+  """The data set in the layout of DeepScores whose pages a folder holds."""
+  parts = (_RELATIVE_XML, "images_png")
+  if not all((folder / name).is_dir() for name in parts):
+    return None
+  inner = folder.name == "segmentation_detection"
+  return folder.parent if inner else folder
+
+
+def _is_deepscores(root: pathlib.Path, folder: pathlib.Path) -> InputError:
+  return InputError(
+    f"{root}: {folder} has the layout of DeepScores, with classes of your own"
+    f" or not; take --config=configs/deepscores.py, or the builder deepscores,"
+    " and name that folder"
+  )
+
+
+def _folders_below(root: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Folders in `root` and in these, as archives often hold one."""
   children = boxes_pages.folders(root)
   grandchildren = itertools.chain.from_iterable(
     map(boxes_pages.folders, children[:_SEARCHED])
   )
-  for folder in itertools.islice(
-    itertools.chain(children, grandchildren), _SEARCHED
-  ):
+  return itertools.islice(itertools.chain(children, grandchildren), _SEARCHED)
+
+
+def _below(root: pathlib.Path, modules: list) -> pathlib.Path | None:
+  """A folder in `root` that has annotations."""
+  for folder in _folders_below(root):
     try:
       if any(module.find(folder) for module in modules):
         return folder

@@ -106,6 +106,52 @@ def test_images_of_a_folder_are_ink_on_paper(image_folder, page_source):
   assert (symbols[4].read(10, 12, 6, 6) == 255).all()
 
 
+@pytest.fixture
+def sheets(tmp_path):
+  """Two classes, sheets of 2 x 3 tiles of 20 x 10 px, each of its own ink."""
+  for name, first in (("a", 10), ("b", 100)):
+    (tmp_path / name).mkdir()
+    # As the original reads them, column by column.
+    inks = first + np.arange(6).reshape(3, 2).T
+    sheet = 255 - np.kron(inks, np.ones((20, 10), int)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / name / "0.png"), sheet)
+  (tmp_path / "config.txt").write_text("canvas (40,30)\ntile (20, 10)\n")
+  return tmp_path
+
+
+def test_sheets_are_cut_into_tiles(sheets, page_source):
+  symbols = open_symbols(str(sheets), page_source)
+  assert symbols.labels.tolist() == [0] * 6 + [1] * 6
+  for i in range(12):
+    symbol = symbols[i]
+    assert symbol.image_hw == (20, 10)
+    assert symbol.box_yxyx.tolist() == [0, 0, 20, 10]
+    tile = symbol.read(0, 0, 20, 10)
+    assert tile.shape == (20, 10)
+    assert len(np.unique(tile)) == 1
+  inks = [symbols[i].read(0, 0, 1, 1).item() for i in range(6)]
+  assert inks == sorted(set(inks))
+  (sheets / "config.txt").unlink()
+  assert open_symbols(str(sheets), page_source)[1].image_hw == (40, 30)
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    (
+      "tile (20, 11)",
+      r"0\.png: 40 x 30 px are not divided evenly by .*20 x 11",
+    ),
+    ("tile 20 x 10", r"config\.txt: no size of the tiles as \(HEIGHT,WIDTH\)"),
+    ("tile (0, 10)", r"config\.txt: no size of the tiles"),
+  ],
+)
+def test_bad_sheets_are_named(text, message, sheets, page_source):
+  (sheets / "config.txt").write_text(text)
+  with pytest.raises(InputError, match=message):
+    open_symbols(str(sheets), page_source)
+
+
 def test_rare_classes_are_drawn_more_often(image_folder, page_source, data_cfg):
   for name in ("0.png", "1.png"):
     (image_folder / "dot" / name).unlink()
