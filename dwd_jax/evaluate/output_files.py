@@ -18,6 +18,7 @@ import numpy as np
 
 from dwd_jax.core import files
 from dwd_jax.data.pipeline import EvalPage
+from dwd_jax.evaluate import latex_table
 from dwd_jax.evaluate.page_store import Page
 from dwd_jax.evaluate.report import report_data, report_page
 from dwd_jax.evaluate.report.report_data import Measured
@@ -182,6 +183,10 @@ def write_scores(
   ).items():
     files.write_atomic(folder / file, text)
     files.write_atomic(out_dir / file, text)
+  files.write_atomic(
+    folder / latex_table.NAME,
+    latex_table.class_table({measured.name: measured.metrics}),
+  )
   content = report_data.content(measured)
   files.write_atomic(
     folder / REPORT, json.dumps(content, allow_nan=False) + "\n"

@@ -36,7 +36,7 @@ from dwd_jax.metrics.columns import Column
 
 IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # 0.5 .. 0.95
 _MOST_IOUS = 16  # bits of a detection's hits
-_RECALLS = np.linspace(0.0, 1.0, 101)
+RECALLS = np.linspace(0.0, 1.0, 101)  # of COCO's AP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,25 +201,41 @@ class Meter:
     """
     if len(set(self._names)) != len(self._names):
       raise ValueError("a file name occurs twice")
-    labels, scores, hits = (
-      column.values() for column in (self._labels, self._scores, self._hits)
-    )
     ap = np.full((len(self._ious), len(self._num_objects)), np.nan)
     for label in np.flatnonzero(self._num_objects).tolist():
-      of_class = hits[self._ranked(np.flatnonzero(labels == label), scores)]
+      hits = self._hits.values()[self._ranked(label)]
       objects = int(self._num_objects[label])
       for t in range(len(self._ious)):
-        right = (of_class >> np.uint16(t) & np.uint16(1)).astype(bool)
-        ap[t, label] = self._rules.average(right, objects)
+        ap[t, label] = self._rules.average(_bit(hits, t), objects)
     return APTable(self._ious, ap, self._num_objects.copy())
 
-  def _ranked(self, rows, scores):
-    """Rows by falling score, then by the name of the page."""
+  def of_class(
+    self, label: int
+  ) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, "T n"]]:
+    """The detections of a class, best score first.
+
+    Returns:
+      Page of each, counted in the order of `add`; which are right at each
+      threshold.
+    """
+    rows = self._ranked(label)
+    hits = self._hits.values()[rows]
+    right = np.stack([_bit(hits, t) for t in range(len(self._ious))])
+    return np.searchsorted(self._ends.values(), rows, "right"), right
+
+  def _ranked(self, label: int) -> Int[np.ndarray, " n"]:
+    """Detections of a class by falling score, then by the name of the page."""
+    rows = np.flatnonzero(self._labels.values() == label)
+    scores = self._scores.values()
     if self._names != sorted(self._names):
       place = np.argsort(np.argsort(np.array(self._names, object)))
       page = np.searchsorted(self._ends.values(), rows, "right")
       rows = rows[np.argsort(place[page], kind="stable")]
     return rows[np.argsort(-scores[rows], kind="stable")]
+
+
+def _bit(hits: Int[np.ndarray, " n"], t: int) -> Bool[np.ndarray, " n"]:
+  return (hits >> np.uint16(t) & np.uint16(1)).astype(bool)
 
 
 def check(protocol: str) -> None:
@@ -265,7 +281,7 @@ def coco_hits(
 def interpolated(right: Bool[np.ndarray, " n"], num_objects: int) -> float:
   """COCO's AP: mean of the precision envelope at recall 0, 0.01 ... 1."""
   recall, envelope = _envelope(right, num_objects)
-  at = np.searchsorted(recall, _RECALLS)
+  at = np.searchsorted(recall, RECALLS)
   return float(np.append(envelope, 0.0)[at].mean())
 
 

@@ -184,6 +184,7 @@ def test_files_lie_beside_the_summary_and_in_the_split(tmp_path):
   assert {p.name for p in (tmp_path / "val").iterdir()} == lists | {
     "predictions.json",
     "truth.json",
+    "classes.tex",
     "a-overlay.png",
     "a-energy.png",
     "reliability.png",

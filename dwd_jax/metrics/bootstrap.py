@@ -1,0 +1,109 @@
+"""How much AP depends on the pages: samples of pages with replacement.
+
+A sample gives each page a weight, the number of times that it was drawn. Two
+detectors are compared on the same samples: an interval of the difference that
+does not contain 0 tells it from the noise of the choice of pages.
+
+Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dwd_jax.metrics.protocols import RECALLS
+
+SAMPLES = 1000
+MIN_PAGES = 5  # with an object; fewer say nothing about others
+_COVERED = 0.95
+_AT_ONCE = 1 << 22  # numbers in memory
+
+
+class Interval(NamedTuple):
+  """95 % of the samples lie between its ends."""
+
+  low: float
+  high: float
+
+  @property
+  def without_0(self) -> bool:
+    """Whether it tells the value from 0."""
+    return self.low > 0 or self.high < 0
+
+
+def draw(
+  num_pages: int, samples: int = SAMPLES, seed: int = 0
+) -> Int[np.ndarray, "R P"]:
+  """Weights of the pages in each sample."""
+  rng = np.random.default_rng(seed)
+  share = np.full(num_pages, 1 / max(num_pages, 1))
+  return rng.multinomial(num_pages, share, samples).astype(np.int32)
+
+
+def interval(values: Float[np.ndarray, " R"]) -> Interval | None:
+  """That of a value in each sample; None if it is unknown in most."""
+  known = values[np.isfinite(values)]
+  if 2 * len(known) <= len(values):
+    return None
+  tail = (1 - _COVERED) / 2
+  return Interval(*map(float, np.quantile(known, (tail, 1 - tail))))
+
+
+def average_precision(
+  page: Int[np.ndarray, " n"],
+  right: Bool[np.ndarray, "T n"],
+  num_objects: Int[np.ndarray, " P"],
+  weights: Int[np.ndarray, "R P"],
+) -> Float[np.ndarray, "R T"]:
+  """AP of the COCO metric of a class in each sample.
+
+  Args:
+    page: of the detections, best score first.
+    right: at each IoU threshold.
+    num_objects: true boxes on each page.
+
+  Returns:
+    NaN for samples without true boxes.
+  """
+  ap = np.full((len(weights), len(right)), np.nan)
+  step = max(1, _AT_ONCE // max(len(page), 1))
+  for start in range(0, len(weights), step):
+    of_pages = weights[start : start + step]
+    total = of_pages @ num_objects
+    of_each = of_pages[:, page]
+    kept = np.cumsum(of_each, axis=1)
+    for t, hits in enumerate(right):
+      at = np.flatnonzero(hits)
+      found = np.cumsum(of_each[:, at], axis=1)
+      ap[start : start + step, t] = _interpolated(found, kept[:, at], total)
+  return ap
+
+
+def _interpolated(
+  found: Int[np.ndarray, "r k"],
+  kept: Int[np.ndarray, "r k"],
+  total: Int[np.ndarray, " r"],
+) -> Float[np.ndarray, " r"]:
+  """Mean precision at recall 0, 0.01 ... 1; as `protocols.interpolated`.
+
+  Args:
+    found: right detections down to each right one.
+    kept: all detections down to it.
+    total: true boxes.
+  """
+  samples, columns = found.shape
+  precision = np.zeros((samples, columns + 1))  # 0 beyond the last
+  np.divide(found, kept, out=precision[:, :-1], where=kept > 0)
+  envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+  all_ = np.maximum(total, 1)[:, None]
+  needed = np.ceil(RECALLS * all_)  # [r, 101]
+  needed -= (needed - 1) / all_ >= RECALLS  # where the product was rounded
+  needed += needed / all_ < RECALLS
+  # One search in all rows, each above the one before.
+  row = (np.arange(samples) * (int(total.max(initial=0)) + 1))[:, None]
+  wanted = (needed.astype(np.int64) + row).ravel()
+  place = np.searchsorted((found + row).ravel(), wanted)
+  place = place.reshape(samples, -1) - np.arange(samples)[:, None] * columns
+  ap = np.take_along_axis(envelope, place, axis=1).mean(axis=1)
+  return np.where(total > 0, ap, np.nan)
