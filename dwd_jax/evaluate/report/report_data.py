@@ -72,7 +72,7 @@ class Measured(NamedTuple):
 def content(measured: Measured) -> dict[str, Any]:
   """The content of report.json, see the module's docstring."""
   found = measured.outcomes
-  point, source = _point(measured.metrics, found)
+  point, source = threshold_of(measured.metrics, found)
   num_classes = len(measured.class_names)
   # Two parts, so that the detections from the threshold on are freed between.
   at_threshold = _at_threshold(measured, point.threshold)
@@ -141,7 +141,7 @@ def _list(values) -> list[float | None]:
   return [or_null(round(float(v), 6)) for v in values]
 
 
-def _point(
+def threshold_of(
   metrics: dict[str, Any], found: Outcomes
 ) -> tuple[reliability.OperatingPoint, str]:
   """The threshold of the report, at least `min_score`."""

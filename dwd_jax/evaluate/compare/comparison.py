@@ -1,0 +1,236 @@
+"""Compares two detectors on the same pages.
+
+The content of comparison.json:
+
+  a, b        name, evaluation, checkpoint_step, threshold and its origin
+  samples     of pages with replacement, which the intervals are made of; 0 =
+              too few pages
+  totals      mAP, mAP_50, AP_50_weighted, precision, recall, f1
+  counts      of all classes
+  per_class   num_objects, AP, AP_50 and counts of each class with objects
+  pages       name, num_objects, f1 and counts of each page
+
+Each value is {a, b, difference, interval}: b - a, and where 95 % of the
+differences of samples lie; null = unknown. AP is that of the COCO metric over
+all detections from `min_score` on, the higher of the two evaluations'. Counts
+are of the detections from each one's threshold on, at IoU 0.5: true objects
+found by `both`, `a_only`, `b_only` or `neither`, and detections that are
+`wrong_both` (same class and place), `wrong_a` only, `wrong_b` only.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dwd_jax.core.structs import PageBoxes
+from dwd_jax.evaluate.compare.sides import Side
+from dwd_jax.metrics import bootstrap, error_analysis, matching
+from dwd_jax.metrics.json_results import or_null
+
+FOUND = ("both", "a_only", "b_only", "neither")
+WRONG = ("wrong_both", "wrong_a", "wrong_b")
+
+
+class Counted(NamedTuple):
+  """A page: what was found, and what is wrong, from the thresholds on.
+
+  Attributes:
+    found: index into `FOUND` of each true box.
+    wrong: wrong detections of both sides; of pairs in one place the first's.
+    kind: index into `WRONG` of each.
+  """
+
+  truth: PageBoxes
+  found: Int[np.ndarray, " m"]
+  wrong: PageBoxes
+  kind: Int[np.ndarray, " n"]
+
+
+def counted(a: Side, b: Side) -> Iterator[Counted]:
+  """What each page's objects and detections are, page by page."""
+  found = [s.measured.outcomes.found(s.point.threshold) for s in (a, b)]
+  state = 3 - 2 * found[0] - found[1]
+  ends = np.searchsorted(
+    a.measured.outcomes.true_page, np.arange(len(a.pages) + 1)
+  )
+  for i, page in enumerate(a.pages):
+    wrong = [_wrong(side, i) for side in (a, b)]
+    taken = matching.match(
+      dataclasses.replace(wrong[0], scores=None), wrong[1]
+    ).taken
+    kind = np.ones(len(wrong[0].labels), int)
+    kind[taken[taken >= 0]] = 0
+    only_b = wrong[1].keep(taken < 0)
+    yield Counted(
+      truth=page.truth,
+      found=state[ends[i] : ends[i + 1]],
+      wrong=PageBoxes.concatenated([wrong[0], only_b]),
+      kind=np.append(kind, np.full(len(only_b.labels), 2)),
+    )
+
+
+def _wrong(side: Side, i: int) -> PageBoxes:
+  """The detections of a page that count and are not right."""
+  page = side.pages[i]
+  scores = np.asarray(page.found.scores, np.float64)
+  kept = page.found.keep(scores >= side.point.threshold)
+  return kept.keep(matching.judge_page(page.truth, kept).kind != matching.RIGHT)
+
+
+def compare(
+  a: Side,
+  b: Side,
+  pages: Sequence[Counted],
+  samples: int = bootstrap.SAMPLES,
+) -> dict[str, Any]:
+  """The content of comparison.json, see the module's docstring.
+
+  Args:
+    pages: see `counted`.
+  """
+  first, names = a.measured, a.measured.class_names
+  objects = np.stack(
+    [np.bincount(p.truth.labels, minlength=len(names)) for p in pages]
+    or [np.zeros(len(names), int)]
+  )  # [P, C]
+  if len(pages) < bootstrap.MIN_PAGES:
+    samples = 0
+  weights = bootstrap.draw(len(objects), samples)
+  drawn = [_sampled(side, objects, weights) for side in (a, b)]
+  totals = [
+    s.measured.metrics
+    | {key: or_null(value) for key, value in s.point._asdict().items()}
+    for s in (a, b)
+  ]
+  per_class = {}
+  for c, name in enumerate(names):
+    if not objects[:, c].any():
+      continue
+    enough = np.count_nonzero(objects[:, c]) >= bootstrap.MIN_PAGES
+    measured = {}
+    for key in ("AP", "AP_50"):
+      of_a, of_b = (s.measured.metrics["per_class"][name][key] for s in (a, b))
+      sampled = [of[key][:, c] for of in drawn] if enough else None
+      measured[key] = _value(of_a, of_b, sampled)
+    per_class[name] = {
+      "num_objects": int(objects[:, c].sum()),
+      **measured,
+      **_counts(pages, c),
+    }
+  return {
+    "a": _facts(a),
+    "b": _facts(b),
+    "dataset": first.metrics["dataset"],
+    "split": first.metrics["split"],
+    "num_pages": len(pages),
+    "num_objects": int(objects.sum()),
+    "min_score": first.metrics["min_score"],
+    "samples": samples,
+    "totals": {
+      key: _value(totals[0][key], totals[1][key], [of[key] for of in drawn])
+      for key in _TOTALS
+    },
+    "counts": _counts(pages),
+    "per_class": per_class,
+    "pages": _pages(a, b, pages),
+  }
+
+
+_TOTALS = ("mAP", "mAP_50", "AP_50_weighted", "precision", "recall", "f1")
+
+
+def _facts(side: Side) -> dict[str, Any]:
+  return {
+    "name": side.name,
+    "evaluation": str(side.path),
+    "checkpoint_step": side.measured.metrics["checkpoint_step"],
+    "threshold": side.point.threshold,
+    "from": side.source,
+  }
+
+
+def _value(
+  a: float | None, b: float | None, sampled: Sequence[np.ndarray] | None = None
+) -> dict[str, Any]:
+  """A value of both sides; `sampled` has those of each sample."""
+  difference = interval = None
+  if a is not None and b is not None:
+    difference = b - a
+    if sampled:
+      interval = bootstrap.interval(sampled[1] - sampled[0])
+  return {
+    "a": a,
+    "b": b,
+    "difference": difference,
+    "interval": interval and [*interval],
+  }
+
+
+def _sampled(
+  side: Side, objects: Int[np.ndarray, "P C"], weights: Int[np.ndarray, "R P"]
+) -> dict[str, np.ndarray]:
+  """Totals [R], AP and AP_50 [R, C] in each sample of pages."""
+  ap = np.full((2, len(weights), objects.shape[1]), np.nan)
+  for c in np.flatnonzero(objects.any(axis=0)):
+    by_iou = bootstrap.average_precision(
+      *side.meter.of_class(int(c)), objects[:, c], weights
+    )
+    ap[:, :, c] = by_iou.mean(axis=1), by_iou[:, 0]
+  kept = side.measured.outcomes.at_least(side.point.threshold)
+  counts = error_analysis.by_page(kept, len(objects))
+  right, detections = (
+    weights @ of for of in (counts.num_right, counts.num_detections)
+  )
+  of_class = weights @ objects  # [R, C]
+  total = of_class.sum(axis=1)
+  with np.errstate(invalid="ignore"):
+    return {
+      "AP": ap[0],
+      "AP_50": ap[1],
+      "mAP": _mean(ap[0], of_class > 0),
+      "mAP_50": _mean(ap[1], of_class > 0),
+      "AP_50_weighted": _mean(ap[1], of_class),
+      "precision": right / detections,
+      "recall": right / total,
+      "f1": 2 * right / (detections + total),
+    }
+
+
+def _mean(values, weights) -> Float[np.ndarray, " R"]:
+  """Weighted mean of each row; what has no weight may be NaN."""
+  known = np.where(weights > 0, values, 0)
+  return (known * weights).sum(axis=1) / weights.sum(axis=1)
+
+
+def _counts(
+  pages: Sequence[Counted], label: int | None = None
+) -> dict[str, int]:
+  """Objects and wrong detections of a class, or of all, by who has them."""
+  total = np.zeros(len(FOUND) + len(WRONG), int)
+  for page in pages:
+    found, kind = page.found, page.kind
+    if label is not None:
+      found = found[page.truth.labels == label]
+      kind = kind[page.wrong.labels == label]
+    total += np.append(
+      np.bincount(found, minlength=len(FOUND)),
+      np.bincount(kind, minlength=len(WRONG)),
+    )
+  return dict(zip((*FOUND, *WRONG), total.tolist(), strict=True))
+
+
+def _pages(a: Side, b: Side, pages: Sequence[Counted]) -> list[dict[str, Any]]:
+  kept = (s.measured.outcomes.at_least(s.point.threshold) for s in (a, b))
+  f1 = [error_analysis.by_page(of, len(pages)).f1.tolist() for of in kept]
+  return [
+    {
+      "name": page.truth.filename,
+      "num_objects": len(page.found),
+      "f1": _value(f1[0][i], f1[1][i]),
+      **_counts([page]),
+    }
+    for i, page in enumerate(pages)
+  ]
