@@ -16,6 +16,7 @@ PROGRAMS = {
   "main": ("dwd_jax.main", "train and evaluate"),
   "build": ("dwd_jax.build", "build the records of a data set"),
   "check": ("dwd_jax.check", "check a data set before training on it"),
+  "compare": ("dwd_jax.compare", "compare two detectors on the same pages"),
   "engrave": ("dwd_jax.engrave", "generate labelled pages"),
   "export": ("dwd_jax.export", "write a trained detector for other programs"),
   "gallery": ("dwd_jax.show.gallery", "draw what each augmentation does"),

@@ -7,11 +7,12 @@ The content of comparison.json:
               too few pages
   totals      mAP, mAP_50, AP_50_weighted, precision, recall, f1
   counts      of all classes
-  per_class   num_objects, AP, AP_50 and counts of each class with objects
+  per_class   num_objects, AP, AP_50 and counts of each class that occurs
   pages       name, num_objects, f1 and counts of each page
 
-Each value is {a, b, difference, interval}: b - a, and where 95 % of the
-differences of samples lie; null = unknown. AP is that of the COCO metric over
+Each value is {a, b, difference, interval, sure}: b - a, where 95 % of the
+differences of samples lie, and whether 0 is not there; null = unknown. AP is
+that of the COCO metric over
 all detections from `min_score` on, the higher of the two evaluations'. Counts
 are of the detections from each one's threshold on, at IoU 0.5: true objects
 found by `both`, `a_only`, `b_only` or `neither`, and detections that are
@@ -32,6 +33,7 @@ from dwd_jax.metrics.json_results import or_null
 
 FOUND = ("both", "a_only", "b_only", "neither")
 WRONG = ("wrong_both", "wrong_a", "wrong_b")
+DIFFERENT = ("a_only", "b_only", "wrong_a", "wrong_b")
 
 
 class Counted(NamedTuple):
@@ -107,7 +109,8 @@ def compare(
   ]
   per_class = {}
   for c, name in enumerate(names):
-    if not objects[:, c].any():
+    counts = _counts(pages, c)
+    if not any(counts.values()):
       continue
     enough = np.count_nonzero(objects[:, c]) >= bootstrap.MIN_PAGES
     measured = {}
@@ -118,7 +121,7 @@ def compare(
     per_class[name] = {
       "num_objects": int(objects[:, c].sum()),
       **measured,
-      **_counts(pages, c),
+      **counts,
     }
   return {
     "a": _facts(a),
@@ -166,6 +169,7 @@ def _value(
     "b": b,
     "difference": difference,
     "interval": interval and [*interval],
+    "sure": interval and interval.without_0,
   }
 
 
