@@ -107,10 +107,10 @@ def compare(
     | {key: or_null(value) for key, value in s.point._asdict().items()}
     for s in (a, b)
   ]
+  of_class = _by_class(pages, len(names))
   per_class = {}
   for c, name in enumerate(names):
-    counts = _counts(pages, c)
-    if not any(counts.values()):
+    if not of_class[c].any():
       continue
     enough = np.count_nonzero(objects[:, c]) >= bootstrap.MIN_PAGES
     measured = {}
@@ -121,7 +121,7 @@ def compare(
     per_class[name] = {
       "num_objects": int(objects[:, c].sum()),
       **measured,
-      **counts,
+      **_named(of_class[c]),
     }
   return {
     "a": _facts(a),
@@ -136,7 +136,7 @@ def compare(
       key: _value(totals[0][key], totals[1][key], [of[key] for of in drawn])
       for key in _TOTALS
     },
-    "counts": _counts(pages),
+    "counts": _named(of_class.sum(axis=0)),
     "per_class": per_class,
     "pages": _pages(a, b, pages),
   }
@@ -209,24 +209,23 @@ def _mean(values, weights) -> Float[np.ndarray, " R"]:
   return (known * weights).sum(axis=1) / weights.sum(axis=1)
 
 
-def _counts(
-  pages: Sequence[Counted], label: int | None = None
-) -> dict[str, int]:
-  """Objects and wrong detections of a class, or of all, by who has them."""
-  total = np.zeros(len(FOUND) + len(WRONG), int)
+def _by_class(
+  pages: Sequence[Counted], num_classes: int
+) -> Int[np.ndarray, "C 7"]:
+  """Objects and wrong detections of each class, by `FOUND` and `WRONG`."""
+  counts = np.zeros((num_classes, len(FOUND) + len(WRONG)), int)
   for page in pages:
-    found, kind = page.found, page.kind
-    if label is not None:
-      found = found[page.truth.labels == label]
-      kind = kind[page.wrong.labels == label]
-    total += np.append(
-      np.bincount(found, minlength=len(FOUND)),
-      np.bincount(kind, minlength=len(WRONG)),
-    )
-  return dict(zip((*FOUND, *WRONG), total.tolist(), strict=True))
+    np.add.at(counts, (page.truth.labels, page.found), 1)
+    np.add.at(counts, (page.wrong.labels, page.kind + len(FOUND)), 1)
+  return counts
+
+
+def _named(counts: Int[np.ndarray, " 7"]) -> dict[str, int]:
+  return dict(zip((*FOUND, *WRONG), counts.tolist(), strict=True))
 
 
 def _pages(a: Side, b: Side, pages: Sequence[Counted]) -> list[dict[str, Any]]:
+  num_classes = len(a.measured.class_names)
   kept = (s.measured.outcomes.at_least(s.point.threshold) for s in (a, b))
   f1 = [error_analysis.by_page(of, len(pages)).f1.tolist() for of in kept]
   return [
@@ -234,7 +233,7 @@ def _pages(a: Side, b: Side, pages: Sequence[Counted]) -> list[dict[str, Any]]:
       "name": page.truth.filename,
       "num_objects": len(page.found),
       "f1": _value(f1[0][i], f1[1][i]),
-      **_counts([page]),
+      **_named(_by_class([page], num_classes).sum(axis=0)),
     }
     for i, page in enumerate(pages)
   ]
