@@ -1,5 +1,6 @@
 """Saved evaluations of the same pages, to compare detectors with."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -62,7 +63,7 @@ def open_sides(paths: Sequence[str], names: Sequence[str] = ()) -> list[Side]:
   order: list[str] = []
   sides = []
   for i, detected in enumerate(read):
-    pages = {page.truth.filename: _sorted(page) for page in detected.pages}
+    pages = {page.truth.filename: _upright(page) for page in detected.pages}
     order = order or list(pages)
     if i:
       _check_same(paths[0], read[0], paths[i], detected)
@@ -93,11 +94,16 @@ def _names(paths: Sequence[pathlib.Path]) -> list[str]:
   return [str(path) for path in paths]  # of one run
 
 
-def _sorted(page: Page) -> Page:
-  """True boxes in an order of their own, as builders may list them anew."""
-  truth = page.truth
+def _upright(page: Page) -> Page:
+  """Upright boxes alone, since the other detector may have no others.
+
+  True boxes get an order of their own, as builders may list them anew.
+  """
+  truth, found = (
+    dataclasses.replace(side, oriented_yx=None, positions=None) for side in page
+  )
   order = np.lexsort((truth.labels, *truth.boxes_yxyx.T))
-  return page._replace(truth=truth.keep(order))
+  return Page(truth.keep(order), found)
 
 
 def _check_same(
@@ -126,7 +132,7 @@ def _difference(first: Detected, other: Detected) -> str:
   if pages.keys() != true.keys():
     return f"other pages, such as {min(pages.keys() ^ true.keys())!r}"
   for name, page in true.items():
-    a, b = _sorted(page).truth, _sorted(pages[name]).truth
+    a, b = _upright(page).truth, _upright(pages[name]).truth
     same = np.array_equal(a.boxes_yxyx, b.boxes_yxyx)
     if not (same and np.array_equal(a.labels, b.labels)):
       return f"other true boxes on {name!r}"
