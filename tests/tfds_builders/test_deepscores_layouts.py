@@ -162,6 +162,23 @@ def test_the_vocabulary_is_named_only_if_all_names_are_known(root):
   assert _parse(root)[0].vocabulary == ""
 
 
+def test_a_data_set_with_classes_of_its_own(root):
+  """In the layout of DeepScores, but about something else."""
+  before = _parse(root)[0]
+  own = {name: f"my {name}" for name in before.class_names}
+  names = [own[name] for name in reversed(before.class_names)]
+  (root / "DeepScores_classification/class_names.csv").write_text(
+    "".join(f"{i},{name}\n" for i, name in enumerate(names))
+  )
+  for path in root.rglob("*.xml"):
+    text = re.sub("<name>(.*?)</name>", r"<name>my \1</name>", path.read_text())
+    path.write_text(text)
+  data_set, pages, report = _parse(root)
+  assert data_set.class_names == tuple(names)
+  assert sum(len(page.labels) for page in pages.values()) > 9
+  assert not any("class" in kind for kind in report.examples)
+
+
 def _jpeg_on_its_side(grey: np.ndarray) -> bytes:
   """Stored turned by 90 degrees, with the EXIF note to turn it back."""
   image = PIL.Image.fromarray(np.rot90(grey))
