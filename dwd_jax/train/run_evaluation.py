@@ -104,12 +104,18 @@ def describe(metrics: dict, workdir: pathlib.Path, name: str) -> str:
       f"; from score {metrics['threshold']:.3f} on precision"
       f" {number(metrics['precision'])}, recall {number(metrics['recall'])}"
     )
+  oriented = ""
+  if rotated := metrics.get("rotated"):
+    oriented = (
+      f"; oriented boxes: mAP {number(rotated['mAP'])}, mAP_50"
+      f" {number(rotated['mAP_50'])}"
+    )
   return (
     f"{name}: mAP {number(metrics['mAP'])}, mAP_50 {number(metrics['mAP_50'])}"
     f" (classes with {metrics['min_objects']} objects or more:"
     f" {number(metrics['mAP_50_min10'])}), {metrics['num_objects']} objects,"
     f" {metrics['num_detections']} detections on {metrics['num_pages']} pages"
-    f"{at_threshold}; {workdir / 'eval' / name}.json"
+    f"{oriented}{at_threshold}; {workdir / 'eval' / name}.json"
   )
 
 

@@ -4,7 +4,10 @@ It knows pages and classes by the numbers of its annotations, so these are read
 first. Differs from the text of its README, which its code contradicts: numbers
 are no strings, and every proposal has a score.
 
-Reference: github.com/yvan674/obb_anns at 01ccaae, OBBAnns.load_proposals.
+Reference: github.com/yvan674/obb_anns at 01ccaae, OBBAnns.load_proposals. Its
+calculate_metrics of that commit takes upright proposals; of oriented ones it
+fails where a page has two true boxes of a class (a bracket in
+`[detection['bbox'] * len(same_cat_gt)]`).
 """
 
 import contextlib
