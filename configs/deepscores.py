@@ -69,23 +69,28 @@ def paper(c: ml_collections.ConfigDict) -> None:
   c.data.max_boxes = 2048  # there: no limit
 
   # Targets: lib/main/train_deepscores.py@0181650. 65ccdf2, set up for
-  # MUSCIMA++, has an energy disc of 9 px and stride 1 alone; 6553748 (2020)
-  # adds stride 32 and takes the sizes at stride 1 alone.
+  # MUSCIMA++, has an energy disc of 9 px.
   c.targets.energy_disc = "fixed"
   c.targets.energy_disc_px = 17
   c.targets.energy_shape = "oval"
   c.targets.energy_profile = "linear"
-  c.targets.energy_strides = (1, 8, 16)
+  c.targets.energy_strides = (1,)  # the others have heads of their own, below
   c.targets.class_disc_px = 9
   c.targets.class_overlap = "last"
   c.targets.size_disc_px = 9
-  c.targets.size_strides = (1, 8)
+  c.targets.size_strides = (1,)
   c.targets.disc_center = "rounded"  # lib/datasets/fcn_groundtruth.py@51f7fab
   c.losses.size_loss = "mse"
   c.losses.class_pixels = 65535  # there: all pixels of all discs
 
   # Network: README, lib/main/train_deepscores.py@65ccdf2.
   c.model.backbone_depth = 101
+  c.model.refinenet = "dwd2018"  # lib/models/RefineNet.py@050d77b
+  # Heads of coarser levels: ds_factors of lib/main/train_deepscores.py@0181650.
+  # 65ccdf2 trains stride 1 alone; 6553748 (2020) adds stride 32 and takes the
+  # sizes at stride 1 alone.
+  c.model.deep_energy_strides = (8, 16)
+  c.model.deep_size_strides = (8,)
 
   # Pretraining: README (semseg); lib/semseg_pretrain/semseg_pretrain.py@65ccdf2
   # (its network starts from a ResNet of pretraining at level `class`).
