@@ -4,7 +4,6 @@ Verovio's own table of times is not used: it ends the process for some scores.
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 from lxml import etree  # pyright: ignore
 
@@ -30,16 +29,16 @@ def of_score(mei: str) -> dict[str, float]:
     return {}
   for element in root.iter():
     reader.read(element)
-  return {name: float(start) for name, start in reader.onsets.items()}
+  return reader.onsets
 
 
 class _Reader:
   """The state of one reading; `read` gets all elements in their order."""
 
   def __init__(self):
-    self.onsets: dict[str, Fraction] = {}
-    self._start = Fraction(0)  # of the measure
-    self._full = Fraction(4)  # length of a measure of this meter
+    self.onsets: dict[str, float] = {}
+    self._start = 0.0  # of the measure
+    self._full = 4.0  # length of a measure of this meter
 
   def read(self, element: etree._Element) -> None:
     """Notes a change of meter; counts through a measure."""
@@ -56,28 +55,28 @@ class _Reader:
         for layer in element.iter()
         if _kind(layer) == "layer"
       ]
-      self._start += max(ends, default=Fraction(0)) or self._full
+      self._start += max(ends, default=0.0) or self._full
 
-  def _layer(self, layer: etree._Element) -> Fraction:
+  def _layer(self, layer: etree._Element) -> float:
     """Length of a layer's music; 0 if it does not say."""
-    at: Fraction | None = Fraction(0)
-    for event, factor in _events(layer, Fraction(1)):
+    at = 0.0
+    for event, factor in _events(layer, 1.0):
       kind = _kind(event)
-      if at is None:
-        return Fraction(0)
       name = event.get(_ID)
       if name and kind in ("note", "chord", "rest", *_WHOLE_MEASURE):
         self.onsets[name] = self._start + at
       if kind == "multiRest":
         return self._full * (_number(event.get("num")) or 1)
       length = _length(event)
-      at = None if length is None else at + length * factor
-    return at or Fraction(0)
+      if not length:
+        return 0.0
+      at += length * factor
+    return at
 
 
 def _events(
-  parent: etree._Element, factor: Fraction
-) -> Iterator[tuple[etree._Element, Fraction]]:
+  parent: etree._Element, factor: float
+) -> Iterator[tuple[etree._Element, float]]:
   """What takes time in a layer, with the factor of the tuplets around it."""
   for element in parent:
     kind = _kind(element)
@@ -95,23 +94,19 @@ def _events(
       yield element, factor
 
 
-def _length(event: etree._Element) -> Fraction | None:
-  """Quarter notes; None = unknown."""
+def _length(event: etree._Element) -> float:
+  """Quarter notes; 0 = unknown."""
   dur = event.get("dur", "")
   number = _number(dur)
-  quarters = _LONG.get(dur) or (4 / number if number else None)
-  if quarters is None:
-    return None
-  dots = int(_number(event.get("dots")) or 0)
+  quarters = 4 / number if number else _LONG.get(dur, 0)
+  dots = _number(event.get("dots"))
   dots = dots or sum(_kind(child) == "dot" for child in event)
-  return quarters * (2 - Fraction(1, 2 ** min(dots, 8)))
+  return quarters * (2 - 0.5 ** min(dots, 8))
 
 
-def _number(text: str | None) -> Fraction | None:
-  """A whole number above 0 of at most six digits, or None."""
-  if not text or not text.isdecimal() or len(text) > 6:
-    return None
-  return Fraction(int(text)) or None
+def _number(text: str | None) -> int:
+  """A whole number of at most six digits; 0 for others."""
+  return int(text) if text and text.isdecimal() and len(text) < 7 else 0
 
 
 def _kind(element: etree._Element) -> str:
