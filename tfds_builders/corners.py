@@ -14,6 +14,7 @@ from dwd_jax.imaging import oriented_boxes
 from tfds_builders import checks
 
 MAX_POINTS = 1000  # of a polygon
+_ABSURD = 1e9  # px; beyond it, areas overflow
 _LEAST_AREA = 1e-3  # square pixels
 _REPLACED = "oriented boxes replaced by the upright ones"
 _MENDED = "oriented boxes replaced by the rectangles around them"
@@ -31,7 +32,7 @@ def of_polygon(
   if len(points) == 8:
     return points.reshape(4, 2)[:, ::-1]
   good = 8 < len(points) <= 2 * MAX_POINTS and len(points) % 2 == 0
-  if not (good and np.isfinite(points).all()):
+  if not (good and (np.abs(points) < _ABSURD).all()):
     return np.full((4, 2), np.nan)
   report.add(f"{_MENDED}: more than four points", where)
   corners = oriented_boxes.smallest(points.reshape(-1, 2)[:, ::-1])

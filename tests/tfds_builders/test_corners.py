@@ -5,6 +5,8 @@ import pathlib
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dwd_jax.core.errors import InputError
 from tfds_builders import checks, corners
@@ -74,6 +76,22 @@ def test_those_of_clear_meaning_are_mended(kind, xy):
     assert cv2.pointPolygonTest(found, point, True) > -1e-3
   sides = np.roll(found, -1, axis=0) - found
   assert abs(sides[0] @ sides[1]) < 1e-2
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+  st.lists(st.floats() | st.integers(-99, 199), max_size=12)
+  | st.lists(st.integers(0, 60), min_size=8, max_size=12)
+)
+def test_whatever_is_given_a_box_comes_out(xy):
+  found, kinds = _clean(xy)
+  assert np.isfinite(found).all() and len(kinds) <= 2
+  sides = np.roll(found, -1, axis=0) - found
+  after = np.roll(sides, -1, axis=0)
+  turns = sides[:, 0] * after[:, 1] - sides[:, 1] * after[:, 0]
+  turns = np.sign(turns.round(2))
+  assert turns.min() >= 0 or turns.max() <= 0  # not crossed
+  assert turns.any()
 
 
 def test_only_kept_objects_are_reported():
