@@ -10,7 +10,9 @@ import pytest
 from deepscores_v2_helpers import PAGE, TRAIN, edit, set_first
 
 from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import NO_POSITION
 from dwd_jax.imaging import tiled_tiff
+from tfds_builders.deepscores_v2 import deepscores_v2_comments as comments
 
 
 @pytest.fixture
@@ -168,3 +170,71 @@ def test_real_page_counts_exactly_per_class(shared_data, config, place, total):
   np.testing.assert_allclose(
     page.boxes_yxyx[:, [1, 0, 3, 2]], expected, atol=0.001
   )
+
+
+def _noted(*comments):
+  """A change to the comments of the annotations 101, 102, ..."""
+
+  def change(data):
+    for i, comment in enumerate(comments):
+      data["annotations"][str(101 + i)]["comments"] = comment
+
+  return edit(change)
+
+
+def test_positions_and_onsets_of_comments(root):
+  none = NO_POSITION
+  assert helpers.parse(root)[1][PAGE].extras["positions"].tolist() == [none] * 4
+  _noted(
+    "instance:#00020d;onset:1/2;",
+    "instance:#00020e;duration:8*2/3;rel_position:-4;",
+    " rel_position : 7 ; onset: 2.5 ;whatever;:;",
+    "",
+  )(root)
+  page, report = helpers.parse(root)[1][PAGE], helpers.parse(root)[2]
+  assert page.extras["positions"].tolist() == [none, -4, 7, none]
+  assert page.extras["positions"].dtype == np.int32
+  onsets = page.extras["onsets"]
+  assert onsets.dtype == np.float32
+  np.testing.assert_array_equal(onsets, np.float32([0.5, "nan", 2.5, "nan"]))
+  assert not report.counts
+
+
+def test_unreadable_positions_are_left_out_and_counted(root):
+  bad = (
+    *("rel_position:high;", "rel_position:1e3;", "rel_position:2.5;"),
+    *(f"rel_position:{'9' * 30};", "onset:1/0;", "onset:1/2/3;"),
+    *("onset:-1;", "onset:nan;"),
+  )
+  for comment in bad:
+    noted = comments.read(comment)
+    assert (noted.position, noted.bad) == (NO_POSITION, True)
+    assert np.isnan(noted.onset)
+  _noted(bad[0])(root)
+  _, pages, report = helpers.parse(root)
+  assert pages[PAGE].extras["positions"][0] == NO_POSITION
+  kind = "positions or onsets left out: not readable"
+  assert report.counts == {kind: 1}
+
+
+def test_comments_that_are_no_text_say_nothing(root):
+  _noted(None, 7, ["rel_position:1;"], {"rel_position": 1})(root)
+  _, pages, report = helpers.parse(root)
+  assert set(pages[PAGE].extras["positions"].tolist()) == {NO_POSITION}
+  assert not report.counts
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_staves_tell_whether_positions_count_upwards(sign):
+  # Two staves with 10 px between lines; a head five px a step above or below.
+  steps = np.array([4, -6, 0, 9, -2, NO_POSITION])
+  middle = np.array([100, 100, 100, 300, 300, 300])
+  y = np.where(steps == NO_POSITION, 500, middle - 5 * steps)
+  heads = np.stack([y - 5, 0 * y + 50, y + 5, 0 * y + 60], 1)
+  staves = np.array([[80, 0, 120, 200], [280, 0, 320, 200]])
+  boxes = np.concatenate([heads, staves]).astype(np.float32)
+  given = np.append(steps, [NO_POSITION] * 2)
+  given = np.where(given == NO_POSITION, given, sign * given)
+  is_staff = np.arange(8) >= 6
+  assert comments.count_downwards(given, boxes, is_staff) == (sign < 0)
+  assert not comments.count_downwards(given, boxes, is_staff & False)

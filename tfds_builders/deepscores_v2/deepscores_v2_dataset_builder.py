@@ -20,9 +20,10 @@ class Builder(base.PageBuilder):
 
   PARSER = deepscores_v2_parsing
   HOMEPAGE = "https://zenodo.org/records/4012193"
-  VERSION = tfds.core.Version("1.0.0")
+  VERSION = tfds.core.Version("1.1.0")
   RELEASE_NOTES: ClassVar = {
-    "1.0.0": "First release: pages, both boxes, class ids, pixel labels."
+    "1.1.0": "Positions on the staff and onsets.",
+    "1.0.0": "First release: pages, both boxes, class ids, pixel labels.",
   }
   BUILDER_CONFIGS: ClassVar = [
     tfds.core.BuilderConfig(name=name, description=_DESCRIPTIONS[name])

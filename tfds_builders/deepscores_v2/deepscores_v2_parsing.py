@@ -13,7 +13,9 @@ import numpy as np
 
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import NO_POSITION
 from tfds_builders import checks, corners, json_files, pixel_labels
+from tfds_builders.deepscores_v2 import deepscores_v2_comments as comments
 from tfds_builders.deepscores_v2 import deepscores_v2_index as obb
 
 # Config -> (folder of the archive, annotation set, vocabulary).
@@ -36,7 +38,7 @@ class Options:
 def extra_features(config: str, options: Options) -> tuple[str, ...]:
   """See `base.Parser`."""
   del config, options
-  return ("oriented_yx", "pixel_labels")
+  return ("oriented_yx", "pixel_labels", "positions", "onsets")
 
 
 def read_data_set(
@@ -164,6 +166,7 @@ class _Annotation(msgspec.Struct):
   o_bbox: Any = None
   cat_id: Any = None
   img_id: Any = None
+  comments: Any = None
 
 
 def read_page(
@@ -175,14 +178,14 @@ def read_page(
   """Reads and checks one page; see `base.Parser`.
 
   Returns:
-    The page; extras: `oriented_yx` as annotated, not cut to the page, and
-    `pixel_labels`, b"" without a segmentation.
+    The page; extras: `oriented_yx` as annotated, not cut to the page,
+    `pixel_labels`, b"" without a segmentation, `positions` and `onsets`.
 
   Raises:
     InputError: broken image or JSON, an unknown category, an image of another
       size than the annotations.
   """
-  del class_names, options
+  del options
   rows: obb.PageRows = page.rows
   ink = checks.read_image(page.image)
   if ink.shape != rows.image_hw:
@@ -192,25 +195,36 @@ def read_page(
       f" {rows.image_hw[0]}; put the image of this data set there"
     )
   where = pathlib.Path(f"{page.annotation}: {page.name}")
-  aligned, oriented, labels = _decode(page, where, report)
+  aligned, oriented, labels, noted = _decode(page, where, report)
   boxes, kept = checks.clean_boxes(aligned, ink.shape, where, report)
   oriented = corners.clean(oriented, boxes, kept, ink.shape, where, report)
+  positions, onsets = comments.columns(noted)
+  staff = class_names.index("staff") if "staff" in class_names else -1
+  is_staff = kept & (labels == staff)
+  if comments.count_downwards(positions, boxes, is_staff):
+    report.add("pages whose positions count downwards: turned over", page.name)
+    positions = np.where(positions == NO_POSITION, NO_POSITION, -positions)
   segmentation = page.image.parent.parent / "segmentation"
   labelled = pixel_labels.read(segmentation / f"{page.name}_seg.png", ink.shape)
   return checks.ParsedPage(
     ink,
     boxes[kept],
     labels[kept],
-    {"oriented_yx": oriented[kept], "pixel_labels": labelled},
+    {
+      "oriented_yx": oriented[kept],
+      "pixel_labels": labelled,
+      "positions": positions[kept],
+      "onsets": onsets[kept],
+    },
   )
 
 
 def _decode(
   page: checks.PageFiles, where: pathlib.Path, report: checks.BuildReport
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Aligned (y, x, y, x) and oriented (y, x, ...) boxes, class ids."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[comments.Noted]]:
+  """Aligned (y, x, y, x) and oriented (y, x, ...) boxes, class ids, notes."""
   rows: obb.PageRows = page.rows
-  aligned, oriented, labels = [], [], []
+  aligned, oriented, labels, noted = [], [], [], []
   for first, start, stop in rows.runs:
     part = json_files.read_part(page.annotation, start, stop)
     found = json_files.decode(
@@ -226,10 +240,14 @@ def _decode(
       labels.append(label)
       aligned.append(json_files.numbers(annotation.a_bbox, 4))
       oriented.append(_polygon(annotation.o_bbox, f"{i}", report))
+      noted.append(comments.read(annotation.comments))
+      if noted[-1].bad:
+        report.add("positions or onsets left out: not readable", f"{i}")
   return (
     np.array(aligned, np.float64).reshape(-1, 4)[:, [1, 0, 3, 2]],
     np.array(oriented, np.float64).reshape(-1, 4, 2),
     np.array(labels, np.int64),
+    noted,
   )
 
 
