@@ -42,7 +42,10 @@ _KEY = "dwd_jax"  # of the card in the file's metadata
 # Fields of networks that are no part of a detector.
 _NOT_STORED = ("dtype", "remat", "deep_energy_strides", "deep_size_strides")
 # Younger than the format: in the card where they are not as they always were.
-_YOUNGER = ("refinenet", "oriented", "staff_positions")
+_YOUNGER = (
+  *("refinenet", "oriented"),
+  *("staff_positions", "position_classes", "position_space_px"),
+)
 _MAX_BYTES = 4 << 30
 _MAX_HEADER_BYTES = 64 << 20
 _MAX_CLASSES = 1 << 16
@@ -272,6 +275,10 @@ def read_model(values: Any) -> dwd.ModelConfig:
   except InputError as e:
     raise ValueError(e) from None
   model = config_sections.make(dwd.ModelConfig, given)
+  if not all(0 <= i < model.num_classes for i in model.position_classes):
+    raise ValueError("a class with places on the staff that is not there")
+  if not 0 <= model.position_space_px < _MAX_STAFF_SPACE_PX:
+    raise ValueError("a staff space of no staff")
   sizes = (
     *(model.backbone_width, model.filters, model.class_hidden + 1),
     *(model.num_classes, model.num_groups, model.num_energy_levels),

@@ -95,6 +95,8 @@ class Targets(flax.struct.PyTreeNode):
       image pixels; 0 outside size discs. None if not rendered.
     unknown: background that may be an object, see `Batch.ignored`; None = there
       is none.
+    centers_yx: of the boxes; None if the batch has no positions.
+    positions: of the boxes, likewise.
   """
 
   energy: Int[Array, "B h w G"]
@@ -103,6 +105,8 @@ class Targets(flax.struct.PyTreeNode):
   owner: Int[Array, "B h w G"]
   offsets_px: Float[Array, "B h w G 2"] | None = None
   unknown: Bool[Array, "B h w G"] | None = None
+  centers_yx: Float[Array, "B N 2"] | None = None
+  positions: Int[Array, "B N"] | None = None
 
 
 class Predictions(flax.struct.PyTreeNode):
@@ -116,6 +120,8 @@ class Predictions(flax.struct.PyTreeNode):
     deep_energy: energy logits of deep supervision by stride, 8 to 32; None
       without, and outside of training.
     deep_sizes: the same of log-sizes.
+    image: the input, of which `models.staff_positions` reads places on the
+      staff; None if the network has no such head.
   """
 
   energy_logits: Float[Array, "B h w G E"]
@@ -124,6 +130,7 @@ class Predictions(flax.struct.PyTreeNode):
   offsets: Float[Array, "B h w G 2"] | None = None
   deep_energy: dict[int, Float[Array, "B _ _ G E"]] | None = None
   deep_sizes: dict[int, Float[Array, "B _ _ G 2"]] | None = None
+  image: Float[Array, "B H W 1"] | None = None
 
 
 class Detections(flax.struct.PyTreeNode):

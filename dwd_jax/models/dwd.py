@@ -22,6 +22,7 @@ from dwd_jax.core.structs import (
   Params,
   Predictions,
 )
+from dwd_jax.models import staff_positions
 from dwd_jax.models.refinenet import RefineNet, Version, head_input, upsample
 from dwd_jax.models.resnet import Depth, ResNet, make_norm
 
@@ -106,6 +107,10 @@ class ModelConfig(NetworkConfig):
     num_classes: C, background not counted.
     num_groups: G energy groups.
     num_energy_levels: E.
+    position_classes: class ids that have places on the staff, if
+      `staff_positions`.
+    position_space_px: distance of two staff lines in the network's images, for
+      the head of `staff_positions`; 0 = unknown.
     bn_momentum: share of the running averages kept at each step.
     remat: compute blocks again in the backward pass instead of keeping what is
       inside of them; changes memory and time, no result.
@@ -114,6 +119,8 @@ class ModelConfig(NetworkConfig):
   num_classes: int
   num_groups: int = 1
   num_energy_levels: int = NUM_ENERGY_LEVELS
+  position_classes: tuple[int, ...] = ()
+  position_space_px: float = 0.0
   bn_momentum: float = 0.99
   remat: bool = False
 
@@ -208,6 +215,8 @@ class DWDNet(nn.Module):
     energy = self._energy_head("energy_head")(decoded["energy"])
     sizes = self._size_head("size_head")(decoded["size"])
     self._class_head(decoded["class"])
+    if cfg.staff_positions:
+      staff_positions.create()
     offsets = self._offsets(decoded["size"])
     deep_energy = deep_sizes = None
     if train or self.is_initializing():
@@ -232,6 +241,7 @@ class DWDNet(nn.Module):
       log_sizes=sizes,  # [B, h, w, G, 2]
       class_features=decoded["class"],  # [B, h, w, F]
       offsets=offsets,  # [B, h, w, G, 2]
+      image=image if cfg.staff_positions else None,
       deep_energy=deep_energy,
       deep_sizes=deep_sizes,
     )
@@ -277,7 +287,9 @@ class DWDNet(nn.Module):
     head(pixel)
 
 
-CLASS_HEAD = ("class_hidden", "class_head")  # parameters of `class_logits`
+# Heads that are evaluated at single pixels: parameters of `class_logits` and
+# `staff_positions`.
+PIXEL_HEADS = ("class_hidden", "class_head", staff_positions.NAME)
 
 
 def class_logits(

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dwd_jax.core import boxes
 from dwd_jax.core.structs import Array, Batch, Params, Predictions, Targets
 from dwd_jax.models import dwd
 from dwd_jax.models.refinenet import upsample
-from dwd_jax.objectives import box_losses, class_loss
+from dwd_jax.objectives import box_losses, class_loss, position_loss
 from dwd_jax.objectives import losses as losses_lib
 from dwd_jax.objectives import targets as targets_lib
 from dwd_jax.objectives.losses import Metrics
@@ -30,12 +31,14 @@ class DetectionConfig:
     targets: how boxes become maps.
     group_of_class: energy group of each class.
     remat: recompute the losses' intermediate maps in the backward pass.
+    staff_space_px: see `models.staff_positions`.
   """
 
   targets: targets_lib.TargetConfig
   losses: losses_lib.LossConfig
   group_of_class: tuple[int, ...]
   remat: bool = False
+  staff_space_px: float = 0.0
 
 
 # (params, predictions at stride 4, targets at stride 1, padded boxes of an
@@ -86,9 +89,16 @@ def _by_level(name: str, by_stride: dict[int, Array]) -> Metrics:
 
 
 def _class(params, predictions, targets, num_boxes, cfg):
-  return class_loss.sparse_class_loss(
+  """Class, plus the place on the staff if the network has that head."""
+  loss, metrics = class_loss.sparse_class_loss(
     params, predictions, targets, cfg.losses, cfg.group_of_class, num_boxes
   )
+  if predictions.image is not None and targets.positions is not None:
+    position, more = position_loss.position_loss(
+      params, predictions.image, targets, cfg.staff_space_px
+    )
+    loss, metrics = loss + position, metrics | more
+  return loss, metrics
 
 
 def _box(params, predictions, targets, num_boxes, cfg):
@@ -182,6 +192,10 @@ def detection_losses(
       cfg.targets,
     )
     targets = targets.replace(unknown=unknown)
+  if batch.positions is not None:
+    targets = targets.replace(
+      centers_yx=boxes.centers_yx(batch.boxes_yxyx), positions=batch.positions
+    )
   num_boxes = batch.labels.shape[1]
   variables = {"params": params, "batch_stats": batch_stats}
   predictions, batch_stats = dwd.apply(model, variables, batch.image, train)

@@ -15,7 +15,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageImage
 from dwd_jax.decode import siblings, watershed
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.models import compiling, dwd, pixel_sampling
+from dwd_jax.models import compiling, dwd, pixel_sampling, staff_positions
 from dwd_jax.models.refinenet import upsample
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.batches import Batcher, MoreSlots, PredictFn
@@ -57,7 +57,8 @@ def _predict_fn(
   options = compiling.options(model)
   if decode_cfg.on == "host":
     network = _divided(functools.partial(_maps, model), options)
-    return _decoded_on_host(network, _decode(decode_cfg, groups, class_names))
+    decode = _decode(model, decode_cfg, groups, class_names)
+    return _decoded_on_host(network, decode)
   predict = network_and_decode(model, decode_cfg, groups, class_names)
   return _divided(predict, options)
 
@@ -89,7 +90,7 @@ def _decoded_on_host(network, decode):
 
   def predict(variables, image):
     maps, params = network(variables, image), variables["params"]
-    head = {name: params[name] for name in dwd.CLASS_HEAD if name in params}
+    head = {name: params[name] for name in dwd.PIXEL_HEADS if name in params}
     with jax.default_device(host):
       return decode(*jax.device_put((head, maps), host))
 
@@ -110,7 +111,7 @@ def network_and_decode(
     levels_hw: height and width to which the energy is padded, px, for images
       whose size is unknown when tracing; None = as the image.
   """
-  decode = _decode(decode_cfg, group_of_class, class_names, levels_hw)
+  decode = _decode(model, decode_cfg, group_of_class, class_names, levels_hw)
 
   def predict(variables, image):
     return decode(variables["params"], _maps(model, variables, image))
@@ -123,8 +124,8 @@ def _maps(model, variables, image):
   return model.apply(variables, dwd.network_input(image), train=False)
 
 
-def _decode(decode_cfg, group_of_class, class_names, levels_hw=None):
-  """Function of the class head's parameters and the network's maps."""
+def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
+  """Function of the parameters of `PIXEL_HEADS` and the network's maps."""
   lent = siblings.lending(class_names)
   if decode_cfg.class_vote == "majority":
     lent = None
@@ -148,6 +149,14 @@ def _decode(decode_cfg, group_of_class, class_names, levels_hw=None):
       room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
       levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))
     found = watershed.decode_levels(levels, size_fn, class_fn, decode_cfg)
+    if predictions.image is not None:
+      found = staff_positions.with_positions(
+        found,
+        params,
+        predictions.image,
+        ruler=staff_positions.Ruler(model.cfg.position_space_px),
+        position_classes=model.cfg.position_classes,
+      )
     return found, levels
 
   return decode

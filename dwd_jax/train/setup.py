@@ -14,7 +14,8 @@ from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import processes, sharding
 from dwd_jax.core import config_sections
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import prepare, sources, split_staff_spaces
+from dwd_jax.core.structs import NO_POSITION
+from dwd_jax.data import prepare, sampling, sources, split_staff_spaces
 from dwd_jax.evaluate import other_data_sets
 from dwd_jax.models import dwd
 from dwd_jax.objectives import detection_loss, energy_groups
@@ -22,6 +23,7 @@ from dwd_jax.train import adapt_config, optim, state
 from dwd_jax.train import settings as config_lib
 
 _FIRST = ("energy", "class", "box")  # the losses that every run has had
+_PAGES_OF_CLASS = 4  # of which some object has a position, if the class has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Run:
       self.settings.losses,
       self.group_of_class,
       self.settings.train.remat,
+      self.model.cfg.position_space_px,
     )
 
   @property
@@ -67,6 +70,7 @@ class Run:
     # How it is computed may change between machines.
     model.pop("dtype")
     model.pop("remat")
+    model["position_classes"] = list(model["position_classes"])
     training = {
       "optimizer": self.settings.optimizer.name,
       "loss_window": self.config.train.loss_window,
@@ -138,9 +142,16 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
   config.data.polarity = source.polarity or "auto"
   config.data.staff_space_px = resolve_staff_space(config.data, source)
   num_groups = int(groups.max()) + 1
-  model = dwd.make_model(
-    config_lib.model_config(config, len(source.class_names), num_groups)
+  model_cfg = config_lib.model_config(
+    config, len(source.class_names), num_groups
   )
+  if model_cfg.staff_positions:
+    model_cfg = dataclasses.replace(
+      model_cfg,
+      position_classes=classes_with_positions(source),
+      position_space_px=config.data.staff_space_px,
+    )
+  model = dwd.make_model(model_cfg)
   return Run(
     config=config,
     settings=config_lib.validate(config),
@@ -284,6 +295,36 @@ def resolve_groups(
       )
     groups[index[name]] = group
   return groups
+
+
+def classes_with_positions(source: sources.PageSource) -> tuple[int, ...]:
+  """Ids of the classes that have places on the staff.
+
+  Looks at some pages of each class, evenly chosen.
+
+  Args:
+    source: training pages.
+
+  Raises:
+    InputError: the records have no positions, or none of these pages any.
+  """
+  source.require("positions", "model.staff_positions")
+  index, found = source.box_index(), set()
+  for label in range(len(source.class_names)):
+    pages = np.unique(index.page[index.labels == label])
+    for page in sampling.spread(pages, _PAGES_OF_CLASS).tolist():
+      positions = source.feature("positions", page)
+      assert positions is not None  # required above
+      labels = index.labels[index.of_page(page)]
+      if np.any(positions[labels == label] != NO_POSITION):
+        found.add(label)
+        break
+  if not found:
+    raise InputError(
+      f"{source.folder or source.name}: no symbol has a place on the staff,"
+      " which model.staff_positions=True needs; set it to False"
+    )
+  return tuple(sorted(found))
 
 
 def resolve_staff_space(data_cfg, source: sources.PageSource) -> float:

@@ -79,9 +79,22 @@ def test_what_is_written_is_read(weights, tmp_path):
   card = weights_lib._card(found)["model"]
   assert "refinenet" not in card
   assert "deep_energy_strides" not in card
+  assert not {"staff_positions", "position_classes"} & set(card)
   decode = DecodeConfig(energy_cutoff=4.0)
   other = dataclasses.replace(found, decode=decode)
   assert same != weights_lib.fingerprint(other)
+
+
+def test_classes_with_positions_are_of_the_detector(weights):
+  cfg = dataclasses.replace(
+    MODEL, staff_positions=True, position_classes=(0, 2)
+  )
+  stored = json.loads(
+    json.dumps(weights_lib._card(dataclasses.replace(weights, model=cfg)))
+  )
+  assert weights_lib.read_model(stored["model"]) == cfg
+  with pytest.raises(ValueError, match="places on the staff"):
+    weights_lib.read_model(stored["model"] | {"position_classes": [3]})
 
 
 def _card(change):

@@ -306,6 +306,12 @@ def test_names_of_parameters_are_stable():
     return _names(_shapes(_model(backbone_depth=18, **changes))["params"])
 
   assert names() == shared
+  positions = {
+    f"position_{layer}/{k}"
+    for layer in ("hidden", "head")
+    for k in ("bias", "kernel")
+  }
+  assert names(staff_positions=True) == shared | positions
   plain = HEADS | {*_backbone_names(), *_refinenet_names("refinenet", False)}
   assert names(decoder_norm=False) == plain
   separate = names(separate_decoders=True)

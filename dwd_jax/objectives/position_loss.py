@@ -1,0 +1,83 @@
+"""The loss of places on the staff, at the middles of symbols that have one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array as AnyArray
+from jaxtyping import Bool, Float
+
+from dwd_jax.core.structs import NO_POSITION, Array, Params, Targets
+from dwd_jax.models import staff_positions
+from dwd_jax.models.staff_positions import Ruler
+from dwd_jax.objectives.class_loss import select_pixels
+from dwd_jax.objectives.losses import (
+  Metrics,
+  softmax_cross_entropy,
+  weighted_mean,
+)
+
+_MOST = 32  # symbols of an image
+_STAFF_STEPS = 4  # from the middle line to the outer ones
+# Columns lie beside the middles as much as those of detections do.
+_SHIFTS_PX = np.stack(
+  np.meshgrid(np.arange(-2, 3), np.arange(-2, 3), indexing="ij"), -1
+).reshape(-1, 2)
+
+
+def position_loss(
+  params: Params,
+  image: Float[Array, "B H W 1"],
+  targets: Targets,
+  staff_space_px: float,
+) -> tuple[Float[AnyArray, ""], Metrics]:
+  """Softmax cross-entropy of the position, a mean over symbols.
+
+  At most 32 symbols of an image count, evenly chosen from those whose position
+  is known and whose staff the image shows: it cannot be told otherwise.
+
+  Args:
+    params: of `DWDNet`, with a position head.
+    image: 0 = paper, 1 = ink.
+    targets: with positions.
+    staff_space_px: see `models.staff_positions.Ruler`.
+  """
+  ruler = Ruler(staff_space_px)
+  positions, centers = targets.positions, targets.centers_yx
+  assert positions is not None and centers is not None
+  shown = staff_is_shown(positions, centers, image.shape[1], ruler)
+  budget = min(_MOST, positions.shape[1])
+  index, valid = jax.vmap(lambda mask: select_pixels(mask, budget))(shown)
+  index = jnp.minimum(index, positions.shape[1] - 1)
+  chosen = jnp.take_along_axis(centers, index[..., None], 1)
+  chosen += _SHIFTS_PX[np.arange(budget) % len(_SHIFTS_PX)]
+  # Each image on its own, so that no device needs those of others.
+  means = staff_positions.stretches(image, ruler)
+  columns = jax.vmap(
+    lambda means, at: staff_positions.columns_at(
+      means, at[:, 0], at[:, 1], ruler
+    )
+  )(means, chosen)
+  logits = staff_positions.logits(
+    params, columns.reshape(-1, *columns.shape[2:])
+  )
+  most = staff_positions.MAX_POSITION
+  labels = jnp.take_along_axis(positions, index, 1).reshape(-1)
+  labels = jnp.clip(labels, -most, most) + most
+  weights = valid.reshape(-1).astype(jnp.float32)
+  loss = weighted_mean(softmax_cross_entropy(logits, labels), weights)
+  right = (logits.argmax(-1) == labels).astype(jnp.float32)
+  return loss, {
+    "loss_position": loss,
+    "position_accuracy": weighted_mean(right, weights),
+  }
+
+
+def staff_is_shown(
+  positions: Array, centers_yx: Array, height: int, ruler: Ruler
+) -> Bool[AnyArray, "B N"]:
+  """Symbols with a known position whose five lines are in the image."""
+  step = ruler.space / 2
+  middle = centers_yx[..., 0] + step * positions
+  reach = step * _STAFF_STEPS
+  shown = (middle - reach >= 0) & (middle + reach <= height)
+  return jnp.asarray(shown & (positions != NO_POSITION))
