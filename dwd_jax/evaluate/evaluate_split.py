@@ -34,6 +34,7 @@ from dwd_jax.metrics import json_results, matching, protocols, reliability
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.metrics.json_results import SummaryInputs, or_null
 from dwd_jax.metrics.matching import RIGHT, OfPage
+from dwd_jax.metrics.positions import PositionMeter
 from dwd_jax.metrics.protocols import Protocol
 from dwd_jax.metrics.reliability import Binning, Bins, Judged, Sample
 from dwd_jax.predict.assemble import PagePrediction
@@ -314,6 +315,7 @@ class Tally:
   def __init__(self, meter: protocols.Meter, min_score: float):
     self._meter = meter
     self._rotated = meter.of_oriented()
+    self._positions = PositionMeter(meter.num_classes)
     self._outcomes = matching.Collector()
     self._min_score, self._num_saved = min_score, 0
     self._names: list[str] = []
@@ -328,7 +330,9 @@ class Tally:
       self._rotated = None
     elif self._rotated is not None:
       self._rotated.add(page.truth, counted)
-    self._outcomes.add(page.truth, counted, of_page.keep(kept))
+    judged = of_page.keep(kept)
+    self._positions.add(page.truth, counted, judged)
+    self._outcomes.add(page.truth, counted, judged)
     self._num_saved += len(kept)
     self._names.append(page.truth.filename)
     return of_page
@@ -345,7 +349,14 @@ class Tally:
     del self._meter, self._rotated  # their memory
     outcomes = self._outcomes.outcomes()
     metrics = json_results.summary(
-      SummaryInputs(table, outcomes, given.class_names, rotated), facts
+      SummaryInputs(
+        table=table,
+        outcomes=outcomes,
+        class_names=given.class_names,
+        rotated=rotated,
+        positions=self._positions.table(),
+      ),
+      facts,
     )
     metrics |= {key: facts[key] for key in OTHER_SET_KEYS if key in facts}
     saved = len(outcomes.labels)

@@ -45,6 +45,7 @@ _T = TypeVar("_T")
 _Id = Annotated[int, msgspec.Meta(gt=-(1 << 31), lt=1 << 31)]
 _Box = tuple[float, float, float, float]
 _Polygon = Annotated[list[float], msgspec.Meta(min_length=8, max_length=8)]
+_Position = Annotated[int, msgspec.Meta(gt=NO_POSITION, lt=-NO_POSITION)]
 _Pair = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
 
 
@@ -65,6 +66,7 @@ class _Annotation(msgspec.Struct):
   category_id: _Id
   bbox: _Box
   segmentation: tuple[_Polygon] | msgspec.UnsetType = msgspec.UNSET
+  position: _Position | None = None
 
 
 class _Truth(msgspec.Struct):
@@ -233,6 +235,12 @@ def _filled(
     if not (np.abs(corners) < _MAX_PX).all():
       raise _damaged(path, "damaged (a segmentation larger than any page)")
     corners = np.ascontiguousarray(corners, np.float32)
+  positions = None
+  if any(row.position is not None for row in rows):
+    known = (row.position for row in rows)
+    positions = np.array(
+      [NO_POSITION if p is None else p for p in known], np.int32
+    )
   score = None
   if scores is not None:
     given = [row.score for row in rows if isinstance(row, _Result)]
@@ -251,6 +259,7 @@ def _filled(
       labels=labels,
       scores=score,
       oriented_yx=corners,
+      positions=positions,
     ).keep(order[first:end])
     for page, (first, end) in zip(pages, itertools.pairwise(edges), strict=True)
   ]

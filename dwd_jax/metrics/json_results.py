@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dwd_jax.core import boxes as boxes_lib
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.core.structs import NO_POSITION, PageBoxes
 from dwd_jax.metrics.matching import Outcomes
+from dwd_jax.metrics.positions import PositionTable
 from dwd_jax.metrics.protocols import APTable, mean_or_nan
 
 MIN_OBJECTS = 10  # of a class, to count in mAP_50_min10
@@ -28,6 +29,8 @@ class SummaryInputs(NamedTuple):
   Attributes:
     table: APs of C classes by the protocol; includes the IoU threshold 0.5.
     rotated: those of oriented boxes, if the truth has them.
+    positions: of the detections from `min_score` on, if they and the truth have
+      positions.
     outcomes: of the detections from `min_score` on.
   """
 
@@ -35,6 +38,7 @@ class SummaryInputs(NamedTuple):
   outcomes: Outcomes
   class_names: Sequence[str]
   rotated: APTable | None = None
+  positions: PositionTable | None = None
 
 
 def _per_class(of: SummaryInputs) -> dict[str, dict[str, Any]]:
@@ -47,6 +51,8 @@ def _per_class(of: SummaryInputs) -> dict[str, dict[str, Any]]:
   if of.rotated is not None:
     columns["AP_rotated"] = map(or_null, of.rotated.per_class())
     columns["AP_50_rotated"] = map(or_null, of.rotated.at(0.5))
+  if of.positions is not None:
+    columns["position_accuracy"] = map(or_null, of.positions.per_class())
   rows = zip(*columns.values(), strict=True)
   return {
     name: dict(zip(columns, row, strict=True))
@@ -111,7 +117,7 @@ def summary(inputs: SummaryInputs, facts: Mapping[str, Any]) -> dict[str, Any]:
   """The content of <split>.json, see `dwd_jax.evaluate.evaluate_split`.
 
   `facts` has all that is None in `SUMMARY`. Numbers that are not finite become
-  None. `rotated` comes last, if there is a table of it.
+  None. `rotated` and `position_accuracy` come last, if they are measured.
   """
   values = {
     key: facts[key] if number is None else number(inputs)
@@ -119,6 +125,8 @@ def summary(inputs: SummaryInputs, facts: Mapping[str, Any]) -> dict[str, Any]:
   }
   if inputs.rotated is not None:
     values["rotated"] = _rotated(inputs.rotated)
+  if inputs.positions is not None:
+    values["position_accuracy"] = inputs.positions.overall()
   return {
     key: or_null(value) if isinstance(value, float) else value
     for key, value in values.items()
@@ -149,8 +157,8 @@ def coco_annotations(
 ) -> list[dict[str, Any]]:
   """COCO annotations of the true boxes of a page, which are not rounded.
 
-  Oriented boxes have a `segmentation`, see `coco_results`. `first_id` is the id
-  of the first; category ids are class ids + 1.
+  Some have a `segmentation` or `position`, see `coco_results`. `first_id` is
+  the id of the first; category ids are class ids + 1.
   """
   rows = _rows(image_id, truth, exact=True)
   for number, row in enumerate(rows, start=first_id):
@@ -176,7 +184,8 @@ def coco_results(
   """COCO results: a list of image_id, category_id, bbox (xywh, px), score.
 
   Oriented boxes have a `segmentation`, too: a list with the polygon of their
-  corners. Detections with a score or box that is not finite are left out.
+  corners; symbols with a place on the staff have a `position`. Detections with
+  a score or box that is not finite are left out.
 
   Args:
     found: detections of a page.
@@ -215,4 +224,8 @@ def _rows(image_id: int, page: PageBoxes, exact: bool) -> list[dict[str, Any]]:
     polygons_xy = corners[..., ::-1].reshape(-1, 8)
     for row, polygon in zip(rows, polygons_xy.tolist(), strict=True):
       row["segmentation"] = [digits(polygon)]
+  if page.positions is not None:
+    for row, position in zip(rows, page.positions.tolist(), strict=True):
+      if position != NO_POSITION:
+        row["position"] = position
   return rows

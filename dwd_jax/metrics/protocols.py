@@ -133,6 +133,11 @@ class Meter:
     self._labels, self._scores = Column(np.int16), Column(np.float64)
     self._hits = Column(np.uint16)  # bit t: at threshold t
 
+  @property
+  def num_classes(self) -> int:
+    """C."""
+    return len(self._num_objects)
+
   def of_oriented(self) -> "Meter | None":
     """A new one for oriented boxes; None if the protocol knows none.
 

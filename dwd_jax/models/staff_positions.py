@@ -70,16 +70,17 @@ class Ruler:
     """Distance of two staff lines, px."""
     return self.space_px or _USUAL_SPACE_PX
 
-  def px(self, ninths: np.ndarray) -> np.ndarray:
-    """Ninths of a staff space -> px."""
-    return (ninths * (self.space / 9)).astype(np.float32)
+  @property
+  def ninth(self) -> float:
+    """A ninth of it, px."""
+    return self.space / 9
 
 
 def stretches(
   image: Float[Array, "B H W 1"], ruler: Ruler
 ) -> Float[Array, "B H W"]:
   """The mean ink of the stretch around each pixel, paper beyond the edges."""
-  width = 2 * round(float(ruler.px(np.float32(_STRETCH))) / 2 - 0.5) + 1
+  width = 2 * round(_STRETCH * ruler.ninth / 2 - 0.5) + 1  # odd
   half = width // 2
   ink = jnp.asarray(image)[..., 0]
   sums = jnp.cumsum(jnp.pad(ink, ((0, 0), (0, 0), (half + 1, half))), -1)
@@ -102,8 +103,10 @@ def columns_at(
     page: index into the batch; None: `means` is of one image.
   """
   height, width = means.shape[-2:]
-  rows = y[:, None] - 0.5 + ruler.px(_ROWS)  # [P, rows]
-  columns = jnp.floor(x[:, None] + ruler.px(_ACROSS)).astype(jnp.int32)
+  rows = y[:, None] - 0.5 + np.float32(_ROWS * ruler.ninth)  # [P, rows]
+  columns = jnp.floor(x[:, None] + np.float32(_ACROSS * ruler.ninth)).astype(
+    jnp.int32
+  )
   low = jnp.floor(rows)
   share = (rows - low)[..., None]
   low = low.astype(jnp.int32)

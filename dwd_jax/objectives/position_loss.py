@@ -18,10 +18,10 @@ from dwd_jax.objectives.losses import (
 
 _MOST = 32  # symbols of an image
 _STAFF_STEPS = 4  # from the middle line to the outer ones
-# Columns lie beside the middles as much as those of detections do.
-_SHIFTS_PX = np.stack(
-  np.meshgrid(np.arange(-2, 3), np.arange(-2, 3), indexing="ij"), -1
-).reshape(-1, 2)
+# Columns lie beside the middles, as those of detections do: -2 .. 2 px, the
+# first few as evenly as all of them.
+_SLOTS = np.arange(_MOST)
+_SHIFTS_PX = np.stack([2 * _SLOTS % 5, (3 * _SLOTS + _SLOTS // 5) % 5], -1) - 2
 
 
 def position_loss(
@@ -49,7 +49,7 @@ def position_loss(
   index, valid = jax.vmap(lambda mask: select_pixels(mask, budget))(shown)
   index = jnp.minimum(index, positions.shape[1] - 1)
   chosen = jnp.take_along_axis(centers, index[..., None], 1)
-  chosen += _SHIFTS_PX[np.arange(budget) % len(_SHIFTS_PX)]
+  chosen += _SHIFTS_PX[:budget]
   # Each image on its own, so that no device needs those of others.
   means = staff_positions.stretches(image, ruler)
   columns = jax.vmap(

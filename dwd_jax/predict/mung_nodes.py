@@ -12,7 +12,7 @@ from mung import io as mung_io
 from mung.node import Node
 
 from dwd_jax.core import files
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.core.structs import NO_POSITION, PageBoxes
 
 _DATASET = "dwd_jax"
 _INK = 128  # pixels from here on belong to the symbol
@@ -26,7 +26,8 @@ def of_page(
   """Makes a node for each symbol, in order, with ids from 0.
 
   Boxes are rounded to whole pixels, at least one, and clipped to the page. The
-  mask is the ink in the box; the score is kept as the node's data "score".
+  mask is the ink in the box; the score is kept as the node's data "score", the
+  place on the staff, if there is one, as "position".
 
   Args:
     ink: the page, 0 = paper, 255 = ink; None: nodes have no masks.
@@ -41,6 +42,9 @@ def of_page(
     top, left = min(max(y0, 0), height - 1), min(max(x0, 0), width - 1)
     bottom = min(max(y1, top + 1), height)
     right = min(max(x1, left + 1), width)
+    data: dict[str, Any] = {"score": round(score, 4)}
+    if found.positions is not None and found.positions[i] != NO_POSITION:
+      data["position"] = int(found.positions[i])
     mask: Any = None
     if ink is not None:
       mask = (ink[top:bottom, left:right] >= _INK).astype(np.uint8)
@@ -55,7 +59,7 @@ def of_page(
         mask=mask,
         dataset=_DATASET,
         document=found.filename,
-        data={"score": round(score, 4)},
+        data=data,
       )
     )
   return result

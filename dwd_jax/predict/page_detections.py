@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.core.structs import NO_POSITION, PageBoxes
 from dwd_jax.metrics import json_results
 from dwd_jax.predict import mung_nodes
 from dwd_jax.show import drawing
@@ -106,7 +106,9 @@ class PageDetections:
   def symbols(self) -> list[dict[str, Any]]:
     """Lists name, score and bbox (x, y, width, height, px) as plain values.
 
-    Where the detector has them, also `oriented`, four corners (x, y).
+    Where the detector has them, also `oriented`, four corners (x, y), and
+    `position`, the place on the staff of noteheads: steps of half a staff
+    space, 0 = the middle line, upwards positive.
     """
     return [
       {
@@ -114,6 +116,7 @@ class PageDetections:
         "score": round(row["score"], 4),
         "bbox": row["bbox"],
         **_oriented(row),
+        **({"position": row["position"]} if "position" in row else {}),
       }
       for row in self.to_coco()
     ]
@@ -136,7 +139,7 @@ class PageDetections:
   def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
     """COCO results: image_id, category_id (class id + 1), bbox, score.
 
-    And a `segmentation`, where the detector has oriented boxes.
+    And a `segmentation` or `position`, where the detector has such.
     """
     return json_results.coco_results(self.page_boxes(), image_id)
 
@@ -218,6 +221,12 @@ def from_json(
   if rows and "oriented" in rows[0]:
     oriented = np.array([row["oriented"] for row in rows], np.float64)
     oriented = oriented.reshape(len(rows), 4, 2)[..., ::-1]
+  positions = None
+  if any("position" in row for row in rows):
+    positions = np.array(
+      [operator.index(row.get("position", NO_POSITION)) for row in rows],
+      np.int32,
+    )
   scores = np.array([float(row["score"]) for row in rows], np.float64)
   image_hw = operator.index(content["height"]), operator.index(content["width"])
   turned, staff_space_px, dpi = (
@@ -227,6 +236,7 @@ def from_json(
     0 < min(image_hw) <= max(image_hw) < _MAX_SIDE_PX
     and np.all(np.abs(boxes_xywh) < _MAX_SIDE_PX)
     and (oriented is None or np.all(np.abs(oriented) < _MAX_SIDE_PX))
+    and (positions is None or np.all(np.abs(positions) <= -NO_POSITION))
     and np.all((scores >= 0) & (scores <= 1))
     and np.isfinite([turned, staff_space_px, dpi]).all()
   ):
@@ -244,4 +254,5 @@ def from_json(
     turned=int(turned) if turned.is_integer() else turned,
     without_staves=bool(content["without_staves"]),
     oriented_yx=None if oriented is None else oriented.astype(np.float32),
+    positions=positions,
   )

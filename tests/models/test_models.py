@@ -307,8 +307,8 @@ def test_names_of_parameters_are_stable():
 
   assert names() == shared
   positions = {
-    f"position_{layer}/{k}"
-    for layer in ("hidden", "head")
+    f"position_head/{layer}/{k}"
+    for layer in ("conv1", "conv2", "conv3", "hidden", "out")
     for k in ("bias", "kernel")
   }
   assert names(staff_positions=True) == shared | positions

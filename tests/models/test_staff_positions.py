@@ -1,65 +1,93 @@
-"""Positions on the staff: columns of features, positions of detections."""
+"""Positions on the staff: columns of ink, positions of detections."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
+import pytest
 
-from dwd_jax.core.structs import NO_POSITION, Detections, Predictions
-from dwd_jax.models import dwd, pixel_sampling, staff_positions
-from dwd_jax.objectives import class_loss
+from dwd_jax.core.structs import NO_POSITION, Detections
+from dwd_jax.models import staff_positions
+from dwd_jax.models.staff_positions import Ruler
 
-HW = 16, 12  # of the maps
-_columns_at = jax.jit(staff_positions.columns_at)
-
-
-def _reads_off_the_middle():
-  """A head that answers with the first feature of the pixel itself, rounded."""
-  hidden = np.zeros((2 * len(dwd.COLUMN_PX), dwd.POSITION_HIDDEN), np.float32)
-  hidden[2 * dwd.COLUMN_PX.index(0), 0] = 1
-  positions = np.arange(-dwd.MAX_POSITION, dwd.MAX_POSITION + 1)
-  head = np.zeros((dwd.POSITION_HIDDEN, len(positions)), np.float32)
-  # -(value - 100 - position)^2 without what all positions have in common; the
-  # hidden unit is not negative.
-  head[0] = 2 * positions
-  return {
-    "position_hidden": {
-      "kernel": hidden,
-      "bias": np.eye(dwd.POSITION_HIDDEN, dtype=np.float32)[0] * 100,
-    },
-    "position_head": {
-      "kernel": head,
-      "bias": -(positions.astype(np.float32) ** 2) - 200 * positions,
-    },
-    "class_head": {"kernel": np.zeros((2, 3)), "bias": np.zeros(3)},
-  }
+HW = 90, 120
+_ROWS = staff_positions._ROWS
+_MIDDLE = 2, 72  # across, row
 
 
-def _maps(features):
-  rest = jnp.zeros((*features.shape[:3], 1, 2))
-  return Predictions(rest, rest, jnp.asarray(features))
+def _columns(image, y, x, space_px=9.0):
+  ruler = Ruler(space_px)
+  means = staff_positions.stretches(jnp.asarray(image)[None, ..., None], ruler)
+  at = jnp.asarray(y, jnp.float32), jnp.asarray(x, jnp.float32)
+  return np.asarray(staff_positions.columns_at(means[0], *at, ruler))
 
 
-def test_columns_are_the_pixels_above_and_below():
-  features = np.random.default_rng(0).normal(size=(*HW, 3)).astype(np.float32)
-  y, x = np.array([30, 0, 63, 40]), np.array([20, 0, 47, 5])
-  columns = _columns_at(features, y, x)
-  parts = np.split(np.asarray(columns), len(dwd.COLUMN_PX), axis=-1)
-  for dy, part in zip(dwd.COLUMN_PX, parts, strict=True):
-    rows = np.clip(y + dy, 0, 63)  # the edges are repeated
-    wanted = pixel_sampling.gather_bilinear(features, rows, x)
-    np.testing.assert_allclose(part, wanted, rtol=1e-6)
+def test_stretches_are_means_with_paper_beyond_the_edges():
+  image = np.random.default_rng(0).random((1, 5, 30, 1)).astype(np.float32)
+  means = staff_positions.stretches(jnp.asarray(image), Ruler(9.0))
+  padded = np.pad(image[0, ..., 0], ((0, 0), (4, 4)))
+  windows = np.lib.stride_tricks.sliding_window_view(padded, 9, axis=1)
+  np.testing.assert_allclose(means[0], windows.mean(-1), atol=1e-6)
 
 
-def test_detections_are_read_off_at_their_centres():
-  features = np.zeros((2, *HW, 2), np.float32)
-  features[0, 4:8, 2:6, 0], features[1, 13:, 9:, 0] = 7, -12
-  cell = np.array([[20, 12, 24, 16], [60, 44, 64, 48]], np.float32)
-  nan = np.full(4, np.nan, np.float32)
-  far = np.array([1e9, 1e9, 2e9, 2e9], np.float32)
-  boxes = np.stack([[cell[0], cell[0], nan], [far, cell[1], cell[1]]])
+@pytest.mark.parametrize("space_px", [9.0, 18.0, 0.0])
+def test_columns_show_lines_at_their_distance(space_px):
+  space = space_px or 9.0
+  image = np.zeros((400, 200), np.float32)
+  first = 150
+  for line in range(5):
+    image[first + round(line * space)] = 1
+  y = first + 2 * space + 0.5  # on the middle line
+  columns = _columns(image, [y, y - space / 2], [100.0, 100.0], space_px)
+  assert columns.shape == (2, len(_ROWS), 5)
+  for at, shift in enumerate((0, 4.5)):
+    for row in columns[at].T:  # the lines cross the page
+      seen = _ROWS[row > 0.45]
+      wanted = np.arange(-18, 19, 9) + shift
+      assert set(np.floor(wanted)) <= set(seen) | set(seen - 1)
+      assert np.abs(seen[:, None] - wanted).min(1).max() <= 1
+
+
+def test_beyond_the_image_there_is_paper():
+  ones = np.ones((20, 20), np.float32)
+  columns = _columns(ones, [10.0, 1e6], [10.0, -1e6])
+  assert not columns[1].any()
+  inside = np.abs(_ROWS + 9.5 - 9.5) < 10
+  assert columns[0, :, 2][inside].min() > 0.9
+  assert not columns[0, np.abs(_ROWS) > 12].any()
+
+
+def _counts_the_ink():
+  """A head whose answer is the ink at the middle, in steps of a tenth."""
+  shapes = jax.eval_shape(
+    lambda: staff_positions.PositionHead().init(
+      jax.random.key(0), jnp.zeros((1, len(_ROWS), 5))
+    )
+  )["params"]
+  head = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), dict(shapes))
+  # Rows 2 i + 1, then 4 i + 2 (of those 2 i): the middle is row 72 = 4 x 18.
+  tap = 4, 3, 4  # of 9, where padding puts the row itself
+  head["conv1"]["kernel"][tap[1], 2, 0] = 1
+  head["conv2"]["kernel"][tap[1], 0, 0] = 1
+  head["conv3"]["kernel"][tap[0], 0, 0] = 1
+  middle = _MIDDLE[1] // 4
+  head["hidden"]["kernel"][middle * 32, 0] = 10
+  steps = np.arange(-25, 26)
+  head["out"]["kernel"][0] = 2 * steps
+  head["out"]["bias"][:] = -(steps**2)
+  return {staff_positions.NAME: head, "class_head": {"bias": np.zeros(3)}}
+
+
+def test_detections_are_read_off_at_their_middles():
+  image = np.zeros((2, *HW, 1), np.float32)
+  image[0, 40:44, 40:80] = 0.7
+  image[1, 20:24, 20:60] = 0.3
+  there = np.array([[38, 56, 46, 64], [18, 36, 26, 44]], np.float32)
+  nan, far = np.full(4, np.nan), np.array([1e9, 1e9, 2e9, 2e9])
+  boxes = np.stack(
+    [[there[0], there[0], nan], [far, there[1], there[1]]]
+  ).astype(np.float32)
   found = Detections(
     boxes_yxyx=jnp.asarray(boxes),
     labels=jnp.asarray([[0, 1, 0], [2, 2, 2]]),
@@ -68,26 +96,11 @@ def test_detections_are_read_off_at_their_centres():
     count=jnp.asarray([3, 2]),
   )
   positions = jax.jit(
-    functools.partial(staff_positions.with_positions, position_classes=(0, 2))
-  )(found, _reads_off_the_middle(), _maps(features)).positions
+    functools.partial(
+      staff_positions.with_positions, ruler=Ruler(9.0), position_classes=(0, 2)
+    )
+  )(found, _counts_the_ink(), jnp.asarray(image)).positions
   assert positions.dtype == jnp.int32
-  # Class 1 has no positions; the last slot is empty; what is off the page is
-  # read at its edge.
+  # Class 1 has no positions, the last slot is empty, off the page is paper.
   none = NO_POSITION
-  assert positions.tolist() == [[7, none, 0], [-12, -12, none]]
-
-
-def test_loss_by_hand():
-  rng = np.random.default_rng(0)
-  logits = rng.normal(0, 2, (6, 2 * dwd.MAX_POSITION + 1)).astype(np.float32)
-  positions = np.array([-25, 3, NO_POSITION, 25, 40, 0], np.int32)
-  valid = np.array([True, True, True, True, True, False])
-  logits[1, 3 + 25] = 99  # right
-  loss, metrics = jax.jit(class_loss.position_loss)(logits, positions, valid)
-  rows, labels = [0, 1, 3, 4], [0, 28, 50, 50]  # beyond the last counts as last
-  log_p = scipy.special.log_softmax(logits.astype(np.float64), -1)
-  np.testing.assert_allclose(loss, -log_p[rows, labels].mean(), rtol=1e-5)
-  right = (logits.argmax(-1)[rows] == labels).mean()
-  np.testing.assert_allclose(metrics["position_accuracy"], right)
-  none = jax.jit(class_loss.position_loss)(logits, positions, valid & False)
-  assert none[0] == 0
+  assert positions.tolist() == [[7, none, 0], [0, 3, none]]

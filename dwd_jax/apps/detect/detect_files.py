@@ -129,7 +129,8 @@ def run_facts(settings: DetectSettings, detector: Detector) -> formats.RunFacts:
   return formats.RunFacts(
     class_names=weights.class_names,
     min_score=detector.min_score,
-    extras=("oriented",) if weights.model.oriented else (),
+    extras=("oriented",) * weights.model.oriented
+    + ("position",) * weights.model.staff_positions,
     formats=settings.formats,
     numbers=numbers,
   )

@@ -43,6 +43,9 @@ EXTRAS: Mapping[str, Extra] = {
     {f"{axis}{i}": "float64" for i in range(1, 5) for axis in "xy"},
     lambda symbol: symbol["segmentation"][0],
   ),
+  "position": Extra(
+    {"position": "int32"}, lambda symbol: [symbol.get("position")]
+  ),
 }
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _GROUP_ROWS = 1 << 16  # of Parquet, written at once

@@ -7,7 +7,8 @@
                 `these pages`: their best F1), and its figures
   classes       of each class with objects or detections: counts, precision and
                 recall at the threshold, AP at every IoU; AP_rotated and
-                AP_50_rotated where boxes are oriented
+                AP_50_rotated where boxes are oriented; position_accuracy where
+                symbols have positions
   curves        precision over recall, at most 200 points each: all classes
                 together, the 6 most frequent classes, and the 6 with the
                 lowest AP_50 among those with `min_objects` objects or more
@@ -159,9 +160,11 @@ def _classes(measured: Measured, kept: Outcomes) -> list[dict[str, Any]]:
     for labels in (kept.true_labels, kept.labels, kept.labels[kept.right])
   )
   per_class = measured.metrics["per_class"]
-  rotated = ()
+  more = ()
   if "rotated" in measured.metrics:
-    rotated = ("AP_rotated", "AP_50_rotated")
+    more += ("AP_rotated", "AP_50_rotated")
+  if "position_accuracy" in measured.metrics:
+    more += ("position_accuracy",)
   return [
     {
       "name": name,
@@ -172,7 +175,7 @@ def _classes(measured: Measured, kept: Outcomes) -> list[dict[str, Any]]:
       "recall": _share(right[c], objects[c]),
       "AP": per_class[name]["AP"],
       "AP_by_iou": [or_null(ap) for ap in measured.table.ap[:, c]],
-      **{key: per_class[name][key] for key in rotated},
+      **{key: per_class[name][key] for key in more},
     }
     for c, name in enumerate(measured.class_names)
     if objects[c] or detections[c]

@@ -212,8 +212,8 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
 
   Returns:
     `n`; `boxes`, float32 [n, 4] (ymin, xmin, ymax, xmax); `labels`, uint16; if
-    the page has them `scores`, float32, and `outlines` of oriented boxes,
-    float32 [n, 4, 2] (y, x).
+    the page has them `scores`, float32, `outlines` of oriented boxes, float32
+    [n, 4, 2] (y, x), and `positions` on the staff, int8, -128 = none.
 
   Raises:
     ValueError: a label is outside 0 .. C-1.
@@ -238,6 +238,8 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
     result["scores"] = _base64(page.scores[order], "<f4")
   if page.oriented_yx is not None:
     result["outlines"] = _base64(rotated.outlines(page)[order], "<f4")
+  if page.positions is not None:
+    result["positions"] = _base64(page.positions[order], "i1")
   return result
 
 

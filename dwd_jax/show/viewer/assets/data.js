@@ -7,6 +7,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const NAMES = DATA.names ?? DATA.pages.map((page) => page.name);
 const MAX_LOADED = 3; // parts
+const NO_POSITION = -128; // on the staff
 
 const loaded = new Map(); // part -> its pages, the latest last
 const requested = new Set(); // parts that are on their way
@@ -88,6 +89,7 @@ function loadBoxes(page) {
     allLabels.set(decode(truth.labels, Uint16Array), numFound);
   }
   const outlines = loadOutlines(page, boxes);
+  const positions = loadPositions(page);
   const pairs = page.truth
     ? candidatePairs(boxes, allLabels, numFound, numTrue, DATA.minIou)
     : null;
@@ -98,6 +100,7 @@ function loadBoxes(page) {
     numTrue,
     boxes,
     outlines,
+    positions,
     labels: allLabels,
     scores,
     pairs,
@@ -125,6 +128,17 @@ function loadOutlines({ found, truth }, boxes) {
   put(found, 0);
   put(truth, found.n);
   return outlines;
+}
+
+/** Place on the staff of each box, NO_POSITION = none; null without any. */
+function loadPositions({ found, truth }) {
+  if (!found.positions && !truth?.positions) return null;
+  const positions = new Int8Array(found.n + (truth?.n ?? 0)).fill(NO_POSITION);
+  if (found.positions) positions.set(decode(found.positions, Int8Array));
+  if (truth?.positions) {
+    positions.set(decode(truth.positions, Int8Array), found.n);
+  }
+  return positions;
 }
 
 /**

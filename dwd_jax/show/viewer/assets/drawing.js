@@ -146,7 +146,8 @@ function fillTip() {
   tip.querySelector("i").style.background = colourOf(i);
   tip.querySelector("strong").textContent = text.name;
   tip.querySelector(".outcome").textContent = text.outcome;
-  tip.querySelector(".numbers").textContent = `${text.score} · ${text.size}`;
+  const numbers = [text.score, text.size, text.position].filter(Boolean);
+  tip.querySelector(".numbers").textContent = numbers.join(" · ");
   tip.classList.toggle("pinned", i === state.pinned);
 }
 

@@ -13,7 +13,13 @@ function pin(i) {
   if (i < 0) return;
   tabLeaves = false;
   const text = describe(i);
-  const parts = [text.name, text.outcome, text.score, text.size];
+  const parts = [
+    text.name,
+    text.outcome,
+    text.score,
+    text.size,
+    text.position,
+  ];
   announce(parts.filter(Boolean).join(", "));
 }
 

@@ -98,6 +98,7 @@ function describe(i) {
     name,
     score: isTruth ? "truth" : `score ${formatScore(scores[i])}`,
     size: `${formatPx(width)} × ${formatPx(height)} px`,
+    position: formatPosition(positionOf(i)),
     outcome: "",
     trueName: "",
   };
@@ -111,6 +112,17 @@ function describe(i) {
     }
   }
   return result;
+}
+
+/** Place on the staff of a box; "" = none. */
+function positionOf(i) {
+  const position = current.positions?.[i] ?? NO_POSITION;
+  return position === NO_POSITION ? "" : position;
+}
+
+function formatPosition(position) {
+  if (position === "") return "";
+  return `position ${position > 0 ? "+" : ""}${position}`;
 }
 
 function formatScore(score) {
@@ -134,12 +146,14 @@ function readingOrder() {
 
 /** What is shown, as the text of a CSV file. */
 function shownAsCsv() {
-  const { boxes, outlines, labels, scores, numFound } = current;
+  const { boxes, outlines, positions, labels, scores, numFound } = current;
   const compare = Boolean(shown.matches);
   const head = ["page", "class", "score", "x", "y", "width", "height"];
   if (compare) head.push("outcome", "true_class");
   const corners = ["x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4"];
-  const rows = [outlines ? [...head, ...corners] : head];
+  if (outlines) head.push(...corners);
+  if (positions) head.push("position");
+  const rows = [head];
   for (const i of [...shown.order].sort((a, b) => a - b)) {
     const [top, left, bottom, right] = boxes.subarray(4 * i, 4 * i + 4);
     const px = [left, top, right - left, bottom - top];
@@ -151,6 +165,7 @@ function shownAsCsv() {
       ...px.map((value) => Number(value.toFixed(2))),
       ...(compare ? [OUTCOMES[shown.outcome[i]], text.trueName] : []),
       ...(outlines ? cornersOf(outlines, i) : []),
+      ...(positions ? [positionOf(i)] : []),
     ]);
   }
   return rows.map((row) => row.map(csvField).join(",") + "\r\n").join("");
