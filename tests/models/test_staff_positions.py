@@ -13,7 +13,6 @@ from dwd_jax.models.staff_positions import Ruler
 
 HW = 90, 120
 _ROWS = staff_positions._ROWS
-_MIDDLE = 2, 72  # across, row
 
 
 def _columns(image, y, x, space_px=9.0):
@@ -37,8 +36,9 @@ def test_columns_show_lines_at_their_distance(space_px):
   image = np.zeros((400, 200), np.float32)
   first = 150
   for line in range(5):
-    image[first + round(line * space)] = 1
-  y = first + 2 * space + 0.5  # on the middle line
+    top = first + round(line * space)
+    image[top : top + round(space / 9)] = 1
+  y = first + 2 * space + space / 18  # on the middle line
   columns = _columns(image, [y, y - space / 2], [100.0, 100.0], space_px)
   assert columns.shape == (2, len(_ROWS), 5)
   for at, shift in enumerate((0, 4.5)):
@@ -66,12 +66,9 @@ def _counts_the_ink():
     )
   )["params"]
   head = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), dict(shapes))
-  # Rows 2 i + 1, then 4 i + 2 (of those 2 i): the middle is row 72 = 4 x 18.
-  tap = 4, 3, 4  # of 9, where padding puts the row itself
-  head["conv1"]["kernel"][tap[1], 2, 0] = 1
-  head["conv2"]["kernel"][tap[1], 0, 0] = 1
-  head["conv3"]["kernel"][tap[0], 0, 0] = 1
-  middle = _MIDDLE[1] // 4
+  for conv, channel in (("conv1", 2), ("conv2", 0), ("conv3", 0)):
+    head[conv]["kernel"][4, channel, 0] = 1  # the middle one of 9 rows
+  middle = len(_ROWS) // 2 // 4  # after two strides of 2
   head["hidden"]["kernel"][middle * 32, 0] = 10
   steps = np.arange(-25, 26)
   head["out"]["kernel"][0] = 2 * steps
