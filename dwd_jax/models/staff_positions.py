@@ -22,6 +22,7 @@ NAME = "position_head"  # of its parameters
 _ROWS = np.arange(-72, 73)  # in ninths of a staff space
 _ACROSS = np.array([-24, -14, 0, 14, 24])  # middles of the stretches, likewise
 _STRETCH = 9  # length of a stretch, likewise
+COLUMN = len(_ROWS), len(_ACROSS)
 _USUAL_SPACE_PX = 9.0
 _AT_ONCE = 256  # detections
 _FAR_PX = 1e6
@@ -45,7 +46,7 @@ class PositionHead(nn.Module):
 
 def create() -> None:
   """Creates the parameters of the head; for a compact module."""
-  PositionHead(name=NAME)(jnp.zeros((1, len(_ROWS), len(_ACROSS))))
+  PositionHead(name=NAME)(jnp.zeros((1, *COLUMN)))
 
 
 def logits(

@@ -137,3 +137,26 @@ def test_the_card_is_plain(case, onnx_folder):
   assert card["class_names"] == list(helpers.NAMES)
   assert (card["calibration"] is None) == (made.calibration is None)
   assert card["threshold"] == made.threshold
+
+
+@pytest.mark.slow
+def test_positions_are_exported_in_all_formats(tmp_path):
+  made = helpers.tiny(
+    staff_positions=True, position_classes=(0, 3), **helpers.WITHOUT
+  )
+  weights.write(tmp_path / "w.safetensors", made)
+  np.save(tmp_path / "page.npy", helpers.page())
+  path = str(tmp_path / "w.safetensors")
+  export_files.export(path, tmp_path / "hlo", "stablehlo", (90, 120))
+  export_files.export(path, tmp_path / "onnx", "onnx")
+  page, model = tmp_path / "page.npy", tmp_path / "onnx" / "model.onnx"
+  onnx = helpers.run_alone(tmp_path / "onnx", _ONNX, _OURS, page, model)[0]
+  jaxs = helpers.run_alone(tmp_path / "hlo", _JAX, _OURS, page)[0]
+  expected = helpers.wanted(made, helpers.page(), 0.0)
+  for rows in (onnx, jaxs):
+    helpers.check_same([row[:3] for row in rows], expected)
+    known = {name: position is not None for name, *_, position in rows}
+    assert known["clefG"] and not known["rest"]
+  by_box = {tuple(np.round(box, 1)): p for *_, box, p in jaxs}
+  same = [by_box.get(tuple(np.round(box, 1))) == p for *_, box, p in onnx]
+  assert np.mean(same) > 0.95

@@ -9,7 +9,8 @@ import onnxruntime
 import pytest
 
 from dwd_jax.apps.export import onnx_network
-from dwd_jax.models import dwd
+from dwd_jax.apps.export.standalone import detector_pages, numpy_positions
+from dwd_jax.models import dwd, staff_positions
 
 # Caption: what the network is made of.
 NETWORKS = {
@@ -67,3 +68,48 @@ def test_onnx_runtime_computes_what_jax_does(caption):
   logits = head.run(None, {"features": features})[0]
   expected = dwd.class_logits(variables["params"], features)
   np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("space_px", [9.0, 12.5])
+def test_columns_of_ink_are_those_of_jax(space_px):
+  rng = np.random.default_rng(0)
+  ink = rng.random((90, 120)).astype(np.float32)
+  corners = rng.uniform(-10, [100, 130], (40, 2))
+  boxes = np.concatenate([corners, corners + 9], 1).astype(np.float32)
+  found = numpy_positions.columns_of(ink, boxes, space_px)
+  ruler = staff_positions.Ruler(space_px)
+  means = staff_positions.stretches(ink[None, ..., None], ruler)
+  y, x = ((boxes[:, :2] + boxes[:, 2:]) / 2).T
+  wanted = staff_positions.columns_at(means[0], y, x, ruler)
+  np.testing.assert_allclose(found, wanted, atol=2e-4)
+
+
+def test_onnx_runtime_reads_positions_as_jax_does():
+  head = staff_positions.PositionHead()
+  columns = np.random.default_rng(0).random((7, *staff_positions.COLUMN))
+  columns = columns.astype(np.float32)
+  params = jax.jit(head.init)(jax.random.key(1), columns)["params"]
+  variables = {"params": {staff_positions.NAME: params}}
+  cfg = dwd.ModelConfig(num_classes=5, staff_positions=True)
+  session = _session(onnx_network.position_head(variables, cfg, "a text"))
+  logits = session.run(None, {"columns": columns})[0]
+  wanted = jax.jit(staff_positions.logits)(variables["params"], columns)
+  np.testing.assert_allclose(logits, wanted, atol=1e-4)
+
+
+def test_positions_end_the_rows_of_exported_detectors():
+  card = {
+    "calibration": None,
+    "contradictions": None,
+    "threshold": 0.1,
+    "class_names": ["head", "rest"],
+  }
+  boxes = np.array([[0, 0, 4, 4], [50, 50, 60, 60], [10, 0, 14, 4]])
+  given = boxes, np.array([0, 0, 1]), np.array([0.5, 0.9, 0.8])
+  plain = detector_pages.finish(given, (20, 20), card)
+  assert plain == [
+    ("rest", 0.8, (10.0, 0.0, 14.0, 4.0)),
+    ("head", 0.5, (0.0, 0.0, 4.0, 4.0)),
+  ]
+  ends = detector_pages.finish((*given, [-3, 0, -128]), (20, 20), card)
+  assert ends == [(*plain[0], None), (*plain[1], -3)]

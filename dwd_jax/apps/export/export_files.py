@@ -19,6 +19,9 @@ classes.json beside an exported network holds
                    scores count
   contradictions   which classes lie on each other in the training pages, see
                    contradictions.py; null = not known
+  positions        places on the staff: `classes`, the labels that have one, and
+                   `space_px`, between staff lines in the network's images;
+                   null = the detector knows none
   decode           settings of the decode, see `DecodeConfig`
   fingerprint      differs where any prediction could
   about            for people
@@ -48,6 +51,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.decode import contradictions
 from dwd_jax.models import dwd
 from dwd_jax.models.resnet import ResNet
+from dwd_jax.models.staff_positions import Ruler
 from dwd_jax.predict import packaged, predict_pages
 
 FORMATS = ("safetensors", "stablehlo", "onnx")
@@ -56,6 +60,11 @@ MOST_HW = (2048, 1536)
 _MOST_PX = 1 << 26  # of the decode's plane
 _MULTIPLE = 64  # sides of padded pages are multiples of this, px
 _PLATFORMS = ("cpu", "cuda", "tpu")
+# In a README, of detectors that know places on the staff.
+_POSITIONS = """
+Each row ends with the place on the staff: steps of half a staff space, 0 = the
+middle line, upwards positive; None (or an empty column) where there is none.
+"""
 _ALONE = "dwd_jax.apps.export.standalone"
 # These go with them.
 _CARRIED = (
@@ -181,7 +190,12 @@ def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
   both = predict_pages.network_and_decode(
     model, weights.decode, groups, weights.class_names, most_hw
   )
-  detect = jax.jit(lambda image: vars(both(weights.variables, image)[0]))
+
+  @jax.jit
+  def detect(image):
+    found = vars(both(weights.variables, image)[0])
+    return {name: x for name, x in found.items() if x is not None}
+
   with jax.default_device(sharding.host_cpu()):
     exported = jax_export.export(detect, platforms=_PLATFORMS)(image)
   return bytes(exported.serialize())
@@ -204,9 +218,16 @@ def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
     "model.onnx": onnx_network.network(*args),
     "class_head.onnx": onnx_network.class_head(*args),
     "classes.json": _classes_json(weights),
-    **_scripts("numpy_decode.py", "numpy_basins.py", "detector_pages.py"),
+    **_scripts(
+      *("numpy_decode.py", "numpy_basins.py", "numpy_positions.py"),
+      "detector_pages.py",
+    ),
     "README.md": _readme("onnx.md", weights),
-  }
+  } | (
+    {"position_head.onnx": onnx_network.position_head(*args)}
+    if weights.model.staff_positions
+    else {}
+  )
 
 
 def _classes_json(
@@ -229,6 +250,12 @@ def _classes_json(
     "contradictions": calibration
     and calibration.contradictions
     and contradictions.to_json(calibration.contradictions, weights.class_names),
+    "positions": {
+      "classes": list(weights.model.position_classes),
+      "space_px": Ruler(weights.model.position_space_px).space,
+    }
+    if weights.model.staff_positions
+    else None,
     "decode": weights.decode.to_json(),
     "fingerprint": weights_lib.fingerprint(weights),
     "about": weights.about,
@@ -272,6 +299,7 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
     groups=weights.model.num_groups,
     features=weights.model.filters,
     offsets=", `offsets` [B, h, w, G, 2]" * weights.model.center_offsets,
+    positions=_POSITIONS * weights.model.staff_positions,
     **values,
   )
 

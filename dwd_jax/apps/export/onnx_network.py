@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dwd_jax.core.errors import InputError
+from dwd_jax.models import staff_positions
 from dwd_jax.models.dwd import ModelConfig
 from dwd_jax.models.refinenet import STRUCTURES, Structure
 from dwd_jax.models.resnet import STAGES
@@ -71,6 +72,26 @@ class Graph:
     inputs = x, weights, self._constant(bias)
     return self._window("Conv", inputs, kernel.shape[0], stride)
 
+  def conv_rows(
+    self, x: str, kernel: np.ndarray, bias: np.ndarray, stride: int
+  ) -> str:
+    """Convolution of [B, c, h, w] along h, padded by half its size.
+
+    Args:
+      kernel: [size, c, C], size is odd.
+      bias: [C].
+    """
+    size = kernel.shape[0]
+    turned = np.ascontiguousarray(kernel.transpose(2, 1, 0)[..., None])
+    inputs = x, self._constant(turned), self._constant(np.asarray(bias))
+    return self._add(
+      "Conv",
+      *inputs,
+      kernel_shape=[size, 1],
+      pads=[size // 2, 0, size // 2, 0],
+      strides=[stride, 1],
+    )
+
   def max_pool(self, x: str, size: int, stride: int = 1) -> str:
     """Maxima of windows, padded by half the window."""
     return self._window("MaxPool", (x,), size, stride)
@@ -104,6 +125,14 @@ class Graph:
   def dense(self, x: str, kernel: np.ndarray, bias: np.ndarray) -> str:
     """`x @ kernel + bias` for x [P, c], kernel [c, C], bias [C]."""
     return self._add("Gemm", x, self._constant(kernel), self._constant(bias))
+
+  def add_axis(self, x: str) -> str:
+    """[B, h, w] -> [B, h, w, 1]."""
+    return self._add("Unsqueeze", x, self._constant(np.array([3])))
+
+  def flatten(self, x: str) -> str:
+    """[B, ...] -> [B, n]."""
+    return self._add("Flatten", x, axis=1)
 
   def transpose(self, x: str, order: tuple[int, ...]) -> str:
     """Permutes the axes."""
@@ -205,6 +234,28 @@ def class_head(variables: Any, cfg: ModelConfig, text: str) -> bytes:
   head = params["class_head"]
   x = graph.dense(x, head["kernel"], head["bias"])
   graph.output(x, "logits", ("P", cfg.num_classes))
+  return graph.finish(text)
+
+
+def position_head(variables: Any, cfg: ModelConfig, text: str) -> bytes:
+  """Serialises the head of places on the staff, see `models.staff_positions`.
+
+  Columns [P, rows, across] -> logits [P, 51] of the positions -25 .. 25.
+  """
+  del cfg
+  params = variables["params"][staff_positions.NAME]
+  graph = Graph("position_head")
+  hw = staff_positions.COLUMN
+  x = graph.input("columns", ("P", *hw))
+  x = graph.transpose(graph.add_axis(x), (0, 2, 1, 3))  # [P, across, rows, 1]
+  for name, stride in (("conv1", 2), ("conv2", 2), ("conv3", 1)):
+    conv = params[name]
+    x = graph.relu(graph.conv_rows(x, conv["kernel"], conv["bias"], stride))
+  x = graph.flatten(graph.transpose(x, (0, 2, 3, 1)))
+  hidden, out = params["hidden"], params["out"]
+  x = graph.relu(graph.dense(x, hidden["kernel"], hidden["bias"]))
+  x = graph.dense(x, out["kernel"], out["bias"])
+  graph.output(x, "logits", ("P", len(out["bias"])))
   return graph.finish(text)
 
 

@@ -43,10 +43,10 @@ class Detector:
       )
     found = {k: v[0] for k, v in jax.device_get(self._run(image)).items()}
     used = found["valid"]
-    boxes, labels, scores = (
-      found[key][used] for key in ("boxes_yxyx", "labels", "scores")
-    )
-    return finish((boxes, labels, scores), ink.shape, self.card, min_score)
+    keys = ["boxes_yxyx", "labels", "scores"]
+    keys += [key for key in ("positions",) if key in found]
+    rows = [found[key][used] for key in keys]
+    return finish(rows, ink.shape, self.card, min_score)
 
 
 if __name__ == "__main__":

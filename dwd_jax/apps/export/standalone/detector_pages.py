@@ -8,6 +8,8 @@ import numpy as np
 from dwd_jax.decode import contradictions
 from dwd_jax.imaging import grey
 
+NO_POSITION = -128  # on the staff
+
 
 def to_ink(page, polarity=None):
   """float32 [H, W], 0 = paper, 1 = ink, of an array that `grey` reads.
@@ -30,15 +32,17 @@ def finish(found, page_hw, card, min_score=None):
   Of two boxes that contradict each other, the less probable one is dropped.
 
   Args:
-    found: boxes_yxyx [n, 4] in pixels, labels [n], raw scores [n].
+    found: boxes_yxyx [n, 4] in pixels, labels [n], raw scores [n]; of some
+      detectors also places on the staff [n], -128 = none.
     page_hw: height and width of the page without padding.
     card: content of classes.json.
     min_score: lower ones are dropped; None = the card's threshold.
 
   Returns:
-    A list of (class name, score, (ymin, xmin, ymax, xmax)), best first.
+    A list of (class name, score, (ymin, xmin, ymax, xmax)), best first; of some
+    detectors with the place on the staff, or None, at the end.
   """
-  boxes, labels, scores = (np.asarray(f) for f in found)
+  boxes, labels, scores, *more = (np.asarray(f) for f in found)
   fit = card["calibration"]
   if fit:
     s = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
@@ -55,9 +59,12 @@ def finish(found, page_hw, card, min_score=None):
     known = contradictions.from_json(known, class_names)
     stays = known.stays(boxes, labels, scores)
     boxes, labels, scores = boxes[stays], labels[stays], scores[stays]
+    keep = keep[stays]
   names = [class_names[label] for label in labels]
-  rows = map(tuple, boxes.tolist())
-  return list(zip(names, scores.tolist(), rows))  # noqa: B905
+  ends = [map(tuple, boxes.tolist())]
+  for values in more:
+    ends.append(None if v == NO_POSITION else v for v in values[keep].tolist())
+  return list(zip(names, scores.tolist(), *ends))  # noqa: B905
 
 
 def read(path):
@@ -78,6 +85,8 @@ def read(path):
 def main(argv, num_args, load):
   """Prints symbols: NAME SCORE YMIN XMIN YMAX XMAX, tabs. Returns an exit code.
 
+  The place on the staff follows, "" = none, if the detector knows any.
+
   `argv` is the program, `num_args` arguments: what `load` takes to make the
   detector, and the page; and optionally the least score.
   """
@@ -92,6 +101,8 @@ def main(argv, num_args, load):
   except (OSError, ValueError) as e:
     print(f"error: {e}", file=sys.stderr)
     return 2
-  for name, score, box in found:
-    print(name, f"{score:.3f}", *(f"{side:.1f}" for side in box), sep="\t")
+  for name, score, box, *more in found:
+    ends = ["" if value is None else value for value in more]
+    sides = [f"{side:.1f}" for side in box]
+    print(name, f"{score:.3f}", *sides, *ends, sep="\t")
   return 0

@@ -22,6 +22,7 @@ from dwd_jax.apps.export.standalone.detector_pages import (
   to_ink,
 )
 from dwd_jax.apps.export.standalone.numpy_basins import decode_plane, softmax
+from dwd_jax.apps.export.standalone.numpy_positions import columns_of
 from dwd_jax.decode import siblings
 
 _STRIDE = 4  # of the network's outputs
@@ -38,19 +39,36 @@ class Detector:
     options.intra_op_num_threads = threads
     folder = pathlib.Path(model).parent
     self.card = json.loads((folder / "classes.json").read_text("utf8"))
-    self._network, self._head = (
-      onnxruntime.InferenceSession(
+
+    def load(path):
+      return onnxruntime.InferenceSession(
         str(path), options, providers=onnxruntime.get_available_providers()
       )
-      for path in (model, folder / "class_head.onnx")
-    )
+
+    self._network, self._head = load(model), load(folder / "class_head.onnx")
+    self._positions = None
+    if self.card["positions"]:
+      self._positions = load(folder / "position_head.onnx")
 
   def __call__(self, page, min_score=None):
     """Detects; see `finish` for what is returned."""
     ink = to_ink(page, self.card["polarity"])
     image = pad(ink, self.card["multiple"])
     outputs = self._network.run(None, {"image": image})
-    return finish(self.decode(*outputs), ink.shape, self.card, min_score)
+    found = [*self.decode(*outputs)]
+    if self._positions:
+      found.append(self.positions(image[0, ..., 0], *found[:2]))
+    return finish(found, ink.shape, self.card, min_score)
+
+  def positions(self, ink, boxes, labels):
+    """Places on the staff [n] of boxes [n, 4] on ink [H, W]; -128 = none."""
+    known, found = self.card["positions"], np.full(len(labels), -128)
+    has = np.flatnonzero(np.isin(labels, known["classes"]))
+    if len(has):
+      columns = columns_of(ink, boxes[has], known["space_px"])
+      logits = np.asarray(self._positions.run(None, {"columns": columns})[0])
+      found[has] = logits.argmax(1) - logits.shape[1] // 2
+    return found
 
   def decode(self, energy_logits, log_sizes, class_features, offsets=None):
     """Outputs of the network, B = 1 -> boxes [n, 4], labels, scores."""
