@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 
 from dwd_jax.metrics.protocols import RECALLS
 
-SAMPLES = 500
+SAMPLES = (100, 500)  # the fewest, for many detections, and the most
+_WORK = 10_000_000  # detections in all samples
 MIN_PAGES = 5  # with an object; fewer say nothing about others
 _COVERED = 0.95
 _AT_ONCE = 1 << 22  # numbers in memory
@@ -32,9 +33,14 @@ class Interval(NamedTuple):
     return self.low > 0 or self.high < 0
 
 
-def draw(
-  num_pages: int, samples: int = SAMPLES, seed: int = 0
-) -> Int[np.ndarray, "R P"]:
+def num_samples(num_pages: int, num_detections: int) -> int:
+  """How many to draw, so that it takes minutes at most; 0 = too few pages."""
+  if num_pages < MIN_PAGES:
+    return 0
+  return int(np.clip(_WORK // max(num_detections, 1), *SAMPLES))
+
+
+def draw(num_pages: int, samples: int, seed: int = 0) -> Int[np.ndarray, "R P"]:
   """Weights of the pages in each sample."""
   rng = np.random.default_rng(seed)
   share = np.full(num_pages, 1 / max(num_pages, 1))

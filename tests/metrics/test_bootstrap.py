@@ -58,6 +58,13 @@ def test_samples_without_objects_or_detections():
   assert bootstrap.interval(ap[:, 0]) is None  # unknown in half of them
 
 
+def test_many_detections_have_fewer_samples():
+  assert bootstrap.num_samples(4, 9) == 0
+  assert bootstrap.num_samples(5, 0) == bootstrap.num_samples(5, 20_000) == 500
+  assert bootstrap.num_samples(5, 50_000) == 200
+  assert bootstrap.num_samples(5, 10**9) == 100
+
+
 def test_an_interval_covers_95_percent():
   found = bootstrap.interval(np.arange(1001.0))
   assert found == pytest.approx((25, 975))

@@ -11,6 +11,7 @@ from dwd_jax.evaluate.compare import compare_page, comparison, crops, sides
 
 PAGE = "index.html"
 DATA = "comparison.json"
+_MOST = 10  # classes that are printed
 
 
 def write(
@@ -51,6 +52,13 @@ def write(
   files.write_atomic(out / PAGE, compare_page.render(data, (a, b), shown, out))
   for key, value in data["totals"].items():
     say(_line(key, value))
+  sure = [(n, r["AP"]) for n, r in data["per_class"].items() if r["AP"]["sure"]]
+  if sure:
+    say(f"AP of {len(sure)} classes differs by more than the choice of pages:")
+  for name, value in sorted(sure, key=lambda v: -abs(v[1]["difference"]))[
+    :_MOST
+  ]:
+    say("  " + _line(name, value))
   say(f"Look at {out / PAGE}")
 
 

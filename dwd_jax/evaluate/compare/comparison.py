@@ -82,12 +82,7 @@ def _wrong(side: Side, i: int) -> PageBoxes:
   return kept.keep(matching.judge_page(page.truth, kept).kind != matching.RIGHT)
 
 
-def compare(
-  a: Side,
-  b: Side,
-  pages: Sequence[Counted],
-  samples: int = bootstrap.SAMPLES,
-) -> dict[str, Any]:
+def compare(a: Side, b: Side, pages: Sequence[Counted]) -> dict[str, Any]:
   """The content of comparison.json, see the module's docstring.
 
   Args:
@@ -98,8 +93,9 @@ def compare(
     [np.bincount(p.truth.labels, minlength=len(names)) for p in pages]
     or [np.zeros(len(names), int)]
   )  # [P, C]
-  if len(pages) < bootstrap.MIN_PAGES:
-    samples = 0
+  samples = bootstrap.num_samples(
+    len(pages), max(len(s.measured.outcomes.labels) for s in (a, b))
+  )
   weights = bootstrap.draw(len(objects), samples)
   drawn = [_sampled(side, objects, weights) for side in (a, b)]
   totals = [
