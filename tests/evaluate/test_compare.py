@@ -194,6 +194,7 @@ def test_the_program(evaluations, tmp_path, capsys, monkeypatch):
     ([three[0], three[0], "--names=x"], "--names: 1 different names, 2 eval"),
     ([three[0], "nothing"], "nothing: no evaluation; name the file W/eval/"),
     ([three[0], "x.json"], "x.json: cannot be read"),
+    ([three[0], three[0].removesuffix("/eval/val.json")], "a/eval/val.json"),
   ):
     assert program.main(args) == 2
     said = capsys.readouterr().err

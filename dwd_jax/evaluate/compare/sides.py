@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.evaluate import from_saved
+from dwd_jax.evaluate import from_saved, output_files
 from dwd_jax.evaluate.evaluate_split import Detected, Tally
 from dwd_jax.evaluate.page_store import Page
 from dwd_jax.evaluate.report import report_data
@@ -75,6 +75,15 @@ def open_sides(paths: Sequence[str], names: Sequence[str] = ()) -> list[Side]:
 def _find(path: str) -> tuple[pathlib.Path, pathlib.Path]:
   """The summary of an evaluation, and the folder of its other files."""
   given = pathlib.Path(path)
+  inner = given if given.name == "eval" else given / "eval"
+  if inner.is_dir():
+    there = sorted(
+      str(p) for p in inner.glob("*.json") if p.name != output_files.PREDICTIONS
+    )
+    raise InputError(
+      f"{given}: of several evaluations; name one, such as"
+      f" {', '.join(there[:3]) or inner / 'test.json'}"
+    )
   if given.is_dir():
     return given.with_name(f"{given.name}.json"), given
   if given.suffix != ".json":
