@@ -36,6 +36,7 @@ def page(out):
     dpi=150.0,
     turned=0,
     without_staves=False,
+    oriented_yx=np.arange(16, dtype=np.float32).reshape(2, 4, 2),
   )
   return source, found.to_json() | formats.origin(source, _RUN)
 
@@ -58,6 +59,9 @@ def test_files_of_pages(out, page, data):
     number = len(found.labels)
     assert found.boxes_yxyx.shape == (number, 4)
     assert np.isfinite(found.boxes_yxyx).all()
+    if found.oriented_yx is not None:
+      assert found.oriented_yx.shape == (number, 4, 2)
+      assert np.isfinite(found.oriented_yx).all()
     assert found.scores.shape == (number,) and np.isfinite(found.scores).all()
     assert all(0 < side < 1 << 20 for side in found.image_hw)
     json.dumps(found.to_json(), allow_nan=False)

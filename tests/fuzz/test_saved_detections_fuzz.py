@@ -15,7 +15,7 @@ from dwd_jax.evaluate import from_saved, output_files
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
   out = tmp_path_factory.mktemp("eval")
-  eval_helpers.evaluate(out, calibration=eval_helpers.calibration())
+  eval_helpers.evaluate(out, eval_helpers.pages(oriented=True))
   return out
 
 
@@ -39,6 +39,9 @@ def test_saved_files(out, caption, data):
       found = from_saved.read(out, "val")
       for boxes in (boxes for page in found.pages for boxes in page):
         assert np.isfinite(boxes.boxes_yxyx).all()
+        if boxes.oriented_yx is not None:
+          assert boxes.oriented_yx.shape == (len(boxes.labels), 4, 2)
+          assert np.isfinite(boxes.oriented_yx).all()
         assert np.isin(boxes.labels, np.arange(len(found.class_names))).all()
       json.dumps(found.facts, allow_nan=False)
   finally:

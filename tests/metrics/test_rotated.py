@@ -1,7 +1,9 @@
 """IoU and AP of oriented boxes."""
 
 import dataclasses
+import itertools
 
+import cv2
 import numpy as np
 import pytest
 import scene_helpers
@@ -65,6 +67,29 @@ def test_iou(caption):
     pairs = rotated.overlapping(first, second, 1e-6)
     iou = pairs.iou.sum()
     assert iou == pytest.approx(expected, abs=1e-6)
+
+
+def test_iou_of_random_rectangles_is_that_of_opencv():
+  rng = np.random.default_rng(0)
+  rectangles = [
+    (rng.uniform(40, 60, 2), rng.uniform(2, 60, 2), rng.uniform(-90, 90))
+    for _ in range(40)
+  ]
+  outlines = rotated.outlines(_page([_turned(*r) for r in rectangles]))
+  found = np.zeros((40, 40))
+  pairs = rotated.overlapping(outlines, outlines, 1e-9)
+  found[pairs.row, pairs.column] = pairs.iou
+  for i, j in itertools.combinations(range(40), 2):
+    # OpenCV: x before y.
+    a, b = (
+      (center[::-1], hw[::-1], degrees)
+      for center, hw, degrees in (rectangles[i], rectangles[j])
+    )
+    _, shared = cv2.rotatedRectangleIntersection(a, b)
+    inter = 0 if shared is None else cv2.contourArea(cv2.convexHull(shared))
+    sizes = np.prod(a[1]) + np.prod(b[1])
+    assert found[i, j] == pytest.approx(inter / (sizes - inter), abs=1e-4)
+    assert found[j, i] == pytest.approx(found[i, j], abs=1e-12)
 
 
 def _turned_page(page, degrees):
