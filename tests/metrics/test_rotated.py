@@ -71,24 +71,19 @@ def test_iou(caption):
 
 def test_iou_of_random_rectangles_is_that_of_opencv():
   rng = np.random.default_rng(0)
-  rectangles = [
-    (rng.uniform(40, 60, 2), rng.uniform(2, 60, 2), rng.uniform(-90, 90))
+  corners = [
+    _turned(rng.uniform(40, 60, 2), rng.uniform(2, 60, 2), rng.uniform(-90, 90))
     for _ in range(40)
   ]
-  outlines = rotated.outlines(_page([_turned(*r) for r in rectangles]))
+  outlines = rotated.outlines(_page(corners))
   found = np.zeros((40, 40))
   pairs = rotated.overlapping(outlines, outlines, 1e-9)
   found[pairs.row, pairs.column] = pairs.iou
   for i, j in itertools.combinations(range(40), 2):
-    # OpenCV: x before y.
-    a, b = (
-      (center[::-1], hw[::-1], degrees)
-      for center, hw, degrees in (rectangles[i], rectangles[j])
-    )
-    _, shared = cv2.rotatedRectangleIntersection(a, b)
-    inter = 0 if shared is None else cv2.contourArea(cv2.convexHull(shared))
-    sizes = np.prod(a[1]) + np.prod(b[1])
-    assert found[i, j] == pytest.approx(inter / (sizes - inter), abs=1e-4)
+    a, b = (np.array(corners[k], np.float32) for k in (i, j))
+    inter, _ = cv2.intersectConvexConvex(a, b)  # no edges lie on each other
+    union = cv2.contourArea(a) + cv2.contourArea(b) - inter
+    assert found[i, j] == pytest.approx(inter / union, abs=1e-5)
     assert found[j, i] == pytest.approx(found[i, j], abs=1e-12)
 
 
