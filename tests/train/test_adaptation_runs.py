@@ -18,6 +18,7 @@ def _flags(smoke_run, workdir, *more):
     f"--config.pretraining.path={smoke_run}",
     f"--config.adapt.pages={smoke_run / 'data' / 'engraved'}",
     "--config.adapt.every=2",
+    "--config.adapt.patience=0",
     "--config.adapt.scales=(0.9,)",
     "--config.adapt.min_score=0.02",
     "--config.adapt.ignore_score=0.01",
