@@ -80,7 +80,6 @@ class Batch(flax.struct.PyTreeNode):
   oriented_yx: Float[Array, "B N 4 2"] | None = None
   positions: Int[Array, "B N"] | None = None
   ignored: Bool[Array, "B N"] | None = None
-  masks: UInt8[Array, "B N p p"] | None = None
 
 
 class Targets(flax.struct.PyTreeNode):

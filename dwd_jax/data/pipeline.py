@@ -130,7 +130,6 @@ def train_loader(
   synthetic: SyntheticSymbols | None = None,
   oriented: bool = False,
   positions: bool = False,
-  with_masks: bool = False,
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> TrainLoader:
@@ -160,12 +159,7 @@ def train_loader(
     source.require("positions", "model.staff_positions")
   crops = pages.random_map(
     TrainCrops(
-      source,
-      data_cfg,
-      synthetic,
-      oriented=oriented,
-      positions=positions,
-      with_masks=with_masks,
+      source, data_cfg, synthetic, oriented=oriented, positions=positions
     )
   )
   return loader(

@@ -28,7 +28,6 @@ class Scene:
   labels: Int[np.ndarray, " n"]
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
   positions: Int[np.ndarray, " n"] | None = None
-  masks: UInt8[np.ndarray, "n p p"] | None = None
 
   def keep(self, rows: np.ndarray) -> "Scene":
     """The objects of `rows`, any index of an array [n]."""
@@ -42,7 +41,6 @@ class Scene:
       self.labels[rows],
       of(self.oriented_yx),
       of(self.positions),
-      of(self.masks),
     )
 
   def moved(self, top: int, left: int) -> "Scene":
@@ -82,8 +80,6 @@ class Scene:
       found["positions"] = page_windows.pad_rows(
         self.positions, count, NO_POSITION
       )
-    if self.masks is not None:
-      found["masks"] = page_windows.pad_rows(self.masks, count)
     return found
 
 

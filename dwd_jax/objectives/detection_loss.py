@@ -170,18 +170,6 @@ def detection_losses(
   targets = targets_lib.render(
     batch.boxes_yxyx, batch.labels, batch.box_mask, groups, hw, cfg.targets
   )
-  if batch.masks is not None:
-    targets = targets.replace(
-      energy=targets_lib.render_masks(
-        batch.masks,
-        batch.boxes_yxyx,
-        batch.labels,
-        batch.box_mask,
-        groups,
-        hw,
-        cfg.targets,
-      )
-    )
   if batch.ignored is not None:
     unknown = targets_lib.render_unknown(
       batch.boxes_yxyx,

@@ -15,7 +15,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
@@ -55,7 +55,7 @@ class TargetConfig:
   """
 
   num_energy_levels: int = NUM_ENERGY_LEVELS
-  energy_disc: Literal["fixed", "box", "mask"] = "fixed"
+  energy_disc: Literal["fixed", "box"] = "fixed"
   energy_disc_px: int = 17
   disc_center: Literal["exact", "rounded"] = "exact"
   energy_shape: Literal["oval", "square"] = "oval"
@@ -353,45 +353,3 @@ def render_unknown(
     return render_energy(boxes, groups, mask, hw, num_groups, cfg)
 
   return (jax.vmap(one)(boxes_yxyx, labels, ignored) > 0) & (energy == 0)
-
-
-def render_masks(
-  masks: UInt8[Array, "B N p p"],
-  boxes_yxyx: Float[Array, "B N 4"],
-  labels: Int[Array, "B N"],
-  box_mask: Bool[Array, "B N"],
-  group_of_class: Int[np.ndarray, " C"],
-  hw: tuple[int, int],
-  cfg: TargetConfig,
-) -> Int[Array, "B H W G"]:
-  """Energy levels on the masks of objects; the highest stays."""
-  num_groups = int(group_of_class.max()) + 1
-  side = masks.shape[-1]
-
-  def weights(length, low, high):
-    at = (jnp.arange(length) + 0.5 - low) / jnp.maximum(high - low, 1e-6) * side
-    inside = (at >= 0) & (at <= side)
-    at = jnp.clip(at - 0.5, 0, side - 1)
-    near = jnp.maximum(1 - jnp.abs(at[:, None] - jnp.arange(side)), 0)
-    return jnp.where(inside[:, None], near, 0.0)
-
-  def one(masks, boxes, ids, real):
-    groups = jnp.asarray(group_of_class)[ids]
-
-    def paint(i, levels):
-      y0, x0, y1, x1 = boxes[i]
-      value = (
-        weights(hw[0], y0, y1)
-        @ (masks[i].astype(jnp.float32) / 255)
-        @ weights(hw[1], x0, x1).T
-      )
-      value = _profile(jnp.clip(value, 0, 1), 1.0, cfg.energy_profile)
-      level = jnp.round((cfg.num_energy_levels - 1) * value).astype(jnp.int32)
-      level = jnp.where(real[i], level, 0)[..., None]
-      here = jnp.arange(num_groups) == groups[i]
-      return jnp.maximum(levels, jnp.where(here, level, 0))
-
-    levels = jnp.zeros((*hw, num_groups), jnp.int32)
-    return jax.lax.fori_loop(0, len(boxes), paint, levels)
-
-  return jax.vmap(one)(masks, boxes_yxyx, labels, box_mask)

@@ -77,7 +77,6 @@ def _loader(run: setup_lib.Run) -> pipeline.TrainLoader:
     synthetic=synthetic.open_synthetic(source, run.config.data),
     oriented=run.model.cfg.oriented,
     positions=run.model.cfg.staff_positions,
-    with_masks=run.settings.targets.energy_disc == "mask",
   )
 
 
@@ -92,7 +91,6 @@ def _validation(run: setup_lib.Run) -> pipeline.TrainLoader:
     seed=_VALIDATION_SEED,
     oriented=run.model.cfg.oriented,
     positions=run.model.cfg.staff_positions,
-    with_masks=run.settings.targets.energy_disc == "mask",
   )
 
 
