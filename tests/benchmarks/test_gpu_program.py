@@ -66,6 +66,26 @@ def test_a_training_step_is_one_program_without_full_maps():
   assert 0 < most[20] <= pixels // 4 * 20
 
 
+@pytest.mark.parametrize("version", ["lin2017", "dwd2018"])
+def test_other_structures_are_one_program_too(version):
+  found = gpu_program.describe(
+    gpu_program.train_program(
+      NETWORK,
+      CROP,
+      BATCH,
+      **{
+        "model.refinenet": version,
+        "model.deep_energy_strides": (8, 16, 32),
+        "model.deep_size_strides": (8,),
+        "targets.energy_strides": (2,),
+        "losses.class_pixels": 256,
+      },
+    )
+  )
+  assert not found["decisions"]
+  assert not found["host_copies"]
+
+
 def test_a_page_asks_the_host_rarely():
   found = gpu_program.describe(_predict())
   assert not found["host_copies"]
