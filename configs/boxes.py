@@ -22,6 +22,8 @@ it. Set these first, for your images, as --config.data.scales=(0.5,) and so on:
   data.leave_out=("name",) takes a class out of training and truth alike.
 - data.max_boxes, decode.max_detections: more than a crop and a page hold.
 - data.flip: True where a mirrored object is still one of its class.
+- model.oriented: True for boxes of any angle, with
+  data.builder_config="dota", whose files have four corners for each object.
 - groups.num: 1; 2 or 3 where objects of different classes share a centre (one
   inside the other), which one energy plane can not keep apart.
 """

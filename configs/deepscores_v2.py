@@ -1,4 +1,4 @@
-r"""DeepScoresV2 (dense): 135 classes that fit into a crop.
+r"""DeepScoresV2 (dense): 135 classes that fit into a crop, oriented boxes.
 
     python -m dwd_jax.main --config=configs/deepscores_v2.py \
       --workdir=runs/deepscores_v2 --config.data.manual_dir=PATH/TO/ds2_dense
@@ -23,6 +23,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   c.data.leave_out = ("staff",)
   c.data.rare_prob = 0.5
   recipes.adamw(c)
+  c.model.oriented = True
   if arg == "runlocal":
     recipes.a_few_steps(c)
   return c

@@ -96,6 +96,9 @@ class Targets(flax.struct.PyTreeNode):
       is none.
     centers_yx: of the boxes; None if the batch has no positions.
     positions: of the boxes, likewise.
+    oriented: the oriented box, 0 outside size discs: its code (see
+      `rectangles.encode`), then (y, x) from the middle of a pixel to its
+      centre, in image pixels. None if not rendered.
   """
 
   energy: Int[Array, "B h w G"]
@@ -106,6 +109,7 @@ class Targets(flax.struct.PyTreeNode):
   unknown: Bool[Array, "B h w G"] | None = None
   centers_yx: Float[Array, "B N 2"] | None = None
   positions: Int[Array, "B N"] | None = None
+  oriented: Float[Array, "B h w G 5"] | None = None
 
 
 class Predictions(flax.struct.PyTreeNode):
@@ -121,6 +125,7 @@ class Predictions(flax.struct.PyTreeNode):
     deep_sizes: the same of log-sizes.
     image: the input, of which `models.staff_positions` reads places on the
       staff; None if the network has no such head.
+    oriented: as `Targets.oriented`; None if the network has no such head.
   """
 
   energy_logits: Float[Array, "B h w G E"]
@@ -130,6 +135,7 @@ class Predictions(flax.struct.PyTreeNode):
   deep_energy: dict[int, Float[Array, "B _ _ G E"]] | None = None
   deep_sizes: dict[int, Float[Array, "B _ _ G 2"]] | None = None
   image: Float[Array, "B H W 1"] | None = None
+  oriented: Float[Array, "B h w G 5"] | None = None
 
 
 class Detections(flax.struct.PyTreeNode):

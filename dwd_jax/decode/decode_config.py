@@ -44,6 +44,7 @@ class DecodeConfig:
       method every pixel of an object votes.
     suppress_iou: a detection whose IoU with a better one is above this is
       dropped, whatever their classes, 0..1; 0 = none is, as symbols do overlap.
+      With `model.oriented`, the IoU of the oriented boxes.
     on: where it runs: on the device of the network; or on the host's CPU, to
       which the network's maps are copied: try it on TPUs.
     legacy: the threshold method exactly as the original, quirks included; needs

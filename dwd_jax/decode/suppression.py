@@ -7,7 +7,7 @@ saw the same object, or from two peaks of a large one.
 import jax
 import jax.numpy as jnp
 
-from dwd_jax.core import boxes, structs
+from dwd_jax.core import boxes, rectangles, structs
 from dwd_jax.decode import backend
 
 # Detections compared with all others at a time. On accelerators nearly always
@@ -19,7 +19,7 @@ def suppress(found: structs.Detections, most_iou: float) -> structs.Detections:
   """Drops detections that overlap a better one, whatever their classes.
 
   Greedy by falling score: a detection stays unless its IoU with a better one
-  that stays is above `most_iou`.
+  that stays is above `most_iou`: that of the oriented boxes where there are.
 
   Args:
     found: of one page, best first; K slots without the axis B.
@@ -31,31 +31,36 @@ def suppress(found: structs.Detections, most_iou: float) -> structs.Detections:
     unless as many were duplicates.
   """
   k = found.scores.shape[0]
-  keep = _stays(found.boxes_yxyx, found.valid, most_iou)
+  if found.oriented_yx is None:
+    shapes, iou = found.boxes_yxyx, boxes.pairwise_iou
+  else:
+    shapes, iou = found.oriented_yx, rectangles.pairwise_iou
+  keep = _stays(jnp.asarray(shapes), found.valid, most_iou, iou)
   order = jnp.argsort(~keep, stable=True)
   valid = jnp.arange(k) < keep.sum()
-  return structs.Detections(
-    boxes_yxyx=jnp.where(valid[:, None], found.boxes_yxyx[order], 0),
-    labels=jnp.where(valid, found.labels[order], 0),
-    scores=jnp.where(valid, found.scores[order], 0),
-    valid=valid,
-    count=found.count - (found.valid.sum() - keep.sum()).astype(jnp.int32),
-  )
+
+  def moved(x):
+    used = valid.reshape(k, *(1 for _ in x.shape[1:]))
+    return jnp.where(used, x[order], jnp.zeros((), x.dtype))
+
+  per_slot = jax.tree.map(moved, found.replace(valid=None, count=None))
+  dropped = (found.valid.sum() - keep.sum()).astype(jnp.int32)
+  return per_slot.replace(valid=valid, count=found.count - dropped)
 
 
-def _stays(boxes_yxyx, valid, most_iou):
-  """Which of the sorted boxes stay, a block at a time."""
+def _stays(shapes, valid, most_iou, pairwise_iou):
+  """Which of the sorted boxes or corners [K, ...] stay, a block at a time."""
   k = valid.shape[0]
   size = _BLOCK if backend.on_cpu() else min(k, _LARGE_BLOCK)
   rest = -k % size
-  padded = jnp.pad(boxes_yxyx, ((0, rest), (0, 0)))
+  padded = jnp.pad(shapes, ((0, rest), *((0, 0) for _ in shapes.shape[1:])))
   number = jnp.arange(k + rest)
 
   def block(i, keep):
     first = i * size
-    own = jax.lax.dynamic_slice(padded, (first, 0), (size, 4))
+    own = jax.lax.dynamic_slice_in_dim(padded, first, size)
     mine = jax.lax.dynamic_slice(keep, (first,), (size,))
-    within = boxes.pairwise_iou(own, own) > most_iou
+    within = pairwise_iou(own, own) > most_iou
     later = number[:size, None] < number[None, :size]
 
     def settle(state):
@@ -67,7 +72,7 @@ def _stays(boxes_yxyx, valid, most_iou):
     _, mine = backend.loop_while(
       lambda state: jnp.any(state[0] != state[1]), settle, (~mine, mine)
     )
-    covered = boxes.pairwise_iou(own, padded) > most_iou  # [size, k + rest]
+    covered = pairwise_iou(own, padded) > most_iou  # [size, k + rest]
     after = number >= first + size
     keep &= ~((covered & mine[:, None]).any(0) & after)
     return jax.lax.dynamic_update_slice(keep, mine, (first,))

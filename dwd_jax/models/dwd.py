@@ -241,6 +241,7 @@ class DWDNet(nn.Module):
       log_sizes=sizes,  # [B, h, w, G, 2]
       class_features=decoded["class"],  # [B, h, w, F]
       offsets=offsets,  # [B, h, w, G, 2]
+      oriented=self._oriented(decoded["size"]),  # [B, h, w, G, 5]
       image=image if cfg.staff_positions else None,
       deep_energy=deep_energy,
       deep_sizes=deep_sizes,
@@ -271,6 +272,22 @@ class DWDNet(nn.Module):
       (self.cfg.num_groups, 2),
       kernel_init=nn.initializers.normal(0.01),
       name="offset_head",
+    )
+    return head(features)
+
+  def _oriented(self, features: Array) -> Array | None:
+    """The oriented boxes of the head for them; None if there is none."""
+    if not self.cfg.oriented:
+      return None
+    groups = self.cfg.num_groups
+    start = np.tile([np.log(_TYPICAL_SIZE_PX), 0, 0, 0, 0], groups)
+    head = nn.DenseGeneral(
+      (groups, len(start) // groups),
+      bias_init=lambda _, shape, dtype: jnp.asarray(start, dtype).reshape(
+        shape
+      ),
+      kernel_init=nn.initializers.normal(0.01),
+      name="oriented_head",
     )
     return head(features)
 

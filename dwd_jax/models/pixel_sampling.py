@@ -76,9 +76,26 @@ def boxes_at(
   """
   maps = predictions.log_sizes, predictions.offsets
   maps = [m for m in maps if m is not None]
-  *shape, num_groups, _ = maps[0].shape
-  flat = jnp.concatenate(maps, -1).reshape(*shape, -1)
-  groups = gather_bilinear(flat, y, x, page).reshape(len(y), num_groups, -1)
-  own = jnp.arange(num_groups) == group[:, None]
-  values = jnp.where(own[..., None], groups, 0).sum(1)
+  values = _of_group(jnp.concatenate(maps, -1), page, y, x, group)
   return jnp.concatenate([jnp.exp(values[:, :2]), values[:, 2:]], 1)
+
+
+def oriented_at(
+  predictions: Predictions,
+  page: Int[Array, " P"],
+  y: Int[Array, " P"],
+  x: Int[Array, " P"],
+  group: Int[Array, " P"],
+) -> Float[Array, "P 5"]:
+  """Predicted oriented boxes at image pixels, as `Targets.oriented`."""
+  return _of_group(predictions.oriented, page, y, x, group)
+
+
+def _of_group(maps, page, y, x, group):
+  """Values [P, n] of maps [B, h, w, G, n] at pixels of groups."""
+  *shape, num_groups, _ = maps.shape
+  flat = maps.reshape(*shape, -1)
+  groups = gather_bilinear(flat, y, x, page)
+  groups = groups.reshape(y.shape[0], num_groups, -1)
+  own = jnp.arange(num_groups) == group[:, None]
+  return jnp.where(own[..., None], groups, 0).sum(1)

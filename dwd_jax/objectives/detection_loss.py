@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dwd_jax.core import boxes
+from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Batch, Params, Predictions, Targets
 from dwd_jax.models import dwd
 from dwd_jax.models.refinenet import upsample
@@ -102,7 +103,7 @@ def _class(params, predictions, targets, num_boxes, cfg):
 
 
 def _box(params, predictions, targets, num_boxes, cfg):
-  """Size, plus the offset to the centre if the network has that head."""
+  """Size, plus offset to the centre and oriented box where there are heads."""
   del params, num_boxes
   strides, reduction = cfg.targets.size_strides, cfg.targets.stride_reduction
   log_sizes = upsample(predictions.log_sizes, dwd.STRIDE)
@@ -124,6 +125,11 @@ def _box(params, predictions, targets, num_boxes, cfg):
       upsample(predictions.offsets, dwd.STRIDE), targets, strides, reduction
     )
     loss, metrics = loss + offset, metrics | more
+  if predictions.oriented is not None:
+    oriented, more = box_losses.oriented_loss(
+      upsample(predictions.oriented, dwd.STRIDE), targets, strides, reduction
+    )
+    loss, metrics = loss + oriented, metrics | more
   return loss, metrics
 
 
@@ -165,10 +171,22 @@ def detection_losses(
   Returns:
     Losses in the order of `LOSSES`, new averages, metrics.
   """
+  oriented_yx = batch.oriented_yx if model.cfg.oriented else None
+  if model.cfg.oriented and oriented_yx is None:
+    raise InputError(
+      "config: model.oriented: the records have no oriented boxes; choose data"
+      " that has them, or set it to False"
+    )
   groups = np.asarray(cfg.group_of_class, np.int32)
   hw = batch.image.shape[1], batch.image.shape[2]
   targets = targets_lib.render(
-    batch.boxes_yxyx, batch.labels, batch.box_mask, groups, hw, cfg.targets
+    batch.boxes_yxyx,
+    batch.labels,
+    batch.box_mask,
+    groups,
+    hw,
+    cfg.targets,
+    oriented_yx,
   )
   if batch.ignored is not None:
     unknown = targets_lib.render_unknown(

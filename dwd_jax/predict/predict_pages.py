@@ -1,5 +1,6 @@
 """Whole pages -> detections in source-image pixels."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from jaxtyping import Int
 from dwd_jax.cluster import sharding
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageImage
-from dwd_jax.decode import siblings, watershed
+from dwd_jax.decode import orient, siblings, watershed
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.models import compiling, dwd, pixel_sampling, staff_positions
 from dwd_jax.models.refinenet import upsample
@@ -129,6 +130,9 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
   lent = siblings.lending(class_names)
   if decode_cfg.class_vote == "majority":
     lent = None
+  upright_cfg = decode_cfg
+  if model.cfg.oriented:  # suppression compares oriented boxes, later
+    upright_cfg = dataclasses.replace(decode_cfg, suppress_iou=0.0)
 
   def decode(params, predictions):
     def class_fn(*at):  # page, y, x, group
@@ -148,7 +152,9 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
     if levels_hw:
       room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
       levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))
-    found = watershed.decode_levels(levels, size_fn, class_fn, decode_cfg)
+    found = watershed.decode_levels(levels, size_fn, class_fn, upright_cfg)
+    if predictions.oriented is not None:
+      found = _oriented(found, predictions, group_of_class, decode_cfg)
     if predictions.image is not None:
       found = staff_positions.with_positions(
         found,
@@ -160,6 +166,17 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
     return found, levels
 
   return decode
+
+
+def _oriented(found, predictions, group_of_class, decode_cfg):
+  """Detections with corners, without those that better ones cover."""
+
+  def oriented_fn(*at):
+    return jnp.asarray(pixel_sampling.oriented_at(predictions, *at))
+
+  hw = [dwd.STRIDE * side for side in predictions.oriented.shape[1:3]]
+  found = orient.add_corners(found, oriented_fn, group_of_class, hw)
+  return orient.suppress(found, decode_cfg)
 
 
 def predict_page(

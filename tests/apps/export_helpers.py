@@ -60,6 +60,7 @@ def _with_objects(variables, cfg):
     "energy_head": ("energy_logits", 0, 4),
     "size_head": ("log_sizes", np.log(9), 0.3),
     "offset_head": ("offsets", 0, 1),
+    "oriented_head": ("oriented", [2.5, 0, 0, 0, 0], [0.3, 0.4, 0.4, 1, 1]),
   }.items():
     if name in maps:
       gain = std / maps[name].std((0, 1, 2))
@@ -122,7 +123,10 @@ def page(hw=(90, 120), seed=0):
 
 
 def wanted(weights, grey, min_score):
-  """What dwd_jax finds on a page: (name, probability, box), best first."""
+  """What dwd_jax finds on a page: (name, probability, box), best first.
+
+  With the corners of oriented boxes, if the detector knows them.
+  """
   fn = predict_pages.make_predict_fn(
     dwd.make_model(weights.model),
     weights.decode,
@@ -138,8 +142,11 @@ def wanted(weights, grey, min_score):
     found = weights.calibration.apply(found)
   keep = np.flatnonzero(found.scores >= min_score)
   keep = keep[np.argsort(-found.scores[keep], kind="stable")]
+  shapes = [found.boxes_yxyx, found.oriented_yx]
+  shapes = [values for values in shapes if values is not None]
   return [
-    (NAMES[found.labels[i]], found.scores[i], found.boxes_yxyx[i]) for i in keep
+    (NAMES[found.labels[i]], found.scores[i], *(values[i] for values in shapes))
+    for i in keep
   ]
 
 
@@ -148,14 +155,18 @@ def check_same(found, expected, atol_px=1e-3):
   assert len(found) == len(expected) > 10
 
   def table(rows):
-    values = [(NAMES.index(name), *box, score) for name, score, box in rows]
+    values = [
+      (NAMES.index(name), *np.ravel(box), score, *np.ravel(corners))
+      for name, score, box, *corners in rows
+    ]
     return np.array(sorted(values, key=lambda v: np.round(v[:3], 1).tolist()))
 
   ours, theirs = table(found), table(expected)
   np.testing.assert_array_equal(ours[:, 0], theirs[:, 0])
   np.testing.assert_allclose(ours[:, 1:5], theirs[:, 1:5], atol=atol_px)
   np.testing.assert_allclose(ours[:, 5], theirs[:, 5], atol=1e-4)
-  scores = [score for _, score, _ in found]
+  np.testing.assert_allclose(ours[:, 6:], theirs[:, 6:], atol=20 * atol_px)
+  scores = [row[1] for row in found]
   assert scores == sorted(scores, reverse=True)
 
 

@@ -34,10 +34,10 @@ print(json.dumps([find(page, 0.0), find(page), find(255 - page, 0.5)]))
 # Caption: what the network has, whether it is calibrated, settings of the
 # decode, largest page that the StableHLO takes.
 CASES = {
-  "offsets, groups, calibrated, larger than the page": (
-    helpers.WITH_OFFSETS,
+  "offsets, groups, oriented, calibrated, larger than the page": (
+    {**helpers.WITH_OFFSETS, "oriented": True},
     True,
-    {},
+    {"suppress_iou": 0.3},
     (150, 190),
   ),
   "none of them": (helpers.WITHOUT, False, {"suppress_iou": 0.3}, (90, 120)),
@@ -119,7 +119,8 @@ def test_the_script_prints_boxes_and_names_mistakes(
   name, score, *box = lines[0]
   assert name == expected[0][0]
   np.testing.assert_allclose(float(score), expected[0][1], atol=1e-3)
-  np.testing.assert_allclose([*map(float, box)], expected[0][2], atol=0.06)
+  wanted = np.concatenate([np.ravel(values) for values in expected[0][2:]])
+  np.testing.assert_allclose([*map(float, box)], wanted, atol=0.06)
   for args, message in (
     ((out / "model.onnx", tmp_path / "gone.npy"), "gone.npy"),
     ((out / "model.onnx",), "usage: "),

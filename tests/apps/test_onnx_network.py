@@ -14,7 +14,11 @@ from dwd_jax.models import dwd, staff_positions
 
 # Caption: what the network is made of.
 NETWORKS = {
-  "basic blocks, offsets, groups": {**helpers.WITH_OFFSETS, "depth": 10},
+  "basic blocks, offsets, groups": {
+    **helpers.WITH_OFFSETS,
+    "oriented": True,
+    "depth": 10,
+  },
   "bottlenecks, no hidden layer": {**helpers.WITHOUT, "depth": 50},
   "a decoder for each head": {
     **helpers.WITH_OFFSETS,
@@ -50,6 +54,7 @@ def test_onnx_runtime_computes_what_jax_does(caption):
   session = _session(onnx_network.network(variables, cfg, "a text"))
   names = [output.name for output in session.get_outputs()]
   assert ("offsets" in names) == cfg.center_offsets
+  assert ("oriented" in names) == cfg.oriented
   shapes = [(1, 64, 96, 1)]
   if caption == "basic blocks, offsets, groups":
     # One file is for several sizes and numbers of images.

@@ -43,6 +43,8 @@ def test_twenty_steps_on_one_batch_lower_all_losses(tiny):
   first, last = history[0], history[-1]
   for name in stages.LOSSES:
     assert last[f"loss_{name}"] < 0.8 * first[f"loss_{name}"], name
+  for name in ("oriented_side_error", "oriented_angle_error"):
+    assert last[name] < 0.8 * first[name], name
   assert last["class_accuracy"] > first["class_accuracy"]
   assert int(state.step) == 20
   # The newest first: the last five values of each loss.
@@ -56,8 +58,11 @@ def test_twenty_steps_on_one_batch_lower_all_losses(tiny):
 TRAINED = {
   "energy alone": ((1, 0, 0), {"energy_head"}),
   "class alone": ((0, 1, 0), {"class_head"}),
-  "box alone": ((0, 0, 1), {"size_head"}),
-  "class and box": ((0, 1, 2), {"class_head", "size_head"}),
+  "box alone": ((0, 0, 1), {"size_head", "oriented_head"}),
+  "class and box": (
+    (0, 1, 2),
+    {"class_head", "size_head", "oriented_head"},
+  ),
 }
 
 
@@ -122,7 +127,10 @@ def test_padded_boxes_change_nothing(tiny):
     rng.uniform(5, 60, batch.boxes_yxyx.shape),
   ).astype(np.float32)
   labels = np.where(batch.box_mask, batch.labels, 3).astype(np.int32)
-  dirty = batch.replace(boxes_yxyx=garbage, labels=labels)
+  corners = np.where(
+    batch.box_mask[..., None, None], batch.oriented_yx, rng.random((4, 2))
+  ).astype(np.float32)
+  dirty = batch.replace(boxes_yxyx=garbage, labels=labels, oriented_yx=corners)
   plan = _plan(1, 1, 1)
   jax.tree.map(
     np.testing.assert_array_equal,
@@ -138,6 +146,7 @@ def test_pages_without_symbols_train_without_nan(tiny):
     boxes_yxyx=0 * batch.boxes_yxyx,
     labels=0 * batch.labels,
     box_mask=batch.box_mask & False,
+    oriented_yx=0 * batch.oriented_yx,
   )
   for _ in range(3):
     state, metrics = run(state, empty, _plan(2, 1, 1, balance=True))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dwd_jax.core.boxes import corners_yx
 from dwd_jax.core.structs import Batch
 from dwd_jax.models import dwd
 from dwd_jax.objectives import detection_loss
@@ -31,13 +32,14 @@ OPTIMIZER = optim.OptimizerConfig(name="adam", learning_rate=3e-3, l2=0.0)
 
 
 def tiny_model(**changes) -> dwd.DWDNet:
-  """ResNet-10 of width 8, 8 filters, two groups."""
+  """ResNet-10 of width 8, 8 filters, two groups, oriented boxes."""
   fields = {
     "num_classes": NUM_CLASSES,
     "num_groups": 2,
     "backbone_depth": 10,
     "backbone_width": 8,
     "filters": 8,
+    "oriented": True,
     "bn_momentum": 0.9,
   }
   return dwd.make_model(dwd.ModelConfig(**(fields | changes)))
@@ -68,7 +70,10 @@ def made_up_variables(model: dwd.DWDNet, seed: int = 0):
 def tiny_batch(
   size: int = 2, boxes: int = 6, seed: int = 0, px: int = CROP_PX
 ) -> Batch:
-  """Crops: a grey level and a size for each class; the last box is padded."""
+  """Crops: a grey level and a size for each class; the last box is padded.
+
+  Oriented boxes are the upright ones, turned by an angle for each class.
+  """
   rng = np.random.default_rng(seed)
   image = np.zeros((size, px, px, 1), np.float32)
   top_left = rng.integers(2, px - 20, (size, boxes, 2))
@@ -80,11 +85,17 @@ def tiny_batch(
     (y, x), (h, w) = top_left[i, j], hw[i, j]
     image[i, y : y + h, x : x + w] = (labels[i, j] + 1) / NUM_CLASSES
   boxes_yxyx = np.concatenate([top_left, top_left + hw], -1)
+  boxes_yxyx = (boxes_yxyx * mask[..., None]).astype(np.float32)
+  corners = corners_yx(boxes_yxyx)
+  middles = corners.mean(-2, keepdims=True)
+  cos, sin = np.cos(labels / 2), np.sin(labels / 2)
+  turn = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
   return Batch(
     image=image,
-    boxes_yxyx=(boxes_yxyx * mask[..., None]).astype(np.float32),
+    boxes_yxyx=boxes_yxyx,
     labels=labels * mask,
     box_mask=mask,
+    oriented_yx=(middles + (corners - middles) @ turn).astype(np.float32),
   )
 
 

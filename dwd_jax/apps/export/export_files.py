@@ -65,9 +65,15 @@ _POSITIONS = """
 Each row ends with the place on the staff: steps of half a staff space, 0 = the
 middle line, upwards positive; None (or an empty column) where there is none.
 """
+# In a README, of detectors that know oriented boxes.
+_CORNERS = """
+The corners of the oriented box, four times (y, x), follow the box: 8 further
+columns, and in Python `name, score, box, corners`.
+"""
 _ALONE = "dwd_jax.apps.export.standalone"
 # These go with them.
 _CARRIED = (
+  "dwd_jax.core.rectangles",
   "dwd_jax.imaging.grey",
   "dwd_jax.decode.contradictions",
   "dwd_jax.decode.siblings",
@@ -298,8 +304,11 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
     fingerprint=weights_lib.fingerprint(weights),
     groups=weights.model.num_groups,
     features=weights.model.filters,
-    offsets=", `offsets` [B, h, w, G, 2]" * weights.model.center_offsets,
+    offsets=", `offsets` [B, h, w, G, 2]" * weights.model.center_offsets
+    + ", `oriented` [B, h, w, G, 5]" * weights.model.oriented,
+    also=", `oriented_yx` [B, K, 4, 2]" * weights.model.oriented,
     positions=_POSITIONS * weights.model.staff_positions,
+    corners=_CORNERS * weights.model.oriented,
     **values,
   )
 

@@ -221,6 +221,8 @@ def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
   graph.output(features, "class_features", ("B", "h", "w", cfg.filters))
   if cfg.center_offsets:
     head(size, "offset_head", "offsets", 2)
+  if cfg.oriented:
+    head(size, "oriented_head", "oriented", 5)
   return graph.finish(text)
 
 

@@ -44,7 +44,7 @@ class Detector:
     found = {k: v[0] for k, v in jax.device_get(self._run(image)).items()}
     used = found["valid"]
     keys = ["boxes_yxyx", "labels", "scores"]
-    keys += [key for key in ("positions",) if key in found]
+    keys += [key for key in ("oriented_yx", "positions") if key in found]
     rows = [found[key][used] for key in keys]
     return finish(rows, ink.shape, self.card, min_score)
 

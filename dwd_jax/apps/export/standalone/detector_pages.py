@@ -33,14 +33,16 @@ def finish(found, page_hw, card, min_score=None):
 
   Args:
     found: boxes_yxyx [n, 4] in pixels, labels [n], raw scores [n]; of some
-      detectors also places on the staff [n], -128 = none.
+      detectors also corners (y, x) of oriented boxes [n, 4, 2], of some places
+      on the staff [n], -128 = none.
     page_hw: height and width of the page without padding.
     card: content of classes.json.
     min_score: lower ones are dropped; None = the card's threshold.
 
   Returns:
     A list of (class name, score, (ymin, xmin, ymax, xmax)), best first; of some
-    detectors with the place on the staff, or None, at the end.
+    detectors also with the corners ((y, x), ...) of the oriented box, of some
+    with the place on the staff, or None, at the end.
   """
   boxes, labels, scores, *more = (np.asarray(f) for f in found)
   fit = card["calibration"]
@@ -61,9 +63,13 @@ def finish(found, page_hw, card, min_score=None):
     boxes, labels, scores = boxes[stays], labels[stays], scores[stays]
     keep = keep[stays]
   names = [class_names[label] for label in labels]
-  ends = [map(tuple, boxes.tolist())]
+  ends = [list(map(tuple, boxes.tolist()))]
   for values in more:
-    ends.append(None if v == NO_POSITION else v for v in values[keep].tolist())
+    rows = values[keep].tolist()
+    if values.ndim == 3:
+      ends.append([tuple(map(tuple, corners)) for corners in rows])
+    else:
+      ends.append([None if v == NO_POSITION else v for v in rows])
   return list(zip(names, scores.tolist(), *ends))  # noqa: B905
 
 
@@ -85,7 +91,8 @@ def read(path):
 def main(argv, num_args, load):
   """Prints symbols: NAME SCORE YMIN XMIN YMAX XMAX, tabs. Returns an exit code.
 
-  The place on the staff follows, "" = none, if the detector knows any.
+  Corners of the oriented box follow, Y X four times, and the place on the
+  staff, "" = none, if the detector knows any.
 
   `argv` is the program, `num_args` arguments: what `load` takes to make the
   detector, and the page; and optionally the least score.
@@ -102,7 +109,12 @@ def main(argv, num_args, load):
     print(f"error: {e}", file=sys.stderr)
     return 2
   for name, score, box, *more in found:
-    ends = ["" if value is None else value for value in more]
+    ends = []
+    for value in more:
+      if isinstance(value, tuple):
+        ends += [f"{side:.1f}" for corner in value for side in corner]
+      else:
+        ends.append("" if value is None else value)
     sides = [f"{side:.1f}" for side in box]
     print(name, f"{score:.3f}", *sides, *ends, sep="\t")
   return 0

@@ -23,9 +23,12 @@ from dwd_jax.apps.export.standalone.detector_pages import (
 )
 from dwd_jax.apps.export.standalone.numpy_basins import decode_plane, softmax
 from dwd_jax.apps.export.standalone.numpy_positions import columns_of
+from dwd_jax.core import rectangles
 from dwd_jax.decode import siblings
 
 _STRIDE = 4  # of the network's outputs
+_AROUND_PX = (-2, 0, 2)  # pixels around a centre whose oriented boxes count
+_MOST = 7.0  # of the code of an oriented box
 
 
 class Detector:
@@ -54,8 +57,9 @@ class Detector:
     """Detects; see `finish` for what is returned."""
     ink = to_ink(page, self.card["polarity"])
     image = pad(ink, self.card["multiple"])
-    outputs = self._network.run(None, {"image": image})
-    found = [*self.decode(*outputs)]
+    names = [output.name for output in self._network.get_outputs()]
+    outputs = dict(zip(names, self._network.run(None, {"image": image})))  # noqa: B905
+    found = [*self.decode(**outputs)]
     if self._positions:
       found.append(self.positions(image[0, ..., 0], *found[:2]))
     return finish(found, ink.shape, self.card, min_score)
@@ -70,8 +74,13 @@ class Detector:
       found[has] = logits.argmax(1) - logits.shape[1] // 2
     return found
 
-  def decode(self, energy_logits, log_sizes, class_features, offsets=None):
-    """Outputs of the network, B = 1 -> boxes [n, 4], labels, scores."""
+  def decode(
+    self, energy_logits, log_sizes, class_features, offsets=None, oriented=None
+  ):
+    """Outputs of the network, B = 1 -> boxes [n, 4], labels, scores.
+
+    With `oriented`, also corners [n, 4, 2].
+    """
     cfg = types.SimpleNamespace(**self.card["decode"])
     maps = [m[0] for m in (log_sizes, offsets) if m is not None]
     group_of_class = np.array(self.card["group_of_class"])
@@ -96,9 +105,15 @@ class Detector:
       found.append(decode_plane(levels, boxes_at, probs_at, cfg))
     boxes, labels, scores = (np.concatenate(f) for f in zip(*found))  # noqa: B905
     best = np.argsort(-scores, kind="stable")[: cfg.max_detections]
+    result, iou = [boxes[best], labels[best], scores[best]], upright_iou
+    if oriented is not None:
+      groups = group_of_class[result[1]]
+      result.append(corners_of(result[0], groups, oriented[0]))
+      iou = rectangles.pairwise_iou
     if cfg.suppress_iou:
-      best = best[stays(boxes[best], cfg.suppress_iou)]
-    return boxes[best], labels[best], scores[best]
+      keep = stays(result[0] if oriented is None else result[3], iou, cfg)
+      result = [values[keep] for values in result]
+    return result
 
 
 def energy_levels(logits, cfg):
@@ -138,17 +153,45 @@ def gather(values, y, x):
   return top * (1 - ty) + bottom * ty
 
 
-def stays(boxes, most_iou):
+def corners_of(boxes, groups, oriented):
+  """Oriented boxes [n, 4, 2] of boxes [n, 4] in groups [n].
+
+  `oriented` [h, w, G, 5] has the codes of oriented boxes, see
+  rectangles.py, and the ways (y, x) to their centres. The mean over pixels
+  around the centre of the upright box counts.
+  """
+  most = np.multiply(oriented.shape[:2], _STRIDE) - 1
+  step = np.stack(np.meshgrid(_AROUND_PX, _AROUND_PX, indexing="ij"), -1)
+  center = np.floor((boxes[:, :2] + boxes[:, 2:]) / 2)
+  at = np.clip(center[:, None] + step.reshape(1, -1, 2), 0, most)
+  flat = oriented.reshape(*oriented.shape[:2], -1)
+  said = gather(flat, *at.reshape(-1, 2).astype(int).T)
+  said = said.reshape(*at.shape[:2], *oriented.shape[2:])
+  said = said[np.arange(len(boxes)), :, groups]  # [n, pixels, 5]
+  centers = (at + 0.5 + said[..., 3:]).mean(1)
+  codes = np.clip(said[..., :3].mean(1), -_MOST, _MOST)
+  corners = rectangles.decode(codes, centers)
+  good = np.isfinite(corners).all((1, 2))[:, None, None]
+  upright = boxes[:, [[0, 1], [0, 3], [2, 3], [2, 1]]]
+  return np.where(good, corners, upright)
+
+
+def upright_iou(one, boxes):
+  """IoU [1, n] of boxes [1, 4] and [n, 4]."""
+  low = np.maximum(boxes[:, :2], one[:, :2])
+  common = np.minimum(boxes[:, 2:], one[:, 2:]) - low
+  common = np.prod(np.maximum(common, 0), 1)
+  areas = [np.prod(np.maximum(b[:, 2:] - b[:, :2], 0), 1) for b in (one, boxes)]
+  return (common / np.maximum(sum(areas) - common, 1e-9))[None]
+
+
+def stays(boxes, iou, cfg):
   """Mask of the sorted boxes that no better one covers."""
-  area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), 1)
   keep = np.ones(len(boxes), bool)
-  for i, box in enumerate(boxes):
+  for i in range(len(boxes)):
     if keep[i]:
-      low = np.maximum(boxes[:, :2], box[:2])
-      common = np.minimum(boxes[:, 2:], box[2:]) - low
-      common = np.prod(np.maximum(common, 0), 1)
-      iou = common / np.maximum(area + area[i] - common, 1e-9)
-      keep[i + 1 :] &= iou[i + 1 :] <= most_iou
+      covered = iou(boxes[i : i + 1], boxes[i + 1 :])[0] > cfg.suppress_iou
+      keep[i + 1 :] &= ~covered
   return keep
 
 
