@@ -130,9 +130,6 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
   lent = siblings.lending(class_names)
   if decode_cfg.class_vote == "majority":
     lent = None
-  upright_cfg = decode_cfg
-  if model.cfg.oriented:  # suppression compares oriented boxes, later
-    upright_cfg = dataclasses.replace(decode_cfg, suppress_iou=0.0)
 
   def decode(params, predictions):
     def class_fn(*at):  # page, y, x, group
@@ -152,7 +149,10 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
     if levels_hw:
       room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
       levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))
-    found = watershed.decode_levels(levels, size_fn, class_fn, upright_cfg)
+    cfg = decode_cfg
+    if predictions.oriented is not None:  # they are suppressed later
+      cfg = dataclasses.replace(decode_cfg, suppress_iou=0.0)
+    found = watershed.decode_levels(levels, size_fn, class_fn, cfg)
     if predictions.oriented is not None:
       found = _oriented(found, predictions, group_of_class, decode_cfg)
     if predictions.image is not None:
