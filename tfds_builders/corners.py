@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.imaging import oriented_boxes
 from tfds_builders import checks
 
@@ -59,7 +60,7 @@ def clean(
     kept: objects that are kept; only they are reported.
     path: the annotation, named in the report.
   """
-  upright = oriented_boxes.of_boxes(boxes_yxyx)
+  upright = boxes_lib.corners_yx(boxes_yxyx)
   reach = float(max(image_hw))
   low, high = corners_yx.min(axis=1), corners_yx.max(axis=1)  # [n, 2]
   finite = np.isfinite(corners_yx).all(axis=(1, 2))

@@ -31,7 +31,6 @@ from dwd_jax.data import sampling, scenes, symbols
 from dwd_jax.data.scenes import Scene
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.symbols import Symbol, SymbolSet
-from dwd_jax.imaging import oriented_boxes
 
 DRAWS = {"uniform": 1.0, "inverse": 2.0}  # P(class) ~ count ** (1 - this)
 _ROWS = 8  # of `full`
@@ -143,7 +142,7 @@ class SymbolCutter:
     kept &= symbol.labels >= 0
     oriented = symbol.oriented_yx()
     if oriented is None:
-      oriented = oriented_boxes.of_boxes(symbol.boxes_yxyx)
+      oriented = np.asarray(boxes_lib.corners_yx(symbol.boxes_yxyx))
     return Scene(
       symbol.read(*corner, *hw),
       boxes[kept],

@@ -1,4 +1,4 @@
-"""Oriented boxes as four corners: of upright boxes, of points, of warped boxes.
+"""Oriented boxes as four corners: around points, made rectangles, their areas.
 
 Corners are (y, x), float32 pixels, in order around the box.
 """
@@ -8,14 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 _SKEW_PX = 0.1  # corners this far from those of a rectangle count as one
-
-
-def of_boxes(
-  boxes_yxyx: Float[np.ndarray, "n 4"],
-) -> Float[np.ndarray, "n 4 2"]:
-  """The corners of upright boxes: top left, top right, and so on."""
-  corners = boxes_yxyx[:, [0, 1, 0, 3, 2, 3, 2, 1]]
-  return corners.reshape(-1, 4, 2).astype(np.float32)
 
 
 def smallest(points_yx: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "4 2"]:

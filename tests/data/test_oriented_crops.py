@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import NO_POSITION
 from dwd_jax.data import pipeline, sources
@@ -198,5 +199,5 @@ def test_a_quadrilateral_becomes_the_rectangle_around_it():
     cv2.pointPolygonTest(found, tuple(map(float, p)), True) > -1e-3
     for p in kite[0]
   )
-  upright = oriented_boxes.of_boxes(np.array([[1, 2, 5, 9]], np.float32))
+  upright = boxes_lib.corners_yx(np.array([[1, 2, 5, 9]], np.float32))
   np.testing.assert_array_equal(oriented_boxes.rectangles(upright), upright)

@@ -8,6 +8,7 @@ ink of columns and rows is moved instead.
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.imaging import oriented_boxes
 from dwd_jax.imaging.degrade.warps import Warp
 
@@ -71,7 +72,7 @@ def move_corners(
     moved = warp.forward(before)
     turns = np.sign(oriented_boxes.areas(moved))
   seen = turns == np.sign(oriented_boxes.areas(before))  # not for nan
-  upright = oriented_boxes.of_boxes(moved_yxyx)
+  upright = boxes_lib.corners_yx(moved_yxyx)
   moved = np.where(seen[:, None, None], moved, upright).astype(np.float32)
   return oriented_boxes.rectangles(moved)
 
