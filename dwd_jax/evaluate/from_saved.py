@@ -31,7 +31,7 @@ import numpy as np
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.core.structs import NO_POSITION, PageBoxes
 from dwd_jax.evaluate import output_files
 from dwd_jax.evaluate.evaluate_split import Detected, Tally
 from dwd_jax.evaluate.page_store import Page
