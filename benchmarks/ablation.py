@@ -4,7 +4,7 @@ python -m benchmarks.ablation --workdir=runs/ablation [--seeds=0,1,2] \
   [--steps=600] [--jobs=1] [--variants='baseline;up;...'] [--json=FILE]
 
 The baseline is configs/engraved.py without augmentations, with crops by rare
-content and a class-balanced loss; each variant changes one thing, the last ones
+content and a class-balanced loss; each variant changes one thing, some of them
 several.
 Every run is judged on the validation pages: clean, as scans and as photos (the
 same scores, degraded by the generator), and drawn in other sizes; test pages
@@ -43,6 +43,10 @@ _FULL = {"data.synthetic.layout": "full", "data.synthetic.prob": 0.25}
 _HALF_FULL = {"data.synthetic.layout": "full", "data.synthetic.prob": 0.5}
 _FOCAL = {"losses.class_focal_gamma": 2.0}
 _STAFF_SPACE = {"data.normalise_staff_space": True, "data.scale_jitter": 0.1}
+_DEEP = {
+  "model.deep_energy_strides": (8, 16, 32),
+  "model.deep_size_strides": (8,),
+}
 _LIGHTLY_DEGRADED = {
   "data.degrade.scan_prob": 0.15,
   "data.degrade.photo_prob": 0.15,
@@ -70,6 +74,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "half full, staff space, degraded": _HALF_FULL
   | _STAFF_SPACE
   | _LIGHTLY_DEGRADED,
+  "deep supervision": _DEEP,
+  "dwd2018": {"model.refinenet": "dwd2018"},
+  "dwd2018, deep supervision": {"model.refinenet": "dwd2018"} | _DEEP,
+  "lin2017": {"model.refinenet": "lin2017"},
+  "lin2017, deep supervision": {"model.refinenet": "lin2017"} | _DEEP,
 }
 
 
