@@ -99,9 +99,8 @@ class RefineNet(nn.Module):
     norm: makes the batch norm after every convolution, which trains much faster
       from scratch; None = no batch norm, as in the paper.
     remat: keep only the input of each unit for the backward pass.
-    version: see `STRUCTURES`. lin2017: as figure 2 and section 3.2 of the
-      paper. dwd2018: as lib/models/RefineNet.py of the original DWD (commit
-      050d77b, the only change by the last is the size that it upsamples to),
+    version: see `STRUCTURES`. lin2017: figure 2 and section 3.2 of the paper.
+      dwd2018: lib/models/RefineNet.py of the original DWD (commit 050d77b),
       except that the second pooling of the chain takes the output of the first
       (the original took the wrong tensor). light: fewer units.
 
