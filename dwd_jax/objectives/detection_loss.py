@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dwd_jax.core import boxes
-from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Batch, Params, Predictions, Targets
 from dwd_jax.models import dwd
 from dwd_jax.models.refinenet import upsample
@@ -171,12 +170,6 @@ def detection_losses(
   Returns:
     Losses in the order of `LOSSES`, new averages, metrics.
   """
-  oriented_yx = batch.oriented_yx if model.cfg.oriented else None
-  if model.cfg.oriented and oriented_yx is None:
-    raise InputError(
-      "config: model.oriented: the records have no oriented boxes; choose data"
-      " that has them, or set it to False"
-    )
   groups = np.asarray(cfg.group_of_class, np.int32)
   hw = batch.image.shape[1], batch.image.shape[2]
   targets = targets_lib.render(
@@ -186,7 +179,7 @@ def detection_losses(
     groups,
     hw,
     cfg.targets,
-    oriented_yx,
+    batch.oriented_yx,
   )
   if batch.ignored is not None:
     unknown = targets_lib.render_unknown(
