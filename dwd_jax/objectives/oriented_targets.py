@@ -45,47 +45,54 @@ def clip(
   As upright boxes are clipped: what lies beyond the edge cannot be seen. Where
   a rectangle does not touch the image, its upright box counts.
   """
-  corners = jnp.asarray(oriented_yx)
-  center = rectangles.centers_yx(corners)[:, None]
-  codes = rectangles.encode(corners)
-  # Its own axes, scaled so that the rectangle is |u|, |v| <= 1.
+  codes = rectangles.encode(jnp.asarray(oriented_yx))
+  center = rectangles.centers_yx(jnp.asarray(oriented_yx))[:, None]  # [N, 1, 2]
   frame = rectangles.decode(codes, jnp.zeros_like(center[:, 0]))
-  axes = jnp.stack([frame[:, 1] - frame[:, 0], frame[:, 3] - frame[:, 0]], 1)
-  axes = axes / 2  # [N, 2, 2]: half of the longer side, of the shorter one
-  length = (axes**2).sum(-1, keepdims=True)
+  # Its own axes [N, 2, 2]: half of the longer side, and of the shorter one.
+  axes = (
+    jnp.stack([frame[:, 1] - frame[:, 0], frame[:, 3] - frame[:, 0]], 1) / 2
+  )
+  length = (axes**2).sum(-1)[:, None]
 
-  def seen(points):  # [N, P, 2] -> [N, P, 2] along both axes
-    return jnp.einsum("npi,nki->npk", points - center, axes / length)
+  # Sums, as products would be rounded at the precision of accelerators.
+  def place(points):
+    """Points [N, P, 2] along the axes; those of the rectangle are in -1..1."""
+    return ((points - center)[:, :, None] * axes[:, None]).sum(-1) / length
 
-  high = np.array(hw, np.float32)
-  whole = center + jnp.einsum("pk,nki->npi", _SIGNS, axes)  # [N, 4, 2]
-  edges = jnp.roll(whole, -1, 1) - whole
-  points = [whole]
-  inside = [((whole >= -_EDGE_PX) & (whole <= high + _EDGE_PX)).all(-1)]
-  of_image = jnp.broadcast_to(_UNIT * high, whole.shape)
-  points.append(of_image)
-  inside.append((jnp.abs(seen(of_image)) <= 1 + 1e-5).all(-1))
-  for axis in (0, 1):
-    way = edges[..., axis]
-    way = jnp.where(jnp.abs(way) < 1e-6, 1e-6, way)
-    for edge in (0.0, high[axis]):
-      share = (edge - whole[..., axis]) / way
-      cut = whole + share[..., None] * edges
-      other = cut[..., 1 - axis]
-      points.append(cut)
-      inside.append(
-        (share >= 0)
-        & (share <= 1)
-        & (other >= -_EDGE_PX)
-        & (other <= high[1 - axis] + _EDGE_PX)
-      )
-  mask = jnp.concatenate(inside, 1)[..., None]
-  places = jnp.clip(seen(jnp.concatenate(points, 1)), -1.0, 1.0)
-  low = jnp.where(mask, places, jnp.inf).min(1)
-  top = jnp.where(mask, places, -jnp.inf).max(1)  # [N, 2]
-  middle, half = (low + top) / 2, (top - low) / 2
-  center = center[:, 0] + (middle[..., None] * axes).sum(1)
-  half = half[..., None] * axes
-  found = center[:, None] + jnp.einsum("pk,nki->npi", _SIGNS, half)
-  touches = mask.any((1, 2))[:, None, None]
+  def point(places):
+    return center + (places[..., None] * axes[:, None]).sum(-2)
+
+  points, inside = _outline(
+    point(jnp.asarray(_SIGNS)), np.array(hw, np.float32)
+  )
+  of_image = jnp.broadcast_to(_UNIT * np.array(hw, np.float32), frame.shape)
+  points = jnp.concatenate([points, of_image], 1)
+  within = (jnp.abs(place(of_image)) <= 1 + 1e-5).all(-1)
+  inside = jnp.concatenate([inside, within], 1)[..., None]
+  places = jnp.clip(place(points), -1.0, 1.0)
+  low = jnp.where(inside, places, jnp.inf).min(1, keepdims=True)
+  high = jnp.where(inside, places, -jnp.inf).max(1, keepdims=True)
+  found = point(jnp.where(_SIGNS < 0, low, high))
+  touches = inside.any((1, 2))[:, None, None]
   return jnp.where(touches, found, boxes_lib.corners_yx(boxes_yxyx))
+
+
+def _outline(corners, hw):
+  """Corners [N, 4, 2], and where the sides meet the lines of the image's edges.
+
+  Returns points [N, 20, 2], and which are in the image.
+  """
+  sides = jnp.roll(corners, -1, 1) - corners
+  points = [corners]
+  inside = [((corners >= -_EDGE_PX) & (corners <= hw + _EDGE_PX)).all(-1)]
+  for axis in (0, 1):
+    way = sides[..., axis]
+    way = jnp.where(jnp.abs(way) < 1e-6, 1e-6, way)
+    for edge in (0.0, hw[axis]):
+      share = (edge - corners[..., axis]) / way
+      points.append(corners + share[..., None] * sides)
+      other = points[-1][..., 1 - axis]
+      on_side = (share >= 0) & (share <= 1)
+      in_image = (other >= -_EDGE_PX) & (other <= hw[1 - axis] + _EDGE_PX)
+      inside.append(on_side & in_image)
+  return jnp.concatenate(points, 1), jnp.concatenate(inside, 1)
