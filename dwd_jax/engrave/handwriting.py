@@ -53,7 +53,7 @@ def write(
       item._replace(
         bounds=hand.bounds(rows, item.bounds) or item.bounds,
         marks=tuple(marks[i] for i in rows),
-        corners=hand.corners(rows, item),
+        corners=hand.rectangle(rows, item),
       )
     )
   return drawn, found
@@ -122,7 +122,7 @@ class _Hand:
     x1, y1 = np.max(highs, 0).tolist()
     return x0, y0, x1, y1
 
-  def corners(self, marks: list[int], item: labels.Found) -> corners.Corners:
+  def rectangle(self, marks: list[int], item: labels.Found) -> corners.Corners:
     """The oriented box of a symbol, drawn by some marks."""
     points = []
     for index in marks:
