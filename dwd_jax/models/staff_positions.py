@@ -53,7 +53,7 @@ def logits(
   params: Params, columns: Float[Array, "P rows across"]
 ) -> Float[Array, "P positions"]:
   """Applies the head; `params` are those of `DWDNet`."""
-  return PositionHead().apply({"params": params[NAME]}, columns)
+  return jnp.asarray(PositionHead().apply({"params": params[NAME]}, columns))
 
 
 @dataclasses.dataclass(frozen=True)

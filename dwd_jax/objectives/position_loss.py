@@ -57,14 +57,14 @@ def position_loss(
       means, at[:, 0], at[:, 1], ruler
     )
   )(means, chosen)
-  logits = staff_positions.logits(
-    params, columns.reshape(-1, *columns.shape[2:])
-  )
+  columns = columns.reshape(-1, *columns.shape[2:])
+  logits = jnp.asarray(staff_positions.logits(params, columns))
   most = staff_positions.MAX_POSITION
   labels = jnp.take_along_axis(positions, index, 1).reshape(-1)
   labels = jnp.clip(labels, -most, most) + most
   weights = valid.reshape(-1).astype(jnp.float32)
-  loss = weighted_mean(softmax_cross_entropy(logits, labels), weights)
+  each = jnp.asarray(softmax_cross_entropy(logits, labels))
+  loss = jnp.asarray(weighted_mean(each, weights))
   right = (logits.argmax(-1) == labels).astype(jnp.float32)
   return loss, {
     "loss_position": loss,

@@ -49,9 +49,8 @@ class Detector:
       )
 
     self._network, self._head = load(model), load(folder / "class_head.onnx")
-    self._positions = None
-    if self.card["positions"]:
-      self._positions = load(folder / "position_head.onnx")
+    known = self.card["positions"]
+    self._positions = load(folder / "position_head.onnx") if known else None
 
   def __call__(self, page, min_score=None):
     """Detects; see `finish` for what is returned."""
@@ -70,7 +69,8 @@ class Detector:
     has = np.flatnonzero(np.isin(labels, known["classes"]))
     if len(has):
       columns = columns_of(ink, boxes[has], known["space_px"])
-      logits = np.asarray(self._positions.run(None, {"columns": columns})[0])
+      said = self._positions.run(None, {"columns": columns})  # pyright: ignore
+      logits = np.asarray(said[0])
       found[has] = logits.argmax(1) - logits.shape[1] // 2
     return found
 

@@ -20,7 +20,7 @@ def columns_of(ink, boxes, space_px):
   width = 2 * round(_STRETCH * ninth / 2 - 0.5) + 1  # odd
   half = width // 2
   sums = np.cumsum(np.pad(ink, ((0, 0), (half + 1, half))), -1, np.float64)
-  means = np.float32((sums[:, width:] - sums[:, :-width]) / width)
+  means = ((sums[:, width:] - sums[:, :-width]) / width).astype(np.float32)
   middle = (boxes[:, :2] + boxes[:, 2:]) / 2
   rows = middle[:, :1] - 0.5 + _ROWS * ninth
   across = np.floor(middle[:, 1:] + _ACROSS * ninth).astype(int)
