@@ -20,7 +20,9 @@ from dwd_jax.core.structs import NO_POSITION, Array, Detections, Params
 MAX_POSITION = 25  # steps from the middle line; what is farther counts as this
 NAME = "position_head"  # of its parameters
 _ROWS = np.arange(-72, 73)  # in ninths of a staff space
-_ACROSS = np.array([-24, -14, 0, 14, 24])  # middles of the stretches, likewise
+_ACROSS = np.array(
+  [-72, -48, -28, -14, 0, 14, 28, 48, 72]
+)  # middles of the stretches, likewise
 _STRETCH = 9  # length of a stretch, likewise
 COLUMN = len(_ROWS), len(_ACROSS)
 _USUAL_SPACE_PX = 9.0

@@ -13,6 +13,7 @@ from dwd_jax.models.staff_positions import Ruler
 
 HW = 90, 120
 _ROWS = staff_positions._ROWS
+_MIDDLE = staff_positions.COLUMN[1] // 2
 
 
 def _columns(image, y, x, space_px=9.0):
@@ -33,14 +34,14 @@ def test_stretches_are_means_with_paper_beyond_the_edges():
 @pytest.mark.parametrize("space_px", [9.0, 18.0, 0.0])
 def test_columns_show_lines_at_their_distance(space_px):
   space = space_px or 9.0
-  image = np.zeros((400, 200), np.float32)
+  image = np.zeros((400, 400), np.float32)
   first = 150
   for line in range(5):
     top = first + round(line * space)
     image[top : top + round(space / 9)] = 1
   y = first + 2 * space + space / 18  # on the middle line
-  columns = _columns(image, [y, y - space / 2], [100.0, 100.0], space_px)
-  assert columns.shape == (2, len(_ROWS), 5)
+  columns = _columns(image, [y, y - space / 2], [200.0, 200.0], space_px)
+  assert columns.shape == (2, *staff_positions.COLUMN)
   for at, shift in enumerate((0, 4.5)):
     for row in columns[at].T:  # the lines cross the page
       seen = _ROWS[row > 0.45]
@@ -54,7 +55,7 @@ def test_beyond_the_image_there_is_paper():
   columns = _columns(ones, [10.0, 1e6], [10.0, -1e6])
   assert not columns[1].any()
   inside = np.abs(_ROWS + 9.5 - 9.5) < 10
-  assert columns[0, :, 2][inside].min() > 0.9
+  assert columns[0, :, _MIDDLE][inside].min() > 0.9
   assert not columns[0, np.abs(_ROWS) > 12].any()
 
 
@@ -62,11 +63,11 @@ def _counts_the_ink():
   """A head whose answer is the ink at the middle, in steps of a tenth."""
   shapes = jax.eval_shape(
     lambda: staff_positions.PositionHead().init(
-      jax.random.key(0), jnp.zeros((1, len(_ROWS), 5))
+      jax.random.key(0), jnp.zeros((1, *staff_positions.COLUMN))
     )
   )["params"]
   head = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), dict(shapes))
-  for conv, channel in (("conv1", 2), ("conv2", 0), ("conv3", 0)):
+  for conv, channel in (("conv1", _MIDDLE), ("conv2", 0), ("conv3", 0)):
     head[conv]["kernel"][4, channel, 0] = 1  # the middle one of 9 rows
   middle = len(_ROWS) // 2 // 4  # after two strides of 2
   head["hidden"]["kernel"][middle * 32, 0] = 10

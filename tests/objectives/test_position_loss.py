@@ -47,7 +47,7 @@ def test_only_symbols_whose_staff_is_shown_count():
 
 def test_loss_is_a_mean_over_the_symbols_that_count():
   head = staff_positions.PositionHead().init(
-    jax.random.key(0), jnp.zeros((1, 145, 5))
+    jax.random.key(0), jnp.zeros((1, *staff_positions.COLUMN))
   )["params"]
   # Answers +3 whatever it sees.
   head = jax.tree.map(jnp.zeros_like, head)

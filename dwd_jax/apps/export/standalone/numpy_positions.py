@@ -6,12 +6,14 @@ They are what position_head.onnx takes; needs numpy only.
 import numpy as np
 
 _ROWS = np.arange(-72, 73)  # in ninths of a staff space
-_ACROSS = np.array([-24, -14, 0, 14, 24])  # middles of the stretches, likewise
+_ACROSS = np.array(
+  [-72, -48, -28, -14, 0, 14, 28, 48, 72]
+)  # middles of the stretches, likewise
 _STRETCH = 9  # length of a stretch, likewise
 
 
 def columns_of(ink, boxes, space_px):
-  """Columns [n, 145, 5] of ink [H, W] around the middles of boxes [n, 4].
+  """Columns [n, 145, 9] of ink [H, W] around the middles of boxes [n, 4].
 
   Means over stretches of a row, interpolated between rows; paper beyond the
   edges. `space_px` is the distance of two staff lines.
