@@ -27,9 +27,8 @@ class PositionTable(NamedTuple):
       return self.right / self.judged
 
   def overall(self) -> float:
-    """Share over all classes; NaN if none is judged."""
-    judged = int(self.judged.sum())
-    return int(self.right.sum()) / judged if judged else float("nan")
+    """Share over all classes."""
+    return int(self.right.sum()) / int(self.judged.sum())
 
 
 class PositionMeter:
@@ -38,13 +37,11 @@ class PositionMeter:
   def __init__(self, num_classes: int):
     self._judged = np.zeros(num_classes, np.int64)
     self._right = np.zeros(num_classes, np.int64)
-    self._known = False
 
   def add(self, truth: PageBoxes, found: PageBoxes, of_page: OfPage) -> None:
     """Adds a page, unless truth or detections know of no positions."""
     if truth.positions is None or found.positions is None:
       return
-    self._known = True
     hits = np.flatnonzero(of_page.kind == RIGHT)
     wanted = truth.positions[of_page.of_truth[hits]]
     judged = wanted != NO_POSITION
@@ -53,5 +50,7 @@ class PositionMeter:
       counts += np.bincount(found.labels[hits[which]], minlength=len(counts))
 
   def table(self) -> PositionTable | None:
-    """The counts of all pages; None if no page had positions to compare."""
-    return PositionTable(self._judged, self._right) if self._known else None
+    """The counts of all pages; None if nothing is judged."""
+    if not self._judged.any():
+      return None
+    return PositionTable(self._judged, self._right)

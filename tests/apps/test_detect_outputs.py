@@ -53,6 +53,7 @@ def _pages(count, symbols=5, oriented=False, plain=False):
         scores=np.sort(rng.random(many))[::-1],
         class_names=helpers.CLASSES,
         oriented_yx=_inside(boxes) if oriented else None,
+        positions=np.resize([2, -128], many) if oriented else None,
       ),
     )
 
@@ -117,10 +118,10 @@ def test_what_is_streamed_is_what_is_made_at_once(tmp_path, monkeypatch):
       assert line[key] == str(value) or line[key] == f"'{value}"
 
 
-ORIENTED = FACTS._replace(extras=("oriented",))
+ORIENTED = FACTS._replace(extras=("oriented", "position"))
 
 
-def test_corners_are_in_every_table(tmp_path):
+def test_corners_and_positions_are_in_every_table(tmp_path):
   _write(tmp_path, _pages(3, oriented=True), ORIENTED)
   pages = [found for _, found in _pages(3, oriented=True)]
   rows = json.loads((tmp_path / "predictions.json").read_text())
@@ -135,6 +136,11 @@ def test_corners_are_in_every_table(tmp_path):
   table = parquet.read_table(tmp_path / "detections.parquet").to_pylist()
   for of in (lines, table):
     assert [[[float(row[n]) for n in names]] for row in of] == polygons
+  wanted = [2, None, 2, None, 2] * 2
+  assert [row.get("position") for row in rows] == wanted
+  assert [row["position"] for row in table] == wanted
+  as_text = ["" if p is None else str(p) for p in wanted]
+  assert [row["position"] for row in lines] == as_text
 
 
 def test_our_builder_reads_the_dota_files(tmp_path):

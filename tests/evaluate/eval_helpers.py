@@ -5,7 +5,12 @@ import json
 import numpy as np
 from staff_helpers import staves
 
-from dwd_jax.core.structs import Detections, PageBoxes, PageImage
+from dwd_jax.core.structs import (
+  NO_POSITION,
+  Detections,
+  PageBoxes,
+  PageImage,
+)
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate import evaluate_split as evaluate_lib
 from dwd_jax.imaging import page_windows
@@ -21,7 +26,8 @@ _SLOTS = 64
 def pages(count=4, names=None, oriented=False):
   """Pages with 12 symbols each, at places with fractions of pixels.
 
-  All but the last have staves, of 9 px.
+  All but the last have staves, of 9 px. Where boxes are oriented, noteheads
+  have places on the staff.
   """
   rng = np.random.default_rng(5)
   made = []
@@ -46,10 +52,17 @@ def pages(count=4, names=None, oriented=False):
           boxes_yxyx=boxes,
           labels=labels,
           oriented_yx=_turned(boxes) if oriented else None,
+          positions=_positions(labels) if oriented else None,
         ),
       )
     )
   return made
+
+
+def _positions(labels):
+  """Of noteheads: -4, -3, ..."""
+  steps = np.arange(len(labels)) - 4
+  return np.where(labels == 0, steps, NO_POSITION).astype(np.int32)
 
 
 def _turned(boxes_yxyx):
@@ -95,7 +108,10 @@ class Finder:
     found.scores[0, :n] = rng.random(n)
     if true.oriented_yx is not None:
       corners = _turned(found.boxes_yxyx[0])[None]
-      found = found.replace(oriented_yx=corners)
+      places = np.full((1, _SLOTS), NO_POSITION, np.int32)
+      steps = rows - 4 + (np.arange(len(rows)) % 3 == 0)  # a third is wrong
+      places[0, : len(rows)] = np.where(labels == 0, steps, NO_POSITION)
+      found = found.replace(oriented_yx=corners, positions=places)
     return found, np.zeros((*image.shape[:3], 1), np.float32)
 
 

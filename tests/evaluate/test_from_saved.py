@@ -74,11 +74,16 @@ def test_the_files_are_those_of_the_network(calibrated, tmp_path):
     _assert_same(network, saved)
     for name in ("mAP", "mAP_50", "AP_by_iou", "per_class"):
       assert got[name] == expected[name]  # exactly
+    assert ("position_accuracy" in got) == calibrated
+    if calibrated:
+      assert got["position_accuracy"] == expected["position_accuracy"]
+      assert 0.3 < got["position_accuracy"] < 1
     oriented = calibrated and protocol != "legacy"
     assert ("rotated" in got) == oriented
     text = (saved / "val" / "report.html").read_text()
     assert f"<dd>{protocol}</dd>" in text
     assert ("mAP of oriented boxes" in text) == oriented
+    assert ("right places on the staff" in text) == calibrated
     if oriented:
       assert got["rotated"] == expected["rotated"]  # exactly
       assert 0 < got["rotated"]["mAP"] < got["mAP"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mung import io as mung_io
 
+from dwd_jax.core.structs import NO_POSITION
 from dwd_jax.predict import page_detections
 from dwd_jax.predict.page_detections import PageDetections
 
@@ -110,6 +111,25 @@ def test_corners_are_x_y_and_come_back():
   for bad in ([[1, 2]] * 3, [1, 2], [[1, 1e9]] * 4, None, "1"):
     content["detections"][1]["oriented"] = bad
     with pytest.raises((ValueError, TypeError)):
+      page_detections.from_json(content, NAMES)
+
+
+def test_positions_come_back_where_there_are_any(tmp_path):
+  positions = np.array([-4, NO_POSITION, 0], np.int32)
+  found = _found(positions=positions)
+  assert [symbol.get("position") for symbol in found] == [-4, None, 0]
+  assert "position" not in found.to_coco()[1]
+  content = json.loads(json.dumps(found.to_json()))
+  again = page_detections.from_json(content, NAMES)
+  assert again.positions.tolist() == positions.tolist()
+  assert again.keep(0.3).positions.tolist() == [-4, NO_POSITION]
+  assert page_detections.from_json(_found().to_json(), NAMES).positions is None
+  found.to_mung(tmp_path / "x.xml")
+  nodes = mung_io.read_nodes_from_file(str(tmp_path / "x.xml"))
+  assert [node.data.get("position") for node in nodes] == [-4, None, 0]
+  for bad in (1.5, "1", 10**9, None):
+    content["detections"][0]["position"] = bad
+    with pytest.raises((ValueError, TypeError, OverflowError)):
       page_detections.from_json(content, NAMES)
 
 
