@@ -69,6 +69,8 @@ class Batch(flax.struct.PyTreeNode):
   Attributes:
     image: 0 = paper, 1 = ink; bytes with 255 = ink are divided by 255.
     box_mask: False for padding, where boxes and labels are 0.
+    masks: energy of each object in the frame of its box, 255 = highest, see
+      `imaging.masks.energy_patches`; None = energy comes from boxes.
     ignored: True for boxes that may be objects or not: `box_mask` is False, and
       no energy is trained on their discs; None = there are none.
   """
@@ -80,6 +82,7 @@ class Batch(flax.struct.PyTreeNode):
   oriented_yx: Float[Array, "B N 4 2"] | None = None
   positions: Int[Array, "B N"] | None = None
   ignored: Bool[Array, "B N"] | None = None
+  masks: UInt8[Array, "B N p p"] | None = None
 
 
 class Targets(flax.struct.PyTreeNode):

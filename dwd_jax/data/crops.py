@@ -11,7 +11,7 @@ from dwd_jax.data.sampling import CropSampler
 from dwd_jax.data.scenes import Scene
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.synthetic import SyntheticSymbols
-from dwd_jax.imaging import oriented_boxes, page_windows
+from dwd_jax.imaging import masks, oriented_boxes, page_windows
 from dwd_jax.imaging.page_windows import Window
 
 
@@ -26,6 +26,7 @@ class TrainCrops(grain.transforms.RandomMap):
     *,
     oriented: bool = False,
     positions: bool = False,
+    with_masks: bool = False,
   ):
     """Crops of the pages in `source`.
 
@@ -34,10 +35,13 @@ class TrainCrops(grain.transforms.RandomMap):
       oriented: crops have oriented boxes, too. Unlike the upright ones, they
         are not cut where an object reaches over the edge of its crop.
       positions: crops have places on the staff, too.
+      with_masks: crops have energies on masks, too. Degradations move them as
+        they do upright boxes.
     """
     self._source = source
     self._oriented = oriented
     self._positions = positions
+    self._masks = with_masks
     self._synthetic = synthetic
     factors = split_staff_spaces.scale_factors(source, data_cfg)
     self._sampler = CropSampler(source.box_index(), data_cfg, factors)
@@ -89,6 +93,9 @@ class TrainCrops(grain.transforms.RandomMap):
       scene.labels,
       oriented,
       scene.positions if self._positions else None,
+      None
+      if scene.masks is None
+      else masks.cut_patches(scene.masks, boxes[kept], clipped[kept]),
     )
 
   def _scene(
@@ -110,6 +117,7 @@ class TrainCrops(grain.transforms.RandomMap):
         for name in wanted
         if wanted[name]
       },
+      masks=self._source.mask_energies(page, example) if self._masks else None,
     ).moved(-window.top, -window.left)
     if self._synthetic is None:
       return scene

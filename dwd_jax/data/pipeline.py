@@ -130,6 +130,7 @@ def train_loader(
   synthetic: SyntheticSymbols | None = None,
   oriented: bool = False,
   positions: bool = False,
+  with_masks: bool = False,
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> TrainLoader:
@@ -143,6 +144,7 @@ def train_loader(
     synthetic: adds symbols to the crops, see `synthetic.open_synthetic`.
     oriented: batches have oriented boxes, too: `model.oriented`.
     positions: batches have places on the staff: `model.staff_positions`.
+    with_masks: batches have energies on masks: `targets.energy_disc` is mask.
     process_index: see `loader`.
     process_count: see `loader`.
 
@@ -157,9 +159,16 @@ def train_loader(
     source.require("oriented_yx", "model.oriented")
   if positions:
     source.require("positions", "model.staff_positions")
+  if with_masks:
+    source.require_masks()
   crops = pages.random_map(
     TrainCrops(
-      source, data_cfg, synthetic, oriented=oriented, positions=positions
+      source,
+      data_cfg,
+      synthetic,
+      oriented=oriented,
+      positions=positions,
+      with_masks=with_masks,
     )
   )
   return loader(

@@ -21,6 +21,7 @@ class Scene:
     labels: class ids.
     oriented_yx: corners of the oriented boxes, which edges never cut.
     positions: places on the staff.
+    masks: energies on them, see `imaging.masks.energy_patches`.
   """
 
   ink: UInt8[np.ndarray, "h w"]
@@ -28,6 +29,7 @@ class Scene:
   labels: Int[np.ndarray, " n"]
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
   positions: Int[np.ndarray, " n"] | None = None
+  masks: UInt8[np.ndarray, "n p p"] | None = None
 
   def keep(self, rows: np.ndarray) -> "Scene":
     """The objects of `rows`, any index of an array [n]."""
@@ -41,6 +43,7 @@ class Scene:
       self.labels[rows],
       of(self.oriented_yx),
       of(self.positions),
+      of(self.masks),
     )
 
   def moved(self, top: int, left: int) -> "Scene":
@@ -59,8 +62,9 @@ class Scene:
     oriented = self.oriented_yx
     if oriented is not None:
       oriented = page_windows.flip_corners(oriented, image.shape[1])
+    masks = None if self.masks is None else self.masks[:, :, ::-1]
     return dataclasses.replace(
-      self, ink=image, boxes_yxyx=boxes, oriented_yx=oriented
+      self, ink=image, boxes_yxyx=boxes, oriented_yx=oriented, masks=masks
     )
 
   def padded(self, count: int) -> dict[str, np.ndarray]:
@@ -80,6 +84,8 @@ class Scene:
       found["positions"] = page_windows.pad_rows(
         self.positions, count, NO_POSITION
       )
+    if self.masks is not None:
+      found["masks"] = page_windows.pad_rows(self.masks, count)
     return found
 
 

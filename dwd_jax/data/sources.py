@@ -11,7 +11,7 @@ from dwd_jax.core import vocabulary as vocabulary_lib
 from dwd_jax.core.box_index import BoxIndex, filename_of
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Record
-from dwd_jax.imaging import tiled_tiff
+from dwd_jax.imaging import masks, tiled_tiff
 from tfds_builders import base, record_folders
 
 
@@ -123,6 +123,7 @@ class PageSource:
       i: n for i, n in enumerate(class_names) if n in kept and n not in renamed
     }
     self._index: BoxIndex | None = None
+    self._mask_energies: dict[int, np.ndarray] = {}
     self.unmapped_boxes: dict[str, int] = {}
 
   def __len__(self) -> int:
@@ -185,6 +186,32 @@ class PageSource:
       )
     self.box_index()  # which refuses labels of unknown classes
     return values[self._new_id[labels] >= 0].astype(dtype)
+
+  def mask_energies(self, i: int, example: dict) -> np.ndarray:
+    """Energies on the masks of the boxes of page `i`, uint8 [n, p, p].
+
+    See `imaging.masks.energy_patches`. They stay in memory.
+    """
+    if i not in self._mask_energies:
+      boxes = example["boxes_yxyx"].reshape(-1, 4)
+      try:
+        found = masks.of_page(
+          example["mask_runs"], example["mask_stops"], boxes
+        )
+      except ValueError as e:
+        raise record_folders.damaged(self.folder or self.name, str(e)) from None
+      kept = self._new_id[example["labels"]] >= 0
+      self._mask_energies[i] = masks.energy_patches(found)[kept]
+    return self._mask_energies[i]
+
+  def require_masks(self) -> None:
+    """Raises InputError if the records lack masks."""
+    if len(self) and "mask_runs" not in self.example(0):
+      raise InputError(
+        f"{self.folder or self.name}: records without masks, which"
+        " targets.energy_disc=mask needs; MUSCIMA++ has them with"
+        " data.options.masks=True and a new data.data_dir"
+      )
 
   def require(self, name: str, key: str) -> None:
     """Raises InputError if the records lack a feature that `key` asks for."""

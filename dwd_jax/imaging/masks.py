@@ -13,8 +13,9 @@ clips a box to the page crops the mask (`crop`).
 import re
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32
+from jaxtyping import Bool, Float, Int, Int32, UInt8
 
 from dwd_jax.imaging import images
 
@@ -149,3 +150,58 @@ def of_page(
     hw = round(float(y1 - y0)), round(float(x1 - x0))
     found.append(decode_runs(run, hw) if len(run) else None)
   return found
+
+
+PATCH_PX = 16  # side of a patch
+
+
+def energy_patches(
+  found: Sequence[Bool[np.ndarray, "H W"] | None],
+) -> UInt8[np.ndarray, "n p p"]:
+  """Energies of objects in the frames of their boxes, 0..255.
+
+  On the mask the energy falls with the distance from its pixel nearest to the
+  centre of the box, whose sides count alike; beside it the energy is 0.
+
+  Args:
+    found: masks, see `of_page`; None = the whole box.
+  """
+  patches = np.zeros((len(found), PATCH_PX, PATCH_PX), np.uint8)
+  for patch, mask in zip(patches, found, strict=True):
+    mask = np.ones((1, 1), bool) if mask is None else mask
+    seen = cv2.resize(
+      mask.astype(np.float32), (PATCH_PX,) * 2, interpolation=_how(mask)
+    )
+    y, x = (np.indices(seen.shape) + 0.5) / PATCH_PX - 0.5
+    on_mask = seen > min(0.25, seen.max() / 2)
+    distance = np.where(on_mask, np.hypot(y, x), np.inf)
+    cy, cx = np.unravel_index(distance.argmin(), seen.shape)
+    away = np.hypot(y - y[cy, cx], x - x[cy, cx]) / 0.5
+    patch[:] = np.where(on_mask, 255 * np.clip(1 - 0.9 * away, 0.05, 1), 0)
+  return patches
+
+
+def _how(mask: np.ndarray) -> int:
+  shrinks = min(mask.shape) >= PATCH_PX
+  return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+
+
+def cut_patches(
+  patches: UInt8[np.ndarray, "n p p"],
+  boxes_yxyx: Float[np.ndarray, "n 4"],
+  parts_yxyx: Float[np.ndarray, "n 4"],
+) -> UInt8[np.ndarray, "n p p"]:
+  """Patches of parts of boxes, with the highest energy as 255 again."""
+  low, size = boxes_yxyx[:, :2], np.diff(boxes_yxyx.reshape(-1, 2, 2), axis=1)
+  whole = (np.arange(PATCH_PX) + 0.5) / PATCH_PX
+  part = np.diff(parts_yxyx.reshape(-1, 2, 2), axis=1)[:, 0]
+  at = parts_yxyx[:, :2, None] + whole * part[..., None] - low[..., None]
+  at = at / np.maximum(size[:, 0, :, None], 1e-6) * PATCH_PX
+  rows, columns = np.clip(at, 0, PATCH_PX - 1).astype(int).transpose(1, 0, 2)
+  cut = patches[
+    np.arange(len(patches))[:, None, None],
+    rows[:, :, None],
+    columns[:, None, :],
+  ]
+  most = np.maximum(cut.max(axis=(1, 2), keepdims=True, initial=0), 1)
+  return (cut * (255 / most)).astype(np.uint8)

@@ -180,6 +180,7 @@ def detection_losses(
     hw,
     cfg.targets,
     batch.oriented_yx,
+    batch.masks,
   )
   if batch.ignored is not None:
     unknown = targets_lib.render_unknown(

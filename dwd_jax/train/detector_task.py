@@ -77,6 +77,7 @@ def _loader(run: setup_lib.Run) -> pipeline.TrainLoader:
     synthetic=synthetic.open_synthetic(source, run.config.data),
     oriented=run.model.cfg.oriented,
     positions=run.model.cfg.staff_positions,
+    with_masks=run.settings.targets.energy_disc == "mask",
   )
 
 
@@ -91,6 +92,7 @@ def _validation(run: setup_lib.Run) -> pipeline.TrainLoader:
     seed=_VALIDATION_SEED,
     oriented=run.model.cfg.oriented,
     positions=run.model.cfg.staff_positions,
+    with_masks=run.settings.targets.energy_disc == "mask",
   )
 
 
@@ -135,7 +137,13 @@ def _energies(variables, batch: Batch, *, model, cfg):
   groups = np.zeros(model.cfg.num_classes, np.int32)
   hw = batch.image.shape[1], batch.image.shape[2]
   wanted = targets_lib.render(
-    batch.boxes_yxyx, batch.labels, batch.box_mask, groups, hw, cfg
+    batch.boxes_yxyx,
+    batch.labels,
+    batch.box_mask,
+    groups,
+    hw,
+    cfg,
+    masks=batch.masks,
   ).energy.max(-1)
   found = model.apply(variables, dwd.network_input(batch.image), train=False)
   probs = jax.nn.softmax(dwd.energy_logits_full(found))

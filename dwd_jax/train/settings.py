@@ -237,6 +237,16 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
       f" {jax.device_count()} devices x train.accumulate {train.accumulate};"
       " change one of them"
     )
+  if targets.energy_disc == "mask":
+    for key, used in (
+      ("data.synthetic.layout", data.synthetic.layout != "no"),
+      ("adapt.pages", bool(settings.adapt.pages)),
+    ):
+      if used:
+        raise InputError(
+          f"config: {key} brings objects without masks, which"
+          " targets.energy_disc=mask needs; choose one of them"
+        )
   if settings.adapt.pages and settings.pretraining.level != "run":
     raise InputError(
       "config: adapt.pages needs a trained run; set pretraining.level=run and"

@@ -165,3 +165,28 @@ def test_masks_of_other_boxes():
     masks.of_page(runs, stops, np.zeros((2, 4), np.float32))
   with pytest.raises(ValueError, match="do not fill"):
     masks.of_page(runs, stops, np.array([[0, 0, 3, 3]], np.float32))
+
+
+def test_energy_is_highest_on_the_mask_next_to_the_centre():
+  ring = np.ones((40, 40), bool)
+  ring[8:32, 8:32] = False
+  stem = np.zeros((60, 5), bool)
+  stem[:, 2] = True
+  of_ring, of_stem, of_box = masks.energy_patches([ring, stem, None])
+  for patch in (of_ring, of_stem, of_box):
+    assert patch.max() == 255
+  assert of_ring[8, 8] == 0 and of_ring[2, 8] > of_ring[0, 0] > 0
+  assert of_stem[7, 7] == 255 and (of_stem[:, [0, 15]] == 0).all()
+  assert np.all(np.diff(of_stem[7:, 7].astype(int)) < 0)
+  assert of_box.min() > 0
+
+
+def test_the_energy_of_a_part_of_an_object():
+  patches = masks.energy_patches([np.ones((32, 32), bool)])
+  box, half = np.float32([[0, 0, 32, 32]]), np.float32([[16, 0, 32, 32]])
+  whole = masks.cut_patches(patches, box, box)
+  np.testing.assert_array_equal(whole, patches)
+  lower = masks.cut_patches(patches, box, half)[0]
+  assert lower[0].max() == 255 and lower[0].max() > lower[-1].max()
+  wanted = patches[0, 8] * (255 / patches[0, 8].max())
+  np.testing.assert_allclose(lower[0], wanted, atol=1)

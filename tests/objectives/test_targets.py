@@ -222,3 +222,27 @@ def test_discs_of_uncertain_boxes_are_unknown_where_they_are_background():
   np.testing.assert_array_equal(unknown, (every > 0) & (energy == 0))
   assert unknown[0, 8, 14] and not unknown[0, 8, 8]
   assert not none.any()
+
+
+def test_energy_of_masks():
+  masks = np.zeros((2, 4, 4), np.uint8)
+  masks[0, 1:3], masks[1] = 255, 128  # a bar, and a paler square
+  boxes = np.float32([[4, 4, 12, 12], [8, 4, 16, 12]])
+  cfg = targets.TargetConfig(energy_disc="mask", num_energy_levels=11)
+  found = jax.jit(
+    lambda real: targets.render_masks(
+      masks[None],
+      boxes[None],
+      np.zeros((1, 2), np.int32),
+      real[None],
+      np.zeros(1, np.int32),
+      hw=(20, 20),
+      cfg=cfg,
+    )[0, ..., 0]
+  )
+  alone = np.asarray(found(np.array([True, False])))
+  # Two rows of cells of 2 px, with slopes between the middles of cells.
+  assert alone[3:13, 8].tolist() == [0, 0, 2, 8, 10, 10, 8, 2, 0, 0]
+  assert not alone[:, :4].any() and not alone[:, 12:].any()
+  both = np.asarray(found(np.array([True, True])))
+  assert both[8, 8] == 10 and both[12:16, 4:12].tolist() == [[5] * 8] * 4

@@ -120,6 +120,14 @@ def test_bad_values_are_named_with_the_remedy(caption):
   assert "\n" not in str(e.value)
 
 
+def test_energy_from_masks_needs_masks_of_all_objects():
+  config = changed("targets.energy_disc", "mask")
+  assert config_lib.validate(config).targets.energy_disc == "mask"
+  config.data.synthetic.layout = "up"
+  with pytest.raises(InputError, match=r"synthetic\.layout brings objects wit"):
+    config_lib.validate(config)
+
+
 OTHER = {"builder": "boxes", "split": "val"}
 
 # Caption: entries of eval.on, what the message says.
