@@ -161,6 +161,7 @@ def test_real_page_counts_exactly_per_class(shared_data, config, place, total):
   assert len(page.boxes_yxyx) == total
   assert data_set.vocabulary
   assert report.counts.total() == 547 - total
+  assert (page.extras["positions"] == NO_POSITION).all()  # empty comments
   # Its boxes, told apart by nothing but their own numbers.
   expected = [
     a["a_bbox"]
