@@ -63,7 +63,7 @@ def finish(found, page_hw, card, min_score=None):
     boxes, labels, scores = boxes[stays], labels[stays], scores[stays]
     keep = keep[stays]
   names = [class_names[label] for label in labels]
-  ends = [list(map(tuple, boxes.tolist()))]
+  ends: list = [list(map(tuple, boxes.tolist()))]
   for values in more:
     rows = values[keep].tolist()
     if values.ndim == 3:
