@@ -106,6 +106,7 @@ def paper(c: ml_collections.ConfigDict) -> None:
   c.optimizer.learning_rate = 5e-5  # README: "close to"
   c.optimizer.l2 = 5e-7  # README: "close to"
   c.optimizer.rmsprop_decay = 0.995  # lib/main/train_dwd.py@5c314f1
+  c.optimizer.rmsprop_start = 1.0  # of TensorFlow 1
   c.optimizer.schedule = "constant"  # lib/main/train_dwd.py@5c314f1
   c.train.batch_size = 1  # lib/main/train_deepscores.py@65ccdf2
   c.train.loss_window = 5  # lib/main/train_deepscores.py@65ccdf2

@@ -37,6 +37,9 @@ class OptimizerConfig:
       scaled down; 0 = no clipping.
     rmsprop_decay: rmsprop: share of the running mean of squared gradients that
       a step keeps, 0..1.
+    rmsprop_start: rmsprop: that running mean before the first step, 0 or more.
+      With 0 the first steps are long whatever the gradients; with 1, as in the
+      original (TensorFlow 1), small gradients make short steps at first.
     momentum: sgd: share of the running sum of gradients that a step keeps,
       0..1.
   """
@@ -49,10 +52,16 @@ class OptimizerConfig:
   weight_decay: float = 0.0
   clip_norm: float = 0.0
   rmsprop_decay: float = 0.995
+  rmsprop_start: float = 0.0
   momentum: float = 0.9
 
   def __post_init__(self):
     check_choices(self, "optimizer")
+    if not 0 <= self.rmsprop_start < float("inf"):
+      raise InputError(
+        f"config: optimizer.rmsprop_start is {self.rmsprop_start}; use 0 or"
+        " more"
+      )
 
 
 def learning_rate(
@@ -108,7 +117,9 @@ def frozen_mask(params: Params, patterns: tuple[str, ...]) -> Params:
 OPTIMIZERS: dict[
   str, Callable[[OptimizerConfig], optax.GradientTransformation]
 ] = {
-  "rmsprop": lambda cfg: optax.scale_by_rms(cfg.rmsprop_decay, eps=1e-8),
+  "rmsprop": lambda cfg: optax.scale_by_rms(
+    cfg.rmsprop_decay, eps=1e-8, initial_scale=cfg.rmsprop_start
+  ),
   "adam": lambda cfg: optax.scale_by_adam(),
   "sgd": lambda cfg: optax.trace(cfg.momentum),
 }

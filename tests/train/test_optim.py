@@ -54,8 +54,8 @@ def _train(cfg, steps=4, frozen=(), rate=0.1, gradients=_gradients):
 class Rmsprop:
   """Tieleman and Hinton 2012, decay 0.9, epsilon within the root."""
 
-  def __init__(self):
-    self.mean = 0.0
+  def __init__(self, start=0.0):
+    self.mean = start
 
   def __call__(self, g):
     self.mean = 0.9 * self.mean + 0.1 * g**2
@@ -127,6 +127,13 @@ PENALTIES = {
 def test_optimizers_equal_numpy(name, caption):
   changes, same = PENALTIES[caption]
   _assert_equal(_train(_config(name, **changes)), _numpy(RULES[name], **same))
+
+
+def test_rmsprop_may_start_as_in_tensorflow_1():
+  found = _train(_config("rmsprop", rmsprop_start=1.0))
+  _assert_equal(found, _numpy(lambda: Rmsprop(1.0)))
+  with pytest.raises(InputError, match=r"rmsprop_start is -1.*use 0 or more"):
+    _config("rmsprop", rmsprop_start=-1.0)
 
 
 def _norm(tree):
