@@ -57,7 +57,7 @@ class AdaptConfig:
   min_score: float = 0.7
   ignore_score: float = 0.2
   held_out: float = 0.2
-  patience: int = 2
+  patience: int = 3
   scale_jitter: float = 0.15
   degrade: DegradeConfig = field(default_factory=_both)
 
