@@ -68,37 +68,43 @@ def _sides(corners_yx):
 
 
 def pairwise_iou(a_yx: Any, b_yx: Any) -> Any:
-  """Intersection over union [n, m] of rectangles [n, 4, 2] and [m, 4, 2].
+  """The `iou` [n, m] of all pairs of [n, 4, 2] and [m, 4, 2]."""
+  return iou(a_yx[:, None], b_yx)
+
+
+def iou(a_yx: Any, b_yx: Any) -> Any:
+  """Intersection over union [...] of rectangles [..., 4, 2].
 
   Exact, without sorting points: by Green's theorem the intersection with a
   rectangle |x| <= w, |y| <= h is the integral of x clipped to it over dy along
-  the other's outline, where |y| <= h. It is 0 with boxes of no area.
+  the other's outline, where |y| <= h. So `b_yx` may be any quadrilaterals whose
+  sides do not cross. It is 0 with boxes of no area.
   """
   xp = _np_of(a_yx)
   one, two = _sides(a_yx)
   lengths = [xp.sqrt((side**2).sum(-1)) for side in (one, two)]
   turned = lengths[0] < lengths[1]
-  long = xp.where(turned[:, None], two, one)
+  long = xp.where(turned[..., None], two, one)
   length, width = xp.maximum(*lengths), xp.minimum(*lengths)
   # Where there is no side, there is no area either.
-  unit = long / xp.maximum(length, _TINY)[:, None]
+  unit = long / xp.maximum(length, _TINY)[..., None]
+  u_y, u_x = unit[..., 0], unit[..., 1]
   center = a_yx.mean(-2)
-  # Corners of b as the rectangles of a see them, each [n, m].
+  # Corners of b as the rectangles a see them.
   seen = []
   for corner in range(4):
-    dy, dx = (b_yx[None, :, corner, i] - center[:, None, i] for i in range(2))
-    u_y, u_x = unit[:, None, 0], unit[:, None, 1]
+    dy, dx = (b_yx[..., corner, i] - center[..., i] for i in range(2))
     seen.append((dx * u_x + dy * u_y, dy * u_x - dx * u_y))
-  w, h = length[:, None] / 2, width[:, None] / 2
+  w, h = length / 2, width / 2
   inter = 0.0
   for (x0, y0), (x1, y1) in zip(seen, seen[1:] + seen[:1], strict=True):
     inter = inter + _under(xp, x0, y0, x1, y1, w, h)
   inter = abs(inter)
   b_one, b_two = _sides(b_yx)
-  area = abs(b_one[:, 0] * b_two[:, 1] - b_one[:, 1] * b_two[:, 0])
-  union = (length * width)[:, None] + area[None] - inter
-  iou = xp.where(union > 0, inter / xp.maximum(union, _TINY), 0.0)
-  return xp.where(xp.isfinite(iou), xp.clip(iou, 0.0, 1.0), 0.0)
+  area = abs(b_one[..., 0] * b_two[..., 1] - b_one[..., 1] * b_two[..., 0])
+  union = length * width + area - inter
+  share = xp.where(union > 0, inter / xp.maximum(union, _TINY), 0.0)
+  return xp.where(xp.isfinite(share), xp.clip(share, 0.0, 1.0), 0.0)
 
 
 def _under(xp, x0, y0, x1, y1, w, h):

@@ -10,8 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dwd_jax.core import boxes as boxes_lib
+from dwd_jax.core import rectangles
 
 _AT_ONCE = 1 << 20  # candidates
+_RECTANGLES_AT_ONCE = 1 << 14  # pairs
+_ANY = 1e-300  # IoU of boxes that overlap
 
 
 class Pairs(NamedTuple):
@@ -51,6 +54,27 @@ def overlapping(
     return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
   pairs = Pairs(*(np.concatenate(part) for part in zip(*found, strict=True)))
   return pairs.keep(np.argsort(pairs.row * len(columns) + pairs.column))
+
+
+def overlapping_oriented(
+  rows_yx: Float[np.ndarray, "n 4 2"],
+  columns_yx: Float[np.ndarray, "m 4 2"],
+  min_iou: float,
+) -> Pairs:
+  """Pairs of oriented boxes with at least this IoU, which must be above 0.
+
+  The IoU is that of `rectangles.iou`: rows are rectangles.
+  """
+  rows, columns = (c.astype(np.float64) for c in (rows_yx, columns_yx))
+  bounds = [np.hstack([c.min(axis=1), c.max(axis=1)]) for c in (rows, columns)]
+  pairs = overlapping(bounds[0], bounds[1], _ANY)
+  iou = np.zeros(len(pairs.row))
+  for start in range(0, len(iou), _RECTANGLES_AT_ONCE):
+    part = slice(start, start + _RECTANGLES_AT_ONCE)
+    iou[part] = rectangles.iou(
+      rows[pairs.row[part]], columns[pairs.column[part]]
+    )
+  return pairs._replace(iou=iou).keep(iou >= min_iou)
 
 
 def _candidates(rows, columns) -> Iterator[tuple[np.ndarray, np.ndarray]]:

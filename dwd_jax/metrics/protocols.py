@@ -13,7 +13,7 @@
     (detections of them are wrong).
 It differs from the original as docs/evaluation.md says.
 
-A `Meter` of oriented boxes differs in the IoU alone, see `metrics.rotated`.
+A `Meter` of oriented boxes differs in the IoU alone.
 
 To add a protocol, write a function that says which detections of a page are
 hits, and add it to `Protocol` and `PROTOCOLS`.
@@ -31,7 +31,6 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.metrics import legacy
 from dwd_jax.metrics import pairs as pairs_lib
-from dwd_jax.metrics import rotated as rotated_lib
 from dwd_jax.metrics.columns import Column
 
 IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # 0.5 .. 0.95
@@ -139,10 +138,7 @@ class Meter:
     return len(self._num_objects)
 
   def of_oriented(self) -> "Meter | None":
-    """A new one for oriented boxes; None if the protocol knows none.
-
-    Upright boxes stand in for those of a page without.
-    """
+    """A new one for oriented boxes; None if the protocol knows none."""
     rules, ious = self._rules, self._ious
     if not rules.rotated:
       return None
@@ -179,7 +175,7 @@ class Meter:
     self._ends.add(np.array([len(self._labels)]))
 
   def _checked(self, page: PageBoxes) -> PageBoxes:
-    """In float64, no far edge before the near one, outlines if `rotated`."""
+    """In float64, no far edge before the near one, corners if `rotated`."""
     labels = np.asarray(page.labels, np.int64)
     if labels.size and not 0 <= labels.min() <= labels.max() < len(
       self._num_objects
@@ -195,7 +191,7 @@ class Meter:
       boxes_yxyx=boxes,
       labels=labels,
       scores=None if scores is None else scores.astype(np.float64),
-      oriented_yx=rotated_lib.outlines(page) if self._rotated else None,
+      oriented_yx=page.oriented_yx if self._rotated else None,
     )
 
   def table(self) -> APTable:
@@ -256,7 +252,9 @@ def _of_one_class(
 ) -> pairs_lib.Pairs:
   least = min(ious)
   if found.oriented_yx is not None and truth.oriented_yx is not None:
-    pairs = rotated_lib.overlapping(found.oriented_yx, truth.oriented_yx, least)
+    pairs = pairs_lib.overlapping_oriented(
+      found.oriented_yx, truth.oriented_yx, least
+    )
   else:
     pairs = pairs_lib.overlapping(found.boxes_yxyx, truth.boxes_yxyx, least)
   return pairs.keep(found.labels[pairs.row] == truth.labels[pairs.column])

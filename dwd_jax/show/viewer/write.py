@@ -26,8 +26,8 @@ from jaxtyping import UInt8
 from dwd_jax.core import files
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.imaging import oriented_boxes
 from dwd_jax.imaging.images import MAX_PIXELS, header_hw
-from dwd_jax.metrics import rotated
 from dwd_jax.metrics.matching import sane
 from dwd_jax.show import drawing
 from dwd_jax.show.viewer import html_file, palette
@@ -213,7 +213,8 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
   Returns:
     `n`; `boxes`, float32 [n, 4] (ymin, xmin, ymax, xmax); `labels`, uint16; if
     the page has them `scores`, float32, `outlines` of oriented boxes, float32
-    [n, 4, 2] (y, x), and `positions` on the staff, int8, -128 = none.
+    [n, 4, 2] (y, x), clockwise, and `positions` on the staff, int8, -128 =
+    none.
 
   Raises:
     ValueError: a label is outside 0 .. C-1.
@@ -237,7 +238,10 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
   if page.scores is not None:
     result["scores"] = _base64(page.scores[order], "<f4")
   if page.oriented_yx is not None:
-    result["outlines"] = _base64(rotated.outlines(page)[order], "<f4")
+    corners = sane(page.oriented_yx)[order]
+    reverse = oriented_boxes.areas(corners) < 0
+    corners[reverse] = corners[reverse, ::-1]
+    result["outlines"] = _base64(corners, "<f4")
   if page.positions is not None:
     result["positions"] = _base64(page.positions[order], "i1")
   return result
