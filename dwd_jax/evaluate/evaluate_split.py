@@ -309,7 +309,7 @@ class Detected(NamedTuple):
 class Tally:
   """Measures pages one at a time.
 
-  Keeps 35 bytes of a detection, 47 if the truth is oriented, 10 of a true box.
+  Keeps 35 bytes of a detection, 47 if it is oriented, 10 of a true box.
   """
 
   def __init__(self, meter: protocols.Meter, min_score: float):
@@ -326,7 +326,7 @@ class Tally:
     kept = _scores(page.found) >= self._min_score
     counted = page.found.keep(kept)
     self._meter.add(page.truth, counted)
-    if page.truth.oriented_yx is None:
+    if page.truth.oriented_yx is None or counted.oriented_yx is None:
       self._rotated = None
     elif self._rotated is not None:
       self._rotated.add(page.truth, counted)
@@ -343,9 +343,7 @@ class Tally:
     `name` is that of its files.
     """
     facts, table = given.facts, self._meter.table()
-    rotated = None
-    if self._rotated is not None and self._names:
-      rotated = self._rotated.table()
+    rotated = None if self._rotated is None else self._rotated.table()
     del self._meter, self._rotated  # their memory
     outcomes = self._outcomes.outcomes()
     metrics = json_results.summary(
@@ -353,7 +351,7 @@ class Tally:
         table=table,
         outcomes=outcomes,
         class_names=given.class_names,
-        rotated=rotated,
+        rotated=rotated if len(outcomes.labels) else None,
         positions=self._positions.table(),
       ),
       facts,

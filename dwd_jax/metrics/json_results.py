@@ -28,7 +28,7 @@ class SummaryInputs(NamedTuple):
 
   Attributes:
     table: APs of C classes by the protocol; includes the IoU threshold 0.5.
-    rotated: those of oriented boxes, if the truth has them.
+    rotated: those of oriented boxes, if detections and truth have them.
     positions: of the detections from `min_score` on, if they and the truth have
       positions.
     outcomes: of the detections from `min_score` on.

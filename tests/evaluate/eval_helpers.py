@@ -130,7 +130,10 @@ def calibration(threshold=0.2):
 
 
 def evaluate(out_dir, known=None, **options):
-  """An evaluation; the same detections every time. -> its summary."""
+  """An evaluation; the same detections every time. -> its summary.
+
+  `finds` are the pages as the detector knows them, if not as they are.
+  """
   known = pages() if known is None else known
   given = {
     "dataset": "made_up",
@@ -142,7 +145,7 @@ def evaluate(out_dir, known=None, **options):
     "checkpoint_step": 7,
   } | options
   result = evaluate_lib.evaluate(
-    Finder(known),
+    Finder(given.pop("finds", known)),
     known,
     NAMES,
     PredictConfig(staff_space_px=9.0, normalise=given.pop("normalise", "auto")),
