@@ -33,7 +33,7 @@ class RunFacts(NamedTuple):
   """Facts of a run that its files state.
 
   Attributes:
-    extras: what the detector finds besides upright boxes, see `tables.EXTRAS`.
+    extras: see `RunPage.rows`.
     formats: keys of `OPTIONAL`.
     numbers: for the format obb_anns.
   """

@@ -8,10 +8,9 @@ import contextlib
 import csv
 import dataclasses
 import functools
-import operator
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.core import files
@@ -25,27 +24,10 @@ _COLUMNS = {
   "page_height": "int32",
 }  # fmt: skip
 
-
-class Extra(NamedTuple):
-  """Columns of what only some detectors find.
-
-  Attributes:
-    columns: as `_COLUMNS`.
-    values: of a symbol, from its COCO result.
-  """
-
-  columns: dict[str, str]
-  values: Callable[[dict[str, Any]], list[Any]]
-
-
-EXTRAS: Mapping[str, Extra] = {
-  "oriented": Extra(
-    {f"{axis}{i}": "float64" for i in range(1, 5) for axis in "xy"},
-    lambda symbol: symbol["segmentation"][0],
-  ),
-  "position": Extra(
-    {"position": "int32"}, lambda symbol: [symbol.get("position")]
-  ),
+# Columns of what only some detectors find, in this order, behind those.
+_EXTRAS = {
+  "oriented": {f"{axis}{i}": "float64" for i in range(1, 5) for axis in "xy"},
+  "position": {"position": "int32"},
 }
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _GROUP_ROWS = 1 << 16  # of Parquet, written at once
@@ -69,11 +51,12 @@ class RunPage:
     return self.found.to_coco(self.image_id)
 
   def rows(
-    self, text: Callable[[str], str], extras: Sequence[str] = ()
+    self, text: Callable[[str], str], extras: Collection[str] = ()
   ) -> list[list[Any]]:
     """A row of the tables for each symbol; `text` is applied to names.
 
-    `extras` are keys of `EXTRAS`, whose columns come last.
+    `extras`: what the detector finds besides upright boxes: "oriented",
+    "position".
     """
     height, width = self.found.image_hw
     page, path = text(self.found.page), text(self.source.file)
@@ -81,28 +64,30 @@ class RunPage:
     rows = []
     for symbol in self.coco:
       x, y, w, h = symbol["bbox"]
-      rows.append(
-        [
-          page,
-          path,
-          self.source.number,
-          names[symbol["category_id"] - 1],
-          round(symbol["score"], 4),
-          x,
-          y,
-          round(x + w, 2),
-          round(y + h, 2),
-          width,
-          height,
-          *(v for extra in extras for v in EXTRAS[extra].values(symbol)),
-        ]
-      )
+      row = [
+        page,
+        path,
+        self.source.number,
+        names[symbol["category_id"] - 1],
+        round(symbol["score"], 4),
+        x,
+        y,
+        round(x + w, 2),
+        round(y + h, 2),
+        width,
+        height,
+      ]
+      if "oriented" in extras:
+        row += symbol["segmentation"][0]
+      if "position" in extras:
+        row.append(symbol.get("position"))
+      rows.append(row)
     return rows
 
 
 @contextlib.contextmanager
 def csv_file(
-  path: pathlib.Path, extras: Sequence[str] = ()
+  path: pathlib.Path, extras: Collection[str] = ()
 ) -> Iterator[Callable[[RunPage], None]]:
   """Yields a function that adds a page to a CSV file; see `RunPage.rows`."""
   with files.atomic(path) as file:
@@ -111,9 +96,12 @@ def csv_file(
     yield lambda page: writer.writerows(page.rows(_no_formula, extras))
 
 
-def _columns(extras: Sequence[str]) -> dict[str, str]:
-  more = (EXTRAS[extra].columns for extra in extras)
-  return functools.reduce(operator.or_, more, _COLUMNS)
+def _columns(extras: Collection[str]) -> dict[str, str]:
+  columns = dict(_COLUMNS)
+  for extra, more in _EXTRAS.items():
+    if extra in extras:
+      columns |= more
+  return columns
 
 
 def _no_formula(name: str) -> str:
@@ -125,7 +113,7 @@ def _no_formula(name: str) -> str:
 
 @contextlib.contextmanager
 def parquet_file(
-  path: pathlib.Path, extras: Sequence[str] = ()
+  path: pathlib.Path, extras: Collection[str] = ()
 ) -> Iterator[Callable[[RunPage], None]]:
   """Yields a function that adds a page to a Parquet file; needs pyarrow."""
   import pyarrow  # an extra
