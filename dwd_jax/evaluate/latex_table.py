@@ -1,8 +1,10 @@
 """AP of every class as a LaTeX table, of one evaluation or several."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 NAME = "classes.tex"
 _ROWS = 45  # of a table that fits a page; more become a longtable
@@ -49,7 +51,6 @@ def class_table(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     for name in shown
   }
   objects = [first[name]["num_objects"] for name in shown]
-  columns = [*zip(*values.values(), strict=True)]
 
   lines = [r"\toprule"]
   if len(summaries) > 1:
@@ -66,10 +67,10 @@ def class_table(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
   for name, count in zip(shown, objects, strict=True):
     lines.append(_row(escape(name), count, *values[name]))
   if shown:
-    mean = (_mean(column, [1] * len(column)) for column in columns)
-    weighted = (_mean(column, objects) for column in columns)
+    aps = np.array([*values.values()])
     lines.append(r"\midrule")
-    lines.append(_row("Mean", "", *mean))
+    lines.append(_row("Mean", "", *aps.mean(axis=0)))
+    weighted = np.average(aps, axis=0, weights=objects)
     lines.append(_row("Weighted mean", sum(objects), *weighted))
   lines.append(r"\bottomrule")
 
@@ -85,21 +86,7 @@ def class_table(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
   )
 
 
-def _row(*cells: str | int | float | None) -> str:
-  """A row; fractions have three digits, what is unknown is a dash."""
-
-  def text(cell: str | int | float | None) -> str:
-    if cell is None:
-      return "--"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
-
-  return " & ".join(map(text, cells)) + r" \\"
-
-
-def _mean(
-  values: Sequence[float | None], weights: Sequence[int]
-) -> float | None:
-  pairs = zip(values, weights, strict=True)
-  known = [(value, weight) for value, weight in pairs if value is not None]
-  total = sum(weight for _, weight in known)
-  return sum(v * w for v, w in known) / total if total else None
+def _row(*cells: str | float) -> str:
+  """A row; fractions have three digits."""
+  texts = (f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells)
+  return " & ".join(texts) + r" \\"
