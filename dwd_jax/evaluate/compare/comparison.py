@@ -12,11 +12,11 @@ The content of comparison.json:
 
 Each value is {a, b, difference, interval, sure}: b - a, where 95 % of the
 differences of samples lie, and whether 0 is not there; null = unknown. AP is
-that of the COCO metric over
-all detections from `min_score` on, the higher of the two evaluations'. Counts
-are of the detections from each one's threshold on, at IoU 0.5: true objects
-found by `both`, `a_only`, `b_only` or `neither`, and detections that are
-`wrong_both` (same class and place), `wrong_a` only, `wrong_b` only.
+that of the COCO metric over all detections from `min_score` on, the higher of
+the two evaluations'. Counts are of the detections from each one's threshold on,
+at IoU 0.5: true objects found by `both`, `a_only`, `b_only` or `neither`, and
+detections that are `wrong_both` (same class and place), `wrong_a` only,
+`wrong_b` only.
 """
 
 import dataclasses

@@ -153,6 +153,9 @@ def threshold_of(
   return reliability.operating_point(judged, threshold), "calibration"
 
 
+_IF_MEASURED = ("AP_rotated", "AP_50_rotated", "position_accuracy")
+
+
 def _classes(measured: Measured, kept: Outcomes) -> list[dict[str, Any]]:
   num_classes = len(measured.class_names)
   objects, detections, right = (
@@ -160,11 +163,6 @@ def _classes(measured: Measured, kept: Outcomes) -> list[dict[str, Any]]:
     for labels in (kept.true_labels, kept.labels, kept.labels[kept.right])
   )
   per_class = measured.metrics["per_class"]
-  more = ()
-  if "rotated" in measured.metrics:
-    more += ("AP_rotated", "AP_50_rotated")
-  if "position_accuracy" in measured.metrics:
-    more += ("position_accuracy",)
   return [
     {
       "name": name,
@@ -175,7 +173,7 @@ def _classes(measured: Measured, kept: Outcomes) -> list[dict[str, Any]]:
       "recall": _share(right[c], objects[c]),
       "AP": per_class[name]["AP"],
       "AP_by_iou": [or_null(ap) for ap in measured.table.ap[:, c]],
-      **{key: per_class[name][key] for key in more},
+      **{k: per_class[name][k] for k in _IF_MEASURED if k in per_class[name]},
     }
     for c, name in enumerate(measured.class_names)
     if objects[c] or detections[c]
