@@ -7,7 +7,6 @@ import sys
 import types
 
 import cv2
-import eval_helpers
 import numpy as np
 import pytest
 from faster_coco_eval import COCO, COCOeval_faster
@@ -347,18 +346,6 @@ def test_calibrated_scores_are_those_of_every_file(tmp_path):
   assert [raw.metrics[k] for k in ("threshold", "precision", "f1")] == [
     None
   ] * 3
-
-
-def test_upright_detections_of_oriented_objects_are_measured_upright(tmp_path):
-  known = eval_helpers.pages(oriented=True)
-  options = {"viewer_pages": 0, "calibration": None}
-  got = eval_helpers.evaluate(
-    tmp_path, known, finds=eval_helpers.pages(), **options
-  )
-  assert got["mAP"] > 0
-  assert not {"rotated", "position_accuracy"} & got.keys()
-  columns = {"AP", "AP_50", "num_objects"}
-  assert got["per_class"]["clef"].keys() == columns
 
 
 def test_overlays_show_what_a_user_gets(tmp_path):
