@@ -268,7 +268,8 @@ def test_an_oriented_box_is_where_it_is_drawn(
   # A beam from (200, 20) up to (100, 180) in truth; detections are upright.
   beam = np.array([[[190, 20], [90, 180], [110, 180], [210, 20]]], np.float32)
   truth = boxes([(1, 90, 20, 210, 180)])
-  truth = dataclasses.replace(truth, oriented_yx=beam)
+  anticlockwise = beam[:, ::-1]
+  truth = dataclasses.replace(truth, oriented_yx=anticlockwise)
   found = boxes([(0, 95, 25, 115, 45)], [0.9])
   index = tmp_path / "index.html"
   pages = [ViewerPage("p", picture("p.jpg"), found, truth)]
