@@ -41,9 +41,9 @@ def _glyph(path: str) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=2048)
-def _rectangle(path: str) -> Corners:
-  """The oriented box of a glyph, in font units, y down."""
-  return around([_glyph(path)])
+def _rectangle(path: str, a: float, b: float, c: float, d: float) -> Corners:
+  """The oriented box of a scaled glyph, with its origin at 0."""
+  return around([_glyph(path)]) @ np.array([[a, b], [c, d]])
 
 
 class Outlines:
@@ -59,11 +59,11 @@ class Outlines:
       marks: what draws it; parts outside of `bounds` do not count.
       bounds: its upright box.
     """
+    if len(marks) == 1 and marks[0].bounds == bounds and marks[0].code:
+      *turn, x, y = marks[0].matrix
+      return _rectangle(self._page.glyphs[marks[0].code], *turn) + (x, y)
     if all(self._is_upright(mark) for mark in marks):
       return of_bounds(bounds)
-    if len(marks) == 1 and marks[0].bounds == bounds and marks[0].code:
-      glyph = _rectangle(self._page.glyphs[marks[0].code])
-      return self._place(glyph, marks[0])
     points = [p for mark in marks for p in self._points(mark)]
     points = [p[kept] for p in points if (kept := inside(p, bounds)).any()]
     return around(points or [of_bounds(bounds)])
@@ -72,17 +72,14 @@ class Outlines:
     if mark.tag == "text":
       yield of_bounds(mark.bounds)
     elif mark.tag == "use":
-      yield self._place(_glyph(self._page.glyphs[mark.code]), mark)
+      a, b, c, d, x, y = mark.matrix
+      points = _glyph(self._page.glyphs[mark.code])
+      yield points @ np.array([[a, b], [c, d]]) + (x, y)
     else:
       for drawn in self._page.body[slice(*mark.drawn)]:
         element = elements.read(drawn, self._page.defs)
         for line in element.lines if element else ():
           yield elements.spread(line, element.stroke if element else 0.0)
-
-  def _place(self, points: np.ndarray, mark: Mark) -> np.ndarray:
-    """Font units -> page; rectangles stay such, as all is scaled alike."""
-    a, b, c, d, e, f = mark.matrix
-    return points @ np.array([[a, b], [c, d]]) + (e, f)
 
   def _is_upright(self, mark: Mark) -> bool:
     """Whether a mark is a dot, a bar or a line along an axis."""
