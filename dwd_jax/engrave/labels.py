@@ -161,9 +161,9 @@ class _Finder:
       return
     position, onset = None, None
     if name.startswith("notehead"):
-      position = self.strokes.position(mark)
+      position, is_on_line = self.strokes.place(mark)
       if self.has_strokes:
-        name += "OnLine" if self.strokes.is_on_line(mark) else "InSpace"
+        name += "OnLine" if is_on_line else "InSpace"
     if name.startswith(("notehead", "rest")):
       onset = self._onset(mark)
     if group.cls == "keyAccid":

@@ -68,22 +68,24 @@ class Strokes:
       for index, group in enumerate(self.page.groups)
     )
 
-  def is_on_line(self, mark: Mark) -> bool:
-    """Whether a notehead is on a staff or ledger line, not between two.
+  def place(self, mark: Mark) -> tuple[int | None, bool]:
+    """Where a notehead is on its staff.
 
     A note may be written in one staff and drawn in the one that its note or
     chord names.
-    """
-    return round(self._step(self._staff(mark), mark)) % 2 == 0
 
-  def position(self, mark: Mark) -> int | None:
-    """Steps of half a staff space from the middle line up to a notehead.
-
-    None if there are no lines.
+    Returns:
+      Steps of half a staff space from the middle line upwards, and whether it
+      is on a staff or ledger line, not between two. (None, True) if the staff
+      has no lines.
     """
-    index = self._staff(mark)
-    lines = self._lines(index)
-    return len(lines) - 1 - round(self._step(index, mark)) if lines else None
+    lines = self._lines(self._staff(mark))
+    if not lines:
+      return None, True
+    top, bottom = _middle(lines[0]), _middle(lines[-1])
+    space = (bottom - top) / (len(lines) - 1) if len(lines) > 1 else 0.0
+    step = round((mark.matrix[5] - top) / ((space or UNITS_PER_SPACE) / 2))
+    return len(lines) - 1 - step, step % 2 == 0
 
   def _staff(self, mark: Mark) -> int:
     """The group of the staff, in its measure, in which a mark is drawn."""
@@ -108,15 +110,6 @@ class Strokes:
       and group.data.get("n") == number
     )
     return next(found, index)
-
-  def _step(self, index: int, mark: Mark) -> float:
-    """Half spaces from the upper line of a staff to a notehead."""
-    lines = self._lines(index)
-    if not lines:
-      return 0.0
-    top, bottom = _middle(lines[0]), _middle(lines[-1])
-    space = (bottom - top) / (len(lines) - 1) if len(lines) > 1 else 0.0
-    return (mark.matrix[5] - top) / ((space or UNITS_PER_SPACE) / 2)
 
   def _lines(self, index: int) -> list[Mark]:
     """The lines of one measure of a staff, from top to bottom."""
