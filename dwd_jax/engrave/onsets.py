@@ -1,5 +1,8 @@
 """When notes and rests begin, counted from the durations in MEI.
 
+Where MEI has them (`dur.ppq`, of MusicXML), sounding durations count, as of
+triplets that are not marked, else written ones.
+
 Verovio's own table of times is not used: it ends the process for some scores.
 """
 
@@ -31,12 +34,16 @@ def of_score(mei: str) -> dict[str, float]:
     return {}
   onsets: dict[str, float] = {}
   start, full = 0.0, 4.0  # of the measure; its length in this meter
+  pulses = 0  # of a quarter note
   for element in root.iter(*_METERS, "{*}measure"):
     if element.tag.endswith("}measure"):
       layers = element.iter("{*}layer")
-      ends = [_read_layer(layer, start, full, onsets) for layer in layers]
+      ends = [
+        _read_layer(layer, start, full, pulses, onsets) for layer in layers
+      ]
       start += max(ends, default=0.0) or full
       continue
+    pulses = _number(element.get("ppq")) or pulses
     prefix = "" if element.tag.endswith("}meterSig") else "meter."
     count = _number(element.get(f"{prefix}count"))
     unit = _number(element.get(f"{prefix}unit"))
@@ -46,7 +53,11 @@ def of_score(mei: str) -> dict[str, float]:
 
 
 def _read_layer(
-  layer: etree._Element, start: float, full: float, onsets: dict[str, float]
+  layer: etree._Element,
+  start: float,
+  full: float,
+  pulses: int,
+  onsets: dict[str, float],
 ) -> float:
   """Length of a layer's music; 0 if it does not say. Adds to `onsets`."""
   at = 0.0
@@ -56,10 +67,11 @@ def _read_layer(
       onsets[name] = start + at
     if kind == "multiRest":
       return full * (_number(event.get("num")) or 1)
-    length = _length(event)
+    sounds = _number(event.get("dur.ppq"))
+    length = sounds / pulses if pulses and sounds else _length(event) * factor
     if not length:
       return 0.0
-    at += length * factor
+    at += length
   return at
 
 

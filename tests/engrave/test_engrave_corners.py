@@ -93,14 +93,18 @@ _MEI = """<mei xmlns="http://www.music-encoding.org/ns/mei"><music><section>
   <fTrem><note xml:id="w" dur="2"/><note xml:id="x" dur="2"/></fTrem>
   <note xml:id="y"/><note xml:id="z" dur="4"/></layer></staff></measure>
 <measure><staff><layer><multiRest num="4"/></layer></staff></measure>
-<measure><staff><layer><note xml:id="last" dur="breve"/></layer></staff>
-</measure></section></music></mei>"""
+<staffDef n="1" ppq="12"/>
+<measure><staff><layer><note xml:id="long" dur="breve"/></layer></staff>
+</measure>
+<measure><staff><layer><note dur="4" dur.ppq="8"/><note xml:id="last" dur="4"/>
+</layer></staff></measure></section></music></mei>"""
 
 
 def test_onsets_are_counted_from_durations():
   found = onsets.of_score(_MEI)
   expected = {"a": 0, "b": 1.5, "c": 2, "m": 0, "n": 3, "t": 6, "u": 6 + 2 / 3}
-  expected |= {"v": 6 + 5 / 3, "w": 8, "x": 9, "y": 10, "last": 21}
+  expected |= {"v": 6 + 5 / 3, "w": 8, "x": 9, "y": 10, "long": 21}
+  expected["last"] = 29 + 2 / 3
   assert found == pytest.approx(expected)
   assert onsets.of_score("no MEI") == {}
 
