@@ -68,7 +68,7 @@ class Outlines:
     if len(marks) == 1 and marks[0].bounds == bounds and marks[0].code:
       *turn, x, y = marks[0].matrix
       corners = _rectangle(self._page.glyphs[marks[0].code], *turn)
-      return corners + (x, y)
+      return corners + np.array((x, y))
     if all(self._is_upright(mark) for mark in marks):
       return of_bounds(bounds)
     points = [p for mark in marks for p in self._points(mark)]
