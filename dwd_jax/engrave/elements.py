@@ -5,8 +5,6 @@ import functools
 import re
 
 import numpy as np
-from fontTools.pens.recordingPen import RecordingPen
-from fontTools.svgLib.path import parse_path
 from jaxtyping import Float
 
 from dwd_jax.engrave import outlines
@@ -86,10 +84,8 @@ def read(drawn: str, defs: dict[str, str]) -> Element | None:
 @functools.lru_cache(maxsize=512)
 def path_lines(d: str) -> tuple[list[np.ndarray], list[bool]]:
   """Contours of path data; cached, so not to be changed."""
-  pen = RecordingPen()
-  parse_path(d, pen)
   lines, closed, points = [], [], []
-  for name, args in pen.value:
+  for name, args in outlines.commands(d):
     if name == "moveTo":
       points = [np.array(args, float)]
     elif name == "lineTo":

@@ -81,14 +81,20 @@ def grow(bounds: Bounds, by: float) -> Bounds:
   return x0 - by, y0 - by, x1 + by, y1 + by
 
 
+@functools.lru_cache(maxsize=512)
+def commands(d: str) -> list[tuple[str, tuple]]:
+  """Pen commands of path data; cached, so not to be changed."""
+  pen = RecordingPen()
+  parse_path(d, pen)
+  return pen.value
+
+
 @functools.lru_cache(maxsize=8192)
 def contours(d: str) -> tuple[Bounds, ...]:
   """Bounds of each contour of a path, exact at the extrema of curves."""
-  recording = RecordingPen()
-  parse_path(d, recording)
   found = []
   pen = BoundsPen(None)
-  for name, args in recording.value:
+  for name, args in commands(d):
     if name == "moveTo":
       pen = BoundsPen(None, ignoreSinglePoints=True)
     getattr(pen, name)(*args)
