@@ -140,7 +140,7 @@ def _lists(pages, again) -> Iterator[Finding]:
       level="warning",
       kind="list with judged pages",
       message=f"{plural(count, 'page')} of {judged} are in {further}, too",
-      remedy=f"what is trained on {further} can not be judged on {judged}",
+      remedy=f"what is trained on {further} cannot be judged on {judged}",
     )
 
 

@@ -169,8 +169,11 @@ def energy_patches(
   patches = np.zeros((len(found), PATCH_PX, PATCH_PX), np.uint8)
   for patch, mask in zip(patches, found, strict=True):
     mask = np.ones((1, 1), bool) if mask is None else mask
+    shrinks = min(mask.shape) >= PATCH_PX
     seen = cv2.resize(
-      mask.astype(np.float32), (PATCH_PX,) * 2, interpolation=_how(mask)
+      mask.astype(np.float32),
+      (PATCH_PX, PATCH_PX),
+      interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
     )
     y, x = (np.indices(seen.shape) + 0.5) / PATCH_PX - 0.5
     on_mask = seen > min(0.25, seen.max() / 2)
@@ -179,11 +182,6 @@ def energy_patches(
     away = np.hypot(y - y[cy, cx], x - x[cy, cx]) / 0.5
     patch[:] = np.where(on_mask, 255 * np.clip(1 - 0.9 * away, 0.05, 1), 0)
   return patches
-
-
-def _how(mask: np.ndarray) -> int:
-  shrinks = min(mask.shape) >= PATCH_PX
-  return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 
 
 def cut_patches(

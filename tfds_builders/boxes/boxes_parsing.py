@@ -28,7 +28,7 @@ FORMATS = {
   "csv": boxes_csv,
 }
 _SEARCHED = 100  # folders searched for a hint
-_RELATIVE_XML = "xml_annotations"  # of DeepScores
+_DEEPSCORES_XML = "xml_annotations"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ def read_data_set(
 
 def _choose(root: pathlib.Path, config: str) -> tuple[str, list]:
   """The format and where its annotations are."""
-  if root.name == _RELATIVE_XML and (found := _deepscores(root.parent)):
+  if root.name == _DEEPSCORES_XML and (found := _deepscores(root.parent)):
     raise _is_deepscores(root, found)
   wanted = FORMATS if config == "auto" else {config: FORMATS[config]}
   found = {name: module.find(root) for name, module in wanted.items()}
@@ -140,7 +140,7 @@ def _choose(root: pathlib.Path, config: str) -> tuple[str, list]:
 
 def _deepscores(folder: pathlib.Path) -> pathlib.Path | None:
   """The data set in the layout of DeepScores whose pages a folder holds."""
-  parts = (_RELATIVE_XML, "images_png")
+  parts = (_DEEPSCORES_XML, "images_png")
   if not all((folder / name).is_dir() for name in parts):
     return None
   inner = folder.name == "segmentation_detection"
@@ -150,7 +150,7 @@ def _deepscores(folder: pathlib.Path) -> pathlib.Path | None:
 def _is_deepscores(root: pathlib.Path, folder: pathlib.Path) -> InputError:
   return InputError(
     f"{root}: {folder} has the layout of DeepScores, with classes of your own"
-    f" or not; take --config=configs/deepscores.py, or the builder deepscores,"
+    " or not; take --config=configs/deepscores.py, or the builder deepscores,"
     " and name that folder"
   )
 
