@@ -113,9 +113,10 @@ def _box(params, predictions, targets, num_boxes, cfg):
     by_stride = {dwd.STRIDE: loss}
     used = [(targets.sizes_px > 0).any()]
     for stride, coarse in predictions.deep_sizes.items():
-      cells = jax.tree.map(lambda m, s=stride: _in_cells(m, s), targets)
+      sizes_px = _in_cells(targets.sizes_px, stride)
+      cells = targets.replace(sizes_px=sizes_px)
       by_stride[stride], _ = box_losses.size_loss(coarse, cells, cfg.losses)
-      used.append((cells.sizes_px > 0).any())
+      used.append((sizes_px > 0).any())
     found = list(by_stride.values())
     loss = losses_lib.reduce_strides(found, reduction, used)
     metrics |= _by_level("size", by_stride)

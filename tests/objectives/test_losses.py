@@ -235,7 +235,10 @@ def test_levels_with_heads_count_as_much_as_the_final_map(how):
     ]
 
   unknown = rng.random(energy.shape) < 0.3
-  maps = _maps(energy, sizes=sizes).replace(unknown=unknown)
+  # Positions are of boxes: no maps.
+  maps = _maps(energy, sizes=sizes).replace(
+    unknown=unknown, positions=np.zeros((2, 3), np.int32)
+  )
   deeply, alone = program(maps, found, final)
   (energy_loss, by_level), (size_loss, more) = deeply
   (only_final, _), (only_final_size, _) = alone
