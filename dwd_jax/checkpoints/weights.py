@@ -277,7 +277,8 @@ def read_model(values: Any) -> dwd.ModelConfig:
   model = config_sections.make(dwd.ModelConfig, given)
   if not all(0 <= i < model.num_classes for i in model.position_classes):
     raise ValueError("a class with places on the staff that is not there")
-  if not 0 <= model.position_space_px < _MAX_STAFF_SPACE_PX:
+  space_px = model.position_space_px
+  if model.staff_positions and not 0 < space_px < _MAX_STAFF_SPACE_PX:
     raise ValueError("a staff space of no staff")
   sizes = (
     *(model.backbone_width, model.filters, model.class_hidden + 1),

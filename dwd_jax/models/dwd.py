@@ -109,8 +109,8 @@ class ModelConfig(NetworkConfig):
     num_energy_levels: E.
     position_classes: class ids that have places on the staff, if
       `staff_positions`.
-    position_space_px: distance of two staff lines in the network's images, for
-      the head of `staff_positions`; 0 = unknown.
+    position_space_px: distance of two staff lines in the network's images, if
+      `staff_positions`.
     bn_momentum: share of the running averages kept at each step.
     remat: compute blocks again in the backward pass instead of keeping what is
       inside of them; changes memory and time, no result.

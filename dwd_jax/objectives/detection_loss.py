@@ -31,14 +31,14 @@ class DetectionConfig:
     targets: how boxes become maps.
     group_of_class: energy group of each class.
     remat: recompute the losses' intermediate maps in the backward pass.
-    staff_space_px: see `models.staff_positions`.
+    position_space_px: see `models.dwd.ModelConfig`.
   """
 
   targets: targets_lib.TargetConfig
   losses: losses_lib.LossConfig
   group_of_class: tuple[int, ...]
   remat: bool = False
-  staff_space_px: float = 0.0
+  position_space_px: float = 0.0
 
 
 # (params, predictions at stride 4, targets at stride 1, padded boxes of an
@@ -95,7 +95,7 @@ def _class(params, predictions, targets, num_boxes, cfg):
   )
   if predictions.image is not None and targets.positions is not None:
     position, more = position_loss.position_loss(
-      params, predictions.image, targets, cfg.staff_space_px
+      params, predictions.image, targets, cfg.position_space_px
     )
     loss, metrics = loss + position, metrics | more
   return loss, metrics

@@ -7,8 +7,7 @@ from jaxtyping import Array as AnyArray
 from jaxtyping import Bool, Float
 
 from dwd_jax.core.structs import NO_POSITION, Array, Params, Targets
-from dwd_jax.models import staff_positions
-from dwd_jax.models.staff_positions import Ruler
+from dwd_jax.models import ink_columns, staff_positions
 from dwd_jax.objectives.class_loss import select_pixels
 from dwd_jax.objectives.losses import (
   Metrics,
@@ -28,7 +27,7 @@ def position_loss(
   params: Params,
   image: Float[Array, "B H W 1"],
   targets: Targets,
-  staff_space_px: float,
+  space_px: float,
 ) -> tuple[Float[AnyArray, ""], Metrics]:
   """Softmax cross-entropy of the position, a mean over symbols.
 
@@ -39,23 +38,20 @@ def position_loss(
     params: of `DWDNet`, with a position head.
     image: 0 = paper, 1 = ink.
     targets: with positions.
-    staff_space_px: see `models.staff_positions.Ruler`.
+    space_px: distance of two staff lines on the image.
   """
-  ruler = Ruler(staff_space_px)
   positions, centers = targets.positions, targets.centers_yx
   assert positions is not None and centers is not None
-  shown = staff_is_shown(positions, centers, image.shape[1], ruler)
+  shown = staff_is_shown(positions, centers, image.shape[1], space_px)
   budget = min(_MOST, positions.shape[1])
   index, valid = jax.vmap(lambda mask: select_pixels(mask, budget))(shown)
   index = jnp.minimum(index, positions.shape[1] - 1)
   chosen = jnp.take_along_axis(centers, index[..., None], 1)
   chosen += _SHIFTS_PX[:budget]
   # Each image on its own, so that no device needs those of others.
-  means = staff_positions.stretches(image, ruler)
+  means = ink_columns.stretches(image[..., 0], space_px)
   columns = jax.vmap(
-    lambda means, at: staff_positions.columns_at(
-      means, at[:, 0], at[:, 1], ruler
-    )
+    lambda means, at: ink_columns.columns_at(means, at, space_px)
   )(means, chosen)
   columns = columns.reshape(-1, *columns.shape[2:])
   logits = jnp.asarray(staff_positions.logits(params, columns))
@@ -73,10 +69,10 @@ def position_loss(
 
 
 def staff_is_shown(
-  positions: Array, centers_yx: Array, height: int, ruler: Ruler
+  positions: Array, centers_yx: Array, height: int, space_px: float
 ) -> Bool[AnyArray, "B N"]:
   """Symbols with a known position whose five lines are in the image."""
-  step = ruler.space / 2
+  step = space_px / 2
   middle = centers_yx[..., 0] + step * positions
   reach = step * _STAFF_STEPS
   shown = (middle - reach >= 0) & (middle + reach <= height)

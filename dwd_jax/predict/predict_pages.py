@@ -160,7 +160,7 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
         found,
         params,
         predictions.image,
-        ruler=staff_positions.Ruler(model.cfg.position_space_px),
+        space_px=model.cfg.position_space_px,
         position_classes=model.cfg.position_classes,
       )
     return found, levels

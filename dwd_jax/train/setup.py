@@ -17,7 +17,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import NO_POSITION
 from dwd_jax.data import prepare, sampling, sources, split_staff_spaces
 from dwd_jax.evaluate import other_data_sets
-from dwd_jax.models import dwd
+from dwd_jax.models import dwd, staff_positions
 from dwd_jax.objectives import detection_loss, energy_groups
 from dwd_jax.train import adapt_config, optim, state
 from dwd_jax.train import settings as config_lib
@@ -149,7 +149,8 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     model_cfg = dataclasses.replace(
       model_cfg,
       position_classes=classes_with_positions(source),
-      position_space_px=config.data.staff_space_px,
+      position_space_px=config.data.staff_space_px
+      or staff_positions.USUAL_SPACE_PX,
     )
   model = dwd.make_model(model_cfg)
   return Run(

@@ -143,7 +143,10 @@ def test_the_card_is_plain(case, onnx_folder):
 @pytest.mark.slow
 def test_positions_are_exported_in_all_formats(tmp_path):
   made = helpers.tiny(
-    staff_positions=True, position_classes=(0, 3), **helpers.WITHOUT
+    staff_positions=True,
+    position_classes=(0, 3),
+    position_space_px=9.0,
+    **helpers.WITHOUT,
   )
   weights.write(tmp_path / "w.safetensors", made)
   np.save(tmp_path / "page.npy", helpers.page())

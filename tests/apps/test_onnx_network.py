@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from dwd_jax.apps.export import onnx_network
-from dwd_jax.apps.export.standalone import detector_pages, numpy_positions
+from dwd_jax.apps.export.standalone import detector_pages
 from dwd_jax.models import dwd, staff_positions
 
 # Caption: what the network is made of.
@@ -73,20 +73,6 @@ def test_onnx_runtime_computes_what_jax_does(caption):
   logits = head.run(None, {"features": features})[0]
   expected = dwd.class_logits(variables["params"], features)
   np.testing.assert_allclose(logits, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("space_px", [9.0, 12.5])
-def test_columns_of_ink_are_those_of_jax(space_px):
-  rng = np.random.default_rng(0)
-  ink = rng.random((90, 120)).astype(np.float32)
-  corners = rng.uniform(-10, [100, 130], (40, 2))
-  boxes = np.concatenate([corners, corners + 9], 1).astype(np.float32)
-  found = numpy_positions.columns_of(ink, boxes, space_px)
-  ruler = staff_positions.Ruler(space_px)
-  means = staff_positions.stretches(ink[None, ..., None], ruler)
-  y, x = ((boxes[:, :2] + boxes[:, 2:]) / 2).T
-  wanted = staff_positions.columns_at(means[0], y, x, ruler)
-  np.testing.assert_allclose(found, wanted, atol=2e-4)
 
 
 def test_onnx_runtime_reads_positions_as_jax_does():

@@ -87,7 +87,10 @@ def test_what_is_written_is_read(weights, tmp_path):
 
 def test_classes_with_positions_are_of_the_detector(weights):
   cfg = dataclasses.replace(
-    MODEL, staff_positions=True, position_classes=(0, 2)
+    MODEL,
+    staff_positions=True,
+    position_classes=(0, 2),
+    position_space_px=9.0,
   )
   stored = json.loads(
     json.dumps(weights_lib._card(dataclasses.replace(weights, model=cfg)))
@@ -95,6 +98,8 @@ def test_classes_with_positions_are_of_the_detector(weights):
   assert weights_lib.read_model(stored["model"]) == cfg
   with pytest.raises(ValueError, match="places on the staff"):
     weights_lib.read_model(stored["model"] | {"position_classes": [3]})
+  with pytest.raises(ValueError, match="staff space"):
+    weights_lib.read_model(stored["model"] | {"position_space_px": 0.0})
 
 
 def _card(change):

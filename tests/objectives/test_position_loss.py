@@ -8,7 +8,6 @@ import numpy as np
 
 from dwd_jax.core.structs import NO_POSITION, Targets
 from dwd_jax.models import staff_positions
-from dwd_jax.models.staff_positions import Ruler
 from dwd_jax.objectives import position_loss
 
 
@@ -37,11 +36,11 @@ def test_only_symbols_whose_staff_is_shown_count():
   y = np.array([[50, 20, 19, 10, 95, 50, 5]])
   positions = np.array([[0, 0, 0, -2, 3, NO_POSITION, -4]])
   centers = np.stack([y, 0 * y], -1)
-  shown = position_loss.staff_is_shown(positions, centers, 100, Ruler(10.0))
+  shown = position_loss.staff_is_shown(positions, centers, 100, 10.0)
   wanted = [True, True, False, False, False, False, False]
   wanted[4] = 95 + 15 <= 80
   assert shown.tolist() == [wanted]
-  above = position_loss.staff_is_shown(-positions, centers, 100, Ruler(10.0))
+  above = position_loss.staff_is_shown(-positions, centers, 100, 10.0)
   assert above[0, 3] and above[0, 4] and above[0, 6]
 
 
@@ -54,9 +53,7 @@ def test_loss_is_a_mean_over_the_symbols_that_count():
   head["out"]["bias"] = head["out"]["bias"].at[3 + 25].set(2.0)
   params = {staff_positions.NAME: head}
   image = jnp.zeros((2, 96, 64, 1))
-  loss = jax.jit(
-    functools.partial(position_loss.position_loss, staff_space_px=9.0)
-  )
+  loss = jax.jit(functools.partial(position_loss.position_loss, space_px=9.0))
   centers = np.full((2, 4, 2), 48)
   positions = np.array([[3, 0, NO_POSITION, 3], [NO_POSITION] * 4])
   value, metrics = loss(params, image, _targets(centers, positions))

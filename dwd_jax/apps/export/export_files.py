@@ -51,7 +51,6 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.decode import contradictions
 from dwd_jax.models import dwd
 from dwd_jax.models.resnet import ResNet
-from dwd_jax.models.staff_positions import Ruler
 from dwd_jax.predict import packaged, predict_pages
 
 FORMATS = ("safetensors", "stablehlo", "onnx")
@@ -77,6 +76,7 @@ _CARRIED = (
   "dwd_jax.imaging.grey",
   "dwd_jax.decode.contradictions",
   "dwd_jax.decode.siblings",
+  "dwd_jax.models.ink_columns",
 )
 
 
@@ -224,10 +224,7 @@ def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
     "model.onnx": onnx_network.network(*args),
     "class_head.onnx": onnx_network.class_head(*args),
     "classes.json": _classes_json(weights),
-    **_scripts(
-      *("numpy_decode.py", "numpy_basins.py", "numpy_positions.py"),
-      "detector_pages.py",
-    ),
+    **_scripts("numpy_decode.py", "numpy_basins.py", "detector_pages.py"),
     "README.md": _readme("onnx.md", weights),
   } | (
     {"position_head.onnx": onnx_network.position_head(*args)}
@@ -258,7 +255,7 @@ def _classes_json(
     and contradictions.to_json(calibration.contradictions, weights.class_names),
     "positions": {
       "classes": list(weights.model.position_classes),
-      "space_px": Ruler(weights.model.position_space_px).space,
+      "space_px": weights.model.position_space_px,
     }
     if weights.model.staff_positions
     else None,

@@ -22,9 +22,9 @@ from dwd_jax.apps.export.standalone.detector_pages import (
   to_ink,
 )
 from dwd_jax.apps.export.standalone.numpy_basins import decode_plane, softmax
-from dwd_jax.apps.export.standalone.numpy_positions import columns_of
 from dwd_jax.core import rectangles
 from dwd_jax.decode import siblings
+from dwd_jax.models import ink_columns
 
 _STRIDE = 4  # of the network's outputs
 _AROUND_PX = (-2, 0, 2)  # pixels around a centre whose oriented boxes count
@@ -68,7 +68,10 @@ class Detector:
     known, found = self.card["positions"], np.full(len(labels), -128)
     has = np.flatnonzero(np.isin(labels, known["classes"]))
     if len(has):
-      columns = columns_of(ink, boxes[has], known["space_px"])
+      space, near = known["space_px"], boxes[has]
+      means = ink_columns.stretches(ink, space)
+      centers = (near[:, :2] + near[:, 2:]) / 2
+      columns = ink_columns.columns_at(means, centers, space)
       said = self._positions.run(None, {"columns": columns})  # pyright: ignore
       logits = np.asarray(said[0])
       found[has] = logits.argmax(1) - logits.shape[1] // 2
