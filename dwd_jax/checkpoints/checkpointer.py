@@ -20,10 +20,8 @@ from dwd_jax.models import dwd
 
 CHECKSUMS = "checksums.json"
 _CHUNK = 1 << 22
-
-
-# What older cards lack.
-_MODEL = {"refinenet": dwd.ModelConfig.refinenet}
+# Of a model whose card is older than these keys.
+_DEFAULTS = {"refinenet": dwd.ModelConfig.refinenet}
 
 
 class DamagedError(InputError):
@@ -78,7 +76,7 @@ class ModelCard:
       there = saved.get(part, wanted[part])
       for key in sorted(set(there) | set(wanted[part])):
         # A key that an older card lacks had its default, or was off.
-        default = _MODEL.get(key) if part == "model" else None
+        default = _DEFAULTS.get(key) if part == "model" else None
         had, want = there.get(key, default), wanted[part].get(key)
         if had != want and (key in there or want):
           return f"{part}: {key} is {had} there and {want} here"

@@ -30,18 +30,11 @@ def encode(corners_yx: Any) -> Any:
   sides. A side shorter than 0.1 px counts as 0.1 px.
   """
   xp = _np_of(corners_yx)
-  one, two = _sides(corners_yx)
-  lengths = [xp.sqrt((side**2).sum(-1)) for side in (one, two)]
-  turned = lengths[0] < lengths[1]
-  long = xp.where(turned[..., None], two, one)
-  length = xp.maximum(xp.maximum(*lengths), _LEAST_PX)
-  width = xp.maximum(xp.minimum(*lengths), _LEAST_PX)
-  d = (xp.log(length) - xp.log(width)) / 2
+  long, length, width = _longer(corners_yx)
+  length, width = (xp.maximum(side, _LEAST_PX) for side in (length, width))
+  m, d = xp.log(length * width) / 2, xp.log(length / width) / 2
   y, x = long[..., 0] / length, long[..., 1] / length
-  return xp.stack(
-    [(xp.log(length) + xp.log(width)) / 2, d * (x**2 - y**2), 2 * d * x * y],
-    -1,
-  )
+  return xp.stack([m, d * (x**2 - y**2), 2 * d * x * y], -1)
 
 
 def decode(codes: Any, centers_yx: Any) -> Any:
@@ -67,6 +60,16 @@ def _sides(corners_yx):
   return (c[1] - c[0] + c[2] - c[3]) / 2, (c[3] - c[0] + c[2] - c[1]) / 2
 
 
+def _longer(corners_yx):
+  """The longer side, a vector, its length, and that of the other one."""
+  xp = _np_of(corners_yx)
+  one, two = _sides(corners_yx)
+  lengths = [xp.sqrt((side**2).sum(-1)) for side in (one, two)]
+  turned = lengths[0] < lengths[1]
+  long = xp.where(turned[..., None], two, one)
+  return long, xp.maximum(*lengths), xp.minimum(*lengths)
+
+
 def pairwise_iou(a_yx: Any, b_yx: Any) -> Any:
   """The `iou` [n, m] of all pairs of [n, 4, 2] and [m, 4, 2]."""
   return iou(a_yx[:, None], b_yx)
@@ -81,11 +84,7 @@ def iou(a_yx: Any, b_yx: Any) -> Any:
   sides do not cross. It is 0 with boxes of no area.
   """
   xp = _np_of(a_yx)
-  one, two = _sides(a_yx)
-  lengths = [xp.sqrt((side**2).sum(-1)) for side in (one, two)]
-  turned = lengths[0] < lengths[1]
-  long = xp.where(turned[..., None], two, one)
-  length, width = xp.maximum(*lengths), xp.minimum(*lengths)
+  long, length, width = _longer(a_yx)
   # Where there is no side, there is no area either.
   unit = long / xp.maximum(length, _TINY)[..., None]
   u_y, u_x = unit[..., 0], unit[..., 1]

@@ -70,7 +70,6 @@ class Run:
     # How it is computed may change between machines.
     model.pop("dtype")
     model.pop("remat")
-    model["position_classes"] = list(model["position_classes"])
     training = {
       "optimizer": self.settings.optimizer.name,
       "loss_window": self.config.train.loss_window,
