@@ -10,9 +10,18 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dwd_jax.core import boxes as box_lib
-from dwd_jax.core.structs import Array, Detections, PageBoxes, PageImage
+from dwd_jax.core.structs import (
+  NO_POSITION,
+  Array,
+  Detections,
+  PageBoxes,
+  PageImage,
+)
 from dwd_jax.imaging import page_windows
 from dwd_jax.predict import tiling
+
+# Columns of ink show places on the staff at the scale of the training only.
+_SAME_SCALE = 1.1
 
 
 class PagePrediction(NamedTuple):
@@ -139,7 +148,8 @@ def to_source(
   """Converts boxes of a padded image to the source image.
 
   Boxes with their centre in the padding are dropped, the others clipped to the
-  page; oriented boxes are not clipped.
+  page; oriented boxes are not clipped. Positions are kept only if the image
+  has the scale of the page, more or less.
 
   Args:
     found: in pixels of the padded image.
@@ -150,9 +160,13 @@ def to_source(
   centers = _centers(boxes)
   # Boxes that are not finite stay: the metrics report them.
   outside = (centers >= (height, width)).any(-1) | (centers < 0).any(-1)
-  oriented = found.oriented_yx
+  oriented, positions = found.oriented_yx, found.positions
+  factor = window.scale_hw[0] / page.scale
+  if positions is not None and max(factor, 1 / factor) > _SAME_SCALE:
+    positions = np.full_like(positions, NO_POSITION)
   return dataclasses.replace(
     found,
+    positions=positions,
     image_hw=(height, width),
     boxes_yxyx=np.asarray(box_lib.clip(boxes, float(height), float(width))),
     oriented_yx=None if oriented is None else window.points_to_source(oriented),
@@ -166,8 +180,8 @@ def fuse(views: Sequence[PageBoxes], min_iou: float = 0.5) -> PageBoxes:
   most, if by at least `min_iou` and without a box of the same view; otherwise
   it starts a new object. An object's box is the mean of its boxes weighted by
   their scores; its score is the sum of the scores over the number of views, so
-  that objects seen in one view only count less. Corners and position are those
-  of its best box.
+  that objects seen in one view only count less. Corners are those of its best
+  box, the position is that of the best one that has any.
 
   Args:
     views: in source pixels, with scores.
@@ -186,27 +200,43 @@ def fuse(views: Sequence[PageBoxes], min_iou: float = 0.5) -> PageBoxes:
   scores = np.asarray(found.scores, np.float64)
   view = np.repeat(np.arange(len(views)), [len(v.labels) for v in views])
   fused, total = [np.zeros((0, 4))], [np.zeros(0)]
-  best = [np.zeros(0, np.int64)]
+  positions = found.positions
+  known = np.ones(len(view), bool)
+  if positions is not None:
+    known = positions != NO_POSITION
+  best, placed = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
   for label in np.unique(found.labels):
     rows = np.flatnonzero(found.labels == label)
-    means, sums, first = _fuse_class(
-      boxes[rows], scores[rows], view[rows], min_iou=min_iou, views=len(views)
+    means, sums, *first = _fuse_class(
+      boxes[rows],
+      scores[rows],
+      view[rows],
+      known[rows],
+      min_iou=min_iou,
+      views=len(views),
     )
     fused.append(means)
     total.append(sums)
-    best.append(rows[first])
+    best.append(rows[first[0]])
+    placed.append(rows[first[1]])
+  if positions is not None:
+    positions = positions[np.concatenate(placed)]
   return dataclasses.replace(
     found.keep(np.concatenate(best)),
+    positions=positions,
     boxes_yxyx=np.concatenate(fused).astype(np.float32),
     scores=np.concatenate(total).astype(np.float32),
   ).by_score()
 
 
-def _fuse_class(boxes, scores, view, *, min_iou, views):
-  """Objects of one class: boxes [m, 4], scores [m], row of each best box."""
+def _fuse_class(boxes, scores, view, known, *, min_iou, views):
+  """Objects of one class: boxes [m, 4], scores [m], and rows of boxes.
+
+  They are the best box of each, and the best one whose position is known.
+  """
   n, m = len(scores), 0
   seen = np.zeros((n, views), bool)
-  best = np.zeros(n, np.int64)
+  best, placed = np.zeros(n, np.int64), np.zeros(n, np.int64)
   means, weighted = np.zeros((n, 4)), np.zeros((n, 4))
   total = np.zeros(n)
   for i in np.argsort(-scores, kind="stable"):
@@ -215,10 +245,12 @@ def _fuse_class(boxes, scores, view, *, min_iou, views):
     j = int(overlap.argmax()) if m else 0
     if not m or not overlap[j] >= min_iou:
       j, m = m, m + 1
-      best[j] = i
+      best[j] = placed[j] = i
+    if known[i] and not known[placed[j]]:
+      placed[j] = i
     weight = max(scores[i], 1e-6)
     seen[j, view[i]] = True
     weighted[j] += weight * boxes[i]
     total[j] += weight
     means[j] = weighted[j] / total[j]
-  return means[:m], total[:m] / views, best[:m]
+  return means[:m], total[:m] / views, best[:m], placed[:m]

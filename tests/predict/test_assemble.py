@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from dwd_jax.core import boxes as boxes_lib
-from dwd_jax.core.structs import Detections, PageBoxes, PageImage
+from dwd_jax.core.structs import (
+  NO_POSITION,
+  Detections,
+  PageBoxes,
+  PageImage,
+)
 from dwd_jax.imaging import page_windows
 from dwd_jax.predict import assemble, tiling
 
@@ -98,3 +103,17 @@ def test_corners_and_positions_stay_with_their_boxes():
     found.oriented_yx, boxes_lib.corners_yx(found.boxes_yxyx)
   )
   np.testing.assert_array_equal(found.positions, [0, 10, 20])
+
+
+@pytest.mark.parametrize(("scale", "wanted"), [(0.5, 3), (0.6, NO_POSITION)])
+def test_positions_of_another_scale_are_dropped(scale, wanted):
+  found = PageBoxes(
+    "p.png",
+    WINDOW.out_hw,
+    np.float32([[10, 10, 20, 20]]),
+    labels=np.int32([0]),
+    scores=np.float32([1]),
+    positions=np.int32([3]),
+  )
+  window = page_windows.page_window(SOURCE_HW, scale, 64)
+  assert assemble.to_source(found, PAGE, window).positions.tolist() == [wanted]

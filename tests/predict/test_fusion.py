@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dwd_jax.core import boxes as boxes_lib
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.core.structs import NO_POSITION, PageBoxes
 from dwd_jax.predict import assemble
 
 
@@ -94,5 +94,8 @@ def test_corners_and_position_are_those_of_the_best_box():
   )
   fused = assemble.fuse([one, two])
   np.testing.assert_array_equal(fused.positions, [NEAR[0], FAR[0]])
+  unknown = dataclasses.replace(two, positions=np.int32([NO_POSITION]))
+  fused = assemble.fuse([one, unknown])
+  np.testing.assert_array_equal(fused.positions, [BOX[0], FAR[0]])
   best = np.array([NEAR, FAR], np.float32)
   np.testing.assert_array_equal(fused.oriented_yx, boxes_lib.corners_yx(best))
