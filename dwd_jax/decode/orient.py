@@ -12,14 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from dwd_jax.core import boxes as boxes_lib
-from dwd_jax.core import rectangles, structs
-from dwd_jax.decode import backend, suppression
+from dwd_jax.core import structs
+from dwd_jax.decode import backend, corners, suppression
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.decode.watershed import SizeFn
-
-_AROUND_PX = (-2, 0, 2)  # rows and columns around the centre that are averaged
-_MOST = 7.0  # of the code of an oriented box, whose sides stay finite
 
 
 def add_corners(
@@ -38,30 +34,20 @@ def add_corners(
     hw: height and width of the images, px.
 
   Returns:
-    The same with `oriented_yx`: means over 3 x 3 pixels around the centre of
-    the upright box, two pixels apart. Where the network says nothing finite,
-    they are the corners of the upright box; 0 in empty slots.
+    The same with `oriented_yx`, see `corners`; 0 in empty slots.
   """
-  shape = found.labels.shape
-  n = len(_AROUND_PX) ** 2
   most = jnp.stack([jnp.asarray(side - 1, jnp.float32) for side in hw])
-  step = np.stack(np.meshgrid(_AROUND_PX, _AROUND_PX, indexing="ij"), -1)
   boxes = jnp.asarray(found.boxes_yxyx)
-  center = jnp.floor(boxes_lib.centers_yx(boxes))  # [B, K, 2]
-  at = jnp.clip(center[..., None, :] + step.reshape(n, 2), 0, most)
-  page = jnp.broadcast_to(jnp.arange(shape[0])[:, None, None], (*shape, n))
+  at = corners.pixels_of(boxes, most)  # [B, K, n, 2]
+  shape = at.shape[:-1]
+  page = jnp.broadcast_to(jnp.arange(shape[0])[:, None, None], shape)
   group = jnp.asarray(group_of_class)[found.labels][..., None]
-  group = jnp.broadcast_to(group, (*shape, n))
+  group = jnp.broadcast_to(group, shape)
   y, x = (at[..., i].astype(jnp.int32).reshape(-1) for i in range(2))
   said = oriented_fn(page.reshape(-1), y, x, group.reshape(-1))
-  said = said.reshape(*shape, n, 5)
-  centers = (at + 0.5 + said[..., 3:]).mean(-2)
-  codes = jnp.clip(said[..., :3].mean(-2), -_MOST, _MOST)
-  corners = rectangles.decode(codes, centers)
-  good = jnp.isfinite(corners).all((-2, -1), keepdims=True)
-  corners = jnp.where(good, corners, boxes_lib.corners_yx(boxes))
+  oriented = corners.mean(boxes, at, said.reshape(*shape, 5))
   valid = jnp.asarray(found.valid)[..., None, None]
-  return found.replace(oriented_yx=jnp.where(valid, corners, 0.0))
+  return found.replace(oriented_yx=jnp.where(valid, oriented, 0.0))
 
 
 def suppress(

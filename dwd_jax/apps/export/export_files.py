@@ -75,6 +75,7 @@ _CARRIED = (
   "dwd_jax.core.rectangles",
   "dwd_jax.imaging.grey",
   "dwd_jax.decode.contradictions",
+  "dwd_jax.decode.corners",
   "dwd_jax.decode.siblings",
   "dwd_jax.models.ink_columns",
 )

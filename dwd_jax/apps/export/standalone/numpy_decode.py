@@ -23,12 +23,10 @@ from dwd_jax.apps.export.standalone.detector_pages import (
 )
 from dwd_jax.apps.export.standalone.numpy_basins import decode_plane, softmax
 from dwd_jax.core import rectangles
-from dwd_jax.decode import siblings
+from dwd_jax.decode import corners, siblings
 from dwd_jax.models import ink_columns
 
 _STRIDE = 4  # of the network's outputs
-_AROUND_PX = (-2, 0, 2)  # pixels around a centre whose oriented boxes count
-_MOST = 7.0  # of the code of an oriented box
 
 
 class Detector:
@@ -160,23 +158,15 @@ def corners_of(boxes, groups, oriented):
   """Oriented boxes [n, 4, 2] of boxes [n, 4] in groups [n].
 
   `oriented` [h, w, G, 5] has the codes of oriented boxes, see
-  rectangles.py, and the ways (y, x) to their centres. The mean over pixels
-  around the centre of the upright box counts.
+  rectangles.py, and the ways (y, x) to their centres.
   """
   most = np.multiply(oriented.shape[:2], _STRIDE) - 1
-  step = np.stack(np.meshgrid(_AROUND_PX, _AROUND_PX, indexing="ij"), -1)
-  center = np.floor((boxes[:, :2] + boxes[:, 2:]) / 2)
-  at = np.clip(center[:, None] + step.reshape(1, -1, 2), 0, most)
+  at = corners.pixels_of(boxes, most)
   flat = oriented.reshape(*oriented.shape[:2], -1)
   said = gather(flat, *at.reshape(-1, 2).astype(int).T)
   said = said.reshape(*at.shape[:2], *oriented.shape[2:])
   said = said[np.arange(len(boxes)), :, groups]  # [n, pixels, 5]
-  centers = (at + 0.5 + said[..., 3:]).mean(1)
-  codes = np.clip(said[..., :3].mean(1), -_MOST, _MOST)
-  corners = rectangles.decode(codes, centers)
-  good = np.isfinite(corners).all((1, 2))[:, None, None]
-  upright = boxes[:, [[0, 1], [0, 3], [2, 3], [2, 1]]]
-  return np.where(good, corners, upright)
+  return corners.mean(boxes, at, said)
 
 
 def upright_iou(one, boxes):
