@@ -9,8 +9,12 @@ from dwd_jax.data.degraded_crops import DegradeConfig
 EMA_DECAY = 0.99  # of the teacher, where `train.ema_decay` is 0
 
 
-def _both() -> DegradeConfig:
-  return DegradeConfig(scan_prob=0.3, photo_prob=0.3)
+@dataclasses.dataclass(frozen=True)
+class AdaptDegradeConfig(DegradeConfig):
+  """As `data.degrade`, for crops of the pages without boxes."""
+
+  scan_prob: float = 0.3
+  photo_prob: float = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +48,6 @@ class AdaptConfig:
     patience: predictions of the pages in a row without better agreement that
       end the training; 0 = never.
     scale_jitter: as `data.scale_jitter`, for crops of these pages.
-    degrade: as `data.degrade`, for crops of these pages.
   """
 
   pages: str = ""
@@ -59,7 +62,7 @@ class AdaptConfig:
   held_out: float = 0.2
   patience: int = 3
   scale_jitter: float = 0.15
-  degrade: DegradeConfig = field(default_factory=_both)
+  degrade: AdaptDegradeConfig = field(default_factory=AdaptDegradeConfig)
 
   def __post_init__(self):
     where = "config: adapt"
