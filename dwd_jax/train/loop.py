@@ -155,9 +155,11 @@ class _Loop:
       score = self._task.evaluate(state, self._logs)
       self._stepper.restart_clock()
     renewal = self._task.renewal
-    if renewal is not None and done % renewal.every == 0:
-      score = self.renew(renewal, state, done)
-      judged, last = True, done == self._progress.total
+    if renewal is not None:
+      score = None  # that of an evaluation is another measure
+      if done % renewal.every == 0:
+        score = self.renew(renewal, state, done)
+        judged, last = True, done == self._progress.total
     if done % train.checkpoint_every == 0 or last or judged or ended:
       self.save(state, done, score)
     return state, done

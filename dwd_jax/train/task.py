@@ -43,8 +43,9 @@ class Renewal:
 
   Attributes:
     every: steps between two renewals; the first one precedes the training.
-    score: metric by which a state is judged, the higher the better: it decides
-      which checkpoint is best, and counts for the `patience` of a stage.
+    score: metric by which a state is judged, the higher the better: it, instead
+      of `Task.evaluate`, decides which checkpoint is best, and it counts for
+      the `patience` of a stage.
     run: renews the batches of a loader; gets the state and the number of steps
       done, a multiple of `every`, and returns metrics.
     again: the batches of that renewal, where a run goes on.
