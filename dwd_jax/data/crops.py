@@ -37,7 +37,16 @@ class TrainCrops(grain.transforms.RandomMap):
       positions: crops have places on the staff, too.
       with_masks: crops have energies on masks, too. Degradations move them as
         they do upright boxes.
+
+    Raises:
+      InputError: the records lack what is asked for.
     """
+    if oriented:
+      source.require("oriented_yx", "model.oriented")
+    if positions:
+      source.require("positions", "model.staff_positions")
+    if with_masks:
+      source.require_masks()
     self._source = source
     self._oriented = oriented
     self._positions = positions

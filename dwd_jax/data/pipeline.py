@@ -154,14 +154,7 @@ def train_loader(
   Raises:
     InputError: no pages, or the records lack what is asked for.
   """
-  pages = shuffled_pages(source, seed)
-  if oriented:
-    source.require("oriented_yx", "model.oriented")
-  if positions:
-    source.require("positions", "model.staff_positions")
-  if with_masks:
-    source.require_masks()
-  crops = pages.random_map(
+  crops = shuffled_pages(source, seed).random_map(
     TrainCrops(
       source,
       data_cfg,

@@ -27,6 +27,9 @@ class _WithoutBoxes:
     )
     self._pages, self._boxes = pages, boxes
 
+  def require(self, name: str, key: str) -> None:
+    """A detector finds what it is trained on."""
+
   def box_index(self) -> BoxIndex:
     return self._index
 
@@ -54,10 +57,6 @@ class _MixedCrops(grain.transforms.RandomMap):
     source = run.source(run.config.data.train_split)
     data: Any = run.config.data
     model = run.model.cfg
-    if model.oriented:
-      source.require("oriented_yx", "model.oriented")
-    if model.staff_positions:
-      source.require("positions", "model.staff_positions")
     self._further: dict[str, Any] = {
       "oriented": model.oriented,
       "positions": model.staff_positions,
