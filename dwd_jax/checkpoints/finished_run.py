@@ -40,19 +40,23 @@ class FinishedRun(NamedTuple):
     return tuple(self.card["class_names"])
 
 
-def _find_checkpoint(path: pathlib.Path) -> pathlib.Path:
-  """The checkpoint at a path, or the newest one of a workdir."""
+def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
+  """The checkpoint at a path, or the newest one of a workdir.
+
+  Raises:
+    InputError: no checkpoint.
+  """
 
   def is_checkpoint(folder: pathlib.Path) -> bool:
     return folder.name.isdigit() and (folder / "state").is_dir()
 
   if is_checkpoint(path):
-    return path
+    return path.absolute()
   for folder in (path / "checkpoints", path):
     steps = filter(is_checkpoint, folder.iterdir() if folder.is_dir() else ())
     newest = max(steps, key=lambda child: int(child.name), default=None)
     if newest is not None:
-      return newest
+      return newest.absolute()
   raise InputError(
     f"{path}: no checkpoint there; name the workdir of a run, or"
     " WORKDIR/checkpoints/STEP"
@@ -68,11 +72,11 @@ def read(path: pathlib.Path, mesh: Mesh) -> FinishedRun:
   Raises:
     InputError: no checkpoint, or a damaged one.
   """
-  folder = _find_checkpoint(path).absolute()
+  folder = find_checkpoint(path)
   wrong = first_wrong_file(folder)
   if wrong is not None:
     raise _damaged(folder, f"{wrong} has changed")
-  card = _card(folder)
+  card = read_card(folder)
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)  # orbax warns of files not its own
   try:
@@ -111,7 +115,12 @@ def _restore(folder: pathlib.Path, mesh: Mesh) -> Any:
   return {"params": found[params], "batch_stats": found["batch_stats"]}
 
 
-def _card(folder: pathlib.Path) -> dict[str, Any]:
+def read_card(folder: pathlib.Path) -> dict[str, Any]:
+  """The card of a checkpoint, see `ModelCard.to_json`.
+
+  Raises:
+    InputError: a damaged one.
+  """
   try:
     card = _read_json(folder / "card" / "metadata")
     if not all(isinstance(name, str) for name in card["class_names"]):

@@ -11,7 +11,6 @@ import functools
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from dwd_jax.apps.adapt import pages as pages_lib
 from dwd_jax.apps.adapt import pseudo_boxes
@@ -115,21 +114,22 @@ class _Teacher:
 
 def _calibration(run: Run) -> Calibration:
   """The calibration of the trained run."""
-  path: Any = pathlib.Path(run.settings.pretraining.path)
-  found = finished_run.read(path, run.mesh)
+  path = pathlib.Path(run.settings.pretraining.path)
+  folder = finished_run.find_checkpoint(path)
+  card = finished_run.read_card(folder)
   for key, own, what in (
     ("class_names", run.class_names, "classes"),
     ("group_of_class", run.group_of_class, "energy groups"),
   ):
-    if tuple(found.card[key]) != tuple(own):
+    if tuple(card[key]) != tuple(own):
       raise InputError(
-        f"{found.folder}: has other {what}; adapt with the config.data and"
+        f"{folder}: has other {what}; adapt with the config.data and"
         " config.groups of that run"
       )
-  calibration = calibration_lib.read(found.folder, run.class_names)
+  calibration = calibration_lib.read(folder, run.class_names)
   if calibration is None:
     raise InputError(
-      f"{found.folder}: not calibrated, so that its scores say little; run"
+      f"{folder}: not calibrated, so that its scores say little; run"
       f" --mode=eval with --workdir={path} first"
     )
   return calibration
