@@ -171,7 +171,7 @@ REDUCTIONS = {"mean": np.mean, "min": np.min}
 
 
 @pytest.mark.parametrize("how", REDUCTIONS)
-def test_strides_take_every_so_manieth_pixel(how):
+def test_strides_take_every_nth_pixel(how):
   energy = np.random.default_rng(0).integers(0, 4, (2, 16, 16, 1))
   logits = _logits((2, 16, 16, 1, 4))
   loss, _ = _energy_loss(logits, energy, CFG, (1, 4, 8), how)
