@@ -1,5 +1,6 @@
 """Pages without boxes, boxes that are found on them, and their crops."""
 
+import dataclasses
 import pathlib
 import types
 from typing import Any
@@ -143,6 +144,9 @@ def test_boxes_are_kept(three, tmp_path):
   assert again.sure.tolist() == [True, False]
   np.testing.assert_array_equal(again.oriented_yx, corners)
   np.testing.assert_array_equal(again.positions, positions)
+  for changed in ({"names": ("a", "b", "d")}, {"page_hw": (HW, HW, (9, 9))}):
+    with pytest.raises(InputError, match="of other pages than those in adapt"):
+      pseudo_boxes.load(path, dataclasses.replace(three, **changed))
   path.write_bytes(path.read_bytes()[:-9])
   with pytest.raises(InputError, match=r"boxes-4.npz: missing or damaged"):
     pseudo_boxes.load(path, three)

@@ -126,7 +126,7 @@ def _joined(
   )
 
 
-_OF_INDEX = ("boxes_yxyx", "labels", "page")
+_OF_INDEX = ("boxes_yxyx", "labels", "page", "page_hw", "filenames")
 _FURTHER = ("sure", "oriented_yx", "positions")
 
 
@@ -144,18 +144,24 @@ def load(path: pathlib.Path, pages: Pages) -> PseudoBoxes:
   """Reads what `save` wrote.
 
   Raises:
-    InputError: it is missing or damaged.
+    InputError: it is missing, damaged or of other pages.
   """
   try:
     data = io.BytesIO(path.read_bytes())
     with np.load(data, allow_pickle=False) as saved:
       arrays: dict[str, Any] = dict(saved)
     of_index = {name: arrays.pop(name) for name in _OF_INDEX}
-    page_hw = np.array(pages.page_hw, np.int32)
-    index = BoxIndex(**of_index, page_hw=page_hw, filenames=pages.names)
-    return PseudoBoxes(index, **arrays)
+    of_index["filenames"] = tuple(of_index["filenames"].tolist())
+    found = PseudoBoxes(BoxIndex(**of_index), **arrays)
   except Exception as e:  # damage raises many types
     raise InputError(
       f"{path}: missing or damaged ({type(e).__name__}); start anew in another"
       " --workdir"
     ) from None
+  had = found.index.filenames, tuple(map(tuple, found.index.page_hw.tolist()))
+  if had != (pages.names, pages.page_hw):
+    raise InputError(
+      f"{path}: of other pages than those in adapt.pages now; put those back,"
+      " or start anew in another --workdir"
+    )
+  return found
