@@ -5,6 +5,7 @@ to the pixels of a scanner, not to those of the network.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -29,10 +30,12 @@ class DegradeConfig:
     scan_prob: share of the crops that look scanned, 0..1: skew, worn ink,
       specks, paper, JPEG, thresholds.
     photo_prob: share of the crops that look photographed, 0..1: perspective,
-      curl, light, blur, noise; with `data.degrade.scan_prob` at most 1.
+      curl, light, blur, noise; with `scan_prob` at most 1.
     strength: strength of both, 0..2: 1 = as real ones, 2 = as the worst; each
       crop draws 0.3 to 1.2 times this.
   """
+
+  PATH: ClassVar[str] = "data.degrade"  # named in errors
 
   scan_prob: float = 0.0
   photo_prob: float = 0.0
@@ -42,16 +45,16 @@ class DegradeConfig:
     for key in ("scan_prob", "photo_prob"):
       if not 0 <= getattr(self, key) <= 1:
         raise InputError(
-          f"data.degrade.{key}: {getattr(self, key)} is not within 0..1"
+          f"{self.PATH}.{key}: {getattr(self, key)} is not within 0..1"
         )
     if self.scan_prob + self.photo_prob > 1:
       raise InputError(
-        f"data.degrade: scan_prob {self.scan_prob} and photo_prob"
+        f"{self.PATH}: scan_prob {self.scan_prob} and photo_prob"
         f" {self.photo_prob} are more than 1 together"
       )
     if not 0 <= self.strength <= degrade.MAX_STRENGTH:
       raise InputError(
-        f"data.degrade.strength: {self.strength} is not within"
+        f"{self.PATH}.strength: {self.strength} is not within"
         f" 0..{degrade.MAX_STRENGTH:g}"
       )
 

@@ -13,6 +13,8 @@ EMA_DECAY = 0.99  # of the teacher, where `train.ema_decay` is 0
 class AdaptDegradeConfig(DegradeConfig):
   """As `data.degrade`, for crops of the pages without boxes."""
 
+  PATH = "adapt.degrade"
+
   scan_prob: float = 0.3
   photo_prob: float = 0.3
 

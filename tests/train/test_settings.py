@@ -45,6 +45,7 @@ BAD = {
     0.6,
     "held_out must be above 0, up",
   ),
+  "adaptation, worn": ("adapt.degrade.scan_prob", 1.5, "not within 0..1"),
   "adaptation, ignored": ("adapt.ignore_score", 0.9, "0.9 is above min_score"),
   "unknown layout": ("data.synthetic.layout", "row", "'no', 'up', 'full'"),
   "unknown vocabulary": ("data.common_with", "cwmn", "use one of .*'muscima_v"),
