@@ -38,8 +38,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   chosen = arg.split(",") if arg else []
   if unknown := set(chosen) - set(_ARGUMENTS):
     raise InputError(
-      f"configs/deepscores.py:{arg}: {sorted(unknown)[0]!r} is not among"
-      f" {', '.join(_ARGUMENTS)}"
+      f"argument {min(unknown)!r} is not among {', '.join(_ARGUMENTS)}"
     )
   c = settings.default()
   c.data.builder = "deepscores"

@@ -61,7 +61,7 @@ BAD = {
   ),
   "unknown section": (
     [CONFIG, "--workdir=w", "--config.foo.bar=1"],
-    r"unknown key 'foo\.bar'; known: \['data', 'decode'",
+    r"unknown key 'foo\.bar'; known: \['adapt', 'data'",
   ),
   "misspelt key": (
     [CONFIG, "--workdir=w", "--config.optimizer.nmae=adam"],

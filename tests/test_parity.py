@@ -7,7 +7,7 @@ import pytest
 
 from configs import deepscores
 from dwd_jax.core.errors import InputError
-from dwd_jax.train import settings
+from dwd_jax.train import config_file, settings
 
 
 def _cells(repo_dir, column: int) -> list[str]:
@@ -70,5 +70,7 @@ def test_both_shrink(arg):
 
 
 def test_another_argument_is_named():
-  with pytest.raises(InputError, match=r"deepscores\.py:our: 'our' is not am"):
-    deepscores.get_config("our")
+  with pytest.raises(
+    InputError, match=r"^--config=configs/\S+: argument 'our'"
+  ):
+    config_file.load("configs/deepscores.py:our")

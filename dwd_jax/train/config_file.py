@@ -105,6 +105,7 @@ def why(error: Exception, argv: Sequence[str]) -> str:
   name = f"--config={file[1] if file else ''}"
   # ml_collections puts a whole traceback into some messages.
   said = str(error).strip().splitlines()[-1] if str(error).strip() else ""
+  said = said.rpartition(f"{InputError.__module__}.InputError: ")[2]
   if re.search(
     r"(No module named|cannot import name .* from) 'configs\b", said
   ):
