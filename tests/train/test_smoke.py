@@ -136,7 +136,7 @@ def test_the_lists_of_the_paper_lie_beside_them(smoke_run):
   for i in range(50, 100, 5):
     text = (smoke_run / "eval" / f"res-{i / 100:g}.txt").read_text()
     assert "noteheadBlack" in text
-    assert "Mean AP" in text
+    assert "Mean Average Precision: " in text
 
 
 @pytest.mark.parametrize("kind", ["overlay", "energy"])
