@@ -56,7 +56,7 @@ def test_cards(folder, data):
     data.draw(helpers.damaged_json(card))
   )
   with helpers.may_refuse(folder):
-    found = finished_run._card(folder)
+    found = finished_run.read_card(folder)
     assert all(isinstance(name, str) for name in found["class_names"])
 
 
