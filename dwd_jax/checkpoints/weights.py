@@ -43,7 +43,7 @@ _KEY = "dwd_jax"  # of the card in the file's metadata
 _NOT_STORED = ("dtype", "remat", "deep_energy_strides", "deep_size_strides")
 # Younger than the format: in the card where they are not as they always were.
 _YOUNGER = (
-  *("refinenet", "oriented"),
+  *("refinenet", "oriented", "refine_boxes"),
   *("staff_positions", "position_classes", "position_space_px"),
 )
 _MAX_BYTES = 4 << 30

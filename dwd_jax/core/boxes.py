@@ -98,14 +98,21 @@ def visible(
   return clipped, (area > 0) & (area >= (min_visible - 1e-5) * whole)
 
 
+def iou(
+  a_yxyx: Float[Array, "*n 4"], b_yxyx: Float[Array, "*m 4"]
+) -> Float[Array, "*k"]:
+  """Intersection over union of boxes with those beside them; broadcasts."""
+  xp = _np_of(a_yxyx)
+  top_left = xp.maximum(a_yxyx[..., :2], b_yxyx[..., :2])
+  bottom_right = xp.minimum(a_yxyx[..., 2:], b_yxyx[..., 2:])
+  hw = xp.maximum(bottom_right - top_left, 0)
+  inter = hw[..., 0] * hw[..., 1]
+  union = areas(a_yxyx) + areas(b_yxyx) - inter
+  return xp.where(union > 0, inter / xp.maximum(union, 1e-9), 0)
+
+
 def pairwise_iou(
   a_yxyx: Float[Array, "n 4"], b_yxyx: Float[Array, "m 4"]
 ) -> Float[Array, "n m"]:
   """Intersection over union of every box of `a` with every box of `b`."""
-  xp = _np_of(a_yxyx)
-  top_left = xp.maximum(a_yxyx[:, None, :2], b_yxyx[None, :, :2])
-  bottom_right = xp.minimum(a_yxyx[:, None, 2:], b_yxyx[None, :, 2:])
-  hw = xp.maximum(bottom_right - top_left, 0)
-  inter = hw[..., 0] * hw[..., 1]  # [n, m]
-  union = areas(a_yxyx)[:, None] + areas(b_yxyx)[None, :] - inter
-  return xp.where(union > 0, inter / xp.maximum(union, 1e-9), 0)
+  return iou(a_yxyx[:, None], b_yxyx[None])

@@ -97,8 +97,10 @@ class Targets(flax.struct.PyTreeNode):
       image pixels; 0 outside size discs. None if not rendered.
     unknown: background that may be an object, see `Batch.ignored`; None = there
       is none.
-    centers_yx: of the boxes; None if the batch has no positions.
-    positions: of the boxes, likewise.
+    boxes_yxyx: of the batch, those that count; others are 0. None if no loss
+      needs them.
+    labels: of the boxes.
+    positions: of the boxes; None if the batch has none.
     oriented: the oriented box, 0 outside size discs: its code (see
       `rectangles.encode`), then (y, x) from the middle of a pixel to its
       centre, in image pixels. None if not rendered.
@@ -110,7 +112,8 @@ class Targets(flax.struct.PyTreeNode):
   owner: Int[Array, "B h w G"]
   offsets_px: Float[Array, "B h w G 2"] | None = None
   unknown: Bool[Array, "B h w G"] | None = None
-  centers_yx: Float[Array, "B N 2"] | None = None
+  boxes_yxyx: Float[Array, "B N 4"] | None = None
+  labels: Int[Array, "B N"] | None = None
   positions: Int[Array, "B N"] | None = None
   oriented: Float[Array, "B h w G 5"] | None = None
 
@@ -126,8 +129,8 @@ class Predictions(flax.struct.PyTreeNode):
     deep_energy: energy logits of deep supervision by stride, 8 to 32; None
       without, and outside of training.
     deep_sizes: the same of log-sizes.
-    image: the input, of which `models.staff_positions` reads places on the
-      staff; None if the network has no such head.
+    image: the input, if the network has heads that look at it again
+      (`models.box_refinement`, `models.staff_positions`); else None.
     oriented: as `Targets.oriented`; None if the network has no such head.
   """
 

@@ -22,7 +22,7 @@ from dwd_jax.core.structs import (
   Params,
   Predictions,
 )
-from dwd_jax.models import staff_positions
+from dwd_jax.models import box_refinement, staff_positions
 from dwd_jax.models.refinenet import RefineNet, Version, head_input, upsample
 from dwd_jax.models.resnet import Depth, ResNet, make_norm
 
@@ -54,6 +54,8 @@ class NetworkConfig:
       its box (the paper: none, centres come from the energy).
     oriented: oriented boxes, too (the paper: upright ones only); the records
       must have `oriented_yx`.
+    refine_boxes: boxes are refined by a second look at the ink (the paper:
+      none), see `models.box_refinement`.
     staff_positions: the place of noteheads on their staff, too (the paper:
       none); the records must have `positions`.
     deep_energy_strides: deep supervision: strides (8, 16, 32) of the coarser
@@ -73,6 +75,7 @@ class NetworkConfig:
   separate_decoders: bool = False
   center_offsets: bool = False
   oriented: bool = False
+  refine_boxes: bool = False
   staff_positions: bool = False
   deep_energy_strides: tuple[int, ...] = ()
   deep_size_strides: tuple[int, ...] = ()
@@ -89,6 +92,11 @@ class NetworkConfig:
           f"config: model.{key} is {strides}; name some of {DEEP_STRIDES}, each"
           " once"
         )
+
+  @property
+  def sees_ink(self) -> bool:
+    """Whether heads look at the image itself."""
+    return self.refine_boxes or self.staff_positions
 
   @property
   def compute_dtype(self) -> Any:
@@ -215,6 +223,8 @@ class DWDNet(nn.Module):
     energy = self._energy_head("energy_head")(decoded["energy"])
     sizes = self._size_head("size_head")(decoded["size"])
     self._class_head(decoded["class"])
+    if cfg.refine_boxes:
+      box_refinement.create(cfg.filters)
     if cfg.staff_positions:
       staff_positions.create()
     offsets = self._offsets(decoded["size"])
@@ -242,7 +252,7 @@ class DWDNet(nn.Module):
       class_features=decoded["class"],  # [B, h, w, F]
       offsets=offsets,  # [B, h, w, G, 2]
       oriented=self._oriented(decoded["size"]),  # [B, h, w, G, 5]
-      image=image if cfg.staff_positions else None,
+      image=image if cfg.sees_ink else None,
       deep_energy=deep_energy,
       deep_sizes=deep_sizes,
     )
@@ -304,9 +314,14 @@ class DWDNet(nn.Module):
     head(pixel)
 
 
-# Heads that are evaluated at single pixels: parameters of `class_logits` and
-# `staff_positions`.
-PIXEL_HEADS = ("class_hidden", "class_head", staff_positions.NAME)
+# Heads that are evaluated at single pixels or boxes: parameters of
+# `class_logits`, `box_refinement` and `staff_positions`.
+PIXEL_HEADS = (
+  "class_hidden",
+  "class_head",
+  box_refinement.NAME,
+  staff_positions.NAME,
+)
 
 
 def class_logits(

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from dwd_jax.core import boxes
 from dwd_jax.core.structs import Array, Params, Predictions
-from dwd_jax.models import dwd
+from dwd_jax.models import box_refinement, dwd, ink_windows
 
 
 def gather_bilinear(
@@ -89,6 +90,34 @@ def oriented_at(
 ) -> Float[Array, "P 5"]:
   """Predicted oriented boxes at image pixels, as `Targets.oriented`."""
   return _of_group(predictions.oriented, page, y, x, group)
+
+
+def refinements_of(
+  params: Params,
+  ink: Float[Array, "H W"],
+  features: Float[Array, "h w F"],
+  boxes_yxyx: Float[Array, "P 4"],
+) -> Float[Array, "P 5"]:
+  """What the refinement head says of boxes of one image.
+
+  Args:
+    params: of `DWDNet`, with this head; see `box_refinement.RefinementHead`.
+    ink: the image.
+    features: `Predictions.class_features`.
+  """
+  middles = jnp.floor(jnp.asarray(boxes.centers_yx(boxes_yxyx)))
+  y, x = (
+    jnp.clip(middles[:, i], 0, ink.shape[i] - 1).astype(jnp.int32)
+    for i in range(2)
+  )
+  head = box_refinement.RefinementHead()
+  said = head.apply(
+    {"params": params[box_refinement.NAME]},
+    ink_windows.windows_at(ink, boxes_yxyx),
+    gather_bilinear(features, y, x),
+    ink_windows.log_sides(boxes_yxyx),
+  )
+  return jnp.asarray(said)
 
 
 def _of_group(maps, page, y, x, group):

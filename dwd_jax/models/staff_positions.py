@@ -7,20 +7,18 @@ short stretches beside and on it. The detector's features do not depend on it.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from dwd_jax.core import boxes
 from dwd_jax.core.structs import NO_POSITION, Array, Detections, Params
-from dwd_jax.models import ink_columns
+from dwd_jax.models import ink_columns, slots
 
 MAX_POSITION = 25  # steps from the middle line; what is farther counts as this
 NAME = "position_head"  # of its parameters
 COLUMN = len(ink_columns.ROWS), len(ink_columns.ACROSS)
 USUAL_SPACE_PX = 9.0  # between staff lines, where nothing is known
-_AT_ONCE = 256  # detections
 _FAR_PX = 1e6
 
 
@@ -70,7 +68,6 @@ def with_positions(
     position_classes: ids of the classes that have positions; others get
       `NO_POSITION`.
   """
-  num_pages, slots = found.labels.shape
   classes = np.array(position_classes, np.int32)
   known = found.valid & jnp.isin(found.labels, classes)
   means = ink_columns.stretches(jnp.asarray(image)[..., 0], space_px)
@@ -78,27 +75,11 @@ def with_positions(
   # What is not finite is read off the page.
   centers = jnp.clip(jnp.nan_to_num(centers, nan=-_FAR_PX), -_FAR_PX, _FAR_PX)
 
-  def cut(values):  # [B, K, ...] -> [B, parts, at once, ...]
-    rest = [(0, 0)] * (values.ndim - 2)
-    values = jnp.pad(values, ((0, 0), (0, -slots % _AT_ONCE), *rest))
-    return values.reshape(num_pages, -1, _AT_ONCE, *values.shape[2:])
+  def likeliest(means, centers):
+    columns = ink_columns.columns_at(means, centers, space_px)
+    best = logits(params, columns).argmax(-1)
+    return best.astype(jnp.int32) - MAX_POSITION
 
-  def of_page(page):
-    means, centers, known = page
-
-    def of_part(part):
-      centers, known = part
-
-      def likeliest():
-        columns = ink_columns.columns_at(means, centers, space_px)
-        best = logits(params, columns).argmax(-1)
-        return best.astype(jnp.int32) - MAX_POSITION
-
-      nothing = jnp.full(_AT_ONCE, NO_POSITION, jnp.int32)
-      read = jax.lax.cond(known.any(), likeliest, lambda: nothing)
-      return jnp.where(known, read, NO_POSITION)
-
-    return jax.lax.map(of_part, (centers, known))
-
-  positions = jax.lax.map(of_page, (means, cut(centers), cut(known)))
-  return found.replace(positions=positions.reshape(num_pages, -1)[:, :slots])
+  nothing = jnp.array(NO_POSITION, jnp.int32)
+  read = slots.each_used(likeliest, means, centers, known, nothing)
+  return found.replace(positions=jnp.where(known, read, NO_POSITION))

@@ -13,11 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dwd_jax.core import boxes
 from dwd_jax.core.structs import Array, Batch, Params, Predictions, Targets
-from dwd_jax.models import dwd
+from dwd_jax.models import box_refinement, dwd, staff_positions
 from dwd_jax.models.refinenet import upsample
-from dwd_jax.objectives import box_losses, class_loss, position_loss
+from dwd_jax.objectives import (
+  box_losses,
+  class_loss,
+  position_loss,
+  refinement_loss,
+)
 from dwd_jax.objectives import losses as losses_lib
 from dwd_jax.objectives import targets as targets_lib
 from dwd_jax.objectives.losses import Metrics
@@ -88,22 +92,31 @@ def _by_level(name: str, by_stride: dict[int, Array]) -> Metrics:
   return {f"{name}_stride_{s}": loss for s, loss in by_stride.items()}
 
 
+def _with_gradient(loss: Array, further: Array) -> Array:
+  """Adds the gradient of a further loss, not its value.
+
+  A stage that divides losses by their running means would otherwise train what
+  the network has in common with others less because of the further head.
+  """
+  return loss + further - jax.lax.stop_gradient(further)
+
+
 def _class(params, predictions, targets, num_boxes, cfg):
   """Class, plus the place on the staff if the network has that head."""
   loss, metrics = class_loss.sparse_class_loss(
     params, predictions, targets, cfg.losses, cfg.group_of_class, num_boxes
   )
-  if predictions.image is not None and targets.positions is not None:
+  if staff_positions.NAME in params and targets.positions is not None:
     position, more = position_loss.position_loss(
       params, predictions.image, targets, cfg.position_space_px
     )
-    loss, metrics = loss + position, metrics | more
+    loss, metrics = _with_gradient(loss, position), metrics | more
   return loss, metrics
 
 
 def _box(params, predictions, targets, num_boxes, cfg):
-  """Size, plus offset to the centre and oriented box where there are heads."""
-  del params, num_boxes
+  """Size, plus what further heads say of boxes where there are any."""
+  del num_boxes
   strides, reduction = cfg.targets.size_strides, cfg.targets.stride_reduction
   log_sizes = upsample(predictions.log_sizes, dwd.STRIDE)
   loss, metrics = box_losses.size_loss(
@@ -129,7 +142,13 @@ def _box(params, predictions, targets, num_boxes, cfg):
     oriented, more = box_losses.oriented_loss(
       upsample(predictions.oriented, dwd.STRIDE), targets, strides, reduction
     )
-    loss, metrics = loss + oriented, metrics | more
+    loss, metrics = _with_gradient(loss, oriented), metrics | more
+  if box_refinement.NAME in params and targets.boxes_yxyx is not None:
+    groups = jnp.asarray(np.asarray(cfg.group_of_class, np.int32))
+    refinement, more = refinement_loss.refinement_loss(
+      params, predictions, targets.boxes_yxyx, groups[targets.labels]
+    )
+    loss, metrics = _with_gradient(loss, refinement), metrics | more
   return loss, metrics
 
 
@@ -193,10 +212,11 @@ def detection_losses(
       cfg.targets,
     )
     targets = targets.replace(unknown=unknown)
-  if batch.positions is not None:
-    targets = targets.replace(
-      centers_yx=boxes.centers_yx(batch.boxes_yxyx), positions=batch.positions
-    )
+  targets = targets.replace(
+    boxes_yxyx=jnp.where(batch.box_mask[..., None], batch.boxes_yxyx, 0),
+    labels=batch.labels,
+    positions=batch.positions,
+  )
   num_boxes = batch.labels.shape[1]
   variables = {"params": params, "batch_stats": batch_stats}
   predictions, batch_stats = dwd.apply(model, variables, batch.image, train)

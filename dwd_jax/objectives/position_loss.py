@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array as AnyArray
 from jaxtyping import Bool, Float
 
+from dwd_jax.core import boxes
 from dwd_jax.core.structs import NO_POSITION, Array, Params, Targets
 from dwd_jax.models import ink_columns, staff_positions
 from dwd_jax.objectives.class_loss import select_pixels
@@ -40,8 +41,9 @@ def position_loss(
     targets: with positions.
     space_px: distance of two staff lines on the image.
   """
-  positions, centers = targets.positions, targets.centers_yx
-  assert positions is not None and centers is not None
+  positions = targets.positions
+  assert positions is not None and targets.boxes_yxyx is not None
+  centers = boxes.centers_yx(targets.boxes_yxyx)
   shown = staff_is_shown(positions, centers, image.shape[1], space_px)
   budget = min(_MOST, positions.shape[1])
   index, valid = jax.vmap(lambda mask: select_pixels(mask, budget))(shown)

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from dwd_jax.cluster import sharding
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageImage
-from dwd_jax.decode import orient, siblings, watershed
+from dwd_jax.decode import orient, refine, siblings, watershed
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.models import compiling, dwd, pixel_sampling, staff_positions
 from dwd_jax.models.refinenet import upsample
@@ -149,13 +149,23 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
     if levels_hw:
       room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
       levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))
+    refines = model.cfg.refine_boxes
     cfg = decode_cfg
-    if predictions.oriented is not None:  # they are suppressed later
+    if refines or predictions.oriented is not None:  # they are suppressed later
       cfg = dataclasses.replace(decode_cfg, suppress_iou=0.0)
     found = watershed.decode_levels(levels, size_fn, class_fn, cfg)
+    if refines:
+      found = refine.refine(
+        found,
+        functools.partial(pixel_sampling.refinements_of, params),
+        predictions.image,
+        predictions.class_features,
+      )
     if predictions.oriented is not None:
-      found = _oriented(found, predictions, group_of_class, decode_cfg)
-    if predictions.image is not None:
+      found = _oriented(found, predictions, group_of_class)
+    if refines or predictions.oriented is not None:
+      found = orient.suppress(found, decode_cfg)
+    if model.cfg.staff_positions:
       found = staff_positions.with_positions(
         found,
         params,
@@ -168,15 +178,14 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
   return decode
 
 
-def _oriented(found, predictions, group_of_class, decode_cfg):
-  """Detections with corners, without those that better ones cover."""
+def _oriented(found, predictions, group_of_class):
+  """Detections with corners."""
 
   def oriented_fn(*at):
     return jnp.asarray(pixel_sampling.oriented_at(predictions, *at))
 
   hw = [dwd.STRIDE * side for side in predictions.oriented.shape[1:3]]
-  found = orient.add_corners(found, oriented_fn, group_of_class, hw)
-  return orient.suppress(found, decode_cfg)
+  return orient.add_corners(found, oriented_fn, group_of_class, hw)
 
 
 def predict_page(

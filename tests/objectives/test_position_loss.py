@@ -13,12 +13,14 @@ from dwd_jax.objectives import position_loss
 
 def _targets(centers_yx, positions):
   nothing = jnp.zeros((1, 1, 1, 1))
+  centers = jnp.asarray(centers_yx, jnp.float32)
+  boxes_yxyx = jnp.concatenate([centers - 1, centers + 1], -1)
   return Targets(
     energy=nothing,
     classes=nothing,
     sizes_px=nothing,
     owner=nothing,
-    centers_yx=jnp.asarray(centers_yx, jnp.float32),
+    boxes_yxyx=boxes_yxyx,
     positions=jnp.asarray(positions, jnp.int32),
   )
 

@@ -1,0 +1,91 @@
+"""Windows of ink around boxes, and boxes that are moved by what they show.
+
+A window is larger than its box by half and always has as many samples, so that
+the edges of a dot and of a brace look alike.
+
+Functions take NumPy or JAX arrays. Exported detectors carry a copy of this
+file, so it needs numpy only.
+"""
+
+from typing import Any
+
+import numpy as np
+
+SIDE = 16  # samples of a window, along either side
+_LARGER = 1.5  # than the box
+_LEAST_MARGIN_PX = 3.0  # on either side of it
+_LEAST_PX = 0.5  # sides of boxes, which are divided by
+_MOST_CHANGE = 1.5  # of the logarithm of a side, and of the centre by sides
+# Middles of the samples, by sides of the window.
+_SAMPLES = ((np.arange(SIDE) + 0.5) / SIDE - 0.5).astype(np.float32)
+
+
+def windows_at(ink: Any, boxes_yxyx: Any) -> Any:
+  """Ink in windows around boxes, bilinear, paper beyond the edges.
+
+  Args:
+    ink: float32 [H, W], 0 = paper, 1 = ink.
+    boxes_yxyx: finite boxes [P, 4], px.
+
+  Returns:
+    float32 [P, 16, 16].
+  """
+  xp = _np_of(ink)
+  centers, sides = _centers_and_sides(boxes_yxyx)
+  spans = xp.maximum(sides * _LARGER, sides + 2 * _LEAST_MARGIN_PX)
+  at = centers[:, None] + spans[:, None] * _SAMPLES[:, None]  # [P, 16, 2]
+  (y, below, ty), (x, right, tx) = (
+    _taps(at[..., i], ink.shape[i], xp) for i in range(2)
+  )
+  ink = xp.pad(ink, 1)
+  y, below, ty = (v[:, :, None] for v in (y, below, ty))
+  x, right, tx = (v[:, None] for v in (x, right, tx))
+  top = ink[y, x] * (1 - tx) + ink[y, right] * tx
+  bottom = ink[below, x] * (1 - tx) + ink[below, right] * tx
+  return top * (1 - ty) + bottom * ty
+
+
+def log_sides(boxes_yxyx: Any) -> Any:
+  """Logarithms of heights and widths in px, [P, 2]."""
+  return _np_of(boxes_yxyx).log(_centers_and_sides(boxes_yxyx)[1])
+
+
+def moved(boxes_yxyx: Any, changes: Any) -> Any:
+  """Boxes [..., 4] after changes.
+
+  Args:
+    changes: [..., 4]: of the centre (y, x) by sides of the box, then of the
+      logarithms of height and width; large ones are cut.
+  """
+  xp = _np_of(boxes_yxyx)
+  centers, sides = _centers_and_sides(boxes_yxyx)
+  changes = xp.clip(changes, -_MOST_CHANGE, _MOST_CHANGE)
+  centers = centers + changes[..., :2] * sides
+  half = sides * xp.exp(changes[..., 2:]) / 2
+  return xp.concatenate([centers - half, centers + half], -1)
+
+
+def changes_to(boxes_yxyx: Any, wanted_yxyx: Any) -> Any:
+  """The changes [..., 4] with which `moved` makes other boxes of boxes."""
+  xp = _np_of(boxes_yxyx)
+  centers, sides = _centers_and_sides(boxes_yxyx)
+  to_centers, to_sides = _centers_and_sides(wanted_yxyx)
+  by = (to_centers - centers) / sides
+  return xp.concatenate([by, xp.log(to_sides / sides)], -1)
+
+
+def _centers_and_sides(boxes_yxyx):
+  xp = _np_of(boxes_yxyx)
+  low, high = boxes_yxyx[..., :2], boxes_yxyx[..., 2:]
+  return (low + high) / 2, xp.maximum(high - low, xp.float32(_LEAST_PX))
+
+
+def _taps(at, size, xp):
+  """Rows or columns of padded ink on both sides of points, and the share."""
+  at = xp.clip(at + np.float32(0.5), 0, size + np.float32(1))
+  low = xp.minimum(xp.floor(at), size)
+  return low.astype(np.int32), low.astype(np.int32) + 1, at - low
+
+
+def _np_of(array) -> Any:
+  return getattr(array, "__array_namespace__", lambda: np)()

@@ -1,0 +1,103 @@
+"""The loss of the head that refines boxes, see `models.box_refinement`.
+
+It learns from the boxes that the network itself says, as these are what it will
+have to refine.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array as AnyArray
+from jaxtyping import Float, Int
+
+from dwd_jax.core import boxes
+from dwd_jax.core.structs import Array, Params, Predictions
+from dwd_jax.models import ink_windows, pixel_sampling
+from dwd_jax.objectives.class_loss import select_pixels
+from dwd_jax.objectives.losses import Metrics, weighted_mean
+
+_MOST = 64  # objects of an image
+_FIT_WEIGHT = 0.5  # of the expected IoU, beside the box
+# The decode takes the mean of the pixels around a peak, which lies beside the
+# centre: here 3 x 3 pixels around one that is moved by -1 .. 1 px.
+_AROUND_PX = np.stack(np.meshgrid((-3, 0, 3), (-3, 0, 3)), -1).reshape(9, 2)
+_SLOTS = np.arange(_MOST)
+_SHIFTS_PX = np.stack([_SLOTS % 3, (_SLOTS // 3 + _SLOTS) % 3], -1) - 1
+
+
+def refinement_loss(
+  params: Params,
+  predictions: Predictions,
+  boxes_yxyx: Float[Array, "B N 4"],
+  groups: Int[Array, "B N"],
+) -> tuple[Float[AnyArray, ""], Metrics]:
+  """Error of boxes after their refinement, and of the IoU that it expects.
+
+  The sum of the errors of the centre, by sides of the true box, and of the
+  logarithms of the sides; and half the cross-entropy of the IoU. A mean over at
+  most 64 objects of an image, evenly chosen.
+
+  Args:
+    params: of `DWDNet`, with this head.
+    predictions: with the image.
+    boxes_yxyx: true ones; padding has no area.
+    groups: energy group of each; padding: any.
+  """
+  assert predictions.image is not None
+  budget = min(_MOST, boxes_yxyx.shape[1])
+  there = boxes.areas(boxes_yxyx) > 0
+  index, valid = jax.vmap(lambda mask: select_pixels(mask, budget))(there)
+  index = jnp.minimum(index, boxes_yxyx.shape[1] - 1)
+  wanted = jnp.take_along_axis(boxes_yxyx, index[..., None], 1)  # [B, P, 4]
+  group = jnp.take_along_axis(groups, index, 1)
+
+  # Each image on its own, so that no device needs those of others.
+  def one(predictions, wanted, group):
+    given = _said(predictions, wanted, group)
+    ink = predictions.image[..., 0]
+    features = jax.lax.stop_gradient(predictions.class_features)
+    said = pixel_sampling.refinements_of(params, ink, features, given)
+    return given, said
+
+  maps = predictions.replace(deep_energy=None, deep_sizes=None)
+  given, said = jax.vmap(one)(maps, wanted, group)
+  by = ink_windows.changes_to(given, wanted)
+  error = jnp.abs(said[..., :4] - by)
+  # By sides of the true box, as IoU is.
+  error = error / jnp.concatenate(
+    [jnp.exp(by[..., 2:]), jnp.ones_like(by[..., 2:])], -1
+  )
+  iou = boxes.iou(ink_windows.moved(given, said[..., :4]), wanted)
+  iou = jax.lax.stop_gradient(iou)
+  fit = said[..., 4]
+  fit_loss = jax.nn.softplus(fit) - iou * fit
+  weights = valid.astype(jnp.float32)
+  loss = weighted_mean(error.sum(-1) + _FIT_WEIGHT * fit_loss, weights)
+  return loss, {
+    "loss_refinement": loss,
+    "given_iou": weighted_mean(boxes.iou(given, wanted), weights),
+    "refined_iou": weighted_mean(iou, weights),
+  }
+
+
+def _said(predictions, boxes_yxyx, group):
+  """Boxes [P, 4] that the network says around the middles of true ones.
+
+  Not so far from these that a window could not show them.
+  """
+  predictions = jax.tree.map(
+    lambda x: jax.lax.stop_gradient(x)[None], predictions
+  )
+  h, w = predictions.image.shape[1:3]
+  middles = jnp.floor(boxes.centers_yx(boxes_yxyx)) + _SHIFTS_PX[: len(group)]
+  at = middles[:, None] + _AROUND_PX  # [P, 9, 2]
+  at = jnp.clip(at, 0, jnp.array([h - 1, w - 1])).astype(jnp.int32)
+  y, x = (at[..., i].reshape(-1) for i in range(2))
+  groups = jnp.repeat(group, len(_AROUND_PX))
+  said = pixel_sampling.boxes_at(predictions, jnp.zeros_like(y), y, x, groups)
+  said = said.reshape(*at.shape[:2], -1)
+  centers = at + 0.5
+  centers = (centers + said[..., 2:] if said.shape[-1] > 2 else centers).mean(1)
+  given = boxes.from_centers(centers, said[..., :2].mean(1))
+  by = ink_windows.changes_to(boxes_yxyx, given)
+  return ink_windows.moved(boxes_yxyx, by)
