@@ -1,11 +1,10 @@
 """Rectangles of any angle: their code, and their overlap.
 
-Corners are (y, x), in order around the rectangle. Its code is (m, a, b): with
-sides exp(m + d) and exp(m - d), d >= 0, and the longer side at the angle t to
-the x axis (towards y), a = d cos 2t and b = d sin 2t. That is the logarithm of
-the matrix that makes the rectangle of a unit square. It has no jumps: half a
-turn changes nothing, and a square, which has no angle, is a = b = 0. An upright
-box has b = 0, m - a = log height and m + a = log width.
+Corners are (y, x), in order around the rectangle. Its code is the upright box
+around it and the slant: the artanh of the share of its shorter side that the
+flatter side of the rectangle covers (the steeper one in a box that is higher
+than wide), positive from the top left to the bottom right. An upright rectangle
+has the slant 0, and half a turn changes nothing.
 
 Functions take NumPy or JAX arrays. Exported detectors carry a copy of this
 file, so it needs numpy only.
@@ -15,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-_LEAST_PX = 0.1  # sides have logarithms
+_LEAST_PX = 0.1  # of sides, which are divided by
+_MOST_SHARE = 0.998  # of the shorter side of a box; slants stay finite
 _TINY = 1e-12
 
 
@@ -24,29 +24,63 @@ def _np_of(array) -> Any:
 
 
 def encode(corners_yx: Any) -> Any:
-  """Codes (m, a, b), [..., 3], of corners [..., 4, 2].
+  """Codes [..., 5], an upright box and a slant, of corners [..., 4, 2].
 
   Of four corners that are no rectangle: that with the means of their opposite
   sides. A side shorter than 0.1 px counts as 0.1 px.
   """
   xp = _np_of(corners_yx)
+  half = axes(corners_yx)
+  center, reach = centers_yx(corners_yx), xp.abs(half).sum(-2)
+  wide = reach[..., 1] >= reach[..., 0]
+  # (across, along) the longer side of the box.
+  half = xp.where(wide[..., None, None], half, half[..., ::-1])
+  flat = xp.abs(half[..., 1]) >= xp.abs(half[..., 0])  # [..., 2]
+  side = xp.where(flat[..., :1], half[..., 0, :], half[..., 1, :])
+  across = xp.where(side[..., 1] < 0, -side[..., 0], side[..., 0])
+  share = xp.clip(across / reach.min(-1), -_MOST_SHARE, _MOST_SHARE)
+  box = xp.concatenate([center - reach, center + reach], -1)
+  return xp.concatenate([box, xp.arctanh(share)[..., None]], -1)
+
+
+def decode(codes: Any) -> Any:
+  """Corners [..., 4, 2] of codes [..., 5]."""
+  xp = _np_of(codes)
+  low, high, share = codes[..., :2], codes[..., 2:4], xp.tanh(codes[..., 4])
+  center, sides = (low + high) / 2, xp.maximum(high - low, _LEAST_PX)
+  wide = sides[..., 1] >= sides[..., 0]
+  short, long = sides.min(-1), sides.max(-1)
+  # Of the shorter side, one side of the rectangle covers this, the other that.
+  own, other = abs(share) * short, (1 - abs(share)) * short
+  root = xp.sqrt(xp.maximum(long**2 - 4 * own * other, 0))
+  tangent = xp.where(share < 0, -2, 2) * own / (long + root)
+  ways = (
+    (share * short, long - other * abs(tangent)),
+    (other, -other * tangent),
+  )
+  one, two = (xp.stack(way, -1) / 2 for way in ways)
+  one, two = (
+    xp.where(wide[..., None], way, way[..., ::-1]) for way in (one, two)
+  )
+  ways = (-one - two, one - two, one + two, two - one)
+  return center[..., None, :] + xp.stack(ways, -2)
+
+
+def axes(corners_yx: Any) -> Any:
+  """Half of the longer and of the shorter side, as vectors [..., 2, 2].
+
+  See `encode` for what is no rectangle.
+  """
+  xp = _np_of(corners_yx)
   long, length, width = _longer(corners_yx)
   length, width = (xp.maximum(side, _LEAST_PX) for side in (length, width))
-  m, d = xp.log(length * width) / 2, xp.log(length / width) / 2
-  y, x = long[..., 0] / length, long[..., 1] / length
-  return xp.stack([m, d * (x**2 - y**2), 2 * d * x * y], -1)
-
-
-def decode(codes: Any, centers_yx: Any) -> Any:
-  """Corners [..., 4, 2] of codes [..., 3] around centres [..., 2]."""
-  xp = _np_of(codes)
-  m, a, b = xp.moveaxis(codes, -1, 0)
-  d, angle = xp.sqrt(a**2 + b**2), xp.arctan2(b, a) / 2
-  y, x = xp.sin(angle), xp.cos(angle)
-  long = xp.stack([y, x], -1) * (xp.exp(m + d) / 2)[..., None]
-  short = xp.stack([x, -y], -1) * (xp.exp(m - d) / 2)[..., None]
-  ways = (-long - short, long - short, long + short, short - long)
-  return centers_yx[..., None, :] + xp.stack(ways, -2)
+  unit = long / length[..., None]
+  # A point has no direction.
+  flat = xp.stack([0 * length, 0 * length + 1], -1)
+  unit = xp.where((long**2).sum(-1)[..., None] < _LEAST_PX**2, flat, unit)
+  across = xp.stack([unit[..., 1], -unit[..., 0]], -1)
+  halves = unit * length[..., None] / 2, across * width[..., None] / 2
+  return xp.stack(halves, -2)
 
 
 def centers_yx(corners_yx: Any) -> Any:

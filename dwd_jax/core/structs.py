@@ -101,9 +101,7 @@ class Targets(flax.struct.PyTreeNode):
       needs them.
     labels: of the boxes.
     positions: of the boxes; None if the batch has none.
-    oriented: the oriented box, 0 outside size discs: its code (see
-      `rectangles.encode`), then (y, x) from the middle of a pixel to its
-      centre, in image pixels. None if not rendered.
+    oriented_yx: of the boxes, their corners; None if the batch has none.
   """
 
   energy: Int[Array, "B h w G"]
@@ -115,7 +113,7 @@ class Targets(flax.struct.PyTreeNode):
   boxes_yxyx: Float[Array, "B N 4"] | None = None
   labels: Int[Array, "B N"] | None = None
   positions: Int[Array, "B N"] | None = None
-  oriented: Float[Array, "B h w G 5"] | None = None
+  oriented_yx: Float[Array, "B N 4 2"] | None = None
 
 
 class Predictions(flax.struct.PyTreeNode):
@@ -131,7 +129,6 @@ class Predictions(flax.struct.PyTreeNode):
     deep_sizes: the same of log-sizes.
     image: the input, if the network has heads that look at it again
       (`models.box_refinement`, `models.staff_positions`); else None.
-    oriented: as `Targets.oriented`; None if the network has no such head.
   """
 
   energy_logits: Float[Array, "B h w G E"]
@@ -141,7 +138,6 @@ class Predictions(flax.struct.PyTreeNode):
   deep_energy: dict[int, Float[Array, "B _ _ G E"]] | None = None
   deep_sizes: dict[int, Float[Array, "B _ _ G 2"]] | None = None
   image: Float[Array, "B H W 1"] | None = None
-  oriented: Float[Array, "B h w G 5"] | None = None
 
 
 class Detections(flax.struct.PyTreeNode):

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dwd_jax.core import structs
+from dwd_jax.core import boxes, structs
 from dwd_jax.models import ink_windows, slots
 
 _FAR_PX = 1e5
-# Ink [H, W], class features [h, w, F], boxes [P, 4] -> float32 [P, 5], see
-# `models.box_refinement.RefinementHead`.
+# Ink [H, W], class features [h, w, F], boxes [P, 4] -> float32 [P, 5 or 10],
+# see `models.box_refinement.RefinementHead`.
 RefineFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
@@ -24,6 +24,7 @@ def refine(
   refine_fn: RefineFn,
   image: Float[structs.Array, "B H W 1"],
   features: Float[structs.Array, "B h w F"],
+  oriented: bool,
 ) -> structs.Detections:
   """Changes the boxes of detections, and weighs scores by how well they fit.
 
@@ -32,10 +33,12 @@ def refine(
   Args:
     found: best first; K slots for each of B pages.
     features: `Predictions.class_features`.
+    oriented: with the corners of oriented boxes.
 
   Returns:
     The detections, best first. Scores are multiplied by the root of the IoU
-    that is expected.
+    that is expected. What is not finite changes nothing, and the upright box
+    stands in for an oriented one.
   """
   given, scores = jnp.asarray(found.boxes_yxyx), jnp.asarray(found.scores)
   valid = jnp.asarray(found.valid)
@@ -45,14 +48,26 @@ def refine(
     at = jnp.nan_to_num(boxes_yxyx, nan=-_FAR_PX)
     at = jnp.clip(at, -_FAR_PX, _FAR_PX)
     said = refine_fn(*page, at)
-    fit = jnp.sqrt(jax.nn.sigmoid(said[:, 4:]))
-    return jnp.concatenate([ink_windows.moved(at, said[:, :4]), fit], -1)
+    better = ink_windows.moved(at, said[:, :4])
+    result = [better, jnp.sqrt(jax.nn.sigmoid(said[:, 4:5]))]
+    if oriented:
+      corners = ink_windows.oriented(at, said[:, 5:])
+      result.append(corners.reshape(len(at), 8))
+    return jnp.concatenate(result, -1)
 
   pages = jnp.asarray(image)[..., 0], jnp.asarray(features)
-  said = slots.each_used(look, pages, given, valid, jnp.zeros(5))
+  said = slots.each_used(
+    look, pages, given, valid, jnp.zeros(13 if oriented else 5)
+  )
   good = valid & jnp.isfinite(said).all(-1)
   boxes_yxyx = jnp.where(good[..., None], said[..., :4], given)
   scores = jnp.where(good, scores * said[..., 4], scores)
+  if oriented:
+    corners = said[..., 5:].reshape(*said.shape[:-1], 4, 2)
+    upright = jnp.asarray(boxes.corners_yx(boxes_yxyx))
+    corners = jnp.where(good[..., None, None], corners, upright)
+    corners = jnp.where(valid[..., None, None], corners, 0.0)
+    found = found.replace(oriented_yx=corners)
   # Empty slots have 0, and stay behind.
   order = jnp.argsort(-scores, axis=-1, stable=True)
 

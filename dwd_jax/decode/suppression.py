@@ -48,6 +48,19 @@ def suppress(found: structs.Detections, most_iou: float) -> structs.Detections:
   return per_slot.replace(valid=valid, count=found.count - dropped)
 
 
+def suppress_pages(
+  found: structs.Detections, most_iou: float
+) -> structs.Detections:
+  """`suppress` of each page; 0 = none."""
+  if not most_iou:
+    return found
+
+  def page(one):
+    return suppress(one, most_iou)
+
+  return jax.lax.map(page, found) if backend.on_cpu() else jax.vmap(page)(found)
+
+
 def _stays(shapes, valid, most_iou, pairwise_iou):
   """Which of the sorted boxes or corners [K, ...] stay, a block at a time."""
   k = valid.shape[0]

@@ -52,8 +52,9 @@ class NetworkConfig:
     separate_decoders: one RefineNet for each head instead of one for all.
     center_offsets: a fourth head says how far each pixel is from the centre of
       its box (the paper: none, centres come from the energy).
-    oriented: oriented boxes, too (the paper: upright ones only); the records
-      must have `oriented_yx`.
+    oriented: the second look tells oriented boxes, too (the paper: upright ones
+      only), and `refine_boxes` goes without saying; the records must have
+      `oriented_yx`.
     refine_boxes: boxes are refined by a second look at the ink (the paper:
       none), see `models.box_refinement`.
     staff_positions: the place of noteheads on their staff, too (the paper:
@@ -96,7 +97,12 @@ class NetworkConfig:
   @property
   def sees_ink(self) -> bool:
     """Whether heads look at the image itself."""
-    return self.refine_boxes or self.staff_positions
+    return self.refines or self.staff_positions
+
+  @property
+  def refines(self) -> bool:
+    """Whether there is a second look at boxes."""
+    return self.refine_boxes or self.oriented
 
   @property
   def compute_dtype(self) -> Any:
@@ -223,8 +229,8 @@ class DWDNet(nn.Module):
     energy = self._energy_head("energy_head")(decoded["energy"])
     sizes = self._size_head("size_head")(decoded["size"])
     self._class_head(decoded["class"])
-    if cfg.refine_boxes:
-      box_refinement.create(cfg.filters)
+    if cfg.refines:
+      box_refinement.create(cfg.filters, cfg.oriented)
     if cfg.staff_positions:
       staff_positions.create()
     offsets = self._offsets(decoded["size"])
@@ -251,7 +257,6 @@ class DWDNet(nn.Module):
       log_sizes=sizes,  # [B, h, w, G, 2]
       class_features=decoded["class"],  # [B, h, w, F]
       offsets=offsets,  # [B, h, w, G, 2]
-      oriented=self._oriented(decoded["size"]),  # [B, h, w, G, 5]
       image=image if cfg.sees_ink else None,
       deep_energy=deep_energy,
       deep_sizes=deep_sizes,
@@ -282,22 +287,6 @@ class DWDNet(nn.Module):
       (self.cfg.num_groups, 2),
       kernel_init=nn.initializers.normal(0.01),
       name="offset_head",
-    )
-    return head(features)
-
-  def _oriented(self, features: Array) -> Array | None:
-    """The oriented boxes of the head for them; None if there is none."""
-    if not self.cfg.oriented:
-      return None
-    groups = self.cfg.num_groups
-    start = np.tile([np.log(_TYPICAL_SIZE_PX), 0, 0, 0, 0], groups)
-    head = nn.DenseGeneral(
-      (groups, len(start) // groups),
-      bias_init=lambda _, shape, dtype: jnp.asarray(start, dtype).reshape(
-        shape
-      ),
-      kernel_init=nn.initializers.normal(0.01),
-      name="oriented_head",
     )
     return head(features)
 

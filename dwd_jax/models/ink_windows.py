@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from dwd_jax.core import rectangles
+
 SIDE = 16  # samples of a window, along either side
 _LARGER = 1.5  # than the box
 _LEAST_MARGIN_PX = 3.0  # on either side of it
 _LEAST_PX = 0.5  # sides of boxes, which are divided by
 _MOST_CHANGE = 1.5  # of the logarithm of a side, and of the centre by sides
+_MOST_SLANT = 3.5
 # Middles of the samples, by sides of the window.
 _SAMPLES = ((np.arange(SIDE) + 0.5) / SIDE - 0.5).astype(np.float32)
 
@@ -63,6 +66,19 @@ def moved(boxes_yxyx: Any, changes: Any) -> Any:
   centers = centers + changes[..., :2] * sides
   half = sides * xp.exp(changes[..., 2:]) / 2
   return xp.concatenate([centers - half, centers + half], -1)
+
+
+def oriented(boxes_yxyx: Any, changes: Any) -> Any:
+  """Corners [..., 4, 2] of oriented boxes.
+
+  Args:
+    changes: [..., 5]: to the upright box around it, see `moved`, and its slant,
+      see `rectangles.encode`.
+  """
+  xp = _np_of(boxes_yxyx)
+  around = moved(boxes_yxyx, changes[..., :4])
+  slant = xp.clip(changes[..., 4:], -_MOST_SLANT, _MOST_SLANT)
+  return rectangles.decode(xp.concatenate([around, slant], -1))
 
 
 def changes_to(boxes_yxyx: Any, wanted_yxyx: Any) -> Any:

@@ -81,23 +81,12 @@ def boxes_at(
   return jnp.concatenate([jnp.exp(values[:, :2]), values[:, 2:]], 1)
 
 
-def oriented_at(
-  predictions: Predictions,
-  page: Int[Array, " P"],
-  y: Int[Array, " P"],
-  x: Int[Array, " P"],
-  group: Int[Array, " P"],
-) -> Float[Array, "P 5"]:
-  """Predicted oriented boxes at image pixels, as `Targets.oriented`."""
-  return _of_group(predictions.oriented, page, y, x, group)
-
-
 def refinements_of(
   params: Params,
   ink: Float[Array, "H W"],
   features: Float[Array, "h w F"],
   boxes_yxyx: Float[Array, "P 4"],
-) -> Float[Array, "P 5"]:
+) -> Float[Array, "P values"]:
   """What the refinement head says of boxes of one image.
 
   Args:
@@ -110,14 +99,12 @@ def refinements_of(
     jnp.clip(middles[:, i], 0, ink.shape[i] - 1).astype(jnp.int32)
     for i in range(2)
   )
-  head = box_refinement.RefinementHead()
-  said = head.apply(
-    {"params": params[box_refinement.NAME]},
+  return box_refinement.values(
+    params,
     ink_windows.windows_at(ink, boxes_yxyx),
     gather_bilinear(features, y, x),
     ink_windows.log_sides(boxes_yxyx),
   )
-  return jnp.asarray(said)
 
 
 def _of_group(maps, page, y, x, group):

@@ -1,4 +1,4 @@
-"""Losses of the box: its size, the offset to its centre, and its angle.
+"""Losses of the box: its size, and the offset to its centre.
 
 Each returns (loss, metrics), as in `dwd_jax.objectives.losses`.
 Reference: Tuggener et al. 2018, section 3.3.
@@ -17,7 +17,6 @@ from dwd_jax.objectives.losses import (
 )
 
 _MAX_LOG_SIZE = 14.0  # 1.2 million px: squares stay finite
-_MAX_SLIMNESS = 2.0  # half the log of sides 55 : 1; see `oriented_loss`
 
 
 def size_loss(
@@ -72,52 +71,6 @@ def offset_loss(
   mean = weighted_mean(_of_both_sides(error) / 2, disc.astype(jnp.float32))
   metrics = {"offset_error_px": mean}
   return _on_discs(loss, disc, strides, reduction), metrics
-
-
-def oriented_loss(
-  predicted: Float[Array, "B H W G 5"],
-  targets: Targets,
-  strides: tuple[int, ...] = (1,),
-  reduction: str = "mean",
-) -> tuple[Float[Array, ""], Metrics]:
-  """Regression of the oriented box, averaged over pixels of the size discs.
-
-  In the frame of the true box: errors of the logarithms of both sides; of the
-  angle, as the way of the ends of the longer side by shares of the shorter one
-  (up to 55 : 1), so that the angle of a square does not count; and of the
-  centre, along either side by shares of it, as IoU is.
-
-  Args:
-    predicted: as `Targets.oriented`, at stride 1.
-    targets: at stride 1, with oriented boxes.
-    strides: as in `size_loss`.
-    reduction: as in `losses.energy_loss`.
-
-  Reference: ours.
-  """
-  assert targets.oriented is not None
-  disc = targets.sizes_px[..., 0] > 0
-  m, a, b, *_ = (targets.oriented[..., i] for i in range(5))
-  error = jnp.where(disc[..., None], predicted - targets.oriented, 0.0)
-  of_m, of_a, of_b, of_y, of_x = (error[..., i] for i in range(5))
-  d = jnp.sqrt(a**2 + b**2)
-  cos2 = jnp.where(d > 0, a / jnp.maximum(d, 1e-6), 1.0)
-  sin2 = jnp.where(d > 0, b / jnp.maximum(d, 1e-6), 0.0)
-  along, across = of_a * cos2 + of_b * sin2, of_b * cos2 - of_a * sin2
-  twice = 2 * jnp.clip(d, 1e-3, _MAX_SLIMNESS)
-  sides = jnp.abs(of_m + along) + jnp.abs(of_m - along)
-  angle = jnp.abs(across) * jnp.sinh(twice) / twice
-  cos = jnp.sqrt(jnp.maximum(1 + cos2, 0) / 2)
-  sin = jnp.where(sin2 < 0, -1, 1) * jnp.sqrt(jnp.maximum(1 - cos2, 0) / 2)
-  long, short = jnp.exp(m + d), jnp.exp(m - d)
-  center = jnp.abs(of_x * cos + of_y * sin) / jnp.maximum(long, 1.0)
-  center += jnp.abs(of_y * cos - of_x * sin) / jnp.maximum(short, 1.0)
-  weights = disc.astype(jnp.float32)
-  metrics = {
-    "oriented_side_error": weighted_mean(sides / 2, weights),
-    "oriented_angle_error": weighted_mean(angle, weights),
-  }
-  return _on_discs(sides + angle + center, disc, strides, reduction), metrics
 
 
 def _on_discs(loss, disc, strides, reduction):

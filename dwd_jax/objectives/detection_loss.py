@@ -138,15 +138,14 @@ def _box(params, predictions, targets, num_boxes, cfg):
       upsample(predictions.offsets, dwd.STRIDE), targets, strides, reduction
     )
     loss, metrics = loss + offset, metrics | more
-  if predictions.oriented is not None:
-    oriented, more = box_losses.oriented_loss(
-      upsample(predictions.oriented, dwd.STRIDE), targets, strides, reduction
-    )
-    loss, metrics = _with_gradient(loss, oriented), metrics | more
   if box_refinement.NAME in params and targets.boxes_yxyx is not None:
     groups = jnp.asarray(np.asarray(cfg.group_of_class, np.int32))
     refinement, more = refinement_loss.refinement_loss(
-      params, predictions, targets.boxes_yxyx, groups[targets.labels]
+      params,
+      predictions,
+      targets.boxes_yxyx,
+      groups[targets.labels],
+      targets.oriented_yx,
     )
     loss, metrics = _with_gradient(loss, refinement), metrics | more
   return loss, metrics
@@ -199,7 +198,6 @@ def detection_losses(
     groups,
     hw,
     cfg.targets,
-    batch.oriented_yx,
     batch.masks,
   )
   if batch.ignored is not None:
@@ -216,6 +214,7 @@ def detection_losses(
     boxes_yxyx=jnp.where(batch.box_mask[..., None], batch.boxes_yxyx, 0),
     labels=batch.labels,
     positions=batch.positions,
+    oriented_yx=batch.oriented_yx,
   )
   num_boxes = batch.labels.shape[1]
   variables = {"params": params, "batch_stats": batch_stats}

@@ -1,8 +1,8 @@
-"""Oriented boxes as the pixels of a crop see them."""
+"""Oriented boxes as a crop shows them."""
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core import rectangles
@@ -12,27 +12,6 @@ _EDGE_PX = 1e-3  # points so near to an edge are inside, despite rounding
 # Corners of a rectangle, along its longer and its shorter side.
 _SIGNS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
 _UNIT = np.array([[0, 0], [0, 1], [1, 1], [1, 0]], np.float32)
-
-
-def render(
-  oriented_yx: Float[Array, "N 4 2"],
-  boxes_yxyx: Float[Array, "N 4"],
-  owner: Int[Array, "H W G"],
-  middles_yx: Float[Array, "H W 1 2"],
-) -> Float[Array, "H W G 5"]:
-  """`Targets.oriented` of one image.
-
-  Args:
-    oriented_yx: corners, which may reach over the edges of the image.
-    boxes_yxyx: upright boxes, clipped to the image.
-    owner: index of the box whose size disc covers a pixel; -1 = none.
-    middles_yx: of the pixels.
-  """
-  corners = clip(oriented_yx, boxes_yxyx, (owner.shape[0], owner.shape[1]))
-  codes = rectangles.encode(corners)[owner]
-  to_center = rectangles.centers_yx(corners)[owner] - middles_yx
-  values = jnp.concatenate([codes, to_center], -1)
-  return jnp.where((owner >= 0)[..., None], values, 0.0)
 
 
 def clip(
@@ -45,13 +24,8 @@ def clip(
   As upright boxes are clipped: what lies beyond the edge cannot be seen. Where
   a rectangle does not touch the image, its upright box counts.
   """
-  codes = rectangles.encode(jnp.asarray(oriented_yx))
   center = rectangles.centers_yx(jnp.asarray(oriented_yx))[:, None]  # [N, 1, 2]
-  frame = rectangles.decode(codes, jnp.zeros_like(center[:, 0]))
-  # Its own axes [N, 2, 2]: half of the longer side, and of the shorter one.
-  axes = (
-    jnp.stack([frame[:, 1] - frame[:, 0], frame[:, 3] - frame[:, 0]], 1) / 2
-  )
+  axes = rectangles.axes(jnp.asarray(oriented_yx))  # [N, 2, 2]
   length = (axes**2).sum(-1)[:, None]
 
   # Sums, as products would be rounded at the precision of accelerators.
@@ -65,7 +39,9 @@ def clip(
   points, inside = _outline(
     point(jnp.asarray(_SIGNS)), np.array(hw, np.float32)
   )
-  of_image = jnp.broadcast_to(_UNIT * np.array(hw, np.float32), frame.shape)
+  of_image = jnp.broadcast_to(
+    _UNIT * np.array(hw, np.float32), (len(axes), 4, 2)
+  )
   points = jnp.concatenate([points, of_image], 1)
   within = (jnp.abs(place(of_image)) <= 1 + 1e-5).all(-1)
   inside = jnp.concatenate([inside, within], 1)[..., None]

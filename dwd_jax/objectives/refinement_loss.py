@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array as AnyArray
 from jaxtyping import Float, Int
 
-from dwd_jax.core import boxes
+from dwd_jax.core import boxes, rectangles
 from dwd_jax.core.structs import Array, Params, Predictions
 from dwd_jax.models import ink_windows, pixel_sampling
+from dwd_jax.objectives import oriented_targets
 from dwd_jax.objectives.class_loss import select_pixels
 from dwd_jax.objectives.losses import Metrics, weighted_mean
 
@@ -30,18 +31,21 @@ def refinement_loss(
   predictions: Predictions,
   boxes_yxyx: Float[Array, "B N 4"],
   groups: Int[Array, "B N"],
+  oriented_yx: Float[Array, "B N 4 2"] | None = None,
 ) -> tuple[Float[AnyArray, ""], Metrics]:
   """Error of boxes after their refinement, and of the IoU that it expects.
 
   The sum of the errors of the centre, by sides of the true box, and of the
-  logarithms of the sides; and half the cross-entropy of the IoU. A mean over at
-  most 64 objects of an image, evenly chosen.
+  logarithms of the sides; half the cross-entropy of the IoU; the same errors
+  of the upright box around the oriented one; and the error of its slant. A mean
+  over at most 64 objects of an image, evenly chosen.
 
   Args:
     params: of `DWDNet`, with this head.
     predictions: with the image.
     boxes_yxyx: true ones; padding has no area.
     groups: energy group of each; padding: any.
+    oriented_yx: corners of oriented boxes, if the head tells these, too.
   """
   assert predictions.image is not None
   budget = min(_MOST, boxes_yxyx.shape[1])
@@ -61,23 +65,38 @@ def refinement_loss(
 
   maps = predictions.replace(deep_energy=None, deep_sizes=None)
   given, said = jax.vmap(one)(maps, wanted, group)
-  by = ink_windows.changes_to(given, wanted)
-  error = jnp.abs(said[..., :4] - by)
-  # By sides of the true box, as IoU is.
-  error = error / jnp.concatenate(
-    [jnp.exp(by[..., 2:]), jnp.ones_like(by[..., 2:])], -1
-  )
+  error = _error(given, wanted, said)
   iou = boxes.iou(ink_windows.moved(given, said[..., :4]), wanted)
   iou = jax.lax.stop_gradient(iou)
   fit = said[..., 4]
   fit_loss = jax.nn.softplus(fit) - iou * fit
+  loss = error + _FIT_WEIGHT * fit_loss
   weights = valid.astype(jnp.float32)
-  loss = weighted_mean(error.sum(-1) + _FIT_WEIGHT * fit_loss, weights)
-  return loss, {
-    "loss_refinement": loss,
+  metrics = {
     "given_iou": weighted_mean(boxes.iou(given, wanted), weights),
     "refined_iou": weighted_mean(iou, weights),
   }
+  if said.shape[-1] > 5 and oriented_yx is not None:
+    hw = predictions.image.shape[1], predictions.image.shape[2]
+    cut = jax.vmap(lambda o, b: oriented_targets.clip(o, b, hw))
+    codes = rectangles.encode(cut(oriented_yx, boxes_yxyx))
+    codes = jnp.take_along_axis(codes, index[..., None], 1)
+    loss += _error(given, codes[..., :4], said[..., 5:])
+    loss += jnp.abs(said[..., 9] - codes[..., 4])
+    corners = ink_windows.oriented(given, said[..., 5:])
+    metrics["oriented_iou"] = weighted_mean(
+      rectangles.iou(corners, rectangles.decode(codes)), weights
+    )
+  loss = weighted_mean(loss, weights)
+  return loss, {"loss_refinement": loss, **metrics}
+
+
+def _error(given, wanted, said):
+  """Error of changes, [B, P]; by sides of the box that is wanted, as IoU is."""
+  by = ink_windows.changes_to(given, wanted)
+  error = jnp.abs(said[..., :4] - by)
+  moves = error[..., :2] / jnp.exp(by[..., 2:])
+  return moves.sum(-1) + error[..., 2:].sum(-1)
 
 
 def _said(predictions, boxes_yxyx, group):

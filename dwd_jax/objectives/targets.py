@@ -20,7 +20,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import NUM_ENERGY_LEVELS, Array, Targets
-from dwd_jax.objectives import oriented_targets
 
 _BOX_SHARE = 0.8  # size of a box-sized disc relative to its box
 
@@ -282,9 +281,7 @@ def render_owner(
   return jnp.where(owner < 0, -1, owner % n)
 
 
-def _render_one(
-  boxes_yxyx, labels, box_mask, oriented_yx, group_of_class, hw, cfg
-):
+def _render_one(boxes_yxyx, labels, box_mask, group_of_class, hw, cfg):
   """Maps of one image, see `render`."""
   num_groups = int(group_of_class.max()) + 1
   groups = jnp.asarray(group_of_class)[labels]
@@ -303,12 +300,7 @@ def _render_one(
   known = (size_owner >= 0)[..., None]
   sizes = jnp.where(known, box_hw[size_owner], 0.0)
   offsets = jnp.where(known, centers[size_owner] - middles, 0.0)
-  oriented = None
-  if oriented_yx is not None:
-    oriented = oriented_targets.render(
-      oriented_yx, boxes_yxyx, size_owner, middles
-    )
-  return Targets(energy, classes, sizes, owner, offsets, oriented=oriented)
+  return Targets(energy, classes, sizes, owner, offsets)
 
 
 def render(
@@ -318,7 +310,6 @@ def render(
   group_of_class: Int[np.ndarray, " C"],
   hw: tuple[int, int],
   cfg: TargetConfig,
-  oriented_yx: Float[Array, "B N 4 2"] | None = None,
   masks: UInt8[Array, "B N p p"] | None = None,
 ) -> Targets:
   """Renders all maps of a batch at stride 1.
@@ -330,17 +321,16 @@ def render(
     group_of_class: energy group of each class; the largest id + 1 is G.
     hw: (height, width) of the images.
     cfg: see `TargetConfig`.
-    oriented_yx: corners of padded oriented boxes; None = none are rendered.
     masks: see `Batch.masks`; None = energy comes from boxes.
 
   Returns:
     Targets at stride 1; the maps of stride s are `losses.subsample` of them.
   """
 
-  def one(boxes, ids, mask, corners):
-    return _render_one(boxes, ids, mask, corners, group_of_class, hw, cfg)
+  def one(boxes, ids, mask):
+    return _render_one(boxes, ids, mask, group_of_class, hw, cfg)
 
-  targets = jax.vmap(one)(boxes_yxyx, labels, box_mask, oriented_yx)
+  targets = jax.vmap(one)(boxes_yxyx, labels, box_mask)
   if masks is None:
     return targets
   of_masks = masks, boxes_yxyx, labels, box_mask, group_of_class

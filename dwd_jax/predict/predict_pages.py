@@ -14,7 +14,7 @@ from jaxtyping import Int
 from dwd_jax.cluster import sharding
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageImage
-from dwd_jax.decode import orient, refine, siblings, watershed
+from dwd_jax.decode import refine, siblings, suppression, watershed
 from dwd_jax.decode.decode_config import DecodeConfig
 from dwd_jax.models import compiling, dwd, pixel_sampling, staff_positions
 from dwd_jax.models.refinenet import upsample
@@ -149,22 +149,19 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
     if levels_hw:
       room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
       levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))
-    refines = model.cfg.refine_boxes
     cfg = decode_cfg
-    if refines or predictions.oriented is not None:  # they are suppressed later
+    if model.cfg.refines:  # duplicates are told by what boxes become
       cfg = dataclasses.replace(decode_cfg, suppress_iou=0.0)
     found = watershed.decode_levels(levels, size_fn, class_fn, cfg)
-    if refines:
+    if model.cfg.refines:
       found = refine.refine(
         found,
         functools.partial(pixel_sampling.refinements_of, params),
         predictions.image,
         predictions.class_features,
+        model.cfg.oriented,
       )
-    if predictions.oriented is not None:
-      found = _oriented(found, predictions, group_of_class)
-    if refines or predictions.oriented is not None:
-      found = orient.suppress(found, decode_cfg)
+      found = suppression.suppress_pages(found, decode_cfg.suppress_iou)
     if model.cfg.staff_positions:
       found = staff_positions.with_positions(
         found,
@@ -176,16 +173,6 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
     return found, levels
 
   return decode
-
-
-def _oriented(found, predictions, group_of_class):
-  """Detections with corners."""
-
-  def oriented_fn(*at):
-    return jnp.asarray(pixel_sampling.oriented_at(predictions, *at))
-
-  hw = [dwd.STRIDE * side for side in predictions.oriented.shape[1:3]]
-  return orient.add_corners(found, oriented_fn, group_of_class, hw)
 
 
 def predict_page(

@@ -60,7 +60,6 @@ def _with_objects(variables, cfg):
     "energy_head": ("energy_logits", 0, 4),
     "size_head": ("log_sizes", np.log(9), 0.3),
     "offset_head": ("offsets", 0, 1),
-    "oriented_head": ("oriented", [2.5, 0, 0, 0, 0], [0.3, 0.4, 0.4, 1, 1]),
   }.items():
     if name in maps:
       gain = std / maps[name].std((0, 1, 2))

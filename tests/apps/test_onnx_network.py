@@ -10,13 +10,12 @@ import pytest
 
 from dwd_jax.apps.export import onnx_network
 from dwd_jax.apps.export.standalone import detector_pages
-from dwd_jax.models import dwd, staff_positions
+from dwd_jax.models import box_refinement, dwd, staff_positions
 
 # Caption: what the network is made of.
 NETWORKS = {
   "basic blocks, offsets, groups": {
     **helpers.WITH_OFFSETS,
-    "oriented": True,
     "depth": 10,
   },
   "bottlenecks, no hidden layer": {**helpers.WITHOUT, "depth": 50},
@@ -54,7 +53,6 @@ def test_onnx_runtime_computes_what_jax_does(caption):
   session = _session(onnx_network.network(variables, cfg, "a text"))
   names = [output.name for output in session.get_outputs()]
   assert ("offsets" in names) == cfg.center_offsets
-  assert ("oriented" in names) == cfg.oriented
   shapes = [(1, 64, 96, 1)]
   if caption == "basic blocks, offsets, groups":
     # One file is for several sizes and numbers of images.
@@ -73,6 +71,26 @@ def test_onnx_runtime_computes_what_jax_does(caption):
   logits = head.run(None, {"features": features})[0]
   expected = dwd.class_logits(variables["params"], features)
   np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("num_values", [5, 10])
+def test_onnx_runtime_refines_as_jax_does(num_values):
+  head, rng = (
+    box_refinement.RefinementHead(num_values),
+    np.random.default_rng(0),
+  )
+  shapes = {"windows": (7, 16, 16), "features": (7, 6), "log_sides": (7, 2)}
+  given = {k: rng.random(v).astype(np.float32) for k, v in shapes.items()}
+  params = jax.jit(head.init)(jax.random.key(1), *given.values())["params"]
+  params = jax.tree.map(lambda x: rng.normal(0, 0.2, x.shape), params)
+  params = jax.tree.map(np.float32, params)
+  variables = {"params": {box_refinement.NAME: params}}
+  cfg = dwd.ModelConfig(num_classes=5, filters=6)
+  session = _session(onnx_network.refinement_head(variables, cfg, "a text"))
+  found = session.run(None, given)[0]
+  wanted = jax.jit(box_refinement.values)(variables["params"], *given.values())
+  assert found.shape == (7, num_values)
+  np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_onnx_runtime_reads_positions_as_jax_does():

@@ -1,11 +1,14 @@
 """Boxes refined after the decode, with a head that is made up."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from dwd_jax.core import structs
-from dwd_jax.decode import refine
+from dwd_jax.core import boxes, rectangles, structs
+from dwd_jax.decode import refine, suppression
 
 _SLOTS = 300  # more than are refined at once
 _USED = (280, 3)
@@ -27,19 +30,23 @@ def _found():
   )
 
 
-@jax.jit
-def _refine(found):
-  """Half a height down; a fit by the width; boxes of page 1 say nothing."""
+@functools.partial(jax.jit, static_argnames="oriented")
+def _refine(found, oriented=False):
+  """Half a height down; a fit by the width; boxes of page 1 say nothing.
+
+  Oriented boxes are as the given ones, with a slant of 0.5.
+  """
 
   def head(ink, features, boxes_yxyx):
     assert ink.shape == (64, 96) and features.shape == (16, 24, 3)
     width = boxes_yxyx[:, 3] - boxes_yxyx[:, 1]
-    said = jnp.zeros((len(boxes_yxyx), 5)).at[:, 0].set(0.5)
-    said = said.at[:, 4].set(width / 4)
+    said = jnp.zeros((len(boxes_yxyx), 10)).at[:, 0].set(0.5)
+    said = said.at[:, 4].set(width / 4).at[:, 9].set(0.5)
     return jnp.where(ink.any(), jnp.nan, said)
 
   image = jnp.zeros((2, 64, 96, 1)).at[1].set(1)
-  return refine.refine(found, head, image, jnp.zeros((2, 16, 24, 3)))
+  features = jnp.zeros((2, 16, 24, 3))
+  return refine.refine(found, head, image, features, oriented)
 
 
 def test_boxes_move_and_scores_follow_the_fit():
@@ -72,3 +79,36 @@ def test_what_is_not_finite_changes_nothing():
   found = _refine(broken)
   assert np.isfinite(found.scores).all()
   assert np.isfinite(np.asarray(found.boxes_yxyx)[0]).all()
+
+
+def test_oriented_boxes_come_with_the_second_look():
+  given = _found()
+  found = jax.tree.map(np.asarray, _refine(given, oriented=True))
+  n, before = _USED[0], np.asarray(given.boxes_yxyx)[0]
+  before = before[found.labels[0, :n]]
+  around = found.oriented_yx[0, :n].min(1), found.oriented_yx[0, :n].max(1)
+  np.testing.assert_allclose(np.concatenate(around, 1), before, atol=1e-3)
+  codes = rectangles.encode(found.oriented_yx[0, :n])
+  slim = np.ptp(before[:, 2:] - before[:, :2], axis=1) > 1  # not a square
+  np.testing.assert_allclose(codes[slim, 4], 0.5, atol=1e-3)
+  assert not found.oriented_yx[0, n:].any()
+  # Nothing is said of page 1.
+  boxes_yxyx = found.boxes_yxyx[1, :3]
+  upright = boxes.corners_yx(boxes_yxyx)
+  np.testing.assert_allclose(found.oriented_yx[1, :3], upright)
+
+
+@pytest.mark.parametrize(("most_iou", "count"), [(0.0, 3), (0.3, 2)])
+def test_crossing_bars_are_two_objects(most_iou, count):
+  """Their upright boxes are the same; a third one lies on the first."""
+  codes = np.float32([[0, 0, 50, 60, s] for s in (1.5, -1.5, 1.4)])
+  given = structs.Detections(
+    boxes_yxyx=jnp.asarray(codes[None, :, :4]),
+    labels=jnp.zeros((1, 3), jnp.int32),
+    scores=jnp.array([[0.9, 0.8, 0.7]]),
+    valid=jnp.ones((1, 3), bool),
+    count=jnp.array([3]),
+    oriented_yx=jnp.asarray(rectangles.decode(codes))[None],
+  )
+  found = suppression.suppress_pages(given, most_iou)
+  assert found.count == found.valid.sum() == count

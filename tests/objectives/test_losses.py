@@ -13,7 +13,6 @@ import scipy.special
 import scipy.stats
 from hypothesis import strategies as st
 
-from dwd_jax.core import rectangles
 from dwd_jax.core.structs import Predictions, Targets
 from dwd_jax.models import refinenet
 from dwd_jax.objectives import (
@@ -29,9 +28,6 @@ CFG = losses.LossConfig()
 _cross_entropy = jax.jit(losses.softmax_cross_entropy, static_argnums=(2, 3))
 _energy_loss = jax.jit(losses.energy_loss, static_argnums=(2, 3, 4))
 _size_loss = jax.jit(box_losses.size_loss, static_argnums=(2, 3, 4))
-_oriented_loss = jax.jit(
-  jax.value_and_grad(box_losses.oriented_loss, has_aux=True)
-)
 _optax = jax.jit(optax.softmax_cross_entropy_with_integer_labels)
 
 
@@ -326,47 +322,6 @@ def test_offset_loss_by_hand():
   # Errors of 2 px in a height of 8 and 1 px in a width of 4; two pixels.
   np.testing.assert_allclose(loss, (2 / 8 + 1 / 4) / 2, rtol=1e-6)
   np.testing.assert_allclose(metrics["offset_error_px"], 3 / 4, rtol=1e-6)
-
-
-def _oriented(long, short, degrees, center=(0.0, 0.0)):
-  """Values of `Targets.oriented`."""
-  angle = np.radians(degrees)
-  along = np.array([np.sin(angle), np.cos(angle)]) * long / 2
-  across = np.array([np.cos(angle), -np.sin(angle)]) * short / 2
-  ways = [-along - across, along - across, along + across, across - along]
-  return np.float32([*rectangles.encode(np.stack(ways)), *center])
-
-
-# Caption: true box, what is predicted, loss.
-ORIENTED = {
-  "nothing is wrong": ((40, 4, 30), (40, 4, 30), 0),
-  "the sides, by their logarithms": (
-    (40, 4, 30),
-    (44, 5, 30),
-    np.log(1.1) + np.log(1.25),
-  ),
-  # The ends of the longer side move by 20 px x the angle, in 4 px.
-  "the angle of a slim one": ((40, 4, 30), (40, 4, 31), 5 * np.radians(1)),
-  "half a turn": ((40, 4, 30), (40, 4, 210), 0),
-  "the angle of a square": ((9, 9, 30), (9, 9, 75), 0),
-  # 2 px along the longer side, 1 px along the shorter one.
-  "the centre": ((40, 4, 90), (40, 4, 90, (2, 1)), 2 / 40 + 1 / 4),
-}
-
-
-@pytest.mark.parametrize("caption", ORIENTED)
-def test_oriented_loss_by_hand(caption):
-  true, said, wanted = ORIENTED[caption]
-  sizes = np.zeros((1, 4, 4, 1, 2), np.float32)
-  sizes[0, 1, 1, 0] = (8, 4)
-  maps = np.zeros((1, 4, 4, 1, 5), np.float32)
-  predicted = np.full_like(maps, 99.0)
-  maps[0, 1, 1, 0], predicted[0, 1, 1, 0] = _oriented(*true), _oriented(*said)
-  targets = _maps(sizes=sizes).replace(oriented=maps)
-  (loss, _), gradient = _oriented_loss(predicted, targets)
-  np.testing.assert_allclose(loss, wanted, rtol=0.03, atol=1e-4)
-  assert np.isfinite(gradient).all()
-  assert not gradient[0, 0].any()
 
 
 @pytest.mark.parametrize("how", REDUCTIONS)

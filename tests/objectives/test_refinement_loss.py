@@ -2,6 +2,7 @@
 
 import functools
 
+import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,23 +19,30 @@ _HW, _FEATURES = (96, 128), 4
 class _Head(nn.Module):
   @nn.compact
   def __call__(self):
-    box_refinement.create(_FEATURES)
+    box_refinement.create(_FEATURES, oriented=True)
 
 
 def _page(rng):
-  """Bars and their boxes, all on one image [1, H, W, 1]."""
-  image, boxes = np.zeros((*_HW, 1), np.float32), []
-  for y in (6, 30, 54, 78):
-    for x in (8, 50, 92):
-      height, width = rng.integers(3, 14), rng.integers(5, 28)
-      top, left = y + rng.integers(3), x + rng.integers(6)
-      image[top : top + height, left : left + width] = 1
-      boxes.append([top, left, top + height, left + width])
-  boxes.append([0, 0, 0, 0])  # padding
-  return image[None], np.float32(boxes)[None]
+  """Slanted bars on one image [1, H, W, 1], their boxes and corners."""
+  image, corners = np.zeros(_HW, np.float32), []
+  for y in (14, 38, 62, 86):
+    for x in (22, 64, 106):
+      center = np.array([y, x]) + rng.uniform(-2, 2, 2)
+      along, angle = rng.uniform(10, 24), rng.uniform(-0.5, 0.5)
+      across = rng.uniform(3, 6)
+      one = np.array([np.sin(angle), np.cos(angle)]) * along / 2
+      two = np.array([np.cos(angle), -np.sin(angle)]) * across / 2
+      corners.append(
+        center + np.stack([-one - two, one - two, one + two, two - one])
+      )
+      points = np.round((corners[-1][:, ::-1] - 0.5) * 16).astype(np.int32)
+      cv2.fillPoly(image, [points], 1.0, shift=4)
+  corners = np.float32([*corners, np.zeros((4, 2))])  # padding
+  boxes = np.concatenate([corners.min(1), corners.max(1)], 1)
+  return image[None, ..., None], boxes[None], corners[None]
 
 
-def _predictions(image, boxes_yxyx):
+def _predictions(image):
   """A network that takes every box for 9 x 15 px, two pixels too far left."""
   h, w = (side // 4 for side in _HW)
   maps = jnp.zeros((1, h, w, 1, 2))
@@ -48,10 +56,10 @@ def _predictions(image, boxes_yxyx):
 
 
 @jax.jit
-def _loss(params, image, boxes_yxyx):
+def _loss(params, image, boxes_yxyx, corners):
   groups = jnp.zeros(boxes_yxyx.shape[:2], jnp.int32)
   return refinement_loss.refinement_loss(
-    params, _predictions(image, boxes_yxyx), boxes_yxyx, groups
+    params, _predictions(image), boxes_yxyx, groups, corners
   )
 
 
@@ -66,24 +74,25 @@ def test_training_makes_boxes_fit():
   state = optimizer.init(params)
 
   @jax.jit
-  def step(params, state, image, boxes_yxyx):
-    grads, metrics = jax.grad(_loss, has_aux=True)(params, image, boxes_yxyx)
+  def step(params, state, *page):
+    grads, metrics = jax.grad(_loss, has_aux=True)(params, *page)
     updates, state = optimizer.update(grads, state)
     return optax.apply_updates(params, updates), state, metrics
 
   for _ in range(150):
     params, state, _ = step(params, state, *_page(rng))
   metrics = [_loss(params, *_page(rng))[1] for _ in range(5)]
-  given, refined = (
-    np.mean([m[name] for m in metrics]) for name in ("given_iou", "refined_iou")
+  given, refined, oriented = (
+    np.mean([m[f"{name}_iou"] for m in metrics])
+    for name in ("given", "refined", "oriented")
   )
-  assert given < 0.6 < 0.8 < refined
+  assert given < 0.6 < 0.75 < refined and oriented > 0.6
 
 
 def test_padding_does_not_count():
-  image, boxes = _page(np.random.default_rng(1))
-  more = np.concatenate([boxes, np.zeros((1, 1, 4), np.float32)], 1)
-  loss, _ = _loss(_params(), image, boxes)
-  np.testing.assert_allclose(_loss(_params(), image, more)[0], loss, rtol=1e-6)
-  nothing, _ = _loss(_params(), image, np.zeros_like(boxes))
+  image, *page = _page(np.random.default_rng(1))
+  more = [np.concatenate([x, 0 * x[:, :1]], 1) for x in page]
+  loss, _ = _loss(_params(), image, *page)
+  np.testing.assert_allclose(_loss(_params(), image, *more)[0], loss, rtol=1e-6)
+  nothing, _ = _loss(_params(), image, *(0 * x for x in page))
   assert nothing == 0

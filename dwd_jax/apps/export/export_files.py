@@ -19,6 +19,8 @@ classes.json beside an exported network holds
                    scores count
   contradictions   which classes lie on each other in the training pages, see
                    contradictions.py; null = not known
+  refinement       boxes are refined by refinement_head.onnx; `oriented`: into
+                   oriented ones, too; null = they are not
   positions        places on the staff: `classes`, the labels that have one, and
                    `space_px`, between staff lines in the network's images;
                    null = the detector knows none
@@ -59,6 +61,10 @@ MOST_HW = (2048, 1536)
 _MOST_PX = 1 << 26  # of the decode's plane
 _MULTIPLE = 64  # sides of padded pages are multiples of this, px
 _PLATFORMS = ("cpu", "cuda", "tpu")
+# In a README, of detectors that refine boxes.
+_REFINEMENT = """`refinement_head.onnx` changes the boxes that the decode finds,
+by the ink around them, see `refined` in `numpy_decode.py`.
+"""
 # In a README, of detectors that know places on the staff.
 _POSITIONS = """
 Each row ends with the place on the staff: steps of half a staff space, 0 = the
@@ -75,9 +81,9 @@ _CARRIED = (
   "dwd_jax.core.rectangles",
   "dwd_jax.imaging.grey",
   "dwd_jax.decode.contradictions",
-  "dwd_jax.decode.corners",
   "dwd_jax.decode.siblings",
   "dwd_jax.models.ink_columns",
+  "dwd_jax.models.ink_windows",
 )
 
 
@@ -227,11 +233,17 @@ def _onnx(weights: Weights) -> Mapping[str, bytes | str]:
     "classes.json": _classes_json(weights),
     **_scripts("numpy_decode.py", "numpy_basins.py", "detector_pages.py"),
     "README.md": _readme("onnx.md", weights),
-  } | (
-    {"position_head.onnx": onnx_network.position_head(*args)}
-    if weights.model.staff_positions
-    else {}
-  )
+    **(
+      {"refinement_head.onnx": onnx_network.refinement_head(*args)}
+      if weights.model.refines
+      else {}
+    ),
+    **(
+      {"position_head.onnx": onnx_network.position_head(*args)}
+      if weights.model.staff_positions
+      else {}
+    ),
+  }
 
 
 def _classes_json(
@@ -254,6 +266,9 @@ def _classes_json(
     "contradictions": calibration
     and calibration.contradictions
     and contradictions.to_json(calibration.contradictions, weights.class_names),
+    "refinement": {"oriented": weights.model.oriented}
+    if weights.model.refines
+    else None,
     "positions": {
       "classes": list(weights.model.position_classes),
       "space_px": weights.model.position_space_px,
@@ -302,8 +317,8 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
     fingerprint=weights_lib.fingerprint(weights),
     groups=weights.model.num_groups,
     features=weights.model.filters,
-    offsets=", `offsets` [B, h, w, G, 2]" * weights.model.center_offsets
-    + ", `oriented` [B, h, w, G, 5]" * weights.model.oriented,
+    offsets=", `offsets` [B, h, w, G, 2]" * weights.model.center_offsets,
+    refinement=_REFINEMENT * weights.model.refines,
     also=", `oriented_yx` [B, K, 4, 2]" * weights.model.oriented,
     positions=_POSITIONS * weights.model.staff_positions,
     corners=_CORNERS * weights.model.oriented,

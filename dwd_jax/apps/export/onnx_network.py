@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.models import staff_positions
+from dwd_jax.models import box_refinement, ink_windows, staff_positions
 from dwd_jax.models.dwd import ModelConfig
 from dwd_jax.models.refinenet import STRUCTURES, Structure
 from dwd_jax.models.resnet import STAGES
@@ -221,8 +221,6 @@ def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
   graph.output(features, "class_features", ("B", "h", "w", cfg.filters))
   if cfg.center_offsets:
     head(size, "offset_head", "offsets", 2)
-  if cfg.oriented:
-    head(size, "oriented_head", "oriented", 5)
   return graph.finish(text)
 
 
@@ -236,6 +234,38 @@ def class_head(variables: Any, cfg: ModelConfig, text: str) -> bytes:
   head = params["class_head"]
   x = graph.dense(x, head["kernel"], head["bias"])
   graph.output(x, "logits", ("P", cfg.num_classes))
+  return graph.finish(text)
+
+
+def refinement_head(variables: Any, cfg: ModelConfig, text: str) -> bytes:
+  """Serialises the head that refines boxes, see `models.box_refinement`.
+
+  `windows` [P, 16, 16], `features` [P, F] and `log_sides` [P, 2] -> `values`
+  [P, 5], or [P, 10] with oriented boxes.
+  """
+  params = variables["params"][box_refinement.NAME]
+  graph = Graph("refinement_head")
+  side = ink_windows.SIDE
+  x = graph.add_axis(graph.input("windows", ("P", side, side)))
+  x = graph.transpose(x, (0, 3, 1, 2))
+  for name in ("conv1", "conv2"):
+    conv = params[name]
+    x = graph.relu(graph.conv(x, conv["kernel"], conv["bias"], stride=2))
+  x = graph.flatten(graph.transpose(x, (0, 2, 3, 1)))
+  # The hidden layer, for what was concatenated one after the other.
+  hidden, out = params["hidden"], params["out"]
+  of_ink, of_features, of_sides = np.split(
+    np.asarray(hidden["kernel"]), [-cfg.filters - 2, -2]
+  )
+  bias = hidden["bias"] - box_refinement.TYPICAL_LOG_SIDE * of_sides.sum(0)
+  none = np.zeros_like(bias)
+  x = graph.dense(x, of_ink, none)
+  features = graph.input("features", ("P", cfg.filters))
+  x = graph.add(x, graph.dense(features, of_features, none))
+  sides = graph.input("log_sides", ("P", 2))
+  x = graph.relu(graph.add(x, graph.dense(sides, of_sides, bias)))
+  x = graph.dense(x, out["kernel"], out["bias"])
+  graph.output(x, "values", ("P", len(out["bias"])))
   return graph.finish(text)
 
 

@@ -23,8 +23,8 @@ from dwd_jax.apps.export.standalone.detector_pages import (
 )
 from dwd_jax.apps.export.standalone.numpy_basins import decode_plane, softmax
 from dwd_jax.core import rectangles
-from dwd_jax.decode import corners, siblings
-from dwd_jax.models import ink_columns
+from dwd_jax.decode import siblings
+from dwd_jax.models import ink_columns, ink_windows
 
 _STRIDE = 4  # of the network's outputs
 
@@ -47,8 +47,12 @@ class Detector:
       )
 
     self._network, self._head = load(model), load(folder / "class_head.onnx")
-    known = self.card["positions"]
-    self._positions = load(folder / "position_head.onnx") if known else None
+
+    def load_if(key, name):
+      return load(folder / name) if self.card[key] else None
+
+    self._refiner = load_if("refinement", "refinement_head.onnx")
+    self._positions = load_if("positions", "position_head.onnx")
 
   def __call__(self, page, min_score=None):
     """Detects; see `finish` for what is returned."""
@@ -56,7 +60,7 @@ class Detector:
     image = pad(ink, self.card["multiple"])
     names = [output.name for output in self._network.get_outputs()]
     outputs = dict(zip(names, self._network.run(None, {"image": image})))  # noqa: B905
-    found = [*self.decode(**outputs)]
+    found = [*self.decode(image[0, ..., 0], **outputs)]
     if self._positions:
       found.append(self.positions(image[0, ..., 0], *found[:2]))
     return finish(found, ink.shape, self.card, min_score)
@@ -75,12 +79,11 @@ class Detector:
       found[has] = logits.argmax(1) - logits.shape[1] // 2
     return found
 
-  def decode(
-    self, energy_logits, log_sizes, class_features, offsets=None, oriented=None
-  ):
+  def decode(self, ink, energy_logits, log_sizes, class_features, offsets=None):
     """Outputs of the network, B = 1 -> boxes [n, 4], labels, scores.
 
-    With `oriented`, also corners [n, 4, 2].
+    With corners [n, 4, 2] if the detector knows oriented boxes. `ink` is the
+    image [H, W].
     """
     cfg = types.SimpleNamespace(**self.card["decode"])
     maps = [m[0] for m in (log_sizes, offsets) if m is not None]
@@ -107,14 +110,40 @@ class Detector:
     boxes, labels, scores = (np.concatenate(f) for f in zip(*found))  # noqa: B905
     best = np.argsort(-scores, kind="stable")[: cfg.max_detections]
     result, iou = [boxes[best], labels[best], scores[best]], upright_iou
-    if oriented is not None:
-      groups = group_of_class[result[1]]
-      result.append(corners_of(result[0], groups, oriented[0]))
-      iou = rectangles.pairwise_iou
+    if self._refiner:
+      result = self.refined(ink, class_features[0], *result)
+    shapes = result[0]
+    if len(result) > 3:
+      shapes, iou = result[3], rectangles.pairwise_iou
     if cfg.suppress_iou:
-      keep = stays(result[0] if oriented is None else result[3], iou, cfg)
+      keep = stays(shapes, iou, cfg)
       result = [values[keep] for values in result]
     return result
+
+  def refined(self, ink, features, boxes, labels, scores):
+    """Boxes after a second look at the ink, labels, scores, best first.
+
+    With corners [n, 4, 2] if the detector knows oriented boxes.
+    """
+    if not len(boxes):
+      corners = [np.zeros((0, 4, 2))] * self.card["refinement"]["oriented"]
+      return [boxes, labels, scores, *corners]
+    boxes = boxes.astype(np.float32)
+    middles = np.floor((boxes[:, :2] + boxes[:, 2:]) / 2)
+    y, x = np.clip(middles, 0, np.array(ink.shape) - 1).astype(int).T
+    inputs = {
+      "windows": ink_windows.windows_at(ink, boxes),
+      "features": gather(features, y, x),
+      "log_sides": ink_windows.log_sides(boxes),
+    }
+    said = np.asarray(self._refiner.run(None, inputs)[0])  # pyright: ignore
+    better = ink_windows.moved(boxes, said[:, :4])
+    scores = scores / np.sqrt(1 + np.exp(-said[:, 4]))
+    order = np.argsort(-scores, kind="stable")
+    result = [better, labels, scores]
+    if self.card["refinement"]["oriented"]:
+      result.append(ink_windows.oriented(boxes, said[:, 5:]))
+    return [values[order] for values in result]
 
 
 def energy_levels(logits, cfg):
@@ -152,21 +181,6 @@ def gather(values, y, x):
   top = values[y0, x0] * (1 - tx) + values[y0, x1] * tx
   bottom = values[y1, x0] * (1 - tx) + values[y1, x1] * tx
   return top * (1 - ty) + bottom * ty
-
-
-def corners_of(boxes, groups, oriented):
-  """Oriented boxes [n, 4, 2] of boxes [n, 4] in groups [n].
-
-  `oriented` [h, w, G, 5] has the codes of oriented boxes, see
-  rectangles.py, and the ways (y, x) to their centres.
-  """
-  most = np.multiply(oriented.shape[:2], _STRIDE) - 1
-  at = corners.pixels_of(boxes, most)
-  flat = oriented.reshape(*oriented.shape[:2], -1)
-  said = gather(flat, *at.reshape(-1, 2).astype(int).T)
-  said = said.reshape(*at.shape[:2], *oriented.shape[2:])
-  said = said[np.arange(len(boxes)), :, groups]  # [n, pixels, 5]
-  return corners.mean(boxes, at, said)
 
 
 def upright_iou(one, boxes):
