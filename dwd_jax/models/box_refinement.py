@@ -66,6 +66,11 @@ def create(num_features: int, oriented: bool) -> None:
   head(window, features, jnp.zeros((1, 2)))
 
 
+def has_oriented(params: Params) -> bool:
+  """Whether the head of a network tells oriented boxes, too."""
+  return len(params[NAME]["out"]["bias"]) > 5
+
+
 def values(
   params: Params,
   windows: Float[Array, "P side side"],

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from dwd_jax.core import boxes, rectangles
 from dwd_jax.core.structs import Array, Params, Predictions
-from dwd_jax.models import ink_windows, pixel_sampling
+from dwd_jax.models import box_refinement, ink_windows, pixel_sampling
 from dwd_jax.objectives import oriented_targets
 from dwd_jax.objectives.class_loss import select_pixels
 from dwd_jax.objectives.losses import Metrics, weighted_mean
@@ -76,7 +76,7 @@ def refinement_loss(
     "given_iou": weighted_mean(boxes.iou(given, wanted), weights),
     "refined_iou": weighted_mean(iou, weights),
   }
-  if said.shape[-1] > 5 and oriented_yx is not None:
+  if box_refinement.has_oriented(params) and oriented_yx is not None:
     hw = predictions.image.shape[1], predictions.image.shape[2]
     cut = jax.vmap(lambda o, b: oriented_targets.clip(o, b, hw))
     codes = rectangles.encode(cut(oriented_yx, boxes_yxyx))

@@ -16,7 +16,13 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageImage
 from dwd_jax.decode import refine, siblings, suppression, watershed
 from dwd_jax.decode.decode_config import DecodeConfig
-from dwd_jax.models import compiling, dwd, pixel_sampling, staff_positions
+from dwd_jax.models import (
+  box_refinement,
+  compiling,
+  dwd,
+  pixel_sampling,
+  staff_positions,
+)
 from dwd_jax.models.refinenet import upsample
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.batches import Batcher, MoreSlots, PredictFn
@@ -149,20 +155,20 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
     if levels_hw:
       room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
       levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))
-    cfg = decode_cfg
-    if model.cfg.refines:  # duplicates are told by what boxes become
+    cfg, refines = decode_cfg, box_refinement.NAME in params
+    if refines:  # duplicates are told by what boxes become
       cfg = dataclasses.replace(decode_cfg, suppress_iou=0.0)
     found = watershed.decode_levels(levels, size_fn, class_fn, cfg)
-    if model.cfg.refines:
+    if refines:
       found = refine.refine(
         found,
         functools.partial(pixel_sampling.refinements_of, params),
         predictions.image,
         predictions.class_features,
-        model.cfg.oriented,
+        box_refinement.has_oriented(params),
       )
       found = suppression.suppress_pages(found, decode_cfg.suppress_iou)
-    if model.cfg.staff_positions:
+    if staff_positions.NAME in params:
       found = staff_positions.with_positions(
         found,
         params,

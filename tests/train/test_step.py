@@ -43,8 +43,7 @@ def test_twenty_steps_on_one_batch_lower_all_losses(tiny):
   first, last = history[0], history[-1]
   for name in stages.LOSSES:
     assert last[f"loss_{name}"] < 0.8 * first[f"loss_{name}"], name
-  for name in ("oriented_side_error", "oriented_angle_error"):
-    assert last[name] < 0.8 * first[name], name
+  assert last["loss_refinement"] < 0.8 * first["loss_refinement"]
   assert last["class_accuracy"] > first["class_accuracy"]
   assert int(state.step) == 20
   # The newest first: the last five values of each loss.
@@ -58,10 +57,10 @@ def test_twenty_steps_on_one_batch_lower_all_losses(tiny):
 TRAINED = {
   "energy alone": ((1, 0, 0), {"energy_head"}),
   "class alone": ((0, 1, 0), {"class_head"}),
-  "box alone": ((0, 0, 1), {"size_head", "oriented_head"}),
+  "box alone": ((0, 0, 1), {"size_head", "refinement_head"}),
   "class and box": (
     (0, 1, 2),
-    {"class_head", "size_head", "oriented_head"},
+    {"class_head", "size_head", "refinement_head"},
   ),
 }
 
