@@ -9,6 +9,7 @@ box-sized disc whose top equals its left does not vanish.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Literal
 
@@ -20,6 +21,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import NUM_ENERGY_LEVELS, Array, Targets
+from dwd_jax.objectives import large_discs
 
 _BOX_SHARE = 0.8  # size of a box-sized disc relative to its box
 
@@ -42,6 +44,10 @@ class TargetConfig:
     energy_shape: shape of the energy disc.
     energy_profile: how the energy falls from the centre of the disc to its
       edge.
+    large_share: discs of large objects grow with the box: the energy disc is
+      an oval of this share of the sides of the box, where that is more than
+      `targets.energy_disc_px`; class and size discs are half as large, where
+      that is more than theirs. 0 = all discs are fixed (the paper).
     class_disc_px: diameter of the disc on which classes are trained, px: 1, or
       3 or more.
     class_overlap: which box counts where class discs overlap. last: the later
@@ -62,6 +68,7 @@ class TargetConfig:
   disc_center: Literal["exact", "rounded"] = "exact"
   energy_shape: Literal["oval", "square"] = "oval"
   energy_profile: Literal["linear", "root", "quadratic"] = "linear"
+  large_share: float = 0.0
   class_disc_px: int = 9
   class_overlap: Literal["last", "nearest"] = "last"
   size_disc_px: int = 9
@@ -82,6 +89,14 @@ class TargetConfig:
           f"config: targets.{key} is {size}, which may paint nothing; use 1, or"
           " 3 or more"
         )
+    if not 0 <= self.large_share <= 1:
+      raise InputError(
+        f"config: targets.large_share is {self.large_share}; use 0 to 1"
+      )
+    if self.large_share and self.energy_disc != "fixed":
+      raise InputError(
+        "config: targets.large_share needs targets.energy_disc=fixed"
+      )
     for key in ("energy_strides", "size_strides"):
       strides = getattr(self, key)
       if not strides or min(strides) < 1:
@@ -198,9 +213,13 @@ def _exact_discs(boxes_yxyx, cfg):
   distance = jnp.maximum(dy, dx) if square else jnp.sqrt(dy**2 + dx**2)
   distance = distance.reshape(len(boxes_yxyx), -1)  # [N, P]
   value = jnp.clip(1 - distance / ((cfg.energy_disc_px - 1) / 2), 0, 1)
+  return start.astype(jnp.int32), offsets, _level(value, cfg)
+
+
+def _level(value, cfg):
+  """From 0 at the edge of a disc to 1 at its centre -> energy level."""
   value = _profile(value, 1.0, cfg.energy_profile)
-  levels = jnp.round((cfg.num_energy_levels - 1) * value).astype(jnp.int32)
-  return start.astype(jnp.int32), offsets, levels
+  return jnp.round((cfg.num_energy_levels - 1) * value).astype(jnp.int32)
 
 
 def _render_box_energy(boxes_yxyx, groups, box_mask, hw, num_groups, cfg):
@@ -290,10 +309,27 @@ def _render_one(boxes_yxyx, labels, box_mask, group_of_class, hw, cfg):
   owner = render_owner(
     *common, cfg.class_disc_px, cfg.class_overlap, cfg.disc_center
   )
+  if cfg.large_share:
+    energy = large_discs.add_energy(
+      energy,
+      *common[:3],
+      share=cfg.large_share,
+      least_px=cfg.energy_disc_px,
+      level_of=functools.partial(_level, cfg=cfg),
+    )
+    half = cfg.large_share / 2
+    owner = large_discs.add_owners(
+      owner, *common[:3], share=half, least_px=cfg.class_disc_px
+    )
   classes = jnp.where(owner < 0, 0, labels[owner] + 1)
   size_owner = render_owner(
     *common, cfg.size_disc_px, "nearest", cfg.disc_center
   )
+  if cfg.large_share:
+    half = cfg.large_share / 2
+    size_owner = large_discs.add_owners(
+      size_owner, *common[:3], share=half, least_px=cfg.size_disc_px
+    )
   box_hw = boxes_lib.sizes_hw(boxes_yxyx)
   centers = boxes_yxyx[:, :2] + box_hw / 2
   middles = jnp.stack(jnp.indices(hw), -1)[:, :, None] + 0.5  # [H, W, 1, 2]
