@@ -37,15 +37,13 @@ def windows_at(ink: Any, boxes_yxyx: Any) -> Any:
   centers, sides = _centers_and_sides(boxes_yxyx)
   spans = xp.maximum(sides * _LARGER, sides + 2 * _LEAST_MARGIN_PX)
   at = centers[:, None] + spans[:, None] * _SAMPLES[:, None]  # [P, 16, 2]
-  (y, below, ty), (x, right, tx) = (
-    _taps(at[..., i], ink.shape[i], xp) for i in range(2)
-  )
-  ink = xp.pad(ink, 1)
-  y, below, ty = (v[:, :, None] for v in (y, below, ty))
-  x, right, tx = (v[:, None] for v in (x, right, tx))
-  top = ink[y, x] * (1 - tx) + ink[y, right] * tx
-  bottom = ink[below, x] * (1 - tx) + ink[below, right] * tx
-  return top * (1 - ty) + bottom * ty
+  (y, ty), (x, tx) = (_taps(at[..., i], ink.shape[i], xp) for i in range(2))
+  y, ty, x, tx = y[:, :, None], ty[:, :, None], x[:, None], tx[:, None]
+
+  def row(y):
+    return _shown(ink, y, x) * (1 - tx) + _shown(ink, y, x + 1) * tx
+
+  return row(y) * (1 - ty) + row(y + 1) * ty
 
 
 def log_sides(boxes_yxyx: Any) -> Any:
@@ -97,10 +95,18 @@ def _centers_and_sides(boxes_yxyx):
 
 
 def _taps(at, size, xp):
-  """Rows or columns of padded ink on both sides of points, and the share."""
-  at = xp.clip(at + np.float32(0.5), 0, size + np.float32(1))
-  low = xp.minimum(xp.floor(at), size)
-  return low.astype(np.int32), low.astype(np.int32) + 1, at - low
+  """Rows or columns before points, -1 .. size, and the share of the next."""
+  at = xp.clip(at - np.float32(0.5), -1, np.float32(size))
+  low = xp.floor(at)
+  return low.astype(np.int32), at - low
+
+
+def _shown(ink, y, x):
+  """Ink at pixels; paper beyond the edges."""
+  xp, (height, width) = _np_of(ink), ink.shape
+  there = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+  values = ink[xp.clip(y, 0, height - 1), xp.clip(x, 0, width - 1)]
+  return xp.where(there, values, xp.float32(0))
 
 
 def _np_of(array) -> Any:
