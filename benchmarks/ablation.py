@@ -32,6 +32,7 @@ _SETS = {
   "sizes": {"jitter": 0.3},
 }
 _BASELINE = {
+  "model.refinenet": "light",
   "data.synthetic.layout": "no",
   "data.degrade.scan_prob": 0.0,
   "data.degrade.photo_prob": 0.0,
@@ -74,6 +75,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "half full, staff space, degraded": _HALF_FULL
   | _STAFF_SPACE
   | _LIGHTLY_DEGRADED,
+  "second look": {"model.refine_boxes": True},
+  "large discs": {"targets.large_share": 0.5},
   "deep supervision": _DEEP,
   "dwd2018": {"model.refinenet": "dwd2018"},
   "dwd2018, deep supervision": {"model.refinenet": "dwd2018"} | _DEEP,
