@@ -86,7 +86,7 @@ def refinements_of(
   ink: Float[Array, "H W"],
   features: Float[Array, "h w F"],
   boxes_yxyx: Float[Array, "P 4"],
-) -> Float[Array, "P values"]:
+) -> Float[jax.Array, "P values"]:
   """What the refinement head says of boxes of one image.
 
   Args:
@@ -99,12 +99,13 @@ def refinements_of(
     jnp.clip(middles[:, i], 0, ink.shape[i] - 1).astype(jnp.int32)
     for i in range(2)
   )
-  return box_refinement.values(
+  said = box_refinement.values(
     params,
     ink_windows.windows_at(ink, boxes_yxyx),
     gather_bilinear(features, y, x),
     ink_windows.log_sides(boxes_yxyx),
   )
+  return jnp.asarray(said)
 
 
 def _of_group(maps, page, y, x, group):

@@ -69,7 +69,7 @@ def with_positions(
       `NO_POSITION`.
   """
   classes = np.array(position_classes, np.int32)
-  known = found.valid & jnp.isin(found.labels, classes)
+  known = jnp.asarray(found.valid) & jnp.isin(found.labels, classes)
   means = ink_columns.stretches(jnp.asarray(image)[..., 0], space_px)
   centers = jnp.asarray(boxes.centers_yx(found.boxes_yxyx))
   # What is not finite is read off the page.

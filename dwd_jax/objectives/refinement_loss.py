@@ -87,7 +87,7 @@ def refinement_loss(
     metrics["oriented_iou"] = weighted_mean(
       rectangles.iou(corners, rectangles.decode(codes)), weights
     )
-  loss = weighted_mean(loss, weights)
+  loss = jnp.asarray(weighted_mean(loss, weights))
   return loss, {"loss_refinement": loss, **metrics}
 
 
