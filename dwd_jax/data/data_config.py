@@ -31,6 +31,8 @@ class EngraveConfig:
       `pretraining.level=semseg` takes the ink in boxes.
     handwriting: strength of an unsteady hand that draws everything, 0..3: 0 =
       engraved, 1 = tidy.
+    scores: folder of MusicXML, MEI or kern files that half of the scores are
+      taken from; "" = all are random.
     degrade: all pages look scanned, or photographed; "" = clean.
     strength: strength of `data.engrave.degrade`, 0..2: 1 = as real scans and
       photos, 2 = as the worst.
@@ -47,6 +49,7 @@ class EngraveConfig:
   staff_space: float = 0.0
   pixel_labels: bool = False
   handwriting: float = 0.0
+  scores: str = ""
   degrade: Literal["", "scan", "photo"] = ""
   strength: float = 1.0
 

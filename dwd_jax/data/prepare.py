@@ -21,6 +21,7 @@ _SWITCHES = (
   "staff_space",
   "pixel_labels",
   "handwriting",
+  "scores",
   "degrade",
 )
 

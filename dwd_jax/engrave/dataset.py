@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import random
 import re
 import sys
 from collections import Counter
@@ -11,7 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import verovio
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.engrave import deepscores_folder, pool, smufl_classes
+from dwd_jax.engrave import (
+  deepscores_folder,
+  music_files,
+  pool,
+  smufl_classes,
+)
 from dwd_jax.engrave.deepscores_folder import Splitter
 from dwd_jax.engrave.engraver import EngraveTask
 from dwd_jax.engrave.handwriting import MAX_STRENGTH
@@ -21,7 +27,6 @@ from dwd_jax.imaging import degrade as degradations
 
 ALL_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville", "Petaluma")
 DEFAULT_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville")
-_EXTENSIONS = {".mei", ".musicxml", ".xml", ".mxl", ".krn", ".kern"}
 _MAX_FAILURES = 20  # random scores that may fail before the first page
 
 
@@ -57,7 +62,7 @@ def generate(
   jitter: float = 0.05,
   shares: Mapping[str, float] | None = None,
   weights: Mapping[str, float] | None = None,
-  input_folder: str | os.PathLike = "",
+  scores: str | os.PathLike = "",
   pixel_labels: bool = False,
   handwriting: float = 0.0,
   degrade: str = "",
@@ -77,8 +82,9 @@ def generate(
     jitter: relative range of the staff space from score to score.
     shares: of the pages by split; default 80 / 8 / 12 %. Splits are by score.
     weights: changes to `rarities.RATES` and `rarities.CHOICES`.
-    input_folder: MusicXML, MEI or kern files to engrave instead of random
-      scores, repeated in other fonts until there are enough pages.
+    scores: a folder of MusicXML, MEI or kern files. The weight `from_file` is
+      the share of scores from them, each time another excerpt; the others are
+      random.
     pixel_labels: also write label images, as DeepScores does in
       pix_annotations_png; takes a quarter more time.
     handwriting: strength of the unsteady hand that draws everything, 0..3,
@@ -111,7 +117,7 @@ def generate(
     strength=float(strength),
   )
   _check(pages, workers, task)
-  files = _music_files(pathlib.Path(input_folder)) if input_folder else []
+  files = _music_files(pathlib.Path(scores)) if scores else []
   writer = _Writer(pages, Splitter(shares), progress)
   with deepscores_folder.new_folder(pathlib.Path(out)) as folder:
     for outcome in pool.run(
@@ -146,14 +152,18 @@ class _Writer:
     self, first: EngraveTask, files: list[pathlib.Path]
   ) -> Iterator[EngraveTask]:
     """Yields scores until there are enough pages."""
-    index = 0
+    share = Rarities(first.weights).rates["from_file"] if files else 0.0
+    order = random.Random(f"{first.seed}/files").sample(files, len(files))
+    index = taken = 0
     while self.pages + self._ready() < self.wanted:
       path, stem = "", f"engraved-{first.seed}-{index:05d}"
-      if files:
-        if index >= len(files) and len(self.skipped) == len(files):
+      if random.Random(f"{first.seed}/{index}/source").random() < share:
+        failed = taken >= len(order) and len(self.skipped) == len(order)
+        if failed and share >= 1:
           return
-        path = str(files[index % len(files)])
-        stem = f"{_plain(files[index % len(files)].stem)}-{index:05d}"
+        file = order[taken % len(order)]
+        path, stem = str(file), f"{_plain(file.stem)}-{index:05d}"
+        taken += 1
       yield dataclasses.replace(first, index=index, path=path, stem=stem)
       index += 1
 
@@ -263,13 +273,16 @@ def _plain(stem: str) -> str:
 def _music_files(folder: pathlib.Path) -> list[pathlib.Path]:
   """Music files in the folder and below, in a fixed order."""
   if not folder.is_dir():
-    raise InputError(f"{folder}: no such folder; check --input")
+    raise InputError(f"{folder}: no such folder; check --scores")
   files = sorted(
-    p for p in folder.rglob("*") if p.suffix.lower() in _EXTENSIONS
+    p
+    for p in folder.rglob("*")
+    if p.suffix.lower() in music_files.EXTENSIONS and p.is_file()
   )
   if not files:
     raise InputError(
-      f"input {folder} has no music files ({' '.join(sorted(_EXTENSIONS))})"
+      f"scores: {folder} has no music files "
+      f"({' '.join(sorted(music_files.EXTENSIONS))})"
     )
   return files
 

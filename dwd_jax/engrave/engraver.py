@@ -1,6 +1,7 @@
 """One score -> its pages: verovio, boxes, raster. Runs in a worker process."""
 
 import dataclasses
+import pathlib
 import random
 import zlib
 from collections import Counter
@@ -12,6 +13,7 @@ from dwd_jax.engrave import (
   handwriting,
   label_image,
   labels,
+  music_files,
   onsets,
   page_degradation,
   smufl_classes,
@@ -29,7 +31,7 @@ _MEASURES = {
   "choir": 10, "band": 11,
 }  # fmt: skip
 _STANDARD_AREA = 1050 * 1485 / 9**2
-_MAX_PAGES = 12  # of one foreign file, so that none fills a data set
+_NOTES = 450  # more than fill such a page with music from files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class EngraveTask:
 
   Attributes:
     index: number of the score; with the seed it decides all that is random.
-    path: a music file; "" = a random score.
+    path: a music file, of which an excerpt is taken; "" = a random score.
     stem: beginning of the page names.
   """
 
@@ -100,14 +102,23 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   words = smufl_classes.get(task.vocabulary)
   options = _options(rng, task, font, px_per_unit)
   toolkit.setOptions({**options, **words.options})
+  pages = rng.choice((1, 1, 2))
+  weights = Rarities({**words.rates, **task.weights})
+  area = task.width * task.height / space**2 / _STANDARD_AREA
+  toolkit.select({})
+  mei = ""
   if task.path:
-    pages, mei = _MAX_PAGES, ""
-    if not toolkit.loadFile(task.path):
+    own = random.Random(f"{task.seed}/{task.index}/file")
+    notes = max(40, round(_NOTES * area * pages))
+    path = pathlib.Path(task.path)
+    music = music_files.excerpt(path, own, weights, notes)
+    toolkit.setOptions(music.options)
+    if music.measures:
+      toolkit.select({"measureRange": music.measures})
+    if not toolkit.loadData(music.data):
       raise ValueError("verovio cannot read it")
   else:
-    pages = rng.choice((1, 1, 2))
-    score = ScoreWriter(rng, Rarities({**words.rates, **task.weights}))
-    area = task.width * task.height / space**2 / _STANDARD_AREA
+    score = ScoreWriter(rng, weights)
     measures = max(4, round(_MEASURES[score.kind] * area * pages))
     mei = score.write(measures)
     if not toolkit.loadData(mei):

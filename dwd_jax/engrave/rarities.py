@@ -41,6 +41,14 @@ RATES: dict[str, float] = {
   "volta": 0.3,  # a repeat
   "lyrics": 0.8,  # a score for voices
   "title": 0.35,  # a score
+  # Of scores from files, which `--scores` names.
+  "from_file": 0.5,  # a score
+  "file_from_within": 0.8,  # a score: begins anywhere
+  "file_transposed": 0.6,  # a score
+  "file_fewer_parts": 0.25,  # a score
+  "file_without_lyrics": 0.25,  # a score
+  "file_reduced_solo": 0.3,  # a score of single staves and a piano
+  "file_other_clef": 0.1,  # a part on one staff
   # Set by vocabularies that have names for them. 0 draws nothing from the
   # random generator, so that old seeds keep their pages.
   "tremolo": 0.0,  # a note or chord with a stem of its own
