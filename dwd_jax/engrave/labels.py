@@ -114,7 +114,9 @@ class _Finder:
       self.children[group.parent].append(index)
 
   def objects(self, index: int, group: Group) -> Iterator[Found]:
-    """The symbols directly in one group."""
+    """The symbols directly in one group; there are none in tablature."""
+    if self.strokes.in_tablature(index):
+      return
     if self.has_strokes:
       for name, parts in self.strokes.objects(group):
         yield self._found(name, parts)
@@ -159,6 +161,8 @@ class _Finder:
     name = self.names.get(mark.code)
     if name is None or name.startswith("timeSig"):
       return
+    if name == "repeatDot" and self.strokes.on_tablature(mark):
+      return
     position, onset = None, None
     if name.startswith("notehead"):
       position, is_on_line = self.strokes.place(mark)
@@ -168,10 +172,17 @@ class _Finder:
       onset = self._onset(mark)
     if group.cls == "keyAccid":
       name = name.replace("accidental", "key")
-    elif is_small(mark) and name.startswith(("note", "flag", "accidental")):
+    elif name.startswith(("note", "flag", "accidental")) and self._small(mark):
       name += "Small"
     found = self._found(name, [mark])
     yield found._replace(position=position, onset=onset)
+
+  def _small(self, mark: Mark) -> bool:
+    """Whether a glyph is of grace or cue size for its staff.
+
+    Notes on a staff that is printed smaller are normal notes.
+    """
+    return mark.scale < _SMALL_BELOW * _FULL_SCALE * self.strokes.size(mark)
 
   def _brace(self, marks: list[Mark]) -> Iterator[Found]:
     """A brace is a glyph or two curved shapes; brackets are straight."""
@@ -238,11 +249,6 @@ class _Finder:
       kind = "Acciaccatura" if slash else "Appoggiatura"
       direction = "Up" if flags[0] == 0xE240 else "Down"
       yield self._found(f"graceNote{kind}Stem{direction}", parts)
-
-
-def is_small(mark: Mark) -> bool:
-  """Whether a glyph is of grace or cue size."""
-  return mark.scale < _SMALL_BELOW * _FULL_SCALE
 
 
 def _clef_objects(

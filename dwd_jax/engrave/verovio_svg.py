@@ -211,7 +211,8 @@ class _Reader:
     if classes:
       data = {k[5:]: v for k, v in element.items() if k.startswith("data-")}
       name = element.get("id", "")
-      self.page.groups.append(Group(classes[0], group, data, [], name))
+      cls = classes[0] if classes[0] != "oStaff" else "staff"  # of an ossia
+      self.page.groups.append(Group(cls, group, data, [], name))
       group = len(self.page.groups) - 1
     transform = element.get("transform")
     if transform:
