@@ -10,6 +10,7 @@ import numpy as np
 import verovio
 
 from dwd_jax.engrave import (
+  bare_strokes,
   handwriting,
   label_image,
   labels,
@@ -28,9 +29,11 @@ from dwd_jax.engrave.strokes import Strokes
 # what does not fit is not drawn.
 _MEASURES = {
   "solo": 62, "percussion": 75, "piano": 26, "duo": 18, "quartet": 10,
-  "choir": 10, "band": 11,
+  "choir": 10, "band": 11, "reduced_solo": 18, "orchestra": 5,
+  "closed_choir": 18, "tablature": 30, "one_line": 34,
 }  # fmt: skip
 _STANDARD_AREA = 1050 * 1485 / 9**2
+_STAFF_SPACES = 9.5  # height of a staff of an orchestra with its share of air
 _NOTES = 450  # more than fill such a page with music from files
 
 
@@ -101,9 +104,12 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   toolkit.resetOptions()
   words = smufl_classes.get(task.vocabulary)
   options = _options(rng, task, font, px_per_unit)
-  toolkit.setOptions({**options, **words.options})
   pages = rng.choice((1, 1, 2))
   weights = Rarities({**words.rates, **task.weights})
+  layout = random.Random(f"{task.seed}/{task.index}/layout")
+  spacing = weights.pick(layout, "spacing")
+  options |= _spacing(layout, spacing, options["pageWidth"])
+  toolkit.setOptions({**options, **words.options})
   area = task.width * task.height / space**2 / _STANDARD_AREA
   toolkit.select({})
   mei = ""
@@ -118,8 +124,13 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
     if not toolkit.loadData(music.data):
       raise ValueError("verovio cannot read it")
   else:
-    score = ScoreWriter(rng, weights)
+    most = max(2, int(task.height / space / _STAFF_SPACES) - 1)
+    score = ScoreWriter(rng, weights, layout, most)
+    if score.kind == "orchestra":
+      toolkit.setOptions(_ORCHESTRA)
     measures = max(4, round(_MEASURES[score.kind] * area * pages))
+    if spacing == "snippet":
+      measures = layout.randrange(1, 9)
     mei = score.write(measures)
     if not toolkit.loadData(mei):
       raise ValueError("verovio cannot read the generated score")
@@ -167,6 +178,60 @@ def _options(
   }
 
 
+_ORCHESTRA = {
+  "spacingStaff": 4,
+  "spacingBracketGroup": 4,
+  "spacingBraceGroup": 5,
+}
+
+
+def _spacing(rng: random.Random, name: str, width: int) -> dict:
+  """Options of verovio for a choice of the group `spacing`, and for barlines.
+
+  `width` of the page in its units.
+  """
+  found: dict[str, float] = {
+    "barLineWidth": rng.uniform(0.2, 0.42),
+    "barLineSeparation": rng.uniform(0.6, 1.1),
+    "thickBarlineThickness": rng.uniform(0.7, 1.5),
+    "repeatBarLineDotSeparation": rng.uniform(0.25, 0.8),
+    "beamMaxSlope": rng.choice((5, 10, 10, 20, 30)),
+    "ossiaStaffSize": rng.uniform(0.6, 0.8),
+  }
+  if name == "dense":
+    found |= {
+      "spacingLinear": rng.uniform(0.08, 0.18),
+      "spacingNonLinear": rng.uniform(0.45, 0.55),
+      "spacingStaff": rng.randrange(4, 8),
+      "spacingSystem": rng.randrange(2, 5),
+      "measureMinWidth": 8,
+    }
+  elif name == "sparse":
+    found |= {
+      "spacingLinear": rng.uniform(0.35, 0.6),
+      "spacingNonLinear": rng.uniform(0.6, 0.75),
+      "spacingStaff": rng.randrange(13, 22),
+      "spacingSystem": rng.randrange(10, 24),
+    }
+  elif name in ("short", "snippet"):
+    found |= {
+      "pageMarginLeft": _margin(rng, width),
+      "pageMarginRight": _margin(rng, width),
+    }
+  if name == "snippet":
+    found |= {
+      "pageMarginTop": _margin(rng, width),
+      "noJustification": rng.random() < 0.5,
+      "justifyVertically": False,
+    }
+  return found
+
+
+def _margin(rng: random.Random, width: int) -> int:
+  """A wide margin, not more than verovio allows."""
+  return min(round(width * rng.uniform(0.05, 0.24)), 500)
+
+
 def _page(
   task: EngraveTask,
   svg: str,
@@ -178,6 +243,8 @@ def _page(
   """Boxes and raster of one page; None if it has no symbols."""
   page = verovio_svg.read_page(svg, font)
   words = smufl_classes.get(task.vocabulary)
+  rates = Rarities({**words.rates, **task.weights})
+  bare_strokes.vary(page, random.Random(f"{task.seed}/{name}/bars"), rates)
   objects = labels.page_objects(page, words, starts)
   spaces = Strokes(page).has_spaces()
   if task.handwriting:

@@ -133,7 +133,7 @@ def measure_marks(
       for staff in staves
       if rng.random() < 0.8
     ]
-  if weights.happens(rng, "text"):
+  if weights.happens(rng, "text") and staves:
     at = f'staff="{rng.choice(staves).number}" place="above" tstamp="1"'
     out.append(f"<dir {at}>{rng.choice(_TEXTS)}</dir>")
   if weights.happens(rng, "tempo"):

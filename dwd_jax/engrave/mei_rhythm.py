@@ -171,6 +171,23 @@ def fill_measure(
   return nodes
 
 
+def long_notes(rng: random.Random, count: int, unit: int) -> list[Node]:
+  """A measure of half notes and longer, as far as they fit in."""
+  left = measure_ticks(count, unit)
+  lengths = {256: 1, 192: 1, 128: 4, 96: 2, 64: 6}  # and their weights
+  nodes: list[Node] = []
+  while left:
+    fitting = [n for n in lengths if n <= left] or [
+      next(n for n in (48, 32, 24, 16, 12, 8) if n <= left)
+    ]
+    length = rng.choices(fitting, [lengths.get(n, 1) for n in fitting])[0]
+    plain = length * 2 // 3 if length % 3 == 0 else length
+    dur = "breve" if plain > WHOLE else str(WHOLE // plain)
+    nodes.append(Slot(dur, int(plain != length), rest=False))
+    left -= length
+  return nodes
+
+
 def _is_rare(rng: random.Random, weights: Rarities, length: int) -> bool:
   """Whether to write a tuplet of an unusual number."""
   rate = weights.rates["rare_tuplet"]

@@ -17,9 +17,7 @@ from lxml import etree  # pyright: ignore
 
 from dwd_jax.engrave.rarities import Rarities
 
-EXTENSIONS = frozenset(
-  (".mei", ".musicxml", ".xml", ".mxl", ".krn", ".kern")
-)
+EXTENSIONS = frozenset((".mei", ".musicxml", ".xml", ".mxl", ".krn", ".kern"))
 _MOST_BYTES = 64 * 2**20  # of a file, and of what an archive holds
 _CONTAINER = "META-INF/container.xml"
 # Up to a fourth, upwards or downwards.

@@ -41,6 +41,11 @@ RATES: dict[str, float] = {
   "volta": 0.3,  # a repeat
   "lyrics": 0.8,  # a score for voices
   "title": 0.35,  # a score
+  "ossia": 0.08,  # a score
+  "long_chords": 0.07,  # a staff's measure of strings or a keyboard
+  "barline": 0.08,  # a measure: another than a single one
+  "repeat_dots": 0.15,  # a page, in all spaces of its repeat barlines
+  "bare_strokes": 0.08,  # a page, with beams, stems and bars without notes
   # Of scores from files, which `--scores` names.
   "from_file": 0.5,  # a score
   "file_from_within": 0.8,  # a score: begins anywhere
@@ -61,6 +66,17 @@ CHOICES: dict[str, dict[str, float]] = {
   "score": {
     "solo": 4.0, "percussion": 0.8, "piano": 4.0, "duo": 1.5, "quartet": 1.5,
     "choir": 1.0, "band": 2.2,
+  },
+  "layout": {
+    "plain": 12.0, "reduced_solo": 1.4, "orchestra": 0.8, "closed_choir": 0.8,
+    "tablature": 0.8, "one_line": 0.5,
+  },
+  "spacing": {
+    "usual": 9.0, "dense": 1.5, "sparse": 1.5, "short": 1.0, "snippet": 0.6,
+  },
+  "barline": {
+    "rptboth": 3.0, "rptend": 2.0, "rptstart": 1.0, "end": 1.5, "heavy": 0.7,
+    "dbl": 1.0, "dashed": 0.4, "dotted": 0.4,
   },
   "articulation": {
     "articStaccato": 1.2, "articAccent": 1.0, "articTenuto": 1.0,

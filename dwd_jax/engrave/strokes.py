@@ -134,7 +134,7 @@ class Strokes:
     groups of their own.
     """
     rows = set()
-    for index, group in enumerate(self.page.groups):
+    for group in self.page.groups:
       codes = (self.page.marks[i].code for i in group.marks)
       if group.cls == "tabGrp" or (
         group.cls == "clef" and any(code in _TAB_CLEFS for code in codes)
