@@ -33,6 +33,7 @@ _MEASURES = {
   "closed_choir": 18, "tablature": 30, "one_line": 34,
 }  # fmt: skip
 _STANDARD_AREA = 1050 * 1485 / 9**2
+_FULLER = {"dense": 1.5, "sparse": 0.8, "short": 0.75}
 _STAFF_SPACES = 9.5  # height of a staff of an orchestra with its share of air
 _NOTES = 450  # more than fill such a page with music from files
 
@@ -128,6 +129,7 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
     score = ScoreWriter(rng, weights, layout, most)
     if score.kind == "orchestra":
       toolkit.setOptions(_ORCHESTRA)
+    area *= _FULLER.get(spacing, 1.0)
     measures = max(4, round(_MEASURES[score.kind] * area * pages))
     if spacing == "snippet":
       measures = layout.randrange(1, 9)
@@ -240,13 +242,13 @@ def _page(
   px_per_unit: float,
   starts: dict[str, float],
 ) -> EngravedPage | None:
-  """Boxes and raster of one page; None if it has no symbols."""
+  """Boxes and raster of one page; None if it shows no music."""
   page = verovio_svg.read_page(svg, font)
   words = smufl_classes.get(task.vocabulary)
   rates = Rarities({**words.rates, **task.weights})
   bare_strokes.vary(page, random.Random(f"{task.seed}/{name}/bars"), rates)
   objects = labels.page_objects(page, words, starts)
-  spaces = Strokes(page).has_spaces()
+  strokes = Strokes(page)
   if task.handwriting:
     hand = np.random.default_rng(zlib.crc32(f"{task.seed}/{name}".encode()))
     page, objects = handwriting.write(page, objects, hand, task.handwriting)
@@ -263,7 +265,7 @@ def _page(
         Annotated(item.name, (y0, x0, y1, x1), own, item.position, item.onset)
       )
       shown.append(item)
-  if not symbols:
+  if not symbols and not strokes.tablature:
     return None
   drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
   image = verovio_svg.render(drawing)
@@ -283,7 +285,7 @@ def _page(
       staff_space_px=space,
       key=f"{task.seed}/{name}",
     )
-    if not done.objects:
+    if symbols and not done.objects:
       return None
     lost = len(symbols) - len(done.objects)
     symbols = done.objects
@@ -292,7 +294,7 @@ def _page(
     png = verovio_svg.to_png(image)
   xml = annotation_xml(f"{name}.png", hw, symbols, depth)
   counts = dict(Counter(symbol.name for symbol in symbols))
-  seen = round(space, 4) if spaces else None
+  seen = round(space, 4) if strokes.has_spaces() else None
   return EngravedPage(
     name, png, xml, counts, labels=pixels, staff_space=seen, lost=lost
   )

@@ -87,6 +87,10 @@ def ensemble(rng: random.Random, kind: str) -> list[Part]:
   return parts
 
 
+# Symbol of the group, kind of its staves, the staves; for each part.
+_Plan = list[tuple[str, str, tuple[Staff, ...]]]
+
+
 def layout_parts(rng: random.Random, name: str, most: int) -> list[Part]:
   """The parts of a layout; `name` is a choice of the group `layout`.
 
@@ -97,7 +101,7 @@ def layout_parts(rng: random.Random, name: str, most: int) -> list[Part]:
       ("strings", "wind", "voice"), k=rng.choice((1, 1, 1, 2))
     )
     size = rng.uniform(0.6, 0.76)
-    plan = [("", sort, (_one(rng, sort, scale=size),)) for sort in solos]
+    plan: _Plan = [("", sort, (_one(rng, sort, scale=size),)) for sort in solos]
     plan.append(("brace", "keyboard", _staves(_KEYBOARD, "keyboard")))
   elif name == "closed_choir":
     clefs = (("gClef", ()), ("fClef", ()))
@@ -125,9 +129,6 @@ def layout_parts(rng: random.Random, name: str, most: int) -> list[Part]:
     label = rng.choice(_LABELS[sort]) if labelled else ""
     parts.append(Part(symbol, staves, label))
   return parts
-
-
-_Plan = list[tuple[str, str, tuple[Staff, ...]]]
 
 
 def _one(rng: random.Random, sort: str, **more) -> Staff:

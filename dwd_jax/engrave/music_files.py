@@ -68,14 +68,14 @@ def excerpt(
   if kind == "humdrum":
     text = data.decode(errors="replace")
     total = len(re.findall(r"^=\d", text, re.MULTILINE))
-    span = _span(rng, weights, [len(text) / 8 / max(total, 1)] * total, notes)
-    return Excerpt(text, options, _select(span))
+    counts = [len(text) / 8 / max(total, 1)] * total
+    return Excerpt(text, options, _select(rng, weights, counts, notes))
   root = _parse(data)
   if kind == "mei":
     measures = root.findall(".//{*}measure")
     counts = [len(m.findall(".//{*}note")) for m in measures]
     text = etree.tostring(root, encoding="unicode")
-    return Excerpt(text, options, _select(_span(rng, weights, counts, notes)))
+    return Excerpt(text, options, _select(rng, weights, counts, notes))
   if root.tag != "score-partwise":
     raise ValueError(f"<{root.tag[:40]}> is not <score-partwise>")
   _vary(root, rng, weights)
@@ -84,6 +84,8 @@ def excerpt(
     sum(len(measure.findall("note")) for measure in column)
     for column in zip(*parts, strict=False)
   ]
+  if not counts:
+    raise ValueError("no measures")
   first, last = _span(rng, weights, counts, notes)
   for measures in parts:
     _cut(measures, first, last)
@@ -166,8 +168,14 @@ def _span(
   return first, last
 
 
-def _select(span: tuple[int, int]) -> str:
-  return f"{span[0] + 1}-{span[1] + 1}"
+def _select(
+  rng: random.Random, weights: Rarities, counts: list, notes: int
+) -> str:
+  """A span as `Excerpt.measures`."""
+  if not counts:
+    return ""
+  first, last = _span(rng, weights, counts, notes)
+  return f"{first + 1}-{last + 1}"
 
 
 def _cut(measures: list, first: int, last: int) -> None:

@@ -22,12 +22,12 @@ _TAB_CLEFS = {0xE06D, 0xE06E}
 
 
 class Strokes:
-  """Finds the strokes of one page."""
+  """Finds the strokes of one page; `tablature` has the groups of its staves."""
 
   def __init__(self, page: Page):
     self.page = page
     self._known_lines: dict[int, list[Mark]] = {}
-    self._tablature = self._find_tablature()
+    self.tablature = self._find_tablature()
 
   def objects(self, group: Group) -> Iterator[tuple[str, list[Mark]]]:
     """The symbols directly in one group, as (class name, marks); no staves."""
@@ -58,7 +58,7 @@ class Strokes:
     found: dict[tuple[int, int], list[list[Mark]]] = {}
     for index, group in enumerate(self.page.groups):
       lines = self._lines(index) if group.cls == "staff" else []
-      if lines and index not in self._tablature:
+      if lines and index not in self.tablature:
         found.setdefault(self._row(index), []).append(lines)
     for pieces in found.values():
       whole: list[Mark] = []
@@ -77,7 +77,7 @@ class Strokes:
     """
     return any(
       group.cls == "staff"
-      and index not in self._tablature
+      and index not in self.tablature
       and len(self._lines(index)) > 1
       for index, group in enumerate(self.page.groups)
     )
@@ -92,8 +92,8 @@ class Strokes:
 
   def in_tablature(self, index: int) -> bool:
     """Whether a group is part of a tablature staff."""
-    while index >= 0 and self._tablature:
-      if index in self._tablature:
+    while index >= 0 and self.tablature:
+      if index in self.tablature:
         return True
       index = self.page.groups[index].parent
     return False
@@ -101,7 +101,7 @@ class Strokes:
   def on_tablature(self, mark: Mark) -> bool:
     """Whether a mark of a barline, such as a repeat dot, is on tablature."""
     parent = self.page.groups[mark.group].parent
-    for index in self._tablature:
+    for index in self.tablature:
       if self.page.groups[index].parent == parent:
         lines = self._lines(index)
         if _middle(lines[0]) < _middle(mark) < _middle(lines[-1]):

@@ -45,11 +45,15 @@ def svg_of(
 
 
 def random_page(
-  seed: int, font: str, measures: int = 12, words: str = V1
+  seed: int, font: str, measures: int = 12, words: str = V1, layout: str = ""
 ) -> verovio_svg.Page:
-  """A page of random music."""
+  """A page of random music; `layout` is a choice of that group."""
   weights = Rarities(smufl_classes.get(words).rates)
-  mei = ScoreWriter(random.Random(seed), weights).write(measures)
+  more = random.Random(seed) if layout else None
+  if layout:
+    weights.choices["layout"] = {layout: 1.0}
+    weights.rates["ossia"] = 1.0
+  mei = ScoreWriter(random.Random(seed), weights, more).write(measures)
   return verovio_svg.read_page(svg_of(mei, font, words), font)
 
 

@@ -11,6 +11,7 @@ from dwd_jax.engrave import mei_rhythm
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.rarities import CHOICES, Rarities
 
+_LAYOUTS = [name for name in CHOICES["layout"] if name != "plain"]
 _METERS = [m for m in CHOICES["meter"] if "/" in m]
 
 
@@ -34,6 +35,15 @@ def test_measures_are_full(meter, cue, rare):
   for _ in range(50):
     weights = Rarities({"rare_tuplet": rare})
     nodes = mei_rhythm.fill_measure(rng, weights, count, unit, cue)
+    assert _ticks(nodes) == pytest.approx(mei_rhythm.WHOLE * count / unit)
+
+
+@pytest.mark.parametrize("meter", _METERS)
+def test_long_notes_fill_a_measure(meter):
+  count, unit = (int(n) for n in meter.split("/"))
+  rng = random.Random(meter)
+  for _ in range(20):
+    nodes = mei_rhythm.long_notes(rng, count, unit)
     assert _ticks(nodes) == pytest.approx(mei_rhythm.WHOLE * count / unit)
 
 
@@ -69,10 +79,13 @@ def test_same_generator_same_score():
   assert first != ScoreWriter(random.Random("7/4"), Rarities()).write(20)
 
 
-@pytest.mark.parametrize("kind", CHOICES["score"])
+@pytest.mark.parametrize("kind", [*CHOICES["score"], *_LAYOUTS])
 def test_scores_of_every_kind_are_well_formed(kind):
-  weights = Rarities({name: 0.0 for name in CHOICES["score"] if name != kind})
-  writer = ScoreWriter(random.Random(1), weights)
+  group = "layout" if kind in _LAYOUTS else "score"
+  weights = Rarities({"ossia": 1.0})
+  weights.choices[group] = {kind: 1.0}
+  layout = random.Random(1) if group == "layout" else None
+  writer = ScoreWriter(random.Random(1), weights, layout)
   assert writer.kind == kind
   root = etree.fromstring(writer.write(12).encode())
   mei = "{http://www.music-encoding.org/ns/mei}"
