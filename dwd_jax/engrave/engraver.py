@@ -35,7 +35,7 @@ _MEASURES = {
 _STANDARD_AREA = 1050 * 1485 / 9**2
 _FULLER = {"dense": 1.5, "sparse": 0.8, "short": 0.75}
 _STAFF_SPACES = 9.5  # height of a staff of an orchestra with its share of air
-_NOTES = 450  # more than fill such a page with music from files
+_NOTES = 400  # more than fill such a page with music from files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,8 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   layout = random.Random(f"{task.seed}/{task.index}/layout")
   spacing = weights.pick(layout, "spacing")
   options |= _spacing(layout, spacing, options["pageWidth"])
-  toolkit.setOptions({**options, **words.options})
+  # The format is no option that `resetOptions` would forget.
+  toolkit.setOptions({**options, **words.options, "inputFrom": "mei"})
   area = task.width * task.height / space**2 / _STANDARD_AREA
   toolkit.select({})
   mei = ""

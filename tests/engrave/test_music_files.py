@@ -1,13 +1,15 @@
 """Excerpts of music files: what is cut, varied and refused."""
 
+import dataclasses
 import io
 import random
 import zipfile
 
 import pytest
+import verovio
 from lxml import etree
 
-from dwd_jax.engrave import music_files
+from dwd_jax.engrave import engraver, music_files
 from dwd_jax.engrave.rarities import RATES, Rarities
 
 _PLAIN = {name: 0.0 for name in RATES if name.startswith("file_")}
@@ -139,6 +141,20 @@ def test_measures_of_mei_and_kern_are_selected(tmp_path):
   data = mei.format("<measure><note/></measure>" * 9).encode()
   found = _excerpt(_file(tmp_path, data, "a.xml"), notes=4)
   assert found.options["inputFrom"] == "mei" and found.measures == "1-5"
+
+
+def test_pages_do_not_depend_on_files_before_them(tmp_path):
+  """Verovio keeps the format and the excerpt, and crashes on other data."""
+  kern = "**kern\n*clefG2\n=1\n4c\n4d\n=2\n4e\n==\n*-\n"
+  file = _file(tmp_path, kern.encode(), "a.krn")
+  task = engraver.EngraveTask(0, ("Leipzig",), width=400, height=400)
+  verovio.enableLog(verovio.LOG_OFF)
+  toolkit = verovio.toolkit()
+  before = engraver.engrave(task, toolkit)
+  always = {"file_transposed": 1.0, "bare_strokes": 0.0}
+  other = dataclasses.replace(task, path=str(file), weights=always)
+  assert engraver.engrave(other, toolkit)[0].counts["noteheadBlack"] == 3
+  assert engraver.engrave(task, toolkit) == before
 
 
 _BOMB = '<!DOCTYPE s [<!ENTITY a "aaaa">]><score-partwise>&a;</score-partwise>'
