@@ -17,6 +17,7 @@ from dwd_jax.engrave import (
   music_files,
   onsets,
   page_degradation,
+  page_spacing,
   smufl_classes,
   verovio_svg,
 )
@@ -33,7 +34,6 @@ _MEASURES = {
   "closed_choir": 18, "tablature": 30, "one_line": 34,
 }  # fmt: skip
 _STANDARD_AREA = 1050 * 1485 / 9**2
-_FULLER = {"dense": 1.5, "sparse": 0.8, "short": 0.75}
 _STAFF_SPACES = 9.5  # height of a staff of an orchestra with its share of air
 _NOTES = 400  # more than fill such a page with music from files
 
@@ -109,7 +109,7 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   weights = Rarities({**words.rates, **task.weights})
   layout = random.Random(f"{task.seed}/{task.index}/layout")
   spacing = weights.pick(layout, "spacing")
-  options |= _spacing(layout, spacing, options["pageWidth"])
+  options |= page_spacing.options(layout, spacing, options["pageWidth"])
   # The format is no option that `resetOptions` would forget.
   toolkit.setOptions({**options, **words.options, "inputFrom": "mei"})
   area = task.width * task.height / space**2 / _STANDARD_AREA
@@ -129,8 +129,8 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
     most = max(2, int(task.height / space / _STAFF_SPACES) - 1)
     score = ScoreWriter(rng, weights, layout, most)
     if score.kind == "orchestra":
-      toolkit.setOptions(_ORCHESTRA)
-    area *= _FULLER.get(spacing, 1.0)
+      toolkit.setOptions(page_spacing.ORCHESTRA)
+    area *= page_spacing.FULLNESS.get(spacing, 1.0)
     measures = max(4, round(_MEASURES[score.kind] * area * pages))
     if spacing == "snippet":
       measures = layout.randrange(1, 9)
@@ -179,60 +179,6 @@ def _options(
     "svgFormatRaw": True,
     "svgAdditionalAttribute": list(verovio_svg.ATTRIBUTES),
   }
-
-
-_ORCHESTRA = {
-  "spacingStaff": 4,
-  "spacingBracketGroup": 4,
-  "spacingBraceGroup": 5,
-}
-
-
-def _spacing(rng: random.Random, name: str, width: int) -> dict:
-  """Options of verovio for a choice of the group `spacing`, and for barlines.
-
-  `width` of the page in its units.
-  """
-  found: dict[str, float] = {
-    "barLineWidth": rng.uniform(0.2, 0.42),
-    "barLineSeparation": rng.uniform(0.6, 1.1),
-    "thickBarlineThickness": rng.uniform(0.7, 1.5),
-    "repeatBarLineDotSeparation": rng.uniform(0.25, 0.8),
-    "beamMaxSlope": rng.choice((5, 10, 10, 20, 30)),
-    "ossiaStaffSize": rng.uniform(0.6, 0.8),
-  }
-  if name == "dense":
-    found |= {
-      "spacingLinear": rng.uniform(0.08, 0.18),
-      "spacingNonLinear": rng.uniform(0.45, 0.55),
-      "spacingStaff": rng.randrange(4, 8),
-      "spacingSystem": rng.randrange(2, 5),
-      "measureMinWidth": 8,
-    }
-  elif name == "sparse":
-    found |= {
-      "spacingLinear": rng.uniform(0.35, 0.6),
-      "spacingNonLinear": rng.uniform(0.6, 0.75),
-      "spacingStaff": rng.randrange(13, 22),
-      "spacingSystem": rng.randrange(10, 24),
-    }
-  elif name in ("short", "snippet"):
-    found |= {
-      "pageMarginLeft": _margin(rng, width),
-      "pageMarginRight": _margin(rng, width),
-    }
-  if name == "snippet":
-    found |= {
-      "pageMarginTop": _margin(rng, width),
-      "noJustification": rng.random() < 0.5,
-      "justifyVertically": False,
-    }
-  return found
-
-
-def _margin(rng: random.Random, width: int) -> int:
-  """A wide margin, not more than verovio allows."""
-  return min(round(width * rng.uniform(0.05, 0.24)), 500)
 
 
 def _page(
