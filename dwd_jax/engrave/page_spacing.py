@@ -20,7 +20,7 @@ def options(rng: random.Random, name: str, width: int) -> dict:
     width: of the page in verovio's units.
   """
   found: dict[str, float] = {
-    "beamMaxSlope": rng.choice((5, 10, 10, 20, 30)),
+    "beamMaxSlope": rng.choice((5, 10, 10, 15, 20)),
     "ossiaStaffSize": rng.uniform(0.6, 0.8),
   }
   if name == "dense":
