@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import brotli
 from fontTools.pens.recordingPen import RecordingPen
-from fontTools.pens.transformPen import TransformPen
 from fontTools.ttLib import TTFont, woff2
 
 from dwd_jax.core.errors import InputError
@@ -32,7 +31,10 @@ _MAX_UNPACKED = 64 << 20
 _MAX_FILES = 1000  # of a folder
 _MAX_PATH = 200_000  # characters of one outline
 _PRIVATE = range(0xE000, 0xF8FF)  # SMuFL's code points
-_G_CLEF, _BLACK_HEAD, _FLAGS_16TH = 0xE050, 0xE0A4, (0xE242, 0xE243)
+# What any music needs: the G clef and the black notehead, and how high they are
+# in staff spaces.
+_SHAPES = ((0xE050, 4.0, 10.0), (0xE0A4, 0.6, 2.0))
+_FLAGS_16TH = (0xE242, 0xE243)
 _HEADS = range(0xE0A0, 0xE100)
 _NEAR = 10  # units from the end of a notehead
 _STEM = 32  # units: the width of a stem in a flag
@@ -51,6 +53,14 @@ class _Placed(NamedTuple):
 
   name: str
   place: str = "origin"
+
+
+class _Outline(NamedTuple):
+  """Pen commands in the file's units, how they move, and what comes of it."""
+
+  values: list[tuple[str, tuple]]
+  move: Matrix
+  metrics: Metrics
 
 
 def find(folder: pathlib.Path) -> list[str]:
@@ -110,7 +120,7 @@ class FontFile:
 
   def __init__(self, path: str):
     self._file = path
-    self._glyphs: dict[int, tuple[str, Metrics] | None] = {}
+    self._glyphs: dict[int, _Outline | None] = {}
     data = _bounded(pathlib.Path(path))
     with _readable(path):
       font = TTFont(io.BytesIO(data), lazy=True)
@@ -128,7 +138,19 @@ class FontFile:
         self._codes = {
           code: _Placed(name) for code, name in cmap.items() if code in _PRIVATE
         }
-    self.is_music = bool(self.metrics(_G_CLEF) and self.metrics(_BLACK_HEAD))
+    # Fonts of icons have other shapes at these code points.
+    self.is_music = all(
+      self._looks_like(code, low, high) for code, low, high in _SHAPES
+    )
+
+  def _looks_like(self, code: int, low: float, high: float) -> bool:
+    """Whether a symbol is around its origin, and as high as it should be."""
+    found = self.metrics(code)
+    if found is None:
+      return False
+    _, y0, _, y1 = found.bounds
+    spaces = (y1 - y0) / verovio_fonts.UNITS_PER_SPACE
+    return y0 < 0 < y1 and low <= spaces <= high
 
   def metrics(self, code: int) -> Metrics | None:
     """The metrics of a symbol; None if the font has none, or an empty one.
@@ -137,43 +159,49 @@ class FontFile:
       InputError: its outline is damaged.
     """
     found = self._glyph(code)
-    return found[1] if found else None
+    return found.metrics if found else None
 
   def path(self, code: int) -> str:
-    """Path data of a symbol that has metrics."""
+    """Path data of a symbol that has metrics.
+
+    Raises:
+      InputError: it is too long.
+    """
     found = self._glyph(code)
-    return found[0] if found else ""
-
-  def _glyph(self, code: int) -> tuple[str, Metrics] | None:
-    if code not in self._glyphs:
-      placed = self._codes.get(code)
-      self._glyphs[code] = self._read(code, placed) if placed else None
-    return self._glyphs[code]
-
-  def _read(self, code: int, placed: _Placed) -> tuple[str, Metrics] | None:
-    shape, scale = self._shapes[placed.name], 1000 / self._units
-    turn: Matrix = (scale, 0, 0, scale, 0, 0)
-    if placed.place == "turned":
-      turn = (0, -scale, scale, 0, 0, 0)
-    pen = RecordingPen()
-    with _readable(self._file):
-      shape.draw(TransformPen(pen, turn))
-      bounds = outlines.pen_bounds(pen.value)
-    if bounds is None:
-      return None
-    dx, dy = self._shift(code, placed.place, bounds)
-    if placed.place == "flag":
-      _add_stem(pen, bounds[0], -dy)
-    d = outlines.path_data(pen.value, (1, 0, 0, 1, dx, dy))
+    d = outlines.path_data(found.values, found.move) if found else ""
     if len(d) > _MAX_PATH:
       raise InputError(
         f"{self._file}: the outline of U+{code:04X} is too long; use another"
         " font"
       )
-    x0, y0, x1, y1 = bounds
+    return d
+
+  def _glyph(self, code: int) -> _Outline | None:
+    if code not in self._glyphs:
+      placed = self._codes.get(code)
+      self._glyphs[code] = self._read(code, placed) if placed else None
+    return self._glyphs[code]
+
+  def _read(self, code: int, placed: _Placed) -> _Outline | None:
+    shape, scale = self._shapes[placed.name], 1000 / self._units
+    pen = RecordingPen()
+    with _readable(self._file):
+      shape.draw(pen)
+      bounds = outlines.pen_bounds(pen.value)
+    if bounds is None:
+      return None
+    turn: Matrix = (scale, 0, 0, scale, 0, 0)
+    if placed.place == "turned":
+      turn = (0, -scale, scale, 0, 0, 0)
+    x0, y0, x1, y1 = outlines.transform_bounds(bounds, turn)
+    dx, dy = self._shift(code, placed.place, (x0, y0, x1, y1))
+    if placed.place == "flag":
+      _add_stem(pen, bounds[0], -dy / scale, _STEM / scale)
+    move: Matrix = (turn[0], turn[1], turn[2], turn[3], dx, dy)
     advance = shape.width * scale if placed.place == "origin" else x1 - x0
+    anchors = _stem_anchors(pen.value, move) if code in _HEADS else {}
     moved = (x0 + dx, y0 + dy, x1 + dx, y1 + dy)
-    return d, Metrics(moved, advance, _stem_anchors(code, d))
+    return _Outline(pen.value, move, Metrics(moved, advance, anchors))
 
   def _shift(
     self, code: int, place: str, bounds: Bounds
@@ -192,21 +220,22 @@ class FontFile:
     return (0.0 if place == "origin" else -x0), heights.get(place, 0.0)
 
 
-def _add_stem(pen: RecordingPen, left: float, to: float) -> None:
+def _add_stem(pen: RecordingPen, left: float, to: float, width: float) -> None:
   """Adds the piece of the stem from which a flag hangs, from height 0."""
   y0, y1 = min(to, 0.0), max(to, 0.0)
-  right = left + _STEM
+  right = left + width
   pen.moveTo((left, y0))
   for point in ((right, y0), (right, y1), (left, y1)):
     pen.lineTo(point)
   pen.closePath()
 
 
-def _stem_anchors(code: int, d: str) -> dict[str, tuple[float, float]]:
+def _stem_anchors(
+  values: list[tuple[str, tuple]], m: Matrix
+) -> dict[str, tuple[float, float]]:
   """Where stems begin: the ends of a notehead, on the side of the stem."""
-  if code not in _HEADS:
-    return {}
-  points = [args[-1] for _, args in outlines.commands(d) if args]
+  found = [args[-1] for _, args in values if args]
+  points = [(m[0] * x + m[4], m[3] * y + m[5]) for x, y in found]
   x0, x1 = min(x for x, _ in points), max(x for x, _ in points)
   return {
     "stemUpSE": (x1, max(y for x, y in points if x > x1 - _NEAR)),

@@ -262,13 +262,10 @@ def _clef_objects(
   code, number = _OCTAVES.get(mark.code, (mark.code, ""))
   bounds = mark.bounds
   if number:
-    whole, clef, (wide, high) = page.music.clef_of(mark.code)
-    resize = (wide, 0, 0, high, 0, 0)
+    clef = page.music.clef_of(mark.code)
     if clef:
-      plain = outlines.union(outlines.contours(clef))
-      bounds = _place(outlines.transform_bounds(plain, resize), mark)
-      rest = _difference(whole, clef)
-      yield number, _place(outlines.transform_bounds(rest, resize), mark)
+      bounds = _place(outlines.union(outlines.contours(clef)), mark)
+      yield number, _place(_difference(page.glyphs[mark.code], clef), mark)
   change = page.groups[group.parent].cls == "layer"
   if code in (_C_CLEF, _C_CLEF_CHANGE):
     name = _NAMES_BY_LINE.get(_line(page, group, mark), "")

@@ -63,14 +63,22 @@ class _Complete:
 
   def __init__(self, font: FontFile | VerovioFont):
     self._font = font
-    self._known: dict[int, tuple[str, Metrics] | None] = {}
+    self._known: dict[int, Metrics | None] = {}
+    self._paths: dict[int, str] = {}
 
-  def symbol(self, code: int) -> tuple[str, Metrics] | None:
-    """Path data and metrics; None if there is no such symbol."""
+  def metrics(self, code: int) -> Metrics | None:
+    """Of a symbol; None if there is no such symbol."""
     if code not in self._known:
       parts = self._parts(code)
-      self._known[code] = _join(parts) if parts else None
+      self._known[code] = _joined_metrics(parts) if parts else None
     return self._known[code]
+
+  def path(self, code: int) -> str:
+    """Path data of a symbol; "" if there is no such symbol."""
+    if code not in self._paths:
+      parts = self._parts(code)
+      self._paths[code] = "".join(_moved(part) for part in parts)
+    return self._paths[code]
 
   def clef_of(self, code: int) -> str:
     """Path data of the clef inside a clef with an octave number."""
@@ -80,13 +88,15 @@ class _Complete:
 
   def _parts(self, code: int) -> list[_Part]:
     """What a symbol consists of; [] if it is unknown."""
+    # Verovio's own fonts stay as verovio draws them.
+    parts = self._composed(code) if isinstance(self._font, FontFile) else []
+    # Fonts may draw another clef below an 8 than alone, which hides the 8.
+    if parts and code in _OCTAVES:
+      return parts
     if self._font.metrics(code) is not None:
       return [_Part(self._font, code)]
-    # Verovio's own fonts stay as verovio draws them.
-    if isinstance(self._font, FontFile):
-      parts = self._composed(code)
-      if parts:
-        return parts
+    if parts:
+      return parts
     fallback = verovio_fonts.read(_FALLBACK)
     return [_Part(fallback, code)] if fallback.metrics(code) else []
 
@@ -103,7 +113,7 @@ class _Complete:
     digits = self._row([_DIGIT + int(c) for c in number], _DIGIT_SCALE)
     if shape is None or not digits:
       return []
-    x0, y0, x1, y1 = _join(digits)[1].bounds
+    x0, y0, x1, y1 = _joined_metrics(digits).bounds
     left, bottom, right, top = shape.bounds
     dx = (left + right - x0 - x1) / 2
     dy = top + _GAP - y0 if above else bottom - _GAP - y1
@@ -125,23 +135,37 @@ class _Complete:
     return parts
 
 
-def _join(parts: list[_Part]) -> tuple[str, Metrics]:
-  """Path data and metrics of a symbol of one or more parts."""
-  ds, boxes, advances = [], [], []
-  for font, code, (scale, dx, dy) in parts:
-    d, metrics = font.path(code), font.metrics(code)
-    assert metrics is not None
-    matrix: Matrix = (scale, 0, 0, scale, dx, dy)
-    ds.append(_moved(d, matrix))
-    boxes.append(outlines.transform_bounds(metrics.bounds, matrix))
-    advances.append(dx + scale * metrics.advance)
-    if len(parts) == 1 and scale == 1.0:
-      return d, metrics
-  return "".join(ds), Metrics(outlines.union(boxes), max(advances), {})
+def _matrix(part: _Part) -> Matrix:
+  scale, dx, dy = part.place
+  return (scale, 0, 0, scale, dx, dy)
 
 
-def _moved(d: str, m: Matrix) -> str:
+def _moved(part: _Part) -> str:
+  """Path data of a part of a symbol."""
+  d, m = part.font.path(part.code), _matrix(part)
+  if m == outlines.IDENTITY:
+    return d
   return outlines.path_data(outlines.commands(d), m)
+
+
+def _joined_metrics(parts: list[_Part]) -> Metrics:
+  """Metrics of a symbol of one or more parts."""
+  found = []
+  for part in parts:
+    metrics = part.font.metrics(part.code)
+    assert metrics is not None
+    found.append(metrics)
+  if len(parts) == 1 and _matrix(parts[0]) == outlines.IDENTITY:
+    return found[0]
+  bounds = [
+    outlines.transform_bounds(metrics.bounds, _matrix(part))
+    for part, metrics in zip(parts, found, strict=True)
+  ]
+  ends = [
+    part.place[1] + part.place[0] * metrics.advance
+    for part, metrics in zip(parts, found, strict=True)
+  ]
+  return Metrics(outlines.union(bounds), max(ends), {})
 
 
 @functools.lru_cache(maxsize=64)
@@ -164,40 +188,30 @@ class MusicFont:
   def __init__(self, font: str, look: Look = FONTS_OWN):
     self.look = look
     self._font = _complete(font)
-    self._paths: dict[int, str] = {}
 
   def path(self, code: int) -> str:
-    """Path data of a symbol, y up, 1000 units per em; "" if it is unknown."""
-    if code not in self._paths:
-      found = self._font.symbol(code)
-      d = found[0] if found else ""
-      wide, high = self._scale(code)
-      if (wide, high) != (1.0, 1.0):
-        d = _moved(d, (wide, 0, 0, high, 0, 0))
-      self._paths[code] = d
-    return self._paths[code]
+    """Path data of a symbol in the font's own size; "" if it is unknown.
+
+    The y axis points upwards, an em has 1000 units.
+    """
+    return self._font.path(code)
+
+  def scale(self, code: int) -> tuple[float, float]:
+    """Width and height that the look gives a symbol, relative to the path's."""
+    found = self._font.metrics(code)
+    if found is None or self.look is FONTS_OWN:
+      return 1.0, 1.0
+    _, low, _, high = found.bounds
+    return self.look.scale(code, high - low)
 
   def advance(self, code: int) -> float:
     """Width of a symbol with the room beside it, in ems."""
-    found = self._font.symbol(code)
-    return found[1].advance / 1000 * self._scale(code)[0] if found else 0.0
+    found = self._font.metrics(code)
+    return found.advance / 1000 * self.scale(code)[0] if found else 0.0
 
-  def clef_of(self, code: int) -> tuple[str, str, tuple[float, float]]:
-    """A clef with an octave number, and without.
-
-    Returns:
-      (path data of both, path data of the clef or "", scale of the two).
-    """
-    whole = self._font.symbol(code)
-    plain = self._font.clef_of(code) if whole else ""
-    return whole[0] if whole else "", plain, self._scale(code)
-
-  def _scale(self, code: int) -> tuple[float, float]:
-    found = self._font.symbol(code)
-    if found is None or self.look is FONTS_OWN:
-      return 1.0, 1.0
-    _, low, _, high = found[1].bounds
-    return self.look.scale(code, high - low)
+  def clef_of(self, code: int) -> str:
+    """Path data of the clef in one with an octave number; "" = not known."""
+    return self._font.clef_of(code)
 
   def write(self, path: pathlib.Path) -> None:
     """Writes the metrics for verovio's option `fontAddCustom`.
@@ -208,9 +222,9 @@ class MusicFont:
     names = verovio_fonts.smufl_names()
     usual = verovio_fonts.usual_codes().union(_LABELLED)
     for code in sorted(usual & names.keys()):
-      found = self._font.symbol(code)
+      found = self._font.metrics(code)
       if found is not None:
-        rows.append(self._row(code, names[code], found[1]))
+        rows.append(self._row(code, names[code], found))
     text = "".join(
       [f'<bounding-boxes font-family="{_NAME}" units-per-em="1000">', *rows]
     )
@@ -218,7 +232,7 @@ class MusicFont:
       file.writestr(f"{_NAME}.xml", f"{text}</bounding-boxes>")
 
   def _row(self, code: int, name: str, metrics: Metrics) -> str:
-    wide, high = self._scale(code)
+    wide, high = self.scale(code)
     x0, y0, x1, y1 = metrics.bounds
     spaces = (
       wide / verovio_fonts.UNITS_PER_SPACE,
@@ -257,7 +271,7 @@ def set_options(
 
 def head_height(font: str) -> float:
   """Height of the black notehead of a font, in its units."""
-  found = _complete(font).symbol(_BLACK_HEAD)
+  found = _complete(font).metrics(_BLACK_HEAD)
   assert found is not None
-  _, low, _, high = found[1].bounds
+  _, low, _, high = found.bounds
   return high - low

@@ -198,13 +198,16 @@ class TextSetter:
     if is_music(char):
       d = style.music.path(ord(char))
       if d:
+        wide, high = style.music.scale(ord(char))
         key = f"m{ord(char):x}"
-        self.defs[key] = f'<path id="{key}" d="{d}"/>'
+        self.defs[key] = (
+          f'<path id="{key}" transform="scale({wide:.6g},{high:.6g})" d="{d}"/>'
+        )
         parts = outlines.contours(d)
         bounds = None
         if parts:
-          x0, y0, x1, y1 = (v / 1000 for v in outlines.union(parts))
-          bounds = (x0, -y1, x1, -y0)
+          size = (wide / 1000, 0, 0, -high / 1000, 0, 0)
+          bounds = outlines.transform_bounds(outlines.union(parts), size)
         return key, bounds, 1 / 1000, style.music.advance(ord(char))
     shape = glyph(char, style.bold, style.italic)
     self.defs[shape.key] = f'<path id="{shape.key}" d="{shape.d}"/>'

@@ -58,7 +58,10 @@ class VerovioFont:
         float(g.get(k, 0)) for k in ("x", "y", "w", "h", "h-a-x")
       )
       anchors = {
-        a.get("n"): tuple(UNITS_PER_SPACE * float(a.get(k)) for k in "xy")
+        a.get("n"): (
+          UNITS_PER_SPACE * float(a.get("x")),
+          UNITS_PER_SPACE * float(a.get("y")),
+        )
         for a in g
       }
       code = int(g.get("c"), 16)

@@ -50,7 +50,8 @@ class Mark:
     code: SMuFL code point of a glyph; 0 for strokes and texts.
     tag: SVG tag: use, path, ellipse, rect, polygon, polyline, text.
     bounds: of the ink, in page units.
-    scale: font units to page units of a glyph; 0 for others.
+    scale: em of a glyph relative to 1000 page units, whatever the sizes of
+      the print: 0.72 = of full size; 0 for others.
     group: index into `Page.groups`.
     drawn: range of its elements in `Page.body`.
     matrix: glyph to page.
@@ -243,6 +244,9 @@ class _Reader:
     m = outlines.multiply(
       m, outlines.parse_transform(element.get("transform", ""))
     )
+    scale = (m[0] ** 2 + m[1] ** 2) ** 0.5
+    wide, high = self.page.music.scale(value)
+    m = outlines.multiply(m, (wide, 0, 0, high, 0, 0))
     place = ",".join(f"{v:.6g}" for v in m)
     self.page.body.append(
       f'<use xlink:href="#g{value:X}" transform="matrix({place})"/>'
@@ -252,7 +256,6 @@ class _Reader:
       return
     x0, y0, x1, y1 = outlines.union(parts)
     bounds = outlines.transform_bounds((x0, -y1, x1, -y0), m)
-    scale = (m[0] ** 2 + m[1] ** 2) ** 0.5
     self._add(Mark(value, "use", bounds, scale, group, self._last(), m))
 
   def _shape(
