@@ -279,8 +279,8 @@ def _fonts(fonts: str | Sequence[str]) -> Iterator[str]:
       yield from font_files.find(folder.absolute())
     else:
       raise InputError(
-        f"font {font} is unknown; verovio has {', '.join(ALL_FONTS)}, others"
-        " are named by their folder"
+        f"font {font} is unknown, and no folder of fonts; verovio has "
+        f"{', '.join(ALL_FONTS)}"
       )
 
 

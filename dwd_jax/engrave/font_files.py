@@ -183,9 +183,10 @@ class FontFile:
     return self._glyphs[code]
 
   def _read(self, code: int, placed: _Placed) -> _Outline | None:
-    shape, scale = self._shapes[placed.name], 1000 / self._units
     pen = RecordingPen()
     with _readable(self._file):
+      scale = 1000 / self._units
+      shape = self._shapes[placed.name]
       shape.draw(pen)
       bounds = outlines.pen_bounds(pen.value)
     if bounds is None:
@@ -290,11 +291,11 @@ def _unpacks(data: bytes) -> bool:
   if data[:4] == b"wOFF":
     total = 0
     for i in range(struct.unpack(">H", data[12:14])[0]):
-      _, start, size, _, _ = struct.unpack_from(">5L", data, 44 + 20 * i)
-      unpacker = zlib.decompressobj()
-      total += len(
-        unpacker.decompress(data[start : start + size], _MAX_UNPACKED + 1)
-      )
+      _, start, size, whole, _ = struct.unpack_from(">5L", data, 44 + 20 * i)
+      table = data[start : start + size]
+      if size < whole:  # others are as they are
+        table = zlib.decompressobj().decompress(table, _MAX_UNPACKED + 1)
+      total += len(table)
       if total > _MAX_UNPACKED:
         return False
     return True
