@@ -27,6 +27,10 @@ class EngraveConfig:
     width: width of a page, px; 0 = 1050.
     height: height of a page, px; 0 = 1485.
     staff_space: mean distance of two staff lines, px, 4..60; 0 = 9.
+    fonts: names of verovio's music fonts and folders of others, separated by
+      commas; "" = Leipzig,Bravura,Leland,Gootville.
+    variation: of the sizes of symbols and the thickness of lines, 0..1: 0 =
+      those of the font, 1 = as print varies.
     pixel_labels: also writes the class of every pixel; without it,
       `pretraining.level=semseg` takes the ink in boxes.
     handwriting: strength of an unsteady hand that draws everything, 0..3: 0 =
@@ -47,6 +51,8 @@ class EngraveConfig:
   width: int = 0
   height: int = 0
   staff_space: float = 0.0
+  fonts: str = ""
+  variation: float = 1.0
   pixel_labels: bool = False
   handwriting: float = 0.0
   scores: str = ""

@@ -14,18 +14,21 @@ import verovio
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import (
   deepscores_folder,
+  font_files,
   music_files,
   pool,
   smufl_classes,
+  verovio_fonts,
 )
 from dwd_jax.engrave.deepscores_folder import Splitter
 from dwd_jax.engrave.engraver import EngraveTask
 from dwd_jax.engrave.handwriting import MAX_STRENGTH
 from dwd_jax.engrave.pool import Outcome
+from dwd_jax.engrave.print_look import MAX_VARIATION
 from dwd_jax.engrave.rarities import Rarities
 from dwd_jax.imaging import degrade as degradations
 
-ALL_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville", "Petaluma")
+ALL_FONTS = verovio_fonts.NAMES
 DEFAULT_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville")
 _MAX_FAILURES = 20  # random scores that may fail before the first page
 
@@ -53,13 +56,14 @@ def generate(
   pages: int,
   seed: int = 0,
   *,
-  fonts: Sequence[str] = DEFAULT_FONTS,
+  fonts: str | Sequence[str] = DEFAULT_FONTS,
   vocabulary: str = "deepscores_v1",
   workers: int = 0,
   width: int = 1050,
   height: int = 1485,
   staff_space: float = 9.0,
   jitter: float = 0.05,
+  variation: float = 1.0,
   shares: Mapping[str, float] | None = None,
   weights: Mapping[str, float] | None = None,
   scores: str | os.PathLike = "",
@@ -73,13 +77,17 @@ def generate(
 
   Args:
     seed: equal seeds and versions give equal bytes, whatever `workers`.
-    fonts: music fonts of verovio; one is drawn for each score.
+    fonts: names of verovio's music fonts, and folders with others (SMuFL
+      fonts, LilyPond's), also as a text with commas; one design is drawn for
+      each score.
     vocabulary: of the classes, `deepscores_v1` or `deepscores_v2`.
     workers: processes; 0 = one per core.
     width: of a page, px.
     height: of a page, px.
     staff_space: mean distance of two staff lines, px.
     jitter: relative range of the staff space from score to score.
+    variation: of the sizes of symbols and the thickness of lines from score to
+      score, 0..1: 0 = those of the font, 1 = as print varies.
     shares: of the pages by split; default 80 / 8 / 12 %. Splits are by score.
     weights: changes to `rarities.RATES` and `rarities.CHOICES`.
     scores: a folder of MusicXML, MEI or kern files. The weight `from_file` is
@@ -104,11 +112,12 @@ def generate(
   """
   task = EngraveTask(
     seed=seed,
-    fonts=tuple(fonts),
+    fonts=tuple(_fonts(fonts)),
     width=width,
     height=height,
     staff_space=staff_space,
     jitter=jitter,
+    variation=float(variation),
     vocabulary=vocabulary,
     weights=dict(weights or {}),
     pixel_labels=bool(pixel_labels),
@@ -246,11 +255,9 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
     )
   if task.degrade:
     degradations.check(task.degrade, task.strength)
-  unknown = [font for font in task.fonts if font not in ALL_FONTS]
-  if unknown or not task.fonts:
+  if not 0 <= task.variation <= MAX_VARIATION:
     raise InputError(
-      f"font {', '.join(unknown) or '(none)'} is unknown; verovio has "
-      f"{', '.join(ALL_FONTS)}"
+      f"variation={task.variation} must be 0 to {MAX_VARIATION:g}"
     )
   staff_space = task.staff_space
   if not 4 <= staff_space <= 60:
@@ -262,6 +269,24 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
       raise InputError(
         f"{name}={size} must be 40 staff spaces ({40 * staff_space:g} px) to "
         "20000 px"
+      )
+
+
+def _fonts(fonts: str | Sequence[str]) -> Iterator[str]:
+  """Names of verovio's fonts, and the files in folders of others."""
+  found = fonts.split(",") if isinstance(fonts, str) else fonts
+  found = [font.strip() for font in map(os.fspath, found)]
+  if not any(found):
+    found = ["(none)"]
+  for font in filter(None, found):
+    if font in ALL_FONTS:
+      yield font
+    elif (folder := pathlib.Path(font).expanduser()).is_dir():
+      yield from font_files.find(folder.absolute())
+    else:
+      raise InputError(
+        f"font {font} is unknown, and no folder of fonts; verovio has "
+        f"{', '.join(ALL_FONTS)}"
       )
 
 

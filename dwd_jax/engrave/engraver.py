@@ -11,13 +11,12 @@ import verovio
 
 from dwd_jax.engrave import (
   bare_strokes,
+  font_files,
   handwriting,
   label_image,
   labels,
   music_files,
-  onsets,
-  page_degradation,
-  page_spacing,
+  music_fonts,
   smufl_classes,
   verovio_svg,
 )
@@ -45,6 +44,7 @@ class EngraveTask:
   Fields before `index` are arguments of `dataset.generate`.
 
   Attributes:
+    fonts: names of verovio's music fonts, and paths of others.
     index: number of the score; with the seed it decides all that is random.
     path: a music file, of which an excerpt is taken; "" = a random score.
     stem: beginning of the page names.
@@ -56,6 +56,7 @@ class EngraveTask:
   height: int = 1485
   staff_space: float = 9.0
   jitter: float = 0.0
+  variation: float = 0.0
   vocabulary: str = "deepscores_v1"
   weights: dict[str, float] = dataclasses.field(default_factory=dict)
   pixel_labels: bool = False
@@ -99,19 +100,21 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
     ValueError: verovio cannot read the file, or finds no symbols.
   """
   rng = random.Random(f"{task.seed}/{task.index}")
-  font = rng.choice(task.fonts)
+  font = _font(rng, task)
   space = task.staff_space * (1 + task.jitter * rng.uniform(-1, 1))
   px_per_unit = space / verovio_svg.UNITS_PER_SPACE
   toolkit.resetOptions()
   words = smufl_classes.get(task.vocabulary)
-  options = _options(rng, task, font, px_per_unit)
+  options = _options(rng, task, px_per_unit)
+  look = _look(task, font)
   pages = rng.choice((1, 1, 2))
   weights = Rarities({**words.rates, **task.weights})
   layout = random.Random(f"{task.seed}/{task.index}/layout")
   spacing = weights.pick(layout, "spacing")
   options |= page_spacing.options(layout, spacing, options["pageWidth"])
   # The format is no option that `resetOptions` would forget.
-  toolkit.setOptions({**options, **words.options, "inputFrom": "mei"})
+  options |= {**words.options, **look.options, "inputFrom": "mei"}
+  music_fonts.set_options(toolkit, font, look, options)
   area = task.width * task.height / space**2 / _STANDARD_AREA
   toolkit.select({})
   mei = ""
@@ -142,8 +145,9 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   starts = onsets.of_score(mei or toolkit.getMEI())
   found = []
   for number, svg in zip(numbers, drawn, strict=True):
-    name = f"{task.stem}-{font.lower()}-page-{number}"
-    page = _page(task, svg, name, font, px_per_unit, starts)
+    name = f"{task.stem}-{font_files.page_name(font)}-page-{number}"
+    drawing = verovio_svg.read_page(svg, font, look)
+    page = _page(task, drawing, name, px_per_unit, starts)
     if page is not None:
       found.append(page)
   if not found:
@@ -151,12 +155,25 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   return found
 
 
-def _options(
-  rng: random.Random, task: EngraveTask, font: str, px_per_unit: float
-) -> dict:
+def _font(rng: random.Random, task: EngraveTask) -> str:
+  """Draws a design, then one of its files."""
+  designs: dict[str, list[str]] = {}
+  for font in task.fonts:
+    designs.setdefault(font_files.design(font), []).append(font)
+  files = rng.choice(list(designs.values()))
+  own = random.Random(f"{task.seed}/{task.index}/font")
+  return own.choice(files)
+
+
+def _look(task: EngraveTask, font: str) -> print_look.Look:
+  """Draws the sizes and thicknesses of a score."""
+  own = random.Random(f"{task.seed}/{task.index}/look")
+  return print_look.draw(own, task.variation, music_fonts.head_height(font))
+
+
+def _options(rng: random.Random, task: EngraveTask, px_per_unit: float) -> dict:
   # Page sizes are in tenths of units; headers are text only.
   return {
-    "font": font,
     "pageWidth": round(task.width / px_per_unit / 10),
     "pageHeight": round(task.height / px_per_unit / 10),
     "pageMarginLeft": rng.randrange(60, 120),
@@ -183,14 +200,12 @@ def _options(
 
 def _page(
   task: EngraveTask,
-  svg: str,
+  page: verovio_svg.Page,
   name: str,
-  font: str,
   px_per_unit: float,
   starts: dict[str, float],
 ) -> EngravedPage | None:
   """Boxes and raster of one page; None if it shows no music."""
-  page = verovio_svg.read_page(svg, font)
   words = smufl_classes.get(task.vocabulary)
   rates = Rarities({**words.rates, **task.weights})
   bare_strokes.vary(page, random.Random(f"{task.seed}/{name}/bars"), rates)

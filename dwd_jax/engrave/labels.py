@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dwd_jax.engrave import outlines, text_outlines, verovio_svg
+from dwd_jax.engrave import outlines, verovio_svg
 from dwd_jax.engrave.corners import Corners, Outlines
 from dwd_jax.engrave.outlines import Bounds
 from dwd_jax.engrave.smufl_classes import Vocabulary
@@ -267,13 +267,11 @@ def _clef_objects(
   """
   code, number = _OCTAVES.get(mark.code, (mark.code, ""))
   bounds = mark.bounds
-  plain = None
   if number:
-    plain = text_outlines.music_glyph(chr(code), page.font)
-  if plain is not None:
-    whole, clef = page.glyphs[mark.code], plain[0]
-    bounds = _place(outlines.union(outlines.contours(clef)), mark)
-    yield number, _place(_difference(whole, clef), mark)
+    clef = page.music.clef_of(mark.code)
+    if clef:
+      bounds = _place(outlines.union(outlines.contours(clef)), mark)
+      yield number, _place(_difference(page.glyphs[mark.code], clef), mark)
   change = page.groups[group.parent].cls == "layer"
   if code in (_C_CLEF, _C_CLEF_CHANGE):
     name = _NAMES_BY_LINE.get(_line(page, group, mark), "")

@@ -19,6 +19,7 @@ from fontTools.ttLib import TTFont
 from lxml import etree  # pyright: ignore
 
 from dwd_jax.engrave import outlines
+from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Bounds, Matrix
 
 _DATA = pathlib.Path(str(verovio.__file__)).parent / "data"
@@ -77,38 +78,6 @@ def is_music(char: str) -> bool:
   return ord(char) in _PUA
 
 
-@functools.lru_cache(maxsize=64)
-def _advances(font: str) -> dict[int, float]:
-  table = (_DATA / f"{font}.xml").read_text()
-  return {
-    int(code, 16): float(advance) / 1000
-    for code, advance in re.findall(
-      r'<g c="([0-9A-F]+)"[^>]*? h-a-x="([\d.]+)"', table
-    )
-  }
-
-
-@functools.lru_cache(maxsize=4096)
-def music_glyph(char: str, font: str) -> tuple[str, float] | None:
-  """Outline (1000 units per em, y up) and advance of a SMuFL symbol.
-
-  Args:
-    font: one of verovio's fonts.
-
-  Returns:
-    (path data, advance at size 1), or None if neither the font nor Leipzig has
-    the symbol.
-  """
-  code = ord(char)
-  for name in (font, "Leipzig"):
-    path = _DATA / name / f"{code:04X}.xml"
-    if re.fullmatch(r"\w+", name) and path.is_file():
-      d = re.search(r' d="([^"]*)"', path.read_text())
-      if d:
-        return d.group(1), _advances(name).get(code, 0.5)
-  return None
-
-
 @dataclasses.dataclass(frozen=True)
 class _Style:
   """What a tspan inherits."""
@@ -116,7 +85,7 @@ class _Style:
   size: float
   bold: bool
   italic: bool
-  music_font: str
+  music: MusicFont
 
   def inside(self, element: etree._Element) -> "_Style":
     """The style of a child element."""
@@ -142,14 +111,14 @@ class _Chunk:
 
 
 class TextSetter:
-  """Sets the texts of one page in one music font.
+  """Sets the texts of one page, with the symbols of a music font.
 
   Attributes:
     defs: definitions of the glyphs in use.
   """
 
-  def __init__(self, font: str):
-    self.font = font
+  def __init__(self, music: MusicFont):
+    self.music = music
     self.defs: dict[str, str] = {}
 
   def set(
@@ -161,7 +130,7 @@ class TextSetter:
       (bounds of the ink or None, SVG elements, the characters).
     """
     bold = bool(classes & _BOLD) and "label" not in classes
-    style = _Style(0.0, bold, bool(classes & _ITALIC), self.font)
+    style = _Style(0.0, bold, bool(classes & _ITALIC), self.music)
     chunks: list[_Chunk] = []
     self._collect(element, style.inside(element), "start", chunks)
     boxes, drawn = [], []
@@ -227,17 +196,19 @@ class TextSetter:
   ) -> tuple[str, Bounds | None, float, float]:
     """Key of the definition, bounds, outline units, advance for size 1."""
     if is_music(char):
-      found = music_glyph(char, style.music_font)
-      if found is not None:
-        d, advance = found
+      d = style.music.path(ord(char))
+      if d:
+        wide, high = style.music.scale(ord(char))
         key = f"m{ord(char):x}"
-        self.defs[key] = f'<path id="{key}" d="{d}"/>'
+        self.defs[key] = (
+          f'<path id="{key}" transform="scale({wide:.6g},{high:.6g})" d="{d}"/>'
+        )
         parts = outlines.contours(d)
         bounds = None
         if parts:
-          x0, y0, x1, y1 = (v / 1000 for v in outlines.union(parts))
-          bounds = (x0, -y1, x1, -y0)
-        return key, bounds, 1 / 1000, advance
+          size = (wide / 1000, 0, 0, -high / 1000, 0, 0)
+          bounds = outlines.transform_bounds(outlines.union(parts), size)
+        return key, bounds, 1 / 1000, style.music.advance(ord(char))
     shape = glyph(char, style.bold, style.italic)
     self.defs[shape.key] = f'<path id="{shape.key}" d="{shape.d}"/>'
     return shape.key, shape.bounds, 1 / units_per_em(), shape.advance

@@ -284,6 +284,7 @@ def test_memory_is_flat():
   [
     ("no pages", {"pages": 0}, "pages=0"),
     ("negative workers", {"workers": -1}, "workers=-1"),
+    ("variation", {"variation": 1.5}, "variation=1.5 must be 0 to 1"),
     ("unknown font", {"fonts": ("Times",)}, "verovio has Leipzig"),
     ("no font", {"fonts": ()}, "verovio has Leipzig"),
     ("unknown vocabulary", {"vocabulary": "x"}, "use deepscores_v1"),

@@ -63,13 +63,3 @@ def test_text_is_the_same_without_fonts_of_the_system():
   assert 0.6 < digit.bounds[3] - digit.bounds[1] < 0.75
   unknown = text_outlines.glyph("\u4e2d", False, False)  # a blank in its place
   assert unknown.advance > 0 and unknown.bounds is None
-
-
-def test_music_glyph_falls_back_to_leipzig():
-  name = chr(0xE4E0)  # the maxima rest, which Gootville does not have
-  assert text_outlines.music_glyph(
-    name, "Gootville"
-  ) == text_outlines.music_glyph(name, "Leipzig")
-  assert text_outlines.music_glyph(
-    chr(0xE0A4), "../../etc"
-  ) == text_outlines.music_glyph(chr(0xE0A4), "Leipzig")
