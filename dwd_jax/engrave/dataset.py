@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import verovio
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.engrave import deepscores_folder, pool, smufl_classes
+from dwd_jax.engrave import (
+  deepscores_folder,
+  pool,
+  smufl_classes,
+  text_fonts,
+)
 from dwd_jax.engrave.deepscores_folder import Splitter
 from dwd_jax.engrave.engraver import EngraveTask
 from dwd_jax.engrave.handwriting import MAX_STRENGTH
@@ -112,6 +117,9 @@ def generate(
   )
   _check(pages, workers, task)
   files = _music_files(pathlib.Path(input_folder)) if input_folder else []
+  task = dataclasses.replace(
+    task, text_fonts=tuple(tuple(font) for font in text_fonts.find())
+  )
   writer = _Writer(pages, Splitter(shares), progress)
   with deepscores_folder.new_folder(pathlib.Path(out)) as folder:
     for outcome in pool.run(
@@ -217,6 +225,7 @@ class _Writer:
       **origin,
       **dataclasses.asdict(summary),
       "staff_spaces_px": self.staff_spaces,
+      "text_fonts": text_fonts.file_names(task.text_fonts),
     }
     deepscores_folder.write_lists(folder, self.splitter.pages, words, notes)
     return summary

@@ -14,6 +14,7 @@ from dwd_jax.engrave import (
   labels,
   onsets,
   page_degradation,
+  page_texts,
   smufl_classes,
   verovio_svg,
 )
@@ -21,6 +22,8 @@ from dwd_jax.engrave.deepscores_folder import Annotated, annotation_xml
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.rarities import Rarities
 from dwd_jax.engrave.strokes import Strokes
+from dwd_jax.engrave.text_faces import Faces
+from dwd_jax.engrave.text_fonts import TextFont
 
 # Measures that more than fill a page of 1050 x 1485 px at 9 px per staff space;
 # what does not fit is not drawn.
@@ -42,6 +45,7 @@ class EngraveTask:
     index: number of the score; with the seed it decides all that is random.
     path: a music file; "" = a random score.
     stem: beginning of the page names.
+    text_fonts: fields of `TextFont`s that texts may be set in.
   """
 
   seed: int
@@ -56,6 +60,7 @@ class EngraveTask:
   handwriting: float = 0.0
   degrade: str = ""
   strength: float = 1.0
+  text_fonts: tuple[tuple, ...] = ()
   index: int = 0
   path: str = ""
   stem: str = ""
@@ -96,17 +101,29 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   font = rng.choice(task.fonts)
   space = task.staff_space * (1 + task.jitter * rng.uniform(-1, 1))
   px_per_unit = space / verovio_svg.UNITS_PER_SPACE
+  weights = Rarities(
+    {**smufl_classes.get(task.vocabulary).rates, **task.weights}
+  )
+  own = random.Random(f"texts {task.seed}/{task.index}")
+  faces = Faces()
+  if weights.happens(own, "text_faces"):
+    faces = Faces(own, [TextFont(*font) for font in task.text_fonts])
+  if not task.path and weights.happens(own, "text_page"):
+    name = f"{task.stem}-text-page-1"
+    size = task.width / px_per_unit, task.height / px_per_unit
+    page = page_texts.text_page(faces, own, size, font)
+    return [_finished(task, page, [], name, px_per_unit, None)]
   toolkit.resetOptions()
   words = smufl_classes.get(task.vocabulary)
   options = _options(rng, task, font, px_per_unit)
-  toolkit.setOptions({**options, **words.options})
+  toolkit.setOptions({**options, **_text_options(own), **words.options})
   if task.path:
     pages, mei = _MAX_PAGES, ""
     if not toolkit.loadFile(task.path):
       raise ValueError("verovio cannot read it")
   else:
     pages = rng.choice((1, 1, 2))
-    score = ScoreWriter(rng, Rarities({**words.rates, **task.weights}))
+    score = ScoreWriter(rng, weights)
     area = task.width * task.height / space**2 / _STANDARD_AREA
     measures = max(4, round(_MEASURES[score.kind] * area * pages))
     mei = score.write(measures)
@@ -118,9 +135,13 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   found = []
   for number, svg in zip(numbers, drawn, strict=True):
     name = f"{task.stem}-{font.lower()}-page-{number}"
-    page = _page(task, svg, name, font, px_per_unit, starts)
-    if page is not None:
-      found.append(page)
+    page = verovio_svg.read_page(svg, font, faces)
+    _add_texts(task, page, faces, name, weights, px_per_unit)
+    objects = labels.page_objects(page, words, starts)
+    seen = round(space, 4) if Strokes(page).has_spaces() else None
+    done = _finished(task, page, objects, name, px_per_unit, seen)
+    if done.counts:
+      found.append(done)
   if not found:
     raise ValueError("no symbols on its pages")
   return found
@@ -156,19 +177,43 @@ def _options(
   }
 
 
-def _page(
+def _text_options(rng: random.Random) -> dict:
+  return {
+    "fingeringScale": rng.uniform(0.65, 1.0),
+    "lyricSize": rng.uniform(3.5, 5.2),
+    "mnumInterval": rng.choice((0, 0, 0, 0, 1, 5, 10)),
+  }
+
+
+def _add_texts(
   task: EngraveTask,
-  svg: str,
+  page: verovio_svg.Page,
+  faces: Faces,
   name: str,
-  font: str,
+  weights: Rarities,
   px_per_unit: float,
-  starts: dict[str, float],
-) -> EngravedPage | None:
-  """Boxes and raster of one page; None if it has no symbols."""
-  page = verovio_svg.read_page(svg, font)
+) -> None:
+  """Draws on an engraved page what verovio does not."""
+  rng = random.Random(f"texts {task.seed}/{name}")
+  size = task.width / px_per_unit, task.height / px_per_unit
+  texts = page_texts.PageTexts(page, faces, rng, size)
+  if weights.happens(rng, "page_texts"):
+    texts.prose()
+    texts.margins()
+  if not task.path and weights.happens(rng, "fingers_beside"):
+    texts.fingers()
+
+
+def _finished(
+  task: EngraveTask,
+  page: verovio_svg.Page,
+  objects: list[labels.Found],
+  name: str,
+  px_per_unit: float,
+  staff_space: float | None,
+) -> EngravedPage:
+  """Boxes and raster of one page."""
   words = smufl_classes.get(task.vocabulary)
-  objects = labels.page_objects(page, words, starts)
-  spaces = Strokes(page).has_spaces()
   if task.handwriting:
     hand = np.random.default_rng(zlib.crc32(f"{task.seed}/{name}".encode()))
     page, objects = handwriting.write(page, objects, hand, task.handwriting)
@@ -185,8 +230,6 @@ def _page(
         Annotated(item.name, (y0, x0, y1, x1), own, item.position, item.onset)
       )
       shown.append(item)
-  if not symbols:
-    return None
   drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
   image = verovio_svg.render(drawing)
   hw = (task.height, task.width)
@@ -205,8 +248,6 @@ def _page(
       staff_space_px=space,
       key=f"{task.seed}/{name}",
     )
-    if not done.objects:
-      return None
     lost = len(symbols) - len(done.objects)
     symbols = done.objects
     png, pixels, depth = done.png, done.labels, done.depth
@@ -214,7 +255,6 @@ def _page(
     png = verovio_svg.to_png(image)
   xml = annotation_xml(f"{name}.png", hw, symbols, depth)
   counts = dict(Counter(symbol.name for symbol in symbols))
-  seen = round(space, 4) if spaces else None
   return EngravedPage(
-    name, png, xml, counts, labels=pixels, staff_space=seen, lost=lost
+    name, png, xml, counts, labels=pixels, staff_space=staff_space, lost=lost
   )

@@ -2,10 +2,13 @@
 
 import dataclasses
 import random
+from xml.sax.saxutils import escape
 
+from dwd_jax.engrave import words
 from dwd_jax.engrave.mei_layer import CLEFS, LayerWriter, Staff
 from dwd_jax.engrave.mei_marks import measure_marks, staff_marks
 from dwd_jax.engrave.mei_rhythm import fill_measure, measure_ticks
+from dwd_jax.engrave.mei_texts import TextWriter
 from dwd_jax.engrave.rarities import Rarities
 
 # Instruments: (clef, clefs it may change to). Octave clefs never change.
@@ -34,14 +37,6 @@ _POOLS = {
   "voice": _VOICES,
   "percussion": _PERCUSSION,
 }
-_LABELS = {
-  "strings": ("Violino", "Vl.", "Viola", "Vc."),
-  "wind": ("Flauto", "Fl.", "Oboe", "Tromb.", "Fag."),
-  "voice": ("S", "A", "T", "B"),
-  "keyboard": ("Piano", "Pno.", "Organ"),
-  "percussion": ("Tamb.", "Perc.", "Batteria"),
-}
-
 _HEAD = (
   '<?xml version="1.0" encoding="UTF-8"?>'
   '<mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0">'
@@ -49,12 +44,6 @@ _HEAD = (
   "</meiHead><music><body><mdiv><score>"
 )
 _TAIL = "</section></score></mdiv></body></music></mei>"
-_SYLLABLES = ("la", "do", "mi", "so", "ah", "ti", "re", "fa", "no", "lu")
-_NAMES = (
-  "Pastorale", "Menuett", "Rondo", "Sonate", "Lied ohne Worte", "Prelude",
-  "Etude No. 7", "Marsch", "Walzer", "Aria", "Air varié", "Canzona",
-)  # fmt: skip
-_AUTHORS = ("Anonymous", "arr. A. Keller", "J. Brandt (1803)", "trad.")
 _METER_SIGNS = {
   "timeSigCommon": ('count="4" unit="4" sym="common"', 4, 4),
   "timeSigCutCommon": ('count="2" unit="2" sym="cut"', 2, 2),
@@ -85,7 +74,12 @@ class ScoreWriter:
     self.count, self.unit = 4, 4
     self.open_repeat = False
     self.volta = 0
-    self.lyrics = self.kind == "choir" and self._happens("lyrics")
+    self.texts = TextWriter(
+      random.Random(f"texts {rng.random()}"),
+      weights,
+      self.staves,
+      choir=self.kind == "choir",
+    )
 
   def write(self, measures: int) -> str:
     """Writes a score of that many measures as an MEI document."""
@@ -122,19 +116,11 @@ class ScoreWriter:
       s.number: meter if s.kind == "percussion" else key + meter
       for s in self.staves
     }
-    title = ""
-    if self._happens("title"):
-      name, author = self.rng.choice(_NAMES), self.rng.choice(_AUTHORS)
-      title = (
-        '<pgHead><rend halign="center" valign="middle" fontsize="x-large" '
-        f'fontweight="bold">{name}</rend><rend halign="right" '
-        f'valign="bottom">{author}</rend></pgHead>'
-      )
     lines = 1 if self.rng.random() < 0.3 else 5
     # A measure number would print over the octave sign of the clef.
     numbers = ' mnum.visible="false"' if "va" in self.staves[0].clef else ""
     group = staff_group(self.parts, signs, lines)
-    return f"<scoreDef{numbers}>{title}{group}</scoreDef>"
+    return f"<scoreDef{numbers}>{self.texts.head()}{group}</scoreDef>"
 
   def _changes(self) -> str:
     """New key and time signatures before a measure."""
@@ -168,6 +154,7 @@ class ScoreWriter:
       content.append(
         measure_marks(self.rng, self.weights, self.staves, ticks, self.unit)
       )
+      content.append(self.texts.measure(number, ticks, self.unit))
       if self._happens("navigation"):
         sign = self.rng.choice(("segno", "coda"))
         content.append(
@@ -241,25 +228,13 @@ class ScoreWriter:
       )
       nodes = fill_measure(self.rng, self.weights, self.count, self.unit, cue)
       content = writer.write(nodes, clef)
-      if self.lyrics:
-        content = self._sing(content)
+      content = self.texts.sing(staff, content)
       layers.append(f'<layer n="{layer}">{content}</layer>')
       events.append(writer.events)
     marks = "".join(
       staff_marks(self.rng, self.weights, staff, found) for found in events
     )
     return opening + "".join(layers) + closing, marks
-
-  def _sing(self, content: str) -> str:
-    """Adds a syllable under every note."""
-    verse = "<verse><syl>{}</syl></verse></note>"
-    parts = content.split("</note>")
-    return (
-      "".join(
-        part + verse.format(self.rng.choice(_SYLLABLES)) for part in parts[:-1]
-      )
-      + parts[-1]
-    )
 
 
 def ensemble(rng: random.Random, kind: str) -> list[Part]:
@@ -294,7 +269,7 @@ def ensemble(rng: random.Random, kind: str) -> list[Part]:
     for clef, others in clefs:
       staves.append(Staff(number, clef, others, sort))
       number += 1
-    label = rng.choice(_LABELS[sort]) if labelled else ""
+    label = escape(words.part(rng, sort)) if labelled else ""
     parts.append(Part(symbol, tuple(staves), label))
   return parts
 

@@ -15,6 +15,7 @@ from lxml import etree  # pyright: ignore
 
 from dwd_jax.engrave import outlines, text_outlines
 from dwd_jax.engrave.outlines import Bounds, Matrix
+from dwd_jax.engrave.text_faces import Faces
 from dwd_jax.engrave.text_outlines import TextSetter
 
 UNITS_PER_SPACE = 180  # verovio units between two staff lines at scale 100
@@ -113,18 +114,19 @@ def to_svg(
   )
 
 
-def read_page(svg: str, font: str) -> Page:
+def read_page(svg: str, font: str, faces: Faces | None = None) -> Page:
   """Measures and redraws one page.
 
   Args:
     svg: verovio's output; other SVG is not understood.
     font: the music font, for symbols inside texts.
+    faces: of texts and digits; None = those of verovio's layout.
   """
   parser = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
   )
   root = etree.fromstring(svg.encode(), parser)
-  reader = _Reader(font)
+  reader = _Reader(TextSetter(font, faces))
   for child in root:
     if child.tag == f"{_SVG}defs":
       reader.define(child)
@@ -161,9 +163,9 @@ def to_array(image: pyvips.Image) -> np.ndarray:
 class _Reader:
   """The state of one reading."""
 
-  def __init__(self, font: str):
-    self.page = Page([Group("page", -1, {}, [])], [], font, {}, [], {})
-    self.text = TextSetter(font)
+  def __init__(self, text: TextSetter):
+    self.page = Page([Group("page", -1, {}, [])], [], text.font, {}, [], {})
+    self.text = text
 
   def define(self, defs: etree._Element) -> None:
     """Stores the glyph outlines."""
@@ -178,6 +180,7 @@ class _Reader:
       )
       if modern is not None:
         d, value = modern[0], _MODERN[value]
+      d = self.text.faces.digit(value, d)
       self.page.glyphs[value] = d
       key = f"g{value:X}"
       self.page.defs[key] = (
@@ -194,7 +197,7 @@ class _Reader:
     elif tag == "use":
       self._use(element, m, group)
     elif tag == "text":
-      bounds, drawn, chars = self.text.set(element, m, self._style(group))
+      bounds, drawn, chars = self.text.typeset(element, m, self._style(group))
       self.page.body += drawn
       end = len(self.page.body)
       span = (end - len(drawn), end)
