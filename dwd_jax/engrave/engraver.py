@@ -202,6 +202,8 @@ def _add_texts(
     texts.margins()
   if not task.path and weights.happens(rng, "fingers_beside"):
     texts.fingers()
+  if not task.path and weights.happens(rng, "expressions"):
+    texts.expressions()
 
 
 def _finished(

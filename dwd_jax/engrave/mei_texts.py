@@ -37,9 +37,11 @@ class TextWriter:
     self._language = words.language(rng)
     self._chords = self._happens("chord_symbols")
     self._roman = rng.random() < 0.1
+    self._ascii = rng.random() < 0.4
     self._raised = rng.random() < 0.5
     self._rehearsals = self._happens("rehearsal_marks")
     self._enclosure = rng.choice(("box", "box", "circle", ""))
+    self._letters = rng.random() < 0.6
     self._mark = 0
     self._sung: set[int] = set()
     if self._happens("lyrics" if choir else "song"):
@@ -114,7 +116,7 @@ class TextWriter:
     if self._chords:
       out += self._harmonies(ticks, unit)
     if self._rehearsals and rng.random() < 0.15:
-      text = words.rehearsal(rng, self._mark)
+      text = words.rehearsal(self._mark, self._letters)
       self._mark += 1
       if self._enclosure:
         text = f'<rend rend="{self._enclosure}">{text}</rend>'
@@ -136,7 +138,7 @@ class TextWriter:
     for at, chance in ((0, 0.9), (ticks // 2, 0.45)):
       if self.rng.random() > chance:
         continue
-      root, tension, bass = words.chord(self.rng, self._roman)
+      root, tension, bass = words.chord(self.rng, self._roman, self._ascii)
       if self._raised and tension:
         tension = f'<rend rend="sup">{tension}</rend>'
       out.append(

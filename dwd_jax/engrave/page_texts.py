@@ -20,8 +20,7 @@ _SPACE = float(UNITS_PER_SPACE)
 _GAP = 0.4 * _SPACE  # around what is drawn
 _HEADS = (0xE0A2, 0xE0A3, 0xE0A4)
 _LINE = 1.25  # distance of base lines, in sizes
-# Staves of a page whose fingers stand beside the notes, per notehead.
-_BESIDE = 0.12
+_BESIDE = 0.12  # of the noteheads, on a page with fingers beside them
 
 
 class PageTexts:
@@ -48,6 +47,10 @@ class PageTexts:
     self._rng = rng
     self._width, self._height = size
     self._taken = np.array([m.bounds for m in page.marks]).reshape(-1, 4)
+    # Fingers stand on the lines of a staff, too.
+    self._lines = np.array(
+      [page.groups[m.group].cls == "staff" for m in page.marks], bool
+    )
 
   def margins(self) -> None:
     """A page number, a running title, a plate number, lines of a publisher."""
@@ -111,6 +114,24 @@ class PageTexts:
       self._line(
         digit, at, size, face, "end" if left else "start", cls="fing", gap=0.1
       )
+
+  def expressions(self) -> None:
+    """Words behind letters of dynamics, as in `p dolce`."""
+    rng = self._rng
+    share = rng.choice((0.0, 0.1, 0.3))
+    ends = {}  # of the letters of one sign, by its group
+    for mark in self.page.marks:
+      if mark.code and self.page.groups[mark.group].cls == "dynam":
+        x1 = max(mark.bounds[2], ends.get(mark.group, (0.0, 0.0))[0])
+        ends[mark.group] = x1, mark.matrix[5]
+    for x, y in ends.values():
+      if rng.random() < share:
+        size = rng.uniform(1.6, 2.3) * _SPACE
+        face = self._faces.face({"dir"}, False, True)
+        x += rng.uniform(0.3, 0.8) * _SPACE
+        self._line(
+          words.direction(rng), (x, y), size, face, "start", cls="dir", gap=0.1
+        )
 
   def whole(self) -> None:
     """Fills an empty page: a title, then prose, verses, a list or a table."""
@@ -251,7 +272,8 @@ class PageTexts:
       length = self._text.length(text, size, face)
       face = face._replace(width=face.width * min(1.0, most / max(length, 1.0)))
     bounds, drawn = self._text.line(text, at, size, face, anchor, width)
-    if bounds is None or not self._is_free(bounds, gap * _SPACE):
+    others = self._taken[~self._lines] if cls == "fing" else self._taken
+    if bounds is None or not self._is_free(bounds, others, gap * _SPACE):
       return
     groups, marks, body = self.page.groups, self.page.marks, self.page.body
     groups.append(Group(cls, 0, {}, [len(marks)]))
@@ -259,12 +281,14 @@ class PageTexts:
     marks.append(Mark(0, "text", bounds, 0.0, len(groups) - 1, span, text=text))
     body += drawn
     self._taken = np.concatenate([self._taken, [bounds]])
+    self._lines = np.append(self._lines, False)
 
-  def _is_free(self, bounds: Bounds, gap: float) -> bool:
+  def _is_free(
+    self, bounds: Bounds, taken: Float[np.ndarray, "n 4"], gap: float
+  ) -> bool:
     x0, y0, x1, y1 = bounds
     if x0 < 0 or y0 < 0 or x1 > self._width or y1 > self._height:
       return False
-    taken: Float[np.ndarray, "n 4"] = self._taken
     return not np.any(
       (taken[:, 0] < x1 + gap)
       & (taken[:, 2] > x0 - gap)

@@ -46,6 +46,7 @@ RATES: dict[str, float] = {
   "title": 0.45,  # a score
   "text_faces": 0.8,  # a score: texts in other faces than verovio's
   "fingers_beside": 0.06,  # a page: digits beside its noteheads
+  "expressions": 0.4,  # a page: words behind some of its dynamics
   "page_texts": 0.7,  # a page: numbers and lines in its margins
   "text_page": 0.03,  # a score: a page of text instead
   # Set by vocabularies that have names for them. 0 draws nothing from the

@@ -125,7 +125,8 @@ class Faces:
       fonts: to choose from; none, and no `rng`, leave all as it is.
     """
     self._types: dict[str, _Type] = {}
-    self._digits: dict[int, tuple[TextFont, float]] = {}  # by first code
+    # By the first code: font, width, size.
+    self._digits: dict[int, tuple[TextFont, float, float]] = {}
     if rng is None or not fonts:
       return
     families = list(text_fonts.families(list(fonts)))
@@ -148,7 +149,9 @@ class Faces:
     for codes, chance in ((_TUPLETS, 0.45), (_METERS, 0.25)):
       if rng.random() < chance:
         font = rng.choice(rng.choice(families))
-        self._digits[codes[0]] = font, rng.uniform(0.72, 1.0)
+        # The lines of a meter meet, tuplets have room.
+        size = rng.uniform(0.8, 1.2) if codes is _TUPLETS else 1.0
+        self._digits[codes[0]] = font, rng.uniform(0.72, 1.0), size
 
   def style(self, classes: set[str]) -> tuple[bool, bool]:
     """Whether a text is bold and italic, if its own attributes do not say.
@@ -182,13 +185,12 @@ class Faces:
       d: the music font's outline, 1000 units per em, y up.
 
     Returns:
-      An outline as high as the music font's, and not wider; `d` if digits are
-      the music font's, or the code is of no digit.
+      An outline in the place of the music font's, as high if it is of a meter
+      and not wider; `d` if digits are the music font's, or it is of none.
     """
     for codes in (_TUPLETS, _METERS):
       if code in codes and codes[0] in self._digits and d:
-        font, width = self._digits[codes[0]]
-        return _fitted(str(code - codes[0]), font, width, d)
+        return _fitted(str(code - codes[0]), d, *self._digits[codes[0]])
     return d
 
 
@@ -218,7 +220,9 @@ def _weight(family: str) -> float:
   return 1.0 if _SANS.search(family) else 2.0
 
 
-def _fitted(char: str, font: TextFont, width: float, d: str) -> str:
+def _fitted(
+  char: str, d: str, font: TextFont, width: float, size: float
+) -> str:
   """A digit put where the outline `d` is; see `Faces.digit`."""
   loaded = text_fonts.load(font.file)
   glyph = loaded.glyphs[loaded.names[ord(char)]]
@@ -226,10 +230,14 @@ def _fitted(char: str, font: TextFont, width: float, d: str) -> str:
   glyph.draw(pen)
   x0, y0, x1, y1 = pen.bounds or (0, 0, 1, 1)
   a0, b0, a1, b1 = outlines.union(outlines.contours(d))
-  high = (b1 - b0) / (y1 - y0)
+  high = size * (b1 - b0) / (y1 - y0)
   # A one is narrow already, so that its height tells how wide digits are.
-  wide = min(high * width, (a1 - a0) / (x1 - x0)) if char != "1" else high
+  widest = size * (a1 - a0) / (x1 - x0)
+  wide = min(high * width, widest) if char != "1" else high
   svg = SVGPathPen(loaded.glyphs, ntos=lambda value: f"{value:.4g}")
-  shift = ((a0 + a1) - wide * (x0 + x1)) / 2, b0 - high * y0
+  shift = (
+    ((a0 + a1) - wide * (x0 + x1)) / 2,
+    ((b0 + b1) - high * (y0 + y1)) / 2,
+  )
   glyph.draw(TransformPen(svg, (wide, 0, 0, high, *shift)))
   return svg.getCommands()

@@ -135,7 +135,7 @@ def _describe(path: pathlib.Path) -> TextFont | None:
   family, bold, italic = _TEX.get(
     path.stem, (family, bool(style & 1), bool(style & 2))
   )
-  has_accents = not _is_tex(path.name) and _ACCENTS <= {*map(chr, known)}
+  has_accents = not _is_tex(path.name) and {*map(chr, known)} >= _ACCENTS
   has_text = has_accents or _are_named(known, _PUNCTUATION)
   return TextFont(str(path), family, bold, italic, has_text, has_accents)
 

@@ -263,9 +263,9 @@ def imprint(rng: random.Random) -> str:
   return text + rng.choice(("", " & Co.", f", {rng.randrange(1790, 2024)}."))
 
 
-def rehearsal(rng: random.Random, number: int) -> str:
-  """The `number`-th rehearsal mark, from 0: a letter or a number."""
-  return rng.choice(("ABCDEFGHKLMNOPQRSTUVWXYZ"[number % 24], str(number + 1)))
+def rehearsal(number: int, letters: bool) -> str:
+  """The `number`-th rehearsal mark, from 0."""
+  return "ABCDEFGHKLMNOPQRSTUVWXYZ"[number % 24] if letters else str(number + 1)
 
 
 _QUALITIES = (
@@ -290,14 +290,24 @@ _NUMERALS = (
 )
 
 
-def chord(rng: random.Random, roman: bool = False) -> tuple[str, str, str]:
+def chord(
+  rng: random.Random, roman: bool = False, ascii_signs: bool = False
+) -> tuple[str, str, str]:
   """A chord symbol: root and kind, what may be raised, bass.
 
   A is the most frequent root, as no other letter looks so much like a sign of
   articulation.
+
+  Args:
+    roman: steps of the scale.
+    ascii_signs: b and # instead of music signs.
   """
   if roman:
     return rng.choice(_NUMERALS), "", ""
-  root = rng.choice("AAAAAABCDEFGH") + rng.choice(("", "", "", "", "♭", "♯"))
+  signs = "b#" if ascii_signs else "♭♯"
+  root = rng.choice("AAAAAABCDEFGH") + rng.choice(("", "", "", "", *signs))
   bass = f"/{rng.choice('AABCDEFG')}" if rng.random() < 0.15 else ""
-  return root + rng.choice(_QUALITIES), rng.choice(_TENSIONS), bass
+  tension = rng.choice(_TENSIONS)
+  if ascii_signs:
+    tension = tension.replace("♭", "b").replace("♯", "#")
+  return root + rng.choice(_QUALITIES), tension, bass
