@@ -95,7 +95,8 @@ def generate(
 
   Returns:
     A summary, also written to `out`/engraved.json with each page's distance of
-    two staff lines.
+    two staff lines, and the fonts that its texts may be set in: those found on
+    this machine, on which the bytes depend, too.
 
   Raises:
     InputError: an argument is out of range, `out` is not empty, or no file can
@@ -117,8 +118,9 @@ def generate(
   )
   _check(pages, workers, task)
   files = _music_files(pathlib.Path(input_folder)) if input_folder else []
+  folders = [font for font in fonts if pathlib.Path(font).is_dir()]
   task = dataclasses.replace(
-    task, text_fonts=tuple(tuple(font) for font in text_fonts.find())
+    task, text_fonts=tuple(map(tuple, text_fonts.find(folders)))
   )
   writer = _Writer(pages, Splitter(shares), progress)
   with deepscores_folder.new_folder(pathlib.Path(out)) as folder:

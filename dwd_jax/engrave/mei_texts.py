@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from dwd_jax.engrave import words
 from dwd_jax.engrave.mei_layer import Staff
-from dwd_jax.engrave.mei_rhythm import tstamp
+from dwd_jax.engrave.mei_rhythm import WHOLE, tstamp
 from dwd_jax.engrave.rarities import Rarities
 
 _SUNG = ("voice", "wind")  # kinds of staves without chords
@@ -60,17 +60,16 @@ class TextWriter:
       return ""
     large = rng.choice(("150%", "180%", "200%", "250%", "300%"))
     bold = rng.choice((' fontweight="bold"', ' fontweight="bold"', ""))
-    middle = _rend(words.title(rng), f'fontsize="{large}"{bold}')
+    title = _rend(words.title(rng), f'fontsize="{large}"{bold}')
+    cells = [("center", "middle", title)]
     if rng.random() < 0.5:
       size = rng.choice(("80%", "100%", "120%"))
       style = rng.choice(("", ' fontstyle="italic"', ' fontweight="bold"'))
-      middle += "<lb/>" + _rend(
-        words.subtitle(rng), f'fontsize="{size}"{style}'
-      )
-    cells = [("center", "middle", middle)]
-    if rng.random() < 0.3:
-      top = _rend(words.author(rng), 'fontstyle="italic"')
-      cells.append(("center", "top", top))
+      below = _rend(words.subtitle(rng), f'fontsize="{size}"{style}')
+      cells.append(("center", "middle", below))
+    if rng.random() < 0.25:
+      below = _rend(words.author(rng), 'fontsize="90%" fontstyle="italic"')
+      cells.append(("center", "middle", below))
     for side, chance in (("right", 0.75), ("left", 0.45)):
       if rng.random() < chance:
         lines = [words.author(rng) for _ in range(rng.choice((1, 1, 2)))]
@@ -136,7 +135,8 @@ class TextWriter:
     """A chord symbol at the beginning of a measure, maybe another inside."""
     out = []
     for at, chance in ((0, 0.9), (ticks // 2, 0.45)):
-      if self.rng.random() > chance:
+      # Verovio does not keep them apart in short measures.
+      if self.rng.random() > chance * min(1.0, ticks / WHOLE):
         continue
       root, tension, bass = words.chord(self.rng, self._roman, self._ascii)
       if self._raised and tension:

@@ -154,7 +154,7 @@ class PageTexts:
         )  # fmt: skip
       y += rng.uniform(2, 6) * _SPACE
     area = (margin, y, self._width - margin, self._height - margin)
-    size = rng.choice((rng.uniform(1.1, 1.8), rng.uniform(1.5, 3.2))) * _SPACE
+    size = rng.choice((rng.uniform(1.3, 1.9), rng.uniform(1.5, 3.2))) * _SPACE
     body = self._face()
     columns = rng.choice((1, 1, 1, 2, 2, 3))
     filled = rng.choice((1.0, 1.0, rng.random()))
@@ -173,7 +173,7 @@ class PageTexts:
     verses = rng.random() < 0.3
     justified = rng.random() < 0.6
     step = size * rng.uniform(1.1, 1.7)
-    y = box[1] + size
+    y, width = box[1] + size, box[2] - box[0]
     number, lines = 1, 0
     while y < box[3] and lines < most:
       heading = rng.random() < 0.12
@@ -181,23 +181,26 @@ class PageTexts:
         text = [words.subtitle(rng)]
       elif verses:
         text = [
-          words.sentence(rng, language, rng.randint(4, 8))
+          line
           for _ in range(rng.randint(2, 8))
+          for line in self._wrapped(
+            words.sentence(rng, language, rng.randint(4, 8)), size, face, width
+          )
         ]
         if rng.random() < 0.6:
           text[0] = f"{number}. {text[0]}"
           number += 1
       else:
         text = [words.sentence(rng, language) for _ in range(rng.randint(1, 7))]
-        text = list(self._wrapped(" ".join(text), size, face, box[2] - box[0]))
-      own = self._face("page", bold=True) if heading else face
+        text = list(self._wrapped(" ".join(text), size, face, width))
+      own = self._face(bold=True) if heading else face
       for i, line in enumerate(text):
         if y > box[3] or lines >= most:
           break
         full = justified and not verses and i < len(text) - 1
         self._line(
           line, (box[0], y), size, own, "start",
-          width=box[2] - box[0] if full else 0.0, most=box[2] - box[0],
+          width=width if full else 0.0, most=width,
         )  # fmt: skip
         y += step
         lines += 1
@@ -237,7 +240,7 @@ class PageTexts:
         line, length = f"{line} {word}".strip(), length + space + own
     yield line
 
-  def _face(self, kind: str = "page", bold: bool = False) -> Face:
+  def _face(self, kind: str = "margin", bold: bool = False) -> Face:
     bold = bold or self._rng.random() < 0.2
     return self._faces.face({kind}, bold, self._rng.random() < 0.25)
 
@@ -255,7 +258,7 @@ class PageTexts:
     face: Face,
     anchor: str,
     *,
-    cls: str = "page",
+    cls: str = "margin",
     width: float = 0.0,
     most: float = 0.0,
     gap: float = 0.4,

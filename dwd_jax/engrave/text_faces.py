@@ -32,10 +32,10 @@ _KINDS = {
   "mNum": 0.4,
   "label": 0.2,
   "ending": 0.2,
-  "page": 0.3,  # what is drawn in the margins
+  "margin": 0.3,  # what verovio does not lay out
 }
 _DIGITS = {"fing", "mNum", "ending"}  # of which a face needs no punctuation
-_ACCENTED = {"pgHead", "verse", "page"}
+_ACCENTED = {"pgHead", "verse", "margin"}
 # As verovio's style sheet has them.
 _BOLD = {"ending", "fing", "reh", "tempo"}
 _ITALIC = {"dir", "dynam", "mNum"}
@@ -50,7 +50,7 @@ _STYLES = {
   "verse": (_PLAIN, _SLANTED),
   "harm": (_PLAIN, _UPRIGHT_BOLD, _SLANTED),
 }  # fmt: skip
-_FREE_WIDTH = {"pgHead", "page"}  # nothing stands beside them
+_FREE_WIDTH = {"pgHead", "margin"}  # nothing stands beside them
 _SANS = re.compile("sans|cmss|gothic|helvet|arial", re.IGNORECASE)
 _MONO = re.compile("mono|cmtt|typewriter|courier", re.IGNORECASE)
 _SLANT = 0.21  # of a face whose family has no italic

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import io
 import logging
+import os
 import pathlib
 import re
 import shutil
@@ -68,26 +69,23 @@ BUILT_IN = tuple(
 )
 
 
-def find(folder: str = "") -> list[TextFont]:
+def find(folders: Sequence[str | os.PathLike] = ()) -> list[TextFont]:
   """The fonts of this machine that have letters and digits.
 
   Args:
-    folder: further fonts, in it and below; "" = none.
+    folders: further fonts, in them and below.
 
   Returns:
     Those of verovio's wheel, then others by the names of their files, of which
     each counts once.
   """
   paths: dict[str, pathlib.Path] = {}
-  for path in (*_of_folder(folder), *_of_matplotlib(), *_of_fontconfig()):
+  named = [p for f in folders for p in sorted(pathlib.Path(f).rglob("*"))]
+  for path in (*named, *_of_matplotlib(), *_of_fontconfig()):
     if path.suffix.lower() in _SUFFIXES:
       paths.setdefault(path.name, path)
   found = [_describe(paths[name]) for name in sorted(paths)[:_MOST_FONTS]]
   return [*BUILT_IN, *(font for font in found if font is not None)]
-
-
-def _of_folder(folder: str) -> list[pathlib.Path]:
-  return sorted(pathlib.Path(folder).rglob("*")) if folder else []
 
 
 def _of_matplotlib() -> list[pathlib.Path]:
@@ -122,7 +120,7 @@ def _describe(path: pathlib.Path) -> TextFont | None:
   try:
     if path.stat().st_size > _MOST_BYTES:
       return None
-    with TTFont(path, lazy=True) as font:
+    with path.open("rb") as file, TTFont(file, lazy=True) as font:
       known = font.getBestCmap() or {}
       drawn = "glyf" in font or "CFF " in font
       missing = any(ord(char) not in known for char in _CHARACTERS)

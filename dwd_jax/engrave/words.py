@@ -269,7 +269,7 @@ def rehearsal(number: int, letters: bool) -> str:
 
 
 _QUALITIES = (
-  "", "", "", "", "m", "m", "m", "min", "-", "+", "°", "dim", "aug", "ø", "△",
+  "", "", "", "", "m", "m", "m", "min", "-", "+", "°", "dim", "aug", "ø", "Δ",
 )  # fmt: skip
 _TENSIONS = (
   "", "", "", "7", "7", "6", "9", "maj7", "sus4", "sus2", "add9", "11", "13",
