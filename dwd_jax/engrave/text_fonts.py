@@ -170,7 +170,7 @@ class LoadedFont:
   Attributes:
     number: tells it from others.
     units: font units per em.
-    names: names of glyphs by code point.
+    names: names of glyphs by code point, without spaces.
     glyphs: what draws them.
   """
 
@@ -179,13 +179,23 @@ class LoadedFont:
     self.number = number
     self.units: int = font["head"].unitsPerEm  # pyright: ignore
     self.names: dict[int, str] = font.getBestCmap() or {}
-    if isinstance(source, str) and _is_tex(pathlib.Path(source).name):
-      kept = (*_CHARACTERS, *".,;:!?()'/+-= ")
-      self.names = {c: n for c, n in self.names.items() if chr(c) in kept}
     self.glyphs = font.getGlyphSet()
+    space = self.names.get(ord(" "), "")
+    self._space = 0.28
+    if space.startswith("space"):
+      self._space = self.glyphs[space].width / self.units
+    if isinstance(source, str) and _is_tex(pathlib.Path(source).name):
+      kept = (*_CHARACTERS, *".,;:!?()'/+-=")
+      self.names = {c: n for c, n in self.names.items() if chr(c) in kept}
+
+  def has(self, char: str) -> bool:
+    """Whether the font can set a character."""
+    return char.isspace() or ord(char) in self.names
 
   def advance(self, char: str) -> float:
     """Width of a character at size 1, or of the missing glyph."""
+    if char.isspace():
+      return self._space
     name = self.names.get(ord(char), ".notdef")
     return self.glyphs[name].width / self.units
 

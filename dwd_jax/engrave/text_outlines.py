@@ -55,6 +55,9 @@ def glyph(char: str, file: str, slant: float) -> Glyph:
     slant: see `Face`.
   """
   font = text_fonts.load(file)
+  key = f"t{font.number}-{ord(char):x}"
+  if char.isspace():
+    return Glyph(key, "", font.advance(char), None, font.units)
   shape = font.glyphs[font.names.get(ord(char), ".notdef")]
   pen, bounds_pen = SVGPathPen(font.glyphs), BoundsPen(font.glyphs)
   shape.draw(pen)
@@ -63,10 +66,7 @@ def glyph(char: str, file: str, slant: float) -> Glyph:
   if bounds_pen.bounds:
     x0, y0, x1, y1 = (v / font.units for v in bounds_pen.bounds)
     bounds = (x0, -y1, x1, -y0)
-  key = f"t{font.number}-{ord(char):x}"
-  return Glyph(
-    key, pen.getCommands(), shape.width / font.units, bounds, font.units
-  )
+  return Glyph(key, pen.getCommands(), font.advance(char), bounds, font.units)
 
 
 def is_music(char: str) -> bool:
@@ -300,10 +300,9 @@ class TextSetter:
 
   def _able(self, text: str, face: Face, other: Face) -> Face:
     """The face, or the other one where the face lacks a character."""
-    names = text_fonts.load(face.file).names
-    if all(ord(c) in names or is_music(c) or c.isspace() for c in text):
-      return face
-    return other
+    font = text_fonts.load(face.file)
+    able = all(font.has(char) or is_music(char) for char in text)
+    return face if able else other
 
   def _width(self, text: str, style: _Style) -> float:
     """The length of a text as verovio laid it out."""
