@@ -105,9 +105,7 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
     {**smufl_classes.get(task.vocabulary).rates, **task.weights}
   )
   own = random.Random(f"texts {task.seed}/{task.index}")
-  faces = Faces()
-  if weights.happens(own, "text_faces"):
-    faces = Faces(own, [TextFont(*font) for font in task.text_fonts])
+  faces = _faces(task, weights)
   if not task.path and weights.happens(own, "text_page"):
     name = f"{task.stem}-text-page-1"
     size = task.width / px_per_unit, task.height / px_per_unit
@@ -130,10 +128,10 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
     if not toolkit.loadData(mei):
       raise ValueError("verovio cannot read the generated score")
   numbers = range(1, min(pages, toolkit.getPageCount()) + 1)
-  drawn = [toolkit.renderToSVG(number) for number in numbers]
+  drawings = [toolkit.renderToSVG(number) for number in numbers]
   starts = onsets.of_score(mei or toolkit.getMEI())
   found = []
-  for number, svg in zip(numbers, drawn, strict=True):
+  for number, svg in zip(numbers, drawings, strict=True):
     name = f"{task.stem}-{font.lower()}-page-{number}"
     page = verovio_svg.read_page(svg, font, faces)
     _add_texts(task, page, faces, name, weights, px_per_unit)
@@ -175,6 +173,14 @@ def _options(
     "svgFormatRaw": True,
     "svgAdditionalAttribute": list(verovio_svg.ATTRIBUTES),
   }
+
+
+def _faces(task: EngraveTask, weights: Rarities) -> Faces:
+  """Draws the faces of a score; on them alone its fonts have an influence."""
+  rng = random.Random(f"faces {task.seed}/{task.index}")
+  if not weights.happens(rng, "text_faces"):
+    return Faces()
+  return Faces(rng, [TextFont(*font) for font in task.text_fonts])
 
 
 def _text_options(rng: random.Random) -> dict:
