@@ -18,6 +18,7 @@ from dwd_jax.engrave import (
   music_files,
   pool,
   smufl_classes,
+  text_fonts,
   verovio_fonts,
 )
 from dwd_jax.engrave.deepscores_folder import Splitter
@@ -104,7 +105,8 @@ def generate(
 
   Returns:
     A summary, also written to `out`/engraved.json with each page's distance of
-    two staff lines.
+    two staff lines, and the fonts that its texts may be set in: those found on
+    this machine, on which the bytes depend, too.
 
   Raises:
     InputError: an argument is out of range, `out` is not empty, or no file can
@@ -127,6 +129,10 @@ def generate(
   )
   _check(pages, workers, task)
   files = _music_files(pathlib.Path(scores)) if scores else []
+  folders = [font for font in fonts if pathlib.Path(font).is_dir()]
+  task = dataclasses.replace(
+    task, text_fonts=tuple(map(tuple, text_fonts.find(folders)))
+  )
   writer = _Writer(pages, Splitter(shares), progress)
   with deepscores_folder.new_folder(pathlib.Path(out)) as folder:
     for outcome in pool.run(
@@ -236,6 +242,7 @@ class _Writer:
       **origin,
       **dataclasses.asdict(summary),
       "staff_spaces_px": self.staff_spaces,
+      "text_fonts": text_fonts.file_names(task.text_fonts),
     }
     deepscores_folder.write_lists(folder, self.splitter.pages, words, notes)
     return summary

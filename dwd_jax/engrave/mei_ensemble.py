@@ -2,7 +2,9 @@
 
 import dataclasses
 import random
+from xml.sax.saxutils import escape
 
+from dwd_jax.engrave import words
 from dwd_jax.engrave.mei_layer import CLEFS, Staff
 
 # Instruments: (clef, clefs it may change to). Octave clefs never change.
@@ -30,14 +32,6 @@ _POOLS = {
   "wind": _WINDS,
   "voice": _VOICES,
   "percussion": _PERCUSSION,
-}
-_LABELS = {
-  "strings": ("Violino", "Vl.", "Viola", "Vc."),
-  "wind": ("Flauto", "Fl.", "Oboe", "Tromb.", "Fag."),
-  "voice": ("S", "A", "T", "B"),
-  "keyboard": ("Piano", "Pno.", "Organ"),
-  "percussion": ("Tamb.", "Perc.", "Batteria"),
-  "tablature": ("Guitar", "Gtr.", "Bass"),
 }
 
 
@@ -82,7 +76,7 @@ def ensemble(rng: random.Random, kind: str) -> list[Part]:
     for clef, others in clefs:
       staves.append(Staff(number, clef, others, sort))
       number += 1
-    label = rng.choice(_LABELS[sort]) if labelled else ""
+    label = escape(words.part(rng, sort)) if labelled else ""
     parts.append(Part(symbol, tuple(staves), label))
   return parts
 
@@ -126,7 +120,7 @@ def layout_parts(rng: random.Random, name: str, most: int) -> list[Part]:
     for staff in staves:
       staff.number = number
       number += 1
-    label = rng.choice(_LABELS[sort]) if labelled else ""
+    label = escape(words.part(rng, sort)) if labelled else ""
     parts.append(Part(symbol, staves, label))
   return parts
 

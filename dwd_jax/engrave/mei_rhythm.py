@@ -220,3 +220,12 @@ def _ladder(rng: random.Random, length: int) -> list[Node]:
   return [
     Slot(str(WHOLE // piece), 0, rest=rng.random() < 0.45) for piece in pieces
   ]
+
+
+def tstamp(ticks: int, unit: int) -> str:
+  """MEI's position in a measure: beats of the meter from 1.
+
+  Args:
+    unit: lower number of the meter.
+  """
+  return f'tstamp="{1 + ticks * unit / WHOLE:g}"'

@@ -8,6 +8,7 @@ from dwd_jax.engrave.mei_ensemble import ensemble, layout_parts, staff_group
 from dwd_jax.engrave.mei_layer import LayerWriter, Staff
 from dwd_jax.engrave.mei_marks import measure_marks, staff_marks
 from dwd_jax.engrave.mei_rhythm import fill_measure, long_notes, measure_ticks
+from dwd_jax.engrave.mei_texts import TextWriter
 from dwd_jax.engrave.rarities import Rarities
 
 _HEAD = (
@@ -17,12 +18,6 @@ _HEAD = (
   "</meiHead><music><body><mdiv><score>"
 )
 _TAIL = "</section></score></mdiv></body></music></mei>"
-_SYLLABLES = ("la", "do", "mi", "so", "ah", "ti", "re", "fa", "no", "lu")
-_NAMES = (
-  "Pastorale", "Menuett", "Rondo", "Sonate", "Lied ohne Worte", "Prelude",
-  "Etude No. 7", "Marsch", "Walzer", "Aria", "Air varié", "Canzona",
-)  # fmt: skip
-_AUTHORS = ("Anonymous", "arr. A. Keller", "J. Brandt (1803)", "trad.")
 _METER_SIGNS = {
   "timeSigCommon": ('count="4" unit="4" sym="common"', 4, 4),
   "timeSigCutCommon": ('count="2" unit="2" sym="cut"', 2, 2),
@@ -63,8 +58,11 @@ class ScoreWriter:
     self.count, self.unit = 4, 4
     self.open_repeat = False
     self.volta = 0
-    self.lyrics = self.kind in ("choir", "closed_choir") and self._happens(
-      "lyrics"
+    self.texts = TextWriter(
+      random.Random(f"texts {rng.random()}"),
+      weights,
+      self.staves,
+      choir=self.kind in ("choir", "closed_choir"),
     )
     # The staff with ossias (0 = none); how many more measures one lasts.
     self.ossia = self.ossia_left = 0
@@ -108,14 +106,6 @@ class ScoreWriter:
     key, meter = self._new_key(), self._new_meter()
     own = {"percussion": meter, "tablature": ""}
     signs = {s.number: own.get(s.kind, key + meter) for s in self.staves}
-    title = ""
-    if self._happens("title"):
-      name, author = self.rng.choice(_NAMES), self.rng.choice(_AUTHORS)
-      title = (
-        '<pgHead><rend halign="center" valign="middle" fontsize="x-large" '
-        f'fontweight="bold">{name}</rend><rend halign="right" '
-        f'valign="bottom">{author}</rend></pgHead>'
-      )
     lines = 1 if self.rng.random() < 0.3 else 5
     for staff in self.staves:
       if self.layout and staff.kind == "percussion":
@@ -123,7 +113,7 @@ class ScoreWriter:
     # A measure number would print over the octave sign of the clef.
     numbers = ' mnum.visible="false"' if "va" in self.staves[0].clef else ""
     group = staff_group(self.parts, signs, lines)
-    return f"<scoreDef{numbers}>{title}{group}</scoreDef>"
+    return f"<scoreDef{numbers}>{self.texts.head()}{group}</scoreDef>"
 
   def _changes(self) -> str:
     """New key and time signatures before a measure."""
@@ -171,6 +161,7 @@ class ScoreWriter:
           self.unit,
         )
       )
+      content.append(self.texts.measure(number, ticks, self.unit))
       if self._happens("navigation"):
         sign = self.rng.choice(("segno", "coda"))
         content.append(
@@ -259,8 +250,8 @@ class ScoreWriter:
       else:
         nodes = fill_measure(self.rng, self.weights, self.count, self.unit, cue)
       content = writer.write(nodes, clef)
-      if self.lyrics and layer == 1 and staff.kind == "voice":
-        content = self._sing(content)
+      if layer == 1:
+        content = self.texts.sing(staff, content)
       layers.append(f'<layer n="{layer}">{content}</layer>')
       events.append(writer.events)
     marks = "".join(
@@ -290,14 +281,3 @@ class ScoreWriter:
     nodes = fill_measure(self.layout, self.weights, self.count, self.unit)
     content = f'<layer n="1">{writer.write(nodes)}</layer>'
     return f'<oStaff n="{staff.number}">{content}</oStaff>'
-
-  def _sing(self, content: str) -> str:
-    """Adds a syllable under every note."""
-    verse = "<verse><syl>{}</syl></verse></note>"
-    parts = content.split("</note>")
-    return (
-      "".join(
-        part + verse.format(self.rng.choice(_SYLLABLES)) for part in parts[:-1]
-      )
-      + parts[-1]
-    )

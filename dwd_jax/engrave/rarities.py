@@ -26,7 +26,7 @@ RATES: dict[str, float] = {
   "caesura": 0.04,  # a measure
   "pedal": 0.35,  # a measure of a keyboard
   "octave_line": 0.02,  # a staff's measure
-  "text": 0.02,  # a measure
+  "text": 0.08,  # a measure
   "tempo": 0.03,  # a measure
   "two_voices": 0.10,  # a staff's measure
   "measure_rest": 0.05,  # a staff's measure
@@ -40,7 +40,15 @@ RATES: dict[str, float] = {
   "navigation": 0.09,  # a measure: segno, coda
   "volta": 0.3,  # a repeat
   "lyrics": 0.8,  # a score for voices
-  "title": 0.35,  # a score
+  "song": 0.15,  # another score: words under one staff
+  "chord_symbols": 0.2,  # a score
+  "rehearsal_marks": 0.2,  # a score
+  "title": 0.45,  # a score
+  "text_faces": 0.8,  # a score: texts in other faces than verovio's
+  "fingers_beside": 0.06,  # a page: digits beside its noteheads
+  "expressions": 0.4,  # a page: words behind some of its dynamics
+  "page_texts": 0.7,  # a page: numbers and lines in its margins
+  "text_page": 0.03,  # a score: a page of text instead
   "ossia": 0.08,  # a score
   "long_chords": 0.07,  # a staff's measure of strings or a keyboard
   "barline": 0.08,  # a measure: another than a single one

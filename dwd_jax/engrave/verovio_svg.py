@@ -18,6 +18,7 @@ from dwd_jax.engrave import outlines
 from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Bounds, Matrix
 from dwd_jax.engrave.print_look import FONTS_OWN, Look
+from dwd_jax.engrave.text_faces import Faces
 from dwd_jax.engrave.text_outlines import TextSetter
 
 UNITS_PER_SPACE = 180  # verovio units between two staff lines at scale 100
@@ -120,19 +121,22 @@ def to_svg(
   )
 
 
-def read_page(svg: str, font: str, look: Look = FONTS_OWN) -> Page:
+def read_page(
+  svg: str, font: str, look: Look = FONTS_OWN, faces: Faces | None = None
+) -> Page:
   """Measures and redraws one page.
 
   Args:
     svg: verovio's output; other SVG is not understood.
     font: the music font, as verovio laid the page out with it.
     look: the sizes of its symbols, and the thickness of beams.
+    faces: of texts and digits; None = those of verovio's layout.
   """
   parser = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
   )
   root = etree.fromstring(svg.encode(), parser)
-  reader = _Reader(MusicFont(font, look))
+  reader = _Reader(TextSetter(MusicFont(font, look), faces))
   for child in root:
     if child.tag == f"{_SVG}svg":
       for part in child:
@@ -167,9 +171,9 @@ def to_array(image: pyvips.Image) -> np.ndarray:
 class _Reader:
   """The state of one reading."""
 
-  def __init__(self, music: MusicFont):
-    self.page = Page([Group("page", -1, {}, [])], [], music, {}, [], {})
-    self.text = TextSetter(music)
+  def __init__(self, text: TextSetter):
+    self.page = Page([Group("page", -1, {}, [])], [], text.music, {}, [], {})
+    self.text = text
 
   def walk(self, element: etree._Element, m: Matrix, group: int) -> None:
     """Reads an element and its children."""
@@ -181,7 +185,7 @@ class _Reader:
     elif tag == "use":
       self._use(element, m, group)
     elif tag == "text":
-      bounds, drawn, chars = self.text.set(element, m, self._style(group))
+      bounds, drawn, chars = self.text.typeset(element, m, self._style(group))
       self.page.body += drawn
       end = len(self.page.body)
       span = (end - len(drawn), end)
@@ -229,6 +233,7 @@ class _Reader:
       d = self.page.music.path(code)
       if not d:
         return False
+      d = self.text.faces.digit(code, d)
       self.page.glyphs[code] = d
       key = f"g{code:X}"
       self.page.defs[key] = (

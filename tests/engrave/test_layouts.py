@@ -104,7 +104,7 @@ def test_nothing_is_found_on_tablature(words, lines):
   ],
 )
 def test_boxes_fit_in_every_layout(layout, words):
-  page = helpers.random_page(3, "Leipzig", 4, words, layout)
+  page = helpers.random_page(3, "Leipzig", 4, words, layout=layout)
   found = helpers.objects(page, words)
   errors = [
     helpers.edge_errors(page, item)
