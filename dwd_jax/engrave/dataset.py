@@ -129,7 +129,7 @@ def generate(
   )
   _check(pages, workers, task)
   files = _music_files(pathlib.Path(scores)) if scores else []
-  folders = [font for font in fonts if pathlib.Path(font).is_dir()]
+  folders = [font for font in _names(fonts) if pathlib.Path(font).is_dir()]
   task = dataclasses.replace(
     task, text_fonts=tuple(map(tuple, text_fonts.find(folders)))
   )
@@ -279,13 +279,15 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
       )
 
 
+def _names(fonts: str | Sequence[str]) -> list[str]:
+  """Fonts and folders as a list, without empty names."""
+  found = fonts.split(",") if isinstance(fonts, str) else fonts
+  return [name for font in found if (name := os.fspath(font).strip())]
+
+
 def _fonts(fonts: str | Sequence[str]) -> Iterator[str]:
   """Names of verovio's fonts, and the files in folders of others."""
-  found = fonts.split(",") if isinstance(fonts, str) else fonts
-  found = [font.strip() for font in map(os.fspath, found)]
-  if not any(found):
-    found = ["(none)"]
-  for font in filter(None, found):
+  for font in _names(fonts) or ["(none)"]:
     if font in ALL_FONTS:
       yield font
     elif (folder := pathlib.Path(font).expanduser()).is_dir():
