@@ -27,10 +27,16 @@ class EngraveConfig:
     width: width of a page, px; 0 = 1050.
     height: height of a page, px; 0 = 1485.
     staff_space: mean distance of two staff lines, px, 4..60; 0 = 9.
+    fonts: names of verovio's music fonts and folders of others, separated by
+      commas; "" = Leipzig,Bravura,Leland,Gootville.
+    variation: of the sizes of symbols and the thickness of lines, 0..1: 0 =
+      those of the font, 1 = as print varies.
     pixel_labels: also writes the class of every pixel; without it,
       `pretraining.level=semseg` takes the ink in boxes.
     handwriting: strength of an unsteady hand that draws everything, 0..3: 0 =
       engraved, 1 = tidy.
+    scores: folder of MusicXML, MEI or kern files that half of the scores are
+      taken from; "" = all are random.
     degrade: all pages look scanned, or photographed; "" = clean.
     strength: strength of `data.engrave.degrade`, 0..2: 1 = as real scans and
       photos, 2 = as the worst.
@@ -45,8 +51,11 @@ class EngraveConfig:
   width: int = 0
   height: int = 0
   staff_space: float = 0.0
+  fonts: str = ""
+  variation: float = 1.0
   pixel_labels: bool = False
   handwriting: float = 0.0
+  scores: str = ""
   degrade: Literal["", "scan", "photo"] = ""
   strength: float = 1.0
 

@@ -19,8 +19,10 @@ _SWITCHES = (
   "width",
   "height",
   "staff_space",
+  "fonts",
   "pixel_labels",
   "handwriting",
+  "scores",
   "degrade",
 )
 
@@ -131,6 +133,8 @@ def _origin(data_cfg, workdir: pathlib.Path) -> dict:
 def _unused(engrave) -> set[str]:
   """Options of the generator with default values, not stored with records."""
   off = {k for k in _SWITCHES if not engrave.get(k)}
+  if engrave.get("variation") == 1.0:
+    off.add("variation")
   return off | {"strength"} if "degrade" in off else off
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import random
 import re
 import sys
 from collections import Counter
@@ -11,17 +12,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import verovio
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.engrave import deepscores_folder, pool, smufl_classes
+from dwd_jax.engrave import (
+  deepscores_folder,
+  font_files,
+  music_files,
+  pool,
+  smufl_classes,
+  text_fonts,
+  verovio_fonts,
+)
 from dwd_jax.engrave.deepscores_folder import Splitter
 from dwd_jax.engrave.engraver import EngraveTask
 from dwd_jax.engrave.handwriting import MAX_STRENGTH
 from dwd_jax.engrave.pool import Outcome
+from dwd_jax.engrave.print_look import MAX_VARIATION
 from dwd_jax.engrave.rarities import Rarities
 from dwd_jax.imaging import degrade as degradations
 
-ALL_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville", "Petaluma")
+ALL_FONTS = verovio_fonts.NAMES
 DEFAULT_FONTS = ("Leipzig", "Bravura", "Leland", "Gootville")
-_EXTENSIONS = {".mei", ".musicxml", ".xml", ".mxl", ".krn", ".kern"}
 _MAX_FAILURES = 20  # random scores that may fail before the first page
 
 
@@ -48,16 +57,17 @@ def generate(
   pages: int,
   seed: int = 0,
   *,
-  fonts: Sequence[str] = DEFAULT_FONTS,
+  fonts: str | Sequence[str] = DEFAULT_FONTS,
   vocabulary: str = "deepscores_v1",
   workers: int = 0,
   width: int = 1050,
   height: int = 1485,
   staff_space: float = 9.0,
   jitter: float = 0.05,
+  variation: float = 1.0,
   shares: Mapping[str, float] | None = None,
   weights: Mapping[str, float] | None = None,
-  input_folder: str | os.PathLike = "",
+  scores: str | os.PathLike = "",
   pixel_labels: bool = False,
   handwriting: float = 0.0,
   degrade: str = "",
@@ -68,17 +78,22 @@ def generate(
 
   Args:
     seed: equal seeds and versions give equal bytes, whatever `workers`.
-    fonts: music fonts of verovio; one is drawn for each score.
+    fonts: names of verovio's music fonts, and folders with others (SMuFL
+      fonts, LilyPond's), also as a text with commas; one design is drawn for
+      each score.
     vocabulary: of the classes, `deepscores_v1` or `deepscores_v2`.
     workers: processes; 0 = one per core.
     width: of a page, px.
     height: of a page, px.
     staff_space: mean distance of two staff lines, px.
     jitter: relative range of the staff space from score to score.
+    variation: of the sizes of symbols and the thickness of lines from score to
+      score, 0..1: 0 = those of the font, 1 = as print varies.
     shares: of the pages by split; default 80 / 8 / 12 %. Splits are by score.
     weights: changes to `rarities.RATES` and `rarities.CHOICES`.
-    input_folder: MusicXML, MEI or kern files to engrave instead of random
-      scores, repeated in other fonts until there are enough pages.
+    scores: a folder of MusicXML, MEI or kern files. The weight `from_file` is
+      the share of scores from them, each time another excerpt; the others are
+      random.
     pixel_labels: also write label images, as DeepScores does in
       pix_annotations_png; takes a quarter more time.
     handwriting: strength of the unsteady hand that draws everything, 0..3,
@@ -90,7 +105,8 @@ def generate(
 
   Returns:
     A summary, also written to `out`/engraved.json with each page's distance of
-    two staff lines.
+    two staff lines, and the fonts that its texts may be set in: those found on
+    this machine, on which the bytes depend, too.
 
   Raises:
     InputError: an argument is out of range, `out` is not empty, or no file can
@@ -98,11 +114,12 @@ def generate(
   """
   task = EngraveTask(
     seed=seed,
-    fonts=tuple(fonts),
+    fonts=tuple(_fonts(fonts)),
     width=width,
     height=height,
     staff_space=staff_space,
     jitter=jitter,
+    variation=float(variation),
     vocabulary=vocabulary,
     weights=dict(weights or {}),
     pixel_labels=bool(pixel_labels),
@@ -111,7 +128,11 @@ def generate(
     strength=float(strength),
   )
   _check(pages, workers, task)
-  files = _music_files(pathlib.Path(input_folder)) if input_folder else []
+  files = _music_files(pathlib.Path(scores)) if scores else []
+  folders = [font for font in _names(fonts) if pathlib.Path(font).is_dir()]
+  task = dataclasses.replace(
+    task, text_fonts=tuple(map(tuple, text_fonts.find(folders)))
+  )
   writer = _Writer(pages, Splitter(shares), progress)
   with deepscores_folder.new_folder(pathlib.Path(out)) as folder:
     for outcome in pool.run(
@@ -146,14 +167,18 @@ class _Writer:
     self, first: EngraveTask, files: list[pathlib.Path]
   ) -> Iterator[EngraveTask]:
     """Yields scores until there are enough pages."""
-    index = 0
+    share = Rarities(first.weights).rates["from_file"] if files else 0.0
+    order = random.Random(f"{first.seed}/files").sample(files, len(files))
+    index = taken = 0
     while self.pages + self._ready() < self.wanted:
       path, stem = "", f"engraved-{first.seed}-{index:05d}"
-      if files:
-        if index >= len(files) and len(self.skipped) == len(files):
+      if random.Random(f"{first.seed}/{index}/source").random() < share:
+        failed = taken >= len(order) and len(self.skipped) == len(order)
+        if failed and share >= 1:
           return
-        path = str(files[index % len(files)])
-        stem = f"{_plain(files[index % len(files)].stem)}-{index:05d}"
+        file = order[taken % len(order)]
+        path, stem = str(file), f"{_plain(file.stem)}-{index:05d}"
+        taken += 1
       yield dataclasses.replace(first, index=index, path=path, stem=stem)
       index += 1
 
@@ -217,6 +242,7 @@ class _Writer:
       **origin,
       **dataclasses.asdict(summary),
       "staff_spaces_px": self.staff_spaces,
+      "text_fonts": text_fonts.file_names(task.text_fonts),
     }
     deepscores_folder.write_lists(folder, self.splitter.pages, words, notes)
     return summary
@@ -236,11 +262,9 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
     )
   if task.degrade:
     degradations.check(task.degrade, task.strength)
-  unknown = [font for font in task.fonts if font not in ALL_FONTS]
-  if unknown or not task.fonts:
+  if not 0 <= task.variation <= MAX_VARIATION:
     raise InputError(
-      f"font {', '.join(unknown) or '(none)'} is unknown; verovio has "
-      f"{', '.join(ALL_FONTS)}"
+      f"variation={task.variation} must be 0 to {MAX_VARIATION:g}"
     )
   staff_space = task.staff_space
   if not 4 <= staff_space <= 60:
@@ -255,6 +279,26 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
       )
 
 
+def _names(fonts: str | Sequence[str]) -> list[str]:
+  """Fonts and folders as a list, without empty names."""
+  found = fonts.split(",") if isinstance(fonts, str) else fonts
+  return [name for font in found if (name := os.fspath(font).strip())]
+
+
+def _fonts(fonts: str | Sequence[str]) -> Iterator[str]:
+  """Names of verovio's fonts, and the files in folders of others."""
+  for font in _names(fonts) or ["(none)"]:
+    if font in ALL_FONTS:
+      yield font
+    elif (folder := pathlib.Path(font).expanduser()).is_dir():
+      yield from font_files.find(folder.absolute())
+    else:
+      raise InputError(
+        f"font {font} is unknown, and no folder of fonts; verovio has "
+        f"{', '.join(ALL_FONTS)}"
+      )
+
+
 def _plain(stem: str) -> str:
   """A file name made fit for page names."""
   return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem)[:60].strip(".")
@@ -263,13 +307,16 @@ def _plain(stem: str) -> str:
 def _music_files(folder: pathlib.Path) -> list[pathlib.Path]:
   """Music files in the folder and below, in a fixed order."""
   if not folder.is_dir():
-    raise InputError(f"{folder}: no such folder; check --input")
+    raise InputError(f"{folder}: no such folder; check --scores")
   files = sorted(
-    p for p in folder.rglob("*") if p.suffix.lower() in _EXTENSIONS
+    p
+    for p in folder.rglob("*")
+    if p.suffix.lower() in music_files.EXTENSIONS and p.is_file()
   )
   if not files:
     raise InputError(
-      f"input {folder} has no music files ({' '.join(sorted(_EXTENSIONS))})"
+      f"scores: {folder} has no music files "
+      f"({' '.join(sorted(music_files.EXTENSIONS))})"
     )
   return files
 

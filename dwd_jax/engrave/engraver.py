@@ -1,6 +1,7 @@
 """One score -> its pages: verovio, boxes, raster. Runs in a worker process."""
 
 import dataclasses
+import pathlib
 import random
 import zlib
 from collections import Counter
@@ -9,11 +10,18 @@ import numpy as np
 import verovio
 
 from dwd_jax.engrave import (
+  bare_strokes,
+  font_files,
   handwriting,
   label_image,
   labels,
+  music_files,
+  music_fonts,
   onsets,
   page_degradation,
+  page_spacing,
+  page_texts,
+  print_look,
   smufl_classes,
   verovio_svg,
 )
@@ -21,15 +29,19 @@ from dwd_jax.engrave.deepscores_folder import Annotated, annotation_xml
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.rarities import Rarities
 from dwd_jax.engrave.strokes import Strokes
+from dwd_jax.engrave.text_faces import Faces
+from dwd_jax.engrave.text_fonts import TextFont
 
 # Measures that more than fill a page of 1050 x 1485 px at 9 px per staff space;
 # what does not fit is not drawn.
 _MEASURES = {
   "solo": 62, "percussion": 75, "piano": 26, "duo": 18, "quartet": 10,
-  "choir": 10, "band": 11,
+  "choir": 10, "band": 11, "reduced_solo": 18, "orchestra": 5,
+  "closed_choir": 18, "tablature": 30, "one_line": 34,
 }  # fmt: skip
 _STANDARD_AREA = 1050 * 1485 / 9**2
-_MAX_PAGES = 12  # of one foreign file, so that none fills a data set
+_STAFF_SPACES = 9.5  # height of a staff of an orchestra with its share of air
+_NOTES = 400  # more than fill such a page with music from files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +51,11 @@ class EngraveTask:
   Fields before `index` are arguments of `dataset.generate`.
 
   Attributes:
+    fonts: names of verovio's music fonts, and paths of others.
     index: number of the score; with the seed it decides all that is random.
-    path: a music file; "" = a random score.
+    path: a music file, of which an excerpt is taken; "" = a random score.
     stem: beginning of the page names.
+    text_fonts: fields of `TextFont`s that texts may be set in.
   """
 
   seed: int
@@ -50,12 +64,14 @@ class EngraveTask:
   height: int = 1485
   staff_space: float = 9.0
   jitter: float = 0.0
+  variation: float = 0.0
   vocabulary: str = "deepscores_v1"
   weights: dict[str, float] = dataclasses.field(default_factory=dict)
   pixel_labels: bool = False
   handwriting: float = 0.0
   degrade: str = ""
   strength: float = 1.0
+  text_fonts: tuple[tuple, ...] = ()
   index: int = 0
   path: str = ""
   stem: str = ""
@@ -93,45 +109,96 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
     ValueError: verovio cannot read the file, or finds no symbols.
   """
   rng = random.Random(f"{task.seed}/{task.index}")
-  font = rng.choice(task.fonts)
+  font = _font(rng, task)
   space = task.staff_space * (1 + task.jitter * rng.uniform(-1, 1))
   px_per_unit = space / verovio_svg.UNITS_PER_SPACE
+  weights = Rarities(
+    {**smufl_classes.get(task.vocabulary).rates, **task.weights}
+  )
+  own = random.Random(f"texts {task.seed}/{task.index}")
+  faces = _faces(task, weights)
+  if not task.path and weights.happens(own, "text_page"):
+    name = f"{task.stem}-text-page-1"
+    size = task.width / px_per_unit, task.height / px_per_unit
+    page = page_texts.text_page(faces, own, size, font)
+    return [_finished(task, page, [], name, px_per_unit, None)]
   toolkit.resetOptions()
   words = smufl_classes.get(task.vocabulary)
-  options = _options(rng, task, font, px_per_unit)
-  toolkit.setOptions({**options, **words.options})
+  options = _options(rng, task, px_per_unit)
+  look = _look(task, font)
+  pages = rng.choice((1, 1, 2))
+  layout = random.Random(f"{task.seed}/{task.index}/layout")
+  spacing = weights.pick(layout, "spacing")
+  options |= page_spacing.options(layout, spacing, options["pageWidth"])
+  # The format is no option that `resetOptions` would forget.
+  options |= {**_text_options(own), **words.options, **look.options}
+  options["inputFrom"] = "mei"
+  music_fonts.set_options(toolkit, font, look, options)
+  area = task.width * task.height / space**2 / _STANDARD_AREA
+  toolkit.select({})
+  mei = ""
   if task.path:
-    pages, mei = _MAX_PAGES, ""
-    if not toolkit.loadFile(task.path):
+    own = random.Random(f"{task.seed}/{task.index}/file")
+    notes = max(40, round(_NOTES * area * pages))
+    path = pathlib.Path(task.path)
+    music = music_files.excerpt(path, own, weights, notes)
+    toolkit.setOptions(music.options)
+    if music.measures:
+      toolkit.select({"measureRange": music.measures})
+    if not toolkit.loadData(music.data):
       raise ValueError("verovio cannot read it")
   else:
-    pages = rng.choice((1, 1, 2))
-    score = ScoreWriter(rng, Rarities({**words.rates, **task.weights}))
-    area = task.width * task.height / space**2 / _STANDARD_AREA
+    most = max(2, int(task.height / space / _STAFF_SPACES) - 1)
+    score = ScoreWriter(rng, weights, layout, most)
+    if score.kind == "orchestra":
+      toolkit.setOptions(page_spacing.ORCHESTRA)
+    area *= page_spacing.FULLNESS.get(spacing, 1.0)
     measures = max(4, round(_MEASURES[score.kind] * area * pages))
+    if spacing == "snippet":
+      measures = layout.randrange(1, 9)
     mei = score.write(measures)
     if not toolkit.loadData(mei):
       raise ValueError("verovio cannot read the generated score")
   numbers = range(1, min(pages, toolkit.getPageCount()) + 1)
-  drawn = [toolkit.renderToSVG(number) for number in numbers]
+  drawings = [toolkit.renderToSVG(number) for number in numbers]
   starts = onsets.of_score(mei or toolkit.getMEI())
   found = []
-  for number, svg in zip(numbers, drawn, strict=True):
-    name = f"{task.stem}-{font.lower()}-page-{number}"
-    page = _page(task, svg, name, font, px_per_unit, starts)
-    if page is not None:
-      found.append(page)
+  for number, svg in zip(numbers, drawings, strict=True):
+    name = f"{task.stem}-{font_files.page_name(font)}-page-{number}"
+    page = verovio_svg.read_page(svg, font, look, faces)
+    rng = random.Random(f"{task.seed}/{name}/strokes")
+    bare_strokes.vary(page, rng, weights)
+    _add_texts(task, page, faces, name, weights, px_per_unit)
+    objects = labels.page_objects(page, words, starts)
+    strokes = Strokes(page)
+    seen = round(space, 4) if strokes.has_spaces() else None
+    done = _finished(task, page, objects, name, px_per_unit, seen)
+    if done.counts or strokes.tablature:
+      found.append(done)
   if not found:
     raise ValueError("no symbols on its pages")
   return found
 
 
-def _options(
-  rng: random.Random, task: EngraveTask, font: str, px_per_unit: float
-) -> dict:
+def _font(rng: random.Random, task: EngraveTask) -> str:
+  """Draws a design, then one of its files."""
+  designs: dict[str, list[str]] = {}
+  for font in task.fonts:
+    designs.setdefault(font_files.design(font), []).append(font)
+  files = rng.choice(list(designs.values()))
+  own = random.Random(f"{task.seed}/{task.index}/font")
+  return own.choice(files)
+
+
+def _look(task: EngraveTask, font: str) -> print_look.Look:
+  """Draws the sizes and thicknesses of a score."""
+  own = random.Random(f"{task.seed}/{task.index}/look")
+  return print_look.draw(own, task.variation, music_fonts.head_height(font))
+
+
+def _options(rng: random.Random, task: EngraveTask, px_per_unit: float) -> dict:
   # Page sizes are in tenths of units; headers are text only.
   return {
-    "font": font,
     "pageWidth": round(task.width / px_per_unit / 10),
     "pageHeight": round(task.height / px_per_unit / 10),
     "pageMarginLeft": rng.randrange(60, 120),
@@ -156,19 +223,53 @@ def _options(
   }
 
 
-def _page(
+def _faces(task: EngraveTask, weights: Rarities) -> Faces:
+  """Draws the faces of a score; on them alone its fonts have an influence."""
+  rng = random.Random(f"faces {task.seed}/{task.index}")
+  if not weights.happens(rng, "text_faces"):
+    return Faces()
+  return Faces(rng, [TextFont(*font) for font in task.text_fonts])
+
+
+def _text_options(rng: random.Random) -> dict:
+  return {
+    "fingeringScale": rng.uniform(0.65, 1.0),
+    "lyricSize": rng.uniform(3.5, 5.2),
+    "mnumInterval": rng.choice((0, 0, 0, 0, 1, 5, 10)),
+  }
+
+
+def _add_texts(
   task: EngraveTask,
-  svg: str,
+  page: verovio_svg.Page,
+  faces: Faces,
   name: str,
-  font: str,
+  weights: Rarities,
   px_per_unit: float,
-  starts: dict[str, float],
-) -> EngravedPage | None:
-  """Boxes and raster of one page; None if it has no symbols."""
-  page = verovio_svg.read_page(svg, font)
+) -> None:
+  """Draws on an engraved page what verovio does not."""
+  rng = random.Random(f"texts {task.seed}/{name}")
+  size = task.width / px_per_unit, task.height / px_per_unit
+  texts = page_texts.PageTexts(page, faces, rng, size)
+  if weights.happens(rng, "page_texts"):
+    texts.prose()
+    texts.margins()
+  if not task.path and weights.happens(rng, "fingers_beside"):
+    texts.fingers()
+  if not task.path and weights.happens(rng, "expressions"):
+    texts.expressions()
+
+
+def _finished(
+  task: EngraveTask,
+  page: verovio_svg.Page,
+  objects: list[labels.Found],
+  name: str,
+  px_per_unit: float,
+  staff_space: float | None,
+) -> EngravedPage:
+  """Boxes and raster of one page."""
   words = smufl_classes.get(task.vocabulary)
-  objects = labels.page_objects(page, words, starts)
-  spaces = Strokes(page).has_spaces()
   if task.handwriting:
     hand = np.random.default_rng(zlib.crc32(f"{task.seed}/{name}".encode()))
     page, objects = handwriting.write(page, objects, hand, task.handwriting)
@@ -185,8 +286,6 @@ def _page(
         Annotated(item.name, (y0, x0, y1, x1), own, item.position, item.onset)
       )
       shown.append(item)
-  if not symbols:
-    return None
   drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
   image = verovio_svg.render(drawing)
   hw = (task.height, task.width)
@@ -205,8 +304,6 @@ def _page(
       staff_space_px=space,
       key=f"{task.seed}/{name}",
     )
-    if not done.objects:
-      return None
     lost = len(symbols) - len(done.objects)
     symbols = done.objects
     png, pixels, depth = done.png, done.labels, done.depth
@@ -214,7 +311,6 @@ def _page(
     png = verovio_svg.to_png(image)
   xml = annotation_xml(f"{name}.png", hw, symbols, depth)
   counts = dict(Counter(symbol.name for symbol in symbols))
-  seen = round(space, 4) if spaces else None
   return EngravedPage(
-    name, png, xml, counts, labels=pixels, staff_space=seen, lost=lost
+    name, png, xml, counts, labels=pixels, staff_space=staff_space, lost=lost
   )

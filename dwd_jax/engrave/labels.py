@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dwd_jax.engrave import outlines, text_outlines, verovio_svg
+from dwd_jax.engrave import outlines, verovio_svg
 from dwd_jax.engrave.corners import Corners, Outlines
 from dwd_jax.engrave.outlines import Bounds
 from dwd_jax.engrave.smufl_classes import Vocabulary
@@ -114,7 +114,9 @@ class _Finder:
       self.children[group.parent].append(index)
 
   def objects(self, index: int, group: Group) -> Iterator[Found]:
-    """The symbols directly in one group."""
+    """The symbols directly in one group; there are none in tablature."""
+    if self.strokes.in_tablature(index):
+      return
     if self.has_strokes:
       for name, parts in self.strokes.objects(group):
         yield self._found(name, parts)
@@ -159,6 +161,8 @@ class _Finder:
     name = self.names.get(mark.code)
     if name is None or name.startswith("timeSig"):
       return
+    if name == "repeatDot" and self.strokes.on_tablature(mark):
+      return
     position, onset = None, None
     if name.startswith("notehead"):
       position, is_on_line = self.strokes.place(mark)
@@ -168,10 +172,17 @@ class _Finder:
       onset = self._onset(mark)
     if group.cls == "keyAccid":
       name = name.replace("accidental", "key")
-    elif is_small(mark) and name.startswith(("note", "flag", "accidental")):
+    elif name.startswith(("note", "flag", "accidental")) and self._small(mark):
       name += "Small"
     found = self._found(name, [mark])
     yield found._replace(position=position, onset=onset)
+
+  def _small(self, mark: Mark) -> bool:
+    """Whether a glyph is of grace or cue size for its staff.
+
+    Notes on a staff that is printed smaller are normal notes.
+    """
+    return mark.scale < _SMALL_BELOW * _FULL_SCALE * self.strokes.size(mark)
 
   def _brace(self, marks: list[Mark]) -> Iterator[Found]:
     """A brace is a glyph or two curved shapes; brackets are straight."""
@@ -240,11 +251,6 @@ class _Finder:
       yield self._found(f"graceNote{kind}Stem{direction}", parts)
 
 
-def is_small(mark: Mark) -> bool:
-  """Whether a glyph is of grace or cue size."""
-  return mark.scale < _SMALL_BELOW * _FULL_SCALE
-
-
 def _clef_objects(
   page: Page, group: Group, mark: Mark, names: Mapping[int, str]
 ) -> Iterator[tuple[str, Bounds]]:
@@ -261,13 +267,11 @@ def _clef_objects(
   """
   code, number = _OCTAVES.get(mark.code, (mark.code, ""))
   bounds = mark.bounds
-  plain = None
   if number:
-    plain = text_outlines.music_glyph(chr(code), page.font)
-  if plain is not None:
-    whole, clef = page.glyphs[mark.code], plain[0]
-    bounds = _place(outlines.union(outlines.contours(clef)), mark)
-    yield number, _place(_difference(whole, clef), mark)
+    clef = page.music.clef_of(mark.code)
+    if clef:
+      bounds = _place(outlines.union(outlines.contours(clef)), mark)
+      yield number, _place(_difference(page.glyphs[mark.code], clef), mark)
   change = page.groups[group.parent].cls == "layer"
   if code in (_C_CLEF, _C_CLEF_CHANGE):
     name = _NAMES_BY_LINE.get(_line(page, group, mark), "")

@@ -19,6 +19,7 @@ CLEFS: dict[str, tuple[str, int]] = {
   "cClefAlto": ('shape="C" line="3"', 24),
   "cClefTenor": ('shape="C" line="4"', 22),
   "perc": ('shape="perc"', 30),
+  "tab": ('shape="TAB"', 30),
 }
 _ACCIDENTALS = {
   "accidentalFlat": "f", "accidentalNatural": "n", "accidentalSharp": "s",
@@ -39,8 +40,12 @@ class Staff:
     number: from 1.
     clef: current key of CLEFS.
     clefs: keys it may change to.
-    kind: voice, strings, keyboard, wind or percussion.
+    kind: voice, strings, keyboard, wind, percussion or tablature.
     position: of the last note, in half spaces above the lowest line.
+    scale: size of the staff, 1 = full.
+    lines: 5, 1 for some percussion, 4 or 6 for tablature.
+    voices: 2 = there are always two.
+    durations: whether tablature shows stems above its digits.
   """
 
   number: int
@@ -48,6 +53,10 @@ class Staff:
   clefs: tuple[str, ...]
   kind: str
   position: int = 4
+  scale: float = 1.0
+  lines: int = 5
+  voices: int = 1
+  durations: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +89,7 @@ class LayerWriter:
     prefix: str,
     stems: str = "",
     cue: bool = False,
+    chords: bool = False,
   ):
     """Prepares a layer.
 
@@ -87,6 +97,7 @@ class LayerWriter:
       staff: read, and its melody continued.
       prefix: of the ids; unique in the score.
       stems: "up" or "down" where two layers share the staff.
+      chords: every note is a chord, often of thirds and seconds.
     """
     self.rng = rng
     self.weights = weights
@@ -95,6 +106,7 @@ class LayerWriter:
     self.stems = f' stem.dir="{stems}"' if stems else ""
     self.low, self.high = {"up": (4, 12), "down": (-4, 4)}.get(stems, (-3, 11))
     self.cue = ' cue="true"' if cue else ""
+    self.chords = chords
     self.events: list[Event] = []
     self.out: list[str] = []
     self.at = 0.0
@@ -147,7 +159,7 @@ class LayerWriter:
       self._grace(position)
     chords = {"keyboard": "chord", "strings": "double_stop"}
     rate = chords.get(self.staff.kind)
-    if rate and not self.cue and self._happens(rate):
+    if self.chords or (rate and not self.cue and self._happens(rate)):
       return "chord", self._chord(slot, head, position)
     content = self._accidental(bool(self.cue)) + self._articulation()
     head += self._tremolo(slot)
@@ -159,9 +171,12 @@ class LayerWriter:
 
   def _chord(self, slot: Slot, head: str, position: int) -> int:
     size = self.rng.choice((2, 2, 3, 3, 4))
+    steps = (2, 2, 3, 3, 5, 1)
+    if self.chords:
+      size, steps = size + self.rng.randrange(2), (2, 2, 2, 3, 1)
     positions = [position]
     for _ in range(size - 1):
-      positions.append(positions[-1] - self.rng.choice((2, 2, 3, 3, 5, 1)))
+      positions.append(positions[-1] - self.rng.choice(steps))
     head += self._tremolo(slot)
     self.out.append(f"<chord {head}{self.stems}>{self._articulation()}")
     for p in positions:
@@ -219,7 +234,7 @@ class LayerWriter:
   def _step(self) -> int:
     """Moves the melody, mostly by steps, and back towards the staff."""
     if self.staff.kind == "percussion":
-      return 4
+      return 4 if self.staff.lines > 1 else 0
     jump = self.rng.choice((-5, -4, -3, -2, -2, -1, -1, 0, 1, 1, 2, 2, 3, 4, 5))
     position = self.staff.position + jump
     if not self.low <= position <= self.high:

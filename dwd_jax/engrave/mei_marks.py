@@ -1,10 +1,10 @@
-"""Marks attached to notes: dynamics, ornaments, pedals, texts."""
+"""Marks attached to notes: dynamics, ornaments, pedals, fingerings."""
 
 import itertools
 import random
 
 from dwd_jax.engrave.mei_layer import Event, Staff
-from dwd_jax.engrave.mei_rhythm import WHOLE
+from dwd_jax.engrave.mei_rhythm import tstamp
 from dwd_jax.engrave.rarities import Rarities
 
 _DYNAMICS = {
@@ -21,14 +21,6 @@ _ORNAMENTS = {
   "ornamentTurnInverted": '<turn form="lower" {}/>',
   "ornamentMordent": '<mordent form="lower" {}/>',
 }
-_TEXTS = (
-  "dolce", "cresc.", "dim.", "espressivo", "legato", "rit.", "a tempo",
-  "cantabile", "sempre", "pizz.", "arco", "tutti", "solo", "marcato",
-)  # fmt: skip
-_TEMPI = (
-  "Allegro", "Andante", "Adagio", "Presto", "Moderato", "Largo", "Vivace",
-  "Allegretto ma non troppo", "Lento", "Tempo I", "Con moto",
-)  # fmt: skip
 
 
 def staff_marks(
@@ -99,9 +91,11 @@ def _note_marks(
   if staff.kind in ("strings", "keyboard") and weights.happens(
     rng, "fingering"
   ):
-    finger = rng.choice("012345")
     place = rng.choice(("above", "above", "below"))
-    out.append(f'<fing {at} place="{place}">{finger}</fing>')
+    # Several on top of each other, as for the notes of a chord.
+    for _ in range(rng.choice((1, 1, 1, 1, 2, 2, 3))):
+      finger = rng.choice("012345")
+      out.append(f'<fing {at} place="{place}">{finger}</fing>')
   if event.kind == "chord" and weights.happens(rng, "arpeggio"):
     out.append(f"<arpeg {at}/>")
 
@@ -113,7 +107,7 @@ def measure_marks(
   ticks: int,
   unit: int,
 ) -> str:
-  """Marks of a whole measure: pedal, caesura, texts; as MEI control elements.
+  """Marks of a whole measure, pedal and caesura, as MEI control elements.
 
   Args:
     unit: lower number of the meter.
@@ -125,30 +119,12 @@ def measure_marks(
     at = f'staff="{keyboards[-1].number}" place="below"'
     for direction, when in (("down", start), ("up", max(end, start + 16))):
       if when < ticks:
-        out.append(f'<pedal {at} dir="{direction}" {_tstamp(when, unit)}/>')
+        out.append(f'<pedal {at} dir="{direction}" {tstamp(when, unit)}/>')
   if weights.happens(rng, "caesura"):
-    when = _tstamp(rng.randrange(ticks // 2, ticks), unit)
+    when = tstamp(rng.randrange(ticks // 2, ticks), unit)
     out += [
       f'<caesura staff="{staff.number}" {when}/>'
       for staff in staves
       if rng.random() < 0.8
     ]
-  if weights.happens(rng, "text"):
-    at = f'staff="{rng.choice(staves).number}" place="above" tstamp="1"'
-    out.append(f"<dir {at}>{rng.choice(_TEXTS)}</dir>")
-  if weights.happens(rng, "tempo"):
-    metronome = ""
-    if rng.random() < 0.4:
-      metronome = (
-        f' (<rend fontfam="smufl">&#xE1D5;</rend> = {rng.randrange(50, 180)})'
-      )
-    out.append(
-      f'<tempo staff="1" place="above" tstamp="1">{rng.choice(_TEMPI)}'
-      f"{metronome}</tempo>"
-    )
   return "".join(out)
-
-
-def _tstamp(ticks: int, unit: int) -> str:
-  """MEI's position in a measure: beats of the meter from 1."""
-  return f'tstamp="{1 + ticks * unit / WHOLE:g}"'

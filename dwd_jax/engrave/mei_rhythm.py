@@ -171,6 +171,23 @@ def fill_measure(
   return nodes
 
 
+def long_notes(rng: random.Random, count: int, unit: int) -> list[Node]:
+  """A measure of half notes and longer, as far as they fit in."""
+  left = measure_ticks(count, unit)
+  lengths = {256: 1, 192: 1, 128: 4, 96: 2, 64: 6}  # and their weights
+  nodes: list[Node] = []
+  while left:
+    fitting = [n for n in lengths if n <= left] or [
+      next(n for n in (48, 32, 24, 16, 12, 8) if n <= left)
+    ]
+    length = rng.choices(fitting, [lengths.get(n, 1) for n in fitting])[0]
+    plain = length * 2 // 3 if length % 3 == 0 else length
+    dur = "breve" if plain > WHOLE else str(WHOLE // plain)
+    nodes.append(Slot(dur, int(plain != length), rest=False))
+    left -= length
+  return nodes
+
+
 def _is_rare(rng: random.Random, weights: Rarities, length: int) -> bool:
   """Whether to write a tuplet of an unusual number."""
   rate = weights.rates["rare_tuplet"]
@@ -203,3 +220,12 @@ def _ladder(rng: random.Random, length: int) -> list[Node]:
   return [
     Slot(str(WHOLE // piece), 0, rest=rng.random() < 0.45) for piece in pieces
   ]
+
+
+def tstamp(ticks: int, unit: int) -> str:
+  """MEI's position in a measure: beats of the meter from 1.
+
+  Args:
+    unit: lower number of the meter.
+  """
+  return f'tstamp="{1 + ticks * unit / WHOLE:g}"'

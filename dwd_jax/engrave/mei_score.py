@@ -1,46 +1,15 @@
-"""A random score as MEI: its ensemble, meters, keys, barlines and measures."""
+"""A random score as MEI: its meters, keys, barlines and measures."""
 
 import dataclasses
 import random
 
-from dwd_jax.engrave.mei_layer import CLEFS, LayerWriter, Staff
+from dwd_jax.engrave import mei_tablature
+from dwd_jax.engrave.mei_ensemble import ensemble, layout_parts, staff_group
+from dwd_jax.engrave.mei_layer import LayerWriter, Staff
 from dwd_jax.engrave.mei_marks import measure_marks, staff_marks
-from dwd_jax.engrave.mei_rhythm import fill_measure, measure_ticks
+from dwd_jax.engrave.mei_rhythm import fill_measure, long_notes, measure_ticks
+from dwd_jax.engrave.mei_texts import TextWriter
 from dwd_jax.engrave.rarities import Rarities
-
-# Instruments: (clef, clefs it may change to). Octave clefs never change.
-_STRINGS = (
-  ("gClef", ("gClef",)),
-  ("gClef", ("gClef",)),
-  ("cClefAlto", ("cClefAlto", "gClef")),
-  ("fClef", ("fClef", "cClefTenor", "gClef")),
-)
-_WINDS = (
-  ("gClef", ("gClef", "fClef", "cClefAlto", "cClefTenor")),
-  ("gClef_8va", ()),
-  ("gClef_15ma", ()),
-  ("gClef_15mb", ()),
-  ("fClef", ("fClef", "cClefTenor", "cClefAlto")),
-  ("fClef_8vb", ()),
-  ("cClefTenor", ("cClefTenor", "fClef", "gClef", "cClefAlto")),
-  ("cClefAlto", ("cClefAlto", "cClefTenor", "gClef", "fClef")),
-)
-_VOICES = (("gClef", ()), ("gClef", ()), ("gClef_8vb", ()), ("fClef", ()))
-_KEYBOARD = (("gClef", ("gClef", "fClef")), ("fClef", ("fClef", "gClef")))
-_PERCUSSION = (("perc", ()),)
-_POOLS = {
-  "strings": _STRINGS,
-  "wind": _WINDS,
-  "voice": _VOICES,
-  "percussion": _PERCUSSION,
-}
-_LABELS = {
-  "strings": ("Violino", "Vl.", "Viola", "Vc."),
-  "wind": ("Flauto", "Fl.", "Oboe", "Tromb.", "Fag."),
-  "voice": ("S", "A", "T", "B"),
-  "keyboard": ("Piano", "Pno.", "Organ"),
-  "percussion": ("Tamb.", "Perc.", "Batteria"),
-}
 
 _HEAD = (
   '<?xml version="1.0" encoding="UTF-8"?>'
@@ -49,43 +18,56 @@ _HEAD = (
   "</meiHead><music><body><mdiv><score>"
 )
 _TAIL = "</section></score></mdiv></body></music></mei>"
-_SYLLABLES = ("la", "do", "mi", "so", "ah", "ti", "re", "fa", "no", "lu")
-_NAMES = (
-  "Pastorale", "Menuett", "Rondo", "Sonate", "Lied ohne Worte", "Prelude",
-  "Etude No. 7", "Marsch", "Walzer", "Aria", "Air varié", "Canzona",
-)  # fmt: skip
-_AUTHORS = ("Anonymous", "arr. A. Keller", "J. Brandt (1803)", "trad.")
 _METER_SIGNS = {
   "timeSigCommon": ('count="4" unit="4" sym="common"', 4, 4),
   "timeSigCutCommon": ('count="2" unit="2" sym="cut"', 2, 2),
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
-  """Staves grouped by a brace or bracket, or one staff alone."""
-
-  symbol: str
-  staves: tuple[Staff, ...]
-  label: str
-
-
 class ScoreWriter:
-  """Writes one score; the same generator state gives the same score."""
+  """Writes one score; the same generator states give the same score."""
 
-  def __init__(self, rng: random.Random, weights: Rarities):
-    """Chooses the kind of score."""
+  def __init__(
+    self,
+    rng: random.Random,
+    weights: Rarities,
+    layout: random.Random | None = None,
+    most_staves: int = 16,
+  ):
+    """Chooses the kind of score.
+
+    Args:
+      layout: draws layouts, ossias, chords of long notes and further barlines;
+        None = there are none of them.
+      most_staves: of a system, so that it fits on a page.
+    """
     self.rng = rng
+    self.layout = layout
     self.weights = weights
     self.kind = weights.pick(rng, "score")
     self.parts = ensemble(rng, self.kind)
+    name = weights.pick(layout, "layout") if layout else "plain"
+    if layout and name != "plain":
+      self.kind = name
+      self.parts = layout_parts(layout, name, most_staves)
     self.staves = [staff for part in self.parts for staff in part.staves]
-    self.pitched = [s for s in self.staves if s.kind != "percussion"]
+    self.pitched = [
+      s for s in self.staves if s.kind not in ("percussion", "tablature")
+    ]
     self.key = 0
     self.count, self.unit = 4, 4
     self.open_repeat = False
     self.volta = 0
-    self.lyrics = self.kind == "choir" and self._happens("lyrics")
+    self.texts = TextWriter(
+      random.Random(f"texts {rng.random()}"),
+      weights,
+      self.staves,
+      choir=self.kind in ("choir", "closed_choir"),
+    )
+    # The staff with ossias (0 = none); how many more measures one lasts.
+    self.ossia = self.ossia_left = 0
+    if layout and self.pitched and self._more("ossia"):
+      self.ossia = layout.choice(self.pitched).number
 
   def write(self, measures: int) -> str:
     """Writes a score of that many measures as an MEI document."""
@@ -97,6 +79,10 @@ class ScoreWriter:
 
   def _happens(self, rate: str) -> bool:
     return self.weights.happens(self.rng, rate)
+
+  def _more(self, rate: str) -> bool:
+    """Whether something happens that only scores with a layout have."""
+    return self.layout is not None and self.weights.happens(self.layout, rate)
 
   def _new_key(self) -> str:
     choices = [k for k in range(-7, 8) if k != self.key]
@@ -118,23 +104,16 @@ class ScoreWriter:
 
   def _score_def(self) -> str:
     key, meter = self._new_key(), self._new_meter()
-    signs = {
-      s.number: meter if s.kind == "percussion" else key + meter
-      for s in self.staves
-    }
-    title = ""
-    if self._happens("title"):
-      name, author = self.rng.choice(_NAMES), self.rng.choice(_AUTHORS)
-      title = (
-        '<pgHead><rend halign="center" valign="middle" fontsize="x-large" '
-        f'fontweight="bold">{name}</rend><rend halign="right" '
-        f'valign="bottom">{author}</rend></pgHead>'
-      )
+    own = {"percussion": meter, "tablature": ""}
+    signs = {s.number: own.get(s.kind, key + meter) for s in self.staves}
     lines = 1 if self.rng.random() < 0.3 else 5
+    for staff in self.staves:
+      if self.layout and staff.kind == "percussion":
+        staff.lines = min(staff.lines, lines)
     # A measure number would print over the octave sign of the clef.
     numbers = ' mnum.visible="false"' if "va" in self.staves[0].clef else ""
     group = staff_group(self.parts, signs, lines)
-    return f"<scoreDef{numbers}>{title}{group}</scoreDef>"
+    return f"<scoreDef{numbers}>{self.texts.head()}{group}</scoreDef>"
 
   def _changes(self) -> str:
     """New key and time signatures before a measure."""
@@ -148,14 +127,22 @@ class ScoreWriter:
         key = f"<staffGrp>{key}</staffGrp>"
       out += f"<scoreDef>{key}</scoreDef>"
     if self._happens("meter_change"):
-      out += f"<scoreDef>{self._new_meter()}</scoreDef>"
+      meter = self._new_meter()
+      read = [s for s in self.staves if s.kind != "tablature"]
+      if len(read) < len(self.staves):
+        meter = "".join(
+          f'<staffDef n="{s.number}">{meter}</staffDef>' for s in read
+        )
+        meter = f"<staffGrp>{meter}</staffGrp>" if read else ""
+      out += f"<scoreDef>{meter}</scoreDef>"
     return out
 
   def _measure(self, number: int, last: bool) -> str:
     """A measure with what precedes it."""
     before = self._changes() if number > 1 else ""
     bars = self._barlines(number, last)
-    if len(self.staves) == 1 and number > 1 and self._happens("multi_rest"):
+    single = len(self.staves) == 1 and self.kind != "tablature"
+    if single and number > 1 and self._happens("multi_rest"):
       measure = self._multi_rest(number)
     else:
       content, marks = [], []
@@ -166,8 +153,15 @@ class ScoreWriter:
       ticks = measure_ticks(self.count, self.unit)
       content += marks
       content.append(
-        measure_marks(self.rng, self.weights, self.staves, ticks, self.unit)
+        measure_marks(
+          self.rng,
+          self.weights,
+          [s for s in self.staves if s.kind != "tablature"],
+          ticks,
+          self.unit,
+        )
       )
+      content.append(self.texts.measure(number, ticks, self.unit))
       if self._happens("navigation"):
         sign = self.rng.choice(("segno", "coda"))
         content.append(
@@ -196,6 +190,9 @@ class ScoreWriter:
         self.open_repeat = True
     elif self.rng.random() < 0.03:
       right = ' right="dbl"'
+    elif self._more("barline"):
+      assert self.layout is not None
+      right = f' right="{self.weights.pick(self.layout, "barline")}"'
     return left + right
 
   def _multi_rest(self, number: int) -> str:
@@ -221,14 +218,22 @@ class ScoreWriter:
   def _staff(self, staff: Staff, number: int) -> tuple[str, str]:
     """One staff of a measure, and its marks."""
     opening, closing = f'<staff n="{staff.number}">', "</staff>"
+    if staff.kind == "tablature":
+      nodes = fill_measure(self.rng, self.weights, self.count, self.unit)
+      return opening + mei_tablature.layer(self.rng, staff, nodes) + closing, ""
     if self._happens("measure_rest"):
       return f'{opening}<layer n="1"><mRest/></layer>{closing}', ""
-    two = staff.kind in ("keyboard", "strings") and self._happens("two_voices")
+    two = staff.voices == 2 or (
+      staff.kind in ("keyboard", "strings") and self._happens("two_voices")
+    )
     cue = not two and self._happens("cue")
     clef = ""
     others = [c for c in staff.clefs if c != staff.clef]
     if others and not two and self._happens("clef_change"):
       clef = self.weights.pick(self.rng, "clef", others)
+    chords = staff.kind in ("keyboard", "strings") and not (two or cue)
+    chords = chords and self._more("long_chords")
+    ossia = self._ossia(staff, number)
     layers, events = [], []
     for layer, stems in enumerate(("up", "down") if two else ("",), 1):
       writer = LayerWriter(
@@ -238,87 +243,41 @@ class ScoreWriter:
         f"m{number}s{staff.number}l{layer}e",
         stems,
         cue,
+        chords,
       )
-      nodes = fill_measure(self.rng, self.weights, self.count, self.unit, cue)
+      if chords:
+        nodes = long_notes(self.rng, self.count, self.unit)
+      else:
+        nodes = fill_measure(self.rng, self.weights, self.count, self.unit, cue)
       content = writer.write(nodes, clef)
-      if self.lyrics:
-        content = self._sing(content)
+      if layer == 1:
+        content = self.texts.sing(staff, content)
       layers.append(f'<layer n="{layer}">{content}</layer>')
       events.append(writer.events)
     marks = "".join(
       staff_marks(self.rng, self.weights, staff, found) for found in events
     )
-    return opening + "".join(layers) + closing, marks
+    written = opening + "".join(layers) + closing
+    return (f"<ossia>{ossia}{written}</ossia>" if ossia else written), marks
 
-  def _sing(self, content: str) -> str:
-    """Adds a syllable under every note."""
-    verse = "<verse><syl>{}</syl></verse></note>"
-    parts = content.split("</note>")
-    return (
-      "".join(
-        part + verse.format(self.rng.choice(_SYLLABLES)) for part in parts[:-1]
-      )
-      + parts[-1]
+  def _ossia(self, staff: Staff, number: int) -> str:
+    """Another version of a measure, on a small staff above; "" = none.
+
+    An ossia lasts some measures; its clef is that of the staff.
+    """
+    if self.layout is None or staff.number != self.ossia:
+      return ""
+    if not self.ossia_left and self.layout.random() < 0.12:
+      self.ossia_left = self.layout.choice((1, 2, 2, 3, 4))
+    if not self.ossia_left:
+      return ""
+    self.ossia_left -= 1
+    writer = LayerWriter(
+      self.layout,
+      self.weights,
+      dataclasses.replace(staff),
+      f"m{number}o{staff.number}e",
     )
-
-
-def ensemble(rng: random.Random, kind: str) -> list[Part]:
-  """Parts from top to bottom; staves are numbered from 1.
-
-  `kind` is a choice of the weights' group `score`.
-  """
-  if kind == "piano":
-    plan = [("brace", "keyboard", _KEYBOARD)]
-  elif kind == "quartet":
-    plan = [("bracket", "strings", _STRINGS)]
-  elif kind == "choir":
-    plan = [("bracket", "voice", _VOICES)]
-  elif kind == "duo":
-    sort = rng.choice(("strings", "wind", "voice", "percussion"))
-    plan = [
-      ("", sort, (rng.choice(_POOLS[sort]),)),
-      ("brace", "keyboard", _KEYBOARD),
-    ]
-  elif kind == "band":
-    sorts = ["wind", "wind", "percussion", *rng.choices(["strings", "wind"])]
-    plan = [("", sort, (rng.choice(_POOLS[sort]),)) for sort in sorts]
-  elif kind == "percussion":
-    plan = [("", "percussion", _PERCUSSION)]
-  else:
-    sort = rng.choice(("strings", "wind", "wind"))
-    plan = [("", sort, (rng.choice(_POOLS[sort]),))]
-  labelled = rng.random() < 0.35
-  parts, number = [], 1
-  for symbol, sort, clefs in plan:
-    staves = []
-    for clef, others in clefs:
-      staves.append(Staff(number, clef, others, sort))
-      number += 1
-    label = rng.choice(_LABELS[sort]) if labelled else ""
-    parts.append(Part(symbol, tuple(staves), label))
-  return parts
-
-
-def staff_group(parts: list[Part], signs: dict[int, str], lines: int) -> str:
-  """The `staffGrp` element of all staves.
-
-  Args:
-    signs: key and time signature by staff number.
-    lines: of a percussion staff.
-  """
-  out = ["<staffGrp>"]
-  for part in parts:
-    label = f"<label>{part.label}</label>" if part.label else ""
-    if part.symbol:
-      out.append(f'<staffGrp symbol="{part.symbol}" bar.thru="true">{label}')
-      label = ""
-    for staff in part.staves:
-      count = lines if staff.kind == "percussion" else 5
-      out.append(
-        f'<staffDef n="{staff.number}" lines="{count}">{label}'
-        f"<clef {CLEFS[staff.clef][0]}/>{signs[staff.number]}</staffDef>"
-      )
-    if part.symbol:
-      out.append("</staffGrp>")
-  out.append("</staffGrp>")
-  return "".join(out)
+    nodes = fill_measure(self.layout, self.weights, self.count, self.unit)
+    content = f'<layer n="1">{writer.write(nodes)}</layer>'
+    return f'<oStaff n="{staff.number}">{content}</oStaff>'

@@ -222,7 +222,8 @@ def unpack(header: dict, blobs: list[bytes]) -> list[EngravedPage]:
 def _task_of(header: dict) -> EngraveTask:
   fields = {f.name for f in dataclasses.fields(EngraveTask)}
   values = {k: v for k, v in header.items() if k in fields}
-  return EngraveTask(**{**values, "fonts": tuple(values["fonts"])})
+  lists = {k: tuple(values[k]) for k in ("fonts", "text_fonts")}
+  return EngraveTask(**{**values, **lists})
 
 
 def main() -> None:

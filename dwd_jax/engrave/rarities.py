@@ -26,7 +26,7 @@ RATES: dict[str, float] = {
   "caesura": 0.04,  # a measure
   "pedal": 0.35,  # a measure of a keyboard
   "octave_line": 0.02,  # a staff's measure
-  "text": 0.02,  # a measure
+  "text": 0.08,  # a measure
   "tempo": 0.03,  # a measure
   "two_voices": 0.10,  # a staff's measure
   "measure_rest": 0.05,  # a staff's measure
@@ -40,7 +40,28 @@ RATES: dict[str, float] = {
   "navigation": 0.09,  # a measure: segno, coda
   "volta": 0.3,  # a repeat
   "lyrics": 0.8,  # a score for voices
-  "title": 0.35,  # a score
+  "song": 0.15,  # another score: words under one staff
+  "chord_symbols": 0.2,  # a score
+  "rehearsal_marks": 0.2,  # a score
+  "title": 0.45,  # a score
+  "text_faces": 0.8,  # a score: texts in other faces than verovio's
+  "fingers_beside": 0.06,  # a page: digits beside its noteheads
+  "expressions": 0.4,  # a page: words behind some of its dynamics
+  "page_texts": 0.7,  # a page: numbers and lines in its margins
+  "text_page": 0.03,  # a score: a page of text instead
+  "ossia": 0.08,  # a score
+  "long_chords": 0.07,  # a staff's measure of strings or a keyboard
+  "barline": 0.08,  # a measure: another than a single one
+  "repeat_dots": 0.15,  # a page, in all spaces of its repeat barlines
+  "bare_strokes": 0.08,  # a page, with beams, stems and bars without notes
+  # Of scores from files, which `--scores` names.
+  "from_file": 0.5,  # a score
+  "file_from_within": 0.8,  # a score: begins anywhere
+  "file_transposed": 0.6,  # a score
+  "file_fewer_parts": 0.25,  # a score
+  "file_without_lyrics": 0.25,  # a score
+  "file_reduced_solo": 0.3,  # a score of single staves and a piano
+  "file_other_clef": 0.1,  # a part on one staff
   # Set by vocabularies that have names for them. 0 draws nothing from the
   # random generator, so that old seeds keep their pages.
   "tremolo": 0.0,  # a note or chord with a stem of its own
@@ -53,6 +74,17 @@ CHOICES: dict[str, dict[str, float]] = {
   "score": {
     "solo": 4.0, "percussion": 0.8, "piano": 4.0, "duo": 1.5, "quartet": 1.5,
     "choir": 1.0, "band": 2.2,
+  },
+  "layout": {
+    "plain": 12.0, "reduced_solo": 1.4, "orchestra": 0.8, "closed_choir": 0.8,
+    "tablature": 0.8, "one_line": 0.5,
+  },
+  "spacing": {
+    "usual": 9.0, "dense": 1.5, "sparse": 1.5, "short": 1.0, "snippet": 0.6,
+  },
+  "barline": {
+    "rptboth": 3.0, "rptend": 2.0, "rptstart": 1.0, "end": 1.5, "heavy": 0.7,
+    "dbl": 1.0, "dashed": 0.4, "dotted": 0.4,
   },
   "articulation": {
     "articStaccato": 1.2, "articAccent": 1.0, "articTenuto": 1.0,

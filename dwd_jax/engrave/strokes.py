@@ -18,14 +18,16 @@ _WHOLE = {
 _BEAMS = ("beam", "fTrem")  # bars of a tremolo between two notes count as beams
 _JOIN_SPACES = 0.2  # between the ends of bars that form one beam
 _STEM_WIDTH = 0.4  # staff spaces; the slash of a grace note is wider
+_TAB_CLEFS = {0xE06D, 0xE06E}
 
 
 class Strokes:
-  """Finds the strokes of one page."""
+  """Finds the strokes of one page; `tablature` has the groups of its staves."""
 
   def __init__(self, page: Page):
     self.page = page
     self._known_lines: dict[int, list[Mark]] = {}
+    self.tablature = self._find_tablature()
 
   def objects(self, group: Group) -> Iterator[tuple[str, list[Mark]]]:
     """The symbols directly in one group, as (class name, marks); no staves."""
@@ -50,23 +52,61 @@ class Strokes:
   def staves(self) -> Iterator[tuple[str, list[Mark]]]:
     """One symbol per staff of a system, as ("staff", lines).
 
-    Verovio draws the lines measure by measure.
+    Verovio draws the lines measure by measure. An ossia ends where its lines
+    end; tablature is no staff.
     """
-    found: dict[tuple[int, int], list[Mark]] = {}
+    found: dict[tuple[int, int], list[list[Mark]]] = {}
     for index, group in enumerate(self.page.groups):
       lines = self._lines(index) if group.cls == "staff" else []
-      if lines:
-        key = (self._above(group, "system"), round(_middle(lines[0])))
-        found.setdefault(key, []).extend(lines)
-    for lines in found.values():
-      yield "staff", lines
+      if lines and index not in self.tablature:
+        found.setdefault(self._row(index), []).append(lines)
+    for pieces in found.values():
+      whole: list[Mark] = []
+      for lines in sorted(pieces, key=lambda lines: lines[0].bounds[0]):
+        end = max((m.bounds[2] for m in whole), default=math.inf)
+        if lines[0].bounds[0] > end + UNITS_PER_SPACE:
+          yield "staff", whole
+          whole = []
+        whole = whole + lines
+      yield "staff", whole
 
   def has_spaces(self) -> bool:
-    """Whether a staff has more than one line, as all but some percussion."""
+    """Whether a staff has more than one line, as all but some percussion.
+
+    Tablature, whose lines are farther apart, does not count.
+    """
     return any(
-      group.cls == "staff" and len(self._lines(index)) > 1
+      group.cls == "staff"
+      and index not in self.tablature
+      and len(self._lines(index)) > 1
       for index, group in enumerate(self.page.groups)
     )
+
+  def size(self, mark: Mark) -> float:
+    """Size of the staff that a mark is drawn on, 1 = full."""
+    lines = self._lines(self._staff(mark))
+    if len(lines) < 2:
+      return 1.0
+    height = _middle(lines[-1]) - _middle(lines[0])
+    return height / (len(lines) - 1) / UNITS_PER_SPACE
+
+  def in_tablature(self, index: int) -> bool:
+    """Whether a group is part of a tablature staff."""
+    while index >= 0 and self.tablature:
+      if index in self.tablature:
+        return True
+      index = self.page.groups[index].parent
+    return False
+
+  def on_tablature(self, mark: Mark) -> bool:
+    """Whether a mark of a barline, such as a repeat dot, is on tablature."""
+    parent = self.page.groups[mark.group].parent
+    for index in self.tablature:
+      if self.page.groups[index].parent == parent:
+        lines = self._lines(index)
+        if _middle(lines[0]) < _middle(mark) < _middle(lines[-1]):
+          return True
+    return False
 
   def place(self, mark: Mark) -> tuple[int | None, bool]:
     """Where a notehead is on its staff.
@@ -86,6 +126,31 @@ class Strokes:
     space = (bottom - top) / (len(lines) - 1) if len(lines) > 1 else 0.0
     step = round((mark.matrix[5] - top) / ((space or UNITS_PER_SPACE) / 2))
     return len(lines) - 1 - step, step % 2 == 0
+
+  def _find_tablature(self) -> frozenset[int]:
+    """The groups of the staves of tablature, in all their measures.
+
+    They have a clef of their own at the beginning of a system, and digits in
+    groups of their own.
+    """
+    rows = set()
+    for group in self.page.groups:
+      codes = (self.page.marks[i].code for i in group.marks)
+      if group.cls == "tabGrp" or (
+        group.cls == "clef" and any(code in _TAB_CLEFS for code in codes)
+      ):
+        rows.add(self._row(self._above(group, "staff")))
+    return frozenset(
+      index
+      for index, group in enumerate(self.page.groups)
+      if rows and group.cls == "staff" and self._row(index) in rows
+    )
+
+  def _row(self, index: int) -> tuple[int, int]:
+    """What the pieces of one staff of a system share; index -1 = no staff."""
+    lines = self._lines(index) if index >= 0 else []
+    system = self._above(self.page.groups[max(index, 0)], "system")
+    return system, round(_middle(lines[0])) if lines else -1
 
   def _staff(self, mark: Mark) -> int:
     """The group of the staff, in its measure, in which a mark is drawn."""

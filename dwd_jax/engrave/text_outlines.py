@@ -1,112 +1,74 @@
-"""Text as glyph outlines, so that pages look the same on every machine.
+"""Text as glyph outlines: no program that draws a page needs a font.
 
-`TextSetter` sets the `<text>` elements of verovio's SVG. The Liberation Serif
-faces inside verovio's wheel have the metrics that verovio lays text out with;
-no font of the system is used.
+`TextSetter` sets the `<text>` elements of verovio's SVG, and lines of our own.
+Verovio lays texts out in the Liberation Serif of its wheel; in another face
+they are narrowed until they fit.
 """
 
-import base64
 import dataclasses
 import functools
-import io
-import pathlib
-import re
+import math
 
-import verovio
 from fontTools.pens.boundsPen import BoundsPen
 from fontTools.pens.svgPathPen import SVGPathPen
-from fontTools.ttLib import TTFont
+from fontTools.pens.transformPen import TransformPen
 from lxml import etree  # pyright: ignore
 
-from dwd_jax.engrave import outlines
+from dwd_jax.engrave import outlines, text_fonts
+from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Bounds, Matrix
+from dwd_jax.engrave.text_faces import Face, Faces, plain
 
-_DATA = pathlib.Path(str(verovio.__file__)).parent / "data"
-_SOURCE = re.compile(r"base64,([A-Za-z0-9+/=]+)")
 _PUA = range(0xE000, 0xF8FF)  # SMuFL's code points
-_BOLD = {"ending", "fing", "reh", "tempo"}  # as in verovio's style sheet
-_ITALIC = {"dir", "dynam", "mNum"}
+# Of verovio's width, where something stands beside a text, and where not.
+_WIDEST, _WIDEST_ALONE = 1.03, 1.6
+_SHARE = {"start": 0.0, "middle": 0.5, "end": 1.0}
+_NARROWEST = 0.55  # share of a face's width; then it gets wider than it should
 
 
 @dataclasses.dataclass(frozen=True)
 class Glyph:
-  """One character: outline in font units, y up; the rest at size 1, y down."""
+  """One character: outline in font units, y up; the rest at size 1, y down.
+
+  Attributes:
+    key: of its definition.
+    bounds: of the slanted outline, None if it has no ink.
+    units: font units per em.
+  """
 
   key: str
   d: str
   advance: float
   bounds: Bounds | None
+  units: int
 
 
-@functools.lru_cache(maxsize=1)
-def _faces() -> tuple[TTFont, ...]:
-  """Regular, bold, italic, bold italic."""
-  css = (_DATA / "Liberation.css").read_text()
-  return tuple(
-    TTFont(io.BytesIO(base64.b64decode(source)))
-    for source in _SOURCE.findall(css)
-  )
+@functools.lru_cache(maxsize=8192)
+def glyph(char: str, file: str, slant: float) -> Glyph:
+  """The outline of a text character, or the missing glyph.
 
-
-@functools.lru_cache(maxsize=4096)
-def glyph(char: str, bold: bool, italic: bool) -> Glyph:
-  """The outline of a text character, or the missing glyph."""
-  face = bold + 2 * italic
-  font = _faces()[face]
-  units = font["head"].unitsPerEm  # pyright: ignore
-  name = (font.getBestCmap() or {}).get(ord(char), ".notdef")
-  glyphs = font.getGlyphSet()
-  pen, bounds_pen = SVGPathPen(glyphs), BoundsPen(glyphs)
-  glyphs[name].draw(pen)
-  glyphs[name].draw(bounds_pen)
+  Args:
+    file: see `text_fonts.TextFont`.
+    slant: see `Face`.
+  """
+  font = text_fonts.load(file)
+  key = f"t{font.number}-{ord(char):x}"
+  if char.isspace():
+    return Glyph(key, "", font.advance(char), None, font.units)
+  shape = font.glyphs[font.names.get(ord(char), ".notdef")]
+  pen, bounds_pen = SVGPathPen(font.glyphs), BoundsPen(font.glyphs)
+  shape.draw(pen)
+  shape.draw(TransformPen(bounds_pen, (1, 0, slant, 1, 0, 0)))
   bounds = None
   if bounds_pen.bounds:
-    x0, y0, x1, y1 = (v / units for v in bounds_pen.bounds)
+    x0, y0, x1, y1 = (v / font.units for v in bounds_pen.bounds)
     bounds = (x0, -y1, x1, -y0)
-  key = f"t{face}-{ord(char):x}"
-  return Glyph(key, pen.getCommands(), glyphs[name].width / units, bounds)
-
-
-def units_per_em() -> int:
-  """Font units per font size of the text faces."""
-  return _faces()[0]["head"].unitsPerEm  # pyright: ignore
+  return Glyph(key, pen.getCommands(), font.advance(char), bounds, font.units)
 
 
 def is_music(char: str) -> bool:
   """Whether a character of a text is a SMuFL symbol."""
   return ord(char) in _PUA
-
-
-@functools.lru_cache(maxsize=64)
-def _advances(font: str) -> dict[int, float]:
-  table = (_DATA / f"{font}.xml").read_text()
-  return {
-    int(code, 16): float(advance) / 1000
-    for code, advance in re.findall(
-      r'<g c="([0-9A-F]+)"[^>]*? h-a-x="([\d.]+)"', table
-    )
-  }
-
-
-@functools.lru_cache(maxsize=4096)
-def music_glyph(char: str, font: str) -> tuple[str, float] | None:
-  """Outline (1000 units per em, y up) and advance of a SMuFL symbol.
-
-  Args:
-    font: one of verovio's fonts.
-
-  Returns:
-    (path data, advance at size 1), or None if neither the font nor Leipzig has
-    the symbol.
-  """
-  code = ord(char)
-  for name in (font, "Leipzig"):
-    path = _DATA / name / f"{code:04X}.xml"
-    if re.fullmatch(r"\w+", name) and path.is_file():
-      d = re.search(r' d="([^"]*)"', path.read_text())
-      if d:
-        return d.group(1), _advances(name).get(code, 0.5)
-  return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +78,7 @@ class _Style:
   size: float
   bold: bool
   italic: bool
-  music_font: str
+  raised: float = 0.0  # above the line
 
   def inside(self, element: etree._Element) -> "_Style":
     """The style of a child element."""
@@ -141,18 +103,39 @@ class _Chunk:
   runs: list[tuple[str, _Style]]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Placed:
+  """A character of a line; distances in page units."""
+
+  key: str
+  bounds: Bounds | None
+  x: float
+  raised: float
+  scale: tuple[float, float]  # of bounds at size 1
+  unit: float  # of the outline, at size 1
+  slant: float = 0.0
+  fat: float = 0.0  # in em
+
+
 class TextSetter:
-  """Sets the texts of one page in one music font.
+  """Sets the texts of one page, with the symbols of a music font.
 
   Attributes:
     defs: definitions of the glyphs in use.
   """
 
-  def __init__(self, font: str):
-    self.font = font
+  def __init__(self, music: MusicFont, faces: Faces | None = None):
+    """Prepares a page.
+
+    Args:
+      music: for symbols inside texts.
+      faces: of the texts; None = those of verovio's layout.
+    """
+    self.music = music
+    self.faces = faces or Faces()
     self.defs: dict[str, str] = {}
 
-  def set(
+  def typeset(
     self, element: etree._Element, m: Matrix, classes: set[str]
   ) -> tuple[Bounds | None, list[str], str]:
     """Sets one `<text>`.
@@ -160,15 +143,55 @@ class TextSetter:
     Returns:
       (bounds of the ink or None, SVG elements, the characters).
     """
-    bold = bool(classes & _BOLD) and "label" not in classes
-    style = _Style(0.0, bold, bool(classes & _ITALIC), self.font)
+    bold, italic = self.faces.style(classes)
+    style = _Style(0.0, bold, italic)
     chunks: list[_Chunk] = []
     self._collect(element, style.inside(element), "start", chunks)
     boxes, drawn = [], []
     for chunk in chunks:
-      self._draw(chunk, m, boxes, drawn)
+      self._draw(chunk, m, classes, boxes, drawn)
     chars = "".join(part for chunk in chunks for part, _ in chunk.runs)
     return (outlines.union(boxes) if boxes else None), drawn, chars
+
+  def line(
+    self,
+    text: str,
+    at: tuple[float, float],
+    size: float,
+    face: Face,
+    anchor: str = "start",
+    width: float = 0.0,
+  ) -> tuple[Bounds | None, list[str]]:
+    """Sets a line of our own.
+
+    Args:
+      at: x and y of its start, middle or end on the base line.
+      size: of the em, in page units.
+      anchor: start, middle or end.
+      width: to justify the line to, in page units; 0 = as it is.
+
+    Returns:
+      (bounds of the ink or None, SVG elements).
+    """
+    placed, length = self._place(
+      text, size, self._able(text, face, plain(False, False)), 1.0
+    )
+    spaces = text.count(" ")
+    if width and spaces:
+      more, shift = (width - length) / spaces, 0.0
+      for i, char in enumerate(text):
+        placed[i] = dataclasses.replace(placed[i], x=placed[i].x + shift)
+        shift += more * (char == " ")
+    boxes, drawn = [], []
+    start = (at[0] - length * _SHARE[anchor], at[1])
+    self._ink(placed, start, outlines.IDENTITY, boxes, drawn)
+    return (outlines.union(boxes) if boxes else None), drawn
+
+  def length(self, text: str, size: float, face: Face) -> float:
+    """How long a line is, in page units."""
+    return self._place(
+      text, size, self._able(text, face, plain(False, False)), 1.0
+    )[1]
 
   def _collect(
     self,
@@ -176,7 +199,8 @@ class TextSetter:
     style: _Style,
     anchor: str,
     chunks: list[_Chunk],
-  ) -> None:
+  ) -> _Style:
+    """Adds what an element holds; returns the style of what follows."""
     anchor = element.get("text-anchor", anchor)
     x, y = element.get("x"), element.get("y")
     if x is not None or y is not None or not chunks:
@@ -189,55 +213,146 @@ class TextSetter:
           [],
         )
       )
+    down = outlines.numbers(element.get("dy", ""))
+    if down:
+      style = dataclasses.replace(style, raised=style.raised - down[0])
     # Characters of size 0 are indentation between the tspans.
     if element.text and style.size > 0:
       chunks[-1].runs.append((element.text, style))
     for child in element:
       if isinstance(child.tag, str):
-        self._collect(child, style.inside(child), anchor, chunks)
+        inner = self._collect(child, style.inside(child), anchor, chunks)
+        style = dataclasses.replace(style, raised=inner.raised)
       if child.tail and style.size > 0:
         chunks[-1].runs.append((child.tail, style))
+    return style
 
   def _draw(
-    self, chunk: _Chunk, m: Matrix, boxes: list[Bounds], drawn: list[str]
+    self,
+    chunk: _Chunk,
+    m: Matrix,
+    classes: set[str],
+    boxes: list[Bounds],
+    drawn: list[str],
   ) -> None:
-    glyphs = []  # key, bounds for size 1, scale of the outline, size, x
-    x = 0.0
-    for part, style in chunk.runs:
-      for char in part:
-        key, bounds, unit, advance = self._glyph(char, style)
-        glyphs.append((key, bounds, style.size * unit, style.size, x))
-        x += advance * style.size
-    start = chunk.x - x * {"middle": 0.5, "end": 1.0}.get(chunk.anchor, 0.0)
-    for key, bounds, scale, size, left in glyphs:
-      if bounds is None:
+    runs, planned = [], 0.0
+    for text, style in chunk.runs:
+      face = self._able(
+        text,
+        self.faces.face(classes, style.bold, style.italic),
+        plain(style.bold, style.italic),
+      )
+      planned += self._width(text, style)
+      runs.append((text, style, face))
+    natural = sum(
+      self._place(text, style.size, face, 1.0)[1] for text, style, face in runs
+    )
+    widest = _WIDEST
+    if self.faces.may_widen(classes):
+      widest = _WIDEST_ALONE
+    fit = 1.0
+    if natural > widest * planned > 0:
+      fit = max(widest * planned / natural, _NARROWEST)
+    placed, x = [], 0.0
+    for text, style, face in runs:
+      new, length = self._place(text, style.size, face, fit)
+      placed += [
+        dataclasses.replace(p, x=p.x + x, raised=style.raised) for p in new
+      ]
+      x += length
+    start = (chunk.x - x * _SHARE[chunk.anchor], chunk.y)
+    self._ink(placed, start, m, boxes, drawn)
+
+  def _able(self, text: str, face: Face, other: Face) -> Face:
+    """The face, or the other one where the face lacks a character."""
+    font = text_fonts.load(face.file)
+    able = all(font.has(char) or is_music(char) for char in text)
+    return face if able else other
+
+  def _width(self, text: str, style: _Style) -> float:
+    """The length of a text as verovio laid it out."""
+    font = text_fonts.load(plain(style.bold, style.italic).file)
+    total = 0.0
+    for char in text:
+      if is_music(char):
+        total += self.music.advance(ord(char))
+      else:
+        total += font.advance(char)
+    return total * style.size
+
+  def _place(
+    self, text: str, size: float, face: Face, fit: float
+  ) -> tuple[list[_Placed], float]:
+    """The characters of a text from x = 0 on, and its length."""
+    placed, x = [], 0.0
+    own = size * face.size
+    wide = own * face.width * fit
+    for char in text:
+      if is_music(char):
+        key, bounds, advance = self._music(char)
+        placed.append(_Placed(key, bounds, x, 0.0, (size, size), 1 / 1000))
+        x += advance * size
         continue
-      at = outlines.multiply(m, (1, 0, 0, 1, start + left, chunk.y))
-      boxes.append(
-        outlines.transform_bounds(
-          bounds, outlines.multiply(at, (size, 0, 0, size, 0, 0))
+      shape = glyph(char, face.file, face.slant)
+      if shape.key not in self.defs:
+        self.defs[shape.key] = f'<path id="{shape.key}" d="{shape.d}"/>'
+      placed.append(
+        _Placed(
+          shape.key,
+          shape.bounds,
+          x,
+          0.0,
+          (wide, own),
+          1 / shape.units,
+          face.slant,
+          face.fat,
         )
       )
-      place = outlines.multiply(at, (scale, 0, 0, -scale, 0, 0))
-      numbers = ",".join(f"{v:.6g}" for v in place)
-      drawn.append(f'<use xlink:href="#{key}" transform="matrix({numbers})"/>')
+      x += (shape.advance + face.tracking + face.fat / 2) * wide
+    return placed, x
 
-  def _glyph(
-    self, char: str, style: _Style
-  ) -> tuple[str, Bounds | None, float, float]:
-    """Key of the definition, bounds, outline units, advance for size 1."""
-    if is_music(char):
-      found = music_glyph(char, style.music_font)
-      if found is not None:
-        d, advance = found
-        key = f"m{ord(char):x}"
-        self.defs[key] = f'<path id="{key}" d="{d}"/>'
-        parts = outlines.contours(d)
-        bounds = None
-        if parts:
-          x0, y0, x1, y1 = (v / 1000 for v in outlines.union(parts))
-          bounds = (x0, -y1, x1, -y0)
-        return key, bounds, 1 / 1000, advance
-    shape = glyph(char, style.bold, style.italic)
-    self.defs[shape.key] = f'<path id="{shape.key}" d="{shape.d}"/>'
-    return shape.key, shape.bounds, 1 / units_per_em(), shape.advance
+  def _music(self, char: str) -> tuple[str, Bounds | None, float]:
+    """Key of the definition, bounds and advance of a SMuFL symbol."""
+    code = ord(char)
+    d = self.music.path(code)
+    wide, high = self.music.scale(code)
+    key = f"m{code:x}"
+    self.defs[key] = (
+      f'<path id="{key}" transform="scale({wide:.6g},{high:.6g})" d="{d}"/>'
+    )
+    parts = outlines.contours(d) if d else ()
+    bounds = None
+    if parts:
+      size = (wide / 1000, 0, 0, -high / 1000, 0, 0)
+      bounds = outlines.transform_bounds(outlines.union(parts), size)
+    return key, bounds, self.music.advance(code)
+
+  def _ink(
+    self,
+    placed: list[_Placed],
+    start: tuple[float, float],
+    m: Matrix,
+    boxes: list[Bounds],
+    drawn: list[str],
+  ) -> None:
+    """Draws characters at their places from the start of a line on."""
+    for item in placed:
+      if item.bounds is None:
+        continue
+      x, y = start[0] + item.x, start[1] - item.raised
+      wide, high = item.scale
+      at = outlines.multiply(m, (wide, 0, 0, high, x, y))
+      x0, y0, x1, y1 = item.bounds
+      grown = item.fat / 2 * math.hypot(1, item.slant), item.fat / 2
+      bounds = x0 - grown[0], y0 - grown[1], x1 + grown[0], y1 + grown[1]
+      boxes.append(outlines.transform_bounds(bounds, at))
+      unit = item.unit
+      place = outlines.multiply(at, (unit, 0, item.slant * unit, -unit, 0, 0))
+      numbers = ",".join(f"{v:.6g}" for v in place)
+      stroke = ""
+      if item.fat:
+        stroke = f' stroke-width="{item.fat / unit:.4g}"'
+        stroke += ' stroke-linejoin="round"'
+      drawn.append(
+        f'<use xlink:href="#{item.key}" transform="matrix({numbers})"{stroke}/>'
+      )

@@ -8,13 +8,17 @@ units of verovio (1/180 of a staff space). `render` turns SVG into pixels.
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pyvips
 from lxml import etree  # pyright: ignore
 
-from dwd_jax.engrave import outlines, text_outlines
+from dwd_jax.engrave import outlines
+from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Bounds, Matrix
+from dwd_jax.engrave.print_look import FONTS_OWN, Look
+from dwd_jax.engrave.text_faces import Faces
 from dwd_jax.engrave.text_outlines import TextSetter
 
 UNITS_PER_SPACE = 180  # verovio units between two staff lines at scale 100
@@ -27,6 +31,8 @@ _HREF = "{http://www.w3.org/1999/xlink}href"
 _GLYPH = re.compile(r"#?([0-9A-F]{4,5})-")
 # Verovio draws modern maxima rests as mensural ones.
 _MODERN = {0xE9F0: 0xE4E0}
+_BEAMS = {"beam", "fTrem"}
+_DOT = 0.4  # staff spaces: diameter of the dots that verovio draws
 _SHAPES = {"path", "ellipse", "rect", "polygon", "polyline"}
 _KEPT = (
   "d", "cx", "cy", "rx", "ry", "x", "y", "width", "height", "points", "fill",
@@ -45,7 +51,8 @@ class Mark:
     code: SMuFL code point of a glyph; 0 for strokes and texts.
     tag: SVG tag: use, path, ellipse, rect, polygon, polyline, text.
     bounds: of the ink, in page units.
-    scale: font units to page units of a glyph; 0 for others.
+    scale: em of a glyph relative to 1000 page units, whatever the sizes of
+      the print: 0.72 = of full size; 0 for others.
     group: index into `Page.groups`.
     drawn: range of its elements in `Page.body`.
     matrix: glyph to page.
@@ -80,15 +87,16 @@ class Page:
   Attributes:
     groups: parents before children; group 0 is the page.
     marks: in drawing order.
-    font: the music font asked for.
-    glyphs: path data (y up, 1000 units per em) by SMuFL code point.
+    music: the font that its symbols are drawn with.
+    glyphs: path data (y up, 1000 units per em) by SMuFL code point, of the
+      symbols on the page.
     body: the drawing, SVG elements without a root.
     defs: the definitions that `body` uses.
   """
 
   groups: list[Group]
   marks: list[Mark]
-  font: str
+  music: MusicFont
   glyphs: dict[int, str]
   body: list[str]
   defs: dict[str, str]
@@ -113,22 +121,24 @@ def to_svg(
   )
 
 
-def read_page(svg: str, font: str) -> Page:
+def read_page(
+  svg: str, font: str, look: Look = FONTS_OWN, faces: Faces | None = None
+) -> Page:
   """Measures and redraws one page.
 
   Args:
     svg: verovio's output; other SVG is not understood.
-    font: the music font, for symbols inside texts.
+    font: the music font, as verovio laid the page out with it.
+    look: the sizes of its symbols, and the thickness of beams.
+    faces: of texts and digits; None = those of verovio's layout.
   """
   parser = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
   )
   root = etree.fromstring(svg.encode(), parser)
-  reader = _Reader(font)
+  reader = _Reader(TextSetter(MusicFont(font, look), faces))
   for child in root:
-    if child.tag == f"{_SVG}defs":
-      reader.define(child)
-    elif child.tag == f"{_SVG}svg":
+    if child.tag == f"{_SVG}svg":
       for part in child:
         reader.walk(part, outlines.IDENTITY, 0)
   return reader.page
@@ -161,28 +171,9 @@ def to_array(image: pyvips.Image) -> np.ndarray:
 class _Reader:
   """The state of one reading."""
 
-  def __init__(self, font: str):
-    self.page = Page([Group("page", -1, {}, [])], [], font, {}, [], {})
-    self.text = TextSetter(font)
-
-  def define(self, defs: etree._Element) -> None:
-    """Stores the glyph outlines."""
-    for element in defs:
-      code = _GLYPH.match(element.get("id", ""))
-      path = element.find(f"{_SVG}path")
-      if code is None or path is None:
-        continue
-      d, value = path.get("d", ""), int(code.group(1), 16)
-      modern = text_outlines.music_glyph(
-        chr(_MODERN.get(value, 0)), self.page.font
-      )
-      if modern is not None:
-        d, value = modern[0], _MODERN[value]
-      self.page.glyphs[value] = d
-      key = f"g{value:X}"
-      self.page.defs[key] = (
-        f'<path id="{key}" transform="scale(1,-1)" d="{d}"/>'
-      )
+  def __init__(self, text: TextSetter):
+    self.page = Page([Group("page", -1, {}, [])], [], text.music, {}, [], {})
+    self.text = text
 
   def walk(self, element: etree._Element, m: Matrix, group: int) -> None:
     """Reads an element and its children."""
@@ -194,7 +185,7 @@ class _Reader:
     elif tag == "use":
       self._use(element, m, group)
     elif tag == "text":
-      bounds, drawn, chars = self.text.set(element, m, self._style(group))
+      bounds, drawn, chars = self.text.typeset(element, m, self._style(group))
       self.page.body += drawn
       end = len(self.page.body)
       span = (end - len(drawn), end)
@@ -211,7 +202,8 @@ class _Reader:
     if classes:
       data = {k[5:]: v for k, v in element.items() if k.startswith("data-")}
       name = element.get("id", "")
-      self.page.groups.append(Group(classes[0], group, data, [], name))
+      cls = classes[0] if classes[0] != "oStaff" else "staff"  # of an ossia
+      self.page.groups.append(Group(cls, group, data, [], name))
       group = len(self.page.groups) - 1
     transform = element.get("transform")
     if transform:
@@ -235,15 +227,32 @@ class _Reader:
     self.page.groups[mark.group].marks.append(len(self.page.marks))
     self.page.marks.append(mark)
 
+  def _define(self, code: int) -> bool:
+    """Makes a symbol ready for use; says whether there is one."""
+    if code not in self.page.glyphs:
+      d = self.page.music.path(code)
+      if not d:
+        return False
+      d = self.text.faces.digit(code, d)
+      self.page.glyphs[code] = d
+      key = f"g{code:X}"
+      self.page.defs[key] = (
+        f'<path id="{key}" transform="scale(1,-1)" d="{d}"/>'
+      )
+    return True
+
   def _use(self, element: etree._Element, m: Matrix, group: int) -> None:
     code = _GLYPH.match(element.get(_HREF) or element.get("href") or "")
     value = int(code.group(1), 16) if code else 0
     value = _MODERN.get(value, value)
-    if value not in self.page.glyphs:
+    if not self._define(value):
       return
     m = outlines.multiply(
       m, outlines.parse_transform(element.get("transform", ""))
     )
+    scale = (m[0] ** 2 + m[1] ** 2) ** 0.5
+    wide, high = self.page.music.scale(value)
+    m = outlines.multiply(m, (wide, 0, 0, high, 0, 0))
     place = ",".join(f"{v:.6g}" for v in m)
     self.page.body.append(
       f'<use xlink:href="#g{value:X}" transform="matrix({place})"/>'
@@ -253,12 +262,12 @@ class _Reader:
       return
     x0, y0, x1, y1 = outlines.union(parts)
     bounds = outlines.transform_bounds((x0, -y1, x1, -y0), m)
-    scale = (m[0] ** 2 + m[1] ** 2) ** 0.5
     self._add(Mark(value, "use", bounds, scale, group, self._last(), m))
 
   def _shape(
     self, element: etree._Element, tag: str, m: Matrix, group: int
   ) -> None:
+    self._resize(element, tag, self.page.groups[group].cls)
     attributes = "".join(
       f' {k}="{element.get(k)}"' for k in _KEPT if element.get(k) is not None
     )
@@ -271,6 +280,28 @@ class _Reader:
     if bounds is not None:
       bounds = outlines.transform_bounds(bounds, m)
       self._add(Mark(0, tag, bounds, 0.0, group, self._last()))
+
+  def _resize(self, element: etree._Element, tag: str, cls: str) -> None:
+    """Gives dots and beams, for which verovio has no option, their size."""
+    look = self.page.music.look
+    if cls == "dots" and tag == "ellipse" and look.dot:
+      for name in ("rx", "ry"):
+        usual = outlines.numbers(element.get(name, ""))[0]
+        element.set(name, f"{usual * look.dot / _DOT:.6g}")
+    elif cls in _BEAMS and tag == "polygon" and look.beam != 1.0:
+      points = outlines.numbers(element.get("points", ""))
+      element.set("points", _thicker(points, look.beam))
+
+
+def _thicker(points: Sequence[float], factor: float) -> str:
+  """A beam's corners, moved from the middle of the side they are on."""
+  corners = list(zip(points[0::2], points[1::2], strict=True))
+  moved = []
+  for x, y in corners:
+    side = [b for a, b in corners if a == x]
+    middle = (min(side) + max(side)) / 2
+    moved.append(f"{x:.6g},{middle + (y - middle) * factor:.6g}")
+  return " ".join(moved)
 
 
 def _shape_bounds(element: etree._Element, tag: str) -> Bounds | None:

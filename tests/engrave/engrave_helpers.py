@@ -6,7 +6,7 @@ import re
 import numpy as np
 import verovio
 
-from dwd_jax.engrave import labels, smufl_classes, verovio_svg
+from dwd_jax.engrave import labels, smufl_classes, text_faces, verovio_svg
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.rarities import Rarities
 
@@ -45,12 +45,25 @@ def svg_of(
 
 
 def random_page(
-  seed: int, font: str, measures: int = 12, words: str = V1
+  seed: int,
+  font: str,
+  measures: int = 12,
+  words: str = V1,
+  faces: text_faces.Faces | None = None,
+  layout: str = "",
+  **weights: float,
 ) -> verovio_svg.Page:
-  """A page of random music."""
-  weights = Rarities(smufl_classes.get(words).rates)
-  mei = ScoreWriter(random.Random(seed), weights).write(measures)
-  return verovio_svg.read_page(svg_of(mei, font, words), font)
+  """A page of random music.
+
+  `layout` is a choice of that group; `weights` are changes to rarities.
+  """
+  rarities = Rarities({**smufl_classes.get(words).rates, **weights})
+  more = random.Random(seed) if layout else None
+  if layout:
+    rarities.choices["layout"] = {layout: 1.0}
+    rarities.rates["ossia"] = 1.0
+  mei = ScoreWriter(random.Random(seed), rarities, more).write(measures)
+  return verovio_svg.read_page(svg_of(mei, font, words), font, faces=faces)
 
 
 def objects(page: verovio_svg.Page, words: str = V1) -> list[labels.Found]:

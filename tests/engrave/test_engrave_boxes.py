@@ -18,7 +18,7 @@ from dwd_jax.engrave.rarities import Rarities
     (1, "Leipzig", helpers.V1),
     (2, "Bravura", helpers.V1),
     (3, "Leland", helpers.V1),
-    (4, "Gootville", helpers.V1),
+    (6, "Gootville", helpers.V1),
     (1, "Leipzig", helpers.V2),
     (7, "Leland", helpers.V2),
   ],

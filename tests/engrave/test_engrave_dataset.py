@@ -128,7 +128,8 @@ def test_layout_is_that_of_deepscores(pages):
 
 
 def test_one_line_of_percussion_has_no_staff_space(tmp_path):
-  others = {name: 0.0 for name in CHOICES["score"] if name != "percussion"}
+  kinds = (*CHOICES["score"], *CHOICES["layout"])
+  others = {n: 0.0 for n in kinds if n not in ("percussion", "plain")}
   engrave.generate(tmp_path / "p", 8, workers=1, weights=others, **_SMALL)
   written = json.loads((tmp_path / "p" / "engraved.json").read_text())
   for name, px in written["staff_spaces_px"].items():
@@ -231,16 +232,32 @@ def test_music_files_of_the_user(tmp_path):
   (music / "broken.mei").write_text("<mei><oops")
   (music / "notes.txt").write_text("not music")
   out = tmp_path / "out"
-  summary = engrave.generate(out, 5, workers=2, input_folder=music, **_SMALL)
-  assert summary.pages == 5 and summary.scores == 2
+  summary = engrave.generate(
+    out, 8, workers=2, scores=music, weights={"from_file": 0.8}, **_SMALL
+  )
+  assert summary.pages == 8
   assert [pathlib.Path(name).name for name, _ in summary.skipped] == [
     "broken.mei"
   ]
-  assert summary.objects["fClef"] and summary.objects["gClef"]
   # A score comes again in another font, but never in another split.
+  where = {}
   for path in (out / "train_val_test").iterdir():
-    songs = {name.split("-")[0] for name in path.read_text().split()}
-    assert len(songs) <= 1
+    for name in path.read_text().split():
+      where.setdefault(name.split("-")[0], set()).add(path.stem)
+  assert where.keys() == {"bass", "my_song_more", "engraved"}
+  assert len(where["bass"]) == len(where["my_song_more"]) == 1
+
+
+def test_nothing_but_broken_music_files(tmp_path):
+  (tmp_path / "broken.mei").write_text("<mei><oops")
+  with pytest.raises(InputError, match=r"none of 1 scores .* damaged XML"):
+    engrave.generate(
+      tmp_path / "out",
+      2,
+      workers=1,
+      scores=tmp_path,
+      weights={"from_file": 1.0},
+    )
 
 
 def test_memory_is_flat():
@@ -267,6 +284,7 @@ def test_memory_is_flat():
   [
     ("no pages", {"pages": 0}, "pages=0"),
     ("negative workers", {"workers": -1}, "workers=-1"),
+    ("variation", {"variation": 1.5}, "variation=1.5 must be 0 to 1"),
     ("unknown font", {"fonts": ("Times",)}, "verovio has Leipzig"),
     ("no font", {"fonts": ()}, "verovio has Leipzig"),
     ("unknown vocabulary", {"vocabulary": "x"}, "use deepscores_v1"),
@@ -277,7 +295,7 @@ def test_memory_is_flat():
     ("wild jitter", {"jitter": 2.0}, "jitter=2.0"),
     ("no split", {"shares": {"train": 0.0}}, "split shares"),
     ("unknown split", {"shares": {"dev": 1.0}}, "split shares"),
-    ("missing folder", {"input_folder": "/no/such"}, "such: no such folder"),
+    ("missing folder", {"scores": "/no/such"}, "such: no such folder"),
   ],
 )
 def test_bad_arguments(caption, arguments, message, tmp_path):
@@ -289,7 +307,7 @@ def test_bad_arguments(caption, arguments, message, tmp_path):
 
 def test_folder_without_music(tmp_path):
   with pytest.raises(InputError, match="has no music files"):
-    engrave.generate(tmp_path / "out", 2, input_folder=tmp_path)
+    engrave.generate(tmp_path / "out", 2, scores=tmp_path)
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -114,7 +114,13 @@ def test_the_page_given_is_not_changed():
 
 
 def test_pages_of_a_data_set_are_written(tmp_path):
-  small = {"width": 500, "height": 500}
+  # Fonts of the system are not for a task made here.
+  small = {
+    "width": 500,
+    "height": 500,
+    "variation": 1.0,
+    "weights": {"text_faces": 0.0},
+  }
   engrave.generate(tmp_path, 1, handwriting=1.0, workers=1, **small)
   (path,) = tmp_path.rglob("*.png")
   task = engraver.EngraveTask(

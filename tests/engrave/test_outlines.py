@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dwd_jax.engrave import outlines, text_outlines
+from dwd_jax.engrave import outlines, text_faces, text_outlines
 
 _NUMBERS = st.floats(-1000, 1000)
 
@@ -57,19 +57,9 @@ def test_contours_are_exact_at_the_extrema_of_curves():
 
 def test_text_is_the_same_without_fonts_of_the_system():
   # Liberation Serif Bold of verovio's wheel: 1024 of 2048 units per digit.
-  digit = text_outlines.glyph("3", bold=True, italic=False)
+  digit = text_outlines.glyph("3", text_faces.plain(True, False).file, 0.0)
   assert digit.advance == 0.5
   assert digit.bounds is not None
   assert 0.6 < digit.bounds[3] - digit.bounds[1] < 0.75
-  unknown = text_outlines.glyph("\u4e2d", False, False)  # a blank in its place
+  unknown = text_outlines.glyph("\u4e2d", "0", 0.0)  # a blank in its place
   assert unknown.advance > 0 and unknown.bounds is None
-
-
-def test_music_glyph_falls_back_to_leipzig():
-  name = chr(0xE4E0)  # the maxima rest, which Gootville does not have
-  assert text_outlines.music_glyph(
-    name, "Gootville"
-  ) == text_outlines.music_glyph(name, "Leipzig")
-  assert text_outlines.music_glyph(
-    chr(0xE0A4), "../../etc"
-  ) == text_outlines.music_glyph(chr(0xE0A4), "Leipzig")
