@@ -1,7 +1,7 @@
-"""Texts that are drawn on a page after verovio: margins, prose, fingerings.
+"""Texts that verovio does not lay out: margins, prose, digits beside heads.
 
-They stand where nothing else is. `add` draws them on an engraved page,
-`text_page` makes a page that holds nothing but text.
+`PageTexts` draws them on an engraved page where nothing else is, `text_page`
+makes a page that holds nothing but text.
 """
 
 import random
@@ -19,9 +19,7 @@ from dwd_jax.engrave.text_outlines import TextSetter
 from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Group, Mark, Page
 
 _SPACE = float(UNITS_PER_SPACE)
-_GAP = 0.4 * _SPACE  # around what is drawn
 _HEADS = (0xE0A2, 0xE0A3, 0xE0A4)
-_LINE = 1.25  # distance of base lines, in sizes
 _BESIDE = 0.12  # of the noteheads, on a page with fingers beside them
 
 

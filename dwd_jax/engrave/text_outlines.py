@@ -244,20 +244,25 @@ class TextSetter:
       )
       planned += self._width(text, style)
       runs.append((text, style, face))
-    natural = sum(
-      self._place(text, style.size, face, 1.0)[1] for text, style, face in runs
-    )
+    set_out = [
+      self._place(text, style.size, face, 1.0) for text, style, face in runs
+    ]
+    natural = sum(length for _, length in set_out)
     widest = _WIDEST
     if self.faces.may_widen(classes):
       widest = _WIDEST_ALONE
-    fit = 1.0
     if natural > widest * planned > 0:
       fit = max(widest * planned / natural, _NARROWEST)
+      set_out = [
+        self._place(text, style.size, face, fit) for text, style, face in runs
+      ]
     placed, x = [], 0.0
-    for text, style, face in runs:
-      new, length = self._place(text, style.size, face, fit)
+    for (_, style, _), (new, length) in zip(runs, set_out, strict=True):
       placed += [
-        dataclasses.replace(p, x=p.x + x, raised=style.raised) for p in new
+        dataclasses.replace(p, x=p.x + x, raised=style.raised)
+        if x or style.raised
+        else p
+        for p in new
       ]
       x += length
     start = (chunk.x - x * _SHARE[chunk.anchor], chunk.y)
