@@ -55,7 +55,7 @@ def generate(
   pages: int,
   seed: int = 0,
   *,
-  fonts: str | Sequence[str] = DEFAULT_FONTS,
+  fonts: str | Sequence[str | os.PathLike] = DEFAULT_FONTS,
   vocabulary: str = "deepscores_v1",
   workers: int = 0,
   width: int = 1050,
@@ -266,7 +266,7 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
       )
 
 
-def _fonts(fonts: str | Sequence[str]) -> Iterator[str]:
+def _fonts(fonts: str | Sequence[str | os.PathLike]) -> Iterator[str]:
   """Names of verovio's fonts, and the files in folders of others."""
   found = fonts.split(",") if isinstance(fonts, str) else fonts
   found = [font.strip() for font in map(os.fspath, found)]
