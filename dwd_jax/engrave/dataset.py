@@ -268,8 +268,8 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
 
 def _fonts(fonts: str | Sequence[str | os.PathLike]) -> Iterator[str]:
   """Names of verovio's fonts, and the files in folders of others."""
-  found = fonts.split(",") if isinstance(fonts, str) else fonts
-  found = [font.strip() for font in map(os.fspath, found)]
+  listed = fonts.split(",") if isinstance(fonts, str) else fonts
+  found = [str(font).strip() for font in listed]
   if not any(found):
     found = ["(none)"]
   for font in filter(None, found):
