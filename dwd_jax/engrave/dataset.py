@@ -57,7 +57,7 @@ def generate(
   pages: int,
   seed: int = 0,
   *,
-  fonts: str | Sequence[str] = DEFAULT_FONTS,
+  fonts: str | Sequence[str | os.PathLike] = DEFAULT_FONTS,
   vocabulary: str = "deepscores_v1",
   workers: int = 0,
   width: int = 1050,
@@ -279,13 +279,13 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
       )
 
 
-def _names(fonts: str | Sequence[str]) -> list[str]:
+def _names(fonts: str | Sequence[str | os.PathLike]) -> list[str]:
   """Fonts and folders as a list, without empty names."""
   found = fonts.split(",") if isinstance(fonts, str) else fonts
   return [name for font in found if (name := os.fspath(font).strip())]
 
 
-def _fonts(fonts: str | Sequence[str]) -> Iterator[str]:
+def _fonts(fonts: str | Sequence[str | os.PathLike]) -> Iterator[str]:
   """Names of verovio's fonts, and the files in folders of others."""
   for font in _names(fonts) or ["(none)"]:
     if font in ALL_FONTS:

@@ -49,7 +49,7 @@ def files(tmp_path_factory):
   }
 
 
-def _look(font, seed="look", variation=1.0):
+def _look(font: str, seed: int = 0, variation: float = 1.0):
   rng = random.Random(seed)
   return print_look.draw(rng, variation, music_fonts.head_height(font))
 
