@@ -23,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     ("--pages", 0, "N", "how many pages"),
     ("--seed", 0, "N", "same seed, same pages; default: 0"),
     ("--font", ",".join(dataset.DEFAULT_FONTS), "NAME,...", f"of {fonts}"),
-    ("--vocabulary", "deepscores_v1", "NAME", "deepscores_v1 or deepscores_v2"),
+    ("--vocabulary", "deepscores_v1", "NAME", "or deepscores_v2, printed"),
     ("--workers", 0, "N", "processes; 0 = one per core"),
     ("--input", "", "DIR", "engrave these MusicXML, MEI or kern files"),
     ("--width", 1050, "N", "of a page, px; default: 1050"),

@@ -69,7 +69,7 @@ def generate(
   Args:
     seed: equal seeds and versions give equal bytes, whatever `workers`.
     fonts: music fonts of verovio; one is drawn for each score.
-    vocabulary: of the classes, `deepscores_v1` or `deepscores_v2`.
+    vocabulary: of the classes, `deepscores_v1`, `deepscores_v2`, `printed`.
     workers: processes; 0 = one per core.
     width: of a page, px.
     height: of a page, px.

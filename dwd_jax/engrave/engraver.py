@@ -99,7 +99,9 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   toolkit.resetOptions()
   words = smufl_classes.get(task.vocabulary)
   options = _options(rng, task, font, px_per_unit)
-  toolkit.setOptions({**options, **words.options})
+  drawn = random.Random(f"{task.seed}/{task.index}/options")
+  some = {name: drawn.random() < s for name, s in words.sometimes.items()}
+  toolkit.setOptions({**options, **words.options, **some})
   if task.path:
     pages, mei = _MAX_PAGES, ""
     if not toolkit.loadFile(task.path):

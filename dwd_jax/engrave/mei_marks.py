@@ -15,6 +15,11 @@ _DYNAMICS = {
   "dynamicFortePiano": "fp", "dynamicSforzando1": "sf",
   "dynamicSforzato": "sfz", "dynamicRinforzando2": "rfz",
 }  # fmt: skip
+# Without a name for the whole; some are one glyph in SMuFL all the same.
+_RARE_DYNAMICS = (
+  "sff", "sffp", "ffz", "fzp", "ffp", "mfp", "fpp", "rfp", "mpf", "fz", "rf",
+  "pf", "sfp", "sfpp", "sffz",
+)  # fmt: skip
 _ORNAMENTS = {
   "ornamentTrill": "<trill {}/>",
   "ornamentTurn": '<turn form="upper" {}/>',
@@ -72,6 +77,8 @@ def _spans(
   place = "above" if staff.kind == "voice" else "below"
   if weights.happens(rng, "dynamic"):
     sign = _DYNAMICS[weights.pick(rng, "dynamic")]
+    if weights.adds(rng, "rare_dynamic"):
+      sign = rng.choice(_RARE_DYNAMICS)
     start = rng.choice(notes).ident
     out.append(f'<dynam {at} place="{place}" startid="#{start}">{sign}</dynam>')
   if len(notes) > 2:
@@ -84,6 +91,10 @@ def _spans(
       out.append(f"<slur {at} {span}/>")
     if weights.happens(rng, "octave_line"):
       out.append(f'<octave {at} dis="8" dis.place="above" {span}/>')
+    if weights.adds(rng, "trill_line"):
+      out.append(f'<trill {at} extender="true" {span}/>')
+  if weights.adds(rng, "breath"):
+    out.append(f'<breath {at} startid="#{rng.choice(notes).ident}"/>')
 
 
 def _note_marks(
@@ -123,6 +134,8 @@ def measure_marks(
   if keyboards and weights.happens(rng, "pedal"):
     start, end = sorted(rng.sample(range(ticks), 2))
     at = f'staff="{keyboards[-1].number}" place="below"'
+    if weights.adds(rng, "pedal_line"):
+      at += f' form="{rng.choice(("line", "line", "pedline"))}"'
     for direction, when in (("down", start), ("up", max(end, start + 16))):
       if when < ticks:
         out.append(f'<pedal {at} dir="{direction}" {_tstamp(when, unit)}/>')
