@@ -179,11 +179,11 @@ def get(name: str) -> Vocabulary:
       rates={
         "tremolo": 0.04,
         "rare_tuplet": 0.06,
-        "rare_dynamic": 0.1,
+        "rare_dynamic": 0.13,
         "breath": 0.04,
         "trill_line": 0.02,
         "pedal_line": 0.4,
-        "repeat_both": 0.2,
+        "repeat_both": 0.4,
         "final": 0.015,
       },
     )

@@ -28,7 +28,8 @@ class Spelling:
   """Renames what a detector finds.
 
   Attributes:
-    class_names: all names of the target, in the order of the table.
+    class_names: all names of the target, in the order of the table; the
+      detector's, where they are of the target already.
   """
 
   def __init__(self, class_names: Sequence[str], target: str):
@@ -52,13 +53,15 @@ class Spelling:
         f" ({', '.join(vocabulary.VOCABULARIES)}), so that nothing says what"
         f" they are in {target}; leave the names as they are"
       )
-    self.class_names = vocabulary.names_of(target)
     self._old_names = tuple(class_names)
+    self.class_names = self._old_names
+    if source != target:
+      self.class_names = vocabulary.names_of(target)
     ids = {name: i for i, name in enumerate(self.class_names)}
     by_concept = {
       row["concept"]: ids[row[target]]
       for row in vocabulary.table()
-      if row[target]
+      if row[target] in ids
     }
     # New labels by old ones, -1 = none: elsewhere, on a line, in a space.
     self._labels = np.full((3, len(class_names)), -1, np.int32)
