@@ -49,7 +49,7 @@ class Spelling:
     source = vocabulary.first_with(class_names, vocabulary.VOCABULARIES)
     if not source:
       raise InputError(
-        f"names: the detector's classes are of no known vocabulary"
+        "names: the detector's classes are of no known vocabulary"
         f" ({', '.join(vocabulary.VOCABULARIES)}), so that nothing says what"
         f" they are in {target}; leave the names as they are"
       )
@@ -77,8 +77,9 @@ class Spelling:
         whole_names |= bool(word)
         if word and concept not in by_concept and min(parts) >= 0:
           self._words[label] = word, parts
-        if len(rows) <= 2 and concept in compounds.PARTS.values():
-          letters[label] = concept[-1].lower()
+        # A digit that may also be one of a fingering has more rows.
+        if len(rows) <= 2 and concept in _CHARACTERS:
+          letters[label] = _CHARACTERS[concept]
     # Characters are joined where the detector has no wholes.
     self._letters = {} if whole_names else letters
     self._wholes = {
