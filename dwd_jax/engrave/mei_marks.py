@@ -135,7 +135,10 @@ def measure_marks(
     start, end = sorted(rng.sample(range(ticks), 2))
     at = f'staff="{keyboards[-1].number}" place="below"'
     if weights.adds(rng, "pedal_line"):
-      at += f' form="{rng.choice(("line", "line", "pedline"))}"'
+      # Verovio draws a short line through the sign before it.
+      is_long = 2 * (end - start) > ticks
+      form = rng.choice(("line", "line", "pedline" if is_long else "line"))
+      at += f' form="{form}"'
     for direction, when in (("down", start), ("up", max(end, start + 16))):
       if when < ticks:
         out.append(f'<pedal {at} dir="{direction}" {_tstamp(when, unit)}/>')
