@@ -26,8 +26,8 @@ class Vocabulary:
     glyphs: SMuFL code point -> symbol; codes without a class are absent.
     renamed: symbol -> class name, where they differ.
     options: of verovio, to draw the symbols as the classes need them.
-    sometimes: shares of the scores that have an option of verovio.
     rates: for symbols that other vocabularies lack; see `rarities.RATES`.
+    sometimes: shares of the scores that have an option of verovio.
   """
 
   name: str
@@ -35,8 +35,8 @@ class Vocabulary:
   glyphs: Mapping[int, str]
   renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
   options: Mapping[str, bool] = dataclasses.field(default_factory=dict)
-  sometimes: Mapping[str, float] = dataclasses.field(default_factory=dict)
   rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  sometimes: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def known(self) -> frozenset[str]:
