@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dwd_jax.cluster import huge_pages
-from dwd_jax.core import cli
+from dwd_jax.core import cli, vocabulary
 from dwd_jax.core.errors import InputError
 
 _DESCRIPTION = """Find symbols on pages of music.
@@ -55,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     default="",
     metavar="NAME,...",
     help="find only these; default: all",
+  )
+  add(
+    "--names",
+    default="",
+    metavar="LIST",
+    help="tell classes by the names of deepscores_v1, deepscores_v2,"
+    " muscima_v2 or smufl; default: the detector's own",
   )
   add(
     "--format",
@@ -167,6 +174,7 @@ def _run(flags: argparse.Namespace, beam_args: list[str] | None) -> int:
     retries=flags.retries,
     formats=wanted,
     annotations=flags.annotations,
+    names=flags.names,
   )
   paths = [pathlib.Path(i) for i in flags.inputs]
   if flags.merge:
@@ -175,7 +183,7 @@ def _run(flags: argparse.Namespace, beam_args: list[str] | None) -> int:
     done = _run_on_engine(paths, out, settings, flags, beam_args)
   else:
     done = detect_files.run(paths, out, settings, shard)
-  return _report(done, out, shard)
+  return _report(done, out, shard, flags.names)
 
 
 def _run_on_engine(
@@ -201,7 +209,7 @@ def _run_on_engine(
   )
 
 
-def _report(done: Any, out: pathlib.Path, shard: Any) -> int:
+def _report(done: Any, out: pathlib.Path, shard: Any, names: str) -> int:
   """Says what a run has done, a `Summary`; returns the exit code."""
   for failure in done.failed:
     cli.say(failure.reason)
@@ -225,6 +233,8 @@ def _report(done: Any, out: pathlib.Path, shard: Any) -> int:
       "nothing looked for, as no staff was found:"
       f" {_some(done.without_staves)}; --without-staves insists"
     )
+  if done.left_out:
+    cli.say(vocabulary.describe_left_out(done.left_out, names))
   then = f"look at {out / 'index.html'}"
   if shard is not None:
     then = f"that was shard {shard}; --merge joins all"

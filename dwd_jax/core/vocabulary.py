@@ -29,6 +29,8 @@ VOCABULARIES = (
   "deepscores_v2_muscima",
   "muscima_v1",
   "muscima_v2",
+  "printed",
+  "smufl",
 )
 
 
@@ -178,6 +180,23 @@ def describe_unmapped(
     f"{split}: {boxes} of {boxes + kept} boxes are of no common class and left"
     f" out (most: {names})"
   )
+
+
+def describe_left_out(left_out: Mapping[str, int], names: str) -> str:
+  """One line on detections without a name in a vocabulary.
+
+  Args:
+    left_out: number by class of the detector, not empty.
+    names: the vocabulary.
+  """
+  most = sorted(left_out.items(), key=lambda item: -item[1])
+  shown = [f"{count} {name}" for name, count in most]
+  why = f"as {names} has no name for them"
+  if names == "deepscores_v2" and any(
+    "notehead" in x.lower() for x in left_out
+  ):
+    why += ", or, for noteheads, no staff tells a line from a space"
+  return f"{sum(left_out.values())} symbols left out, {why}: {', '.join(shown)}"
 
 
 def describe(a: str, b: str) -> str:

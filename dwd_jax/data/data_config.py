@@ -22,8 +22,8 @@ class EngraveConfig:
     pages: number of pages to generate; 0 = none.
     seed: seed of the random scores.
     workers: number of processes that generate pages; 0 = one for every core.
-    vocabulary: names of the classes: deepscores_v1, or deepscores_v2, which has
-      more; "" = deepscores_v1.
+    vocabulary: names of the classes: deepscores_v1, or deepscores_v2 or
+      printed, which have more; "" = deepscores_v1.
     width: width of a page, px; 0 = 1050.
     height: height of a page, px; 0 = 1485.
     staff_space: mean distance of two staff lines, px, 4..60; 0 = 9.
@@ -47,7 +47,7 @@ class EngraveConfig:
   pages: int = 0
   seed: int = 0
   workers: int = 0
-  vocabulary: Literal["", "deepscores_v1", "deepscores_v2"] = ""
+  vocabulary: Literal["", "deepscores_v1", "deepscores_v2", "printed"] = ""
   width: int = 0
   height: int = 0
   staff_space: float = 0.0

@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     ("--font", ",".join(dataset.DEFAULT_FONTS), "NAME,...", f"of {fonts}"),
     ("--fonts", "", "DIR", "and the music fonts in this folder, too"),
     ("--variation", 1.0, "N", "of sizes and lines, 0 to 1; default: 1"),
-    ("--vocabulary", "deepscores_v1", "NAME", "deepscores_v1 or deepscores_v2"),
+    ("--vocabulary", "deepscores_v1", "NAME", "or deepscores_v2, printed"),
     ("--workers", 0, "N", "processes; 0 = one per core"),
     ("--scores", "", "DIR", "MusicXML, MEI or kern files, for half the scores"),
     ("--width", 1050, "N", "of a page, px; default: 1050"),

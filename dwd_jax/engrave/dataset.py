@@ -81,7 +81,7 @@ def generate(
     fonts: names of verovio's music fonts, and folders with others (SMuFL
       fonts, LilyPond's), also as a text with commas; one design is drawn for
       each score.
-    vocabulary: of the classes, `deepscores_v1` or `deepscores_v2`.
+    vocabulary: of the classes, `deepscores_v1`, `deepscores_v2`, `printed`.
     workers: processes; 0 = one per core.
     width: of a page, px.
     height: of a page, px.

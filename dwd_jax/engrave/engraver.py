@@ -130,8 +130,10 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   layout = random.Random(f"{task.seed}/{task.index}/layout")
   spacing = weights.pick(layout, "spacing")
   options |= page_spacing.options(layout, spacing, options["pageWidth"])
+  drawn = random.Random(f"{task.seed}/{task.index}/options")
+  some = {name: drawn.random() < s for name, s in words.sometimes.items()}
   # The format is no option that `resetOptions` would forget.
-  options |= {**_text_options(own), **words.options, **look.options}
+  options |= {**_text_options(own), **words.options, **look.options, **some}
   options["inputFrom"] = "mei"
   music_fonts.set_options(toolkit, font, look, options)
   area = task.width * task.height / space**2 / _STANDARD_AREA

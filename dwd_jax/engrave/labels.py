@@ -10,6 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from dwd_jax.core import compounds
+from dwd_jax.core.compounds import Character
 from dwd_jax.engrave import outlines, verovio_svg
 from dwd_jax.engrave.corners import Corners, Outlines
 from dwd_jax.engrave.outlines import Bounds
@@ -26,6 +28,14 @@ _TWO_DIGITS: dict[tuple[int, ...], str] = {
   (0xE081, 0xE082): "timeSig12",
   (0xE081, 0xE086): "timeSig16",
 }
+
+# Letters of dynamics, and what several of them draw without a class of its own.
+_LETTERS = {0xE520: "p", 0xE521: "m", 0xE522: "f", 0xE523: "r", 0xE524: "s",
+            0xE525: "z"}  # fmt: skip
+_WORDS = {0xE527: "pppppp", 0xE52E: "pf", 0xE533: "ffffff", 0xE535: "fz",
+          0xE537: "sfp", 0xE538: "sfpp", 0xE53A: "sfzp", 0xE53B: "sffz",
+          0xE53C: "rf"}  # fmt: skip
+_NAME_OF_WORD = {word: name for name, word in compounds.WHOLES.items()}
 
 _C_CLEF, _C_CLEF_CHANGE = 0xE05C, 0xE07B
 # Clefs with an octave number: (the clef, class of the number).
@@ -106,6 +116,7 @@ class _Finder:
     self.names = vocabulary.glyphs
     self.known = vocabulary.known
     self.has_strokes = "stem" in self.known
+    self.has_places = "noteheadBlackOnLine" in self.known
     self.strokes = Strokes(page)
     self.outlines = Outlines(page)
     self.onsets = onsets
@@ -119,7 +130,8 @@ class _Finder:
       return
     if self.has_strokes:
       for name, parts in self.strokes.objects(group):
-        yield self._found(name, parts)
+        if name in self.known:
+          yield self._found(name, parts)
     marks = [self.page.marks[i] for i in group.marks]
     if group.cls == "grpSym":
       yield from self._brace(marks)
@@ -144,6 +156,12 @@ class _Finder:
       if "tuplet1" in self.known:  # otherwise 12 is not a 1 and a 2
         for mark in marks:
           yield from self._glyph(group, mark)
+    elif (
+      group.cls == "dynam" and "dynamicPP" in self.known and self.has_strokes
+    ):
+      yield from self._dynamic(group, marks)
+    elif group.cls == "trill":
+      yield from self._trill(group, marks)
     elif group.cls not in _NOT_SYMBOLS:
       for mark in marks:
         yield from self._glyph(group, mark)
@@ -152,7 +170,7 @@ class _Finder:
 
   def staves(self) -> Iterator[Found]:
     """The staves, where they are a class."""
-    if self.has_strokes:
+    if "staff" in self.known:
       for name, lines in self.strokes.staves():
         yield self._found(name, lines)
 
@@ -166,7 +184,7 @@ class _Finder:
     position, onset = None, None
     if name.startswith("notehead"):
       position, is_on_line = self.strokes.place(mark)
-      if self.has_strokes:
+      if self.has_places:
         name += "OnLine" if is_on_line else "InSpace"
     if name.startswith(("notehead", "rest")):
       onset = self._onset(mark)
@@ -204,6 +222,40 @@ class _Finder:
         if mark.code in self.names:
           yield self._found(self.names[mark.code], [mark])
 
+  def _dynamic(self, group: Group, marks: list[Mark]) -> Iterator[Found]:
+    """Letters as one symbol where that is a class, drawn together or not."""
+    word = "".join(_LETTERS.get(mark.code, " ") for mark in marks)
+    if word in _NAME_OF_WORD:
+      yield self._found(_NAME_OF_WORD[word], marks)
+      return
+    for mark in marks:
+      if mark.code in _WORDS:
+        yield from self._letters(mark)
+      else:
+        yield from self._glyph(group, mark)
+
+  def _letters(self, mark: Mark) -> Iterator[Found]:
+    """The letters of a glyph."""
+    x0, y0, x1, y1 = mark.bounds
+    word, sizes = _WORDS[mark.code], self._letter_sizes()
+    places = compounds.split(word, y1 - y0, x1 - x0, sizes)
+    places += np.array([y0, x0, y0, x0])
+    codes = {letter: code for code, letter in _LETTERS.items()}
+    for letter, (top, left, bottom, right) in zip(
+      word, places.tolist(), strict=True
+    ):
+      name = self.names[codes[letter]]
+      yield self._found(name, [mark], (left, top, right, bottom))
+
+  def _trill(self, group: Group, marks: list[Mark]) -> Iterator[Found]:
+    """The sign, and its wavy line of many glyphs."""
+    line = [m for m in marks if self.names.get(m.code) == "wiggleTrill"]
+    for mark in marks:
+      if mark not in line:
+        yield from self._glyph(group, mark)
+    if line:
+      yield self._found("wiggleTrill", line)
+
   def _multi_rest(self, marks: list[Mark]) -> Iterator[Found]:
     bars = [m for m in marks if m.tag == "rect"]
     if bars:
@@ -220,6 +272,17 @@ class _Finder:
         return self.onsets[self.page.groups[index].id]
       index = self.page.groups[index].parent
     return None
+
+  def _letter_sizes(self) -> dict[str, Character]:
+    """Measures of the letters of dynamics in the font of the page."""
+    found = {}
+    for code, letter in _LETTERS.items():
+      music = self.page.music
+      if path := music.path(code):
+        x0, y0, x1, y1 = outlines.union(outlines.contours(path))
+        advance = 1000 * music.advance(code) / music.scale(code)[0]
+        found[letter] = Character(advance, x0, x1, y0, y1)
+    return {**compounds.CHARACTERS, **found}
 
   def _found(
     self, name: str, marks: Sequence[Mark], bounds: Bounds | None = None

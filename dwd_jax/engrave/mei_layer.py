@@ -223,7 +223,7 @@ class LayerWriter:
   def _tremolo(self, slot: Slot) -> str:
     """The attribute for strokes through the stem, or ""."""
     can = not (self.cue or slot.beamed) and slot.dur in ("2", "4", "8")
-    if not (can and self.weights.rates["tremolo"] and self._happens("tremolo")):
+    if not (can and self.weights.adds(self.rng, "tremolo")):
       return ""
     strokes = self.weights.pick(self.rng, "tremolo").removeprefix("tremolo")
     return f' stem.mod="{strokes}slash"'

@@ -15,6 +15,11 @@ _DYNAMICS = {
   "dynamicFortePiano": "fp", "dynamicSforzando1": "sf",
   "dynamicSforzato": "sfz", "dynamicRinforzando2": "rfz",
 }  # fmt: skip
+# Without a name for the whole; some are one glyph in SMuFL all the same.
+_RARE_DYNAMICS = (
+  "sff", "sffp", "ffz", "fzp", "ffp", "mfp", "fpp", "rfp", "mpf", "fz", "rf",
+  "pf", "sfp", "sfpp", "sffz",
+)  # fmt: skip
 _ORNAMENTS = {
   "ornamentTrill": "<trill {}/>",
   "ornamentTurn": '<turn form="upper" {}/>',
@@ -64,6 +69,8 @@ def _spans(
   place = "above" if staff.kind == "voice" else "below"
   if weights.happens(rng, "dynamic"):
     sign = _DYNAMICS[weights.pick(rng, "dynamic")]
+    if weights.adds(rng, "rare_dynamic"):
+      sign = rng.choice(_RARE_DYNAMICS)
     start = rng.choice(notes).ident
     out.append(f'<dynam {at} place="{place}" startid="#{start}">{sign}</dynam>')
   if len(notes) > 2:
@@ -76,6 +83,10 @@ def _spans(
       out.append(f"<slur {at} {span}/>")
     if weights.happens(rng, "octave_line"):
       out.append(f'<octave {at} dis="8" dis.place="above" {span}/>')
+    if weights.adds(rng, "trill_line"):
+      out.append(f'<trill {at} extender="true" {span}/>')
+  if weights.adds(rng, "breath"):
+    out.append(f'<breath {at} startid="#{rng.choice(notes).ident}"/>')
 
 
 def _note_marks(
@@ -117,6 +128,11 @@ def measure_marks(
   if keyboards and weights.happens(rng, "pedal"):
     start, end = sorted(rng.sample(range(ticks), 2))
     at = f'staff="{keyboards[-1].number}" place="below"'
+    if weights.adds(rng, "pedal_line"):
+      # Verovio draws a short line through the sign before it.
+      is_long = 2 * (end - start) > ticks
+      form = rng.choice(("line", "line", "pedline" if is_long else "line"))
+      at += f' form="{form}"'
     for direction, when in (("down", start), ("up", max(end, start + 16))):
       if when < ticks:
         out.append(f'<pedal {at} dir="{direction}" {tstamp(when, unit)}/>')

@@ -181,7 +181,9 @@ class ScoreWriter:
       return ""
     left = right = ""
     if self._happens("repeat"):
-      if self.open_repeat or (number > 1 and self.rng.random() < 0.3):
+      if self.open_repeat and self.weights.adds(self.rng, "repeat_both"):
+        right = ' right="rptboth"'
+      elif self.open_repeat or (number > 1 and self.rng.random() < 0.3):
         right = ' right="rptend"'
         self.open_repeat = False
         self.volta = 1 if self._happens("volta") else 0
@@ -193,6 +195,8 @@ class ScoreWriter:
     elif self._more("barline"):
       assert self.layout is not None
       right = f' right="{self.weights.pick(self.layout, "barline")}"'
+    elif self.weights.adds(self.rng, "final"):
+      right = ' right="end"'
     return left + right
 
   def _multi_rest(self, number: int) -> str:

@@ -66,6 +66,12 @@ RATES: dict[str, float] = {
   # random generator, so that old seeds keep their pages.
   "tremolo": 0.0,  # a note or chord with a stem of its own
   "rare_tuplet": 0.0,  # a beat: 2, 4, 7, 8, 9, 11, 12, 13 notes
+  "rare_dynamic": 0.0,  # a dynamic: letters that have no class as a whole
+  "breath": 0.0,  # a staff's measure
+  "trill_line": 0.0,  # a staff's measure
+  "pedal_line": 0.0,  # a pedal: a line instead of signs
+  "repeat_both": 0.0,  # the end of a repeat: another begins
+  "final": 0.0,  # a measure: a final barline
 }
 
 # Relative weights of alternatives, by group. Where alternatives are classes,
@@ -165,6 +171,10 @@ class Rarities:
   def happens(self, rng: random.Random, rate: str) -> bool:
     """Draws whether a feature occurs."""
     return rng.random() < self.rates[rate]
+
+  def adds(self, rng: random.Random, rate: str) -> bool:
+    """The same of a feature that draws nothing from `rng` at a rate of 0."""
+    return bool(self.rates[rate]) and self.happens(rng, rate)
 
   def pick(
     self, rng: random.Random, group: str, among: Iterable[str] | None = None

@@ -27,6 +27,7 @@ class Vocabulary:
     renamed: symbol -> class name, where they differ.
     options: of verovio, to draw the symbols as the classes need them.
     rates: for symbols that other vocabularies lack; see `rarities.RATES`.
+    sometimes: shares of the scores that have an option of verovio.
   """
 
   name: str
@@ -35,6 +36,7 @@ class Vocabulary:
   renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
   options: Mapping[str, bool] = dataclasses.field(default_factory=dict)
   rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  sometimes: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def known(self) -> frozenset[str]:
@@ -107,6 +109,11 @@ E220 tremolo1 tremolo2 tremolo3 tremolo4 tremolo5
 E523 dynamicR dynamicS dynamicZ
 E881 tuplet1 tuplet2 tuplet3 tuplet4 tuplet5 tuplet6 tuplet7 tuplet8 tuplet9
 """)
+# E4CE: comma, tick. E59D: parts of a wavy line, which are one symbol.
+_GLYPHS_PRINTED = _GLYPHS_V2 | _glyphs("""
+E4CE breathMark breathMark
+E59D wiggleTrill wiggleTrill
+""")
 # Symbols of the first vocabulary with other names in the second.
 _RENAMED_V2: dict[str, str] = {
   **{f"{letter}Clef{c}": f"clef{letter.upper()}"
@@ -118,6 +125,18 @@ _RENAMED_V2: dict[str, str] = {
   "dynamicMezzo": "dynamicM",
   "dynamicForte": "dynamicF",
 }  # fmt: skip
+
+# Classes of the printed page that the first vocabulary lacks, in the order of
+# their ids. The box of a repeat is its lines; its dots are symbols themselves.
+_MORE_PRINTED = (
+  "stem", "beam", "slur", "tie", "legerLine", "barlineSingle", "barlineDouble",
+  "barlineFinal", "repeatLeft", "repeatRight", "repeatRightLeft",
+  "dynamicCrescendoHairpin", "dynamicDiminuendoHairpin", "tremolo1",
+  "tremolo2", "tremolo3", "tremolo4", "tremolo5", "ottavaBracket",
+  "tupletBracket", "keyboardPedalLine", "wiggleTrill", "breathMark", "restHNr",
+  "tuplet1", "tuplet2", "tuplet4", "tuplet5", "tuplet7", "tuplet8", "tuplet9",
+  "dynamicS", "dynamicZ", "dynamicR",
+)  # fmt: skip
 
 
 def _read_names(file: str) -> tuple[str, ...]:
@@ -133,7 +152,8 @@ def get(name: str) -> Vocabulary:
     name: `deepscores_v1`, the 124 classes of DeepScores (Tuggener et al.,
       ICPR 2018), in the order of its class_names.csv; `deepscores_v2`, the
       136 of DeepScoresV2 (Tuggener et al., ICPR 2020), annotation set
-      "deepscores", in the order of its category ids.
+      "deepscores", in the order of its category ids; `printed`, the 124 and
+      what else is printed, one name for each symbol.
 
   Raises:
     InputError: the name is unknown.
@@ -150,6 +170,24 @@ def get(name: str) -> Vocabulary:
       {"dynamSingleGlyphs": True},
       {"tremolo": 0.04, "rare_tuplet": 0.06},
     )
+  if name == "printed":
+    return Vocabulary(
+      name,
+      (*_read_names("deepscores_v1.csv"), *_MORE_PRINTED),
+      _GLYPHS_PRINTED,
+      sometimes={"dynamSingleGlyphs": 0.4},
+      rates={
+        "tremolo": 0.04,
+        "rare_tuplet": 0.06,
+        "rare_dynamic": 0.13,
+        "breath": 0.04,
+        "trill_line": 0.02,
+        "pedal_line": 0.4,
+        "repeat_both": 0.4,
+        "final": 0.015,
+      },
+    )
   raise InputError(
-    f"vocabulary {name!r} is unknown; use deepscores_v1 or deepscores_v2"
+    f"vocabulary {name!r} is unknown; use deepscores_v1, deepscores_v2 or"
+    " printed"
   )

@@ -24,6 +24,7 @@ from dwd_jax.predict.batches import (
 )
 from dwd_jax.predict.page_detections import PageDetections
 from dwd_jax.predict.predict_config import PredictConfig
+from dwd_jax.predict.spelling import Spelling
 from dwd_jax.predict.staves import Staves
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Detector:
   """Detects symbols on pages: `PageImage` -> `PageDetections`.
 
   Attributes:
+    class_names: of the detections.
     min_score: detections below are dropped.
     reads_music: the detector was trained on pages with staves. Then pages are
       made upright, negatives positive, and nothing is found where no staff is.
@@ -63,6 +65,7 @@ class Detector:
     classes: Iterable[str] = (),
     batch_size: int = 1,
     without_staves: bool = False,
+    names: str = "",
   ):
     """Loads the network onto the device.
 
@@ -71,9 +74,12 @@ class Detector:
       classes: names of the classes to keep; none = all.
       batch_size: pages of one size, or tiles, per call and device.
       without_staves: look for symbols on pages without staves, too.
+      names: one of `spelling.NAMES`, in whose class names to tell what is
+        found; "" = the detector's own.
 
     Raises:
-      InputError: an unknown class, a score out of range.
+      InputError: an unknown class, a score out of range, names of which the
+        detector's classes have none.
     """
     self.weights = trained
     self.min_score = trained.threshold if min_score is None else min_score
@@ -87,7 +93,9 @@ class Detector:
       for i, name in enumerate(trained.class_names)
       if "clef" in name.casefold()
     ]
-    self._classes = known_classes(classes, trained.class_names)
+    self._spelling = Spelling(trained.class_names, names) if names else None
+    self.class_names = (self._spelling or trained).class_names
+    self._classes = known_classes(classes, self.class_names)
     self.cfg = PredictConfig(
       batch_size=batch_size,
       max_mpx=max(8.0, batch_size * _MOST_MPX),
@@ -141,7 +149,7 @@ class Detector:
     if isinstance(found, InputError):
       return found
     if found is None:
-      return _nothing(laid.page, self.weights)
+      return _nothing(laid.page, self.class_names)
     try:
       return self._upright_again(found, laid.page, laid.staves)
     except MAYBE_OUT_OF_MEMORY as e:
@@ -223,6 +231,9 @@ class Detector:
     page: PageImage,
     staves: Staves,
   ) -> PageDetections:
+    left_out = None
+    if self._spelling is not None:
+      boxes, left_out = self._spelling.apply(boxes, staves.pieces)
     boxes = boxes.by_score()
     assert boxes.scores is not None
     image_hw = (page.ink.shape[0], page.ink.shape[1])
@@ -233,7 +244,7 @@ class Detector:
       boxes_yxyx=staves.boxes_back(boxes.boxes_yxyx, image_hw),
       labels=boxes.labels,
       scores=boxes.scores,
-      class_names=self.weights.class_names,
+      class_names=self.class_names,
       ink=255 - page.ink if staves.inverted else page.ink,
       staff_space_px=staves.staff_space_px or found.staff_space_px or 0.0,
       turned=staves.turned,
@@ -241,6 +252,7 @@ class Detector:
       if oriented is None
       else staves.points_back(oriented, image_hw),
       positions=boxes.positions,
+      left_out=left_out,
     )
     return result.keep(classes=self._classes) if self._classes else result
 
@@ -296,7 +308,7 @@ def _as_sure(new: PageBoxes, old: PageBoxes) -> bool:
   return bool(new.scores.sum() >= _LEAST_SHARE * old.scores.sum())
 
 
-def _nothing(page: PageImage, trained: Weights) -> PageDetections:
+def _nothing(page: PageImage, class_names: tuple[str, ...]) -> PageDetections:
   """The result of a page on which nothing was looked for."""
   return PageDetections(
     page=page.filename,
@@ -304,7 +316,7 @@ def _nothing(page: PageImage, trained: Weights) -> PageDetections:
     boxes_yxyx=np.zeros((0, 4), np.float32),
     labels=np.zeros(0, np.int32),
     scores=np.zeros(0, np.float64),
-    class_names=trained.class_names,
+    class_names=class_names,
     ink=page.ink,
     without_staves=True,
   )

@@ -39,6 +39,8 @@ class PageDetections:
     oriented_yx: corners (y, x) in order around each oriented box, px of the
       page; None = the detector has none.
     positions: on the staff, as in `core.structs`; None = the detector has none.
+    left_out: number of symbols by the detector's class that has no name in the
+      vocabulary asked for; None = the detector's own names.
   """
 
   page: str
@@ -54,6 +56,7 @@ class PageDetections:
   without_staves: bool = False
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
   positions: Int[np.ndarray, " n"] | None = None
+  left_out: dict[str, int] | None = None
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -133,6 +136,7 @@ class PageDetections:
       "turned": self.turned,
       "without_staves": self.without_staves,
       "num_detections": len(self),
+      **({} if self.left_out is None else {"left_out": self.left_out}),
       "detections": self.symbols(),
     }
 
@@ -172,6 +176,8 @@ class PageDetections:
       rest = len(shown) - _SHOWN_CLASSES + 1
       shown = [*shown[: _SHOWN_CLASSES - 1], f"{rest} other classes"]
     scores = ""
+    if self.left_out:
+      shown.append(f"{sum(self.left_out.values())} without a name left out")
     if len(self):
       scores = f"; scores {self.scores.min():.2f} to {self.scores.max():.2f}"
     listed = f": {', '.join(shown)}" if shown else ""
@@ -211,7 +217,8 @@ def from_json(
   """Reads the content of `PageDetections.to_json`; there is no ink.
 
   Raises:
-    ValueError, KeyError, TypeError, OverflowError: damaged content.
+    ValueError, KeyError, TypeError, OverflowError, AttributeError: damaged
+      content.
   """
   index = {name: i for i, name in enumerate(class_names)}
   rows = content["detections"]
@@ -227,6 +234,9 @@ def from_json(
       [operator.index(row.get("position", NO_POSITION)) for row in rows],
       np.int32,
     )
+  left_out = content.get("left_out")
+  if left_out is not None:
+    left_out = {str(k): operator.index(n) for k, n in left_out.items()}
   scores = np.array([float(row["score"]) for row in rows], np.float64)
   image_hw = operator.index(content["height"]), operator.index(content["width"])
   turned, staff_space_px, dpi = (
@@ -255,4 +265,5 @@ def from_json(
     without_staves=bool(content["without_staves"]),
     oriented_yx=None if oriented is None else oriented.astype(np.float32),
     positions=positions,
+    left_out=left_out,
   )

@@ -50,7 +50,9 @@ def make_predict_fn(
     process can share is divided among them.
   """
   groups = tuple(map(int, group_of_class))
-  return _predict_fn(model, decode_cfg, groups, tuple(class_names))
+  # Names without siblings change nothing.
+  names = () if siblings.lending(class_names) is None else tuple(class_names)
+  return _predict_fn(model, decode_cfg, groups, names)
 
 
 @functools.lru_cache(maxsize=8)

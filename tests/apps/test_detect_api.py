@@ -122,6 +122,7 @@ def test_options(tiny):
 BAD_ARGUMENTS = {
   "a score": ({"min_score": 2}, "^min_score: 2 is not 0 to 1$"),
   "a class": ({"classes": ["clef"]}, "^classes: .* no 'clef'; did you mean"),
+  "names": ({"names": "smufl"}, "^names: .* of no known vocabulary"),
   "weights": ({"checkpoint": "absent"}, "^absent: .*; a checkpoint is the"),
 }
 

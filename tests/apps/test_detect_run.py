@@ -176,7 +176,7 @@ def test_other_settings_do_not_mix(run, tmp_path):
   assert run(pages, f"--out={out}")[0] == 0
   code, _, complained = run(pages, f"--out={out}", "--min-score=0.9")
   assert code == 2
-  assert "of another min_score (0.2, now 0.9); choose another" in complained
+  assert "(min_score was 0.2, is now 0.9); choose another" in complained
   code, _, _ = run(pages, f"--out={out}", "--min-score=0.9", "--overwrite")
   assert code == 0
   assert _read(out, "detect.json")["settings"]["min_score"] == 0.9

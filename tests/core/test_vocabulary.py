@@ -6,6 +6,7 @@ import pathlib
 import re
 
 import pytest
+import verovio
 
 from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
@@ -27,6 +28,17 @@ SIZES = {
   ("deepscores_v2_muscima", "muscima_v1"): (53, 2, 2),
   ("deepscores_v2_muscima", "muscima_v2"): (61, 1, 2),
   ("muscima_v1", "muscima_v2"): (149, 1, 2),
+  ("deepscores_v1", "printed"): (124, 1, 1),
+  ("deepscores_v1", "smufl"): (108, 3, 1),
+  ("deepscores_v2", "printed"): (127, 2, 2),
+  ("deepscores_v2", "smufl"): (109, 4, 2),
+  ("deepscores_v2_muscima", "printed"): (71, 1, 7),
+  ("deepscores_v2_muscima", "smufl"): (67, 1, 7),
+  ("muscima_v1", "printed"): (59, 1, 4),
+  ("muscima_v1", "smufl"): (60, 2, 3),
+  ("muscima_v2", "printed"): (67, 1, 4),
+  ("muscima_v2", "smufl"): (69, 2, 3),
+  ("printed", "smufl"): (135, 3, 1),
 }
 EXAMPLES = {
   "small heads are not told apart": (
@@ -156,9 +168,33 @@ def test_rows():
     assert row["note"] or len(used) > 1, f"{row['concept']}: why is it alone?"
 
 
-def test_names_of_the_generator():
-  names = engrave_vocabulary.get("deepscores_v1").names
-  assert set(vocabulary.names_of("deepscores_v1")) == set(names)
+@pytest.mark.parametrize("name", ["deepscores_v1", "deepscores_v2", "printed"])
+def test_names_of_the_generator(name):
+  names = engrave_vocabulary.get(name).names
+  assert set(vocabulary.names_of(name)) == set(names)
+
+
+# Those of SMuFL 1.4 (metadata/glyphnames.json) that verovio does not list, as
+# it draws these as strokes or by other glyphs.
+_NOT_IN_VEROVIO = {
+  "arpeggiato", "bracket", "clef8", "clef15", "legerLine", "restHBar", "stem",
+  "staff1Line", "staff5Lines", "systemDivider", "dynamicCrescendoHairpin",
+  "dynamicDiminuendoHairpin", "barlineSingle", "barlineDouble", "barlineFinal",
+  "barlineHeavy", "barlineDotted", "repeatLeft", "repeatRight",
+  "repeatRightLeft", *(f"fingering{i}" for i in range(6)),
+  *(f"graceNote{kind}Stem{direction}" for direction in ("Up", "Down")
+    for kind in ("Acciaccatura", "Appoggiatura")),
+}  # fmt: skip
+
+
+def test_names_of_smufl_are_those_of_glyphs():
+  folder = pathlib.Path(verovio.__file__).parent / "data"
+  known = {
+    name
+    for path in folder.glob("*.xml")
+    for name in re.findall(r'<g c="[0-9A-F]+"[^>]* n="(\w+)"', path.read_text())
+  }
+  assert set(vocabulary.names_of("smufl")) - known == _NOT_IN_VEROVIO
 
 
 @pytest.mark.parametrize(

@@ -146,5 +146,7 @@ def test_every_symbol_has_a_name_of_the_vocabulary():
 
 
 def test_unknown_vocabulary():
-  with pytest.raises(InputError, match="deepscores_v1 or deepscores_v2"):
+  with pytest.raises(
+    InputError, match="use deepscores_v1, deepscores_v2 or printed"
+  ):
     smufl_classes.get("klingon")

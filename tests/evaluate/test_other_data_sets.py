@@ -119,6 +119,33 @@ def test_a_run_with_common_classes_and_a_third_vocabulary():
   assert of_run["stem"] == "stem"
 
 
+# Caption: vocabulary of the set; classes in common, some that the run has.
+PRINTED = {
+  "all of the first list": (
+    "deepscores_v1",
+    124,
+    {"gClefChange": "gClefChange"},
+  ),
+  "strokes, too": ("deepscores_v2", 127, {"tupletBracket": "tupletBracket"}),
+  "handwriting": (
+    "muscima_v2",
+    67,
+    {"barlineSingle": "barline", "noteheadBlack": "noteheadFull"},
+  ),
+}
+
+
+@pytest.mark.parametrize("caption", PRINTED)
+def test_a_run_of_all_symbols_of_the_page(caption):
+  of_set, count, examples = PRINTED[caption]
+  names = common_classes("printed", "printed").names
+  run = other_data_sets.RunClasses(names, "printed")
+  matched, source = _match(run, common_classes(of_set, of_set).names, of_set)
+  of_run, _ = _pairs(run, matched, source)
+  assert len(matched.names) == count
+  assert {name: of_run[name] for name in examples} == examples
+
+
 # Caption: vocabulary of the run and of the set.
 BY_NAME = {
   "the same vocabulary": ("deepscores_v1", "deepscores_v1"),

@@ -32,9 +32,9 @@ _LAYOUT = "see the README of tfds_builders/deepscores for the layout"
 _TAGS = ("ymin", "xmin", "ymax", "xmax")
 _MAX_NAMES = 10_000
 _MAX_LISTS = 100
-# What a list of names may be; `dwd_jax.engrave` writes both. The first is the
+# What a list of names may be; `dwd_jax.engrave` writes all. The first is the
 # default.
-_VOCABULARIES = ("deepscores_v1", "deepscores_v2")
+_VOCABULARIES = ("deepscores_v1", "deepscores_v2", "printed")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dwd_jax.apps.detect import inputs
+from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import grey
 from dwd_jax.predict import packaged
@@ -22,6 +24,7 @@ def detect(
   checkpoint: str | pathlib.Path = "",
   min_score: float | None = None,
   classes: Sequence[str] = (),
+  names: str = "",
 ) -> PageDetections:
   """Finds the symbols of one page.
 
@@ -37,18 +40,22 @@ def detect(
       weights; "" = the packaged detector of printed music.
     min_score: 0..1; None = the threshold stored with the weights.
     classes: names of the classes to keep; none = all.
+    names: deepscores_v1, deepscores_v2, muscima_v2 or smufl, in whose class
+      names to tell what is found; "" = the detector's own. A warning says what
+      has no such name and is left out.
 
   Returns:
     The symbols in pixels of the page, best score first.
 
   Raises:
-    InputError: an unreadable image or several pages; missing weights.
+    InputError: an unreadable image or several pages; missing weights; names
+      of which the detector's classes have none.
   """
-  detector = _detector(str(checkpoint), min_score, tuple(classes))
+  detector = _detector(str(checkpoint), min_score, tuple(classes), names)
   if not isinstance(image, str | pathlib.Path):
-    return detector("page", _ink(image, detector.polarity))
-  found = list(_of_path(detector, pathlib.Path(image), most=1))
-  return found[0]
+    return _said(detector("page", _ink(image, detector.polarity)), names)
+  (found,) = _of_path(detector, pathlib.Path(image), most=1)
+  return _said(found, names)
 
 
 def pages(
@@ -57,19 +64,24 @@ def pages(
   checkpoint: str | pathlib.Path = "",
   min_score: float | None = None,
   classes: Sequence[str] = (),
+  names: str = "",
 ) -> Iterator[PageDetections]:
   """Yields the symbols of each page of a PDF, TIFF or folder.
 
   The arguments are those of `detect`. An unreadable page raises InputError.
   """
-  detector = _detector(str(checkpoint), min_score, tuple(classes))
-  yield from _of_path(detector, pathlib.Path(path))
+  detector = _detector(str(checkpoint), min_score, tuple(classes), names)
+  for found in _of_path(detector, pathlib.Path(path)):
+    yield _said(found, names)
 
 
 @functools.lru_cache(maxsize=2)
-def _detector(checkpoint, min_score, classes) -> Detector:
+def _detector(checkpoint, min_score, classes, names) -> Detector:
   return Detector(
-    packaged.weights_of(checkpoint), min_score=min_score, classes=classes
+    packaged.weights_of(checkpoint),
+    min_score=min_score,
+    classes=classes,
+    names=names,
   )
 
 
@@ -96,6 +108,14 @@ def _of_path(
       raise found.__cause__ or found
     assert found is not None
     yield found.at_resolution(dpi)
+
+
+def _said(found: PageDetections, names: str) -> PageDetections:
+  """The same, with a warning where something is left out."""
+  if found.left_out:
+    said = vocabulary.describe_left_out(found.left_out, names)
+    warnings.warn(f"{found.page}: {said}", stacklevel=3)
+  return found
 
 
 def _ink(image: Any, polarity: str) -> UInt8[np.ndarray, "H W"]:

@@ -3,7 +3,8 @@
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dwd_jax.apps.detect import (
@@ -35,6 +36,7 @@ class Summary:
     turned: names of the pages that were turned.
     without_staves: names of the pages on which nothing was looked for.
     missing: names of the pages that no run has processed.
+    left_out: symbols by class that have no name among those asked for.
   """
 
   pages: int
@@ -44,6 +46,7 @@ class Summary:
   turned: tuple[str, ...] = ()
   without_staves: tuple[str, ...] = ()
   missing: tuple[str, ...] = ()
+  left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def run(
@@ -124,10 +127,10 @@ def run_facts(settings: DetectSettings, detector: Detector) -> formats.RunFacts:
   numbers = None
   if "obb_anns" in settings.formats:
     numbers = obb_anns.read_numbers(
-      pathlib.Path(settings.annotations), weights.class_names
+      pathlib.Path(settings.annotations), detector.class_names
     )
   return formats.RunFacts(
-    class_names=weights.class_names,
+    class_names=detector.class_names,
     min_score=detector.min_score,
     extras=("oriented",) * weights.model.oriented
     + ("position",) * weights.model.staff_positions,
@@ -202,6 +205,9 @@ def _summary(outcomes: Sequence[Outcome], unread: Sequence[Failure]) -> Summary:
     for outcome in outcomes
     if outcome.failure
   ]
+  left_out: Counter[str] = Counter()
+  for outcome in done:
+    left_out.update(outcome.left_out or {})
   return Summary(
     pages=len(done),
     skipped=sum(outcome.earlier for outcome in done),
@@ -209,4 +215,5 @@ def _summary(outcomes: Sequence[Outcome], unread: Sequence[Failure]) -> Summary:
     failed=(*unread, *failed),
     turned=tuple(o.source.name for o in done if o.turned),
     without_staves=tuple(o.source.name for o in done if o.without_staves),
+    left_out=dict(left_out.most_common()),
   )

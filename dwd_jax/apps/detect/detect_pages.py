@@ -37,6 +37,7 @@ class DetectSettings:
     retries: how often a page is tried again where storage fails.
     formats: written besides, keys of `formats.OPTIONAL`.
     annotations: file for the format obb_anns.
+    names: one of `spelling.NAMES`, "" = the detector's own class names.
   """
 
   checkpoint: str = ""
@@ -49,6 +50,7 @@ class DetectSettings:
   retries: int = 1
   formats: tuple[str, ...] = ()
   annotations: str = ""
+  names: str = ""
 
 
 class Outcome(NamedTuple):
@@ -58,6 +60,7 @@ class Outcome(NamedTuple):
     failure: why it has no results; "" = it has.
     earlier: an earlier run has made them.
     without_staves: nothing was looked for.
+    left_out: see `PageDetections`.
   """
 
   source: Source
@@ -66,6 +69,7 @@ class Outcome(NamedTuple):
   symbols: int = 0
   turned: bool = False
   without_staves: bool = False
+  left_out: dict[str, int] | None = None
 
 
 def outcome(
@@ -78,6 +82,7 @@ def outcome(
     symbols=len(found),
     turned=bool(found.turned),
     without_staves=found.without_staves,
+    left_out=found.left_out,
   )
 
 
@@ -89,6 +94,7 @@ def make_detector(settings: DetectSettings) -> Detector:
     classes=settings.classes,
     batch_size=settings.batch_size,
     without_staves=settings.without_staves,
+    names=settings.names,
   )
 
 
@@ -100,6 +106,8 @@ def facts(settings: DetectSettings, detector: Detector) -> dict[str, Any]:
     "classes": list(settings.classes),
     "dpi": settings.dpi,
     "without_staves": settings.without_staves,
+    # Results with the detector's own names state none.
+    **({"names": settings.names} if settings.names else {}),
   }
 
 
@@ -168,7 +176,7 @@ class _Work:
   def read(self, source: Source) -> tuple[_Read | Outcome, Laid | None]:
     """Reads a page without results, and looks for its staves."""
     detector = self._detector
-    names = detector.weights.class_names
+    names = detector.class_names
     found = formats.read_page(self._out, source, names, self._run)
     if found is not None:
       return outcome(source, found, earlier=True), None

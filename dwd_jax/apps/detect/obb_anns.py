@@ -47,7 +47,7 @@ def read_numbers(path: pathlib.Path, class_names: Sequence[str]) -> Numbers:
 
   Args:
     path: a JSON file of DeepScoresV2.
-    class_names: of the detector.
+    class_names: of the detections.
 
   Raises:
     InputError: it is no such file, or none of its annotation sets has all
@@ -60,7 +60,8 @@ def read_numbers(path: pathlib.Path, class_names: Sequence[str]) -> Numbers:
   else:
     raise InputError(
       f"{path}: none of its annotation sets has all classes of the detector;"
-      " detect with one that was trained on DeepScoresV2 (--checkpoint)"
+      " give --names=deepscores_v2, or a detector that was trained on"
+      " DeepScoresV2 (--checkpoint)"
     )
   pages = index.pages.items()
   ids = {label: i for _, page in pages for i, label in page.class_ids.items()}

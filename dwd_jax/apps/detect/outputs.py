@@ -219,8 +219,8 @@ def _check_settings(out: pathlib.Path, settings: dict[str, Any]) -> None:
       had, want = written.settings.get(key), settings.get(key)
       if had != want:
         raise InputError(
-          f"{written.path}: holds results of another {key} ({had}, now"
-          f" {want}); choose another --out, or --overwrite"
+          f"{written.path}: holds results of other settings ({key} was {had},"
+          f" is now {want}); choose another --out, or --overwrite"
         )
 
 
