@@ -33,10 +33,9 @@ def _apply(ink, boxes, seed=0, recipe="scan", strength=1.0, space=9.0):
     strength=strength,
     staff_space_px=space,
   )
-  moved, kept = degrade.on_image(plan.boxes(boxes, ink), ink.shape)
-  return types.SimpleNamespace(
-    image=plan.image(ink), boxes_yxyx=moved, kept=kept
-  )
+  image, whole = plan.apply(ink, boxes)
+  moved, kept = degrade.on_image(whole, ink.shape)
+  return types.SimpleNamespace(image=image, boxes_yxyx=moved, kept=kept)
 
 
 @pytest.mark.parametrize("recipe", _RECIPES)
