@@ -110,6 +110,35 @@ def test_a_reader_still_tells_paper_from_ink(recipe):
     np.testing.assert_array_equal(read, worn.image)
 
 
+@pytest.mark.parametrize("recipe", _RECIPES)
+def test_typical_scans_and_photos_are_legible_and_some_are_clean(recipe):
+  ink, boxes = _page((300, 400), 12)
+  kept, lost = {}, {}
+  for strength in (1.0, 2.0):
+    worn = [
+      _apply(ink, boxes, seed, recipe, strength, 12.0) for seed in range(40)
+    ]
+    kept[strength] = np.mean([w.kept.mean() for w in worn])
+    lost[strength] = np.array([_missing(w) for w in worn])
+  assert kept[1.0] > 0.99 and kept[2.0] > 0.9
+  assert (lost[1.0] < 0.02).mean() > 0.4
+  assert lost[2.0].mean() > 1.5 * lost[1.0].mean()
+
+
+def _missing(worn):
+  """Share of the inside of heads that is nearer to paper than to ink."""
+  y0, x0, y1, x1 = worn.boxes_yxyx.round().astype(int).T
+  paper = float(np.median(worn.image))
+  inside = np.concatenate(
+    [
+      worn.image[a + 3 : b - 3, c + 3 : d - 3].ravel()
+      for a, b, c, d in zip(y0, y1, x0, x1, strict=True)
+    ]
+  ).astype(float)
+  dark = np.percentile(inside, 90)
+  return float((inside < (dark + paper) / 2).mean())
+
+
 def test_boxes_that_leave_are_named():
   ink = np.zeros((200, 200), np.uint8)
   boxes = np.array([[y, 90, y + 2, 110] for y in range(0, 200, 2)], np.float32)

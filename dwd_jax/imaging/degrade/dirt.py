@@ -70,7 +70,7 @@ def blots(
   """Clusters of irregular specks and blots, as on dirty plates.
 
   Args:
-    share: of the paper that is covered, about.
+    share: of the paper that is covered, about; above 0.
     size: of a small one, staff spaces.
   """
   cell = max(size * staff_space_px, 1.0)
@@ -78,7 +78,8 @@ def blots(
   field = rng.standard_normal(nodes, np.float32)
   field += 0.7 * fields.smooth(rng, nodes, 3.0)  # blots of several specks
   field += 0.9 * fields.smooth(rng, nodes, 3.0 / size)  # clusters
-  field -= 1.4 * statistics.NormalDist().inv_cdf(1 - share)
+  # Less than the deviation at nodes, as it is less between them.
+  field -= 0.97 * statistics.NormalDist().inv_cdf(1 - share)
   if field.max() <= 0:
     return ink
   field = fields.enlarge(field, ink.shape)

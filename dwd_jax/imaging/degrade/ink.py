@@ -101,9 +101,8 @@ def streaks(
     amount: share of the ink that is missing in the middle of a streak, 0..1.
   """
   space = staff_space_px
-  cells = (60 * space, rng.uniform(0.4, 3) * space)
-  if rng.random() < 0.3:
-    cells = cells[::-1]
+  along, across = 60 * space, float(rng.uniform(0.4, 3)) * space
+  cells = (along, across) if rng.random() < 0.7 else (across, along)
   field = rng.standard_normal(fields.nodes(ink.shape, cells), np.float32)
   return _times(ink, 1 - amount * np.clip(field - 0.6, 0, 1))
 
@@ -129,20 +128,16 @@ def halftone(
   Args:
     period_px: distance of two dots.
     turn: angle of the screen, radians.
-    tone: share of the ink that is left, 0..1.
-    paper: ink on empty paper, 0..1.
+    tone: of the ink, 0..1: at 0.5 half of it is left, at 1 all.
+    paper: tone of empty paper, 0..1.
   """
   step = 2 * np.pi / max(period_px, 2.0)
   c, s = float(step * np.cos(turn)), float(step * np.sin(turn))
   y, x = (np.arange(n, dtype=np.float32) for n in ink.shape)
   # cos(cx + sy) + cos(cy - sx) from products of rows and columns.
-  screen = cv2.gemm(
-    np.stack([np.cos(s * y), np.sin(s * y), np.cos(c * y), np.sin(c * y)], 1),
-    np.stack([np.cos(c * x), -np.sin(c * x), np.cos(s * x), np.sin(s * x)]),
-    3 * 255 / 4,
-    None,
-    0,
-  )
+  rows = [np.cos(s * y), np.sin(s * y), np.cos(c * y), np.sin(c * y)]
+  columns = [np.cos(c * x), -np.sin(c * x), np.cos(s * x), np.sin(s * x)]
+  screen = (3 * 255 / 4 * np.stack(rows, axis=1)) @ np.stack(columns)
   soft = cv2.GaussianBlur(ink, (0, 0), max(0.2 * period_px, _LEAST_SIGMA_PX))
   # A threshold with a slope of 3; no dots on white, none missing in black.
   level = 1023 * np.linspace(paper, tone, 256, dtype=np.float32) - 384

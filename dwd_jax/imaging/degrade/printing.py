@@ -30,12 +30,12 @@ _THIN = _SOLID | {
   "uneven": (0.03, 0.12),
 }
 _MOTTLED = _SOLID | {
-  "gain": (-0.15, 0.2),
-  "grain": (0.4, 0.75),
+  "gain": (-0.2, 0.2),
+  "grain": (0.7, 1.5),
   "patchy": (0, 0.3),
   "uneven": (0, 0.25),
 }
-_WORN = (_HEAVY, _THIN, _MOTTLED)
+_WORN = (_HEAVY, _THIN, _MOTTLED, _MOTTLED)
 
 
 def worn_print(
@@ -83,7 +83,10 @@ def _pressed(
   press = _WORN[rng.integers(len(_WORN))] if worn else _SOLID
   # Worn plates are worn on any page; how many pages have them, `s` decides.
   how_much = 0.5 + 0.5 * min(s, 2) if worn else min(s, 2)
-  drawn = {k: how_much * rng.uniform(*ends) for k, ends in press.items()}
+  drawn = {
+    name: how_much * rng.uniform(low, high)
+    for name, (low, high) in press.items()
+  }
   return ink.wear(
     pixels,
     rng,
@@ -121,7 +124,7 @@ def _soiled(
       pixels,
       rng,
       staff_space_px=space,
-      share=rng.uniform(0.0002, 0.004) * s,
+      share=rng.uniform(0.0001, 0.0015) * s,
       size=rng.uniform(0.06, 0.15),
     )
   pixels = dirt.strokes(

@@ -14,8 +14,7 @@ from jaxtyping import Float, UInt8
 from dwd_jax.imaging.degrade import camera, copies, paper, printing
 from dwd_jax.imaging.degrade.warps import Warp, curl, flat_view
 
-
-_DPI = (200, 300, 600)  # of scans of one bit
+_DPI = (200.0, 300.0, 600.0)  # of scans of one bit
 
 
 class Bend(NamedTuple):
@@ -167,7 +166,7 @@ def scan_look(
       rng,
       staff_space_px=space,
       size=rng.uniform(0.1, 0.25),
-      deviation=rng.uniform(5, 20) * min(s, 2),
+      deviation=rng.uniform(4, 18) * min(s, 2),
     )
   pixels = camera.to_bytes(grey)
   if copied:
@@ -201,8 +200,9 @@ def scan_look(
       errors=rng.uniform(0, 0.01) * s,
     )
   elif kind < 0.06 * s + 0.35:
-    dpi = rng.choice(_DPI)
-    scale = copies.scanner_scale(dpi * rng.uniform(0.8, 1.3), space)
+    # Staves are 5 to 9 mm high.
+    dpi = float(rng.choice(_DPI) * rng.uniform(0.8, 1.3))
+    scale = copies.scanner_scale(dpi, space)
     pixels = copies.one_bit(pixels, threshold=threshold, scale=scale)
   return 255 - pixels
 
