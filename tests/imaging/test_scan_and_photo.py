@@ -110,19 +110,21 @@ def test_a_reader_still_tells_paper_from_ink(recipe):
     np.testing.assert_array_equal(read, worn.image)
 
 
-@pytest.mark.parametrize("recipe", _RECIPES)
-def test_typical_scans_and_photos_are_legible_and_some_are_clean(recipe):
-  ink, boxes = _page((300, 400), 12)
+def test_typical_scans_are_legible_and_most_are_solid():
+  ink, boxes = _page((140, 200), 12)
   kept, lost = {}, {}
   for strength in (1.0, 2.0):
     worn = [
-      _apply(ink, boxes, seed, recipe, strength, 12.0) for seed in range(40)
+      _apply(ink, boxes, seed, strength=strength, space=12.0)
+      for seed in range(24)
     ]
     kept[strength] = np.mean([w.kept.mean() for w in worn])
     lost[strength] = np.array([_missing(w) for w in worn])
   assert kept[1.0] > 0.99 and kept[2.0] > 0.9
-  assert (lost[1.0] < 0.02).mean() > 0.4
-  assert lost[2.0].mean() > 1.5 * lost[1.0].mean()
+  assert (lost[1.0] < 0.02).mean() > 0.7
+  # Mottled ink: holes inside the heads.
+  assert (lost[2.0] > 0.05).mean() > 0.1
+  assert lost[2.0].mean() > 2 * lost[1.0].mean()
 
 
 def _missing(worn):
