@@ -159,14 +159,9 @@ def page(kind: Kind, folder: pathlib.Path) -> drawing.Picture:
   return _drawn(ink, boxes)
 
 
-def scans(kind: Kind, folder: pathlib.Path) -> drawing.Picture:
-  """Draws a part of one page as several scans.
-
-  `kind` is one of `SCANS`; `folder`, a new one, gets the generator's files.
-  """
+def scans(kind: Kind, ink: np.ndarray, boxes: PageBoxes) -> drawing.Picture:
+  """Draws a part of one page as several scans; `kind` is one of `SCANS`."""
   space, hw = _SCAN_STAFF_SPACE_PX, _SCAN_HW
-  size = {"width": 1400, "height": 1400, "staff_space": space}
-  ink, boxes = _busiest_part(_generated(folder, **size), hw)
   parts = []
   for seed in range(_SCANS):
     plan = degrade.sample(
@@ -246,8 +241,10 @@ def pictures(
       yield kind, crops(source, kind, size_px, scale, count)
     for kind in PAGES:
       yield kind, page(kind, work / kind.name)
+    size = {"width": 1400, "height": 1400, "staff_space": _SCAN_STAFF_SPACE_PX}
+    part = _busiest_part(_generated(work / "clean", **size), _SCAN_HW)
     for kind in SCANS:
-      yield kind, scans(kind, work / kind.name)
+      yield kind, scans(kind, *part)
 
 
 def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:

@@ -111,7 +111,7 @@ def test_a_reader_still_tells_paper_from_ink(recipe):
 
 
 def test_typical_scans_are_legible_and_most_are_solid():
-  ink, boxes = _page((140, 200), 12)
+  ink, boxes = _page((170, 200), 12)
   kept, lost = {}, {}
   for strength in (1.0, 2.0):
     worn = [
