@@ -27,8 +27,8 @@ class DegradeConfig:
   """Training crops that look scanned or photographed; the rest stays clean.
 
   Attributes:
-    scan_prob: share of the crops that look scanned, 0..1: skew, worn ink,
-      specks, paper, JPEG, thresholds.
+    scan_prob: share of the crops that look scanned, 0..1: skew, worn ink and
+      plates, dirt, paper, photocopies, faxes, JPEG, 1 bit.
     photo_prob: share of the crops that look photographed, 0..1: perspective,
       curl, light, blur, noise; with `scan_prob` at most 1.
     strength: strength of both, 0..2: 1 = as real ones, 2 = as the worst; each
@@ -93,18 +93,15 @@ class Wear:
 
     Returns:
       Pixels of size `out.out_hw`, and the boxes in them, not clipped; boxes
-      outside have no area.
+      outside, or of which hardly any ink is left, have no area.
     """
     ink = page_windows.resize(ink, self.wide.out_hw)
-    image = self.plan.image(ink, self.origin_yx)
-    resized = self._resized
     inside = self.wide.at_origin.to_output(boxes_yxyx)
     rows = _touching(inside, self.wide.out_hw)
     shift = np.array(self.origin_yx * 2, np.float32)
+    image, worn = self.plan.apply(ink, inside[rows] + shift, self.origin_yx)
     moved = np.zeros_like(inside)
-    moved[rows] = resized.to_output(
-      self.plan.boxes(inside[rows] + shift, ink, self.origin_yx)
-    )
+    moved[rows] = self._resized.to_output(worn)
     return page_windows.resize(image, self.out.out_hw), moved
 
   def corners(

@@ -20,7 +20,7 @@ class DegradedPage:
 
   Attributes:
     png: grey for scans, colour for photos.
-    objects: the symbols that are still on the page.
+    objects: the symbols that are still on the page and legible.
     labels: PNG of the label image, b"" if none was given.
   """
 
@@ -61,10 +61,9 @@ def degrade_page(
   )
   boxes = np.array([x.box_yxyx for x in objects], np.float32).reshape(-1, 4)
   corners = np.array([x.corners_yx for x in objects], np.float32)
-  whole = plan.boxes(boxes, ink)
+  image, whole = plan.apply(ink, boxes)
   moved, kept = degrade.on_image(whole, hw)
   corners = plan.corners(corners.reshape(-1, 4, 2)[kept], whole[kept])
-  image = plan.image(ink)
   if recipe == "photo":
     image = camera.colour_cast(
       image, rng, severity=plan.severity, staff_space_px=plan.staff_space_px

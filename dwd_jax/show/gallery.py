@@ -15,9 +15,10 @@ from dwd_jax import engrave
 from dwd_jax.core import cli, files
 from dwd_jax.core.config_sections import config_dict
 from dwd_jax.core.errors import InputError
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.core.structs import PageBoxes, Record
 from dwd_jax.data import pipeline, prepare, sources, synthetic
 from dwd_jax.data.data_config import DataConfig
+from dwd_jax.imaging import degrade
 from dwd_jax.show import drawing
 from dwd_jax.show.html import templates
 
@@ -27,6 +28,9 @@ Training crops with their boxes, one row per augmentation, and parts of
 generated pages, drawn by hand or degraded."""
 _PAGES = 6  # generated where no records are given
 _PART_HW = (420, 640)  # of a generated page, px
+_SCANS = 9  # of a page
+_SCAN_HW = (260, 400)
+_SCAN_STAFF_SPACE_PX = 18.0
 _GAP = 8  # px between crops
 _TITLE = "<title>Augmentations</title>"  # of gallery.html.j2
 
@@ -80,8 +84,15 @@ PAGES = (
     )
     for strength in (1.0, 2.0)
   ),
-  Kind("page_scan", "Degraded like a scan.", {"degrade": "scan"}),
   Kind("page_photo", "Degraded like a photo.", {"degrade": "photo"}),
+)
+SCANS = tuple(
+  Kind(
+    f"page_scan_{strength:g}",
+    f"A page nine times degraded like a scan, strength {strength:g}.",
+    {"degrade": "scan", "strength": strength},
+  )
+  for strength in (0.5, 1.0, 2.0)
 )
 
 
@@ -127,11 +138,12 @@ def crops(
   return np.concatenate(parts[:-1], axis=1).astype(np.uint8)
 
 
-def _drawn(ink: np.ndarray, boxes: PageBoxes) -> drawing.Picture:
-  """Twice as large, with boxes in the colours of their classes, no names."""
-  zoomed = cv2.resize(ink, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+def _drawn(ink: np.ndarray, boxes: PageBoxes, zoom: int = 2) -> drawing.Picture:
+  """With boxes in the colours of their classes, no names."""
+  size = ink.shape[1] * zoom, ink.shape[0] * zoom
+  zoomed = cv2.resize(ink, size, interpolation=cv2.INTER_CUBIC)
   canvas = cv2.cvtColor(255 - zoomed, cv2.COLOR_GRAY2RGB)
-  outlines = drawing.outlines_px(boxes, 2)
+  outlines = drawing.outlines_px(boxes, zoom)
   for outline, label in zip(outlines, boxes.labels, strict=True):
     drawing.draw_outline(canvas, outline, drawing.class_rgb(int(label)))
   return canvas
@@ -142,18 +154,64 @@ def page(kind: Kind, folder: pathlib.Path) -> drawing.Picture:
 
   `kind` is one of `PAGES`; `folder`, a new one, gets the generator's files.
   """
-  engrave.generate(folder, 1, seed=2, workers=1, **kind.settings)
+  record = _generated(folder, **kind.settings)
+  ink, boxes = _part(record, np.zeros(2, int), _PART_HW)
+  return _drawn(ink, boxes)
+
+
+def scans(kind: Kind, ink: np.ndarray, boxes: PageBoxes) -> drawing.Picture:
+  """Draws a part of one page as several scans; `kind` is one of `SCANS`."""
+  space, hw = _SCAN_STAFF_SPACE_PX, _SCAN_HW
+  parts = []
+  for seed in range(_SCANS):
+    plan = degrade.sample(
+      np.random.default_rng(seed),
+      hw,
+      recipe=kind.settings["degrade"],
+      strength=kind.settings["strength"],
+      staff_space_px=space,
+    )
+    worn, moved = plan.apply(ink, boxes.boxes_yxyx)
+    moved, kept = degrade.on_image(moved, hw)
+    shown = PageBoxes("", hw, moved, boxes.labels[kept])
+    edge = ((0, _GAP), (0, _GAP), (0, 0))
+    parts.append(np.pad(_drawn(worn, shown, 1), edge, constant_values=255))
+  rows = [np.concatenate(parts[i : i + 3], axis=1) for i in range(0, _SCANS, 3)]
+  return np.concatenate(rows)[:-_GAP, :-_GAP]
+
+
+def _generated(folder: pathlib.Path, **settings: Any) -> Record:
+  """The first page that the generator makes."""
+  engrave.generate(folder, 1, seed=2, workers=1, **settings)
   cfg: Any = config_dict(DataConfig())
   cfg.builder, cfg.builder_config = "deepscores", "dense_2017"
   cfg.manual_dir = str(folder)
   records = prepare.prepare(cfg, folder / "records")
-  record = sources.open_split(cfg, records, "train")[0]
-  height, width = _PART_HW
-  inside = (record.boxes_yxyx[:, 2:] <= (height, width)).all(axis=1)
-  boxes = PageBoxes(
-    "", _PART_HW, record.boxes_yxyx[inside], record.labels[inside]
+  return sources.open_split(cfg, records, "train")[0]
+
+
+def _busiest_part(
+  record: Record, hw: tuple[int, int]
+) -> tuple[np.ndarray, PageBoxes]:
+  """The part of a page with most symbols inside, and their boxes."""
+  centres = (record.boxes_yxyx[:, :2] + record.boxes_yxyx[:, 2:]) / 2
+  most = np.subtract(record.image.shape, hw)
+  corners = np.clip(centres - np.array(hw) / 2, 0, most)
+  parts = (_part(record, corner, hw) for corner in corners.astype(int))
+  return max(parts, key=lambda part: len(part[1].labels))
+
+
+def _part(
+  record: Record, corner_yx: np.ndarray, hw: tuple[int, int]
+) -> tuple[np.ndarray, PageBoxes]:
+  """A part of a page, and the boxes of the symbols that are whole in it."""
+  top, left = corner_yx.tolist()
+  boxes = record.boxes_yxyx - np.tile(corner_yx, 2).astype(np.float32)
+  inside = ((boxes[:, :2] >= 0) & (boxes[:, 2:] <= hw)).all(axis=1)
+  ink = record.image[top : top + hw[0], left : left + hw[1]]
+  return np.ascontiguousarray(ink), PageBoxes(
+    "", hw, boxes[inside], record.labels[inside]
   )
-  return _drawn(record.image[:height, :width], boxes)
 
 
 def pictures(
@@ -183,6 +241,10 @@ def pictures(
       yield kind, crops(source, kind, size_px, scale, count)
     for kind in PAGES:
       yield kind, page(kind, work / kind.name)
+    size = {"width": 1400, "height": 1400, "staff_space": _SCAN_STAFF_SPACE_PX}
+    part = _busiest_part(_generated(work / "clean", **size), _SCAN_HW)
+    for kind in SCANS:
+      yield kind, scans(kind, *part)
 
 
 def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
@@ -195,7 +257,7 @@ def write(out: pathlib.Path, found: Iterator[tuple[Kind, Any]]) -> None:
   if not _is_gallery(page):
     for path in (
       page,
-      *(out / f"{kind.name}.jpg" for kind in (*CROPS, *PAGES)),
+      *(out / f"{kind.name}.jpg" for kind in (*CROPS, *PAGES, *SCANS)),
     ):
       if os.path.lexists(path):
         raise InputError(

@@ -8,7 +8,7 @@ from dwd_jax.data import degraded_crops, pipeline, prepare, sources
 from dwd_jax.data.crops import TrainCrops
 from dwd_jax.data.degraded_crops import DegradeConfig
 from dwd_jax.imaging import page_windows
-from dwd_jax.imaging.degrade import scan_and_photo, warps
+from dwd_jax.imaging.degrade import scan_and_photo
 from dwd_jax.train.settings import default
 
 
@@ -133,21 +133,13 @@ def _worn(page, window, seed=0, recipe="photo", strength=2.0):
 @pytest.fixture
 def no_looks(monkeypatch):
   """Only the map is left of a degradation."""
-  monkeypatch.setattr(
-    degraded_crops.degrade,
-    "RECIPES",
-    {
-      "scan": (scan_and_photo.scan_bend, None),
-      "photo": (scan_and_photo.photo_bend, None),
-    },
-  )
-  monkeypatch.setattr(
-    degraded_crops.degrade.Plan,
-    "image",
-    lambda plan, ink, origin: warps.move_pixels(
-      ink, plan.bend.warp, plan.hw, origin
-    ),
-  )
+  for name, bend in (
+    ("scan", scan_and_photo.scan_bend),
+    ("photo", scan_and_photo.photo_bend),
+  ):
+    monkeypatch.setitem(
+      degraded_crops.degrade.RECIPES, name, (bend, lambda ink, *_: ink)
+    )
 
 
 @pytest.mark.parametrize("recipe", ["scan", "photo"])

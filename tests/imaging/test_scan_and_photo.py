@@ -33,10 +33,9 @@ def _apply(ink, boxes, seed=0, recipe="scan", strength=1.0, space=9.0):
     strength=strength,
     staff_space_px=space,
   )
-  moved, kept = degrade.on_image(plan.boxes(boxes, ink), ink.shape)
-  return types.SimpleNamespace(
-    image=plan.image(ink), boxes_yxyx=moved, kept=kept
-  )
+  image, whole = plan.apply(ink, boxes)
+  moved, kept = degrade.on_image(whole, ink.shape)
+  return types.SimpleNamespace(image=image, boxes_yxyx=moved, kept=kept)
 
 
 @pytest.mark.parametrize("recipe", _RECIPES)
@@ -109,6 +108,37 @@ def test_a_reader_still_tells_paper_from_ink(recipe):
     worn = _apply(ink, boxes, seed, recipe, 2.0)
     read = grey.to_ink(255 - worn.image)
     np.testing.assert_array_equal(read, worn.image)
+
+
+def test_typical_scans_are_legible_and_most_are_solid():
+  ink, boxes = _page((170, 200), 12)
+  kept, lost = {}, {}
+  for strength in (1.0, 2.0):
+    worn = [
+      _apply(ink, boxes, seed, strength=strength, space=12.0)
+      for seed in range(24)
+    ]
+    kept[strength] = np.mean([w.kept.mean() for w in worn])
+    lost[strength] = np.array([_missing(w) for w in worn])
+  assert kept[1.0] > 0.99 and kept[2.0] > 0.9
+  assert (lost[1.0] < 0.02).mean() > 0.7
+  # Mottled ink: holes inside the heads.
+  assert (lost[2.0] > 0.05).mean() > 0.1
+  assert lost[2.0].mean() > 2 * lost[1.0].mean()
+
+
+def _missing(worn):
+  """Share of the inside of heads that is nearer to paper than to ink."""
+  y0, x0, y1, x1 = worn.boxes_yxyx.round().astype(int).T
+  paper = float(np.median(worn.image))
+  inside = np.concatenate(
+    [
+      worn.image[a + 3 : b - 3, c + 3 : d - 3].ravel()
+      for a, b, c, d in zip(y0, y1, x0, x1, strict=True)
+    ]
+  ).astype(float)
+  dark = np.percentile(inside, 90)
+  return float((inside < (dark + paper) / 2).mean())
 
 
 def test_boxes_that_leave_are_named():

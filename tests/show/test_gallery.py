@@ -16,7 +16,7 @@ def test_every_augmentation_has_its_picture(records, tmp_path, capsys):
   assert "index.html" in capsys.readouterr().out
   page = (out / "index.html").read_text()
   pictures = {}
-  for kind in (*gallery.CROPS, *gallery.PAGES):
+  for kind in (*gallery.CROPS, *gallery.PAGES, *gallery.SCANS):
     assert f'src="{kind.name}.jpg"' in page
     pictures[kind.name] = cv2.imread(str(out / f"{kind.name}.jpg"))
   clean = pictures["clean"]

@@ -185,13 +185,6 @@ def jpeg(
   return decoded
 
 
-def two_tones(
-  pixels: UInt8[np.ndarray, "h w"], threshold: int
-) -> UInt8[np.ndarray, "h w"]:
-  """Black and white: above the threshold is white."""
-  return cv2.threshold(pixels, threshold, 255, cv2.THRESH_BINARY)[1]
-
-
 def colour_cast(
   ink: UInt8[np.ndarray, "h w"],
   rng: np.random.Generator,

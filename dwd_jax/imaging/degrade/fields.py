@@ -8,15 +8,45 @@ _MAX_NODES = 2048  # a side; finer fields look the same
 
 
 def smooth(
-  rng: np.random.Generator, hw: tuple[int, int], cell_px: float
+  rng: np.random.Generator,
+  hw: tuple[int, int],
+  cell_px: float | tuple[float, float],
 ) -> Float[np.ndarray, "h w"]:
   """A smooth field of mean 0 and about unit variance.
 
-  `cell_px` is the distance of independent values.
+  `cell_px` is the distance of independent values, or those of rows and columns.
   """
-  nodes = [int(np.clip(np.ceil(n / cell_px) + 1, 2, _MAX_NODES)) for n in hw]
-  coarse = rng.standard_normal(nodes, np.float32)
-  return enlarge(coarse, hw)
+  return enlarge(rng.standard_normal(nodes(hw, cell_px), np.float32), hw)
+
+
+def nodes(
+  hw: tuple[int, int], cell_px: float | tuple[float, float]
+) -> tuple[int, int]:
+  """Height and width of the coarse field that `enlarge` brings to `hw`."""
+  cells = np.broadcast_to(cell_px, 2)
+  height, width = (
+    int(np.clip(np.ceil(n / max(cell, 1.0)) + 1, 2, _MAX_NODES))
+    for n, cell in zip(hw, cells, strict=True)
+  )
+  return height, width
+
+
+def layers(
+  rng: np.random.Generator,
+  hw: tuple[int, int],
+  *cells_and_amounts: tuple[float, float],
+) -> Float[np.ndarray, "a b"]:
+  """A sum of smooth fields, still coarse: `enlarge` brings it to `hw`.
+
+  Args:
+    cells_and_amounts: distance of independent values, px, and deviation of each
+      field, the finest first.
+  """
+  finest = max(cells_and_amounts[0][0], 1.0)
+  total = np.zeros(nodes(hw, finest), np.float32)
+  for cell, amount in cells_and_amounts:
+    total += np.float32(amount) * smooth(rng, total.shape, cell / finest)
+  return total
 
 
 def enlarge(

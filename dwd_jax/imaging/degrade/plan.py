@@ -7,7 +7,12 @@ from jaxtyping import Bool, Float, UInt8
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
-from dwd_jax.imaging.degrade import moved_boxes, scan_and_photo, warps
+from dwd_jax.imaging.degrade import (
+  legibility,
+  moved_boxes,
+  scan_and_photo,
+  warps,
+)
 
 RECIPES = {
   "scan": (scan_and_photo.scan_bend, scan_and_photo.scan_look),
@@ -43,23 +48,34 @@ class Plan:
     """
     return self.bend.warp.source_extent(self.hw)
 
-  def image(
+  def apply(
     self,
     ink: UInt8[np.ndarray, "H W"],
+    boxes_yxyx: Float[np.ndarray, "n 4"],
     origin_yx: tuple[float, float] = (0.0, 0.0),
-  ) -> UInt8[np.ndarray, "h w"]:
-    """The degraded image.
+  ) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "n 4"]]:
+    """The degraded image and its boxes, not clipped.
+
+    Boxes of which hardly any ink is left have no area: they show nothing that
+    can be found.
 
     Args:
       ink: of the page, 0 = paper; there is paper beside it.
+      boxes_yxyx: px of the image's frame before degradation.
       origin_yx: of `ink` in the image's frame, px.
     """
     flat = warps.move_pixels(ink, self.bend.warp, self.hw, origin_yx)
+    boxes = self.boxes(boxes_yxyx, ink, origin_yx)
     if not self.severity:
-      return flat
+      return flat, boxes
     rng = np.random.default_rng(self.seed)
     look = RECIPES[self.recipe][1]
-    return look(flat, rng, self.bend, self.severity, self.staff_space_px)
+    image = look(flat, rng, self.bend, self.severity, self.staff_space_px)
+    gone = ~legibility.legible(
+      boxes, flat, image, margin_px=0.5 * self.staff_space_px
+    )
+    boxes[gone, 2:] = boxes[gone, :2]
+    return image, boxes
 
   def classes(
     self, values: UInt8[np.ndarray, "H W"]
@@ -73,7 +89,7 @@ class Plan:
     ink: UInt8[np.ndarray, "H W"],
     origin_yx: tuple[float, float] = (0.0, 0.0),
   ) -> Float[np.ndarray, "n 4"]:
-    """Boxes moved like the ink, not clipped.
+    """Boxes moved like the ink, whether it is legible or not; not clipped.
 
     Args:
       boxes_yxyx: px of the image's frame before degradation.

@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dwd_jax.imaging.degrade import camera, ink_and_paper
+from dwd_jax.imaging.degrade import camera, copies, paper, printing
 from dwd_jax.imaging.degrade.warps import Warp, curl, flat_view
+
+_DPI = (200.0, 300.0, 600.0)  # of scans of one bit
 
 
 class Bend(NamedTuple):
@@ -140,9 +142,9 @@ def scan_look(
 ) -> UInt8[np.ndarray, "h w"]:
   """Worn print on the glass of a scanner."""
   space, s = staff_space_px, severity
-  ink = _print(ink, rng, s, space)
+  ink = printing.worn_print(ink, rng, s, space)
   white = rng.uniform(1 - 0.12 * s, 1)
-  grey = ink_and_paper.printed(
+  grey = paper.printed(
     ink,
     rng,
     staff_space_px=space,
@@ -152,11 +154,31 @@ def scan_look(
   )
   if rng.random() < 0.4:
     amount = rng.uniform(0.05, 0.22) * s
-    grey = ink_and_paper.bleed_through(
+    grey = paper.bleed_through(
       grey, ink, rng, staff_space_px=space, amount=amount
     )
   grey = _shade_spine(grey, bend, 0.45, s)
-  pixels = camera.to_bytes(camera.expose(grey, white))
+  grey = camera.expose(grey, white)
+  copied = rng.random() < 0.2 * s
+  if rng.random() < (0.5 if copied else 0.2 * s):
+    grey = paper.grain(
+      grey,
+      rng,
+      staff_space_px=space,
+      size=rng.uniform(0.1, 0.25),
+      deviation=rng.uniform(4, 18) * min(s, 2),
+    )
+  pixels = camera.to_bytes(grey)
+  if copied:
+    pixels = copies.photocopy(
+      pixels,
+      rng,
+      staff_space_px=space,
+      generations=int(rng.integers(1, 4)),
+      blur=rng.uniform(0.02, 0.05),
+      noise=rng.uniform(2, 16) * min(s, 2),
+      threshold=_threshold(rng, pixels, white, s),
+    )
   kernel = camera.point_spread(
     defocus_px=rng.uniform(0.02, 0.1) * s * space, motion_px=0.0, turn=0.0
   )
@@ -166,12 +188,44 @@ def scan_look(
   )
   if rng.random() < 0.6:
     pixels = camera.jpeg(pixels, round(95 - rng.uniform(0, 45) * s))
-  if rng.random() < 0.35:
-    # Share of the paper's grey: too high, paper turns black; too low, thin
-    # lines are lost.
-    level = rng.uniform(0.62 - 0.12 * min(s, 2), 0.62 + 0.06 * min(s, 2))
-    pixels = camera.two_tones(pixels, round(255 * white * level))
+  kind = rng.random()
+  threshold = round(_threshold(rng, pixels, white, s))
+  if kind < 0.06 * s:
+    pixels = copies.fax(
+      pixels,
+      rng,
+      staff_space_px=space,
+      threshold=threshold,
+      fine=bool(rng.random() < 0.6),
+      errors=rng.uniform(0, 0.01) * s,
+    )
+  elif kind < 0.06 * s + 0.35:
+    # Staves are 5 to 9 mm high.
+    dpi = float(rng.choice(_DPI) * rng.uniform(0.8, 1.3))
+    scale = copies.scanner_scale(dpi, space)
+    pixels = copies.one_bit(pixels, threshold=threshold, scale=scale)
   return 255 - pixels
+
+
+def _threshold(
+  rng: np.random.Generator,
+  pixels: UInt8[np.ndarray, "h w"],
+  white: float,
+  severity: float,
+) -> float:
+  """A grey between ink and paper, 0..255, as one sets it for this page.
+
+  Too high, paper turns black; too low, thin lines are lost.
+
+  Args:
+    white: grey of the paper, 0..1.
+  """
+  s = min(severity, 2)
+  level = rng.uniform(0.58 - 0.1 * s, 0.58 + 0.06 * s)
+  step = max(1, min(pixels.shape) // 128)
+  dark = np.percentile(pixels[::step, ::step], 1)
+  dark = min(dark, 0.5 * 255 * white)  # of pages without ink
+  return float(dark + level * (255 * white - dark))
 
 
 def photo_look(
@@ -183,8 +237,8 @@ def photo_look(
 ) -> UInt8[np.ndarray, "h w"]:
   """A printed page in the light of a room, taken by a hand-held camera."""
   space, s = staff_space_px, severity
-  ink = _print(ink, rng, 0.5 * s, space)
-  grey = ink_and_paper.printed(
+  ink = printing.worn_print(ink, rng, 0.5 * s, space)
+  grey = paper.printed(
     ink,
     rng,
     staff_space_px=space,
@@ -194,7 +248,7 @@ def photo_look(
   )
   if rng.random() < 0.2:
     amount = rng.uniform(0.03, 0.1) * s
-    grey = ink_and_paper.bleed_through(
+    grey = paper.bleed_through(
       grey, ink, rng, staff_space_px=space, amount=amount
     )
   grey = _shade_spine(grey, bend, 0.5, s)
@@ -227,7 +281,7 @@ def _shade_spine(
   """Darkens the page where it bends, by `most` at a thick book's spine."""
   if not bend.depth:
     return grey
-  return ink_and_paper.edge_shade(
+  return paper.edge_shade(
     grey,
     spine_x=bend.spine_x,
     length_px=bend.length_px / 2,
@@ -242,37 +296,6 @@ def _shake(rng: np.random.Generator, s: float, space: float) -> np.ndarray:
     defocus_px=rng.uniform(0.03, 0.13) * s * space,
     motion_px=rng.uniform(0, 0.3) * moves * s * space,
     turn=rng.uniform(0, np.pi),
-  )
-
-
-def _print(
-  ink: UInt8[np.ndarray, "h w"],
-  rng: np.random.Generator,
-  severity: float,
-  space: float,
-) -> UInt8[np.ndarray, "h w"]:
-  """Spreads and removes ink; adds dust, flakes and hairs."""
-  s = severity
-  ink = ink_and_paper.wear(
-    ink,
-    rng,
-    staff_space_px=space,
-    blur=rng.uniform(0.02, 0.07) * s,
-    spread=rng.uniform(-0.1, 0.15) * s,
-    uneven=rng.uniform(0, 0.06) * s,
-    pits=rng.uniform(0, 0.08) * s,
-  )
-  for tone, density in ((255, 1.2), (0, 1.5)):
-    ink = ink_and_paper.specks(
-      ink,
-      rng,
-      staff_space_px=space,
-      density=rng.uniform(0, density) * s,
-      size=rng.uniform(0.03, 0.08) * (0.5 + 0.5 * s),
-      tone=tone,
-    )
-  return ink_and_paper.hairs(
-    ink, rng, staff_space_px=space, density=rng.uniform(0, 3) * s
   )
 
 
