@@ -82,5 +82,5 @@ def test_small_discs_lie_above_large_ones():
   "options", [{"large_share": 1.5}, {"energy_disc": "box"}]
 )
 def test_bad_shares_are_named(options):
-  with pytest.raises(InputError, match="targets.large_share"):
+  with pytest.raises(InputError, match=r"targets\.large_share"):
     targets.TargetConfig(**{"large_share": 0.5} | options)
