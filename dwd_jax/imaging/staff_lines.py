@@ -31,6 +31,7 @@ _SPACES = (0.5, 2.0)  # least and most of them, of the page's
 _SIXTH = 0.7  # what a sixth line takes away
 _ABOUT = (5, 17)  # rows and columns in which it is looked for
 _LEAST = 0.5  # evidence of a cell from which it counts for a staff
+_SEED = 0.7  # of some cells of a staff
 _BEND = 0.1  # what a step to the next row costs
 _SHORTEST = 5.0  # staff spaces, of a staff
 _WHOLE = 0.62  # mean evidence of a staff
@@ -262,8 +263,10 @@ def _paths(grid: _Grid, combs: Float[np.ndarray, " c"]) -> list[_Path]:
   forth, back = _gather(score), _gather(score[::-1])
   back = _Gathered(back.total[::-1], back.step[::-1])
   total = forth.total + back.total - score
+  # Others are only on the way to a staff.
+  total[score < _SEED - _LEAST] = -np.inf
   free = np.ones(score.shape, bool)
-  least = 2 * int(_SHORTEST / _COLUMN) * (_WHOLE - _LEAST) / 2
+  least = _SHORTEST / _COLUMN * (_SEED - _LEAST)
   paths = []
   while True:
     column, row = divmod(int(total.argmax()), total.shape[1])
@@ -273,7 +276,7 @@ def _paths(grid: _Grid, combs: Float[np.ndarray, " c"]) -> list[_Path]:
     columns = first + np.arange(len(rows))
     space = combs[which[rows, columns]]
     parts = _parts(grid, columns, rows, space)
-    near = rows[:, None] + np.arange(-_ROWS // 2, _ROWS // 2 + 1)
+    near = rows[:, None] + np.arange(-_ROWS, _ROWS + 1)
     total[columns[:, None], near.clip(0, total.shape[1] - 1)] = -np.inf
     for part in parts:
       _cover(free, total, columns[part], rows[part], space[part])
@@ -309,6 +312,8 @@ def _parts(
   space: Float[np.ndarray, " k"],
 ) -> list[slice]:
   """The staves along a path; those side by side are apart."""
+  if len(rows) * _COLUMN < _SHORTEST:
+    return []
   offsets = np.rint(space[:, None] * _NUMBERS * _ROWS).astype(np.int64)
   at = (rows[:, None] + offsets).clip(0, len(grid.evidence) - 1)
   seen = grid.evidence[at, columns[:, None]].mean(1)
