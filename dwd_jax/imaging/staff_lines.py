@@ -62,11 +62,18 @@ class Staff:
 
   @property
   def box_yxyx(self) -> Float[np.ndarray, " 4"]:
-    """The box around all lines."""
+    """The box around all lines, half-open."""
     points = np.concatenate(self.lines_yx)
     low, high = points.min(0), points.max(0)
-    half = np.array([self.thickness_px / 2, 0.0])
+    down, right = np.abs(self.lines_yx[0][-1] - self.lines_yx[0][0])
+    across = np.array([right, down]) / max(np.hypot(down, right), 1e-9)
+    half = across * self.thickness_px / 2
     return np.concatenate([low - half, high + half])
+
+  def upside_down(self) -> "Staff":
+    """The same staff read from its other side."""
+    lines = tuple(line[::-1] for line in self.lines_yx[::-1])
+    return dataclasses.replace(self, lines_yx=lines)
 
 
 class _Grid(NamedTuple):
