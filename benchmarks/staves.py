@@ -128,14 +128,16 @@ class Errors:
     counts = self._counts
     if not counts["pages"]:
       raise InputError("no pages there; check the folders and --pages")
+    edges = np.array(self._edges).reshape(-1, 4)
+    average = self._meter.table().ap[:, 0]
     result = {
       **counts,
-      "AP_50": float(self._meter.table().ap[0, 0]),
-      "AP": float(np.nanmean(self._meter.table().ap[:, 0])),
+      "AP_50": float(average[0]),
+      "AP": float(average.mean()),
       "recall": counts["right"] / max(1, counts["staves"]),
       "precision": counts["right"] / max(1, counts["found"]),
       "edges_px": dict(
-        zip(_EDGES, np.median(np.array(self._edges), 0).tolist(), strict=True)
+        zip(_EDGES, np.median(edges, 0).tolist(), strict=True)
       ),
     }
     if self._lines:

@@ -26,15 +26,22 @@ _ROWS = 10  # of cells, in a staff space
 _COLUMN = 0.5  # staff spaces, the width of cells
 _BESIDE = 3  # rows above and below a line that are paper
 _NUMBERS = np.arange(LINES) - LINES // 2  # of lines, the middle one is 0
+_GAPS = (_NUMBERS[1:] + _NUMBERS[:-1]) / 2
+_FILLED = 0.5  # what lines between them take away
 _STEP = 0.04  # relative, of the staff spaces tried
 _SPACES = (0.5, 2.0)  # least and most of them, of the page's
+_ALONG = 5  # columns
+_DARKER = 0.3  # what is beside a line may be darker, in strengths of lines
+_FAINT = 0.35  # strength of a line that is certain, of that of most
+_NOISE = 4.0  # the same in that of most cells
 _SIXTH = 0.7  # what a sixth line takes away
 _ABOUT = (5, 17)  # rows and columns in which it is looked for
 _LEAST = 0.5  # evidence of a cell from which it counts for a staff
 _SEED = 0.7  # of some cells of a staff
 _BEND = 0.1  # what a step to the next row costs
 _SHORTEST = 5.0  # staff spaces, of a staff
-_WHOLE = 0.62  # mean evidence of a staff
+_WHOLE = 0.55  # mean evidence of a staff
+_GAIN = 2.5  # staff spaces, its length times the evidence above the least
 _BETWEEN = 5.7  # staff spaces from middle line to middle line, at least
 _EMPTY = 0.15  # evidence of a cell between two staves side by side
 _APART = 1.5  # staff spaces between them
@@ -155,11 +162,14 @@ def _grid(
   tone = tone.astype(np.float32)
   tone[outside] = 0
   above, below = _moved(tone, -_BESIDE), _moved(tone, _BESIDE)
-  # Lines need not be in the middle of a row.
-  ridge = _widened((tone - np.maximum(above, below)).clip(0))
+  ridge = tone - (above + below) / 2
   solid = float(np.quantile(tone[:: _ROWS // 2], 0.995))
-  line = _strength(ridge, pieces, shift, row_px, column_px) or 0.3 * solid
-  evidence = (ridge / (0.6 * line)).clip(0, 1)
+  widest = _widened(ridge)
+  line = _strength(widest, pieces, shift, row_px, column_px) or 0.3 * solid
+  # Broken and faint lines are darker on the whole than what is beside them.
+  ridge = cv2.blur(ridge.clip(-_DARKER * line, line), (_ALONG, 1))
+  noise = float(np.median(np.abs(ridge[:: _ROWS // 2])))
+  evidence = (ridge / max(_FAINT * line, _NOISE * noise)).clip(0, 1)
   # What is dark all around may hide a line.
   hidden = np.minimum(np.minimum(above, below), tone) > 0.4 * solid
   evidence[hidden] = np.maximum(evidence[hidden], _LEAST)
@@ -209,18 +219,21 @@ def _comb_evidence(
   best = np.full(grid.evidence.shape, -np.inf, np.float32)
   which = np.zeros(grid.evidence.shape, np.int16)
   # Beams and ledger lines are shorter than a sixth line.
+  lines = _widened(grid.evidence)  # which need not be in the middle of a row
   about = cv2.dilate(grid.evidence, np.ones((_ABOUT[0], 1), np.uint8))
   about = (cv2.blur(about, (_ABOUT[1], 1)) - _LEAST).clip(0) / (1 - _LEAST)
-  moved: dict[int, Float[np.ndarray, "n m"]] = {}
+  moved: dict[tuple[int, bool], Float[np.ndarray, "n m"]] = {}
   for i, comb in enumerate(combs):
 
     def at(number: float, comb: float = comb) -> Float[np.ndarray, "n m"]:
-      rows = round(float(number * comb * _ROWS))
-      if rows not in moved:
-        moved[rows] = _moved(grid.evidence, rows)
-      return moved[rows]
+      rows, whole = round(float(number * comb * _ROWS)), number == int(number)
+      if (rows, whole) not in moved:
+        of = lines if whole else grid.evidence
+        moved[rows, whole] = _moved(of, rows)
+      return moved[rows, whole]
 
     total = sum(at(number) for number in _NUMBERS) / LINES
+    total = total - _FILLED * sum(at(number) for number in _GAPS) / len(_GAPS)
     sixth = round(3 * float(comb) * _ROWS)
     beside = np.maximum(_moved(about, -sixth), _moved(about, sixth))
     total = total - _SIXTH * beside
@@ -323,7 +336,8 @@ def _parts(
     return []
   offsets = np.rint(space[:, None] * _NUMBERS * _ROWS).astype(np.int64)
   at = (rows[:, None] + offsets).clip(0, len(grid.evidence) - 1)
-  seen = grid.evidence[at, columns[:, None]].mean(1)
+  near = (at[:, :, None] + (-1, 0, 1)).clip(0, len(grid.evidence) - 1)
+  seen = grid.evidence[near, columns[:, None, None]].max(-1).mean(1)
   empty = np.flatnonzero(np.diff(seen < _EMPTY, prepend=False, append=False))
   edges = [0]
   for start, stop in empty.reshape(-1, 2):
@@ -333,7 +347,12 @@ def _parts(
   parts = []
   for start, stop in np.array(edges).reshape(-1, 2):
     length = (stop - start) * _COLUMN
-    if length >= _SHORTEST and seen[start:stop].mean() >= _WHOLE:
+    mean = float(seen[start:stop].mean()) if length else 0.0
+    if (
+      length >= _SHORTEST
+      and mean >= _WHOLE
+      and length * (mean - _LEAST) >= _GAIN
+    ):
       parts.append(slice(int(start), int(stop)))
   return parts
 
