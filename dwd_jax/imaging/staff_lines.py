@@ -30,19 +30,24 @@ _GAPS = (_NUMBERS[1:] + _NUMBERS[:-1]) / 2
 _FILLED = 0.5  # what lines between them take away
 _STEP = 0.04  # relative, of the staff spaces tried
 _SPACES = (0.5, 2.0)  # least and most of them, of the page's
+_THICK = 2  # rows above and below the middle of what is no line
 _ALONG = 5  # columns
 _DARKER = 0.3  # what is beside a line may be darker, in strengths of lines
 _FAINT = 0.35  # strength of a line that is certain, of that of most
 _NOISE = 4.0  # the same in that of most cells
 _SIXTH = 0.7  # what a sixth line takes away
-_ABOUT = (5, 17)  # rows and columns in which it is looked for
+_ABOUT = (5, 49)  # rows and columns in which it is looked for
 _LEAST = 0.5  # evidence of a cell from which it counts for a staff
 _SEED = 0.7  # of some cells of a staff
 _BEND = 0.1  # what a step to the next row costs
 _SHORTEST = 5.0  # staff spaces, of a staff
-_WHOLE = 0.55  # mean evidence of a staff
-_GAIN = 2.5  # staff spaces, its length times the evidence above the least
+# Of a staff, the share of its lines that is seen, and what its length in staff
+# spaces times the share above that must be: short ones must be clear.
+_CERTAIN, _GAIN = 0.6, 3.0
 _BETWEEN = 5.7  # staff spaces from middle line to middle line, at least
+_UNSEEN = 0.2  # what a cell takes away in which nothing is seen
+_EACH = 0.4  # the least share of each line
+_SOLID = 0.8  # mean evidence of staves whose gaps are no faults of the print
 _EMPTY = 0.15  # evidence of a cell between two staves side by side
 _APART = 1.5  # staff spaces between them
 _SMOOTH = 2.0  # staff spaces along which lines are averaged
@@ -162,7 +167,7 @@ def _grid(
   tone = tone.astype(np.float32)
   tone[outside] = 0
   above, below = _moved(tone, -_BESIDE), _moved(tone, _BESIDE)
-  ridge = tone - (above + below) / 2
+  ridge = tone - np.maximum(above, below)
   solid = float(np.quantile(tone[:: _ROWS // 2], 0.995))
   widest = _widened(ridge)
   line = _strength(widest, pieces, shift, row_px, column_px) or 0.3 * solid
@@ -170,9 +175,9 @@ def _grid(
   ridge = cv2.blur(ridge.clip(-_DARKER * line, line), (_ALONG, 1))
   noise = float(np.median(np.abs(ridge[:: _ROWS // 2])))
   evidence = (ridge / max(_FAINT * line, _NOISE * noise)).clip(0, 1)
-  # What is dark all around may hide a line.
-  hidden = np.minimum(np.minimum(above, below), tone) > 0.4 * solid
-  evidence[hidden] = np.maximum(evidence[hidden], _LEAST)
+  # What is thicker than a line may hide one.
+  thick = np.minimum(_moved(tone, -_THICK), _moved(tone, _THICK))
+  evidence[np.minimum(thick, tone) > 0.5 * solid] = _LEAST
   return _Grid(columns, evidence, shift, row_px, column_px, solid, line)
 
 
@@ -280,6 +285,9 @@ def _paths(grid: _Grid, combs: Float[np.ndarray, " c"]) -> list[_Path]:
   """The paths of staves, which do not cover each other."""
   evidence, which = _comb_evidence(grid, combs)
   score = np.ascontiguousarray(evidence.T - _LEAST)
+  # That nothing is seen tells less than that something else is.
+  empty = (evidence.T >= -_EMPTY) & (score < -_UNSEEN)
+  score[empty] = -_UNSEEN
   forth, back = _gather(score), _gather(score[::-1])
   back = _Gathered(back.total[::-1], back.step[::-1])
   total = forth.total + back.total - score
@@ -335,24 +343,25 @@ def _parts(
   if len(rows) * _COLUMN < _SHORTEST:
     return []
   offsets = np.rint(space[:, None] * _NUMBERS * _ROWS).astype(np.int64)
-  at = (rows[:, None] + offsets).clip(0, len(grid.evidence) - 1)
+  at = rows[:, None] + offsets
   near = (at[:, :, None] + (-1, 0, 1)).clip(0, len(grid.evidence) - 1)
-  seen = grid.evidence[near, columns[:, None, None]].max(-1).mean(1)
-  empty = np.flatnonzero(np.diff(seen < _EMPTY, prepend=False, append=False))
-  edges = [0]
-  for start, stop in empty.reshape(-1, 2):
-    if (stop - start) * _COLUMN >= _APART:
-      edges += [start, stop]
-  edges.append(len(seen))
+  seen = grid.evidence[near, columns[:, None, None]].max(-1)
+  mean = seen.mean(1)
+  empty = mean < _EMPTY
+  edges = [0, len(mean)]
+  if mean[~empty].mean() >= _SOLID:
+    starts = np.flatnonzero(np.diff(empty, prepend=False, append=False))
+    for start, stop in starts.reshape(-1, 2):
+      if (stop - start) * _COLUMN >= _APART:
+        edges += [start, stop]
   parts = []
-  for start, stop in np.array(edges).reshape(-1, 2):
-    length = (stop - start) * _COLUMN
-    mean = float(seen[start:stop].mean()) if length else 0.0
-    if (
-      length >= _SHORTEST
-      and mean >= _WHOLE
-      and length * (mean - _LEAST) >= _GAIN
-    ):
+  for start, stop in np.sort(edges).reshape(-1, 2):
+    length = float(stop - start) * _COLUMN
+    if length < _SHORTEST:
+      continue
+    lines = (seen[start:stop][~empty[start:stop]] > _LEAST).mean(0)
+    gain = (lines.mean() - _CERTAIN) * length
+    if gain >= _GAIN and lines.min() >= _EACH:
       parts.append(slice(int(start), int(stop)))
   return parts
 
