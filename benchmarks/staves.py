@@ -106,7 +106,8 @@ class Errors:
     taken = matching.match(truth, guess).taken
     right = np.flatnonzero(taken >= 0)
     for key, count in zip(
-      self._counts, (1, len(page.boxes_yxyx), len(found), len(right)),
+      self._counts,
+      (1, len(page.boxes_yxyx), len(found), len(right)),
       strict=True,
     ):
       self._counts[key] += count
@@ -124,7 +125,7 @@ class Errors:
     self._seconds.append(seconds)
 
   def summary(self) -> dict[str, Any]:
-    """Shares, errors in px, names of pages with mistakes, CPU seconds a page."""
+    """Shares, errors in px, pages with mistakes, CPU seconds a page."""
     counts = self._counts
     if not counts["pages"]:
       raise InputError("no pages there; check the folders and --pages")
@@ -136,9 +137,7 @@ class Errors:
       "AP": float(average.mean()),
       "recall": counts["right"] / max(1, counts["staves"]),
       "precision": counts["right"] / max(1, counts["found"]),
-      "edges_px": dict(
-        zip(_EDGES, np.median(edges, 0).tolist(), strict=True)
-      ),
+      "edges_px": dict(zip(_EDGES, np.median(edges, 0).tolist(), strict=True)),
     }
     if self._lines:
       every = np.concatenate(self._lines)

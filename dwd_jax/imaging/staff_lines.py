@@ -442,9 +442,9 @@ def _measure(
   column = first + np.arange(len(lines))
   tone = grid.columns[at, column[:, None, None]].astype(np.float64)
   outer = max(1, half // 4)
-  paper = np.maximum(
-    tone[..., :outer].mean(-1), tone[..., -outer:].mean(-1)
-  )[..., None]
+  paper = np.maximum(tone[..., :outer].mean(-1), tone[..., -outer:].mean(-1))[
+    ..., None
+  ]
   ink = (tone - paper).clip(0)
   place = row[:, :, None] + offsets + 0.5 - lines[:, :, None]
   near = np.exp(-0.5 * (place / (0.25 * space_px)) ** 2)
