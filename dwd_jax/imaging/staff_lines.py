@@ -230,15 +230,19 @@ def _comb_evidence(
   moved: dict[tuple[int, bool], Float[np.ndarray, "n m"]] = {}
   for i, comb in enumerate(combs):
 
-    def at(number: float, comb: float = comb) -> Float[np.ndarray, "n m"]:
-      rows, whole = round(float(number * comb * _ROWS)), number == int(number)
+    def at(
+      number: float, comb: float = float(comb)
+    ) -> Float[np.ndarray, "n m"]:
+      rows, whole = round(number * comb * _ROWS), number == int(number)
       if (rows, whole) not in moved:
         of = lines if whole else grid.evidence
         moved[rows, whole] = _moved(of, rows)
       return moved[rows, whole]
 
-    total = sum(at(number) for number in _NUMBERS) / LINES
-    total = total - _FILLED * sum(at(number) for number in _GAPS) / len(_GAPS)
+    total = sum(at(number) for number in _NUMBERS.tolist()) / LINES
+    total = total - _FILLED * sum(
+      at(number) for number in _GAPS.tolist()
+    ) / len(_GAPS)
     sixth = round(3 * float(comb) * _ROWS)
     beside = np.maximum(_moved(about, -sixth), _moved(about, sixth))
     total = total - _SIXTH * beside

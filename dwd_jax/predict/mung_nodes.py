@@ -112,8 +112,9 @@ def _drawn(
 ) -> Node:
   """A node around some lines of a staff."""
   box = dataclasses.replace(staff, lines_yx=tuple(lines)).box_yxyx
-  low = np.floor(box[:2]).astype(int).clip(0, np.subtract(image_hw, 1))
-  high = np.ceil(box[2:]).astype(int).clip(low + 1, image_hw)
+  # Less than a quarter of a pixel is none.
+  low = np.floor(box[:2] + 0.25).astype(int).clip(0, np.subtract(image_hw, 1))
+  high = np.ceil(box[2:] - 0.25).astype(int).clip(low + 1, image_hw)
   (top, left), (height, width) = low.tolist(), (high - low).tolist()
   mask: Any = None
   if ink is not None:

@@ -414,9 +414,7 @@ def _page(
     result["truth"] = boxes_payload(page.truth, num_classes)
   if page.staves:
     result["staffLines"] = [
-      _base64(line, "<f4")
-      for staff in page.staves
-      for line in staff.lines_yx
+      _base64(line, "<f4") for staff in page.staves for line in staff.lines_yx
     ]
   return result
 
