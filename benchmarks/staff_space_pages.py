@@ -64,16 +64,8 @@ def muscima(folder: pathlib.Path) -> Iterator[Page]:
 
 def muscima_spaces(path: pathlib.Path) -> list[float]:
   """Staff space of every staff of five lines, px."""
-  lines, staves = {}, []
-  for node in etree.parse(path).getroot().iter("Node"):
-    name: Any = node.findtext("ClassName")
-    if name == "staffLine":
-      lines[node.findtext("Id")] = _line(node)
-    elif name == "staff":
-      staves.append((node.findtext("Outlinks") or "").split())
   spaces = []
-  for staff in staves:
-    found = [lines[i] for i in staff if i in lines]
+  for _, found in muscima_staves(path):
     if len(found) != 5:
       continue
     start = max(left for left, _ in found)
@@ -83,11 +75,35 @@ def muscima_spaces(path: pathlib.Path) -> list[float]:
   return spaces
 
 
+def muscima_staves(
+  path: pathlib.Path,
+) -> list[tuple[list[int], list[tuple[int, np.ndarray]]]]:
+  """Every staff: its box (ymin, xmin, ymax, xmax), and its lines.
+
+  Of these the left edge, and the index of the middle row in every column.
+  """
+  lines, staves = {}, []
+  for node in etree.parse(path).getroot().iter("Node"):
+    name: Any = node.findtext("ClassName")
+    if name == "staffLine":
+      lines[node.findtext("Id")] = _line(node)
+    elif name == "staff":
+      top, left, width, height = _box(node)
+      box = [top, left, top + height, left + width]
+      staves.append((box, (node.findtext("Outlinks") or "").split()))
+  return [(box, [lines[i] for i in ids if i in lines]) for box, ids in staves]
+
+
+def _box(node: Any) -> tuple[int, int, int, int]:
+  """Top, left, width, height of a node."""
+  keys = ("Top", "Left", "Width", "Height")
+  top, left, width, height = (int(node.findtext(key)) for key in keys)
+  return top, left, width, height
+
+
 def _line(node: Any) -> tuple[int, np.ndarray]:
-  """Left edge of a staff line and its centre in every column, px."""
-  top, left, width, height = (
-    int(node.findtext(key)) for key in ("Top", "Left", "Width", "Height")
-  )
+  """Left edge of a staff line and its middle row in every column."""
+  top, left, width, height = _box(node)
   runs = [run.split(":") for run in node.findtext("Mask").split()]
   values, counts = np.array(runs, np.int64).T
   mask = np.repeat(values, counts).reshape(height, width)

@@ -12,6 +12,7 @@ from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import sharding
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageBoxes, PageImage
+from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.models import dwd
 from dwd_jax.predict import predict_pages, staff_sizes, tiling
 from dwd_jax.predict import staves as staves_lib
@@ -119,7 +120,8 @@ class Detector:
     if self.reads_music and not (self._insists or staves.staff_space_px):
       return Laid(page, staves, None)
     upright = _upright(page, staves)
-    return Laid(page, staves, upright)
+    hw = ink.shape[0], ink.shape[1]
+    return Laid(page, staves, upright, staves.traced(upright.ink, hw))
 
   def stream(
     self, pages: Iterable[tuple[T, "Laid | None"]]
@@ -151,7 +153,7 @@ class Detector:
     if found is None:
       return _nothing(laid.page, self.class_names)
     try:
-      return self._upright_again(found, laid.page, laid.staves)
+      return self._upright_again(found, laid)
     except MAYBE_OUT_OF_MEMORY as e:
       return too_large(laid.page, e)
 
@@ -168,13 +170,14 @@ class Detector:
     return next(self.pages([self.page_image(name, ink)]))
 
   def _upright_again(
-    self, found: PagePrediction, page: PageImage, staves: Staves
+    self, found: PagePrediction, laid: "Laid"
   ) -> PageDetections:
     """Detections on a page, also on its head where it shows no clefs.
 
     Args:
       found: see `_with_other_sizes`.
     """
+    page, staves, traced = laid.page, laid.staves, laid.traced
     found = self._with_other_sizes(found, page, staves)
     boxes = self._boxes(found)
     if staves.staff_space_px and len(boxes.labels) and not self._clefs(boxes):
@@ -184,7 +187,9 @@ class Detector:
       new = self._boxes(again)
       if self._clefs(new) and _as_sure(new, boxes):
         staves, found, boxes = turned, again, new
-    return self._detections(found, boxes, page, staves)
+        traced = tuple(staff.upside_down() for staff in traced[::-1])
+    result = self._detections(found, boxes, page, staves)
+    return dataclasses.replace(result, staves=traced)
 
   def _prediction(self, page: PageImage) -> PagePrediction:
     return predict_pages.predict_page(
@@ -262,11 +267,13 @@ class Laid(NamedTuple):
 
   Attributes:
     upright: the page as it is predicted; None = nothing is looked for.
+    traced: the lines of the staves, on the page as it came.
   """
 
   page: PageImage
   staves: Staves
   upright: PageImage | None
+  traced: tuple[Staff, ...] = ()
 
 
 class _Network:

@@ -1,18 +1,21 @@
 """Writes detections as nodes of MuNG, the format of MUSCIMA++."""
 
 import copy
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 from xml.sax import saxutils
 
+import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from mung import io as mung_io
 from mung.node import Node
 
 from dwd_jax.core import files
 from dwd_jax.core.structs import NO_POSITION, PageBoxes
+from dwd_jax.imaging.staff_lines import LINES, Staff
 
 _DATASET = "dwd_jax"
 _INK = 128  # pixels from here on belong to the symbol
@@ -63,6 +66,70 @@ def of_page(
       )
     )
   return result
+
+
+def of_staves(
+  staves: Sequence[Staff],
+  page: str,
+  image_hw: tuple[int, int],
+  ink: UInt8[np.ndarray, "H W"] | None = None,
+  *,
+  first_id: int = 0,
+) -> list[Node]:
+  """Makes nodes `staffLine`, then nodes `staff` with edges to their lines.
+
+  As in MUSCIMA++, except that there are no nodes between lines. The mask of a
+  line is the ink along it, that of a staff the ink of its lines.
+
+  Args:
+    ink: see `of_page`.
+    first_id: ids count from here.
+  """
+  lines, whole = [], []
+  first_staff = first_id + LINES * len(staves)
+  for number, staff in enumerate(staves):
+    first = first_id + LINES * number
+    ids = list(range(first, first + LINES))
+    for i, line in zip(ids, staff.lines_yx, strict=True):
+      node = _drawn("staffLine", i, [line], staff, page, image_hw, ink)
+      node.inlinks = [first_staff + number]
+      lines.append(node)
+    i, drawn = first_staff + number, staff.lines_yx
+    node = _drawn("staff", i, drawn, staff, page, image_hw, ink)
+    node.outlinks = ids
+    whole.append(node)
+  return lines + whole
+
+
+def _drawn(
+  name: str,
+  number: int,
+  lines: Sequence[Float[np.ndarray, "_ 2"]],
+  staff: Staff,
+  page: str,
+  image_hw: tuple[int, int],
+  ink: UInt8[np.ndarray, "H W"] | None,
+) -> Node:
+  """A node around some lines of a staff."""
+  box = dataclasses.replace(staff, lines_yx=tuple(lines)).box_yxyx
+  # Less than a quarter of a pixel is none.
+  low = np.floor(box[:2] + 0.25).astype(int).clip(0, np.subtract(image_hw, 1))
+  high = np.ceil(box[2:] - 0.25).astype(int).clip(low + 1, image_hw)
+  (top, left), (height, width) = low.tolist(), (high - low).tolist()
+  mask: Any = None
+  if ink is not None:
+    mask = np.zeros((height, width), np.uint8)
+    for line in lines:
+      # From edges to middles of pixels, in 16ths.
+      points = np.rint(16 * (line - low - 0.5)).astype(np.int32)
+      thickness = int(np.ceil(staff.thickness_px)) + 1
+      corners = np.ascontiguousarray(points[:, ::-1])
+      cv2.polylines(mask, [corners], False, 1, thickness, cv2.LINE_8, 4)
+    mask &= ink[top : top + height, left : left + width] >= _INK
+  return Node(
+    number, name, top, left, width, height,
+    mask=mask, dataset=_DATASET, document=page,
+  )  # fmt: skip
 
 
 def write(path: pathlib.Path, found: Sequence[Node], page: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dwd_jax.core.structs import NO_POSITION, PageBoxes
+from dwd_jax.imaging.staff_lines import LINES, Staff
 from dwd_jax.metrics import json_results
 from dwd_jax.predict import mung_nodes
 from dwd_jax.show import drawing
@@ -41,6 +42,8 @@ class PageDetections:
     positions: on the staff, as in `core.structs`; None = the detector has none.
     left_out: number of symbols by the detector's class that has no name in the
       vocabulary asked for; None = the detector's own names.
+    staves: with their lines, in the order in which they are read, whatever the
+      classes and scores; none if the detector knows no staves.
   """
 
   page: str
@@ -57,6 +60,7 @@ class PageDetections:
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
   positions: Int[np.ndarray, " n"] | None = None
   left_out: dict[str, int] | None = None
+  staves: tuple[Staff, ...] = ()
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -138,6 +142,7 @@ class PageDetections:
       "num_detections": len(self),
       **({} if self.left_out is None else {"left_out": self.left_out}),
       "detections": self.symbols(),
+      "staves": [_staff_to_json(staff) for staff in self.staves],
     }
 
   def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
@@ -148,22 +153,28 @@ class PageDetections:
     return json_results.coco_results(self.page_boxes(), image_id)
 
   def to_mung(self, path: str | pathlib.Path | None = None) -> list[Any]:
-    """Nodes (`mung.node.Node`) of the MUSCIMA++ notation graph, without edges.
+    """Nodes (`mung.node.Node`) of the MUSCIMA++ notation graph.
 
-    The mask of each is the ink in its box; `path` is an XML file to write.
+    Symbols, then staves with edges to their lines, and no other edges. The mask
+    of each is its ink; `path` is an XML file to write.
     """
     nodes = mung_nodes.of_page(self.page_boxes(), self.class_names, self.ink)
+    nodes += mung_nodes.of_staves(
+      self.staves, self.page, self.image_hw, self.ink, first_id=len(nodes)
+    )
     if path is not None:
       mung_nodes.write(pathlib.Path(path), nodes, self.page)
     return nodes
 
   def plot(self, path: str | pathlib.Path | None = None) -> Picture:
-    """Draws boxes and names on the page, each class in its own colour.
+    """Draws boxes, names and staff lines on the page, each class in its colour.
 
     Narrow pages are enlarged; `path` is a .png or .jpg file to write.
     """
     ink = np.zeros(self.image_hw, np.uint8) if self.ink is None else self.ink
-    picture = drawing.boxes_picture(ink, self.page_boxes(), self.class_names)
+    picture = drawing.boxes_picture(
+      ink, self.page_boxes(), self.class_names, staves=self.staves
+    )
     if path is not None:
       drawing.save(path, picture)
     return picture
@@ -209,6 +220,32 @@ def _oriented(row: dict[str, Any]) -> dict[str, Any]:
     return {}
   (polygon,) = row["segmentation"]
   return {"oriented": [polygon[i : i + 2] for i in range(0, 8, 2)]}
+
+
+def _staff_to_json(staff: Staff) -> dict[str, Any]:
+  """A staff as plain values, px; points are (x, y), the upper line first."""
+  y0, x0, y1, x1 = staff.box_yxyx.tolist()
+  box = x0, y0, x1 - x0, y1 - y0
+  return {
+    "bbox": [round(value, 2) for value in box],
+    "staff_space_px": round(staff.space_px, 3),
+    "line_thickness_px": round(staff.thickness_px, 3),
+    "lines": [line[:, ::-1].round(2).tolist() for line in staff.lines_yx],
+  }
+
+
+def _staff_from_json(row: Mapping[str, Any]) -> Staff:
+  """Reads a staff; raises ValueError for a number out of range."""
+  lines = tuple(np.array(line, np.float64)[:, ::-1] for line in row["lines"])
+  sizes = float(row["staff_space_px"]), float(row["line_thickness_px"])
+  if not (
+    len(lines) == LINES
+    and all(line.shape[0] and line.shape[1:] == (2,) for line in lines)
+    and all(np.all(np.abs(line) < _MAX_SIDE_PX) for line in lines)
+    and np.isfinite(sizes).all()
+  ):
+    raise ValueError("a staff has not five lines, or a number is out of range")
+  return Staff(lines, *sizes)
 
 
 def from_json(
@@ -266,4 +303,5 @@ def from_json(
     oriented_yx=None if oriented is None else oriented.astype(np.float32),
     positions=positions,
     left_out=left_out,
+    staves=tuple(_staff_from_json(row) for row in content["staves"]),
   )

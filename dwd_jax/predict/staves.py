@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dwd_jax.imaging import staff_pieces, staff_space
+from dwd_jax.imaging import staff_lines, staff_pieces, staff_space
+from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.imaging.staff_pieces import Pieces
 from dwd_jax.imaging.staff_space import Measured
 from dwd_jax.predict import staff_sizes
@@ -87,6 +88,29 @@ class Staves:
       270: (x0, width - y1, x1, width - y0),
     }[self.turn]
     return np.stack(corners, 1).astype(dtype)
+
+  def traced(
+    self, upright: UInt8[np.ndarray, "h w"], hw: tuple[int, int]
+  ) -> tuple[Staff, ...]:
+    """The lines of all staves, on the page as it came, of size hw.
+
+    Args:
+      upright: of `applied`.
+
+    Returns:
+      Staves and lines in the order in which they are read; none where no staff
+      was found.
+    """
+    if self.staff_space_px is None or self.pieces is None:
+      return ()
+    found = staff_lines.trace(upright, self.staff_space_px, self.pieces)
+    return tuple(
+      dataclasses.replace(
+        staff,
+        lines_yx=tuple(self.points_back(line, hw) for line in staff.lines_yx),
+      )
+      for staff in found
+    )
 
   def points_back(
     self, points_yx: Float[np.ndarray, "*n 2"], hw: tuple[int, int]

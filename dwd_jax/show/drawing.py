@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.metrics import reliability
 from dwd_jax.metrics.matching import MIN_IOU, match, sane
 from dwd_jax.metrics.reliability import Bins
@@ -24,6 +25,7 @@ FOUND_RGB = (86, 180, 233)  # truth that was found: sky blue
 HIT_RGB = (0, 158, 115)  # right prediction: green
 WRONG_RGB = (213, 94, 0)  # wrong prediction: orange
 MISSED_RGB = (204, 121, 167)  # missed truth: purple
+STAFF_RGB = (0, 114, 178)  # staff lines: blue
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MAX_LEVEL = 19.0  # of the energy: full red
@@ -94,17 +96,24 @@ def boxes_picture(
   class_names: Sequence[str],
   marked: Bool[np.ndarray, " n"] | None = None,
   *,
+  staves: Sequence[Staff] = (),
   min_width_px: int = 2000,
 ) -> Picture:
-  """Draws boxes over a page, each class in its own colour.
+  """Draws boxes over a page, each class in its own colour, and staff lines.
 
   Args:
     ink: the page at any scale, 0 = paper, 255 = ink.
     truth: the boxes, in pixels of the source image (`image_hw`).
     marked: boxes to emphasise, thick and in orange.
+    staves: whose lines are drawn, in the same pixels.
     min_width_px: narrower pages are enlarged, so that names fit.
   """
   canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
+  for line in (line for staff in staves for line in staff.lines_yx):
+    # In 16ths; from edges to middles of pixels.
+    points = np.rint(16 * (line * zoom - 0.5)).astype(np.int32)
+    corners = np.ascontiguousarray(points[:, ::-1])
+    cv2.polylines(canvas, [corners], False, STAFF_RGB, 1, cv2.LINE_AA, 4)
   lines = outlines_px(truth, zoom)
   for i, box in enumerate(_to_px(truth, zoom)):
     label = int(truth.labels[i])

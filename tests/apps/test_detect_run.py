@@ -412,6 +412,9 @@ def test_pages_of_music_are_turned_or_left_out(tmp_path, capsys):
   assert text["detections"] == [] and (out / "text-overlay.png").exists()
   assert (music["without_staves"], music["turned"] % 180) == (False, 90)
   assert (music["width"], music["height"]) == (200, 300)
+  assert text["staves"] == [] and len(music["staves"]) >= 1
+  lines = np.array(music["staves"][0]["lines"])  # x, y; upright on this page
+  assert np.ptp(lines[..., 1]) > 5 * np.ptp(lines[..., 0])
   corners = np.array([d["bbox"] for d in music["detections"]])
   assert len(corners) and (corners[:, 1] + corners[:, 3]).max() > 200
   everywhere = tmp_path / "everywhere"

@@ -8,6 +8,7 @@ import pytest
 from mung import io as mung_io
 
 from dwd_jax.core.structs import NO_POSITION
+from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.predict import page_detections
 from dwd_jax.predict.page_detections import PageDetections
 
@@ -169,6 +170,51 @@ def test_mung_is_read_by_its_own_reader(tmp_path):
   ]
   assert read[0].mask.all() and not read[1].mask.any()
   assert [node.data["score"] for node in read] == [0.9, 0.5, 0.25]
+
+
+def _with_staff():
+  lines = [np.array([[y + 0.5, 5.0], [y + 1.5, 75]]) for y in range(20, 41, 5)]
+  ink = np.zeros((60, 80), np.uint8)
+  for line in lines:
+    points = np.floor(line[:, ::-1]).astype(np.int32)
+    cv2.line(ink, *points.tolist(), 255, 1)
+  ink[30, 20:26] = 0  # a gap
+  return _found(ink=ink, staves=(Staff(tuple(lines), 5.0, 1.0),))
+
+
+def test_staves_are_x_y_and_come_back():
+  found = _with_staff()
+  content = json.loads(json.dumps(found.to_json()))
+  (staff,) = content["staves"]
+  np.testing.assert_allclose(staff["bbox"], [5, 20, 70, 22], atol=0.02)
+  assert staff["lines"][4] == [[5.0, 40.5], [75.0, 41.5]]
+  assert staff["staff_space_px"] == 5.0
+  again = page_detections.from_json(content, NAMES)
+  assert again.to_json() == content
+  assert len(again.keep(1.0).staves) == 1
+  for bad in ([], [[1, 2]] * 5, [[[1, 2, 3]]] * 5, [[[1e9, 2]]] * 5, None):
+    content["staves"][0]["lines"] = bad
+    with pytest.raises((ValueError, TypeError, IndexError)):
+      page_detections.from_json(content, NAMES)
+  del content["staves"]  # of an earlier version: the page is detected again
+  with pytest.raises(KeyError):
+    page_detections.from_json(content, NAMES)
+
+
+def test_mung_has_staves_with_their_lines(tmp_path):
+  found = _with_staff()
+  found.to_mung(tmp_path / "x.xml")
+  nodes = mung_io.read_nodes_from_file(str(tmp_path / "x.xml"))
+  names = [node.class_name for node in nodes[3:]]
+  assert names == ["staffLine"] * 5 + ["staff"]
+  *lines, staff = nodes[3:]
+  assert staff.outlinks == [line.id for line in lines]
+  assert [line.inlinks for line in lines] == [[staff.id]] * 5
+  assert staff.bounding_box == (20, 5, 42, 75)
+  # Masks are the ink of the lines, which is all ink of this page.
+  assert found.ink is not None
+  assert staff.mask.sum() == (found.ink[:, 5:75] > 0).sum()
+  assert sum(line.mask.sum() for line in lines) == staff.mask.sum()
 
 
 @pytest.mark.parametrize("box", [(-9, -9, -5, -5), (70, 90, 75, 99)])

@@ -91,3 +91,20 @@ def test_boxes_come_back_to_the_skewed_page(level, turn):
   np.testing.assert_allclose(
     how.points_back(middle, came.shape), [60.5, 420.5], atol=0.6
   )
+
+
+@pytest.mark.parametrize("turned", [0, 90])
+@pytest.mark.parametrize("skew", [0, -8])
+def test_lines_come_back_to_the_page_as_it_came(skew, turned):
+  page = staves(10, (380, 600), thickness=2)
+  matrix = cv2.getRotationMatrix2D((300, 190), -skew, 1)
+  came = np.rot90(cv2.warpAffine(page, matrix, (600, 380)), turned // 90)
+  came = np.ascontiguousarray(came)
+  how = staves_lib.find(came)
+  found = how.traced(how.applied(came), came.shape)
+  assert len(found) >= 2
+  for line in (line for staff in found for line in staff.lines_yx):
+    y, x = np.linspace(line[0], line[-1], 50)[5:-5].T
+    near = cv2.dilate(came, np.ones((3, 3), np.uint8))
+    # The corners of the page were cut off.
+    assert (near[y.astype(int), x.astype(int)] > 127).mean() > 0.8

@@ -106,8 +106,8 @@ def _joined(file: TextIO) -> Callable[[str], None]:
 def _viewer(path: pathlib.Path, run: RunFacts):
   def add_page(page: RunPage) -> None:
     picture = manifest.PICTURE.format(page.source.name)
-    boxes = page.found.page_boxes()
-    add(viewer.ViewerPage(page.source.name, picture, boxes))
+    boxes, staves = page.found.page_boxes(), page.found.staves
+    add(viewer.ViewerPage(page.source.name, picture, boxes, staves=staves))
 
   title = "dwd_jax: detected symbols"
   with viewer.writing(

@@ -28,6 +28,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging import oriented_boxes
 from dwd_jax.imaging.images import MAX_PIXELS, header_hw
+from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.metrics.matching import sane
 from dwd_jax.show import drawing
 from dwd_jax.show.viewer import html_file, palette
@@ -56,12 +57,14 @@ class ViewerPage(NamedTuple):
     found: detections with scores, boxes in pixels of the source page
       (`image_hw`); the picture may have another resolution.
     truth: true boxes, in the same pixels, to compare with.
+    staves: whose lines are drawn below the boxes, in the same pixels.
   """
 
   name: str
   image: str
   found: PageBoxes
   truth: PageBoxes | None = None
+  staves: Sequence[Staff] = ()
 
 
 def write(
@@ -119,6 +122,7 @@ def writing(
     "classes": list(class_names),
     "colours": palette.class_colours(len(class_names)),
     "outcomes": _outcome_colours(),
+    "staffColour": _hex(drawing.STAFF_RGB),
   }
   viewer = _Viewer(pathlib.Path(path), settings)
   yield viewer.add
@@ -269,7 +273,8 @@ class _Viewer:
     shown = _page(self._path.parent, page, len(self._settings["classes"]))
     self._held.append({"name": self._new_name(page.name), **shown})
     self._has_truth |= page.truth is not None
-    for counts, boxes in zip(self._counts, page[2:], strict=True):
+    of_page = page.found, page.truth
+    for counts, boxes in zip(self._counts, of_page, strict=True):
       if boxes is not None:
         counts += np.bincount(boxes.labels, minlength=len(counts))
 
@@ -371,9 +376,13 @@ def _linkable(name: str) -> str:
   return name.encode("utf8", "replace").decode()
 
 
+def _hex(rgb: tuple[int, int, int]) -> str:
+  return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
 def _outcome_colours() -> dict[str, str]:
   return {
-    name: "#{:02x}{:02x}{:02x}".format(*rgb)
+    name: _hex(rgb)
     for name, rgb in {
       "found": drawing.FOUND_RGB,
       "hit": drawing.HIT_RGB,
@@ -403,6 +412,10 @@ def _page(
   }
   if page.truth is not None:
     result["truth"] = boxes_payload(page.truth, num_classes)
+  if page.staves:
+    result["staffLines"] = [
+      _base64(line, "<f4") for staff in page.staves for line in staff.lines_yx
+    ]
   return result
 
 

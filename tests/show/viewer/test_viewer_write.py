@@ -8,6 +8,7 @@ import pytest
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.show.viewer import write
 from dwd_jax.show.viewer.write import ViewerPage
 
@@ -29,6 +30,19 @@ def data_of(path):
 
 def array(text, dtype):
   return np.frombuffer(base64.b64decode(text), dtype)
+
+
+def test_staff_lines_are_in_the_file(tmp_path, boxes, picture):
+  lines = tuple(np.array([[y, 1.5], [y, 90.0]]) for y in range(10, 15))
+  found = boxes([(0, 5, 6, 7, 8)], [0.9])
+  page = ViewerPage("one", picture("one.jpg"), found, staves=[
+    Staff(lines, 1.0, 1.0)
+  ])  # fmt: skip
+  write.write(tmp_path / "index.html", [page], ["a"], title="T")
+  (stored,) = data_of(tmp_path / "index.html")["pages"]
+  assert [array(line, "<f4").tolist() for line in stored["staffLines"]] == [
+    line.ravel().tolist() for line in lines
+  ]
 
 
 def test_boxes_are_in_the_file_best_score_first(tmp_path, boxes, picture):

@@ -90,6 +90,10 @@ function loadBoxes(page) {
   }
   const outlines = loadOutlines(page, boxes);
   const positions = loadPositions(page);
+  // Points (y, x) of each line of a staff.
+  const staffLines = (page.staffLines ?? []).map((line) =>
+    decode(line, Float32Array),
+  );
   const pairs = page.truth
     ? candidatePairs(boxes, allLabels, numFound, numTrue, DATA.minIou)
     : null;
@@ -101,6 +105,7 @@ function loadBoxes(page) {
     boxes,
     outlines,
     positions,
+    staffLines,
     labels: allLabels,
     scores,
     pairs,

@@ -27,13 +27,28 @@ function draw() {
   if (current) {
     paper.style.transform =
       `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
-    if (!state.hidden) drawBoxes();
+    if (!state.hidden) {
+      drawStaves();
+      drawBoxes();
+    }
     drawMarked(state.hovered, false);
     drawMarked(state.pinned, true);
     placeTip();
   }
   drawing.times.push(performance.now() - start);
   if (drawing.times.length > MAX_TIMES) drawing.times.shift();
+}
+
+function drawStaves() {
+  const path = new Path2D();
+  for (const points of current.staffLines) {
+    for (let k = 0; k < points.length; k += 2) {
+      path[k ? "lineTo" : "moveTo"](...toStage(points[k + 1], points[k]));
+    }
+  }
+  context.lineWidth = 1;
+  context.strokeStyle = DATA.staffColour;
+  context.stroke(path);
 }
 
 function drawBoxes() {
