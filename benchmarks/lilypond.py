@@ -1,0 +1,248 @@
+"""Runs LilyPond on MusicXML, bounded: time, memory, files, no foreign Scheme.
+
+`pip install lilypond` has both programs, `musicxml2ly` and `lilypond`. LilyPond
+evaluates Scheme in its input, so what musicxml2ly wrote is refused if it has
+calls other than the few that musicxml2ly makes.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from benchmarks import lilypond_svg
+from dwd_jax.core.errors import InputError
+
+_LONGEST = 200  # characters of a reason
+_MEMORY = 4 << 30  # bytes
+_FILE = 64 << 20
+_STRING_OR_COMMENT = re.compile(
+  r'"(?:\\.|[^"\\])*"|%\{.*?%\}|%[^\n]*', re.DOTALL
+)
+_SCHEME = re.compile(r"[#$]@?(?:\(\s*([^\s()]*)|(\{)|'?\(?\s*\()")
+_CALLS = {"make-dynamic-script", "rgb-color", "cons", "ly:make-moment"}
+_COMMANDS = re.compile(r"\\(?:include|sourcefilename|eps-?file|epsfile|verbatim-?file)\b")
+
+# Every grob says what it is: output-attributes are written to the SVG. They
+# are computed late, when layout is done.
+_PRELUDE = r"""
+\version "2.25.12"
+#(set-global-staff-size %(staff_size)s)
+#(set-default-paper-size '(cons (* %(width).6f pt) (* %(height).6f pt)))
+#(ly:font-config-add-directory "%(fonts)s")
+\paper {
+  property-defaults.fonts.serif = "%(face)s"
+  property-defaults.fonts.sans = "%(face)s"
+  property-defaults.fonts.typewriter = "%(face)s"
+}
+#(define (label-number value)
+  (if (number? value) (number->string (exact->inexact value)) ""))
+#(define (label-address grob)
+  (if (ly:grob? grob) (number->string (object-address grob) 16) ""))
+#(define (label-of grob)
+  (let* ((name (grob::name grob))
+         (when (grob::when grob))
+         (stem (case name
+           ((Stem) grob)
+           ((Flag) (ly:grob-parent grob X))
+           ((NoteHead) (ly:grob-object grob 'stem #f))
+           (else #f))))
+   `((class . ,(symbol->string name))
+     (data-stem . ,(label-address stem))
+     (data-dir . ,(label-number (ly:grob-property grob 'direction #f)))
+     (data-grow . ,(label-number (ly:grob-property grob 'grow-direction #f)))
+     (data-pos . ,(label-number (ly:grob-property grob 'staff-position #f)))
+     (data-grace . ,(if (and (ly:moment? when)
+                             (not (zero? (ly:moment-grace when)))) "1" ""))
+     (data-onset . ,(if (ly:moment? when)
+                     (label-number (* 4 (ly:moment-main when))) "")))))
+#(define (label-all context)
+  (make-engraver
+   (acknowledgers
+    ((grob-interface engraver grob source)
+     (ly:grob-set-property! grob 'output-attributes label-of)))))
+\layout { \context { \Score \consists #label-all } }
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """How a score is set.
+
+  Attributes:
+    width: of a page, staff spaces.
+    height: of a page, staff spaces.
+    staff_size: in points; decides which design of Emmentaler is used.
+    face: of the texts, a key of `lilypond_svg.FACES`.
+    part: option that sets only the first or last measures, such as
+      -dfirst=R1*30; "" = all.
+  """
+
+  width: float
+  height: float
+  staff_size: float = 20.0
+  face: str = "STIXGeneral"
+  part: str = ""
+
+  def prelude(self) -> str:
+    """Input of LilyPond that goes before a score."""
+    point = self.staff_size / 4
+    return _PRELUDE % {
+      "staff_size": f"{self.staff_size:g}",
+      "width": self.width * point,
+      "height": self.height * point,
+      "fonts": lilypond_svg.TEXT_FONTS,
+      "face": self.face,
+    }
+
+
+def find(path: str = "") -> pathlib.Path:
+  """The folder of `lilypond` and `musicxml2ly`.
+
+  Args:
+    path: the program or its folder; "" = that of the package `lilypond`, or
+      what the shell finds.
+
+  Raises:
+    InputError: there is none.
+  """
+  if path:
+    folder = pathlib.Path(path).absolute()
+    folder = folder if folder.is_dir() else folder.parent
+  else:
+    try:
+      import lilypond  # pyright: ignore[reportMissingImports]
+
+      folder = pathlib.Path(lilypond.executable()).parent
+    except ImportError:
+      folder = pathlib.Path(shutil.which("lilypond") or "/").parent
+  for name in ("lilypond", "musicxml2ly"):
+    if not (folder / name).is_file():
+      raise InputError(
+        f"{folder / name}: no such program; pip install lilypond, or name its"
+        " folder by --lilypond"
+      )
+  return folder
+
+
+def font_folder(programs: pathlib.Path) -> pathlib.Path:
+  """The folder of Emmentaler as SVG.
+
+  Raises:
+    InputError: LilyPond has none there.
+  """
+  found = sorted(programs.parent.glob("share/lilypond/*/fonts/svg"))
+  if not found:
+    raise InputError(
+      f"{programs}: no share/lilypond/*/fonts/svg beside it; use the programs"
+      " of pip install lilypond"
+    )
+  return found[-1]
+
+
+def engrave(
+  score: pathlib.Path,
+  layout: Layout,
+  programs: pathlib.Path,
+  timeout_s: float = 300.0,
+) -> list[bytes]:
+  """Engraves MusicXML.
+
+  Returns:
+    SVG of each page.
+
+  Raises:
+    ValueError: it fails, takes too long, or has Scheme; the reason in a line.
+  """
+  with tempfile.TemporaryDirectory(prefix="lilypond-") as name:
+    folder = pathlib.Path(name)
+    # The names of scores are not arguments of programs.
+    source = folder / f"score{score.suffix.lower()}"
+    shutil.copyfile(score, source)
+    command = ["musicxml2ly", "--npl", "-o", "score.ly", source.name]
+    _run(command, folder, programs, timeout_s)
+    converted = folder / "score.ly"
+    if not converted.is_file():
+      raise ValueError("musicxml2ly wrote nothing")
+    check_input(converted.read_text(encoding="utf8", errors="replace"))
+    (folder / "prelude.ly").write_text(layout.prelude(), encoding="utf8")
+    more = [layout.part] if layout.part else []
+    command = ["lilypond", "--svg", "--loglevel=ERROR"]
+    command += ["-dno-point-and-click", "-dinclude-settings=prelude.ly", *more]
+    _run([*command, "-o", "page", converted.name], folder, programs, timeout_s)
+    pages = sorted(folder.glob("page*.svg"), key=_number)
+    if not pages:
+      raise ValueError("LilyPond drew no page")
+    return [path.read_bytes() for path in pages]
+
+
+def check_input(text: str) -> None:
+  """Refuses input with Scheme, or with other files, of unknown origin.
+
+  Raises:
+    ValueError: it has some.
+  """
+  bare = _STRING_OR_COMMENT.sub('""', text)
+  found = _COMMANDS.search(bare)
+  if found:
+    raise ValueError(f"has {found.group()}, which reads files")
+  for call in _SCHEME.finditer(bare):
+    if call.group(1) not in _CALLS:
+      raise ValueError(f"has Scheme: {bare[call.start() :][:40]!r}")
+
+
+def _number(path: pathlib.Path) -> int:
+  digits = path.stem.rpartition("-")[2]
+  return int(digits) if digits.isdecimal() else 0
+
+
+def _limit(seconds: float) -> None:
+  """Limits of a child process."""
+  cpu = int(seconds) + 1
+  resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+  resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+  resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE, _FILE))
+  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _run(
+  command: list[str],
+  folder: pathlib.Path,
+  programs: pathlib.Path,
+  timeout_s: float,
+) -> None:
+  """Runs a program of LilyPond in a folder; its children end with it."""
+  program, *arguments = command
+  environment = {
+    "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",
+    "HOME": str(folder),  # caches go there
+    "LANG": "C.UTF-8",
+  }
+  process = subprocess.Popen(
+    [programs / program, *arguments],
+    cwd=folder,
+    env=environment,
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    start_new_session=True,
+    preexec_fn=lambda: _limit(timeout_s),
+  )
+  try:
+    _, log = process.communicate(timeout=timeout_s)
+  except subprocess.TimeoutExpired:
+    raise ValueError(f"{program} takes more than {timeout_s:g} s") from None
+  finally:
+    if process.poll() is None:
+      os.killpg(process.pid, signal.SIGKILL)
+      process.communicate()
+  if process.returncode:
+    said = log.decode(errors="replace").strip().splitlines() or [""]
+    errors = [line for line in said if "error" in line.lower()] or said[-1:]
+    reason = f"{program} ends with {process.returncode}: {errors[0]}"
+    raise ValueError(reason[:_LONGEST])
