@@ -1,9 +1,9 @@
 """Reads the SVG that LilyPond draws: grobs, their parts, a drawing of the page.
 
-`lilypond.PRELUDE` makes LilyPond label the group of every grob (a graphical
-object: a note head, a clef) with its name and what else names need. `read`
-finds which glyph of Emmentaler each path is, by the outlines in the folder of
-fonts that LilyPond itself draws from, sets texts as outlines of faces in
+The prelude of `lilypond_programs` makes LilyPond label the group of every grob
+(a graphical object: a note head, a clef) with its name and what else names
+need. `read` finds which glyph of Emmentaler each path is, by the outlines in
+the fonts that LilyPond itself draws from, sets texts as outlines of faces in
 matplotlib's wheel, and redraws the page: boxes are measured on what is drawn.
 
 Units are staff spaces.

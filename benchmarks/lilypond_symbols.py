@@ -5,6 +5,7 @@ learned on pages of verovio is asked for in the same words.
 """
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,11 +17,9 @@ from dwd_jax.engrave.smufl_classes import Vocabulary
 
 _SMALL_BELOW = 0.9  # of full size: grace and cue notes
 _DIGITS = {
-  name: str(value)
-  for value, name in enumerate(
-    "zero one two three four five six seven eight nine".split()
-  )
-}
+  "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5",
+  "six": "6", "seven": "7", "eight": "8", "nine": "9",
+}  # fmt: skip
 _LENGTHS = ("8th", "16th", "32nd", "64th", "128th")
 _ACCIDENTALS = {
   "flat": "Flat",
@@ -183,7 +182,7 @@ class _Finder:
     elif grob.name == "StemTremolo":
       yield _symbol(f"tremolo{len(parts)}", parts)
     elif grob.name == "Hairpin":
-      opens = grob.data.get("grow") == "1"
+      opens = (_number(grob.data.get("grow", "")) or 0) > 0
       kind = "Crescendo" if opens else "Diminuendo"
       yield _symbol(f"dynamic{kind}Hairpin", parts)
     elif grob.name == "SystemStartBrace":
@@ -299,8 +298,9 @@ class _Finder:
     for part in parts:
       if part.glyph not in _LETTERS:
         continue
-      gap = part.mark.bounds[0] - words[-1][-1].mark.bounds[2] if words else 9
-      if abs(gap) > _LETTER_GAP:
+      x0 = part.mark.bounds[0]
+      last = words[-1][-1].mark.bounds if words else (math.inf,) * 4
+      if not last[0] < x0 < last[2] + _LETTER_GAP:
         words.append([])
       words[-1].append(part)
     for word in words:

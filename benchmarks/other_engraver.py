@@ -1,24 +1,23 @@
-"""Pages of an engraver that the detector was never trained on, and its scores.
+"""Pages of an engraver that the detector was never trained on.
 
   pip install lilypond
   python -m benchmarks.other_engraver --scores=FOLDER --out=PAGES [--pages=60] \
   [--staff-space=9.5] [--vocabulary=deepscores_v1] [--lilypond=BIN]
-  python -m benchmarks.other_engraver --judge=PAGES [--checkpoint=W] \
-  [--json=FILE]
+  python -m benchmarks.other_engraver_scores PAGES
 
-The first engraves scores in MusicXML with LilyPond, in its own font, with boxes
-from the outlines that are drawn, in the folder layout of DeepScores (all pages
-in the split `test`). --seed decides which scores, which of their pages, staff
-sizes (which choose the design of the font) and text faces. Scores that fail are
-skipped and named; engraved.json has them, the objects of each class, and the
-glyphs without a class.
+Engraves scores in MusicXML with LilyPond, in its own font, with boxes from the
+outlines that are drawn, in the folder layout of DeepScores (all pages in the
+split `train`, which readers want). --seed decides which scores, which of their
+pages, staff sizes (which choose the design of the font) and text faces. Scores
+that fail are skipped and named; engraved.json has them, the objects of each
+class, and the glyphs without a class.
 
-The second detects on such a folder as `python -m dwd_jax.detect` does, and
-measures it. The same folder is fit for `--mode=eval` (`eval.on`).
+`--mode=eval` reads the folder, too (`eval.on`, split `train`).
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import pathlib
 import random
@@ -27,7 +26,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from benchmarks import lilypond, lilypond_svg, lilypond_symbols
+from benchmarks import lilypond_programs, lilypond_svg, lilypond_symbols
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import corners, deepscores_folder, smufl_classes
 from dwd_jax.engrave import verovio_svg as drawing
@@ -36,8 +35,8 @@ from dwd_jax.engrave.smufl_classes import Vocabulary
 
 _SUFFIXES = {".mxl", ".musicxml", ".xml"}
 _STAFF_SIZES = (14.0, 16.0, 18.0, 20.0, 23.0, 26.0)  # points
-_OF_SCORE = 2  # pages
-_MEASURES = 32  # whole notes of a score that are set, for about two pages
+_OF_SCORE = (1, 1, 2)  # pages, one of these
+_MEASURES = 24  # whole notes of a score that are set, for about two pages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +134,7 @@ def make(
   if not files:
     raise InputError(f"{scores}: no MusicXML; name a folder with .mxl files")
   words = smufl_classes.get(settings.vocabulary)
-  glyphs = lilypond_svg.glyph_names(lilypond.font_folder(programs))
+  glyphs = lilypond_svg.glyph_names(lilypond_programs.font_folder(programs))
   random.Random(settings.seed).shuffle(files)
   unnamed: Counter[str] = Counter()
   pages: dict[str, DrawnPage] = {}
@@ -159,7 +158,7 @@ def make(
     if not pages:
       raise InputError(f"{scores}: none can be engraved; {skipped}")
     summary = _summary(settings, words, pages, skipped, used, unnamed)
-    splits = {"train": [], "val": [], "test": sorted(pages)}
+    splits = {"train": sorted(pages), "val": [], "test": []}
     deepscores_folder.write_lists(folder, splits, words, summary)
   return summary
 
@@ -175,15 +174,17 @@ def _pages_of(
   rng = random.Random(f"{settings.seed}/{path.name}")
   space = settings.staff_space
   space *= 1 + settings.jitter * rng.uniform(-1, 1)
-  layout = lilypond.Layout(
+  layout = lilypond_programs.Layout(
     settings.width / space,
     settings.height / space,
     staff_size=rng.choice(_STAFF_SIZES),
     face=rng.choice(sorted(lilypond_svg.FACES)),
-    part=f"-d{rng.choice(('first', 'last'))}=R1*{_MEASURES}",
+    # All is read before the last ones are set.
+    part=f"-d{rng.choice(('first', 'first', 'last'))}=R1*{_MEASURES}",
   )
-  svgs = lilypond.engrave(path, layout, programs)
-  numbers = sorted(rng.sample(range(len(svgs)), min(len(svgs), _OF_SCORE)))
+  svgs = lilypond_programs.engrave(path, layout, programs)
+  count = min(len(svgs), rng.choice(_OF_SCORE))
+  numbers = sorted(rng.sample(range(len(svgs)), count))
   found = []
   for number in numbers:
     name = f"{path.stem}-lilypond-page-{number + 1}"
@@ -228,26 +229,17 @@ def _summary(
 def main(argv: list[str]) -> None:
   """Engraves, or judges."""
   parser = argparse.ArgumentParser(description="Pages of another engraver")
-  parser.add_argument("--scores", type=pathlib.Path, help="MusicXML, a folder")
-  parser.add_argument("--out", type=pathlib.Path, help="a new folder")
+  add = functools.partial(parser.add_argument, type=pathlib.Path, required=True)
+  add("--scores", help="a folder of MusicXML")
+  add("--out", help="a new folder")
   parser.add_argument("--lilypond", default="", help="folder of its programs")
-  parser.add_argument("--judge", type=pathlib.Path, help="a folder of pages")
-  parser.add_argument("--checkpoint", default="", help='"" = the packaged one')
-  parser.add_argument("--json", default="", help="file to write the JSON to")
   defaults = dataclasses.asdict(Settings())
   for key, value in defaults.items():
     name = f"--{key.replace('_', '-')}"
-    parser.add_argument(name, type=type(value), default=value)
+    parser.add_argument(name, type=type(value), default=value, help=f"{value}")
   args = parser.parse_args(argv)
-  if args.judge:
-    from benchmarks import other_engraver_scores
-
-    other_engraver_scores.run(args.judge, args.checkpoint, args.json)
-    return
-  if not args.scores or not args.out:
-    raise InputError("--scores and --out, or --judge, must be given")
   settings = Settings(**{key: getattr(args, key) for key in defaults})
-  programs = lilypond.find(args.lilypond)
+  programs = lilypond_programs.find(args.lilypond)
   summary = make(args.scores, args.out, programs, settings)
   print(json.dumps(summary, indent=1))
 

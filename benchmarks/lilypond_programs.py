@@ -6,6 +6,8 @@ calls other than the few that musicxml2ly makes.
 """
 
 import dataclasses
+import functools
+import importlib
 import os
 import pathlib
 import re
@@ -14,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from typing import Any
 
 from benchmarks import lilypond_svg
 from dwd_jax.core.errors import InputError
@@ -21,12 +24,30 @@ from dwd_jax.core.errors import InputError
 _LONGEST = 200  # characters of a reason
 _MEMORY = 4 << 30  # bytes
 _FILE = 64 << 20
-_STRING_OR_COMMENT = re.compile(
-  r'"(?:\\.|[^"\\])*"|%\{.*?%\}|%[^\n]*', re.DOTALL
+# In LilyPond's own syntax: a string, a comment, or the beginning of Scheme.
+_TOKEN = re.compile(
+  r'"(?:\\.|[^"\\])*"|%\{.*?%\}|%[^\n]*|[#$]@?(?P<scheme>.)'
+  r"|\\(?P<reads>include|image|eps-?file|verbatim-?file)\b",
+  re.DOTALL,
 )
-_SCHEME = re.compile(r"[#$]@?(?:\(\s*([^\s()]*)|(\{)|'?\(?\s*\()")
-_CALLS = {"make-dynamic-script", "rgb-color", "cons", "ly:make-moment"}
-_COMMANDS = re.compile(r"\\(?:include|sourcefilename|eps-?file|epsfile|verbatim-?file)\b")
+# Inside of Scheme: a call, the end of a list, a string, a name or a number.
+_SCHEME = re.compile(
+  r'\(\s*(?P<call>[\w:.-]*)|(?P<end>\))|"(?:\\.|[^"\\])*"|[\w:.+-]+|\s+',
+  re.DOTALL,
+)
+_PLAIN = re.compile(r"""[\w"'#.+-]""")  # a value: a number, a name, ##t
+_CALLS = {"make-dynamic-script", "rgb-color", "cons"}
+_DYNAMIC = re.compile(
+  r'^ *(\S[^\n=]*?) *= *#\(make-dynamic-script "', re.MULTILINE
+)
+
+# LilyPond searches its fonts in SVG from the start, for every glyph it draws.
+_FREQUENT = (
+  "noteheads.s2", "dots.dot", "noteheads.s1", "flags.u3", "flags.d3",
+  "accidentals.sharp", "accidentals.flat", "accidentals.natural", "rests.3",
+  "rests.2", "noteheads.s0", "scripts.staccato",
+)  # fmt: skip
+_FONT_GLYPH = re.compile(r'<glyph glyph-name="([^"]+)".*?/>', re.DOTALL)
 
 # Every grob says what it is: output-attributes are written to the SVG. They
 # are computed late, when layout is done.
@@ -116,9 +137,8 @@ def find(path: str = "") -> pathlib.Path:
     folder = folder if folder.is_dir() else folder.parent
   else:
     try:
-      import lilypond  # pyright: ignore[reportMissingImports]
-
-      folder = pathlib.Path(lilypond.executable()).parent
+      package: Any = importlib.import_module("lilypond")
+      folder = pathlib.Path(package.executable()).parent
     except ImportError:
       folder = pathlib.Path(shutil.which("lilypond") or "/").parent
   for name in ("lilypond", "musicxml2ly"):
@@ -145,6 +165,19 @@ def font_folder(programs: pathlib.Path) -> pathlib.Path:
   return found[-1]
 
 
+@functools.cache
+def _sorted_fonts(folder: pathlib.Path) -> dict[str, str]:
+  """The fonts by file name, with the frequent glyphs first: half the time."""
+  rank = {name: i for i, name in enumerate(_FREQUENT)}
+  found = {}
+  for path in folder.glob("emmentaler-[0-9]*.svg"):
+    glyphs = list(_FONT_GLYPH.finditer(path.read_text(encoding="utf8")))
+    glyphs.sort(key=lambda glyph: rank.get(glyph[1], len(rank)))
+    rows = "\n".join(glyph[0] for glyph in glyphs)
+    found[path.name] = f"<svg><defs>\n{rows}\n</defs></svg>"
+  return found
+
+
 def engrave(
   score: pathlib.Path,
   layout: Layout,
@@ -169,8 +202,12 @@ def engrave(
     converted = folder / "score.ly"
     if not converted.is_file():
       raise ValueError("musicxml2ly wrote nothing")
-    check_input(converted.read_text(encoding="utf8", errors="replace"))
+    text = converted.read_text(encoding="utf8", errors="replace")
+    check_input(text)
+    converted.write_text(_with_plain_names(text), encoding="utf8")
     (folder / "prelude.ly").write_text(layout.prelude(), encoding="utf8")
+    for font, text in _sorted_fonts(font_folder(programs)).items():
+      (folder / font).write_text(text, encoding="utf8")
     more = [layout.part] if layout.part else []
     command = ["lilypond", "--svg", "--loglevel=ERROR"]
     command += ["-dno-point-and-click", "-dinclude-settings=prelude.ly", *more]
@@ -187,13 +224,44 @@ def check_input(text: str) -> None:
   Raises:
     ValueError: it has some.
   """
-  bare = _STRING_OR_COMMENT.sub('""', text)
-  found = _COMMANDS.search(bare)
-  if found:
-    raise ValueError(f"has {found.group()}, which reads files")
-  for call in _SCHEME.finditer(bare):
-    if call.group(1) not in _CALLS:
-      raise ValueError(f"has Scheme: {bare[call.start() :][:40]!r}")
+  for token in _TOKEN.finditer(text):
+    if token["reads"]:
+      raise ValueError(f"has {token.group()}, which reads files")
+    start = token["scheme"] or ""
+    if start == "(":
+      _check_scheme(text, token.start("scheme"))
+    elif start and not (_PLAIN.match(start) or start.isspace()):
+      raise ValueError(f"has Scheme that begins with {start!r}")
+
+
+def _check_scheme(text: str, at: int) -> None:
+  """Raises ValueError unless all calls of an expression are known ones."""
+  depth = 0
+  while True:
+    token = _SCHEME.match(text, at)
+    call = token["call"] if token else None
+    if token is None or not (call is None or call in _CALLS):
+      raise ValueError(f"has Scheme: {text[at : at + 40]!r}")
+    depth += (call is not None) - (token["end"] is not None)
+    at = token.end()
+    if not depth:
+      return
+
+
+def _with_plain_names(text: str) -> str:
+  """Renames dynamics that musicxml2ly calls by their words, as `con anima`.
+
+  LilyPond's names are letters.
+  """
+  names = {m.group(1) for m in _DYNAMIC.finditer(text)}
+  odd = sorted((n for n in names if not n.isalpha()), key=len, reverse=True)
+  for number, name in enumerate(odd):
+    words = r"\s+".join(map(re.escape, name.split()))
+    plain = "dynamic" + "ABCDEFGHIJ"[number % 10] * (number // 10 + 1)
+    defined = rf"^ *{words} *= *#\("
+    text = re.sub(defined, f"{plain} = #(", text, flags=re.MULTILINE)
+    text = re.sub(rf"\\\s*{words}", rf"\\{plain} ", text)
+  return text
 
 
 def _number(path: pathlib.Path) -> int:
