@@ -36,7 +36,7 @@ from dwd_jax.engrave.smufl_classes import Vocabulary
 _SUFFIXES = {".mxl", ".musicxml", ".xml"}
 _STAFF_SIZES = (14.0, 16.0, 18.0, 20.0, 23.0, 26.0)  # points
 _OF_SCORE = (1, 1, 2)  # pages, one of these
-_MEASURES = 24  # whole notes of a score that are set, for about two pages
+_MEASURES = 30  # whole notes from its beginning, for some two pages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,8 +179,7 @@ def _pages_of(
     settings.height / space,
     staff_size=rng.choice(_STAFF_SIZES),
     face=rng.choice(sorted(lilypond_svg.FACES)),
-    # All is read before the last ones are set.
-    part=f"-d{rng.choice(('first', 'first', 'last'))}=R1*{_MEASURES}",
+    part=f"-dfirst=R1*{_MEASURES}",
   )
   svgs = lilypond_programs.engrave(path, layout, programs)
   count = min(len(svgs), rng.choice(_OF_SCORE))

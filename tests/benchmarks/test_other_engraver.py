@@ -329,9 +329,13 @@ def test_lilypond_engraves_music(tmp_path, programs):
   assert (out / "train_val_test/train.txt").read_text().startswith("a-lilypond")
 
 
-@pytest.mark.slow
-def test_lilypond_is_stopped(tmp_path, programs):
+def test_a_program_that_does_not_end_is_stopped(tmp_path, monkeypatch):
+  for name in ("lilypond", "musicxml2ly"):
+    program = tmp_path / name
+    program.write_text("#!/bin/sh\nsleep 60\n")
+    program.chmod(0o755)
   (tmp_path / "a.xml").write_text(_MUSIC)
   layout = lilypond_programs.Layout(100, 140)
-  with pytest.raises(ValueError, match="takes more than"):
-    lilypond_programs.engrave(tmp_path / "a.xml", layout, programs, 0.05)
+  monkeypatch.setattr(lilypond_programs, "_PATIENCE", 0.2)
+  with pytest.raises(ValueError, match="musicxml2ly does not end"):
+    lilypond_programs.engrave(tmp_path / "a.xml", layout, tmp_path, cpu_s=1)
