@@ -62,7 +62,8 @@ _PRELUDE = r"""
   (if (ly:grob? grob) (number->string (object-address grob) 16) ""))
 #(define (label-of grob)
   (let* ((name (grob::name grob))
-         (when (grob::when grob))
+         (when (and (memq name '(NoteHead Rest MultiMeasureRest Flag))
+                    (false-if-exception (grob::when grob))))
          (stem (case name
            ((Stem) grob)
            ((Flag) (ly:grob-parent grob X))
@@ -82,7 +83,9 @@ _PRELUDE = r"""
    (acknowledgers
     ((grob-interface engraver grob source)
      (ly:grob-set-property! grob 'output-attributes label-of)))))
-\layout { \context { \Score \consists #label-all } }
+\layout {
+  \context { \Score \consists #label-all \omit StaffEllipsis }
+}
 #(let* ((output (resolve-module '(lily output-svg)))
         (search (module-ref output 'cache-font))
         (known (make-hash-table)))
@@ -244,18 +247,20 @@ def _check_scheme(text: str, at: int) -> None:
 
 
 def _with_plain_names(text: str) -> str:
-  """Renames dynamics that musicxml2ly calls by their words, as `con anima`.
+  r"""Renames dynamics that musicxml2ly calls by their words, as `\con anima`.
 
-  LilyPond's names are letters.
+  LilyPond's names are letters, right after the backslash.
   """
   names = {m.group(1) for m in _DYNAMIC.finditer(text)}
-  odd = sorted((n for n in names if not n.isalpha()), key=len, reverse=True)
-  for number, name in enumerate(odd):
+  for number, name in enumerate(sorted(names, key=len, reverse=True)):
     words = r"\s+".join(map(re.escape, name.split()))
     plain = "dynamic" + "ABCDEFGHIJ"[number % 10] * (number // 10 + 1)
     defined = rf"^ *{words} *= *#\("
     text = re.sub(defined, f"{plain} = #(", text, flags=re.MULTILINE)
-    text = re.sub(rf"\\\s*{words}", rf"\\{plain} ", text)
+    # Signs alone have meanings of their own, but not after a direction.
+    before = "" if re.search("[a-zA-Z]", name) else "(?<=[-_^])"
+    used = rf"{before}\\\s*{words}(?![a-zA-Z])"
+    text = re.sub(used, rf"\\{plain} ", text)
   return text
 
 
@@ -312,6 +317,6 @@ def _run(
     raise ValueError(f"{program} takes more than {cpu_s:g} s")
   if process.returncode:
     said = log.decode(errors="replace").strip().splitlines() or [""]
-    errors = [line for line in said if "error" in line.lower()] or said[-1:]
-    reason = f"{program} ends with {process.returncode}: {errors[0]}"
+    errors = [line for line in said if "error" in line.lower()] or said
+    reason = f"{program} ends with {process.returncode}: {errors[-1]}"
     raise ValueError(reason[:_LONGEST])

@@ -37,6 +37,7 @@ FACES = {
 }  # fmt: skip
 FULL_SCALE = 0.004  # glyphs have 4 staff spaces to the em, 1000 units
 _SVG = "{http://www.w3.org/2000/svg}"
+_WHITE = re.compile(r"rgba?\((?:100\.0*%,? ?){3}|white$")
 _SHAPES = {"path", "line", "rect", "polygon", "polyline", "circle", "ellipse"}
 _GLYPH = re.compile(
   r'<glyph glyph-name="([^"]+)"[^>]*?\sd="([^"]+)"\s*/>', re.DOTALL
@@ -124,6 +125,8 @@ class _Reader:
     """Reads an element of a grob and its children."""
     if not isinstance(element.tag, str):
       return  # a comment
+    if _WHITE.match(element.get("color", "")):
+      return  # hidden, or the ground of a text
     tag = element.tag.removeprefix(_SVG)
     transform = element.get("transform")
     if transform:

@@ -36,7 +36,7 @@ from dwd_jax.engrave.smufl_classes import Vocabulary
 _SUFFIXES = {".mxl", ".musicxml", ".xml"}
 _STAFF_SIZES = (14.0, 16.0, 18.0, 20.0, 23.0, 26.0)  # points
 _OF_SCORE = (1, 1, 2)  # pages, one of these
-_MEASURES = 30  # whole notes from its beginning, for some two pages
+_MEASURES = 24  # whole notes from its beginning, for some two pages
 
 
 @dataclasses.dataclass(frozen=True)

@@ -154,6 +154,13 @@ def test_a_page_has_its_symbols_and_all_its_ink():
   assert page.png.startswith(b"\x89PNG")
 
 
+def test_what_is_white_is_not_there():
+  white = "rgba(100.0000%, 100.0000%, 100.0000%, 100.0000%)"
+  head = group("NoteHead", 'data-pos="0.0"', f"14.7, 15.33: {glyph(HEAD)}")
+  found, page = found_on(svg(f'<g color="{white}">{head}</g>'), V1)
+  assert not found and not page.body
+
+
 def test_title_and_staff_lines_are_drawn():
   _, page = found_on(PAGE, V1)
   picture = verovio_svg.to_array(
@@ -280,11 +287,15 @@ def test_what_musicxml2ly_writes_is_taken():
 def test_dynamics_get_names_of_letters():
   text = (
     ' con anima = #(make-dynamic-script " con anima")\n'
-    'rf = #(make-dynamic-script "rf")\n c4 _\\con\n anima d \\rf'
+    ' assai = #(make-dynamic-script " assai")\n'
+    '( = #(make-dynamic-script "(")\n'
+    "c4 _\\con\n anima d ^\\ assai ^\\p ^\\( e _\\assaiX"
   )
   assert lilypond_programs._with_plain_names(text) == (
     'dynamicA = #(make-dynamic-script " con anima")\n'
-    'rf = #(make-dynamic-script "rf")\n c4 _\\dynamicA  d \\rf'
+    'dynamicB = #(make-dynamic-script " assai")\n'
+    'dynamicC = #(make-dynamic-script "(")\n'
+    "c4 _\\dynamicA  d ^\\dynamicB  ^\\p ^\\dynamicC  e _\\assaiX"
   )
 
 
