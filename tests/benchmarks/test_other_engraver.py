@@ -172,7 +172,7 @@ def test_title_and_staff_lines_are_drawn():
 
 
 def grob(name: str, *glyphs: str, size: float = 1.0, **data: str) -> Grob:
-  """A grob of glyphs side by side; `x>y` has its left edge inside `y`."""
+  """A grob of overlapping glyphs in a row; NAME/Y is at height Y."""
   parts = []
   for i, text in enumerate(glyphs):
     text, _, row = text.partition("/")
