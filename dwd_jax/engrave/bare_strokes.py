@@ -93,9 +93,7 @@ class _Bare:
       if group.cls == "beam":
         self._beam(inner, weight, without_stems)
       elif group.cls == "barLine":
-        for mark in (self.page.marks[i] for i in group.marks):
-          if mark.tag == "path":
-            self._bar(mark, weight)
+        self._barline([self.page.marks[i] for i in group.marks], weight)
       if group.cls not in _LEFT_ALONE:
         for i in list(group.marks):
           mark = self.page.marks[i]
@@ -146,14 +144,20 @@ class _Bare:
           points = self._points(mark)
           self._redraw(mark, [(x, y + (x - middle) * slope) for x, y in points])
 
-  def _bar(self, mark: Mark, weight: float) -> None:
-    """Makes a bar of a barline thicker or thinner and lets it lean."""
-    points = self._points(mark)
-    if len(points) != 2 or 'stroke-dasharray="' in self._drawn(mark):
-      return
+  def _barline(self, marks: list[Mark], weight: float) -> None:
+    """Makes the lines of a barline thicker or thinner and lets them lean."""
     lean = self.rng.uniform(-0.2, 0.2) * UNITS_PER_SPACE
-    (x, y), (_, end) = points
-    self._redraw(mark, [(x, y), (x + lean, end)], weight)
+    lines = [mark for mark in marks if mark.tag == "path"]
+    ends = [y for mark in lines for _, y in self._points(mark)]
+    if not ends or any("dasharray" in self._drawn(mark) for mark in lines):
+      return
+    top, bottom = min(ends), max(ends)
+    for mark in lines:
+      points = [
+        (x + lean * (y - top) / (bottom - top), y)
+        for x, y in self._points(mark)
+      ]
+      self._redraw(mark, points, weight)
 
   def _drawn(self, mark: Mark) -> str:
     return self.page.body[mark.drawn[0]]

@@ -4,6 +4,7 @@ The names follow DeepScores; what a vocabulary does not list gets no box.
 """
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from dwd_jax.core import compounds
 from dwd_jax.core.compounds import Character
-from dwd_jax.engrave import outlines, verovio_svg
+from dwd_jax.engrave import music_fonts, outlines, verovio_svg
 from dwd_jax.engrave.corners import Corners, Outlines
 from dwd_jax.engrave.outlines import Bounds
 from dwd_jax.engrave.smufl_classes import Vocabulary
@@ -29,27 +30,15 @@ _TWO_DIGITS: dict[tuple[int, ...], str] = {
   (0xE081, 0xE086): "timeSig16",
 }
 
-# Letters of dynamics, and what several of them draw without a class of its own.
-_LETTERS = {0xE520: "p", 0xE521: "m", 0xE522: "f", 0xE523: "r", 0xE524: "s",
-            0xE525: "z"}  # fmt: skip
-_WORDS = {0xE527: "pppppp", 0xE52E: "pf", 0xE533: "ffffff", 0xE535: "fz",
-          0xE537: "sfp", 0xE538: "sfpp", 0xE53A: "sfzp", 0xE53B: "sffz",
-          0xE53C: "rf"}  # fmt: skip
 _NAME_OF_WORD = {word: name for name, word in compounds.WHOLES.items()}
-
-_C_CLEF, _C_CLEF_CHANGE = 0xE05C, 0xE07B
-# Clefs with an octave number: (the clef, class of the number).
-_OCTAVES = {
-  0xE051: (0xE050, "clef15"),
-  0xE052: (0xE050, "clef8"),
-  0xE053: (0xE050, "clef8"),
-  0xE054: (0xE050, "clef15"),
-  0xE05D: (0xE05C, "clef8"),
-  0xE063: (0xE062, "clef15"),
-  0xE064: (0xE062, "clef8"),
-  0xE065: (0xE062, "clef8"),
-  0xE066: (0xE062, "clef15"),
+_LETTERS = {code: letter for letter, code in music_fonts.LETTERS.items()}
+# What several letters draw without a class of its own.
+_WORDS = {
+  code: word
+  for code, word in music_fonts.DYNAMICS.items()
+  if word not in _NAME_OF_WORD
 }
+_C_CLEF, _C_CLEF_CHANGE = 0xE05C, 0xE07B
 _NAMES_BY_LINE = {3: "cClefAlto", 4: "cClefTenor"}
 
 
@@ -224,15 +213,18 @@ class _Finder:
 
   def _dynamic(self, group: Group, marks: list[Mark]) -> Iterator[Found]:
     """Letters as one symbol where that is a class, drawn together or not."""
-    word = "".join(_LETTERS.get(mark.code, " ") for mark in marks)
-    if word in _NAME_OF_WORD:
-      yield self._found(_NAME_OF_WORD[word], marks)
-      return
-    for mark in marks:
-      if mark.code in _WORDS:
-        yield from self._letters(mark)
-      else:
-        yield from self._glyph(group, mark)
+    # Words stand between the signs of `p, then f`.
+    for is_sign, items in itertools.groupby(marks, lambda mark: mark.code > 0):
+      signs = list(items)
+      word = "".join(_LETTERS.get(mark.code, " ") for mark in signs)
+      if word in _NAME_OF_WORD:
+        yield self._found(_NAME_OF_WORD[word], signs)
+      elif is_sign:
+        for mark in signs:
+          if mark.code in _WORDS:
+            yield from self._letters(mark)
+          else:
+            yield from self._glyph(group, mark)
 
   def _letters(self, mark: Mark) -> Iterator[Found]:
     """The letters of a glyph."""
@@ -240,11 +232,10 @@ class _Finder:
     word, sizes = _WORDS[mark.code], self._letter_sizes()
     places = compounds.split(word, y1 - y0, x1 - x0, sizes)
     places += np.array([y0, x0, y0, x0])
-    codes = {letter: code for code, letter in _LETTERS.items()}
     for letter, (top, left, bottom, right) in zip(
       word, places.tolist(), strict=True
     ):
-      name = self.names[codes[letter]]
+      name = self.names[music_fonts.LETTERS[letter]]
       yield self._found(name, [mark], (left, top, right, bottom))
 
   def _trill(self, group: Group, marks: list[Mark]) -> Iterator[Found]:
@@ -328,13 +319,14 @@ def _clef_objects(
   Yields:
     (class name, bounds in page units).
   """
-  code, number = _OCTAVES.get(mark.code, (mark.code, ""))
+  code, number, _ = music_fonts.OCTAVES.get(mark.code, (mark.code, "", False))
   bounds = mark.bounds
   if number:
     clef = page.music.clef_of(mark.code)
     if clef:
       bounds = _place(outlines.union(outlines.contours(clef)), mark)
-      yield number, _place(_difference(page.glyphs[mark.code], clef), mark)
+      octaves = _difference(page.glyphs[mark.code], clef)
+      yield f"clef{number}", _place(octaves, mark)
   change = page.groups[group.parent].cls == "layer"
   if code in (_C_CLEF, _C_CLEF_CHANGE):
     name = _NAMES_BY_LINE.get(_line(page, group, mark), "")

@@ -25,16 +25,17 @@ _BLACK_HEAD = 0xE0A4
 _FALLBACK = "Leipzig"
 _CHANGES = {0xE07A: 0xE050, 0xE07B: 0xE05C, 0xE07C: 0xE062}
 _CHANGE = 0.75  # size of a clef that changes, where the font has no such
-_LETTERS = dict(zip("pmfrszn", range(0xE520, 0xE527), strict=True))
-_DYNAMICS = {
+LETTERS = dict(zip("pmfrszn", range(0xE520, 0xE527), strict=True))
+# What letters of dynamics say together.
+DYNAMICS = {
   0xE527: "pppppp", 0xE528: "ppppp", 0xE529: "pppp", 0xE52A: "ppp",
   0xE52B: "pp", 0xE52C: "mp", 0xE52D: "mf", 0xE52E: "pf", 0xE52F: "ff",
   0xE530: "fff", 0xE531: "ffff", 0xE532: "fffff", 0xE533: "ffffff",
   0xE534: "fp", 0xE535: "fz", 0xE536: "sf", 0xE537: "sfp", 0xE538: "sfpp",
   0xE539: "sfz", 0xE53A: "sfzp", 0xE53B: "sffz", 0xE53C: "rf", 0xE53D: "rfz",
 }  # fmt: skip
-# The clef, its number, and whether that is above.
-_OCTAVES = {
+# Clefs with an octave number: the clef, the number, and whether that is above.
+OCTAVES = {
   0xE051: (0xE050, "15", False),
   0xE052: (0xE050, "8", False),
   0xE053: (0xE050, "8", True),
@@ -82,7 +83,7 @@ class _Complete:
 
   def clef_of(self, code: int) -> str:
     """Path data of the clef inside a clef with an octave number."""
-    clef = _OCTAVES[code][0]
+    clef = OCTAVES[code][0]
     font = self._parts(code)[0].font
     return font.path(clef) if font.metrics(clef) else ""
 
@@ -91,7 +92,7 @@ class _Complete:
     # Verovio's own fonts stay as verovio draws them.
     parts = self._composed(code) if isinstance(self._font, FontFile) else []
     # Fonts may draw another clef below an 8 than alone, which hides the 8.
-    if parts and code in _OCTAVES:
+    if parts and code in OCTAVES:
       return parts
     if self._font.metrics(code) is not None:
       return [_Part(self._font, code)]
@@ -104,11 +105,11 @@ class _Complete:
     """A symbol of several others of this font; [] if it lacks one of them."""
     if code in _CHANGES and self._font.metrics(_CHANGES[code]):
       return [_Part(self._font, _CHANGES[code], (_CHANGE, 0.0, 0.0))]
-    if code in _DYNAMICS:
-      return self._row([_LETTERS[c] for c in _DYNAMICS[code]], 1.0)
-    if code not in _OCTAVES:
+    if code in DYNAMICS:
+      return self._row([LETTERS[c] for c in DYNAMICS[code]], 1.0)
+    if code not in OCTAVES:
       return []
-    clef, number, above = _OCTAVES[code]
+    clef, number, above = OCTAVES[code]
     shape = self._font.metrics(clef)
     digits = self._row([_DIGIT + int(c) for c in number], _DIGIT_SCALE)
     if shape is None or not digits:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from dwd_jax.engrave import words
+from dwd_jax.engrave import outlines, words
 from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Bounds
 from dwd_jax.engrave.print_look import FONTS_OWN
@@ -274,15 +274,16 @@ class PageTexts:
     if most:
       length = self._text.length(text, size, face)
       face = face._replace(width=face.width * min(1.0, most / max(length, 1.0)))
-    bounds, drawn = self._text.line(text, at, size, face, anchor, width)
+    inked = self._text.line(text, at, size, face, anchor, width)
     others = self._taken[~self._lines] if cls == "fing" else self._taken
+    bounds = outlines.union(item.bounds for item in inked) if inked else None
     if bounds is None or not self._is_free(bounds, others, gap * _SPACE):
       return
     groups, marks, body = self.page.groups, self.page.marks, self.page.body
     groups.append(Group(cls, 0, {}, [len(marks)]))
-    span = (len(body), len(body) + len(drawn))
+    span = (len(body), len(body) + len(inked))
     marks.append(Mark(0, "text", bounds, 0.0, len(groups) - 1, span, text=text))
-    body += drawn
+    body += [item.drawn for item in inked]
     self._taken = np.concatenate([self._taken, [bounds]])
     self._lines = np.append(self._lines, False)
 

@@ -33,6 +33,7 @@ _ASPECT = 0.05  # by which heads are wider or narrower besides
 _HEAD_SPACES = (0.85, 1.35)  # height of a black head, at least and at most
 _DOTS = {0xE044: 1.0, 0xE1E7: 1.0, 0xE4A2: 0.85, 0xE4A3: 0.85}  # of the dot
 _DOT_SPACES = (0.25, 0.55)
+_THICK = 2.0  # times a thin line of a barline, at least
 _BEAM = 0.24  # share of its thickness
 # Options of verovio (usual value, least, most), in half staff spaces or shares.
 _OPTIONS = {
@@ -124,4 +125,9 @@ def draw(rng: random.Random, variation: float, head_height: float) -> Look:
     name: normal + variation * (rng.uniform(low, high) - normal)
     for name, (normal, low, high) in _OPTIONS.items()
   }
+  # Else a thick line looks like a thin one beside it.
+  thick = _THICK * options["barLineWidth"]
+  options["thickBarlineThickness"] = max(
+    thick, options["thickBarlineThickness"]
+  )
   return Look(scales, dot, beam, options)

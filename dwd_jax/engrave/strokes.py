@@ -19,19 +19,14 @@ _BEAMS = ("beam", "fTrem")  # bars of a tremolo between two notes count as beams
 _JOIN_SPACES = 0.2  # between the ends of bars that form one beam
 _STEM_WIDTH = 0.4  # staff spaces; the slash of a grace note is wider
 _TAB_CLEFS = {0xE06D, 0xE06E}
-_THICK = 2.0  # times the thinnest line of a barline
-_BAR_WIDTH = 0.3 * UNITS_PER_SPACE  # of a single line, at most
-_REPEAT_DOT = 0xE044
-# Barlines without and with dots, as widths of their lines from the left.
+# By the form that the score gives them; others have no class.
 _BARLINES = {
-  "thin": "barlineSingle",
-  "thin thin": "barlineDouble",
-  "thin thick": "barlineFinal",
-}
-_REPEATS = {
-  "thin thick": "repeatRight",
-  "thick thin": "repeatLeft",
-  "thin thick thin": "repeatRightLeft",
+  "single": "barlineSingle",
+  "dbl": "barlineDouble",
+  "end": "barlineFinal",
+  "rptstart": "repeatLeft",
+  "rptend": "repeatRight",
+  "rptboth": "repeatRightLeft",
 }
 
 
@@ -56,7 +51,7 @@ class Strokes:
       bars = [m for m in marks if m.tag == "polygon"]
       yield from (("beam", bar) for bar in self._joined(bars))
     elif group.cls in ("barLine", "system"):
-      yield from self._barlines(marks)
+      yield from self._barlines(group, marks)
     elif group.cls == "pedal":
       line = [m for m in marks if m.tag == "rect"]
       if line:
@@ -229,36 +224,25 @@ class Strokes:
         beams.append(([bar], right))
     return [beam for beam, _ in beams]
 
-  def _barlines(self, marks: list[Mark]) -> Iterator[tuple[str, list[Mark]]]:
+  def _barlines(
+    self, group: Group, marks: list[Mark]
+  ) -> Iterator[tuple[str, list[Mark]]]:
     """Barlines of one place, of a staff each or through several.
 
-    A system begins with a line, too. Heavy, dashed and dotted barlines have no
-    class.
+    A system begins with a line, too.
     """
-    lines = [m for m in marks if m.tag == "path"]
-    if any("dasharray" in self.page.body[m.drawn[0]] for m in lines):
-      return
-    dots = any(m.code == _REPEAT_DOT for m in marks)
+    name = _BARLINES.get(group.data.get("form", "single"), "")
     # Verovio draws a line from staff to staff.
     parts: list[list[Mark]] = []
     bottom = -math.inf
-    for line in sorted(lines, key=lambda m: m.bounds[1]):
+    for line in sorted(marks, key=lambda m: m.bounds[1]):
+      if not name or line.tag != "path":
+        continue
       if line.bounds[1] > bottom + 1:
         parts.append([])
       parts[-1].append(line)
       bottom = max(bottom, line.bounds[3])
-    for part in parts:
-      widths = {
-        round(m.bounds[0]): m.bounds[2] - m.bounds[0]
-        for m in sorted(part, key=lambda m: m.bounds[0])
-      }
-      thick = _THICK * min(widths.values())
-      look = " ".join(
-        "thick" if w >= thick else "thin" for w in widths.values()
-      )
-      name = (_REPEATS if dots else _BARLINES).get(look, "")
-      if name and (look != "thin" or min(widths.values()) < _BAR_WIDTH):
-        yield name, part
+    yield from ((name, part) for part in parts)
 
   def _hairpin(self, marks: list[Mark]) -> str:
     """Class by direction; parts of a hairpin have two lines and no corner."""

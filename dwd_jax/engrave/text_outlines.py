@@ -8,6 +8,8 @@ they are narrowed until they fit.
 import dataclasses
 import functools
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from fontTools.pens.boundsPen import BoundsPen
 from fontTools.pens.svgPathPen import SVGPathPen
@@ -103,6 +105,22 @@ class _Chunk:
   runs: list[tuple[str, _Style]]
 
 
+class Inked(NamedTuple):
+  """A character that is drawn.
+
+  Attributes:
+    code: of a SMuFL symbol; 0 for letters.
+    bounds: of its ink, in page units.
+    matrix: glyph to page, of a symbol; see `verovio_svg.Mark`.
+    drawn: SVG element.
+  """
+
+  code: int
+  bounds: Bounds
+  matrix: Matrix
+  drawn: str
+
+
 @dataclasses.dataclass(frozen=True)
 class _Placed:
   """A character of a line; distances in page units."""
@@ -115,6 +133,7 @@ class _Placed:
   unit: float  # of the outline, at size 1
   slant: float = 0.0
   fat: float = 0.0  # in em
+  code: int = 0  # of a symbol
 
 
 class TextSetter:
@@ -137,21 +156,19 @@ class TextSetter:
 
   def typeset(
     self, element: etree._Element, m: Matrix, classes: set[str]
-  ) -> tuple[Bounds | None, list[str], str]:
+  ) -> tuple[list[Inked], str]:
     """Sets one `<text>`.
 
     Returns:
-      (bounds of the ink or None, SVG elements, the characters).
+      What is drawn, and all characters.
     """
     bold, italic = self.faces.style(classes)
     style = _Style(0.0, bold, italic)
     chunks: list[_Chunk] = []
     self._collect(element, style.inside(element), "start", chunks)
-    boxes, drawn = [], []
-    for chunk in chunks:
-      self._draw(chunk, m, classes, boxes, drawn)
+    inked = [item for c in chunks for item in self._draw(c, m, classes)]
     chars = "".join(part for chunk in chunks for part, _ in chunk.runs)
-    return (outlines.union(boxes) if boxes else None), drawn, chars
+    return inked, chars
 
   def line(
     self,
@@ -161,7 +178,7 @@ class TextSetter:
     face: Face,
     anchor: str = "start",
     width: float = 0.0,
-  ) -> tuple[Bounds | None, list[str]]:
+  ) -> list[Inked]:
     """Sets a line of our own.
 
     Args:
@@ -169,9 +186,6 @@ class TextSetter:
       size: of the em, in page units.
       anchor: start, middle or end.
       width: to justify the line to, in page units; 0 = as it is.
-
-    Returns:
-      (bounds of the ink or None, SVG elements).
     """
     placed, length = self._place(
       text, size, self._able(text, face, plain(False, False)), 1.0
@@ -182,10 +196,8 @@ class TextSetter:
       for i, char in enumerate(text):
         placed[i] = dataclasses.replace(placed[i], x=placed[i].x + shift)
         shift += more * (char == " ")
-    boxes, drawn = [], []
     start = (at[0] - length * _SHARE[anchor], at[1])
-    self._ink(placed, start, outlines.IDENTITY, boxes, drawn)
-    return (outlines.union(boxes) if boxes else None), drawn
+    return list(self._ink(placed, start, outlines.IDENTITY))
 
   def length(self, text: str, size: float, face: Face) -> float:
     """How long a line is, in page units."""
@@ -228,13 +240,8 @@ class TextSetter:
     return style
 
   def _draw(
-    self,
-    chunk: _Chunk,
-    m: Matrix,
-    classes: set[str],
-    boxes: list[Bounds],
-    drawn: list[str],
-  ) -> None:
+    self, chunk: _Chunk, m: Matrix, classes: set[str]
+  ) -> Iterator[Inked]:
     runs, planned = [], 0.0
     for text, style in chunk.runs:
       face = self._able(
@@ -266,7 +273,7 @@ class TextSetter:
       ]
       x += length
     start = (chunk.x - x * _SHARE[chunk.anchor], chunk.y)
-    self._ink(placed, start, m, boxes, drawn)
+    return self._ink(placed, start, m)
 
   def _able(self, text: str, face: Face, other: Face) -> Face:
     """The face, or the other one where the face lacks a character."""
@@ -295,7 +302,9 @@ class TextSetter:
     for char in text:
       if is_music(char):
         key, bounds, advance = self._music(char)
-        placed.append(_Placed(key, bounds, x, 0.0, (size, size), 1 / 1000))
+        placed.append(
+          _Placed(key, bounds, x, 0.0, (size, size), 1 / 1000, code=ord(char))
+        )
         x += advance * size
         continue
       shape = glyph(char, face.file, face.slant)
@@ -333,13 +342,8 @@ class TextSetter:
     return key, bounds, self.music.advance(code)
 
   def _ink(
-    self,
-    placed: list[_Placed],
-    start: tuple[float, float],
-    m: Matrix,
-    boxes: list[Bounds],
-    drawn: list[str],
-  ) -> None:
+    self, placed: list[_Placed], start: tuple[float, float], m: Matrix
+  ) -> Iterator[Inked]:
     """Draws characters at their places from the start of a line on."""
     for item in placed:
       if item.bounds is None:
@@ -350,7 +354,6 @@ class TextSetter:
       x0, y0, x1, y1 = item.bounds
       grown = item.fat / 2 * math.hypot(1, item.slant), item.fat / 2
       bounds = x0 - grown[0], y0 - grown[1], x1 + grown[0], y1 + grown[1]
-      boxes.append(outlines.transform_bounds(bounds, at))
       unit = item.unit
       place = outlines.multiply(at, (unit, 0, item.slant * unit, -unit, 0, 0))
       numbers = ",".join(f"{v:.6g}" for v in place)
@@ -358,6 +361,12 @@ class TextSetter:
       if item.fat:
         stroke = f' stroke-width="{item.fat / unit:.4g}"'
         stroke += ' stroke-linejoin="round"'
-      drawn.append(
-        f'<use xlink:href="#{item.key}" transform="matrix({numbers})"{stroke}/>'
-      )
+      matrix = outlines.IDENTITY
+      if item.code:
+        look = self.music.scale(item.code)
+        matrix = outlines.multiply(
+          at, (look[0] * unit, 0, 0, look[1] * unit, 0, 0)
+        )
+      drawn = f'<use xlink:href="#{item.key}" transform="matrix({numbers})"'
+      bounds = outlines.transform_bounds(bounds, at)
+      yield Inked(item.code, bounds, matrix, f"{drawn}{stroke}/>")

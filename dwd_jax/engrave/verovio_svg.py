@@ -7,6 +7,7 @@ units of verovio (1/180 of a staff space). `render` turns SVG into pixels.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 
@@ -19,12 +20,13 @@ from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Bounds, Matrix
 from dwd_jax.engrave.print_look import FONTS_OWN, Look
 from dwd_jax.engrave.text_faces import Faces
-from dwd_jax.engrave.text_outlines import TextSetter
+from dwd_jax.engrave.text_outlines import Inked, TextSetter
 
 UNITS_PER_SPACE = 180  # verovio units between two staff lines at scale 100
 # What labels need and no drawing shows: verovio's `svgAdditionalAttribute`.
 ATTRIBUTES = (
   "note@grace", "chord@grace", "note@staff", "chord@staff", "staff@n",
+  "barLine@form",
 )  # fmt: skip
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
@@ -185,13 +187,7 @@ class _Reader:
     elif tag == "use":
       self._use(element, m, group)
     elif tag == "text":
-      bounds, drawn, chars = self.text.typeset(element, m, self._style(group))
-      self.page.body += drawn
-      end = len(self.page.body)
-      span = (end - len(drawn), end)
-      if bounds is not None:
-        self._add(Mark(0, tag, bounds, 0.0, group, span, text=chars))
-      self.page.defs.update(self.text.defs)
+      self._text(element, m, group)
     elif tag in _SHAPES:
       self._shape(element, tag, m, group)
 
@@ -263,6 +259,37 @@ class _Reader:
     x0, y0, x1, y1 = outlines.union(parts)
     bounds = outlines.transform_bounds((x0, -y1, x1, -y0), m)
     self._add(Mark(value, "use", bounds, scale, group, self._last(), m))
+
+  def _text(self, element: etree._Element, m: Matrix, group: int) -> None:
+    """A text is one mark, but the signs in `p dolce` are symbols."""
+    inked, chars = self.text.typeset(element, m, self._style(group))
+    self.page.defs.update(self.text.defs)
+    signs = self.page.groups[group].cls == "dynam"
+    self.page.body += [item.drawn for item in inked]
+    first = len(self.page.body) - len(inked)
+    letters: list[Inked] = []
+    for end, item in enumerate([*inked, None], first):
+      if item and not (signs and item.code):
+        letters.append(item)
+        continue
+      if letters:
+        bounds = outlines.union(letter.bounds for letter in letters)
+        span = (end - len(letters), end)
+        self._add(Mark(0, "text", bounds, 0.0, group, span, text=chars))
+        letters = []
+      if item and self._define(item.code):
+        scale = math.hypot(*item.matrix[:2])
+        self._add(
+          Mark(
+            item.code,
+            "use",
+            item.bounds,
+            scale,
+            group,
+            (end, end + 1),
+            item.matrix,
+          )
+        )
 
   def _shape(
     self, element: etree._Element, tag: str, m: Matrix, group: int
