@@ -16,6 +16,7 @@ from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Mark, Page
 _REPEAT_DOT = 0xE044
 _LEFT_ALONE = {"clef", "barLine", "grpSym"}
 _GONE = {"multiRest", "dots", "ledgerLines", "verse", "syl"}
+_WIDEST_BAR = 1.2  # times its width; a heavy barline is something else
 _NUMBERS = re.compile(r'( (?:points|d)=")([^"]*)"')
 _PLACE = re.compile(r'transform="([^"]*)"')
 _WIDTH = re.compile(r'stroke-width="([\d.]+)"')
@@ -157,7 +158,7 @@ class _Bare:
         (x + lean * (y - top) / (bottom - top), y)
         for x, y in self._points(mark)
       ]
-      self._redraw(mark, points, weight)
+      self._redraw(mark, points, min(weight, _WIDEST_BAR))
 
   def _drawn(self, mark: Mark) -> str:
     return self.page.body[mark.drawn[0]]

@@ -4,7 +4,13 @@ import math
 from collections.abc import Iterator
 
 from dwd_jax.engrave import outlines
-from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Group, Mark, Page
+from dwd_jax.engrave.verovio_svg import (
+  BEAMS,
+  UNITS_PER_SPACE,
+  Group,
+  Mark,
+  Page,
+)
 
 # Groups whose marks are one symbol together.
 _WHOLE = {
@@ -15,7 +21,6 @@ _WHOLE = {
   "tupletBracket": "tupletBracket",
   "multiRestNum": "restHNr",
 }
-_BEAMS = ("beam", "fTrem")  # bars of a tremolo between two notes count as beams
 _JOIN_SPACES = 0.2  # between the ends of bars that form one beam
 _STEM_WIDTH = 0.4  # staff spaces; the slash of a grace note is wider
 _TAB_CLEFS = {0xE06D, 0xE06E}
@@ -47,7 +52,7 @@ class Strokes:
       yield _WHOLE[group.cls], marks
     elif group.cls == "ledgerLines":
       yield from (("legerLine", [m]) for m in marks if m.tag == "path")
-    elif group.cls in _BEAMS:
+    elif group.cls in BEAMS:
       bars = [m for m in marks if m.tag == "polygon"]
       yield from (("beam", bar) for bar in self._joined(bars))
     elif group.cls in ("barLine", "system"):

@@ -33,7 +33,7 @@ _HREF = "{http://www.w3.org/1999/xlink}href"
 _GLYPH = re.compile(r"#?([0-9A-F]{4,5})-")
 # Verovio draws modern maxima rests as mensural ones.
 _MODERN = {0xE9F0: 0xE4E0}
-_BEAMS = {"beam", "fTrem"}
+BEAMS = {"beam", "beamSpan", "fTrem"}  # with bars of tremolos
 _DOT = 0.4  # staff spaces: diameter of the dots that verovio draws
 _SHAPES = {"path", "ellipse", "rect", "polygon", "polyline"}
 _KEPT = (
@@ -315,7 +315,7 @@ class _Reader:
       for name in ("rx", "ry"):
         usual = outlines.numbers(element.get(name, ""))[0]
         element.set(name, f"{usual * look.dot / _DOT:.6g}")
-    elif cls in _BEAMS and tag == "polygon" and look.beam != 1.0:
+    elif cls in BEAMS and tag == "polygon" and look.beam != 1.0:
       points = outlines.numbers(element.get("points", ""))
       element.set("points", _thicker(points, look.beam))
 

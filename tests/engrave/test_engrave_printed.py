@@ -139,6 +139,23 @@ def test_letters_without_a_name_together_are_named_alone(font):
     assert sides[0] == pytest.approx(sides[1], abs=0.05 * space)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_signs_among_words_have_boxes(together):
+  options = {"dynamSingleGlyphs": not together}
+  found = _dynamic("pp e poi f", **options)
+  assert [item.name for item in found] == ["dynamicPP", "dynamicForte"]
+  page = _dynamic("pp", **options)
+  wide, usual = (item.bounds[2] - item.bounds[0] for item in (found[0], *page))
+  assert wide == pytest.approx(usual, rel=0.2)
+
+
+def test_beams_over_barlines_are_beams():
+  layer = _LAYER.replace('dur="4"', 'dur="8"')
+  marks = '<beamSpan staff="1" startid="#a" endid="#b" plist="#a #b"/>'
+  found = _counts(helpers.measure(layer, marks, words=_WORDS))
+  assert found["beam"] == 1
+
+
 @pytest.mark.slow
 def test_every_further_name_is_written():
   words = smufl_classes.get(_WORDS)

@@ -182,7 +182,7 @@ def test_every_row_of_lilypond_s_table_has_a_symbol_and_a_place():
   # Besides what is put together, all labelled symbols but old shapes.
   has = {font_helpers.CODES[row["smufl"]] for row in rows}
   labelled = smufl_classes.get("deepscores_v2").glyphs
-  composed = music_fonts._DYNAMICS.keys()
+  composed = music_fonts.DYNAMICS.keys()
   lacking = {labelled[code] for code in labelled.keys() - has - composed}
   assert lacking <= {
     "brace", "fClefChange", "restHBar", "restDoubleWhole", "restWhole",
