@@ -10,7 +10,6 @@ import re
 from dwd_jax.engrave import outlines
 from dwd_jax.engrave.outlines import Matrix
 from dwd_jax.engrave.rarities import Rarities
-from dwd_jax.engrave.strokes import Strokes
 from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Mark, Page
 
 _REPEAT_DOT = 0xE044
@@ -74,7 +73,6 @@ class _Bare:
 
   def __init__(self, page: Page, rng: random.Random):
     self.page, self.rng = page, rng
-    self.strokes = Strokes(page)
     self.children: list[list[int]] = [[] for _ in page.groups]
     for index, group in enumerate(page.groups[1:], 1):
       self.children[group.parent].append(index)

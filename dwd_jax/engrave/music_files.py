@@ -20,8 +20,8 @@ from dwd_jax.engrave.rarities import Rarities
 EXTENSIONS = frozenset((".mei", ".musicxml", ".xml", ".mxl", ".krn", ".kern"))
 _MOST_BYTES = 64 * 2**20  # of a file, and of what an archive holds
 _CONTAINER = "META-INF/container.xml"
-# Up to a fourth, upwards or downwards.
-_INTERVALS = ("m2", "M2", "m3", "M3", "P4")
+# Semitones, upwards or downwards: of the keys verovio takes the simplest.
+_INTERVALS = ("1", "2", "3", "4", "5")
 _STATE = (
   "divisions", "key", "time", "staves", "part-symbol", "clef", "staff-details",
   "transpose",

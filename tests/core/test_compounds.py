@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dwd_jax.core import compounds, vocabulary
-from dwd_jax.engrave import outlines, text_outlines
+from dwd_jax.engrave import verovio_fonts
 
 _CODES = {
   **{letter: 0xE520 + i for i, letter in enumerate("pmfrsz")},
@@ -20,8 +20,8 @@ _GLYPHS = {
 
 def _glyph(code, font):
   """Advance and bounds of a glyph of verovio."""
-  d, advance = text_outlines.music_glyph(chr(code), font)
-  return advance * 1000, outlines.union(outlines.contours(d))
+  found = verovio_fonts.read(font).metrics(code)
+  return found.advance, found.bounds
 
 
 def _iou(a, b):

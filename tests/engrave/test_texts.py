@@ -200,7 +200,7 @@ def test_wide_faces_are_narrowed_to_verovio_s_layout():
     faces._types["dir"] = dataclasses.replace(
       faces._types["dir"], width=1.5 if bold else 1.0, size=1.0, tracking=0.0
     )
-    page = verovio_svg.read_page(svg, "Leipzig", faces)
+    page = verovio_svg.read_page(svg, "Leipzig", faces=faces)
     (mark,) = (m for m in page.marks if m.text == "Wanderer")
     widths.append(mark.bounds[2] - mark.bounds[0])
   assert widths[1] < 1.1 * widths[0]
