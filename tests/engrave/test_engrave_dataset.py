@@ -130,7 +130,7 @@ def test_layout_is_that_of_deepscores(pages):
 def test_one_line_of_percussion_has_no_staff_space(tmp_path):
   kinds = (*CHOICES["score"], *CHOICES["layout"])
   others = {n: 0.0 for n in kinds if n not in ("percussion", "plain")}
-  engrave.generate(tmp_path / "p", 8, workers=1, weights=others, **_SMALL)
+  engrave.generate(tmp_path / "p", 4, workers=1, weights=others, **_SMALL)
   written = json.loads((tmp_path / "p" / "engraved.json").read_text())
   for name, px in written["staff_spaces_px"].items():
     path = tmp_path / "p" / "segmentation_detection/images_png" / f"{name}.png"
