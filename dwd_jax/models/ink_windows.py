@@ -96,7 +96,7 @@ def _centers_and_sides(boxes_yxyx):
 
 def _taps(at, size, xp):
   """Rows or columns before points, -1 .. size, and the share of the next."""
-  at = xp.clip(at - np.float32(0.5), -1, np.float32(size))
+  at = xp.clip(at - np.float32(0.5), -1, xp.asarray(size, np.float32))
   low = xp.floor(at)
   return low.astype(np.int32), at - low
 

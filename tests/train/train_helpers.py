@@ -55,7 +55,7 @@ def made_up_variables(model: dwd.DWDNet, seed: int = 0):
     module, name = (part.key for part in path[-2:])
     if name in ("scale", "var"):
       return rng.uniform(0.5, 1.5, x.shape).astype(x.dtype)
-    if module.endswith("_head"):
+    if module.endswith("_head") or module == "out":
       start = np.log(12) if module == "size_head" else 0
       spread = 0.01 if name == "kernel" else 0
       return rng.normal(start * (name == "bias"), spread, x.shape).astype(
@@ -100,10 +100,10 @@ def tiny_batch(
 
 
 def tiny_state(
-  model: dwd.DWDNet, tx, window: int = 5, ema: bool = False
+  model: dwd.DWDNet, tx, window: int = 5, ema: bool = False, seed: int = 0
 ) -> state_lib.TrainState:
   """A state at step 0 with made-up parameters."""
-  variables = jax.tree.map(jnp.asarray, made_up_variables(model))
+  variables = jax.tree.map(jnp.asarray, made_up_variables(model, seed))
   return state_lib.TrainState(
     step=jnp.zeros((), jnp.int32),
     params=variables["params"],
