@@ -137,7 +137,7 @@ class Detector:
       "log_sides": ink_windows.log_sides(boxes),
     }
     said = np.asarray(self._refiner.run(None, inputs)[0])  # pyright: ignore
-    good = np.isfinite(said).all(1, keepdims=True)
+    good = np.asarray(np.isfinite(said).all(1))[:, None]
     better = np.where(good, ink_windows.moved(boxes, said[:, :4]), boxes)
     fit = 1 / (1 + np.exp(np.clip(-said[:, 4], None, 80)))
     scores = np.where(good[:, 0], scores * np.sqrt(fit), scores)
