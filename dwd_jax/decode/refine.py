@@ -47,7 +47,8 @@ def refine(
     # What is not finite is read off the page.
     at = jnp.nan_to_num(boxes_yxyx, nan=-_FAR_PX)
     at = jnp.clip(at, -_FAR_PX, _FAR_PX)
-    said = refine_fn(*page, at)
+    ink, features = page
+    said = refine_fn(ink, features, at)
     better = ink_windows.moved(at, said[:, :4])
     result = [better, jnp.sqrt(jax.nn.sigmoid(said[:, 4:5]))]
     if oriented:

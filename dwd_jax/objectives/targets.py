@@ -194,7 +194,16 @@ def render_energy(
   index = _flat_index(start, offsets, groups, box_mask, shape)
   values = jnp.broadcast_to(jnp.asarray(levels), index.shape)
   flat = jnp.zeros(math.prod(shape), jnp.int32)
-  return flat.at[index].max(values, mode="drop").reshape(shape)
+  energy = flat.at[index].max(values, mode="drop").reshape(shape)
+  if not cfg.large_share:
+    return energy
+  return large_discs.add_energy(
+    energy,
+    *(boxes_yxyx, groups, box_mask),
+    share=cfg.large_share,
+    least_px=cfg.energy_disc_px,
+    level_of=functools.partial(_level, cfg=cfg),
+  )
 
 
 def _exact_discs(boxes_yxyx, cfg):
@@ -273,6 +282,7 @@ def render_owner(
   disc_px: int,
   overlap: str,
   center: str,
+  large_share: float = 0.0,
 ) -> Int[Array, "H W G"]:
   """Index of the box whose disc covers a pixel; -1 = background.
 
@@ -283,6 +293,7 @@ def render_owner(
     overlap: "last" (the later box, as the paper) or "nearest" (centre; the
       later box where two are as near).
     center: see `TargetConfig.disc_center`.
+    large_share: discs of large objects are as large, by the sides of the box.
   """
   n = boxes_yxyx.shape[0]
   offsets, _ = _fixed_disc(disc_px, "oval", "linear", 2)
@@ -297,7 +308,15 @@ def render_owner(
     key = key + n * jnp.asarray(square.max() - square)
   flat = jnp.full(math.prod(shape), -1, jnp.int32)
   owner = flat.at[index].max(key, mode="drop").reshape(shape)
-  return jnp.where(owner < 0, -1, owner % n)
+  owner = jnp.where(owner < 0, -1, owner % n)
+  if not large_share:
+    return owner
+  return large_discs.add_owners(
+    owner,
+    *(boxes_yxyx, groups, box_mask),
+    share=large_share,
+    least_px=disc_px,
+  )
 
 
 def _render_one(boxes_yxyx, labels, box_mask, group_of_class, hw, cfg):
@@ -306,30 +325,14 @@ def _render_one(boxes_yxyx, labels, box_mask, group_of_class, hw, cfg):
   groups = jnp.asarray(group_of_class)[labels]
   common = (boxes_yxyx, groups, box_mask, hw, num_groups)
   energy = render_energy(*common, cfg)
+  half = cfg.large_share / 2
   owner = render_owner(
-    *common, cfg.class_disc_px, cfg.class_overlap, cfg.disc_center
+    *common, cfg.class_disc_px, cfg.class_overlap, cfg.disc_center, half
   )
-  if cfg.large_share:
-    energy = large_discs.add_energy(
-      energy,
-      *common[:3],
-      share=cfg.large_share,
-      least_px=cfg.energy_disc_px,
-      level_of=functools.partial(_level, cfg=cfg),
-    )
-    half = cfg.large_share / 2
-    owner = large_discs.add_owners(
-      owner, *common[:3], share=half, least_px=cfg.class_disc_px
-    )
   classes = jnp.where(owner < 0, 0, labels[owner] + 1)
   size_owner = render_owner(
-    *common, cfg.size_disc_px, "nearest", cfg.disc_center
+    *common, cfg.size_disc_px, "nearest", cfg.disc_center, half
   )
-  if cfg.large_share:
-    half = cfg.large_share / 2
-    size_owner = large_discs.add_owners(
-      size_owner, *common[:3], share=half, least_px=cfg.size_disc_px
-    )
   box_hw = boxes_lib.sizes_hw(boxes_yxyx)
   centers = boxes_yxyx[:, :2] + box_hw / 2
   middles = jnp.stack(jnp.indices(hw), -1)[:, :, None] + 0.5  # [H, W, 1, 2]

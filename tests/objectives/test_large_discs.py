@@ -84,3 +84,20 @@ def test_small_discs_lie_above_large_ones():
 def test_bad_shares_are_named(options):
   with pytest.raises(InputError, match=r"targets\.large_share"):
     targets.TargetConfig(**{"large_share": 0.5} | options)
+
+
+def test_unknown_objects_are_as_large_as_others():
+  render = jax.jit(
+    lambda energy, cfg: targets.render_unknown(
+      _BOXES[None],
+      _LABELS[None],
+      _MASK[None],
+      _GROUPS,
+      energy,
+      cfg,
+    ),
+    static_argnums=1,
+  )
+  nothing = np.zeros((1, *_HW, 2), np.int32)
+  unknown = render(nothing, targets.TargetConfig(large_share=0.5))
+  np.testing.assert_array_equal(unknown[0], _rendered().energy > 0)

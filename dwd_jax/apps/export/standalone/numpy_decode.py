@@ -137,12 +137,16 @@ class Detector:
       "log_sides": ink_windows.log_sides(boxes),
     }
     said = np.asarray(self._refiner.run(None, inputs)[0])  # pyright: ignore
-    better = ink_windows.moved(boxes, said[:, :4])
-    scores = scores / np.sqrt(1 + np.exp(-said[:, 4]))
+    good = np.asarray(np.isfinite(said).all(1))[:, None]
+    better = np.where(good, ink_windows.moved(boxes, said[:, :4]), boxes)
+    fit = 1 / (1 + np.exp(np.clip(-said[:, 4], None, 80)))
+    scores = np.where(good[:, 0], scores * np.sqrt(fit), scores)
     order = np.argsort(-scores, kind="stable")
     result = [better, labels, scores]
     if self.card["refinement"]["oriented"]:
-      result.append(ink_windows.oriented(boxes, said[:, 5:]))
+      upright = better[:, [[0, 1], [0, 3], [2, 3], [2, 1]]]
+      corners = ink_windows.oriented(boxes, said[:, 5:])
+      result.append(np.where(good[..., None], corners, upright))
     return [values[order] for values in result]
 
 
