@@ -21,7 +21,9 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns the config of the packaged detector."""
   c = settings.default()
   recipes.generated_pages(c)
-  c.model.refinenet = "light"  # the weights in the package are older
+  # The weights in the package are older than these two.
+  c.model.refinenet = "light"
+  c.model.refine_boxes = False
   c.data.engrave.pages = 1000
   c.data.engrave.seed = 7  # other pages than those of configs/engraved.py
   # A grace note with a flag is boxed as a whole besides its notehead, and the

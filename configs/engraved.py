@@ -2,11 +2,8 @@
 
     python -m dwd_jax.main --config=configs/engraved.py --workdir=runs/engraved
 
-Hardware: two CPU cores. Score on the 28 test pages: mAP_50 0.869, COCO mAP
-0.564 (2026-11-30). With model.refinenet=light, whose steps take 8 % less:
-5 minutes (generation 13 s, training 4 minutes, evaluation of 48 pages 30 s),
-mAP_50 0.845, COCO mAP 0.552; as scans mAP_50 0.803, as photos 0.807
-(2026-11-26, benchmarks/results/).
+Hardware: two CPU cores. Run time: 8 minutes. Score on the 28 test pages: mAP_50
+0.896, COCO mAP 0.733 (2026-11-30, benchmarks/results/).
 """
 
 import ml_collections
