@@ -115,7 +115,7 @@ def _origin(data_cfg, workdir: pathlib.Path) -> dict:
   """What the records are made from; stored beside them."""
   engrave = {
     k: v
-    for k, v in sorted(data_cfg.engrave.items())
+    for k, v in sorted(data_cfg.engrave.to_dict().items())
     if k != "workers" and k not in _unused(data_cfg.engrave)
   }
   manual_dir = data_cfg.manual_dir
@@ -196,7 +196,7 @@ def _engrave(settings, manual_dir: pathlib.Path) -> None:
 
   options = {
     k: v
-    for k, v in settings.items()
+    for k, v in settings.to_dict().items()
     if k not in {"pages", "seed", "workers"} | _unused(settings)
   }
   known = set(inspect.signature(engrave.generate).parameters)

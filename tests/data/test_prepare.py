@@ -252,10 +252,16 @@ def test_another_seed_is_noticed(data_cfg, generated, tmp_path):
 def test_options_of_the_generator_are_recorded(data_cfg, generated, tmp_path):
   data_cfg.engrave.vocabulary = "deepscores_v2"
   data_cfg.engrave.width = 900
+  data_cfg.engrave.weights = {"coda": 2.0}
   prepare.prepare(data_cfg, tmp_path)
-  assert generated[0][-1] == {"vocabulary": "deepscores_v2", "width": 900}
+  assert generated[0][-1] == {
+    "vocabulary": "deepscores_v2",
+    "width": 900,
+    "weights": {"coda": 2.0},
+  }
+  prepare.prepare(data_cfg, tmp_path)  # the same
   data_cfg.engrave.width = 0  # as the generator has it
-  with pytest.raises(InputError, match=r"'width': 900.* not .*_v2'}; remove"):
+  with pytest.raises(InputError, match=r"'width': 900.* not .*_v2'.*; remove"):
     prepare.prepare(data_cfg, tmp_path)
 
 
