@@ -203,13 +203,21 @@ def _moved(
   values: Float[np.ndarray, "n m"], rows: int
 ) -> Float[np.ndarray, "n m"]:
   """Of each cell the value so many rows below it, 0 outside."""
-  result = np.zeros_like(values)
-  if abs(rows) < len(values):
-    if rows >= 0:
-      result[: len(values) - rows] = values[rows:]
-    else:
-      result[-rows:] = values[:rows]
-  return result
+  above, below = max(-rows, 0), max(rows, 0)
+  padded = np.pad(values, ((above, below), (0, 0)))
+  return padded[below:][: len(values)]
+
+
+def _mean_at(
+  values: Float[np.ndarray, "n m"], spaces: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "n m"]:
+  """Of each cell the mean of those so many staff spaces below it, 0 outside."""
+  rows = np.rint(spaces * _ROWS).astype(np.int64)
+  reach = int(np.abs(rows).max())
+  kernel = np.bincount(rows + reach, minlength=2 * reach + 1) / len(rows)
+  return cv2.filter2D(
+    values, -1, kernel[:, None], borderType=cv2.BORDER_CONSTANT
+  )
 
 
 def _widened(values: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
@@ -227,25 +235,11 @@ def _comb_evidence(
   lines = _widened(grid.evidence)  # which need not be in the middle of a row
   about = cv2.dilate(grid.evidence, np.ones((_ABOUT[0], 1), np.uint8))
   about = (cv2.blur(about, (_ABOUT[1], 1)) - _LEAST).clip(0) / (1 - _LEAST)
-  moved: dict[tuple[int, bool], Float[np.ndarray, "n m"]] = {}
-  for i, comb in enumerate(combs):
-
-    def at(
-      number: float, comb: float = float(comb)
-    ) -> Float[np.ndarray, "n m"]:
-      rows, whole = round(number * comb * _ROWS), number == int(number)
-      if (rows, whole) not in moved:
-        of = lines if whole else grid.evidence
-        moved[rows, whole] = _moved(of, rows)
-      return moved[rows, whole]
-
-    total = sum(at(number) for number in _NUMBERS.tolist()) / LINES
-    total = total - _FILLED * sum(
-      at(number) for number in _GAPS.tolist()
-    ) / len(_GAPS)
-    sixth = round(3 * float(comb) * _ROWS)
-    beside = np.maximum(_moved(about, -sixth), _moved(about, sixth))
-    total = total - _SIXTH * beside
+  for i, comb in enumerate(combs.tolist()):
+    total = _mean_at(lines, comb * _NUMBERS)
+    total -= _FILLED * _mean_at(grid.evidence, comb * _GAPS)
+    sixth = round(3 * comb * _ROWS)
+    total -= _SIXTH * np.maximum(_moved(about, -sixth), _moved(about, sixth))
     total = cv2.blur(total, (3, 1))
     better = total > best
     best[better], which[better] = total[better], i
@@ -400,15 +394,12 @@ def _path(
 
 
 def _smooth(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-  """Averages along a path, whose ends go on as they are."""
+  """Averages along a path, which goes straight on at its ends."""
   sigma = _SMOOTH / _COLUMN
   size = min(int(3 * sigma), len(values) - 1)
-  line = np.arange(len(values))
-  slope, start = np.polyfit(line, values, 1)
-  level = values - start - slope * line
-  wide = np.pad(level, size, "reflect", reflect_type="odd")
+  wide = np.pad(values, size, "reflect", reflect_type="odd")
   kernel = cv2.getGaussianKernel(2 * size + 1, sigma)[:, 0]
-  return np.convolve(wide, kernel, "valid") + start + slope * line
+  return np.convolve(wide, kernel, "valid")
 
 
 def _blurred(values: Float[np.ndarray, "k _"]) -> Float[np.ndarray, "k _"]:
@@ -522,8 +513,7 @@ def _ends(
     near = (rows[:, :, None] + (-1, 0, 1)).clip(0, len(ink) - 1)
     seen = ink[near, column[:, None]].max(-1) / (0.5 * solid)
     gain = np.cumsum(seen.clip(0, 1).mean(0) - _LEAST)
-    last = int(gain.argmax()) if len(gain) else 0
-    return float(column[last] + (direction > 0)) if len(gain) else edge
+    return float(column[gain.argmax()] + (direction > 0))
 
   half = (x[1] - x[0]) / 2
   return reach(x[0] - half, -1), reach(x[-1] + half, 1)
