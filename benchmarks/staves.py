@@ -27,7 +27,8 @@ from benchmarks import common
 from benchmarks import staff_space_pages as pages_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.imaging.staff_lines import LINES, Staff
+from dwd_jax.imaging.staff_lines import Staff
+from dwd_jax.imaging.staff_space import LINES
 from dwd_jax.metrics import matching, protocols
 from dwd_jax.predict import staves as staves_lib
 

@@ -1,15 +1,6 @@
 """Traces staff lines: five polylines for each staff of a page.
 
-A page is reduced to cells of half a staff space by a tenth. In each, a line is
-darker than what lies a little above and below it. A staff is a path from cell
-to cell along which a comb of five such lines, and no sixth, is seen; paths that
-gather most are found by dynamic programming, as local alignments are, so that
-they start and end where the lines do, bend with them, and cross what hides
-them. The lines of each path are then measured on the page itself.
-
-References: lines as paths of an image: Cardoso et al., "Staff detection with
-stable paths" (PAMI 2009), of single lines; local alignment: Smith and Waterman
-(1981).
+They are measured on the page itself, along the paths of `staff_paths`.
 """
 
 import dataclasses
@@ -17,43 +8,16 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
+from dwd_jax.imaging import staff_paths
+from dwd_jax.imaging.staff_paths import NUMBERS, SMOOTH, Grid, Path
 from dwd_jax.imaging.staff_pieces import Pieces
 
-LINES = 5
-_ROWS = 10  # of cells, in a staff space
-_COLUMN = 0.5  # staff spaces, the width of cells
-_BESIDE = 3  # rows above and below a line that are paper
-_NUMBERS = np.arange(LINES) - LINES // 2  # of lines, the middle one is 0
-_GAPS = (_NUMBERS[1:] + _NUMBERS[:-1]) / 2
-_FILLED = 0.5  # what lines between them take away
-_STEP = 0.04  # relative, of the staff spaces tried
-_SPACES = (0.5, 2.0)  # least and most of them, of the page's
-_THICK = 2  # rows above and below the middle of what is no line
-_ALONG = 5  # columns
-_DARKER = 0.3  # what is beside a line may be darker, in strengths of lines
-_FAINT = 0.35  # strength of a line that is certain, of that of most
-_NOISE = 4.0  # the same in that of most cells
-_SIXTH = 0.7  # what a sixth line takes away
-_ABOUT = (5, 49)  # rows and columns in which it is looked for
-_LEAST = 0.5  # evidence of a cell from which it counts for a staff
-_SEED = 0.7  # of some cells of a staff
-_BEND = 0.1  # what a step to the next row costs
-_SHORTEST = 5.0  # staff spaces, of a staff
-# Of a staff, the share of its lines that is seen, and what its length in staff
-# spaces times the share above that must be: short ones must be clear.
-_CERTAIN, _GAIN = 0.6, 3.0
-_BETWEEN = 5.7  # staff spaces from middle line to middle line, at least
-_UNSEEN = 0.2  # what a cell takes away in which nothing is seen
-_EACH = 0.4  # the least share of each line
-_SOLID = 0.8  # mean evidence of staves whose gaps are no faults of the print
-_EMPTY = 0.15  # evidence of a cell between two staves side by side
-_APART = 1.5  # staff spaces between them
-_SMOOTH = 2.0  # staff spaces along which lines are averaged
 _WINDOW = 0.45  # staff spaces around a line, in which it is measured
 _PRIOR = 0.5  # cells that say a line is where its staff says
 _TOLERANCE = 0.02  # staff spaces, of polylines
+_SEEN = 0.5  # of the lines, from which a column belongs to a staff
 _ENDS = (1.5, 6.0)  # staff spaces out and in, where the end is looked for
 
 
@@ -88,36 +52,6 @@ class Staff:
     return dataclasses.replace(self, lines_yx=lines)
 
 
-class _Grid(NamedTuple):
-  """A page as cells; of n rows and m columns.
-
-  Attributes:
-    columns: the page with its own rows and the columns of the cells.
-    evidence: of a line in each cell, 0..1, along the slope of the page.
-    shift: rows by which each column was moved up.
-    row_px: height of a row.
-    column_px: width of a column.
-    ink: tone of solid ink above paper.
-    line: the same of lines, in the cells.
-  """
-
-  columns: UInt8[np.ndarray, "H m"]
-  evidence: Float[np.ndarray, "n m"]
-  shift: Int[np.ndarray, " m"]
-  row_px: float
-  column_px: float
-  ink: float
-  line: float
-
-
-class _Path(NamedTuple):
-  """Middle line and space of a staff, both in px, in columns from `first`."""
-
-  first: int
-  middle: Float[np.ndarray, " m"]
-  space: Float[np.ndarray, " m"]
-
-
 def trace(
   ink: UInt8[np.ndarray, "H W"], space_px: float, pieces: Pieces
 ) -> list[Staff]:
@@ -132,281 +66,16 @@ def trace(
   Returns:
     Staves from top to bottom, side by side ones from left to right.
   """
-  grid = _grid(ink, space_px, pieces)
-  paths = _paths(grid, _combs(pieces, space_px))
+  grid = staff_paths.reduced(ink, space_px, pieces)
+  paths = staff_paths.find(grid, space_px, pieces)
   staves = [_staff(ink, grid, path) for path in paths]
   return sorted(staves, key=lambda staff: tuple(staff.box_yxyx[:2]))
 
 
-def _combs(pieces: Pieces, space_px: float) -> Float[np.ndarray, " c"]:
-  """The staff spaces to look for, in those of the page."""
-  spaces = np.append(pieces.space, space_px) / space_px
-  steps = np.rint(np.log(spaces.clip(*_SPACES)) / _STEP)
-  around = steps[:, None] + np.arange(-1, 2)
-  return np.exp(np.unique(around) * _STEP)
-
-
-def _grid(
-  ink: UInt8[np.ndarray, "H W"], space_px: float, pieces: Pieces
-) -> _Grid:
-  """Reduces a page to cells, and says in which of them lines are."""
-  height, width = ink.shape
-  num_columns = max(1, round(width / (_COLUMN * space_px)))
-  num_rows = max(1, round(height * _ROWS / space_px))
-  columns = cv2.resize(ink, (num_columns, height), interpolation=cv2.INTER_AREA)
-  how = cv2.INTER_AREA if num_rows < height else cv2.INTER_LINEAR
-  tone = cv2.resize(columns, (num_columns, num_rows), interpolation=how)
-  row_px, column_px = height / num_rows, width / num_columns
-  slope = np.tan(np.radians(pieces.skew()))
-  middle = (num_columns - 1) / 2
-  fall = slope * (np.arange(num_columns) - middle) * column_px / row_px
-  shift = np.rint(fall).astype(np.int64)
-  at = np.arange(num_rows)[:, None] + shift
-  outside = (at < 0) | (at >= num_rows)
-  tone = np.take_along_axis(tone, at.clip(0, num_rows - 1), 0)
-  tone = tone.astype(np.float32)
-  tone[outside] = 0
-  above, below = _moved(tone, -_BESIDE), _moved(tone, _BESIDE)
-  ridge = tone - np.maximum(above, below)
-  solid = float(np.quantile(tone[:: _ROWS // 2], 0.995))
-  widest = _widened(ridge)
-  line = _strength(widest, pieces, shift, row_px, column_px) or 0.3 * solid
-  # Broken and faint lines are darker on the whole than what is beside them.
-  ridge = cv2.blur(ridge.clip(-_DARKER * line, line), (_ALONG, 1))
-  noise = float(np.median(np.abs(ridge[:: _ROWS // 2])))
-  evidence = (ridge / max(_FAINT * line, _NOISE * noise)).clip(0, 1)
-  # What is thicker than a line may hide one.
-  thick = np.minimum(_moved(tone, -_THICK), _moved(tone, _THICK))
-  evidence[np.minimum(thick, tone) > 0.5 * solid] = _LEAST
-  return _Grid(columns, evidence, shift, row_px, column_px, solid, line)
-
-
-def _strength(
-  ridge: Float[np.ndarray, "n m"],
-  pieces: Pieces,
-  shift: Int[np.ndarray, " m"],
-  row_px: float,
-  column_px: float,
-) -> float:
-  """How much lines stand out in the middles of pieces; 0 without any."""
-  column = (pieces.x / column_px).astype(np.int64).clip(0, len(shift) - 1)
-  y = pieces.y[:, None] + pieces.space[:, None] * _NUMBERS
-  row = np.rint(y / row_px - 0.5).astype(np.int64) - shift[column, None]
-  row, column = (
-    row.clip(0, len(ridge) - 1)[:, :, None],
-    (column[:, None] + np.arange(-2, 3)).clip(0, len(shift) - 1)[:, None],
-  )
-  return float(np.median(ridge[row, column])) if len(pieces.y) else 0.0
-
-
-def _moved(
-  values: Float[np.ndarray, "n m"], rows: int
-) -> Float[np.ndarray, "n m"]:
-  """Of each cell the value so many rows below it, 0 outside."""
-  above, below = max(-rows, 0), max(rows, 0)
-  padded = np.pad(values, ((above, below), (0, 0)))
-  return padded[below:][: len(values)]
-
-
-def _mean_at(
-  values: Float[np.ndarray, "n m"], spaces: Float[np.ndarray, " k"]
-) -> Float[np.ndarray, "n m"]:
-  """Of each cell the mean of those so many staff spaces below it, 0 outside."""
-  rows = np.rint(spaces * _ROWS).astype(np.int64)
-  reach = int(np.abs(rows).max())
-  kernel = np.bincount(rows + reach, minlength=2 * reach + 1) / len(rows)
-  return cv2.filter2D(
-    values, -1, kernel[:, None], borderType=cv2.BORDER_CONSTANT
-  )
-
-
-def _widened(values: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
-  """Of each cell the most of itself and those above and below."""
-  return cv2.dilate(values, np.ones((3, 1), np.uint8))
-
-
-def _comb_evidence(
-  grid: _Grid, combs: Float[np.ndarray, " c"]
-) -> tuple[Float[np.ndarray, "n m"], Int[np.ndarray, "n m"]]:
-  """Evidence of a staff around each cell, and the comb that shows it best."""
-  best = np.full(grid.evidence.shape, -np.inf, np.float32)
-  which = np.zeros(grid.evidence.shape, np.int16)
-  # Beams and ledger lines are shorter than a sixth line.
-  lines = _widened(grid.evidence)  # which need not be in the middle of a row
-  about = cv2.dilate(grid.evidence, np.ones((_ABOUT[0], 1), np.uint8))
-  about = (cv2.blur(about, (_ABOUT[1], 1)) - _LEAST).clip(0) / (1 - _LEAST)
-  for i, comb in enumerate(combs.tolist()):
-    total = _mean_at(lines, comb * _NUMBERS)
-    total -= _FILLED * _mean_at(grid.evidence, comb * _GAPS)
-    sixth = round(3 * comb * _ROWS)
-    total -= _SIXTH * np.maximum(_moved(about, -sixth), _moved(about, sixth))
-    total = cv2.blur(total, (3, 1))
-    better = total > best
-    best[better], which[better] = total[better], i
-  return best, which
-
-
-class _Gathered(NamedTuple):
-  """Evidence gathered along the best path to each cell, and its last step.
-
-  Attributes:
-    step: rows down, from the column before; 2 = the path starts here.
-  """
-
-  total: Float[np.ndarray, "m n"]
-  step: Int[np.ndarray, "m n"]
-
-
-_START = 2
-
-
-def _gather(score: Float[np.ndarray, "m n"]) -> _Gathered:
-  """Gathers a score from the first column on."""
-  total = np.empty_like(score)
-  step = np.full(score.shape, _START, np.int8)
-  total[0] = score[0]
-  for i in range(1, len(score)):
-    before = total[i - 1]
-    best, come = before.copy(), np.zeros(len(before), np.int8)
-    down, up = before[:-1] - _BEND, before[1:] - _BEND
-    better = down > best[1:]
-    best[1:][better], come[1:][better] = down[better], 1
-    better = up > best[:-1]
-    best[:-1][better], come[:-1][better] = up[better], -1
-    goes_on = best > 0
-    step[i][goes_on] = come[goes_on]
-    total[i] = score[i] + best.clip(0)
-  return _Gathered(total, step)
-
-
-def _paths(grid: _Grid, combs: Float[np.ndarray, " c"]) -> list[_Path]:
-  """The paths of staves, which do not cover each other."""
-  evidence, which = _comb_evidence(grid, combs)
-  score = np.ascontiguousarray(evidence.T - _LEAST)
-  # That nothing is seen tells less than that something else is.
-  empty = (evidence.T >= -_EMPTY) & (score < -_UNSEEN)
-  score[empty] = -_UNSEEN
-  forth, back = _gather(score), _gather(score[::-1])
-  back = _Gathered(back.total[::-1], back.step[::-1])
-  total = forth.total + back.total - score
-  # Others are only on the way to a staff.
-  total[score < _SEED - _LEAST] = -np.inf
-  free = np.ones(score.shape, bool)
-  least = _SHORTEST / _COLUMN * (_SEED - _LEAST)
-  paths = []
-  while True:
-    column, row = divmod(int(total.argmax()), total.shape[1])
-    if total[column, row] < least:
-      return paths
-    first, rows = _follow(forth, back, free, column, row)
-    columns = first + np.arange(len(rows))
-    space = combs[which[rows, columns]]
-    parts = _parts(grid, columns, rows, space)
-    near = rows[:, None] + np.arange(-_ROWS, _ROWS + 1)
-    total[columns[:, None], near.clip(0, total.shape[1] - 1)] = -np.inf
-    for part in parts:
-      _cover(free, total, columns[part], rows[part], space[part])
-      paths.append(_path(grid, columns[part], rows[part], space[part]))
-
-
-def _follow(
-  forth: _Gathered,
-  back: _Gathered,
-  free: Bool[np.ndarray, "m n"],
-  column: int,
-  row: int,
-) -> tuple[int, Int[np.ndarray, " k"]]:
-  """First column and rows of the best path through a cell."""
-
-  def walk(step: Int[np.ndarray, "m n"], direction: int) -> list[int]:
-    at, y, rows = column, row, []
-    while (come := step[at, y]) != _START:
-      at, y = at + direction, y - int(come)
-      if not free[at, y]:
-        break
-      rows.append(y)
-    return rows
-
-  left, right = walk(forth.step, -1), walk(back.step, 1)
-  return column - len(left), np.array([*left[::-1], row, *right])
-
-
-def _parts(
-  grid: _Grid,
-  columns: Int[np.ndarray, " k"],
-  rows: Int[np.ndarray, " k"],
-  space: Float[np.ndarray, " k"],
-) -> list[slice]:
-  """The staves along a path; those side by side are apart."""
-  if len(rows) * _COLUMN < _SHORTEST:
-    return []
-  offsets = np.rint(space[:, None] * _NUMBERS * _ROWS).astype(np.int64)
-  at = rows[:, None] + offsets
-  near = (at[:, :, None] + (-1, 0, 1)).clip(0, len(grid.evidence) - 1)
-  seen = grid.evidence[near, columns[:, None, None]].max(-1)
-  mean = seen.mean(1)
-  empty = mean < _EMPTY
-  edges = [0, len(mean)]
-  if mean[~empty].mean() >= _SOLID:
-    starts = np.flatnonzero(np.diff(empty, prepend=False, append=False))
-    for start, stop in starts.reshape(-1, 2):
-      if (stop - start) * _COLUMN >= _APART:
-        edges += [start, stop]
-  parts = []
-  for start, stop in np.sort(edges).reshape(-1, 2):
-    length = float(stop - start) * _COLUMN
-    if length < _SHORTEST:
-      continue
-    lines = (seen[start:stop][~empty[start:stop]] > _LEAST).mean(0)
-    gain = (lines.mean() - _CERTAIN) * length
-    if gain >= _GAIN and lines.min() >= _EACH:
-      parts.append(slice(int(start), int(stop)))
-  return parts
-
-
-def _cover(
-  free: Bool[np.ndarray, "m n"],
-  total: Float[np.ndarray, "m n"],
-  columns: Int[np.ndarray, " k"],
-  rows: Int[np.ndarray, " k"],
-  space: Float[np.ndarray, " k"],
-) -> None:
-  """Leaves no room for other staves where one is."""
-  half = round(_BETWEEN * float(np.median(space)) * _ROWS)
-  at = (rows[:, None] + np.arange(-half, half + 1)).clip(0, free.shape[1] - 1)
-  free[columns[:, None], at] = False
-  total[columns[:, None], at] = -np.inf
-
-
-def _path(
-  grid: _Grid,
-  columns: Int[np.ndarray, " k"],
-  rows: Int[np.ndarray, " k"],
-  space: Float[np.ndarray, " k"],
-) -> _Path:
-  """A path in px, smooth."""
-  middle = (rows + grid.shift[columns] + 0.5) * grid.row_px
-  return _Path(
-    int(columns[0]),
-    _smooth(middle),
-    _smooth(space * grid.row_px * _ROWS),
-  )
-
-
-def _smooth(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-  """Averages along a path, which goes straight on at its ends."""
-  sigma = _SMOOTH / _COLUMN
-  size = min(int(3 * sigma), len(values) - 1)
-  wide = np.pad(values, size, "reflect", reflect_type="odd")
-  kernel = cv2.getGaussianKernel(2 * size + 1, sigma)[:, 0]
-  return np.convolve(wide, kernel, "valid")
-
-
 def _blurred(values: Float[np.ndarray, "k _"]) -> Float[np.ndarray, "k _"]:
   """Sums along a path with weights of up to 1."""
-  sigma = _SMOOTH / _COLUMN
-  size = int(3 * sigma)
-  kernel = np.exp(-0.5 * (np.arange(-size, size + 1) / sigma) ** 2)
+  offsets = np.arange(-3 * SMOOTH, 3 * SMOOTH + 1)
+  kernel = np.exp(-0.5 * (offsets / SMOOTH) ** 2)
   return cv2.filter2D(
     values, -1, kernel[:, None], borderType=cv2.BORDER_CONSTANT
   )
@@ -427,7 +96,7 @@ class _Measured(NamedTuple):
 
 
 def _measure(
-  grid: _Grid, first: int, lines: Float[np.ndarray, "k 5"], space_px: float
+  grid: Grid, first: int, lines: Float[np.ndarray, "k 5"], space_px: float
 ) -> _Measured:
   """Measures lines near to where they should be."""
   half = max(2, round(_WINDOW * space_px))
@@ -453,19 +122,19 @@ def _measure(
   return _Measured(off, weight, total / grid.ink)
 
 
-def _staff(ink: UInt8[np.ndarray, "H W"], grid: _Grid, path: _Path) -> Staff:
+def _staff(ink: UInt8[np.ndarray, "H W"], grid: Grid, path: Path) -> Staff:
   """Measures the lines of a path."""
   middle, space = path.middle, path.space
   space_px = float(np.median(space))
   for _ in range(2):
-    lines = middle[:, None] + space[:, None] * _NUMBERS
+    lines = middle[:, None] + space[:, None] * NUMBERS
     measured = _measure(grid, path.first, lines, space_px)
     up, wider = _common(measured)
     middle, space = middle + up, space + wider
-  off = measured.off - up[:, None] - wider[:, None] * _NUMBERS
+  off = measured.off - up[:, None] - wider[:, None] * NUMBERS
   weight = measured.weight
   own = _blurred(weight * off) / (_blurred(weight) + _PRIOR)
-  lines = middle[:, None] + space[:, None] * _NUMBERS + own
+  lines = middle[:, None] + space[:, None] * NUMBERS + own
   sure = weight > 0.7
   thickness = float(np.median(measured.thickness[sure])) if sure.any() else 1.0
   x = (path.first + np.arange(len(lines)) + 0.5) * grid.column_px
@@ -483,11 +152,11 @@ def _common(
   """How far all lines are off, and how much wider they are apart."""
   off, weight = measured.off, measured.weight
   # Weighted least squares of off = up + number * wider, along the path.
-  terms = [weight, weight * _NUMBERS, weight * _NUMBERS**2]
-  terms += [weight * off, weight * off * _NUMBERS]
+  terms = [weight, weight * NUMBERS, weight * NUMBERS**2]
+  terms += [weight * off, weight * off * NUMBERS]
   sums = _blurred(np.stack([term.sum(1) for term in terms], 1))
   n, k, kk, y, ky = sums.T
-  n, kk = n + _PRIOR, kk + 2 * _PRIOR * LINES
+  n, kk = n + _PRIOR, kk + 2 * _PRIOR * len(NUMBERS)
   determinant = n * kk - k * k
   return (kk * y - k * ky) / determinant, (n * ky - k * y) / determinant
 
@@ -512,7 +181,7 @@ def _ends(
     ).astype(np.int64)
     near = (rows[:, :, None] + (-1, 0, 1)).clip(0, len(ink) - 1)
     seen = ink[near, column[:, None]].max(-1) / (0.5 * solid)
-    gain = np.cumsum(seen.clip(0, 1).mean(0) - _LEAST)
+    gain = np.cumsum(seen.clip(0, 1).mean(0) - _SEEN)
     return float(column[gain.argmax()] + (direction > 0))
 
   half = (x[1] - x[0]) / 2
@@ -525,7 +194,7 @@ def _extended(
   y: Float[np.ndarray, " k"],
 ) -> Float[np.ndarray, " n"]:
   """A line at places that may be beyond its ends, where it goes on straight."""
-  few = min(len(x) - 1, round(2 * _SMOOTH / _COLUMN))
+  few = min(len(x) - 1, 2 * SMOOTH)
   left = (y[few] - y[0]) / (x[few] - x[0])
   right = (y[-1] - y[-1 - few]) / (x[-1] - x[-1 - few])
   beyond = left * np.minimum(at - x[0], 0) + right * np.maximum(at - x[-1], 0)

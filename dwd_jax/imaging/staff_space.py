@@ -22,7 +22,7 @@ _MAX_SAMPLES = 1_400_000  # pixels examined: columns x height
 _COLUMNS = (48, 512)  # fewest and most columns of a page
 _WINDOWS = (15, 61)  # px, of the local mean that ink is compared with
 _FAINT = 0.06  # contrast of a line relative to the darkest symbols
-_LINES = 5
+LINES = 5  # of a staff
 _NO_GAP = 1e9  # px; between the runs of two columns
 _MIN_CHAINS = 12
 _THIN = 0.02  # least thickness of a line in spaces; less is no staff
@@ -96,7 +96,7 @@ def measure(ink: UInt8[np.ndarray, "H W"]) -> Measured | None:
     in perspective. None if no staff of five lines was found.
   """
   height, width = ink.shape
-  if height < _LINES * MIN_PX or width < 16:
+  if height < LINES * MIN_PX or width < 16:
     return None
   at = _places(ink.shape)
   # Blurred lines may be as thick as the gaps between them. In wide columns,
@@ -192,13 +192,13 @@ def _chains(
   centre = (starts + stops) * 0.5
   gaps = np.diff(centre).astype(np.float32)
   gaps[column[1:] != column[:-1]] = _NO_GAP
-  size = _LINES - 1
+  size = LINES - 1
   if len(gaps) < size:
     nothing, no = centre[:0], centre[:0].astype(bool)
     return Chains(column[:0], nothing, nothing, no, no)
   of_chain = [gaps[i : len(gaps) - size + 1 + i] for i in range(size)]
   low, high = np.minimum.reduce(of_chain), np.maximum.reduce(of_chain)
-  lines = [thick[i : len(thick) - size + i] for i in range(_LINES)]
+  lines = [thick[i : len(thick) - size + i] for i in range(LINES)]
   heavy = np.maximum.reduce(lines)
   # In whole pixels each centre may be off by half a pixel.
   regular = (high - low <= 1.0 + 0.12 * low) & (low >= MIN_PX - 1)

@@ -15,7 +15,8 @@ from mung.node import Node
 
 from dwd_jax.core import files
 from dwd_jax.core.structs import NO_POSITION, PageBoxes
-from dwd_jax.imaging.staff_lines import LINES, Staff
+from dwd_jax.imaging.staff_lines import Staff
+from dwd_jax.imaging.staff_space import LINES
 
 _DATASET = "dwd_jax"
 _INK = 128  # pixels from here on belong to the symbol

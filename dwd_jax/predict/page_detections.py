@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dwd_jax.core.structs import NO_POSITION, PageBoxes
-from dwd_jax.imaging.staff_lines import LINES, Staff
+from dwd_jax.imaging.staff_lines import Staff
+from dwd_jax.imaging.staff_space import LINES
 from dwd_jax.metrics import json_results
 from dwd_jax.predict import mung_nodes
 from dwd_jax.show import drawing
