@@ -111,9 +111,14 @@ def reduced(
   tone[outside] = 0
   above, below = _moved(tone, -_BESIDE), _moved(tone, _BESIDE)
   ridge = tone - np.maximum(above, below)
-  solid = float(np.quantile(tone[:: _ROWS // 2], 0.995))
-  widest = _widened(ridge)
-  line = _strength(widest, pieces, shift, row_px, column_px) or 0.3 * solid
+  at = (pieces.x / column_px).astype(np.int64).clip(0, num_columns - 1)
+  # Of the lines of each piece: [n, 5].
+  rows = pieces.y[:, None] + pieces.space[:, None] * NUMBERS
+  rows = rows / row_px - 0.5 - shift[at, None]
+  solid = max(1.0, _solid(tone, rows))
+  line = _strength(_widened(ridge), rows, at)
+  if line <= 0:
+    line = 0.3 * solid
   # Broken and faint lines are darker on the whole than what is beside them.
   ridge = cv2.blur(ridge.clip(-_DARKER * line, line), (_ALONG, 1))
   noise = float(np.median(np.abs(ridge[:: _ROWS // 2])))
@@ -124,22 +129,39 @@ def reduced(
   return Grid(columns, evidence, shift, row_px, column_px, solid, line)
 
 
+def _solid(
+  tone: Float[np.ndarray, "n m"], rows: Float[np.ndarray, "k 5"]
+) -> float:
+  """The tone of solid ink in staves; on the whole page without any.
+
+  Most of a page with few staves is paper.
+
+  Args:
+    rows: of the lines of pieces of staves.
+  """
+  beside = np.arange(len(tone))[:, None]
+  near = (beside > rows[:, 0] - _ROWS) & (beside < rows[:, -1] + _ROWS)
+  inside = tone[near.any(1)] if len(rows) else tone
+  # Lines are ten rows apart.
+  return float(np.quantile(inside[::3], 0.995))
+
+
 def _strength(
   ridge: Float[np.ndarray, "n m"],
-  pieces: Pieces,
-  shift: Int[np.ndarray, " m"],
-  row_px: float,
-  column_px: float,
+  rows: Float[np.ndarray, "k 5"],
+  columns: Int[np.ndarray, " k"],
 ) -> float:
-  """How much lines stand out in the middles of pieces; 0 without any."""
-  column = (pieces.x / column_px).astype(np.int64).clip(0, len(shift) - 1)
-  y = pieces.y[:, None] + pieces.space[:, None] * NUMBERS
-  row = np.rint(y / row_px - 0.5).astype(np.int64) - shift[column, None]
-  row, column = (
-    row.clip(0, len(ridge) - 1)[:, :, None],
-    (column[:, None] + np.arange(-2, 3)).clip(0, len(shift) - 1)[:, None],
-  )
-  return float(np.median(ridge[row, column])) if len(pieces.y) else 0.0
+  """How much the lines of pieces stand out; 0 without any.
+
+  Args:
+    rows: of the lines in the middles of the pieces.
+    columns: of these middles.
+  """
+  height, width = ridge.shape
+  row = np.rint(rows).astype(np.int64).clip(0, height - 1)
+  column = (columns[:, None] + np.arange(-2, 3)).clip(0, width - 1)
+  lines = ridge[row[:, :, None], column[:, None]]
+  return float(np.median(lines)) if lines.size else 0.0
 
 
 def _moved(

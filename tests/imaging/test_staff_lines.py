@@ -100,6 +100,18 @@ def test_other_numbers_of_lines_are_no_staves():
   assert found[1].box_yxyx[2] < 200
 
 
+@pytest.mark.parametrize("num_staves", [1, 2])
+def test_a_page_with_few_staves(num_staves):
+  ink = staves(18, (2400, 1200), 2)
+  ink[200 * num_staves :] = 0
+  found = _trace(ink)
+  assert len(found) == num_staves
+  for i, staff in enumerate(found):
+    top = 36 + 198 * i
+    assert _off(staff, lambda k, _, top=top: top + 18 * k + 1) < 0.2
+    assert staff.thickness_px == pytest.approx(2, abs=0.3)
+
+
 def test_a_staff_read_from_its_other_side():
   (staff, *_) = _trace(staves(10, (200, 600), 2))
   over = staff.upside_down()
