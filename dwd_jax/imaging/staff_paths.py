@@ -24,6 +24,7 @@ from dwd_jax.imaging.staff_space import LINES
 NUMBERS = np.arange(LINES) - LINES // 2  # of lines, the middle one is 0
 SMOOTH = 4  # columns of cells along which lines are averaged, as deviation
 _ROWS = 10  # of cells, in a staff space
+_SAMPLED = 3  # one of so many rows; no divisor of _ROWS, or lines keep step
 _COLUMN = 0.5  # staff spaces, the width of cells
 _BESIDE = 3  # rows above and below a line that are paper
 _GAPS = (NUMBERS[1:] + NUMBERS[:-1]) / 2
@@ -121,7 +122,7 @@ def reduced(
     line = 0.3 * solid
   # Broken and faint lines are darker on the whole than what is beside them.
   ridge = cv2.blur(ridge.clip(-_DARKER * line, line), (_ALONG, 1))
-  noise = float(np.median(np.abs(ridge[:: _ROWS // 2])))
+  noise = float(np.median(np.abs(ridge[::_SAMPLED])))
   evidence = (ridge / max(_FAINT * line, _NOISE * noise)).clip(0, 1)
   # What is thicker than a line may hide one.
   thick = np.minimum(_moved(tone, -_THICK), _moved(tone, _THICK))
@@ -142,8 +143,7 @@ def _solid(
   beside = np.arange(len(tone))[:, None]
   near = (beside > rows[:, 0] - _ROWS) & (beside < rows[:, -1] + _ROWS)
   inside = tone[near.any(1)] if len(rows) else tone
-  # Lines are ten rows apart.
-  return float(np.quantile(inside[::3], 0.995))
+  return float(np.quantile(inside[::_SAMPLED], 0.995))
 
 
 def _strength(

@@ -100,6 +100,13 @@ def test_other_numbers_of_lines_are_no_staves():
   assert found[1].box_yxyx[2] < 200
 
 
+@pytest.mark.parametrize("margin", [0, 3, 30])
+def test_a_part_of_a_page_that_is_no_more_than_a_staff(margin):
+  page = staves(8, (16 + 34 + margin, 300))
+  (staff,) = _trace(page[16 - min(margin, 16) :])
+  assert staff.space_px == pytest.approx(8, abs=0.1)
+
+
 @pytest.mark.parametrize("num_staves", [1, 2])
 def test_a_page_with_few_staves(num_staves):
   ink = staves(18, (2400, 1200), 2)
