@@ -70,17 +70,6 @@ def measure(pages: Iterator[Page], degrade: str, seed: int) -> dict[str, Any]:
   }
 
 
-def wrongly_found(seed: int, repeats: int) -> dict[str, Any]:
-  """Pages without staves for which a staff space is found."""
-  found, count = [], 0
-  for i in range(repeats):
-    for page in pages_lib.without_staves(np.random.default_rng(seed + i)):
-      count += 1
-      if staff_space.estimate(page.ink) is not None:
-        found.append(page.name)
-  return {"pages": count, "wrongly_found": found}
-
-
 def _sets(args: Any) -> dict[str, Callable[[], Iterator[Page]]]:
   """What the command line names: name -> pages."""
   sets: dict[str, Callable[[], Iterator[Page]]] = {}
@@ -114,7 +103,11 @@ def main(argv: list[str]) -> None:
       rows[f"{name}, {degrade}"] = measure(pages, degrade, args.seed)
       print(name, degrade, rows[f"{name}, {degrade}"], file=sys.stderr)
   if args.no_staves:
-    results["no_staves"] = wrongly_found(args.seed, args.repeats)
+    results["no_staves"] = pages_lib.wrongly_found(
+      lambda ink: staff_space.estimate(ink) is not None,
+      args.seed,
+      args.repeats,
+    )
   common.report("staff_space", results, args.json)
 
 

@@ -193,6 +193,24 @@ def without_staves(rng: np.random.Generator) -> Iterator[Page]:
   yield Page("clouds", smooth.astype(np.uint8), None)
 
 
+def wrongly_found(
+  finds: Callable[[np.ndarray], bool], seed: int, repeats: int
+) -> dict[str, Any]:
+  """Pages without staves on which something is found.
+
+  Args:
+    finds: whether it is, by the ink.
+    repeats: of all kinds of pages, drawn anew.
+  """
+  found, count = [], 0
+  for i in range(repeats):
+    for page in without_staves(np.random.default_rng(seed + i)):
+      count += 1
+      if finds(page.ink):
+        found.append(page.name)
+  return {"pages": count, "wrongly_found": found}
+
+
 def text(
   rng: np.random.Generator, size: int, ruled: bool = False
 ) -> np.ndarray:

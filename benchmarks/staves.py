@@ -10,13 +10,12 @@ its staff lines. On pages of --no_staves, and in the text between staves,
 nothing must be found.
 """
 
-import functools
 import itertools
 import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import cv2
@@ -192,17 +191,6 @@ def measure(pages: Iterator[Page]) -> dict[str, Any]:
   return errors.summary()
 
 
-def wrongly_found(seed: int, repeats: int) -> dict[str, Any]:
-  """Pages without staves on which staves are found."""
-  found, count = [], 0
-  for i in range(repeats):
-    for page in pages_lib.without_staves(np.random.default_rng(seed + i)):
-      count += 1
-      if traced(page.ink)[0]:
-        found.append(page.name)
-  return {"pages": count, "wrongly_found": found}
-
-
 def main(argv: list[str]) -> None:
   """Prints the figures as JSON."""
   parser = common.parser("How well staves and their lines are found")
@@ -213,20 +201,19 @@ def main(argv: list[str]) -> None:
   parser.add_argument("--seed", type=int, default=0)
   args = parser.parse_args(argv)
   cv2.setNumThreads(1)
-  sets: dict[str, Callable[[], Iterator[Page]]] = {
-    pathlib.Path(folder).name: functools.partial(engraved, pathlib.Path(folder))
-    for folder in args.engraved
-  }
+  folders = [pathlib.Path(folder) for folder in args.engraved]
+  sets = {folder.name: engraved(folder) for folder in folders}
   if args.muscima:
-    sets["muscima_pp"] = lambda: muscima(pathlib.Path(args.muscima))
+    sets["muscima_pp"] = muscima(pathlib.Path(args.muscima))
   results: dict[str, Any] = {"sets": {}}
-  for name, open_set in sets.items():
-    pages = itertools.islice(open_set(), args.pages or None)
-    results["sets"][name] = measure(pages)
+  for name, pages in sets.items():
+    results["sets"][name] = measure(itertools.islice(pages, args.pages or None))
     print(name, results["sets"][name], file=sys.stderr)
   if args.no_staves:
     results["seed"] = args.seed
-    results["no_staves"] = wrongly_found(args.seed, args.repeats)
+    results["no_staves"] = pages_lib.wrongly_found(
+      lambda ink: bool(traced(ink)[0]), args.seed, args.repeats
+    )
   common.report("staves", results, args.json)
 
 

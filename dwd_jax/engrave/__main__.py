@@ -120,7 +120,7 @@ def _generate(flags: argparse.Namespace) -> int:
     f"{seconds:.1f} s ({summary.pages / seconds:.1f} pages/s): {flags.out}"
   )
   if summary.lost:
-    print(f"{summary.lost} symbols have no box: they left their page")
+    print(f"{summary.lost} symbols have no box: off the page, or illegible")
   for split, count in summary.splits.items():
     if not count:
       cli.say(f"no pages for {split}")

@@ -255,7 +255,7 @@ def from_json(
   """Reads the content of `PageDetections.to_json`; there is no ink.
 
   Raises:
-    ValueError, KeyError, TypeError, OverflowError, AttributeError: damaged
+    ValueError, LookupError, TypeError, OverflowError, AttributeError: damaged
       content.
   """
   index = {name: i for i, name in enumerate(class_names)}
