@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from dwd_jax.imaging import page_windows
 from dwd_jax.imaging.degrade import fields
 
-STAFF_SPACE_MM = 1.75  # of staves 7 mm high
-MM_PER_INCH = 25.4
+_STAFF_SPACE_MM = 1.75  # of staves 7 mm high
+_MM_PER_INCH = 25.4
 _FAX_PER_MM = (7.7, 8.03)  # rows and columns of fine resolution
 
 
@@ -47,20 +48,20 @@ def photocopy(
 def one_bit(
   pixels: UInt8[np.ndarray, "h w"],
   *,
+  staff_space_px: float,
+  dpi: float,
   threshold: int,
-  scale: float | tuple[float, float] = 1.0,
 ) -> UInt8[np.ndarray, "h w"]:
   """Black and white at the resolution of a scanner; above is white.
 
+  Where it is finer than the image, edges come back smooth, else in steps.
+
   Args:
     threshold: grey between black and white, 0..255.
-    scale: pixels of the scanner for one of the image, or those of rows and
-      columns. Above 1 edges come back smooth, below 1 in steps.
   """
-  hw = pixels.shape
-  seen = _resized(pixels, scale)
-  seen = cv2.threshold(seen, threshold, 255, cv2.THRESH_BINARY)[1]
-  return _back(seen, hw)
+  scale = dpi * _STAFF_SPACE_MM / _MM_PER_INCH / staff_space_px
+  seen = _scanned(pixels, (scale, scale), threshold)
+  return page_windows.resize(seen, pixels.shape)
 
 
 def fax(
@@ -80,43 +81,30 @@ def fax(
     errors: share of the rows of which the rest is lost from some run on: it
       is white, or as in the row before.
   """
-  per_mm = staff_space_px / STAFF_SPACE_MM
+  per_mm = staff_space_px / _STAFF_SPACE_MM
   rows, columns = (n / per_mm for n in _FAX_PER_MM)
-  seen = _resized(pixels, (rows if fine else rows / 2, columns))
-  seen = cv2.threshold(seen, threshold, 255, cv2.THRESH_BINARY)[1]
+  seen = _scanned(pixels, (rows if fine else rows / 2, columns), threshold)
   height, width = seen.shape
   for row in np.flatnonzero(rng.random(height) < errors).tolist():
     first = int(rng.integers(width))
     white = row == 0 or rng.random() < 0.4
     seen[row, first:] = 255 if white else seen[row - 1, first:]
-  return _back(seen, pixels.shape)
+  return page_windows.resize(seen, pixels.shape)
 
 
-def scanner_scale(dpi: float, staff_space_px: float) -> float:
-  """Pixels of a scanner for one of the image."""
-  return dpi * STAFF_SPACE_MM / MM_PER_INCH / staff_space_px
-
-
-def _resized(
-  pixels: UInt8[np.ndarray, "h w"], scale: float | tuple[float, float]
+def _scanned(
+  pixels: UInt8[np.ndarray, "h w"],
+  scale_yx: tuple[float, float],
+  threshold: int,
 ) -> UInt8[np.ndarray, "a b"]:
-  """At most twice as large."""
+  """Black and white in the pixels of a scanner, at most twice as many.
+
+  Args:
+    scale_yx: pixels of the scanner for one of the image.
+  """
   height, width = (
     max(1, round(n * min(s, 2.0)))
-    for n, s in zip(pixels.shape, np.broadcast_to(scale, 2), strict=True)
+    for n, s in zip(pixels.shape, scale_yx, strict=True)
   )
-  if (height, width) == pixels.shape:
-    return pixels
-  smaller = height * width < pixels.size
-  how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-  return cv2.resize(pixels, (width, height), interpolation=how)
-
-
-def _back(
-  seen: UInt8[np.ndarray, "a b"], hw: tuple[int, int]
-) -> UInt8[np.ndarray, "h w"]:
-  if seen.shape == hw:
-    return seen
-  smaller = seen.size > hw[0] * hw[1]
-  how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-  return cv2.resize(seen, (hw[1], hw[0]), interpolation=how)
+  seen = page_windows.resize(pixels, (height, width))
+  return cv2.threshold(seen, threshold, 255, cv2.THRESH_BINARY)[1]

@@ -8,13 +8,11 @@ _MAX_NODES = 2048  # a side; finer fields look the same
 
 
 def smooth(
-  rng: np.random.Generator,
-  hw: tuple[int, int],
-  cell_px: float | tuple[float, float],
+  rng: np.random.Generator, hw: tuple[int, int], cell_px: float
 ) -> Float[np.ndarray, "h w"]:
   """A smooth field of mean 0 and about unit variance.
 
-  `cell_px` is the distance of independent values, or those of rows and columns.
+  `cell_px` is the distance of independent values.
   """
   return enlarge(rng.standard_normal(nodes(hw, cell_px), np.float32), hw)
 
@@ -22,7 +20,10 @@ def smooth(
 def nodes(
   hw: tuple[int, int], cell_px: float | tuple[float, float]
 ) -> tuple[int, int]:
-  """Height and width of the coarse field that `enlarge` brings to `hw`."""
+  """Height and width of the coarse field that `enlarge` brings to `hw`.
+
+  `cell_px` is the distance of its values, or those along rows and columns.
+  """
   cells = np.broadcast_to(cell_px, 2)
   height, width = (
     int(np.clip(np.ceil(n / max(cell, 1.0)) + 1, 2, _MAX_NODES))

@@ -202,8 +202,9 @@ def scan_look(
   elif kind < 0.06 * s + 0.35:
     # Staves are 5 to 9 mm high.
     dpi = float(rng.choice(_DPI) * rng.uniform(0.8, 1.3))
-    scale = copies.scanner_scale(dpi, space)
-    pixels = copies.one_bit(pixels, threshold=threshold, scale=scale)
+    pixels = copies.one_bit(
+      pixels, staff_space_px=space, dpi=dpi, threshold=threshold
+    )
   return 255 - pixels
 
 
