@@ -106,9 +106,10 @@ def _measure(
   column = first + np.arange(len(lines))
   tone = grid.columns[at, column[:, None, None]].astype(np.float64)
   outer = max(1, half // 4)
-  paper = np.maximum(tone[..., :outer].mean(-1), tone[..., -outer:].mean(-1))[
-    ..., None
-  ]
+  paper = np.maximum(
+    tone[..., :outer].mean(-1, keepdims=True),
+    tone[..., -outer:].mean(-1, keepdims=True),
+  )
   ink = (tone - paper).clip(0)
   place = row[:, :, None] + offsets + 0.5 - lines[:, :, None]
   near = np.exp(-0.5 * (place / (0.25 * space_px)) ** 2)
@@ -156,7 +157,7 @@ def _common(
   terms += [weight * off, weight * off * NUMBERS]
   sums = _blurred(np.stack([term.sum(1) for term in terms], 1))
   n, k, kk, y, ky = sums.T
-  n, kk = n + _PRIOR, kk + 2 * _PRIOR * len(NUMBERS)
+  n, kk = n + _PRIOR, kk + _PRIOR * (NUMBERS**2).sum()
   determinant = n * kk - k * k
   return (kk * y - k * ky) / determinant, (n * ky - k * y) / determinant
 
