@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import brotli
-from fontTools.pens.recordingPen import RecordingPen
+from fontTools.pens.boundsPen import BoundsPen
+from fontTools.pens.recordingPen import DecomposingRecordingPen
 from fontTools.ttLib import TTFont, woff2
 
 from dwd_jax.core.errors import InputError
@@ -92,7 +93,7 @@ def find(folder: pathlib.Path) -> list[str]:
 def design(font: str) -> str:
   """What the files of one design have in common, whatever optical size."""
   path = pathlib.Path(font)
-  return str(path.with_name(re.sub(r"[-_ ]?\d+$", "", path.stem)))
+  return str(path.parent / re.sub(r"[-_ ]?\d+$", "", path.stem))
 
 
 def page_name(font: str) -> str:
@@ -183,12 +184,14 @@ class FontFile:
     return self._glyphs[code]
 
   def _read(self, code: int, placed: _Placed) -> _Outline | None:
-    pen = RecordingPen()
+    pen = DecomposingRecordingPen(self._shapes)
+    bounds_pen = BoundsPen(None, ignoreSinglePoints=True)
     with _readable(self._file):
       scale = 1000 / self._units
       shape = self._shapes[placed.name]
       shape.draw(pen)
-      bounds = outlines.pen_bounds(pen.value)
+      pen.replay(bounds_pen)
+    bounds = bounds_pen.bounds
     if bounds is None:
       return None
     turn: Matrix = (scale, 0, 0, scale, 0, 0)
@@ -221,7 +224,9 @@ class FontFile:
     return (0.0 if place == "origin" else -x0), heights.get(place, 0.0)
 
 
-def _add_stem(pen: RecordingPen, left: float, to: float, width: float) -> None:
+def _add_stem(
+  pen: DecomposingRecordingPen, left: float, to: float, width: float
+) -> None:
   """Adds the piece of the stem from which a flag hangs, from height 0."""
   y0, y1 = min(to, 0.0), max(to, 0.0)
   right = left + width
@@ -235,8 +240,11 @@ def _stem_anchors(
   values: list[tuple[str, tuple]], m: Matrix
 ) -> dict[str, tuple[float, float]]:
   """Where stems begin: the ends of a notehead, on the side of the stem."""
-  found = [args[-1] for _, args in values if args]
-  points = [(m[0] * x + m[4], m[3] * y + m[5]) for x, y in found]
+  ends = [args[-1] for _, args in values if args]
+  if None in ends:  # closed curves of TrueType without points on them
+    values = outlines.commands(outlines.path_data(values, outlines.IDENTITY))
+    ends = [args[-1] for _, args in values if args]
+  points = [(m[0] * x + m[4], m[3] * y + m[5]) for x, y in ends]
   x0, x1 = min(x for x, _ in points), max(x for x, _ in points)
   return {
     "stemUpSE": (x1, max(y for x, y in points if x > x1 - _NEAR)),

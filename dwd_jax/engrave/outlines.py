@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from fontTools.pens.boundsPen import BoundsPen
-from fontTools.pens.recordingPen import RecordingPen
+from fontTools.pens.recordingPen import RecordingPen, replayRecording
 from fontTools.pens.svgPathPen import SVGPathPen
 from fontTools.pens.transformPen import TransformPen
 from fontTools.svgLib.path import parse_path
@@ -94,18 +94,8 @@ def commands(d: str) -> list[tuple[str, tuple]]:
 def path_data(values: Iterable[tuple[str, tuple]], m: Matrix) -> str:
   """Path data of transformed pen commands."""
   path = SVGPathPen(None, ntos=lambda v: f"{v:.6g}")
-  pen = TransformPen(path, m)
-  for name, args in values:
-    getattr(pen, name)(*args)
+  replayRecording(values, TransformPen(path, m))
   return path.getCommands()
-
-
-def pen_bounds(values: Iterable[tuple[str, tuple]]) -> Bounds | None:
-  """Bounds of pen commands, exact at the extrema of curves; None = no ink."""
-  pen = BoundsPen(None, ignoreSinglePoints=True)
-  for name, args in values:
-    getattr(pen, name)(*args)
-  return pen.bounds
 
 
 @functools.lru_cache(maxsize=8192)

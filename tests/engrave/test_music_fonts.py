@@ -12,6 +12,9 @@ import font_helpers
 import numpy as np
 import pytest
 import verovio
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib.tables._g_l_y_f import Glyph
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.engrave import (
@@ -248,6 +251,7 @@ def test_a_design_counts_once_whatever_its_optical_sizes():
   )
   assert 150 < drawn["Leipzig"] < 250
   assert min(drawn["/a/ly-11.otf"], drawn["/a/ly-20.otf"]) > 60
+  assert font_files.design("/a/11.otf") == font_files.design("/a/12.otf")
 
 
 def test_names_and_folders_are_one_list(files):
@@ -262,6 +266,25 @@ def test_packed_fonts_are_read(tmp_path):
     path = tmp_path / f"a.{flavor}"
     font_helpers.write(path, (0xE050, 0xE0A4), flavor=flavor)
   assert len(font_files.find(tmp_path)) == 2
+
+
+def test_composite_glyphs_and_curves_without_points_on_them(tmp_path):
+  """Which only TrueType has."""
+  round_, head = TTGlyphPen(None), TTGlyphPen({"round": None})
+  round_.qCurveTo((0, -250), (600, -250), (600, 250), (0, 250), None)
+  round_.closePath()
+  head.addComponent("round", (1, 0, 0, 1, 0, 0))
+  glyphs = {".notdef": Glyph(), "round": round_.glyph(), "head": head.glyph()}
+  build = FontBuilder(2000)
+  build.setupGlyphOrder([*glyphs])
+  build.setupCharacterMap({0xE0A4: "head"})
+  build.setupGlyf(glyphs)
+  build.setupHorizontalMetrics(dict.fromkeys(glyphs, (600, 0)))
+  build.save(tmp_path / "a.ttf")
+  metrics = font_files.read(str(tmp_path / "a.ttf")).metrics(0xE0A4)
+  assert metrics is not None
+  assert metrics.bounds == (0, -125, 300, 125)
+  assert metrics.anchors == {"stemUpSE": (300, 0), "stemDownNW": (0, 0)}
 
 
 def _text_font(path):
