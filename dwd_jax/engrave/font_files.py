@@ -31,7 +31,6 @@ _MAX_BYTES = 16 << 20
 _MAX_UNPACKED = 64 << 20
 _MAX_FILES = 1000  # of a folder
 _MAX_PATH = 200_000  # characters of one outline
-_PRIVATE = range(0xE000, 0xF8FF)  # SMuFL's code points
 # What any music needs: the G clef and the black notehead, and how high they are
 # in staff spaces.
 _SHAPES = ((0xE050, 4.0, 10.0), (0xE0A4, 0.6, 2.0))
@@ -137,7 +136,9 @@ class FontFile:
       else:
         cmap = font.getBestCmap() or {}
         self._codes = {
-          code: _Placed(name) for code, name in cmap.items() if code in _PRIVATE
+          code: _Placed(name)
+          for code, name in cmap.items()
+          if code in verovio_fonts.CODES
         }
     # Fonts of icons have other shapes at these code points.
     self.is_music = all(

@@ -47,16 +47,23 @@ OCTAVES = {
   0xE066: (0xE062, "15", True),
 }
 _DIGIT, _DIGIT_SCALE = 0xE080, 0.5
-_LABELLED = smufl_classes.get("deepscores_v2").glyphs  # the largest
+_LABELLED = smufl_classes.get("printed").glyphs  # the largest
 _GAP = 20  # units between a clef and its number
 
 
 class _Part(NamedTuple):
-  """A symbol of a font, moved: (scale, dx, dy)."""
+  """A symbol of a font, scaled and moved."""
 
   font: FontFile | VerovioFont
   code: int
-  place: tuple[float, float, float] = (1.0, 0.0, 0.0)
+  scale: float = 1.0
+  x: float = 0.0
+  y: float = 0.0
+
+  @property
+  def matrix(self) -> Matrix:
+    """From the font to where it is."""
+    return (self.scale, 0, 0, self.scale, self.x, self.y)
 
 
 class _Complete:
@@ -104,7 +111,7 @@ class _Complete:
   def _composed(self, code: int) -> list[_Part]:
     """A symbol of several others of this font; [] if it lacks one of them."""
     if code in _CHANGES and self._font.metrics(_CHANGES[code]):
-      return [_Part(self._font, _CHANGES[code], (_CHANGE, 0.0, 0.0))]
+      return [_Part(self._font, _CHANGES[code], _CHANGE)]
     if code in DYNAMICS:
       return self._row([LETTERS[c] for c in DYNAMICS[code]], 1.0)
     if code not in OCTAVES:
@@ -118,10 +125,7 @@ class _Complete:
     left, bottom, right, top = shape.bounds
     dx = (left + right - x0 - x1) / 2
     dy = top + _GAP - y0 if above else bottom - _GAP - y1
-    moved = [
-      part._replace(place=(_DIGIT_SCALE, part.place[1] + dx, dy))
-      for part in digits
-    ]
+    moved = [part._replace(x=part.x + dx, y=dy) for part in digits]
     return [_Part(self._font, clef), *moved]
 
   def _row(self, codes: list[int], scale: float) -> list[_Part]:
@@ -131,41 +135,29 @@ class _Complete:
       metrics = self._font.metrics(code)
       if metrics is None:
         return []
-      parts.append(_Part(self._font, code, (scale, x, 0.0)))
+      parts.append(_Part(self._font, code, scale, x))
       x += scale * metrics.advance
     return parts
 
 
-def _matrix(part: _Part) -> Matrix:
-  scale, dx, dy = part.place
-  return (scale, 0, 0, scale, dx, dy)
-
-
 def _moved(part: _Part) -> str:
   """Path data of a part of a symbol."""
-  d, m = part.font.path(part.code), _matrix(part)
-  if m == outlines.IDENTITY:
+  d = part.font.path(part.code)
+  if part.matrix == outlines.IDENTITY:
     return d
-  return outlines.path_data(outlines.commands(d), m)
+  return outlines.path_data(outlines.commands(d), part.matrix)
 
 
 def _joined_metrics(parts: list[_Part]) -> Metrics:
   """Metrics of a symbol of one or more parts."""
-  found = []
+  bounds, ends = [], []
   for part in parts:
     metrics = part.font.metrics(part.code)
     assert metrics is not None
-    found.append(metrics)
-  if len(parts) == 1 and _matrix(parts[0]) == outlines.IDENTITY:
-    return found[0]
-  bounds = [
-    outlines.transform_bounds(metrics.bounds, _matrix(part))
-    for part, metrics in zip(parts, found, strict=True)
-  ]
-  ends = [
-    part.place[1] + part.place[0] * metrics.advance
-    for part, metrics in zip(parts, found, strict=True)
-  ]
+    if len(parts) == 1 and part.matrix == outlines.IDENTITY:
+      return metrics
+    bounds.append(outlines.transform_bounds(metrics.bounds, part.matrix))
+    ends.append(part.x + part.scale * metrics.advance)
   return Metrics(outlines.union(bounds), max(ends), {})
 
 

@@ -16,12 +16,11 @@ from fontTools.pens.svgPathPen import SVGPathPen
 from fontTools.pens.transformPen import TransformPen
 from lxml import etree  # pyright: ignore
 
-from dwd_jax.engrave import outlines, text_fonts
+from dwd_jax.engrave import outlines, text_fonts, verovio_fonts
 from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Bounds, Matrix
 from dwd_jax.engrave.text_faces import Face, Faces, plain
 
-_PUA = range(0xE000, 0xF8FF)  # SMuFL's code points
 # Of verovio's width, where something stands beside a text, and where not.
 _WIDEST, _WIDEST_ALONE = 1.03, 1.6
 _SHARE = {"start": 0.0, "middle": 0.5, "end": 1.0}
@@ -68,9 +67,9 @@ def glyph(char: str, file: str, slant: float) -> Glyph:
   return Glyph(key, pen.getCommands(), font.advance(char), bounds, font.units)
 
 
-def is_music(char: str) -> bool:
+def _is_music(char: str) -> bool:
   """Whether a character of a text is a SMuFL symbol."""
-  return ord(char) in _PUA
+  return ord(char) in verovio_fonts.CODES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +277,7 @@ class TextSetter:
   def _able(self, text: str, face: Face, other: Face) -> Face:
     """The face, or the other one where the face lacks a character."""
     font = text_fonts.load(face.file)
-    able = all(font.has(char) or is_music(char) for char in text)
+    able = all(font.has(char) or _is_music(char) for char in text)
     return face if able else other
 
   def _width(self, text: str, style: _Style) -> float:
@@ -286,7 +285,7 @@ class TextSetter:
     font = text_fonts.load(plain(style.bold, style.italic).file)
     total = 0.0
     for char in text:
-      if is_music(char):
+      if _is_music(char):
         total += self.music.advance(ord(char))
       else:
         total += font.advance(char)
@@ -300,7 +299,7 @@ class TextSetter:
     own = size * face.size
     wide = own * face.width * fit
     for char in text:
-      if is_music(char):
+      if _is_music(char):
         key, bounds, advance = self._music(char)
         placed.append(
           _Placed(key, bounds, x, 0.0, (size, size), 1 / 1000, code=ord(char))

@@ -14,6 +14,7 @@ from lxml import etree  # pyright: ignore
 
 from dwd_jax.engrave.outlines import Bounds
 
+CODES = range(0xE000, 0xF900)  # of SMuFL: Unicode's private use area
 NAMES = ("Leipzig", "Bravura", "Leland", "Gootville", "Petaluma")
 UNITS_PER_SPACE = 250
 _DATA = pathlib.Path(str(verovio.__file__)).parent / "data"
@@ -82,8 +83,6 @@ def smufl_names() -> dict[int, str]:
   return {int(g.get("c"), 16): g.get("n") for g in rows}
 
 
-@functools.cache
 def usual_codes() -> frozenset[int]:
   """The symbols of verovio's smallest font, which is enough for most music."""
-  rows = etree.parse(_DATA / "Gootville.xml").getroot()
-  return frozenset(int(g.get("c"), 16) for g in rows)
+  return frozenset(read("Gootville")._table)
