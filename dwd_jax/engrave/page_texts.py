@@ -13,7 +13,6 @@ from jaxtyping import Float
 from dwd_jax.engrave import outlines, words
 from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Bounds
-from dwd_jax.engrave.print_look import FONTS_OWN
 from dwd_jax.engrave.text_faces import Face, Faces
 from dwd_jax.engrave.text_outlines import TextSetter
 from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Group, Mark, Page
@@ -41,8 +40,7 @@ class PageTexts:
       size: width and height of the page, in its units.
     """
     self.page = page
-    self._text = TextSetter(page.music, faces)
-    self._text.defs = page.defs
+    self._text = TextSetter(page.music, page.defs, faces)
     self._faces = faces
     self._rng = rng
     self._width, self._height = size
@@ -313,7 +311,6 @@ def text_page(
   faces: Faces, rng: random.Random, size: tuple[float, float], font: str
 ) -> Page:
   """A page of text alone; see `PageTexts`."""
-  music = MusicFont(font, FONTS_OWN)
-  page = Page([Group("page", -1, {}, [])], [], music, {}, [], {})
+  page = Page(MusicFont(font))
   PageTexts(page, faces, rng, size).whole()
   return page

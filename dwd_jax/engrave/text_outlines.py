@@ -127,31 +127,30 @@ class _Placed:
   key: str
   bounds: Bounds | None
   x: float
-  raised: float
   scale: tuple[float, float]  # of bounds at size 1
   unit: float  # of the outline, at size 1
+  raised: float = 0.0
   slant: float = 0.0
   fat: float = 0.0  # in em
   code: int = 0  # of a symbol
 
 
 class TextSetter:
-  """Sets the texts of one page, with the symbols of a music font.
+  """Sets the texts of one page, with the symbols of a music font."""
 
-  Attributes:
-    defs: definitions of the glyphs in use.
-  """
-
-  def __init__(self, music: MusicFont, faces: Faces | None = None):
+  def __init__(
+    self, music: MusicFont, defs: dict[str, str], faces: Faces | None = None
+  ):
     """Prepares a page.
 
     Args:
       music: for symbols inside texts.
+      defs: of the page, to which those of glyphs are added.
       faces: of the texts; None = those of verovio's layout.
     """
     self.music = music
+    self.defs = defs
     self.faces = faces or Faces()
-    self.defs: dict[str, str] = {}
 
   def typeset(
     self, element: etree._Element, m: Matrix, classes: set[str]
@@ -186,9 +185,7 @@ class TextSetter:
       anchor: start, middle or end.
       width: to justify the line to, in page units; 0 = as it is.
     """
-    placed, length = self._place(
-      text, size, self._able(text, face, plain(False, False)), 1.0
-    )
+    placed, length = self._line(text, size, face)
     spaces = text.count(" ")
     if width and spaces:
       more, shift = (width - length) / spaces, 0.0
@@ -200,9 +197,13 @@ class TextSetter:
 
   def length(self, text: str, size: float, face: Face) -> float:
     """How long a line is, in page units."""
-    return self._place(
-      text, size, self._able(text, face, plain(False, False)), 1.0
-    )[1]
+    return self._line(text, size, face)[1]
+
+  def _line(
+    self, text: str, size: float, face: Face
+  ) -> tuple[list[_Placed], float]:
+    able = self._able(text, face, plain(False, False))
+    return self._place(text, size, able)
 
   def _collect(
     self,
@@ -241,34 +242,27 @@ class TextSetter:
   def _draw(
     self, chunk: _Chunk, m: Matrix, classes: set[str]
   ) -> Iterator[Inked]:
-    runs, planned = [], 0.0
-    for text, style in chunk.runs:
-      face = self._able(
-        text,
-        self.faces.face(classes, style.bold, style.italic),
-        plain(style.bold, style.italic),
-      )
-      planned += self._width(text, style)
-      runs.append((text, style, face))
-    set_out = [
-      self._place(text, style.size, face, 1.0) for text, style, face in runs
-    ]
-    natural = sum(length for _, length in set_out)
-    widest = _WIDEST
-    if self.faces.may_widen(classes):
-      widest = _WIDEST_ALONE
-    if natural > widest * planned > 0:
-      fit = max(widest * planned / natural, _NARROWEST)
-      set_out = [
+    def set_out(fit: float) -> list[tuple[list[_Placed], float]]:
+      return [
         self._place(text, style.size, face, fit) for text, style, face in runs
       ]
+
+    runs, planned = [], 0.0
+    for text, style in chunk.runs:
+      other = plain(style.bold, style.italic)
+      face = self.faces.face(classes, style.bold, style.italic)
+      planned += self._width(text, style)
+      runs.append((text, style, self._able(text, face, other)))
+    pieces = set_out(1.0)
+    natural = sum(length for _, length in pieces)
+    alone = self.faces.may_widen(classes)
+    widest = planned * (_WIDEST_ALONE if alone else _WIDEST)
+    if natural > widest > 0:
+      pieces = set_out(max(widest / natural, _NARROWEST))
     placed, x = [], 0.0
-    for (_, style, _), (new, length) in zip(runs, set_out, strict=True):
+    for (_, style, _), (new, length) in zip(runs, pieces, strict=True):
       placed += [
-        dataclasses.replace(p, x=p.x + x, raised=style.raised)
-        if x or style.raised
-        else p
-        for p in new
+        dataclasses.replace(p, x=p.x + x, raised=style.raised) for p in new
       ]
       x += length
     start = (chunk.x - x * _SHARE[chunk.anchor], chunk.y)
@@ -292,7 +286,7 @@ class TextSetter:
     return total * style.size
 
   def _place(
-    self, text: str, size: float, face: Face, fit: float
+    self, text: str, size: float, face: Face, fit: float = 1.0
   ) -> tuple[list[_Placed], float]:
     """The characters of a text from x = 0 on, and its length."""
     placed, x = [], 0.0
@@ -301,9 +295,8 @@ class TextSetter:
     for char in text:
       if _is_music(char):
         key, bounds, advance = self._music(char)
-        placed.append(
-          _Placed(key, bounds, x, 0.0, (size, size), 1 / 1000, code=ord(char))
-        )
+        both = (size, size)
+        placed.append(_Placed(key, bounds, x, both, 1 / 1000, code=ord(char)))
         x += advance * size
         continue
       shape = glyph(char, face.file, face.slant)
@@ -311,16 +304,10 @@ class TextSetter:
         self.defs[shape.key] = f'<path id="{shape.key}" d="{shape.d}"/>'
       placed.append(
         _Placed(
-          shape.key,
-          shape.bounds,
-          x,
-          0.0,
-          (wide, own),
-          1 / shape.units,
-          face.slant,
-          face.fat,
+          shape.key, shape.bounds, x, (wide, own), 1 / shape.units,
+          slant=face.slant, fat=face.fat,
         )
-      )
+      )  # fmt: skip
       x += (shape.advance + face.tracking + face.fat / 2) * wide
     return placed, x
 

@@ -84,24 +84,26 @@ class Group:
 
 @dataclasses.dataclass
 class Page:
-  """One engraved page, in verovio units.
+  """One engraved page, in verovio units; empty until something is drawn.
 
   Attributes:
+    music: the font that its symbols are drawn with.
     groups: parents before children; group 0 is the page.
     marks: in drawing order.
-    music: the font that its symbols are drawn with.
     glyphs: path data (y up, 1000 units per em) by SMuFL code point, of the
       symbols on the page.
     body: the drawing, SVG elements without a root.
     defs: the definitions that `body` uses.
   """
 
-  groups: list[Group]
-  marks: list[Mark]
   music: MusicFont
-  glyphs: dict[int, str]
-  body: list[str]
-  defs: dict[str, str]
+  groups: list[Group] = dataclasses.field(
+    default_factory=lambda: [Group("page", -1, {}, [])]
+  )
+  marks: list[Mark] = dataclasses.field(default_factory=list)
+  glyphs: dict[int, str] = dataclasses.field(default_factory=dict)
+  body: list[str] = dataclasses.field(default_factory=list)
+  defs: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def to_svg(
@@ -138,7 +140,7 @@ def read_page(
     resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
   )
   root = etree.fromstring(svg.encode(), parser)
-  reader = _Reader(TextSetter(MusicFont(font, look), faces))
+  reader = _Reader(MusicFont(font, look), faces)
   for child in root:
     if child.tag == f"{_SVG}svg":
       for part in child:
@@ -173,9 +175,9 @@ def to_array(image: pyvips.Image) -> np.ndarray:
 class _Reader:
   """The state of one reading."""
 
-  def __init__(self, text: TextSetter):
-    self.page = Page([Group("page", -1, {}, [])], [], text.music, {}, [], {})
-    self.text = text
+  def __init__(self, music: MusicFont, faces: Faces | None):
+    self.page = Page(music)
+    self.text = TextSetter(music, self.page.defs, faces)
 
   def walk(self, element: etree._Element, m: Matrix, group: int) -> None:
     """Reads an element and its children."""
@@ -246,7 +248,7 @@ class _Reader:
     m = outlines.multiply(
       m, outlines.parse_transform(element.get("transform", ""))
     )
-    scale = (m[0] ** 2 + m[1] ** 2) ** 0.5
+    scale = math.hypot(*m[:2])
     wide, high = self.page.music.scale(value)
     m = outlines.multiply(m, (wide, 0, 0, high, 0, 0))
     place = ",".join(f"{v:.6g}" for v in m)
@@ -263,7 +265,6 @@ class _Reader:
   def _text(self, element: etree._Element, m: Matrix, group: int) -> None:
     """A text is one mark, but the signs in `p dolce` are symbols."""
     inked, chars = self.text.typeset(element, m, self._style(group))
-    self.page.defs.update(self.text.defs)
     signs = self.page.groups[group].cls == "dynam"
     self.page.body += [item.drawn for item in inked]
     first = len(self.page.body) - len(inked)
@@ -278,18 +279,14 @@ class _Reader:
         self._add(Mark(0, "text", bounds, 0.0, group, span, text=chars))
         letters = []
       if item and self._define(item.code):
-        scale = math.hypot(*item.matrix[:2])
+        wide, _ = self.page.music.scale(item.code)
+        scale = math.hypot(*item.matrix[:2]) / wide
+        span = (end, end + 1)
         self._add(
           Mark(
-            item.code,
-            "use",
-            item.bounds,
-            scale,
-            group,
-            (end, end + 1),
-            item.matrix,
+            item.code, "use", item.bounds, scale, group, span, item.matrix
           )
-        )
+        )  # fmt: skip
 
   def _shape(
     self, element: etree._Element, tag: str, m: Matrix, group: int
