@@ -6,8 +6,15 @@ import re
 import numpy as np
 import verovio
 
-from dwd_jax.engrave import labels, smufl_classes, text_faces, verovio_svg
+from dwd_jax.engrave import (
+  labels,
+  music_fonts,
+  smufl_classes,
+  text_faces,
+  verovio_svg,
+)
 from dwd_jax.engrave.mei_score import ScoreWriter
+from dwd_jax.engrave.print_look import FONTS_OWN, Look
 from dwd_jax.engrave.rarities import Rarities
 
 V1, V2 = "deepscores_v1", "deepscores_v2"
@@ -23,23 +30,26 @@ _MEI = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def svg_of(
-  mei: str, font: str = "Leipzig", words: str = V1, **more: str
+  mei: str,
+  font: str = "Leipzig",
+  words: str = V1,
+  look: Look = FONTS_OWN,
+  **more: str,
 ) -> str:
   """The first page of a score; `more` are options of verovio."""
   verovio.enableLog(verovio.LOG_OFF)
   toolkit = verovio.toolkit()
-  toolkit.setOptions(
-    {
-      "font": font,
-      "header": "none",
-      "footer": "none",
-      "smuflTextFont": "none",
-      "svgFormatRaw": True,
-      "svgAdditionalAttribute": list(verovio_svg.ATTRIBUTES),
-      **smufl_classes.get(words).options,
-      **more,
-    }
-  )
+  options = {
+    "header": "none",
+    "footer": "none",
+    "smuflTextFont": "none",
+    "svgFormatRaw": True,
+    "svgAdditionalAttribute": list(verovio_svg.ATTRIBUTES),
+    **smufl_classes.get(words).options,
+    **look.options,
+    **more,
+  }
+  music_fonts.set_options(toolkit, font, look, options)
   assert toolkit.loadData(mei)
   return toolkit.renderToSVG(1)
 

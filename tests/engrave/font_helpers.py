@@ -1,26 +1,30 @@
-"""Small music fonts, made of the outlines of a font in verovio's wheel."""
+"""Small fonts, made of those in verovio's wheel."""
 
+import base64
 import csv
+import io
 import pathlib
 
-import verovio
 from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.recordingPen import replayRecording
 from fontTools.pens.t2CharStringPen import T2CharStringPen
 from fontTools.pens.transformPen import TransformPen
+from fontTools.ttLib import TTFont
 
-from dwd_jax.engrave import (
-  font_files,
-  music_fonts,
-  outlines,
-  print_look,
-  smufl_classes,
-  verovio_fonts,
-  verovio_svg,
-)
+from dwd_jax.engrave import font_files, outlines, text_fonts, verovio_fonts
 
 _OUTLINES = "Leland"
 UNITS = 2000  # per em, twice those of verovio's fonts
 CODES = {name: code for code, name in verovio_fonts.smufl_names().items()}
+
+
+def write_text_font(path: pathlib.Path) -> pathlib.Path:
+  """Writes a bold text font."""
+  source = io.BytesIO(base64.b64decode(text_fonts._built_in()[1]))
+  font = TTFont(source)
+  font.flavor = None  # not compressed
+  font.save(path)
+  return path
 
 
 def lilypond_rows() -> list[dict[str, str]]:
@@ -62,8 +66,7 @@ def write(
     wide, high = (2 * s for s in scale)
     dx, dy = moves[code]
     move = TransformPen(pen, (wide, 0, 0, high, wide * dx, high * dy))
-    for command, args in outlines.commands(font.path(code)):
-      getattr(move, command)(*args)
+    replayRecording(outlines.commands(font.path(code)), move)
     charstrings[name] = pen.getCharString()
   order = [".notdef", *charstrings]
   charstrings[".notdef"], widths[".notdef"] = (
@@ -71,8 +74,9 @@ def write(
     (0, 0),
   )
   cmap = {code: name for code, name in names.items() if name in charstrings}
-  if lilypond:  # rotated by one
-    cmap = dict(zip(cmap, [*cmap.values()][1:] + [*cmap.values()][:1]))  # noqa: B905
+  if lilypond:
+    first, *others = cmap.values()
+    cmap = dict(zip(cmap, [*others, first], strict=True))
   build = FontBuilder(UNITS, isTTF=False)
   build.setupGlyphOrder(order)
   build.setupCharacterMap(cmap)
@@ -95,23 +99,3 @@ def _move(font, code: int, place: str) -> tuple[float, float]:
   x0, y0, x1, y1 = metrics.bounds
   dy = {"bottom": -(y0 + y1) / 2, "top": -(y0 + y1) / 2, "middle": -y0}
   return -(x0 + x1) / 2, dy.get(place, 0.0)
-
-
-def page(
-  mei: str, font: str, look: print_look.Look, words: str = "deepscores_v1"
-) -> verovio_svg.Page:
-  """The first page of a score in a font and look."""
-  verovio.enableLog(verovio.LOG_OFF)
-  toolkit = verovio.toolkit()
-  options = {
-    "header": "none",
-    "footer": "none",
-    "smuflTextFont": "none",
-    "svgFormatRaw": True,
-    "svgAdditionalAttribute": list(verovio_svg.ATTRIBUTES),
-    **smufl_classes.get(words).options,
-    **look.options,
-  }
-  music_fonts.set_options(toolkit, font, look, options)
-  assert toolkit.loadData(mei)
-  return verovio_svg.read_page(toolkit.renderToSVG(1), font, look)

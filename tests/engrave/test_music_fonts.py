@@ -1,6 +1,5 @@
 """Fonts of files, and sizes that vary: boxes, names, stems, bad input."""
 
-import base64
 import collections
 import dataclasses
 import pathlib
@@ -25,6 +24,7 @@ from dwd_jax.engrave import (
   print_look,
   smufl_classes,
   verovio_fonts,
+  verovio_svg,
 )
 from dwd_jax.engrave.mei_score import ScoreWriter
 from dwd_jax.engrave.rarities import Rarities
@@ -52,6 +52,11 @@ def files(tmp_path_factory):
   }
 
 
+def _page(mei, font, look, words=helpers.V1):
+  svg = helpers.svg_of(mei, font, words, look)
+  return verovio_svg.read_page(svg, font, look)
+
+
 def _look(font: str, seed: int = 0, variation: float = 1.0):
   rng = random.Random(seed)
   return print_look.draw(rng, variation, music_fonts.head_height(font))
@@ -69,7 +74,7 @@ def test_edges_are_within_a_pixel_of_the_ink(files, font, seed, words):
   font = files.get(font, font)
   weights = Rarities(smufl_classes.get(words).rates)
   mei = ScoreWriter(random.Random(seed), weights).write(2)
-  page = font_helpers.page(mei, font, _look(font), words)
+  page = _page(mei, font, _look(font), words)
   errors = [
     helpers.edge_errors(page, found)
     for found in helpers.objects(page, words)
@@ -82,7 +87,7 @@ def test_edges_are_within_a_pixel_of_the_ink(files, font, seed, words):
 def _measure(font, layer, look=print_look.FONTS_OWN, staff=_STAFF):
   measure = f'<measure><staff n="1"><layer n="1">{layer}</layer></staff>'
   mei = helpers._MEI.format(staves=staff, measures=f"{measure}</measure>")
-  return font_helpers.page(mei, font, look)
+  return _page(mei, font, look)
 
 
 @pytest.mark.parametrize("wide", [0.8, 1.3])
@@ -287,18 +292,11 @@ def test_composite_glyphs_and_curves_without_points_on_them(tmp_path):
   assert metrics.anchors == {"stemUpSE": (300, 0), "stemDownNW": (0, 0)}
 
 
-def _text_font(path):
-  css = (verovio_fonts._DATA / "Liberation.css").read_text()
-  source = re.search(r"base64,([A-Za-z0-9+/=]+)", css)
-  assert source is not None
-  path.write_bytes(base64.b64decode(source.group(1)))
-
-
 @pytest.mark.parametrize(
   ("caption", "make", "limits", "message"),
   [
     ("nothing", lambda p: None, {}, "none of its 0 fonts"),
-    ("text only", _text_font, {}, "none of its 1 fonts"),
+    ("text only", font_helpers.write_text_font, {}, "none of its 1 fonts"),
     ("icons at these code points",
      lambda p: font_helpers.write(p, (0xE050, 0xE0A4), scale=(3, 3)), {},
      "none of its 1 fonts"),

@@ -1,12 +1,11 @@
 """Texts and digits: their fonts, their boxes, where they stand."""
 
-import base64
 import dataclasses
-import io
 import random
 import re
 
 import engrave_helpers as helpers
+import font_helpers
 import numpy as np
 import pytest
 import verovio
@@ -28,15 +27,6 @@ _ALONE = TextFont("0", "Alone", False, False)
 _DIGITS = ("fingering", "tuplet", "timeSig")
 
 
-def _wheel_font(path):
-  """Writes a bold face of verovio's wheel."""
-  source = text_fonts._SOURCE.findall(text_fonts._VEROVIO.read_text())[1]
-  font = text_fonts.TTFont(io.BytesIO(base64.b64decode(source)))
-  font.flavor = None  # not compressed
-  font.save(path)
-  return path
-
-
 @pytest.fixture
 def only_folders(monkeypatch):
   """Fonts of the system are not looked for."""
@@ -46,7 +36,7 @@ def only_folders(monkeypatch):
 
 def test_fonts_of_a_folder_are_found(tmp_path, only_folders):
   (tmp_path / "below").mkdir()
-  whole = _wheel_font(tmp_path / "below/Text.ttf").read_bytes()
+  whole = font_helpers.write_text_font(tmp_path / "below/Text.ttf").read_bytes()
   (tmp_path / "A math.ttf").write_bytes(whole)  # its name says: no texts
   (tmp_path / "Cut.otf").write_bytes(whole[: len(whole) // 3])
   (tmp_path / "Empty.ttf").touch()
@@ -61,7 +51,7 @@ def test_fonts_of_a_folder_are_found(tmp_path, only_folders):
 
 
 def test_a_font_of_symbols_alone_sets_no_text(tmp_path, only_folders):
-  font = text_fonts.TTFont(_wheel_font(tmp_path / "Text.ttf"))
+  font = text_fonts.TTFont(font_helpers.write_text_font(tmp_path / "Text.ttf"))
   for table in font["cmap"].tables:
     table.cmap.pop(ord("q"), None)
   font.save(tmp_path / "Text.ttf")
@@ -81,9 +71,11 @@ def test_every_letter_of_the_words_can_be_drawn():
 
 def test_syllables_make_up_the_words():
   for language in words._LANGUAGES:
-    for word in words.syllables(random.Random(1), language, 40):
-      assert all(word)
-      assert re.fullmatch(r"\S+", "".join(word))
+    expected = words.of_language(random.Random(1), language, 40)
+    found = words.syllables(random.Random(1), language, 40)
+    for word, parts in zip(expected, found, strict=False):
+      assert all(parts)
+      assert re.fullmatch(re.escape(word) + "[,.;!]?", "".join(parts))
 
 
 def test_capitals_that_look_like_signs_are_frequent():
