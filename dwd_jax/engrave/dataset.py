@@ -129,7 +129,8 @@ def generate(
   )
   _check(pages, workers, task)
   files = _music_files(pathlib.Path(scores)) if scores else []
-  folders = [font for font in _names(fonts) if pathlib.Path(font).is_dir()]
+  paths = [pathlib.Path(font).expanduser() for font in _names(fonts)]
+  folders = [path for path in paths if path.is_dir()]
   task = dataclasses.replace(
     task, text_fonts=tuple(map(tuple, text_fonts.find(folders)))
   )

@@ -129,7 +129,7 @@ class Faces:
     self._digits: dict[int, tuple[TextFont, float, float]] = {}
     if rng is None or not fonts:
       return
-    families = list(text_fonts.families(list(fonts)))
+    families = text_fonts.families(fonts)
     texts = [f for f in families if all(font.has_text for font in f)]
     accented = [f for f in texts if all(font.has_accents for font in f)]
     common, letters = _draw_type(rng, texts), _draw_type(rng, accented)

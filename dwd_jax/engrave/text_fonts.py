@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import verovio
@@ -155,13 +155,12 @@ def file_names(fonts: Sequence[tuple]) -> list[str]:
   return [pathlib.Path(f[0]).name for f in fonts if not f[0].isdecimal()]
 
 
-def families(fonts: list[TextFont]) -> Iterator[tuple[TextFont, ...]]:
+def families(fonts: Sequence[TextFont]) -> list[tuple[TextFont, ...]]:
   """The fonts of each family, in the order of their first ones."""
   found: dict[str, list[TextFont]] = {}
   for font in fonts:
     found.setdefault(font.family, []).append(font)
-  for family in found.values():
-    yield tuple(family)
+  return [tuple(family) for family in found.values()]
 
 
 class LoadedFont:

@@ -277,18 +277,8 @@ _TENSIONS = (
   "7(♭9)", "7♯5", "M7", "5", "6/9",
 )  # fmt: skip
 _NUMERALS = (
-  "I",
-  "ii",
-  "iii",
-  "IV",
-  "V",
-  "V7",
-  "vi",
-  "vii°",
-  "VI",
-  "V/V",
-  "N.C.",
-)
+  "I", "ii", "iii", "IV", "V", "V7", "vi", "vii°", "VI", "V/V", "N.C.",
+)  # fmt: skip
 
 
 def chord(

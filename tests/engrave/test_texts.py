@@ -78,12 +78,6 @@ def test_syllables_make_up_the_words():
       assert re.fullmatch(re.escape(word) + "[,.;!]?", "".join(parts))
 
 
-def test_capitals_that_look_like_signs_are_frequent():
-  rng = random.Random(0)
-  roots = [words.chord(rng)[0][0] for _ in range(500)]
-  assert roots.count("A") > 150
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_digits_of_text_faces_are_boxed_at_their_ink(seed):
   """Also in faces that are narrowed, slanted or fat."""
