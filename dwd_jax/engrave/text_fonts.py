@@ -26,7 +26,7 @@ from fontTools.ttLib import TTFont
 logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
 
 _SUFFIXES = {".ttf", ".otf"}
-_MOST_FONTS = 300
+_MOST_FONTS = 300  # those of the folders first
 _MOST_BYTES = 16 << 20
 _TIMEOUT_S = 20
 _CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -84,7 +84,8 @@ def find(folders: Sequence[str | os.PathLike] = ()) -> list[TextFont]:
   for path in (*named, *_of_matplotlib(), *_of_fontconfig()):
     if path.suffix.lower() in _SUFFIXES:
       paths.setdefault(path.name, path)
-  found = [_describe(paths[name]) for name in sorted(paths)[:_MOST_FONTS]]
+  kept = sorted([*paths][:_MOST_FONTS])
+  found = [_describe(paths[name]) for name in kept]
   return [*BUILT_IN, *(font for font in found if font is not None)]
 
 

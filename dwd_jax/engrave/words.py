@@ -154,7 +154,7 @@ def of_language(rng: random.Random, name: str, count: int) -> list[str]:
   """So many words in a row."""
   words = _LANGUAGES[name].split()
   start = rng.randrange(len(words))
-  # Pieces of three words keep some sense, their order is new.
+  # Pieces of a few words keep some sense, their order is new.
   found: list[str] = []
   while len(found) < count:
     found += (words + words)[start : start + rng.randint(1, 5)]

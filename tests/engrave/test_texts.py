@@ -50,6 +50,17 @@ def test_fonts_of_a_folder_are_found(tmp_path, only_folders):
   assert text_fonts.find([tmp_path / "none"]) == list(BUILT_IN)
 
 
+def test_fonts_of_a_folder_come_first(tmp_path, only_folders, monkeypatch):
+  (tmp_path / "system").mkdir()
+  (tmp_path / "own").mkdir()
+  system = font_helpers.write_text_font(tmp_path / "system/A.ttf")
+  font_helpers.write_text_font(tmp_path / "own/Z.ttf")
+  monkeypatch.setattr(text_fonts, "_of_fontconfig", lambda: [system])
+  monkeypatch.setattr(text_fonts, "_MOST_FONTS", 1)
+  found = text_fonts.find([tmp_path / "own"])
+  assert text_fonts.file_names(found) == ["Z.ttf"]
+
+
 def test_a_font_of_symbols_alone_sets_no_text(tmp_path, only_folders):
   font = text_fonts.TTFont(font_helpers.write_text_font(tmp_path / "Text.ttf"))
   for table in font["cmap"].tables:
