@@ -75,7 +75,10 @@ def test_every_letter_of_the_words_can_be_drawn():
   texts = [words.part(rng, kind) for kind in words._PARTS for _ in range(50)]
   for language in words._LANGUAGES:
     texts += words.of_language(rng, language, 200)
-  for write in (words.title, words.author, words.imprint, words.direction):
+  for write in (
+    words.title, words.author, words.imprint, words.direction, words.tempo,
+    words.plate,
+  ):  # fmt: skip
     texts += [write(rng) for _ in range(300)]
   assert not {char for text in texts for char in text if not font.has(char)}
 
