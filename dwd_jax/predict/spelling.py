@@ -1,8 +1,8 @@
-"""Detections in the class names of another list, by `core.vocabulary`.
+"""Translates detections into the class names of another vocabulary.
 
-What one list boxes as a whole and another by its characters (`core.compounds`)
-is split or joined. Whether a notehead is on a line or in a space follows from
-its place on the staff.
+`core.vocabulary` has the table. What one vocabulary boxes as a whole and another
+by its characters (`core.compounds`) is split or joined. Whether a notehead is on
+a line or in a space follows from its place on the staff.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _OVERLAP = 0.3  # of the smaller height
 
 
 class Spelling:
-  """Renames what a detector finds.
+  """Translates what a detector finds.
 
   Attributes:
     class_names: all names of the target, in the order of the table.
@@ -97,8 +97,8 @@ class Spelling:
       pieces: of its staves, for noteheads without positions; None = none.
 
     Returns:
-      The detections, and how many of which class are left out, as none of the
-      new names is known to be theirs.
+      The detections, and how many of which class are left out, as they have no
+      name in the target or more than one.
     """
     labels = self._labels[0][found.labels]
     heads = self._labels[1][found.labels] >= 0
