@@ -25,6 +25,7 @@ from dwd_jax.engrave import (
   text_outlines,
   verovio_svg,
 )
+from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Matrix
 
 TEXT_FONTS = pathlib.Path(matplotlib.get_data_path(), "fonts/ttf")
@@ -121,7 +122,8 @@ class _Reader:
   def __init__(self, glyphs: dict[str, str]):
     self.glyphs = glyphs
     group = verovio_svg.Group("page", -1, {}, [])
-    self.page = verovio_svg.Page([group], [], "Emmentaler", {}, [], {})
+    unused = MusicFont("Leipzig")  # paths of glyphs are in the SVG
+    self.page = verovio_svg.Page([group], [], unused, {}, [], {})
     self.grobs = [Grob("", {}, [])]
 
   def walk(self, element: etree._Element, m: Matrix, grob: Grob) -> None:

@@ -1,8 +1,8 @@
 """Translates detections into the class names of another vocabulary.
 
-`core.vocabulary` has the table. What one vocabulary boxes as a whole and another
-by its characters (`core.compounds`) is split or joined. Whether a notehead is on
-a line or in a space follows from its place on the staff.
+`core.vocabulary` has the table. What one vocabulary boxes as a whole and
+another by its characters (`core.compounds`) is split or joined. Whether a
+notehead is on a line or in a space follows from its place on the staff.
 """
 
 import dataclasses
