@@ -10,18 +10,22 @@ Units are staff spaces.
 """
 
 import dataclasses
-import functools
 import pathlib
 import re
 from collections.abc import Iterator
 
 import matplotlib
 import numpy as np
-from fontTools.pens.svgPathPen import SVGPathPen
-from fontTools.ttLib import TTFont
 from lxml import etree  # pyright: ignore
 
-from dwd_jax.engrave import elements, outlines, verovio_svg
+from dwd_jax.engrave import (
+  elements,
+  outlines,
+  text_fonts,
+  text_outlines,
+  verovio_svg,
+)
+from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Matrix
 
 TEXT_FONTS = pathlib.Path(matplotlib.get_data_path(), "fonts/ttf")
@@ -118,7 +122,8 @@ class _Reader:
   def __init__(self, glyphs: dict[str, str]):
     self.glyphs = glyphs
     group = verovio_svg.Group("page", -1, {}, [])
-    self.page = verovio_svg.Page([group], [], "Emmentaler", {}, [], {})
+    unused = MusicFont("Leipzig")  # paths of glyphs are in the SVG
+    self.page = verovio_svg.Page([group], [], unused, {}, [], {})
     self.grobs = [Grob("", {}, [])]
 
   def walk(self, element: etree._Element, m: Matrix, grob: Grob) -> None:
@@ -208,46 +213,15 @@ def _text(
   element: etree._Element, m: Matrix
 ) -> Iterator[tuple[str, str, Matrix]]:
   """The characters of a text as (outline, character, matrix)."""
-  size = outlines.numbers(element.get("font-size", "0"))
-  face = _face(
-    element.get("font-family", ""),
-    "bold" in element.get("font-weight", ""),
-    "italic" in element.get("font-style", ""),
-  )
+  bold = "bold" in element.get("font-weight", "")
+  italic = "italic" in element.get("font-style", "")
+  names = FACES.get(element.get("font-family", "")) or FACES["STIXGeneral"]
+  file = str(TEXT_FONTS / f"{names[italic + 2 * bold]}.ttf")
+  (size,) = outlines.numbers(element.get("font-size", "0"))[:1] or [0.0]
   x = 0.0
   for char in "".join(element.itertext()).strip("\n"):
-    d, advance = face.outline(char)
-    scale = size[0] if size else 0.0
-    if d and scale:
-      at = outlines.multiply(m, (scale, 0, 0, -scale, x, 0))
-      yield d, char, outlines.multiply(at, face.unit)
-    x += advance * scale
-
-
-class _Face:
-  """A text face."""
-
-  def __init__(self, path: pathlib.Path):
-    font = TTFont(path)
-    self._glyphs, self._codes = font.getGlyphSet(), font.getBestCmap() or {}
-    self._per_em = font["head"].unitsPerEm  # pyright: ignore
-    self.unit: Matrix = (1 / self._per_em, 0, 0, 1 / self._per_em, 0, 0)
-    self._known: dict[str, tuple[str, float]] = {}
-
-  def outline(self, char: str) -> tuple[str, float]:
-    """Path data in font units, y up, and the advance at size 1."""
-    if char not in self._known:
-      name = self._codes.get(ord(char))
-      if name is None:
-        return "", 0.5
-      pen = SVGPathPen(self._glyphs)
-      self._glyphs[name].draw(pen)
-      width = self._glyphs[name].width / self._per_em
-      self._known[char] = pen.getCommands(), width
-    return self._known[char]
-
-
-@functools.cache
-def _face(family: str, bold: bool, italic: bool) -> _Face:
-  names = FACES.get(family) or FACES["STIXGeneral"]
-  return _Face(TEXT_FONTS / f"{names[italic + 2 * bold]}.ttf")
+    shape = text_outlines.glyph(char, file, slant=0.0)
+    if shape.d and size and text_fonts.load(file).has(char):
+      scale = size / shape.units
+      yield shape.d, char, outlines.multiply(m, (scale, 0, 0, -scale, x, 0))
+    x += shape.advance * size

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.lilypond_svg import Grob, Part
+from dwd_jax.core import compounds
 from dwd_jax.engrave import outlines
 from dwd_jax.engrave.outlines import Bounds
 from dwd_jax.engrave.smufl_classes import Vocabulary
@@ -72,19 +73,7 @@ _SIGNS = {
   "scripts.caesura.straight": "caesura",
   "scripts.caesura.curved": "caesura",
 }
-_DYNAMICS = {
-  "m": "dynamicMezzo",
-  "mp": "dynamicMP",
-  "mf": "dynamicMF",
-  "fp": "dynamicFortePiano",
-  "sf": "dynamicSforzando1",
-  "sfz": "dynamicSforzato",
-  "rfz": "dynamicRinforzando2",
-  "p": "dynamicPiano",
-  "f": "dynamicForte",
-  **{letter * n: f"dynamic{letter.upper() * n}"
-     for letter in "pf" for n in range(2, 6)},
-}  # fmt: skip
+_NAME_OF_WORD = {word: name for name, word in compounds.WHOLES.items()}
 _LETTERS = {
   "p": "dynamicPiano", "m": "dynamicMezzo", "f": "dynamicForte",
   "s": "dynamicS", "z": "dynamicZ", "r": "dynamicR",
@@ -102,6 +91,7 @@ _WHOLE = {
   "OttavaBracket": "ottavaBracket",
   "MultiMeasureRestNumber": "restHNr",
   "StaffSymbol": "staff",
+  "SystemStartBrace": "brace",
 }
 _EACH = {"Beam": "beam", "LedgerLineSpanner": "legerLine"}
 # Where glyphs are read: elsewhere (tempo marks, figured bass) they are text.
@@ -185,8 +175,6 @@ class _Finder:
       opens = (_number(grob.data.get("grow", "")) or 0) > 0
       kind = "Crescendo" if opens else "Diminuendo"
       yield _symbol(f"dynamic{kind}Hairpin", parts)
-    elif grob.name == "SystemStartBrace":
-      yield _symbol("brace", parts)
     elif grob.name == "Arpeggio":
       if any(p.glyph.startswith("scripts.arpeggio") for p in parts):
         yield _symbol("arpeggiato", parts)
@@ -236,7 +224,7 @@ class _Finder:
     if glyph in _NOTEHEADS:
       steps = _step(grob)
       name = f"notehead{_NOTEHEADS[glyph]}"
-      if "stem" in self.known:
+      if "noteheadBlackOnLine" in self.known:
         name += "InSpace" if (steps or 0) % 2 else "OnLine"
       found = _symbol(name + small, [part])
       found.position = steps
@@ -293,7 +281,7 @@ class _Finder:
       self._leave(grob, part)
 
   def _dynamics(self, parts: Iterable[Part]) -> Iterator[Symbol]:
-    """Words of dynamics, or their letters where these are classes."""
+    """Words of dynamics that are classes, else letters that are."""
     words: list[list[Part]] = []
     for part in parts:
       if part.glyph not in _LETTERS:
@@ -304,12 +292,11 @@ class _Finder:
         words.append([])
       words[-1].append(part)
     for word in words:
-      if "dynamicS" in self.known:
-        yield from (_symbol(_LETTERS[p.glyph], [p]) for p in word)
-        continue
       letters = "".join(p.glyph for p in word)
-      if letters in _DYNAMICS:
-        yield _symbol(_DYNAMICS[letters], word)
+      if _NAME_OF_WORD.get(letters) in self.known:
+        yield _symbol(_NAME_OF_WORD[letters], word)
+      elif "dynamicS" in self.known or letters in ("p", "m", "f"):
+        yield from (_symbol(_LETTERS[p.glyph], [p]) for p in word)
       else:
         self.unnamed[f"DynamicText {letters}"] += 1
 

@@ -1,6 +1,6 @@
 """Pages of an engraver that the detector was never trained on.
 
-  pip install lilypond
+  pip install 'dwd_jax[peers]'
   python -m benchmarks.other_engraver --scores=FOLDER --out=PAGES [--pages=60] \
   [--staff-space=9.5] [--vocabulary=deepscores_v1] [--lilypond=BIN]
   python -m benchmarks.other_engraver_scores PAGES
@@ -226,7 +226,7 @@ def _summary(
 
 
 def main(argv: list[str]) -> None:
-  """Engraves, or judges."""
+  """Engraves a folder of pages; prints what engraved.json says."""
   parser = argparse.ArgumentParser(description="Pages of another engraver")
   add = functools.partial(parser.add_argument, type=pathlib.Path, required=True)
   add("--scores", help="a folder of MusicXML")

@@ -19,7 +19,13 @@ from typing import Any
 import numpy as np
 
 from dwd_jax.core.structs import PageBoxes
-from dwd_jax.metrics import json_results, matching, protocols, reliability
+from dwd_jax.metrics import (
+  json_results,
+  matching,
+  pairs,
+  protocols,
+  reliability,
+)
 from dwd_jax.predict import packaged
 from dwd_jax.predict.detector import Detector
 from dwd_jax.predict.page_detections import PageDetections
@@ -29,6 +35,7 @@ from tfds_builders.deepscores import deepscores_parsing
 _MIN_SCORE = 0.05  # as `eval.min_score`
 _CONFIG = "dense_2017"
 _SHOWN = 20  # classes in the lists of errors
+_NEAR = 0.3  # IoU of a symbol with what it is taken for
 
 
 def judge(folder: pathlib.Path, checkpoint: str = "") -> dict[str, Any]:
@@ -102,29 +109,15 @@ def _count(
   errors: dict[str, collections.Counter[str]],
 ) -> None:
   """Counts, as `TRUE -> FOUND`, what is not right at IoU 0.5."""
-  judged = matching.judge_page(truth, found)
-  right = judged.kind == matching.RIGHT
-  lost = np.setdiff1d(np.arange(len(truth.labels)), judged.of_truth[right])
-  missed, wrong = truth.keep(lost), found.keep(~right)
+  matches = matching.match(truth, found)
+  missed, wrong = truth.keep(~matches.found), found.keep(~matches.hit)
   for one, others, key in ((missed, found, "missed"), (wrong, truth, "wrong")):
-    for box, label in zip(one.boxes_yxyx, one.labels.tolist(), strict=True):
-      other = _at(box, others)
+    overlaps = pairs.overlapping(one.boxes_yxyx, others.boxes_yxyx, _NEAR)
+    _, nearest = pairs.best(overlaps, len(one.labels))
+    for label, other in zip(one.labels, nearest, strict=True):
       of, by = names[label], names[others.labels[other]] if other >= 0 else "-"
       pair = (of, by) if key == "missed" else (by, of)
       errors[key][" -> ".join(pair)] += 1
-
-
-def _at(box: np.ndarray, page: PageBoxes) -> int:
-  """Index of the box that a box overlaps most, from IoU 0.3 on; else -1."""
-  if not len(page.labels):
-    return -1
-  low = np.maximum(box[:2], page.boxes_yxyx[:, :2])
-  high = np.minimum(box[2:], page.boxes_yxyx[:, 2:])
-  shared = np.prod(np.clip(high - low, 0, None), axis=1)
-  areas = np.prod(page.boxes_yxyx[:, 2:] - page.boxes_yxyx[:, :2], axis=1)
-  iou = shared / (areas + np.prod(box[2:] - box[:2]) - shared)
-  best = int(iou.argmax())
-  return best if iou[best] >= 0.3 else -1
 
 
 def main(argv: list[str]) -> None:

@@ -60,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     "--names",
     default="",
     metavar="LIST",
-    help="tell classes by the names of deepscores_v1, deepscores_v2,"
-    " muscima_v2 or smufl; default: the detector's own",
+    help="vocabulary of the class names: deepscores_v1, deepscores_v2,"
+    " muscima_v2 or smufl; default: the detector's own names",
   )
   add(
     "--format",

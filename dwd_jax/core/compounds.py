@@ -38,7 +38,7 @@ CHARACTERS: Mapping[str, Character] = {
   "2": Character(414, 14, 400, -248, 248),
   "6": Character(412, 14, 398, -246, 248),
 }
-# Concepts of vocabularies.csv: the whole, its characters; a character.
+# Concepts of vocabularies.csv that are boxed as a whole, and their characters.
 WHOLES: Mapping[str, str] = {
   "dynamicPPPPP": "ppppp",
   "dynamicPPPP": "pppp",
@@ -57,6 +57,7 @@ WHOLES: Mapping[str, str] = {
   "timeSig12": "12",
   "timeSig16": "16",
 }
+# Characters, and their own concepts.
 PARTS: Mapping[str, str] = {
   **{letter: f"dynamic{letter.upper()}" for letter in "pmfsrz"},
   **{digit: f"timeSig{digit}" for digit in "126"},
@@ -71,12 +72,12 @@ def split(
 ) -> Float[np.ndarray, "n 4"]:
   """Boxes (y0, x0, y1, x1) of the characters in the box of a word.
 
-  The height tells the size of the characters; what the width has more or less
-  lies between them, since fonts set an f closer to another than its advance.
+  The height of the box gives the size of the characters; their distances are
+  stretched to its width, as fonts set an f closer to another than its advance.
 
   Args:
     word: keys of `characters`.
-    height: of the ink of the word.
+    height: of the ink of the word; the width likewise.
   """
   found = [characters[c] for c in word]
   top = max(c.top for c in found)

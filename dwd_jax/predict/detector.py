@@ -75,12 +75,12 @@ class Detector:
       classes: names of the classes to keep; none = all.
       batch_size: pages of one size, or tiles, per call and device.
       without_staves: look for symbols on pages without staves, too.
-      names: one of `spelling.NAMES`, in whose class names to tell what is
-        found; "" = the detector's own.
+      names: the vocabulary of the class names, one of `spelling.NAMES`; "" =
+        the detector's own names.
 
     Raises:
-      InputError: an unknown class, a score out of range, names of which the
-        detector's classes have none.
+      InputError: an unknown class, a score out of range, a vocabulary that is
+        unknown or into which the detector's classes cannot be translated.
     """
     self.weights = trained
     self.min_score = trained.threshold if min_score is None else min_score

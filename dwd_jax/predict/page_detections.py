@@ -255,8 +255,7 @@ def from_json(
   """Reads the content of `PageDetections.to_json`; there is no ink.
 
   Raises:
-    ValueError, LookupError, TypeError, OverflowError, AttributeError: damaged
-      content.
+    ValueError, LookupError, TypeError, OverflowError: damaged content.
   """
   index = {name: i for i, name in enumerate(class_names)}
   rows = content["detections"]
@@ -274,7 +273,7 @@ def from_json(
     )
   left_out = content.get("left_out")
   if left_out is not None:
-    left_out = {str(k): operator.index(n) for k, n in left_out.items()}
+    left_out = {k: operator.index(n) for k, n in dict(left_out).items()}
   scores = np.array([float(row["score"]) for row in rows], np.float64)
   image_hw = operator.index(content["height"]), operator.index(content["width"])
   turned, staff_space_px, dpi = (

@@ -1,16 +1,18 @@
-"""Detections in the class names of another list, by `core.vocabulary`.
+"""Translates detections into the class names of another vocabulary.
 
-What one list boxes as a whole and another by its characters (`core.compounds`)
-is split or joined. Whether a notehead is on a line or in a space follows from
-its place on the staff.
+`core.vocabulary` has the table. What one vocabulary boxes as a whole and
+another by its characters (`core.compounds`) is split or joined. Whether a
+notehead is on a line or in a space follows from its place on the staff.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from dwd_jax.core import boxes as box_lib
 from dwd_jax.core import compounds, vocabulary
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import NO_POSITION, PageBoxes
@@ -25,11 +27,10 @@ _OVERLAP = 0.3  # of the smaller height
 
 
 class Spelling:
-  """Renames what a detector finds.
+  """Translates what a detector finds.
 
   Attributes:
-    class_names: all names of the target, in the order of the table; the
-      detector's, where they are of the target already.
+    class_names: all names of the target, in the order of the table.
   """
 
   def __init__(self, class_names: Sequence[str], target: str):
@@ -54,9 +55,7 @@ class Spelling:
         f" they are in {target}; leave the names as they are"
       )
     self._old_names = tuple(class_names)
-    self.class_names = self._old_names
-    if source != target:
-      self.class_names = vocabulary.names_of(target)
+    self.class_names = vocabulary.names_of(target)
     ids = {name: i for i, name in enumerate(self.class_names)}
     by_concept = {
       row["concept"]: ids[row[target]]
@@ -98,8 +97,8 @@ class Spelling:
       pieces: of its staves, for noteheads without positions; None = none.
 
     Returns:
-      The detections, and how many of which class are left out, as none of the
-      new names is known to be theirs.
+      The detections, and how many of which class are left out, as they have no
+      name in the target or more than one.
     """
     labels = self._labels[0][found.labels]
     heads = self._labels[1][found.labels] >= 0
@@ -117,14 +116,9 @@ class Spelling:
       if whole >= 0:
         parts.append(_union(found, rows, whole))
     lost = (labels == -1) & ~np.isin(found.labels, list(self._words))
-    counts = np.bincount(found.labels[lost], minlength=len(self._old_names))
-    left_out = {
-      self._old_names[i]: int(counts[i])
-      for i in np.argsort(-counts, kind="stable")
-      if counts[i]
-    }
+    left_out = Counter(self._old_names[i] for i in found.labels[lost].tolist())
     kept = _relabelled(found.keep(labels >= 0), labels[labels >= 0])
-    return PageBoxes.concatenated([kept, *parts]), left_out
+    return PageBoxes.concatenated([kept, *parts]), dict(left_out.most_common())
 
   def _split(
     self, found: PageBoxes, rows: Int[np.ndarray, " n"], label: int
@@ -193,8 +187,7 @@ def _steps(
   rows = np.flatnonzero(heads & (steps == NO_POSITION))
   if pieces is None or not len(pieces.y) or not len(rows):
     return steps
-  boxes = found.boxes_yxyx[rows].astype(np.float64)
-  points = (boxes[:, :2] + boxes[:, 2:]) / 2
+  points = np.asarray(box_lib.centers_yx(found.boxes_yxyx[rows]), np.float64)
   nearest = pieces.nearest(points)
   away = np.clip(
     points[:, 1] - pieces.x[nearest], -pieces.half_width, pieces.half_width
@@ -252,9 +245,7 @@ def _relabelled(
     boxes = boxes_yxyx.astype(found.boxes_yxyx.dtype)
     changes["boxes_yxyx"] = boxes
     if found.oriented_yx is not None:
-      y0, x0, y1, x1 = boxes.T
-      corners = [y0, x0, y0, x1, y1, x1, y1, x0]
-      changes["oriented_yx"] = np.stack(corners, 1).reshape(-1, 4, 2)
+      changes["oriented_yx"] = np.asarray(box_lib.corners_yx(boxes))
     if found.positions is not None:
       changes["positions"] = np.full_like(found.positions, NO_POSITION)
   return dataclasses.replace(found, **changes)

@@ -12,12 +12,14 @@ from benchmarks import (
   lilypond_svg,
   lilypond_symbols,
   other_engraver,
+  other_engraver_scores,
 )
 from benchmarks.lilypond_svg import Grob, Part
 from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.engrave import smufl_classes, verovio_svg
 
-V1, V2 = "deepscores_v1", "deepscores_v2"
+V1, V2, PRINTED = "deepscores_v1", "deepscores_v2", "printed"
 PX = 9.5  # of a staff space
 # By us; outlines of LilyPond's fonts are known by their text, too.
 HEAD = (
@@ -236,6 +238,18 @@ def test_names(caption, item, v1, v2):
     assert [symbol.name for symbol in found] == names.split(), caption
 
 
+def test_printed_has_words_and_letters_and_noteheads_without_a_place():
+  items = [
+    grob("NoteHead", "noteheads.s1", pos="1.0"),
+    grob("DynamicText", "s", "f", "z"),
+    grob("DynamicText", "s", "f", "p"),
+  ]
+  vocabulary = smufl_classes.get(PRINTED)
+  found = lilypond_symbols.symbols(items, vocabulary, collections.Counter())
+  names = "noteheadHalf dynamicSforzato dynamicS dynamicForte dynamicPiano"
+  assert [symbol.name for symbol in found] == names.split()
+
+
 def test_a_grace_note_is_boxed_with_head_stem_and_flag():
   notes = [
     grob("NoteHead", "noteheads.s2", size=0.7, stem="a", grace="1"),
@@ -256,6 +270,20 @@ def test_glyphs_without_a_class_are_counted():
   item = grob("Script", "scripts.prall")
   lilypond_symbols.symbols([item], smufl_classes.get(V1), unnamed)
   assert unnamed == {"Script scripts.prall": 1}
+
+
+def test_errors_are_counted_by_what_lies_there():
+  boxes = np.array(
+    [(0, 0, 10, 10), (50, 0, 60, 10), (90, 0, 99, 10)], np.float32
+  )
+  truth = PageBoxes("page", (100, 100), boxes, np.array([0, 0, 1]))
+  boxes = boxes + np.array([0, 4, 0, 4], np.float32) * [[0], [1], [9]]
+  found = PageBoxes("page", (100, 100), boxes, np.array([1, 0, 1]), np.ones(3))
+  errors = {key: collections.Counter() for key in ("missed", "wrong")}
+  other_engraver_scores._count(truth, found, ("a", "b"), errors)
+  near = {"a -> b": 1, "a -> a": 1}
+  assert errors["missed"] == near | {"b -> -": 1}
+  assert errors["wrong"] == near | {"- -> b": 1}
 
 
 @pytest.mark.parametrize(

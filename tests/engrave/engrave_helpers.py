@@ -34,7 +34,7 @@ def svg_of(
   font: str = "Leipzig",
   words: str = V1,
   look: Look = FONTS_OWN,
-  **more: str,
+  **more: str | bool,
 ) -> str:
   """The first page of a score; `more` are options of verovio."""
   verovio.enableLog(verovio.LOG_OFF)
@@ -88,14 +88,16 @@ def measure(
   signs: str = "",
   font: str = "Leipzig",
   words: str = V1,
+  **more: bool,
 ) -> list[labels.Found]:
-  """What is found in one measure of one staff."""
+  """What is found in one measure of one staff; `more` as of `svg_of`."""
   staff = f'<staffDef n="1" lines="5"><clef {clef}/>{signs}</staffDef>'
   content = (
     f'<measure n="1"><staff n="1"><layer n="1">{layer}</layer>'
     f"</staff>{marks}</measure>"
   )
-  svg = svg_of(_MEI.format(staves=staff, measures=content), font, words)
+  mei = _MEI.format(staves=staff, measures=content)
+  svg = svg_of(mei, font, words, **more)
   return objects(verovio_svg.read_page(svg, font), words)
 
 

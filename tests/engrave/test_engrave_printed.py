@@ -27,14 +27,7 @@ def _counts(found):
 def _dynamic(text, font="Leipzig", **options):
   """What is found of a dynamic, without the notes."""
   marks = f'<dynam staff="1" startid="#a">{text}</dynam>'
-  staff = '<staffDef n="1" lines="5"><clef shape="G" line="2"/></staffDef>'
-  content = f'<layer n="1">{_LAYER}</layer></staff>{marks}'
-  mei = helpers._MEI.format(
-    staves=staff,
-    measures=f'<measure n="1"><staff n="1">{content}</measure>',
-  )
-  svg = helpers.svg_of(mei, font, _WORDS, **options)
-  found = helpers.objects(verovio_svg.read_page(svg, font), _WORDS)
+  found = helpers.measure(_LAYER, marks, font=font, words=_WORDS, **options)
   return [item for item in found if item.name.startswith("dynamic")]
 
 

@@ -143,6 +143,8 @@ def test_positions_come_back_where_there_are_any(tmp_path):
     {"detections": [{"name": NAMES[0], "score": 2, "bbox": [1, 2, 3, 4]}]},
     {"turned": float("nan")},
     {"dpi": 10**400},
+    {"left_out": [1]},
+    {"left_out": {"stem": 1.5}},
     {
       "detections": [{"name": "noteheadBlack", "score": 1, "bbox": [1e999] * 4}]
     },

@@ -218,6 +218,13 @@ def test_everything_has_a_new_name_or_is_counted(names, target, has_staff):
   assert len(said) == sum(sizes)
 
 
+def test_ids_are_those_of_the_list_also_for_a_detector_of_it():
+  names = vocabulary.names_of("deepscores_v2")
+  assert Spelling(("stem", "beam"), "deepscores_v2").class_names == names
+  said, _ = _spelled("deepscores_v2", "deepscores_v2", ["stem", "clefG"])
+  assert said == ["stem", "clefG"]
+
+
 def test_a_detector_of_things_that_no_list_has():
   with pytest.raises(InputError, match="classes are of no known vocabulary"):
     Spelling(("cat", "noteheadBlack"), "smufl")

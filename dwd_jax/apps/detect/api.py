@@ -40,22 +40,25 @@ def detect(
       weights; "" = the packaged detector of printed music.
     min_score: 0..1; None = the threshold stored with the weights.
     classes: names of the classes to keep; none = all.
-    names: deepscores_v1, deepscores_v2, muscima_v2 or smufl, in whose class
-      names to tell what is found; "" = the detector's own. A warning says what
+    names: the vocabulary of the class names: deepscores_v1, deepscores_v2,
+      muscima_v2 or smufl; "" = the detector's own names. A warning says what
       has no such name and is left out.
 
   Returns:
     The symbols in pixels of the page, best score first.
 
   Raises:
-    InputError: an unreadable image or several pages; missing weights; names
-      of which the detector's classes have none.
+    InputError: an unreadable image or several pages; missing weights; a
+      vocabulary that is unknown, or into which the detector's classes cannot
+      be translated.
   """
   detector = _detector(str(checkpoint), min_score, tuple(classes), names)
-  if not isinstance(image, str | pathlib.Path):
-    return _said(detector("page", _ink(image, detector.polarity)), names)
-  (found,) = _of_path(detector, pathlib.Path(image), most=1)
-  return _said(found, names)
+  if isinstance(image, str | pathlib.Path):
+    (found,) = _of_path(detector, pathlib.Path(image), most=1)
+  else:
+    found = detector("page", _ink(image, detector.polarity))
+  _warn_of_left_out(found, names)
+  return found
 
 
 def pages(
@@ -72,7 +75,8 @@ def pages(
   """
   detector = _detector(str(checkpoint), min_score, tuple(classes), names)
   for found in _of_path(detector, pathlib.Path(path)):
-    yield _said(found, names)
+    _warn_of_left_out(found, names)
+    yield found
 
 
 @functools.lru_cache(maxsize=2)
@@ -110,12 +114,10 @@ def _of_path(
     yield found.at_resolution(dpi)
 
 
-def _said(found: PageDetections, names: str) -> PageDetections:
-  """The same, with a warning where something is left out."""
+def _warn_of_left_out(found: PageDetections, names: str) -> None:
   if found.left_out:
-    said = vocabulary.describe_left_out(found.left_out, names)
-    warnings.warn(f"{found.page}: {said}", stacklevel=3)
-  return found
+    line = vocabulary.describe_left_out(found.left_out, names)
+    warnings.warn(f"{found.page}: {line}", stacklevel=3)
 
 
 def _ink(image: Any, polarity: str) -> UInt8[np.ndarray, "H W"]:

@@ -36,7 +36,7 @@ class Summary:
     turned: names of the pages that were turned.
     without_staves: names of the pages on which nothing was looked for.
     missing: names of the pages that no run has processed.
-    left_out: symbols by class that have no name among those asked for.
+    left_out: number of symbols by class without a name in the vocabulary.
   """
 
   pages: int
@@ -215,5 +215,5 @@ def _summary(outcomes: Sequence[Outcome], unread: Sequence[Failure]) -> Summary:
     failed=(*unread, *failed),
     turned=tuple(o.source.name for o in done if o.turned),
     without_staves=tuple(o.source.name for o in done if o.without_staves),
-    left_out=dict(left_out.most_common()),
+    left_out=left_out,
   )

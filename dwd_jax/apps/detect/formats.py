@@ -203,14 +203,7 @@ def read_page(
     if any(content[key] != value for key, value in origin(source, run).items()):
       return None
     found = page_detections.from_json(content, class_names)
-  except (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    OverflowError,
-    AttributeError,
-  ):
+  except (OSError, ValueError, LookupError, TypeError, OverflowError):
     return None
   return found if found.page == source.name else None
 

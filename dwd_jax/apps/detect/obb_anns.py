@@ -31,8 +31,8 @@ class Numbers(NamedTuple):
   """Numbers of pages and classes in a file of annotations.
 
   Attributes:
-    annotation_set: the one that has the classes of the detector.
-    categories: number of each class of the detector.
+    annotation_set: the one that has the classes of the detections.
+    categories: number of each of these classes.
     images: number of each page, by the name of its file.
   """
 
