@@ -121,9 +121,8 @@ class _Reader:
 
   def __init__(self, glyphs: dict[str, str]):
     self.glyphs = glyphs
-    group = verovio_svg.Group("page", -1, {}, [])
     unused = MusicFont("Leipzig")  # paths of glyphs are in the SVG
-    self.page = verovio_svg.Page([group], [], unused, {}, [], {})
+    self.page = verovio_svg.Page(unused)
     self.grobs = [Grob("", {}, [])]
 
   def walk(self, element: etree._Element, m: Matrix, grob: Grob) -> None:
