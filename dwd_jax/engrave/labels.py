@@ -109,9 +109,7 @@ class _Finder:
     self.strokes = Strokes(page)
     self.outlines = Outlines(page)
     self.onsets = onsets
-    self.children: list[list[int]] = [[] for _ in page.groups]
-    for index, group in enumerate(page.groups[1:], 1):
-      self.children[group.parent].append(index)
+    self.children = page.children()
 
   def objects(self, index: int, group: Group) -> Iterator[Found]:
     """The symbols directly in one group; there are none in tablature."""
