@@ -10,13 +10,12 @@ import re
 from dwd_jax.engrave import outlines
 from dwd_jax.engrave.outlines import Matrix
 from dwd_jax.engrave.rarities import Rarities
-from dwd_jax.engrave.verovio_svg import UNITS_PER_SPACE, Mark, Page
+from dwd_jax.engrave.verovio_svg import POINTS, UNITS_PER_SPACE, Mark, Page
 
 _REPEAT_DOT = 0xE044
 _LEFT_ALONE = {"clef", "barLine", "grpSym"}
 _GONE = {"multiRest", "dots", "ledgerLines", "verse", "syl"}
 _WIDEST_BAR = 1.2  # times its width; a heavy barline is something else
-_NUMBERS = re.compile(r'( (?:points|d)=")([^"]*)"')
 _PLACE = re.compile(r'transform="([^"]*)"')
 _WIDTH = re.compile(r'stroke-width="([\d.]+)"')
 
@@ -73,9 +72,7 @@ class _Bare:
 
   def __init__(self, page: Page, rng: random.Random):
     self.page, self.rng = page, rng
-    self.children: list[list[int]] = [[] for _ in page.groups]
-    for index, group in enumerate(page.groups[1:], 1):
-      self.children[group.parent].append(index)
+    self.children = page.children()
 
   def run(self) -> None:
     """Changes the page."""
@@ -121,10 +118,10 @@ class _Bare:
     if not bars:
       return
     slope = self.rng.choice((0.0, self.rng.uniform(-0.5, 0.5)))
-    xs = [x for mark in bars for x, _ in self._points(mark)]
+    xs = [x for mark in bars for x, _ in self.page.points(mark)]
     middle = (min(xs) + max(xs)) / 2
     for mark in bars:
-      points = self._points(mark)
+      points = self.page.points(mark)
       ys: dict[float, list[float]] = {}
       for x, y in points:
         ys.setdefault(x, []).append(y)
@@ -140,34 +137,26 @@ class _Bare:
         if without_stems:
           self._remove(mark)
         elif mark.tag == "path":
-          points = self._points(mark)
+          points = self.page.points(mark)
           self._redraw(mark, [(x, y + (x - middle) * slope) for x, y in points])
 
   def _barline(self, marks: list[Mark], weight: float) -> None:
     """Makes the lines of a barline thicker or thinner and lets them lean."""
     lean = self.rng.uniform(-0.2, 0.2) * UNITS_PER_SPACE
     lines = [mark for mark in marks if mark.tag == "path"]
-    ends = [y for mark in lines for _, y in self._points(mark)]
+    ends = [y for mark in lines for _, y in self.page.points(mark)]
     if not ends or any("dasharray" in self._drawn(mark) for mark in lines):
       return
     top, bottom = min(ends), max(ends)
     for mark in lines:
       points = [
         (x + lean * (y - top) / (bottom - top), y)
-        for x, y in self._points(mark)
+        for x, y in self.page.points(mark)
       ]
       self._redraw(mark, points, min(weight, _WIDEST_BAR))
 
   def _drawn(self, mark: Mark) -> str:
     return self.page.body[mark.drawn[0]]
-
-  def _points(self, mark: Mark) -> list[tuple[float, float]]:
-    """The points of a polygon or a line as drawn; [] for curves."""
-    found = _NUMBERS.search(self._drawn(mark))
-    if found is None or "C" in found[2]:
-      return []
-    numbers = outlines.numbers(found[2])
-    return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
   def _redraw(
     self, mark: Mark, points: list[tuple[float, float]], weight: float = 1.0
@@ -182,7 +171,7 @@ class _Bare:
       drawn = drawn.replace(found[0], f'stroke-width="{width:.1f}"')
     pairs = [f"{x:.1f} {y:.1f}" for x, y in points]
     text = " ".join(pairs) if mark.tag == "polygon" else "M" + " L".join(pairs)
-    self.page.body[mark.drawn[0]] = _NUMBERS.sub(
+    self.page.body[mark.drawn[0]] = POINTS.sub(
       lambda found: f'{found[1]}{text}"', drawn, count=1
     )
     if mark.tag == "polygon":

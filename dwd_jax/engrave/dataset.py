@@ -128,7 +128,7 @@ def generate(
     strength=float(strength),
   )
   _check(pages, workers, task)
-  files = _music_files(pathlib.Path(scores)) if scores else []
+  files = _music_files(pathlib.Path(scores).expanduser()) if scores else []
   paths = [pathlib.Path(font).expanduser() for font in _names(fonts)]
   folders = [path for path in paths if path.is_dir()]
   task = dataclasses.replace(

@@ -5,6 +5,7 @@ import pathlib
 import random
 import zlib
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import verovio
@@ -108,50 +109,80 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
   Raises:
     ValueError: verovio cannot read the file, or finds no symbols.
   """
-  rng = random.Random(f"{task.seed}/{task.index}")
-  font = _font(rng, task)
-  space = task.staff_space * (1 + task.jitter * rng.uniform(-1, 1))
-  px_per_unit = space / verovio_svg.UNITS_PER_SPACE
-  weights = Rarities(
-    {**smufl_classes.get(task.vocabulary).rates, **task.weights}
-  )
-  own = random.Random(f"texts {task.seed}/{task.index}")
-  faces = _faces(task, weights)
-  if not task.path and weights.happens(own, "text_page"):
-    name = f"{task.stem}-text-page-1"
-    size = task.width / px_per_unit, task.height / px_per_unit
-    page = page_texts.text_page(faces, own, size, font)
-    return [_finished(task, page, [], name, px_per_unit, None)]
-  toolkit.resetOptions()
-  words = smufl_classes.get(task.vocabulary)
-  options = _options(rng, task, px_per_unit)
-  look = _look(task, font)
-  pages = rng.choice((1, 1, 2))
-  layout = random.Random(f"{task.seed}/{task.index}/layout")
-  spacing = weights.pick(layout, "spacing")
-  options |= page_spacing.options(layout, spacing, options["pageWidth"])
-  drawn = random.Random(f"{task.seed}/{task.index}/options")
-  some = {name: drawn.random() < s for name, s in words.sometimes.items()}
-  # The format is no option that `resetOptions` would forget.
-  options |= {**_text_options(own), **words.options, **look.options, **some}
-  options["inputFrom"] = "mei"
-  music_fonts.set_options(toolkit, font, look, options)
-  area = task.width * task.height / space**2 / _STANDARD_AREA
-  toolkit.select({})
-  mei = ""
-  if task.path:
-    own = random.Random(f"{task.seed}/{task.index}/file")
-    notes = max(40, round(_NOTES * area * pages))
-    path = pathlib.Path(task.path)
-    music = music_files.excerpt(path, own, weights, notes)
-    toolkit.setOptions(music.options)
-    if music.measures:
-      toolkit.select({"measureRange": music.measures})
-    if not toolkit.loadData(music.data):
-      raise ValueError("verovio cannot read it")
-  else:
-    most = max(2, int(task.height / space / _STAFF_SPACES) - 1)
-    score = ScoreWriter(rng, weights, layout, most)
+  score = _Score(task)
+  if page := score.text_page():
+    return [page]
+  most, mei = score.lay_out(toolkit)
+  numbers = range(1, min(most, toolkit.getPageCount()) + 1)
+  drawings = [toolkit.renderToSVG(number) for number in numbers]
+  starts = onsets.of_score(mei or toolkit.getMEI())
+  pages = [
+    page
+    for number, svg in zip(numbers, drawings, strict=True)
+    if (page := score.page(number, svg, starts))
+  ]
+  if not pages:
+    raise ValueError("no symbols on its pages")
+  return pages
+
+
+class _Score:
+  """A score on its way to its pages; all that is random is drawn in order."""
+
+  def __init__(self, task: EngraveTask):
+    self.task = task
+    self.words = smufl_classes.get(task.vocabulary)
+    self.weights = Rarities({**self.words.rates, **task.weights})
+    self.rng = random.Random(f"{task.seed}/{task.index}")
+    self.texts = random.Random(f"texts {task.seed}/{task.index}")
+    self.font = _font(self.rng, task)
+    self.space = task.staff_space * (1 + task.jitter * self.rng.uniform(-1, 1))
+    self.px_per_unit = self.space / verovio_svg.UNITS_PER_SPACE
+    self.size = task.width / self.px_per_unit, task.height / self.px_per_unit
+    own = random.Random(f"{task.seed}/{task.index}/look")
+    head = music_fonts.head_height(self.font)
+    self.look = print_look.draw(own, task.variation, head)
+    self.faces = _faces(task, self.weights)
+
+  def text_page(self) -> EngravedPage | None:
+    """A page of text alone; None = the score has music."""
+    task, weights = self.task, self.weights
+    if task.path or not weights.happens(self.texts, "text_page"):
+      return None
+    page = page_texts.text_page(self.faces, self.texts, self.size, self.font)
+    return self._finished(page, [], f"{task.stem}-text-page-1", None)
+
+  def lay_out(self, toolkit: verovio.toolkit) -> tuple[int, str]:
+    """Loads the score into verovio.
+
+    Returns:
+      How many pages to take at most; its MEI, "" if it is from a file.
+    """
+    task = self.task
+    toolkit.resetOptions()
+    options = _options(self.rng, task, self.px_per_unit)
+    pages = self.rng.choice((1, 1, 2))
+    layout = random.Random(f"{task.seed}/{task.index}/layout")
+    spacing = self.weights.pick(layout, "spacing")
+    options |= page_spacing.options(layout, spacing, options["pageWidth"])
+    drawn = random.Random(f"{task.seed}/{task.index}/options")
+    some = {k: drawn.random() < v for k, v in self.words.sometimes.items()}
+    options |= {
+      **_text_options(self.texts),
+      **self.words.options,
+      **self.look.options,
+      **some,
+    }
+    # The format is no option that `resetOptions` would forget.
+    options["inputFrom"] = "mei"
+    music_fonts.set_options(toolkit, self.font, self.look, options)
+    toolkit.select({})
+    area = task.width * task.height / self.space**2 / _STANDARD_AREA
+    if task.path:
+      self._load_file(toolkit, max(40, round(_NOTES * area * pages)))
+      return pages, ""
+    most = max(2, int(task.height / self.space / _STAFF_SPACES) - 1)
+    score = ScoreWriter(self.rng, self.weights, layout, most)
     if score.kind == "orchestra":
       toolkit.setOptions(page_spacing.ORCHESTRA)
     area *= page_spacing.FULLNESS.get(spacing, 1.0)
@@ -161,25 +192,106 @@ def engrave(task: EngraveTask, toolkit: verovio.toolkit) -> list[EngravedPage]:
     mei = score.write(measures)
     if not toolkit.loadData(mei):
       raise ValueError("verovio cannot read the generated score")
-  numbers = range(1, min(pages, toolkit.getPageCount()) + 1)
-  drawings = [toolkit.renderToSVG(number) for number in numbers]
-  starts = onsets.of_score(mei or toolkit.getMEI())
-  found = []
-  for number, svg in zip(numbers, drawings, strict=True):
-    name = f"{task.stem}-{font_files.page_name(font)}-page-{number}"
-    page = verovio_svg.read_page(svg, font, look, faces)
-    rng = random.Random(f"{task.seed}/{name}/strokes")
-    bare_strokes.vary(page, rng, weights)
-    _add_texts(task, page, faces, name, weights, px_per_unit)
-    objects = labels.page_objects(page, words, starts)
+    return pages, mei
+
+  def _load_file(self, toolkit: verovio.toolkit, notes: int) -> None:
+    """Loads an excerpt of about that many notes."""
+    task = self.task
+    rng = random.Random(f"{task.seed}/{task.index}/file")
+    path = pathlib.Path(task.path)
+    music = music_files.excerpt(path, rng, self.weights, notes)
+    toolkit.setOptions(music.options)
+    if music.measures:
+      toolkit.select({"measureRange": music.measures})
+    if not toolkit.loadData(music.data):
+      raise ValueError("verovio cannot read it")
+
+  def page(
+    self, number: int, svg: str, starts: Mapping[str, float]
+  ) -> EngravedPage | None:
+    """One page of verovio's; None if nothing is on it.
+
+    Args:
+      starts: onsets by id.
+    """
+    font = font_files.page_name(self.font)
+    name = f"{self.task.stem}-{font}-page-{number}"
+    page = verovio_svg.read_page(svg, self.font, self.look, self.faces)
+    rng = random.Random(f"{self.task.seed}/{name}/strokes")
+    bare_strokes.vary(page, rng, self.weights)
+    self._add_texts(page, name)
     strokes = Strokes(page)
-    seen = round(space, 4) if strokes.has_spaces() else None
-    done = _finished(task, page, objects, name, px_per_unit, seen)
-    if done.counts or strokes.tablature:
-      found.append(done)
-  if not found:
-    raise ValueError("no symbols on its pages")
-  return found
+    objects = labels.page_objects(page, self.words, starts, strokes)
+    seen = round(self.space, 4) if strokes.has_spaces() else None
+    done = self._finished(page, objects, name, seen)
+    return done if done.counts or strokes.tablature else None
+
+  def _add_texts(self, page: verovio_svg.Page, name: str) -> None:
+    """Draws on a page what verovio does not."""
+    rng = random.Random(f"texts {self.task.seed}/{name}")
+    texts = page_texts.PageTexts(page, self.faces, rng, self.size)
+    if self.weights.happens(rng, "page_texts"):
+      texts.prose()
+      texts.margins()
+    if self.task.path:
+      return
+    if self.weights.happens(rng, "fingers_beside"):
+      texts.fingers()
+    if self.weights.happens(rng, "expressions"):
+      texts.expressions()
+
+  def _finished(
+    self,
+    page: verovio_svg.Page,
+    objects: list[labels.Found],
+    name: str,
+    staff_space: float | None,
+  ) -> EngravedPage:
+    """Boxes and raster of one page."""
+    task, scale = self.task, self.px_per_unit
+    hw = (task.height, task.width)
+    if task.handwriting:
+      hand = np.random.default_rng(zlib.crc32(f"{task.seed}/{name}".encode()))
+      page, objects = handwriting.write(page, objects, hand, task.handwriting)
+    symbols, shown = [], []
+    for item in objects:
+      x0, y0, x1, y1 = item.bounds
+      whole = (y1 - y0) * (x1 - x0) * scale**2
+      x0, x1 = (min(max(x * scale, 0), task.width) for x in (x0, x1))
+      y0, y1 = (min(max(y * scale, 0), task.height) for y in (y0, y1))
+      # A symbol with less than half of its area on the page is not there.
+      if (y1 - y0) * (x1 - x0) > 0.5 * whole:
+        own = item.corners[:, ::-1] * scale
+        symbols.append(
+          Annotated(item.name, (y0, x0, y1, x1), own, item.position, item.onset)
+        )
+        shown.append(item)
+    drawing = verovio_svg.to_svg(page, task.width, task.height, scale)
+    image = verovio_svg.render(drawing)
+    pixels = b""
+    if task.pixel_labels:
+      pixels = label_image.draw(page, shown, self.words.names, hw, scale)
+    lost, depth = 0, 1
+    if task.degrade:
+      done = page_degradation.degrade_page(
+        255 - verovio_svg.to_array(image),
+        symbols,
+        pixels,
+        recipe=task.degrade,
+        strength=task.strength,
+        staff_space_px=scale * verovio_svg.UNITS_PER_SPACE,
+        key=f"{task.seed}/{name}",
+      )
+      lost = len(symbols) - len(done.objects)
+      symbols = done.objects
+      png, pixels, depth = done.png, done.labels, done.depth
+    else:
+      png = verovio_svg.to_png(image)
+    xml = annotation_xml(f"{name}.png", hw, symbols, depth)
+    counts = dict(Counter(symbol.name for symbol in symbols))
+    return EngravedPage(
+      name, png, xml, counts, labels=pixels, staff_space=staff_space, lost=lost
+    )
 
 
 def _font(rng: random.Random, task: EngraveTask) -> str:
@@ -190,12 +302,6 @@ def _font(rng: random.Random, task: EngraveTask) -> str:
   files = rng.choice(list(designs.values()))
   own = random.Random(f"{task.seed}/{task.index}/font")
   return own.choice(files)
-
-
-def _look(task: EngraveTask, font: str) -> print_look.Look:
-  """Draws the sizes and thicknesses of a score."""
-  own = random.Random(f"{task.seed}/{task.index}/look")
-  return print_look.draw(own, task.variation, music_fonts.head_height(font))
 
 
 def _options(rng: random.Random, task: EngraveTask, px_per_unit: float) -> dict:
@@ -239,80 +345,3 @@ def _text_options(rng: random.Random) -> dict:
     "lyricSize": rng.uniform(3.5, 5.2),
     "mnumInterval": rng.choice((0, 0, 0, 0, 1, 5, 10)),
   }
-
-
-def _add_texts(
-  task: EngraveTask,
-  page: verovio_svg.Page,
-  faces: Faces,
-  name: str,
-  weights: Rarities,
-  px_per_unit: float,
-) -> None:
-  """Draws on an engraved page what verovio does not."""
-  rng = random.Random(f"texts {task.seed}/{name}")
-  size = task.width / px_per_unit, task.height / px_per_unit
-  texts = page_texts.PageTexts(page, faces, rng, size)
-  if weights.happens(rng, "page_texts"):
-    texts.prose()
-    texts.margins()
-  if not task.path and weights.happens(rng, "fingers_beside"):
-    texts.fingers()
-  if not task.path and weights.happens(rng, "expressions"):
-    texts.expressions()
-
-
-def _finished(
-  task: EngraveTask,
-  page: verovio_svg.Page,
-  objects: list[labels.Found],
-  name: str,
-  px_per_unit: float,
-  staff_space: float | None,
-) -> EngravedPage:
-  """Boxes and raster of one page."""
-  words = smufl_classes.get(task.vocabulary)
-  if task.handwriting:
-    hand = np.random.default_rng(zlib.crc32(f"{task.seed}/{name}".encode()))
-    page, objects = handwriting.write(page, objects, hand, task.handwriting)
-  symbols, shown = [], []
-  for item in objects:
-    x0, y0, x1, y1 = item.bounds
-    whole = (y1 - y0) * (x1 - x0) * px_per_unit**2
-    x0, x1 = (min(max(x * px_per_unit, 0), task.width) for x in (x0, x1))
-    y0, y1 = (min(max(y * px_per_unit, 0), task.height) for y in (y0, y1))
-    # A symbol with less than half of its area on the page is not there.
-    if (y1 - y0) * (x1 - x0) > 0.5 * whole:
-      own = item.corners[:, ::-1] * px_per_unit
-      symbols.append(
-        Annotated(item.name, (y0, x0, y1, x1), own, item.position, item.onset)
-      )
-      shown.append(item)
-  drawing = verovio_svg.to_svg(page, task.width, task.height, px_per_unit)
-  image = verovio_svg.render(drawing)
-  hw = (task.height, task.width)
-  pixels = b""
-  if task.pixel_labels:
-    pixels = label_image.draw(page, shown, words.names, hw, px_per_unit)
-  space = px_per_unit * verovio_svg.UNITS_PER_SPACE
-  lost, depth = 0, 1
-  if task.degrade:
-    done = page_degradation.degrade_page(
-      255 - verovio_svg.to_array(image),
-      symbols,
-      pixels,
-      recipe=task.degrade,
-      strength=task.strength,
-      staff_space_px=space,
-      key=f"{task.seed}/{name}",
-    )
-    lost = len(symbols) - len(done.objects)
-    symbols = done.objects
-    png, pixels, depth = done.png, done.labels, done.depth
-  else:
-    png = verovio_svg.to_png(image)
-  xml = annotation_xml(f"{name}.png", hw, symbols, depth)
-  counts = dict(Counter(symbol.name for symbol in symbols))
-  return EngravedPage(
-    name, png, xml, counts, labels=pixels, staff_space=staff_space, lost=lost
-  )

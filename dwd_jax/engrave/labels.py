@@ -67,11 +67,13 @@ def page_objects(
   page: Page,
   vocabulary: Vocabulary,
   onsets: Mapping[str, float] | None = None,
+  strokes: Strokes | None = None,
 ) -> list[Found]:
   """Finds the symbols of a page.
 
   Args:
     onsets: begin of notes and rests by their ids, in quarter notes.
+    strokes: of the page, if known.
 
   Returns:
     Symbols in drawing order, compound symbols after those of their parts that
@@ -81,7 +83,7 @@ def page_objects(
   Reference:
     Differs from DeepScores: flats are boxed whole, not their left half.
   """
-  finder = _Finder(page, vocabulary, onsets or {})
+  finder = _Finder(page, vocabulary, onsets or {}, strokes or Strokes(page))
   found = []
   for index, group in enumerate(page.groups):
     found += finder.objects(index, group)
@@ -99,19 +101,21 @@ class _Finder:
   """Looks symbols up, group by group."""
 
   def __init__(
-    self, page: Page, vocabulary: Vocabulary, onsets: Mapping[str, float]
+    self,
+    page: Page,
+    vocabulary: Vocabulary,
+    onsets: Mapping[str, float],
+    strokes: Strokes,
   ):
     self.page = page
     self.names = vocabulary.glyphs
     self.known = vocabulary.known
     self.has_strokes = "stem" in self.known
     self.has_places = "noteheadBlackOnLine" in self.known
-    self.strokes = Strokes(page)
+    self.strokes = strokes
     self.outlines = Outlines(page)
     self.onsets = onsets
-    self.children: list[list[int]] = [[] for _ in page.groups]
-    for index, group in enumerate(page.groups[1:], 1):
-      self.children[group.parent].append(index)
+    self.children = page.children()
 
   def objects(self, index: int, group: Group) -> Iterator[Found]:
     """The symbols directly in one group; there are none in tablature."""

@@ -44,45 +44,35 @@ class Part:
   label: str
 
 
+# Symbol of the group, kind of its staves, the staves; for each part.
+_Row = tuple[str, str, tuple[Staff, ...]]
+_Plan = list[_Row]
+
+
 def ensemble(rng: random.Random, kind: str) -> list[Part]:
   """Parts from top to bottom; staves are numbered from 1.
 
   `kind` is a choice of the weights' group `score`.
   """
   if kind == "piano":
-    plan = [("brace", "keyboard", _KEYBOARD)]
+    plan = [_piano()]
   elif kind == "quartet":
-    plan = [("bracket", "strings", _STRINGS)]
+    plan = [("bracket", "strings", _staves(_STRINGS, "strings"))]
   elif kind == "choir":
-    plan = [("bracket", "voice", _VOICES)]
+    plan = [("bracket", "voice", _staves(_VOICES, "voice"))]
   elif kind == "duo":
-    sort = rng.choice(("strings", "wind", "voice", "percussion"))
     plan = [
-      ("", sort, (rng.choice(_POOLS[sort]),)),
-      ("brace", "keyboard", _KEYBOARD),
+      _solo(rng, rng.choice(("strings", "wind", "voice", "percussion"))),
+      _piano(),
     ]
   elif kind == "band":
     sorts = ["wind", "wind", "percussion", *rng.choices(["strings", "wind"])]
-    plan = [("", sort, (rng.choice(_POOLS[sort]),)) for sort in sorts]
+    plan = [_solo(rng, sort) for sort in sorts]
   elif kind == "percussion":
-    plan = [("", "percussion", _PERCUSSION)]
+    plan = [("", "percussion", _staves(_PERCUSSION, "percussion"))]
   else:
-    sort = rng.choice(("strings", "wind", "wind"))
-    plan = [("", sort, (rng.choice(_POOLS[sort]),))]
-  labelled = rng.random() < 0.35
-  parts, number = [], 1
-  for symbol, sort, clefs in plan:
-    staves = []
-    for clef, others in clefs:
-      staves.append(Staff(number, clef, others, sort))
-      number += 1
-    label = escape(words.part(rng, sort)) if labelled else ""
-    parts.append(Part(symbol, tuple(staves), label))
-  return parts
-
-
-# Symbol of the group, kind of its staves, the staves; for each part.
-_Plan = list[tuple[str, str, tuple[Staff, ...]]]
+    plan = [_solo(rng, rng.choice(("strings", "wind", "wind")))]
+  return _parts(rng, plan, 0.35)
 
 
 def layout_parts(rng: random.Random, name: str, most: int) -> list[Part]:
@@ -95,34 +85,44 @@ def layout_parts(rng: random.Random, name: str, most: int) -> list[Part]:
       ("strings", "wind", "voice"), k=rng.choice((1, 1, 1, 2))
     )
     size = rng.uniform(0.6, 0.76)
-    plan: _Plan = [("", sort, (_one(rng, sort, scale=size),)) for sort in solos]
-    plan.append(("brace", "keyboard", _staves(_KEYBOARD, "keyboard")))
+    plan = [_solo(rng, sort, scale=size) for sort in solos]
+    plan.append(_piano())
   elif name == "closed_choir":
     clefs = (("gClef", ()), ("fClef", ()))
     plan = [("bracket", "voice", _staves(clefs, "voice", voices=2))]
     if rng.random() < 0.4:
-      plan.append(("brace", "keyboard", _staves(_KEYBOARD, "keyboard")))
+      plan.append(_piano())
   elif name == "tablature":
     plan = _tablature(rng)
   elif name == "one_line":
     plan = [
-      ("", "percussion", (_one(rng, "percussion", lines=1),))
-      for _ in range(rng.choice((1, 2, 3)))
+      _solo(rng, "percussion", lines=1) for _ in range(rng.choice((1, 2, 3)))
     ]
     if rng.random() < 0.5:
-      sort = rng.choice(("wind", "strings", "voice"))
-      plan.insert(0, ("", sort, (_one(rng, sort),)))
+      plan.insert(0, _solo(rng, rng.choice(("wind", "strings", "voice"))))
   else:
     plan = _orchestra(rng, most)
-  parts, number = [], 1
-  labelled = rng.random() < 0.7
-  for symbol, sort, staves in plan:
-    for staff in staves:
-      staff.number = number
-      number += 1
-    label = escape(words.part(rng, sort)) if labelled else ""
-    parts.append(Part(symbol, staves, label))
-  return parts
+  return _parts(rng, plan, 0.7)
+
+
+def _parts(rng: random.Random, plan: _Plan, labelled: float) -> list[Part]:
+  """Numbers the staves; that share of the scores has labels."""
+  staves = (staff for *_, found in plan for staff in found)
+  for number, staff in enumerate(staves, 1):
+    staff.number = number
+  if rng.random() < labelled:
+    return [Part(s, found, escape(words.part(rng, k))) for s, k, found in plan]
+  return [Part(symbol, found, "") for symbol, _, found in plan]
+
+
+def _solo(rng: random.Random, sort: str, **more) -> _Row:
+  """A part of one staff."""
+  return "", sort, (_one(rng, sort, **more),)
+
+
+def _piano() -> _Row:
+  """A part of two staves in a brace."""
+  return "brace", "keyboard", _staves(_KEYBOARD, "keyboard")
 
 
 def _one(rng: random.Random, sort: str, **more) -> Staff:
@@ -146,7 +146,7 @@ def _tablature(rng: random.Random) -> _Plan:
     return [("", "tablature", (tab,))]
   plan: _Plan = [("bracket", "tablature", (notes, tab))]
   if form < 0.45:
-    plan.insert(0, ("", "voice", (_one(rng, "voice"),)))
+    plan.insert(0, _solo(rng, "voice"))
   return plan
 
 
@@ -159,9 +159,9 @@ def _orchestra(rng: random.Random, most: int) -> _Plan:
     plan.append(("bracket", sort, staves))
   for _ in range(rng.choice((0, 1, 1, 2))):
     lines = rng.choice((1, 1, 5))
-    plan.append(("", "percussion", (_one(rng, "percussion", lines=lines),)))
+    plan.append(_solo(rng, "percussion", lines=lines))
   if rng.random() < 0.4:
-    plan.append(("brace", "keyboard", _staves(_KEYBOARD, "keyboard")))
+    plan.append(_piano())
   strings = _staves(_STRINGS, "strings")
   if rng.random() < 0.5:
     strings += _staves((("fClef", ()),), "strings")
@@ -185,23 +185,21 @@ def staff_group(parts: list[Part], signs: dict[int, str], lines: int) -> str:
       out.append(f'<staffGrp symbol="{part.symbol}" bar.thru="true">{label}')
       label = ""
     for staff in part.staves:
-      out.append(_staff_def(staff, label + signs[staff.number], lines))
+      out.append(_staff_def(staff, label, signs[staff.number], lines))
     if part.symbol:
       out.append("</staffGrp>")
   out.append("</staffGrp>")
   return "".join(out)
 
 
-def _staff_def(staff: Staff, content: str, lines: int) -> str:
+def _staff_def(staff: Staff, label: str, signs: str, lines: int) -> str:
   count = staff.lines
   if staff.kind == "percussion" and count == 5:
     count = lines
   more = f' scale="{100 * staff.scale:.0f}%"' if staff.scale != 1 else ""
   if staff.kind == "tablature":
     more += ' notationtype="tab.guitar"'
-  # A label comes before the clef, key and meter after it.
-  label, end, signs = content.rpartition("</label>")
   return (
-    f'<staffDef n="{staff.number}" lines="{count}"{more}>{label}{end}'
+    f'<staffDef n="{staff.number}" lines="{count}"{more}>{label}'
     f"<clef {CLEFS[staff.clef][0]}/>{signs}</staffDef>"
   )

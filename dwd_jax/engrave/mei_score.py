@@ -51,9 +51,8 @@ class ScoreWriter:
       self.kind = name
       self.parts = layout_parts(layout, name, most_staves)
     self.staves = [staff for part in self.parts for staff in part.staves]
-    self.pitched = [
-      s for s in self.staves if s.kind not in ("percussion", "tablature")
-    ]
+    self.with_notes = [s for s in self.staves if s.kind != "tablature"]
+    self.pitched = [s for s in self.with_notes if s.kind != "percussion"]
     self.key = 0
     self.count, self.unit = 4, 4
     self.open_repeat = False
@@ -119,23 +118,19 @@ class ScoreWriter:
     """New key and time signatures before a measure."""
     out = ""
     if self.pitched and self._happens("key_change"):
-      key = self._new_key()
-      if len(self.pitched) < len(self.staves):
-        key = "".join(
-          f'<staffDef n="{s.number}">{key}</staffDef>' for s in self.pitched
-        )
-        key = f"<staffGrp>{key}</staffGrp>"
-      out += f"<scoreDef>{key}</scoreDef>"
+      out += self._change(self._new_key(), self.pitched)
     if self._happens("meter_change"):
-      meter = self._new_meter()
-      read = [s for s in self.staves if s.kind != "tablature"]
-      if len(read) < len(self.staves):
-        meter = "".join(
-          f'<staffDef n="{s.number}">{meter}</staffDef>' for s in read
-        )
-        meter = f"<staffGrp>{meter}</staffGrp>" if read else ""
-      out += f"<scoreDef>{meter}</scoreDef>"
+      out += self._change(self._new_meter(), self.with_notes)
     return out
+
+  def _change(self, sign: str, staves: list[Staff]) -> str:
+    """A new sign for some of the staves."""
+    if not staves:
+      return ""
+    if len(staves) < len(self.staves):
+      own = (f'<staffDef n="{s.number}">{sign}</staffDef>' for s in staves)
+      sign = f"<staffGrp>{''.join(own)}</staffGrp>"
+    return f"<scoreDef>{sign}</scoreDef>"
 
   def _measure(self, number: int, last: bool) -> str:
     """A measure with what precedes it."""
@@ -156,7 +151,7 @@ class ScoreWriter:
         measure_marks(
           self.rng,
           self.weights,
-          [s for s in self.staves if s.kind != "tablature"],
+          self.with_notes,
           ticks,
           self.unit,
         )

@@ -186,7 +186,7 @@ def _cut(measures: list, first: int, last: int) -> None:
       _keep(attributes, state)
   for measure in (*measures[:first], *measures[last + 1 :]):
     measure.getparent().remove(measure)
-  if first < len(measures) and state:
+  if state:
     start = measures[first]
     for child in list(start):
       if child.tag in ("note", "backup", "forward"):

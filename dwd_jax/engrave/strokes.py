@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 
-from dwd_jax.engrave import outlines
 from dwd_jax.engrave.verovio_svg import (
   BEAMS,
   UNITS_PER_SPACE,
@@ -217,7 +216,7 @@ class Strokes:
     Verovio draws all but the first beam of a group from note to note.
     """
     beams: list[tuple[list[Mark], list[tuple[float, float]]]] = []
-    corners = [(sorted(self._points(bar)), bar) for bar in bars]
+    corners = [(sorted(self.page.points(bar)), bar) for bar in bars]
     for points, bar in sorted(corners, key=lambda item: item[0]):
       left, right = sorted(points[:2], key=_y), sorted(points[-2:], key=_y)
       for beam, end in beams:
@@ -251,7 +250,7 @@ class Strokes:
 
   def _hairpin(self, marks: list[Mark]) -> str:
     """Class by direction; parts of a hairpin have two lines and no corner."""
-    points = [p for m in marks for p in self._points(m)]
+    points = [p for m in marks for p in self.page.points(m)]
     left = min(x for x, _ in points)
     right = max(x for x, _ in points)
     spread = [0.0, 0.0]
@@ -260,12 +259,6 @@ class Strokes:
       spread[side] = max(ys) - min(ys)
     opening = spread[0] < spread[1]
     return f"dynamic{'Crescendo' if opening else 'Diminuendo'}Hairpin"
-
-  def _points(self, mark: Mark) -> list[tuple[float, float]]:
-    """The corners of a polyline as drawn, in page units up to a shift."""
-    drawn = self.page.body[mark.drawn[0]]
-    numbers = outlines.numbers(drawn.partition(' points="')[2].split('"')[0])
-    return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
 
 def _y(point: tuple[float, float]) -> float:

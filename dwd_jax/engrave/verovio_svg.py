@@ -30,6 +30,7 @@ ATTRIBUTES = (
 )  # fmt: skip
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
+POINTS = re.compile(r'( (?:points|d)=")([^"]*)"')  # of an element in a drawing
 _GLYPH = re.compile(r"#?([0-9A-F]{4,5})-")
 # Verovio draws modern maxima rests as mensural ones.
 _MODERN = {0xE9F0: 0xE4E0}
@@ -104,6 +105,21 @@ class Page:
   glyphs: dict[int, str] = dataclasses.field(default_factory=dict)
   body: list[str] = dataclasses.field(default_factory=list)
   defs: dict[str, str] = dataclasses.field(default_factory=dict)
+
+  def children(self) -> list[list[int]]:
+    """Indices of the groups directly in each group."""
+    found: list[list[int]] = [[] for _ in self.groups]
+    for index, group in enumerate(self.groups[1:], 1):
+      found[group.parent].append(index)
+    return found
+
+  def points(self, mark: Mark) -> list[tuple[float, float]]:
+    """The points of a polygon or of lines as drawn; [] for curves."""
+    found = POINTS.search(self.body[mark.drawn[0]])
+    if found is None or "C" in found[2]:
+      return []
+    numbers = outlines.numbers(found[2])
+    return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
 
 def to_svg(
