@@ -269,13 +269,16 @@ def _number(path: pathlib.Path) -> int:
   return int(digits) if digits.isdecimal() else 0
 
 
-def _limit(seconds: float) -> None:
-  """Limits of a child process."""
+def _limit(process: subprocess.Popen[bytes], seconds: float) -> None:
+  """Limits a program that has just begun; it could do without no harm yet."""
   cpu = math.ceil(seconds)
-  resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
-  resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-  resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE, _FILE))
-  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+  for what, most in (
+    (resource.RLIMIT_CPU, cpu),
+    (resource.RLIMIT_AS, _MEMORY),
+    (resource.RLIMIT_FSIZE, _FILE),
+    (resource.RLIMIT_CORE, 0),
+  ):
+    resource.prlimit(process.pid, what, (most, most))
 
 
 def _run(
@@ -303,9 +306,9 @@ def _run(
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     start_new_session=True,
-    preexec_fn=lambda: _limit(cpu_s),
   )
   try:
+    _limit(process, cpu_s)
     _, log = process.communicate(timeout=_PATIENCE * cpu_s)
   except subprocess.TimeoutExpired:
     raise ValueError(f"{program} does not end") from None

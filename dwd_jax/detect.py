@@ -60,8 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     "--names",
     default="",
     metavar="LIST",
-    help="vocabulary of the class names: deepscores_v1, deepscores_v2,"
-    " muscima_v2 or smufl; default: the detector's own names",
+    help="vocabulary of the class names, as muscima_v2 or smufl",
   )
   add(
     "--format",

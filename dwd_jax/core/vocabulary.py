@@ -17,6 +17,7 @@ import csv
 import dataclasses
 import functools
 import pathlib
+import textwrap
 from collections.abc import Collection, Iterable, Mapping
 
 from dwd_jax.core import cli
@@ -226,7 +227,7 @@ def main(argv: list[str]) -> int:
   parser = cli.parser(
     "dwd_jax.core.vocabulary",
     "Print the classes that two data sets have in common.\n\n"
-    f"A and B are of {', '.join(VOCABULARIES)}.",
+    + textwrap.fill(f"A and B are of {', '.join(VOCABULARIES)}."),
     "A B",
   )
   parser.add_argument("a", metavar="A", help="the one")

@@ -139,8 +139,9 @@ def test_the_lists_of_the_paper_lie_beside_them(smoke_run):
     assert "Mean Average Precision: " in text
 
 
-@pytest.mark.parametrize("kind", ["overlay", "energy"])
-def test_pictures_show_the_pages(smoke_run, kind):
+# After a few steps the energy is low nearly everywhere, and its colour pale.
+@pytest.mark.parametrize(("kind", "colour"), [("overlay", 60), ("energy", 10)])
+def test_pictures_show_the_pages(smoke_run, kind, colour):
   found = sorted((smoke_run / "eval").glob(f"*/*-{kind}.png"))
   assert len(found) == 4  # two pages of two splits
   for path in found:
@@ -151,7 +152,7 @@ def test_pictures_show_the_pages(smoke_run, kind):
     assert picture.max() > 240
     assert (picture.max(-1) < 200).mean() > 0.02
     saturation = picture.max(-1).astype(int) - picture.min(-1)
-    assert (saturation > 60).mean() > 0.0005
+    assert (saturation > colour).mean() > 0.0005
 
 
 def test_the_run_says_what_it_did_and_where_to_look(smoke_run):

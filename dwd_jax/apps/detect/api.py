@@ -57,7 +57,8 @@ def detect(
     (found,) = _of_path(detector, pathlib.Path(image), most=1)
   else:
     found = detector("page", _ink(image, detector.polarity))
-  _warn_of_left_out(found, names)
+  if names:
+    _warn_of_left_out(found, names)
   return found
 
 
@@ -75,7 +76,8 @@ def pages(
   """
   detector = _detector(str(checkpoint), min_score, tuple(classes), names)
   for found in _of_path(detector, pathlib.Path(path)):
-    _warn_of_left_out(found, names)
+    if names:
+      _warn_of_left_out(found, names)
     yield found
 
 
