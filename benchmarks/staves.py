@@ -31,7 +31,7 @@ from dwd_jax.imaging.staff_space import LINES
 from dwd_jax.metrics import matching, protocols
 from dwd_jax.predict import staves as staves_lib
 
-# Height of a staff of five lines, in staff spaces of the page: ossias are small.
+# Height of a staff of five lines, in staff spaces; ossias are small.
 _LEAST_SPACES = 2.3
 
 # First column and heights of a line, px; NaN where it is not seen.
