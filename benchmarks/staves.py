@@ -136,6 +136,8 @@ class Errors:
     counts = self._counts
     if not counts["pages"]:
       raise InputError("no pages there; check the folders and --pages")
+    if not counts["staves"]:  # pages of text alone
+      return {**counts, "pages_with_mistakes": self._wrong}
     edges = np.array(self._edges).reshape(-1, 4)
     average = self._meter.table().ap[:, 0]
     result = {
