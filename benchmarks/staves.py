@@ -31,7 +31,8 @@ from dwd_jax.imaging.staff_space import LINES
 from dwd_jax.metrics import matching, protocols
 from dwd_jax.predict import staves as staves_lib
 
-_LEAST_SPACES = 3.0  # height of a staff of five lines, in staff spaces
+# Height of a staff of five lines, in staff spaces; ossias are small.
+_LEAST_SPACES = 2.3
 
 # First column and heights of a line, px; NaN where it is not seen.
 Line = tuple[int, np.ndarray]
@@ -58,13 +59,19 @@ def engraved(folder: pathlib.Path) -> Iterator[Page]:
     inside = folder / "segmentation_detection"
     ink = pages_lib.read(inside / "images_png" / f"{name}.png")
     root = etree.parse(inside / "xml_annotations" / f"{name}.xml").getroot()
+    nodes = [
+      node for node in root.iter("object") if node.findtext("name") == "staff"
+    ]
     boxes = [
       [float(node.find(f"bndbox/{key}").text) for key in _EDGES]
-      for node in root.iter("object")
-      if node.findtext("name") == "staff"
+      for node in nodes
     ]
     boxes = np.array(boxes).reshape(-1, 4) * np.tile(ink.shape, 2)
-    tall = boxes[:, 2] - boxes[:, 0] >= _LEAST_SPACES * (px or np.inf)
+    corners = [node.findtext("corners").split() for node in nodes]
+    corners = np.array(corners, float).reshape(-1, 4, 2) * ink.shape[::-1]
+    # Boxes of skewed staves of one line are tall, too.
+    sides = np.linalg.norm(np.diff(corners, axis=1), axis=2)
+    tall = sides.min(1) >= _LEAST_SPACES * (px or np.inf)
     yield Page(name, ink, boxes[tall], None)
 
 
@@ -129,6 +136,8 @@ class Errors:
     counts = self._counts
     if not counts["pages"]:
       raise InputError("no pages there; check the folders and --pages")
+    if not counts["staves"]:  # pages of text alone
+      return {**counts, "pages_with_mistakes": self._wrong}
     edges = np.array(self._edges).reshape(-1, 4)
     average = self._meter.table().ap[:, 0]
     result = {

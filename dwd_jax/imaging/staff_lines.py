@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from dwd_jax.imaging import staff_paths
 from dwd_jax.imaging.staff_paths import NUMBERS, SMOOTH, Grid, Path
@@ -18,6 +18,8 @@ _WINDOW = 0.45  # staff spaces around a line, in which it is measured
 _PRIOR = 0.5  # cells that say a line is where its staff says
 _TOLERANCE = 0.02  # staff spaces, of polylines
 _SEEN = 0.5  # of the lines, from which a column belongs to a staff
+_LINE = np.array([0.2, 0.5])  # least and most tone of lines, of solid ink
+_BAR = (0.75, 0.9)  # of the gaps it fills, and its width in staff spaces
 _ENDS = (1.5, 6.0)  # staff spaces out and in, where the end is looked for
 
 
@@ -172,18 +174,32 @@ def _ends(
   space_px = float(np.median(np.diff(lines, axis=1)))
   out, inside = (round(v * space_px) for v in _ENDS)
 
+  def tone(
+    rows: Float[np.ndarray, "k n"], column: Int[np.ndarray, " n"]
+  ) -> Float[np.ndarray, "k n"]:
+    near = np.floor(rows).astype(np.int64)[:, :, None] + (-1, 0, 1)
+    dark = ink[near.clip(0, len(ink) - 1), column[:, None]].max(-1)
+    return dark.astype(np.float64)
+
   def reach(edge: float, direction: int) -> float:
     """The end from `edge` outwards, +1 = to the right."""
     at = edge + direction * (np.arange(-inside, out) + 0.5)
     at = at[(at >= 0) & (at < ink.shape[1])]
     column = np.floor(at).astype(np.int64)
-    rows = np.floor(
-      np.stack([_extended(at, x, line) for line in lines.T])
-    ).astype(np.int64)
-    near = (rows[:, :, None] + (-1, 0, 1)).clip(0, len(ink) - 1)
-    seen = ink[near, column[:, None]].max(-1) / (0.5 * solid)
-    gain = np.cumsum(seen.clip(0, 1).mean(0) - _SEEN)
-    return float(column[gain.argmax()] + (direction > 0))
+    y = np.stack([_extended(at, x, line) for line in lines.T])
+    on, off = tone(y, column), tone((y[1:] + y[:-1]) / 2, column)
+    paper = np.quantile(off, 0.25)
+    line = np.clip(np.median(on[:, :inside]) - paper, *(solid * _LINE))
+    seen, between = (((v - paper) / line).clip(0, 1).mean(0) for v in (on, off))
+    # What fills the gaps, too, hides lines: clefs, barlines, brackets.
+    bar = between > _BAR[0]
+    gain = np.cumsum(np.where(bar, 0, (seen - _SEEN) * (1 - between)))
+    last = int(gain.argmax())
+    # A barline that ends a staff is its own, the bracket beside it is not.
+    more = int(np.append(bar[last + 1 :], False).argmin())
+    if more <= _BAR[1] * space_px:
+      last += more
+    return float(column[last] + (direction > 0))
 
   half = (x[1] - x[0]) / 2
   return reach(x[0] - half, -1), reach(x[-1] + half, 1)

@@ -37,19 +37,20 @@ _DARKER = 0.3  # what is beside a line may be darker, in strengths of lines
 _FAINT = 0.35  # strength of a line that is certain, of that of most
 _NOISE = 4.0  # the same in that of most cells
 _SIXTH = 0.7  # what a sixth line takes away
-_ABOUT = (5, 49)  # rows and columns in which it is looked for
+_ABOUT = (9, 49)  # rows and columns in which it is looked for
 _LEAST = 0.5  # evidence of a cell from which it counts for a staff
 _SEED = 0.7  # of some cells of a staff
 _START = 2  # a step that begins a path
-_BEND = 0.1  # what a step to the next row costs
+_BEND = 0.15  # what a step to the next row costs
 _SHORTEST = 5.0  # staff spaces, of a staff
-# Of a staff, the share of its lines that is seen, and what its length in staff
-# spaces times the share above that must be: short ones must be clear.
-_CERTAIN, _GAIN = 0.6, 3.0
+# Of the clearest stretch of a staff, the share of its lines that is seen, and
+# what its length in staff spaces times the share above that must be.
+_CERTAIN, _GAIN = 0.5, 3.0
 _BETWEEN = 5.7  # staff spaces from middle line to middle line, at least
-_UNSEEN = 0.2  # what a cell takes away in which nothing is seen
+_UNSEEN = 0.05  # what a cell takes away in which nothing is seen
 _EACH = 0.4  # the least share of each line
-_SOLID = 0.8  # mean evidence of staves whose gaps are no faults of the print
+_WORN = 0.8  # the most of the second weakest line, where one may be less
+_AT_ONCE = 2  # columns within which the lines of a staff end
 _EMPTY = 0.15  # evidence of a cell between two staves side by side
 _APART = 1.5  # staff spaces between them
 
@@ -314,30 +315,49 @@ def _parts(
   space: Float[np.ndarray, " k"],
 ) -> list[slice]:
   """The staves along a path; those side by side are apart."""
-  if len(rows) * _COLUMN < _SHORTEST:
-    return []
   offsets = np.rint(space[:, None] * NUMBERS * _ROWS).astype(np.int64)
   at = rows[:, None] + offsets
   near = (at[:, :, None] + (-1, 0, 1)).clip(0, len(grid.evidence) - 1)
   seen = grid.evidence[near, columns[:, None, None]].max(-1)
-  mean = seen.mean(1)
-  empty = mean < _EMPTY
-  edges = [0, len(mean)]
-  if mean[~empty].mean() >= _SOLID:
-    starts = np.flatnonzero(np.diff(empty, prepend=False, append=False))
-    for start, stop in starts.reshape(-1, 2):
-      if (stop - start) * _COLUMN >= _APART:
-        edges += [start, stop]
-  parts = []
-  for start, stop in np.sort(edges).reshape(-1, 2):
-    length = float(stop - start) * _COLUMN
-    if length < _SHORTEST:
-      continue
-    lines = (seen[start:stop][~empty[start:stop]] > _LEAST).mean(0)
-    gain = (lines.mean() - _CERTAIN) * length
-    if gain >= _GAIN and lines.min() >= _EACH:
-      parts.append(slice(int(start), int(stop)))
-  return parts
+  edges = [0, len(seen)]
+  empty = seen.mean(1) < _EMPTY
+  changes = np.flatnonzero(np.diff(empty, prepend=False, append=False))
+  for start, stop in changes.reshape(-1, 2):
+    wide = (stop - start) * _COLUMN >= _APART
+    if wide and _together(seen[:start][::-1]) and _together(seen[stop:]):
+      edges += [start, stop]
+  return [
+    slice(int(start), int(stop))
+    for start, stop in np.sort(edges).reshape(-1, 2)
+    if _is_staff(seen[start:stop])
+  ]
+
+
+def _together(seen: Float[np.ndarray, "k 5"]) -> bool:
+  """Whether all lines start at once, which worn ones do not."""
+  return bool(len(seen) and np.ptp((seen > _LEAST).argmax(0)) <= _AT_ONCE)
+
+
+def _is_staff(seen: Float[np.ndarray, "k 5"]) -> bool:
+  """Whether five lines are clear somewhere along a path, each of them.
+
+  Args:
+    seen: evidence of each line.
+  """
+  if len(seen) * _COLUMN < _SHORTEST:
+    return False
+  # What hides a line tells nothing.
+  share = np.where(seen == _LEAST, _CERTAIN, seen > _LEAST)
+  gain = np.cumsum(np.append(0, share.mean(1) - _CERTAIN))
+  more = gain - np.minimum.accumulate(gain)
+  stop = int(more.argmax())
+  start = int(gain[: stop + 1].argmin())
+  each = share[start:stop].mean(0)
+  weakest, second = np.sort(each)[:2]
+  # An outer line that is missing where the others are whole is none.
+  lost = 0 < each.argmin() < LINES - 1 or second < _WORN
+  lines = weakest >= _EACH or (second >= _EACH and lost)
+  return bool(lines and more[stop] * _COLUMN >= _GAIN)
 
 
 def _cover(

@@ -80,6 +80,41 @@ def test_one_staff_stays_one(caption):
     np.testing.assert_allclose(staff.box_yxyx[[1, 3]], [45, 855], atol=13)
 
 
+@pytest.mark.parametrize("caption", ["hidden", "no middle line", "worn"])
+def test_a_staff_of_which_a_line_is_not_seen(caption):
+  ink = staves(10, (380, 900), thickness=2)
+  if caption == "hidden":  # by the bar of a rest of many measures
+    ink[147:155, 100:800] = 255
+  elif caption == "no middle line":
+    ink[147:155] = 0
+  else:
+    ink[128:135, 120:] = 0
+    for number, row in enumerate((140, 150, 160, 170)):
+      ink[row - 2 : row + 4, 60 + 180 * number : 280 + 180 * number] = 0
+  found = _trace(ink)
+  assert len(found) == 3
+  assert _off(found[1], lambda k, _: 131 + 10 * k) < 1.5
+  np.testing.assert_allclose(found[1].box_yxyx[[1, 3]], [45, 855], atol=13)
+
+
+def test_what_is_gone_is_no_end_where_lines_stop_one_by_one():
+  ink = staves(10, (380, 900), thickness=2)
+  for number, row in enumerate(range(129, 171, 10)):
+    ink[row : row + 4, 400 + 15 * number : 520 + 15 * number] = 0
+  assert len(_trace(ink)) == 3
+
+
+@pytest.mark.parametrize("noise", [0, 60])
+def test_a_barline_ends_a_staff_and_a_bracket_does_not(noise):
+  ink = staves(10, (380, 900), thickness=2)
+  ink[15:280, 45:47] = ink[15:280, 849:855] = 255  # barlines
+  ink[15:280, 35:41] = 255  # a bracket
+  ink[15:65, 60:90] = ink[130:170, 60:90] = 255  # as clefs hide lines
+  grain = np.random.default_rng(0).integers(0, noise + 1, ink.shape)
+  for staff in _trace(np.maximum(ink, grain.astype(np.uint8))):
+    np.testing.assert_allclose(staff.box_yxyx[[1, 3]], [45, 855], atol=1)
+
+
 def test_sizes_differ_and_staves_stand_side_by_side():
   large, small = staves(10, (300, 700), 2), staves(7, (300, 700))
   large[:, 330:360] = 0
