@@ -8,13 +8,24 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 _SKEW_PX = 0.1  # corners this far from those of a rectangle count as one
+# The smallest rectangle around a wedge lies along any of its sides, so noise
+# would decide how a hairpin is turned.
+_AS_SMALL = 1.02
 
 
 def smallest(points_yx: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "4 2"]:
-  """The rectangle of the smallest area around one or more points."""
+  """The rectangle of the smallest area around one or more points.
+
+  The upright one if it is as small, up to 2 %.
+  """
   middle = points_yx.mean(axis=0)  # OpenCV computes in float32
   around = np.ascontiguousarray(points_yx - middle, np.float32)
-  corners = cv2.boxPoints(cv2.minAreaRect(around))
+  found = cv2.minAreaRect(around)
+  (y0, x0), (y1, x1) = around.min(0), around.max(0)
+  if (y1 - y0) * (x1 - x0) <= _AS_SMALL * np.prod(found[1]):
+    corners = np.array([(y0, x0), (y0, x1), (y1, x1), (y1, x0)])
+  else:
+    corners = cv2.boxPoints(found)
   return (corners + middle).astype(np.float32)
 
 

@@ -53,6 +53,17 @@ def test_slanted_beams_get_slanted_boxes():
   assert sides.max() >= x1 - x0 - 1
 
 
+@pytest.mark.parametrize("form", ["cres", "dim"])
+def test_boxes_of_hairpins_lie_along_them_not_along_a_line_of_theirs(form):
+  notes = "".join('<note dur="4" pname="b" oct="4"/>' for _ in range(4))
+  hairpin = f'<hairpin form="{form}" staff="1" tstamp="1" tstamp2="0m+4"/>'
+  found = helpers.measure(notes, hairpin, words=helpers.V2)
+  (wedge,) = (item for item in found if item.name.endswith("Hairpin"))
+  x0, y0, x1, y1 = wedge.bounds
+  around = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+  assert np.allclose(sorted(map(tuple, wedge.corners)), sorted(around), atol=2)
+
+
 @pytest.mark.parametrize("words", [helpers.V1, helpers.V2])
 @pytest.mark.parametrize(
   ("caption", "note", "clef", "position"),
