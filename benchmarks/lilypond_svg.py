@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 from lxml import etree  # pyright: ignore
 
+from dwd_jax.core import safe_xml
 from dwd_jax.engrave import (
   elements,
   outlines,
@@ -94,11 +95,8 @@ def read(
   Returns:
     Grobs in drawing order, and the drawing.
   """
-  parser = etree.XMLParser(
-    resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-  )
   reader = _Reader(glyphs)
-  for child in etree.fromstring(svg, parser):
+  for child in safe_xml.parse(svg):
     reader.walk(child, outlines.IDENTITY, reader.grobs[0])
   return reader.grobs, reader.page
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
+from dwd_jax.core import safe_xml
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import images
 
@@ -184,15 +185,8 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
       refer to files need), or another root than `root_tag`.
   """
   data = read_bytes(path, MAX_TEXT_BYTES)
-  parser = etree.XMLParser(
-    resolve_entities=False,
-    no_network=True,
-    load_dtd=False,
-    huge_tree=False,
-    collect_ids=False,  # an id may occur twice
-  )
   try:
-    root = etree.fromstring(data, parser)
+    root = safe_xml.parse(data, collect_ids=False)  # an id may occur twice
   except (etree.XMLSyntaxError, ValueError) as e:
     reason = " ".join(str(e).split())
     raise InputError(

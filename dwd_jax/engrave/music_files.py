@@ -15,6 +15,7 @@ import zlib
 
 from lxml import etree  # pyright: ignore
 
+from dwd_jax.core import safe_xml
 from dwd_jax.engrave.rarities import Rarities
 
 EXTENSIONS = frozenset((".mei", ".musicxml", ".xml", ".mxl", ".krn", ".kern"))
@@ -131,16 +132,8 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _parse(data: bytes) -> etree._Element:
-  parser = etree.XMLParser(
-    resolve_entities=False,
-    no_network=True,
-    load_dtd=False,
-    huge_tree=False,
-    remove_comments=True,
-    remove_pis=True,
-  )
   try:
-    root = etree.fromstring(data, parser)
+    root = safe_xml.parse(data, remove_comments=True, remove_pis=True)
   except etree.XMLSyntaxError as e:
     raise ValueError(f"damaged XML: {e}") from None
   dtd = root.getroottree().docinfo.internalDTD

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from lxml import etree  # pyright: ignore
 
+from dwd_jax.core import safe_xml
+
 _ID = "{http://www.w3.org/XML/1998/namespace}id"
 _LONG = {"breve": 8, "long": 16, "maxima": 32}  # quarter notes
 _WHOLE_MEASURE = ("mRest", "mSpace", "mRpt", "multiRest", "multiRpt")
@@ -25,11 +27,8 @@ def of_score(mei: str) -> dict[str, float]:
   Repeats are not played. What follows something of unknown length in its
   measure is left out, and so are grace notes; so is all if it is no MEI.
   """
-  parser = etree.XMLParser(
-    resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-  )
   try:
-    root = etree.fromstring(mei.encode(), parser)
+    root = safe_xml.parse(mei)
   except etree.XMLSyntaxError:
     return {}
   onsets: dict[str, float] = {}

@@ -15,6 +15,7 @@ import numpy as np
 import pyvips
 from lxml import etree  # pyright: ignore
 
+from dwd_jax.core import safe_xml
 from dwd_jax.engrave import outlines
 from dwd_jax.engrave.music_fonts import MusicFont
 from dwd_jax.engrave.outlines import Bounds, Matrix
@@ -152,10 +153,7 @@ def read_page(
     look: the sizes of its symbols, and the thickness of beams.
     faces: of texts and digits; None = those of verovio's layout.
   """
-  parser = etree.XMLParser(
-    resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-  )
-  root = etree.fromstring(svg.encode(), parser)
+  root = safe_xml.parse(svg)
   reader = _Reader(MusicFont(font, look), faces)
   for child in root:
     if child.tag == f"{_SVG}svg":

@@ -179,6 +179,17 @@ def scan_look(
       noise=rng.uniform(2, 16) * min(s, 2),
       threshold=_threshold(rng, pixels, white, s),
     )
+  return 255 - _scanned(pixels, rng, white, s, space)
+
+
+def _scanned(
+  pixels: UInt8[np.ndarray, "h w"],
+  rng: np.random.Generator,
+  white: float,
+  s: float,
+  space: float,
+) -> UInt8[np.ndarray, "h w"]:
+  """What a scanner or a fax machine makes of a page."""
   kernel = camera.point_spread(
     defocus_px=rng.uniform(0.02, 0.1) * s * space, motion_px=0.0, turn=0.0
   )
@@ -205,7 +216,7 @@ def scan_look(
     pixels = copies.one_bit(
       pixels, staff_space_px=space, dpi=dpi, threshold=threshold
     )
-  return 255 - pixels
+  return pixels
 
 
 def _threshold(
