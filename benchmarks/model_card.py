@@ -53,8 +53,8 @@ _LIMITS = """## Limits
   were at hand.
 - Not for handwriting, tablature, neumes, lyrics, or staves of other than five
   lines. Text is not read.
-- The names are the 124 of DeepScores (2017). Stems, beams, slurs, ties and
-  staves are not among them.
+- The names are the 124 of DeepScores (2017). Stems, beams, slurs and ties are
+  not among them; staves are traced without the network.
 - Pages are brought to {space:g} px between staff lines. Below some 6 px in the
   picture, dots and thin accidentals are lost. Where no staff is found, nothing
   is looked for.

@@ -2,8 +2,8 @@
 
     python -m dwd_jax.main --config=configs/engraved.py --workdir=runs/engraved
 
-Hardware: two CPU cores. Run time: 8 minutes. Score on the 28 test pages: mAP_50
-0.896, COCO mAP 0.733 (2026-11-30, benchmarks/results/).
+Hardware: two CPU cores. Run time: 8 minutes. Score on the 29 test pages: mAP_50
+0.807, COCO mAP 0.636 (2026-11-30, benchmarks/results/).
 """
 
 import ml_collections
