@@ -1,48 +1,68 @@
 """The detector that comes with the package: printed music.
 
-python -m dwd_jax.main --config=configs/detector.py --workdir=runs/detector
+python -m dwd_jax.main --config=configs/detector.py --workdir=runs/detector \
+  --config.data.engrave.fonts=Leipzig,Bravura,Leland,Gootville,FONTS \
+  --config.data.engrave.scores=SCORES
 
-The network of configs/engraved.py, trained on more pages and for longer, two
-fifths of its crops as scans and photos show them. `python -m dwd_jax.export
+All symbols of the page, oriented boxes and places on the staff, on generated
+pages in many fonts, half of them of real music, half of the crops as scans and
+photos show them. FONTS and SCORES are folders of your own; without the flags,
+verovio's fonts and random music. The training goes on from the packaged
+detector, as far as its parameters fit. `python -m dwd_jax.export
 --checkpoint=runs/detector --format=safetensors --out=FILE` makes a file of it.
-
-Hardware: two CPU cores. Run time: 77 minutes beside other work (0.27 s a
-step while it was alone). Score on the 120 test pages: mAP_50 0.965, COCO mAP
-0.742; on three real DeepScores pages 0.973 and 0.683 (2026-11-30,
-dwd_jax/predict/pretrained/README.md).
 """
 
 import ml_collections
 
 from dwd_jax.train import recipes, settings
 
+# What lies along or across other symbols, and shares centres with them. A grace
+# note with a flag is boxed as a whole besides its notehead.
+_LONG = (
+  *("beam", "slur", "tie", "dynamicCrescendoHairpin"),
+  *("dynamicDiminuendoHairpin", "ottavaBracket", "tupletBracket"),
+  *("keyboardPedalLine", "wiggleTrill"),
+  *("tremolo1", "tremolo2", "tremolo3", "tremolo4", "tremolo5"),
+  *(
+    f"graceNote{kind}Stem{way}"
+    for kind in ("Acciaccatura", "Appoggiatura")
+    for way in ("Up", "Down")
+  ),
+)
+_UPRIGHT = (
+  *("stem", "barlineSingle", "barlineDouble", "barlineFinal"),
+  *("repeatLeft", "repeatRight", "repeatRightLeft", "legerLine"),
+)
+
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the config of the packaged detector."""
   c = settings.default()
   recipes.generated_pages(c)
-  # The weights in the package are older than these two.
-  c.model.refinenet = "light"
-  c.model.refine_boxes = False
-  c.data.engrave.pages = 1000
+  c.pretraining.level = "packaged"
+  c.data.engrave.pages = 2400
   c.data.engrave.seed = 7  # other pages than those of configs/engraved.py
-  # A grace note with a flag is boxed as a whole besides its notehead, and the
-  # two share a centre; all other classes stay together.
-  c.groups.num = 2
+  c.data.engrave.vocabulary = "printed"
+  c.data.engrave.shares = {"train": 93, "val": 2, "test": 5}
+  c.model.oriented = True
+  c.model.staff_positions = True
+  c.groups.num = 3
   c.groups.automatic = False
-  c.groups.by_class = tuple(
-    (f"graceNote{kind}Stem{way}", 1)
-    for kind in ("Acciaccatura", "Appoggiatura")
-    for way in ("Up", "Down")
+  c.groups.by_class = (
+    *((name, 1) for name in _LONG),
+    *((name, 2) for name in _UPRIGHT),
   )
-  # Larger than there, so that braces and long rests fit in.
-  c.data.crop_hw = (192, 192)
-  c.data.max_boxes = 160
-  c.data.scale_jitter = 0.08  # as far as pages are off after normalisation
-  c.data.degrade.scan_prob = 0.2
-  c.data.degrade.photo_prob = 0.2
-  c.train.batch_size = 8
+  c.targets.large_share = 0.5
+  # Larger than there, so that braces and most long things fit in.
+  c.data.crop_hw = (256, 256)
+  c.data.max_boxes = 320
+  c.data.scale_jitter = 0.1  # as far as pages are off after normalisation
+  c.data.degrade.scan_prob = 0.35
+  c.data.degrade.photo_prob = 0.15
+  c.data.degrade.strength = 1.4
+  c.data.synthetic.prob = 0.2
+  c.train.batch_size = 5
   c.optimizer.warmup_steps = 200
-  c.stages[-1].steps = 9000
+  c.stages[-1].steps = 10000
   c.train.checkpoint_every = 500
   return c

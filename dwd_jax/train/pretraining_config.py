@@ -11,7 +11,7 @@ TRAINED = ("class", "semseg")  # in W/pretraining, before the detection
 _SYMBOL_HW = (64, 64)
 _NEEDS_PATH = {
   "imagenet": "a .pth or .safetensors file of torchvision's ResNet",
-  "run": "the workdir of a run, or one of its checkpoints",
+  "run": "the workdir of a run, one of its checkpoints, or a file of weights",
 }
 
 
@@ -26,11 +26,11 @@ class PretrainingConfig:
     level: none: random parameters; class: the backbone learns to classify
       symbols first; semseg: the network learns to classify pixels first;
       imagenet: weights of a ResNet of torchvision; run: parameters of another
-      run.
+      run; packaged: those of the detector that comes with the package.
     path: where the level reads from. class: symbol records or a folder with a
       folder of images for each class, "" = the symbols of the run's own
       training pages; imagenet: a .pth or .safetensors file; run: a workdir
-      (also WORKDIR/pretraining) or WORKDIR/checkpoints/STEP.
+      (also WORKDIR/pretraining), WORKDIR/checkpoints/STEP or a file of weights.
     steps: number of steps of the levels class and semseg.
     batch_size: crops of a step of the levels class and semseg, over all
       devices.
@@ -40,7 +40,9 @@ class PretrainingConfig:
       multiples of 32; () = 64 x 64 for class, `data.crop_hw` for semseg.
   """
 
-  level: Literal["none", "class", "semseg", "imagenet", "run"] = "none"
+  level: Literal["none", "class", "semseg", "imagenet", "run", "packaged"] = (
+    "none"
+  )
   path: str = ""
   steps: int = 2000
   batch_size: int = 16
@@ -55,9 +57,9 @@ class PretrainingConfig:
         f"{where}.path is empty; for level {self.level} it is"
         f" {_NEEDS_PATH[self.level]}"
       )
-    if self.path and self.level in ("none", "semseg"):
+    if self.path and self.level in ("none", "semseg", "packaged"):
       raise InputError(
-        f"{where}.path is set, but level {self.level} reads no files; leave it"
+        f"{where}.path is set, but level {self.level} reads none; leave it"
         " empty or choose another level"
       )
     for key in ("steps", "batch_size"):

@@ -9,9 +9,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dwd_jax.checkpoints import finished_run
+from dwd_jax.checkpoints import finished_run, weights
 from dwd_jax.cluster import processes
 from dwd_jax.core.errors import InputError
+from dwd_jax.predict import packaged
 from dwd_jax.train import loop
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train.pretraining import parameter_matching, resnet_weights, tasks
@@ -51,6 +52,8 @@ def _start(run: setup_lib.Run, fresh: TrainState) -> TrainState:
     given = _trained(run)
   elif level == "imagenet":
     given = _imagenet(run, own)
+  elif level == "packaged":
+    given = _of_weights(run, packaged.PRINTED)
   else:
     given = _of_run(run)
   classes = None
@@ -81,9 +84,9 @@ def _trained(run: setup_lib.Run) -> _Given:
 def _imagenet(run: setup_lib.Run, own: Any) -> _Given:
   path = run.settings.pretraining.path
   shapes = {key: tree["backbone"] for key, tree in own.items()}
-  weights = resnet_weights.read(pathlib.Path(path))
+  found = resnet_weights.read(pathlib.Path(path))
   made = resnet_weights.backbone_variables(
-    weights, shapes, run.model.cfg.backbone_depth, path
+    found, shapes, run.model.cfg.backbone_depth, path
   )
   backbone = {key: {"backbone": tree} for key, tree in made.items()}
   return _Given(backbone, None, path)
@@ -91,15 +94,26 @@ def _imagenet(run: setup_lib.Run, own: Any) -> _Given:
 
 def _of_run(run: setup_lib.Run) -> _Given:
   path = pathlib.Path(run.settings.pretraining.path)
+  if path.is_file():
+    return _of_weights(run, path)
   found = finished_run.read(path, run.mesh)
   variables = _to_host(found.variables, run.mesh)
-  had = found.card.get("polarity", "")
+  _compare_polarity(run, found.card.get("polarity", ""), str(found.folder))
+  return _Given(variables, found.class_names, str(found.folder))
+
+
+def _of_weights(run: setup_lib.Run, path: pathlib.Path) -> _Given:
+  found = weights.read(path)
+  _compare_polarity(run, found.polarity, str(path))
+  return _Given(found.variables, found.class_names, str(path))
+
+
+def _compare_polarity(run: setup_lib.Run, had: str, origin: str) -> None:
   if had and run.polarity and had != run.polarity:
     processes.say(
-      f"{found.folder}: trained with data.polarity={had}, these pages are"
+      f"{origin}: trained with data.polarity={had}, these pages are"
       f" {run.polarity}: fewer of its features may fit"
     )
-  return _Given(variables, found.class_names, str(found.folder))
 
 
 def _to_host(tree: Any, mesh: Mesh) -> Any:
