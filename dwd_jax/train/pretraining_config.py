@@ -59,7 +59,7 @@ class PretrainingConfig:
       )
     if self.path and self.level in ("none", "semseg", "packaged"):
       raise InputError(
-        f"{where}.path is set, but level {self.level} reads none; leave it"
+        f"{where}.path is set, but level {self.level} reads no files; leave it"
         " empty or choose another level"
       )
     for key in ("steps", "batch_size"):

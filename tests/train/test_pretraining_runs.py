@@ -3,12 +3,15 @@
 import contextlib
 import io
 import json
+import re
 
 import pretraining_levels
 import pytest
 import run_helpers
 
 from dwd_jax import main
+from dwd_jax.checkpoints import finished_run, weights
+from dwd_jax.predict import packaged
 
 STEPS = pretraining_levels.STEPS
 pytestmark = pytest.mark.slow  # a training of each level
@@ -104,24 +107,36 @@ def test_a_run_without_a_checkpoint_is_named(done):
   )
 
 
-def test_one_line_starts_a_run_with_another(smoke_run, tmp_path, parse, capsys):
-  def said(path):
+@pytest.fixture
+def one_step(smoke_run, tmp_path, parse, capsys):
+  """Trains one step with the flags that are given; returns what it says."""
+
+  def run(*flags):
     parse(
       *run_helpers.flags(
         tmp_path,
         "--mode=train",
         f"--config.data.data_dir={smoke_run / 'data'}",
-        "--config.data.polarity=light",
-        "--config.pretraining.level=run",
-        f"--config.pretraining.path={path}",
         "--config.eval.calibrate=False",
         "--config.train.eval_every=0",
         *(f"--config.stages[{i}].steps=0" for i in range(1, 5)),
         "--config.stages[0].steps=1",
+        *(f"--config.{flag}" for flag in flags),
       )
     )
     main.main([])
     return capsys.readouterr().out
+
+  return run
+
+
+def test_one_line_starts_a_run_with_another(smoke_run, one_step):
+  def said(path):
+    return one_step(
+      "data.polarity=light",
+      "pretraining.level=run",
+      f"pretraining.path={path}",
+    )
 
   first = said(smoke_run)
   assert f"Parameters from {smoke_run / 'checkpoints' / '11'}:" in first
@@ -133,6 +148,25 @@ def test_one_line_starts_a_run_with_another(smoke_run, tmp_path, parse, capsys):
   again = said("/absent")
   assert "Continuing at step 1 of 1" in again
   assert "Parameters from" not in again
+
+
+def test_a_file_of_weights_starts_a_run(smoke_run, tmp_path, one_step):
+  file = tmp_path / "smoke.safetensors"
+  weights.write(file, finished_run.weights_of_run(smoke_run))
+  said = one_step("pretraining.level=run", f"pretraining.path={file}")
+  assert f"Parameters from {file}:" in said
+  assert "initialised anew" not in said
+
+
+def test_the_packaged_detector_starts_a_run(one_step):
+  said = one_step(
+    "pretraining.level=packaged",
+    "model.backbone_depth=18",
+    "model.backbone_width=32",
+  )
+  assert f"Parameters from {packaged.PRINTED}:" in said
+  loaded = re.search(r"^  loaded: .*", said, re.M)
+  assert loaded and "backbone/stage4" in loaded[0]
 
 
 def test_a_wrong_file_is_one_line(smoke_run, tmp_path, refusal):

@@ -24,6 +24,7 @@ def test_the_default_is_none():
     ("semseg", ""),
     ("imagenet", "resnet18.pth"),
     ("run", "runs/deepscores"),
+    ("packaged", ""),
   ],
 )
 def test_each_level_is_one_line(level, path):
@@ -43,6 +44,10 @@ BAD = {
   "a path that nobody reads": (
     {"level": "semseg", "path": "x"},
     "path is set, but level semseg reads no files",
+  ),
+  "a path to the packaged one": (
+    {"level": "packaged", "path": "x"},
+    "path is set, but level packaged reads no files",
   ),
   "a path and no level": ({"path": "x"}, "path is set, but level none"),
   "no steps": ({"level": "class", "steps": 0}, "steps must be at least 1"),
