@@ -111,6 +111,29 @@ class BuilderOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class MixConfig:
+  """Further records in the training, such as generated pages.
+
+  Attributes:
+    path: folder of their records (with dataset_info.json), of which the split
+      train is taken; classes are matched by name; "" = none.
+    prob: share of the training crops that are taken from them, 0..1.
+  """
+
+  path: str = ""
+  prob: float = 0.0
+
+  def __post_init__(self):
+    if not 0 <= self.prob <= 1:
+      raise InputError(f"config: data.mix.prob is {self.prob}; use 0..1")
+    if bool(self.path) != (self.prob > 0):
+      raise InputError(
+        f"config: data.mix.path is {self.path!r} and data.mix.prob"
+        f" {self.prob:g}; set both, or neither"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
 class DataConfig:
   """Where pages come from, and how they become crops.
 
@@ -184,6 +207,7 @@ class DataConfig:
   engrave: EngraveConfig = field(default_factory=EngraveConfig)
   synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
   degrade: DegradeConfig = field(default_factory=DegradeConfig)
+  mix: MixConfig = field(default_factory=MixConfig)
   options: BuilderOptions = field(default_factory=BuilderOptions)
   crop_hw: tuple[int, int] = (480, 480)
   scales: tuple[float, ...] = (0.5,)
