@@ -15,6 +15,27 @@ from dwd_jax.imaging import masks, oriented_boxes, page_windows
 from dwd_jax.imaging.page_windows import Window
 
 
+class MixedCrops(grain.transforms.RandomMap):
+  """Crops of which a share is taken from further pages."""
+
+  def __init__(self, usual: "TrainCrops", further: "TrainCrops", prob: float):
+    """Mixes two kinds of crops.
+
+    Args:
+      usual: of the pages of the epoch.
+      further: of any of its own pages.
+      prob: share of the latter.
+    """
+    self._usual, self._further, self._prob = usual, further, prob
+
+  def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draws a crop; `page` is the next one of the shuffled epoch."""
+    if rng.random() >= self._prob:
+      return self._usual.random_map(page, rng)
+    other = rng.integers(self._further.num_pages)
+    return self._further.random_map(other, rng)
+
+
 class TrainCrops(grain.transforms.RandomMap):
   """Page number -> one training crop with padded boxes."""
 
@@ -48,6 +69,7 @@ class TrainCrops(grain.transforms.RandomMap):
     if with_masks:
       source.require_masks()
     self._source = source
+    self.num_pages = len(source)
     self._oriented = oriented
     self._positions = positions
     self._masks = with_masks

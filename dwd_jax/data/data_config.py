@@ -23,7 +23,8 @@ class EngraveConfig:
     seed: seed of the random scores.
     workers: number of processes that generate pages; 0 = one for every core.
     vocabulary: names of the classes: deepscores_v1, or deepscores_v2 or
-      printed, which have more; "" = deepscores_v1.
+      printed, which have more; muscima_v2 for `data.engrave.hands`; "" =
+      deepscores_v1.
     width: width of a page, px; 0 = 1050.
     height: height of a page, px; 0 = 1485.
     staff_space: mean distance of two staff lines, px, 4..60; 0 = 9.
@@ -35,6 +36,9 @@ class EngraveConfig:
       `pretraining.level=semseg` takes the ink in boxes.
     handwriting: strength of an unsteady hand that draws everything, 0..3: 0 =
       engraved, 1 = tidy.
+    hands: file of symbols cut from handwriting (python -m
+      tfds_builders.muscima_pp.muscima_pp_hands), which then draw the pages;
+      "" = none.
     scores: folder of MusicXML, MEI or kern files that half of the scores are
       taken from; "" = all are random.
     degrade: all pages look scanned, or photographed; "" = clean.
@@ -47,7 +51,9 @@ class EngraveConfig:
   pages: int = 0
   seed: int = 0
   workers: int = 0
-  vocabulary: Literal["", "deepscores_v1", "deepscores_v2", "printed"] = ""
+  vocabulary: Literal[
+    "", "deepscores_v1", "deepscores_v2", "printed", "muscima_v2"
+  ] = ""
   width: int = 0
   height: int = 0
   staff_space: float = 0.0
@@ -55,6 +61,7 @@ class EngraveConfig:
   variation: float = 1.0
   pixel_labels: bool = False
   handwriting: float = 0.0
+  hands: str = ""
   scores: str = ""
   degrade: Literal["", "scan", "photo"] = ""
   strength: float = 1.0
@@ -101,6 +108,29 @@ class BuilderOptions:
   context_px: int = 0
   max_symbol_px: int = 0
   symbol_only: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class MixConfig:
+  """Further records in the training, such as generated pages.
+
+  Attributes:
+    path: folder of their records (with dataset_info.json), of which the split
+      train is taken; classes are matched by name; "" = none.
+    prob: share of the training crops that are taken from them, 0..1.
+  """
+
+  path: str = ""
+  prob: float = 0.0
+
+  def __post_init__(self):
+    if not 0 <= self.prob <= 1:
+      raise InputError(f"config: data.mix.prob is {self.prob}; use 0..1")
+    if bool(self.path) != (self.prob > 0):
+      raise InputError(
+        f"config: data.mix.path is {self.path!r} and data.mix.prob"
+        f" {self.prob:g}; set both, or neither"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +207,7 @@ class DataConfig:
   engrave: EngraveConfig = field(default_factory=EngraveConfig)
   synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
   degrade: DegradeConfig = field(default_factory=DegradeConfig)
+  mix: MixConfig = field(default_factory=MixConfig)
   options: BuilderOptions = field(default_factory=BuilderOptions)
   crop_hw: tuple[int, int] = (480, 480)
   scales: tuple[float, ...] = (0.5,)

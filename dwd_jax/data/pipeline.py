@@ -5,6 +5,7 @@ worker processes or on interruptions of the run.
 """
 
 import dataclasses
+import functools
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from absl import flags, logging
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Batch, PageBoxes, PageImage
-from dwd_jax.data.crops import TrainCrops
+from dwd_jax.data.crops import MixedCrops, TrainCrops
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.synthetic import SyntheticSymbols
 
@@ -131,6 +132,7 @@ def train_loader(
   oriented: bool = False,
   positions: bool = False,
   with_masks: bool = False,
+  mixed: PageSource | None = None,
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> TrainLoader:
@@ -145,6 +147,7 @@ def train_loader(
     oriented: batches have oriented boxes, too: `model.oriented`.
     positions: batches have places on the staff: `model.staff_positions`.
     with_masks: batches have energies on masks: `targets.energy_disc` is mask.
+    mixed: further pages, for `data.mix.prob` of the crops.
     process_index: see `loader`.
     process_count: see `loader`.
 
@@ -154,18 +157,19 @@ def train_loader(
   Raises:
     InputError: no pages, or the records lack what is asked for.
   """
-  crops = shuffled_pages(source, seed).random_map(
-    TrainCrops(
-      source,
-      data_cfg,
-      synthetic,
-      oriented=oriented,
-      positions=positions,
-      with_masks=with_masks,
-    )
+  crops_of = functools.partial(
+    TrainCrops,
+    data_cfg=data_cfg,
+    synthetic=synthetic,
+    oriented=oriented,
+    positions=positions,
+    with_masks=with_masks,
   )
+  crops = crops_of(source)
+  if mixed is not None:
+    crops = MixedCrops(crops, crops_of(mixed), float(data_cfg.mix.prob))
   return loader(
-    crops,
+    shuffled_pages(source, seed).random_map(crops),
     int(data_cfg.workers),
     batch_size=batch_size,
     process_index=process_index,

@@ -22,6 +22,7 @@ _SWITCHES = (
   "fonts",
   "pixel_labels",
   "handwriting",
+  "hands",
   "scores",
   "degrade",
 )

@@ -126,6 +126,34 @@ class PageSource:
     self._mask_energies: dict[int, np.ndarray] = {}
     self.unmapped_boxes: dict[str, int] = {}
 
+  def take_classes(self, class_names: tuple[str, ...], key: str) -> None:
+    """Numbers the classes as another source does, by their names.
+
+    Args:
+      class_names: of the other source.
+      key: of the config that asks for it, for the message.
+
+    Raises:
+      InputError: boxes of a class that the other source lacks.
+    """
+    labels = np.unique(self.box_index().labels)
+    unknown = [
+      name
+      for i, name in enumerate(self.class_names)
+      if i in labels and name not in class_names
+    ]
+    if unknown:
+      raise InputError(
+        f"{key}: {self.folder or self.name} has {len(unknown)} classes that the"
+        f" training pages lack, such as {unknown[0]!r}; take records with the"
+        " names of the same vocabulary"
+      )
+    ids = {name: i for i, name in enumerate(class_names)}
+    own = np.array([ids.get(n, -1) for n in self.class_names] + [-1], np.int32)
+    self._new_id = own[self._new_id]
+    self.class_names = class_names
+    self._index = None
+
   def __len__(self) -> int:
     return len(self._records)
 
@@ -358,3 +386,32 @@ def open_split(
     leave_out=tuple(data_cfg.leave_out),
     common_with=data_cfg.common_with,
   )
+
+
+def open_mixed(data_cfg, source: PageSource) -> PageSource | None:
+  """Opens the further records of `data.mix`; None if there are none.
+
+  Args:
+    data_cfg: `config.data`.
+    source: the training pages; the further ones get their class ids.
+
+  Raises:
+    InputError: no such records, or boxes of other classes.
+  """
+  if not data_cfg.mix.path:
+    return None
+  folder = pathlib.Path(data_cfg.mix.path).expanduser().absolute()
+  if not (folder / record_folders.METADATA).is_file():
+    raise InputError(
+      f"data.mix.path: {folder} has no prepared records; name the folder with"
+      " their metadata.json, which python -m dwd_jax.build prints"
+    )
+  names = record_folders.facts_of(folder)["class_names"]
+  mixed = open_records(
+    folder,
+    "train",
+    leave_out=tuple(n for n in data_cfg.leave_out if n in names),
+    common_with=data_cfg.common_with,
+  )
+  mixed.take_classes(source.class_names, "data.mix.path")
+  return mixed

@@ -21,6 +21,7 @@ from dwd_jax.engrave import (
   text_fonts,
   verovio_fonts,
 )
+from dwd_jax.engrave import hands as hands_lib
 from dwd_jax.engrave.deepscores_folder import Splitter
 from dwd_jax.engrave.engraver import EngraveTask
 from dwd_jax.engrave.handwriting import MAX_STRENGTH
@@ -70,6 +71,7 @@ def generate(
   scores: str | os.PathLike = "",
   pixel_labels: bool = False,
   handwriting: float = 0.0,
+  hands: str | os.PathLike = "",
   degrade: str = "",
   strength: float = 1.0,
   progress: Callable[[int, int], None] | None = None,
@@ -81,7 +83,8 @@ def generate(
     fonts: names of verovio's music fonts, and folders with others (SMuFL
       fonts, LilyPond's), also as a text with commas; one design is drawn for
       each score.
-    vocabulary: of the classes, `deepscores_v1`, `deepscores_v2`, `printed`.
+    vocabulary: of the classes, `deepscores_v1`, `deepscores_v2`, `printed`;
+      with `hands` `muscima_v2`.
     workers: processes; 0 = one per core.
     width: of a page, px.
     height: of a page, px.
@@ -98,6 +101,8 @@ def generate(
       pix_annotations_png; takes a quarter more time.
     handwriting: strength of the unsteady hand that draws everything, 0..3,
       1 = a tidy one, 0 = engraved. The font Petaluma suits it.
+    hands: a file of `tfds_builders.muscima_pp.muscima_pp_hands`, with symbols
+      cut from handwriting: each page is drawn by one of its writers; "" = none.
     degrade: `scan` or `photo` (in colour) for pages as these show them, with
       boxes and label images moved alike; "" = clean pages.
     strength: of the degradation, 0..2, 1 = as real scans and photos.
@@ -124,6 +129,7 @@ def generate(
     weights=dict(weights or {}),
     pixel_labels=bool(pixel_labels),
     handwriting=float(handwriting),
+    hands=str(pathlib.Path(hands).expanduser().absolute()) if hands else "",
     degrade=degrade,
     strength=float(strength),
   )
@@ -239,6 +245,8 @@ class _Writer:
       origin |= {"degrade": task.degrade, "strength": task.strength}
     if task.handwriting:
       origin |= {"handwriting": task.handwriting}
+    if task.hands:
+      origin |= {"derived_from": hands_lib.load(task.hands).source}
     notes = {
       **origin,
       **dataclasses.asdict(summary),
@@ -256,7 +264,7 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
   if workers < 0:
     raise InputError(f"workers={workers} must be 0 (one per core) or more")
   Rarities(task.weights)
-  smufl_classes.get(task.vocabulary)
+  _check_hands(task)
   if not 0 <= task.handwriting <= MAX_STRENGTH:
     raise InputError(
       f"handwriting={task.handwriting} must be 0 to {MAX_STRENGTH:g}"
@@ -278,6 +286,23 @@ def _check(pages: int, workers: int, task: EngraveTask) -> None:
         f"{name}={size} must be 40 staff spaces ({40 * staff_space:g} px) to "
         "20000 px"
       )
+
+
+def _check_hands(task: EngraveTask) -> None:
+  """Raises `InputError` for hands that cannot draw, or names they lack."""
+  by_hand = bool(smufl_classes.get(task.vocabulary).layout)
+  if by_hand != bool(task.hands):
+    raise InputError(
+      f"vocabulary {task.vocabulary}: pages drawn from hands have muscima_v2,"
+      " and only they; give both hands and vocabulary=muscima_v2, or neither"
+    )
+  if not task.hands:
+    return
+  if task.pixel_labels or task.handwriting:
+    raise InputError(
+      "hands: not together with pixel_labels or handwriting; leave these out"
+    )
+  hands_lib.load(task.hands)
 
 
 def _names(fonts: str | Sequence[str | os.PathLike]) -> list[str]:

@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
+import pyvips
 import verovio
 
 from dwd_jax.engrave import (
   bare_strokes,
   font_files,
+  hand_page,
+  hands,
   handwriting,
   label_image,
   labels,
@@ -70,6 +73,7 @@ class EngraveTask:
   weights: dict[str, float] = dataclasses.field(default_factory=dict)
   pixel_labels: bool = False
   handwriting: float = 0.0
+  hands: str = ""
   degrade: str = ""
   strength: float = 1.0
   text_fonts: tuple[tuple, ...] = ()
@@ -221,7 +225,9 @@ class _Score:
     bare_strokes.vary(page, rng, self.weights)
     self._add_texts(page, name)
     strokes = Strokes(page)
-    objects = labels.page_objects(page, self.words, starts, strokes)
+    layout = self.words.layout or self.words.name
+    known = smufl_classes.get(layout)
+    objects = labels.page_objects(page, known, starts, strokes)
     seen = round(self.space, 4) if strokes.has_spaces() else None
     done = self._finished(page, objects, name, seen)
     return done if done.counts or strokes.tablature else None
@@ -250,6 +256,9 @@ class _Score:
     """Boxes and raster of one page."""
     task, scale = self.task, self.px_per_unit
     hw = (task.height, task.width)
+    if task.hands:
+      symbols, ink = self._by_hand(page, objects, name)
+      return self._encoded(name, symbols, ink, b"", staff_space)
     if task.handwriting:
       hand = np.random.default_rng(zlib.crc32(f"{task.seed}/{name}".encode()))
       page, objects = handwriting.write(page, objects, hand, task.handwriting)
@@ -271,10 +280,39 @@ class _Score:
     pixels = b""
     if task.pixel_labels:
       pixels = label_image.draw(page, shown, self.words.names, hw, scale)
+    ink = 255 - verovio_svg.to_array(image)
+    return self._encoded(name, symbols, ink, pixels, staff_space)
+
+  def _by_hand(
+    self, page: verovio_svg.Page, objects: list[labels.Found], name: str
+  ) -> tuple[list[Annotated], np.ndarray]:
+    """The symbols and the ink of a page that a writer draws."""
+    task = self.task
+    rng = np.random.default_rng(zlib.crc32(f"{task.seed}/{name}".encode()))
+    canvas = hand_page.draw(
+      page,
+      objects,
+      hands.load(task.hands),
+      rng,
+      (task.height, task.width),
+      self.px_per_unit,
+    )
+    return canvas.drawn, canvas.ink.astype(np.uint8) * 255
+
+  def _encoded(
+    self,
+    name: str,
+    symbols: list[Annotated],
+    ink: np.ndarray,
+    pixels: bytes,
+    staff_space: float | None,
+  ) -> EngravedPage:
+    """A page as files, degraded if asked for."""
+    task, scale = self.task, self.px_per_unit
     lost, depth = 0, 1
     if task.degrade:
       done = page_degradation.degrade_page(
-        255 - verovio_svg.to_array(image),
+        ink,
         symbols,
         pixels,
         recipe=task.degrade,
@@ -286,7 +324,8 @@ class _Score:
       symbols = done.objects
       png, pixels, depth = done.png, done.labels, done.depth
     else:
-      png = verovio_svg.to_png(image)
+      png = verovio_svg.to_png(pyvips.Image.new_from_array(255 - ink))
+    hw = (task.height, task.width)
     xml = annotation_xml(f"{name}.png", hw, symbols, depth)
     counts = dict(Counter(symbol.name for symbol in symbols))
     return EngravedPage(

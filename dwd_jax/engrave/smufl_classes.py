@@ -11,6 +11,7 @@ import functools
 import pathlib
 from collections.abc import Mapping
 
+from dwd_jax.core import vocabulary
 from dwd_jax.core.errors import InputError
 
 _HERE = pathlib.Path(__file__).parent
@@ -28,15 +29,17 @@ class Vocabulary:
     options: of verovio, to draw the symbols as the classes need them.
     rates: for symbols that other vocabularies lack; see `rarities.RATES`.
     sometimes: shares of the scores that have an option of verovio.
+    layout: vocabulary of the layouts that hands draw; "" = it is engraved.
   """
 
   name: str
   names: tuple[str, ...]
   glyphs: Mapping[int, str]
   renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
-  options: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+  options: Mapping[str, bool | int] = dataclasses.field(default_factory=dict)
   rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
   sometimes: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  layout: str = ""
 
   @functools.cached_property
   def known(self) -> frozenset[str]:
@@ -139,6 +142,35 @@ _MORE_PRINTED = (
 )  # fmt: skip
 
 
+# Of MUSCIMA++ v2.0, what is found by its lines, without a network.
+_STAVES_MUSCIMA = ("staff", "staffLine", "staffSpace", "staffGrouping")
+# Staves follow each other at 8 staff spaces there.
+_OPTIONS_MUSCIMA = {"spacingStaff": 6, "spacingSystem": 5}
+# Layouts that hands draw have nothing that nobody has written.
+_RATES_MUSCIMA = {
+  **dict.fromkeys(
+    (
+      "bowing", "fingering", "caesura", "pedal", "octave_line", "navigation",
+      "volta", "lyrics", "song", "chord_symbols", "rehearsal_marks", "title",
+      "text_faces", "fingers_beside", "expressions", "page_texts", "text_page",
+      "ossia", "bare_strokes", "percussion", "tablature", "one_line",
+      "restHBar", "restMaxima", "dashed", "dotted", "accidentalDoubleFlat",
+    ),
+    0.0,
+  ),
+  # The pages are full: 6 staves, 150 noteheads on average.
+  "dense": 9.0,
+  "usual": 4.0,
+  "sparse": 0.3,
+  "snippet": 0.2,
+  "ladder": 0.02,
+  "rare_tuplet": 0.02,
+  "final": 0.015,
+  "arpeggio": 0.05,
+  "clef_change": 0.06,
+}  # fmt: skip
+
+
 def _read_names(file: str) -> tuple[str, ...]:
   rows = (_HERE / file).read_text().split()
   return tuple(row.split(",")[1] for row in rows)
@@ -153,7 +185,8 @@ def get(name: str) -> Vocabulary:
       ICPR 2018), in the order of its class_names.csv; `deepscores_v2`, the
       136 of DeepScoresV2 (Tuggener et al., ICPR 2020), annotation set
       "deepscores", in the order of its category ids; `printed`, the 124 and
-      what else is printed, one name for each symbol.
+      what else is printed, one name for each symbol; `muscima_v2`, those of
+      MUSCIMA++ v2.0 without staves and their parts, for pages that hands draw.
 
   Raises:
     InputError: the name is unknown.
@@ -187,7 +220,17 @@ def get(name: str) -> Vocabulary:
         "final": 0.015,
       },
     )
+  if name == "muscima_v2":
+    names = vocabulary.names_of(name)
+    return Vocabulary(
+      name,
+      tuple(n for n in names if n not in _STAVES_MUSCIMA),
+      glyphs={},
+      options=_OPTIONS_MUSCIMA,
+      rates=_RATES_MUSCIMA,
+      layout="printed",
+    )
   raise InputError(
-    f"vocabulary {name!r} is unknown; use deepscores_v1, deepscores_v2 or"
-    " printed"
+    f"vocabulary {name!r} is unknown; use deepscores_v1, deepscores_v2, printed"
+    " or muscima_v2"
   )

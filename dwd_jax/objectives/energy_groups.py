@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.errors import InputError
@@ -20,6 +20,7 @@ from dwd_jax.core.errors import InputError
 # the weights 1, 5, 20 and 100, 5 keeps both rare (MUSCIMA++, cross-validated).
 _SAME = 6
 _SAME_WEIGHT = 5
+_LEAST_COVERED = 10  # objects; fewer are chance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,10 @@ class GroupConfig:
 
   Attributes:
     num: number G of energy planes, 1 or more; 1 = the paper.
+    covered: with two planes, only covered classes leave the first one: those
+      of which at least this share of the centres, 0..1, lie on the centre of
+      an object of a more frequent class that stays there, too close for the
+      decode; 0 = see `groups.automatic`.
     automatic: classes whose objects often share a centre on the training pages
       get different planes; False: all classes are in group 0.
     by_class: ((class name, group), ...): groups of single classes, 0 .. G-1,
@@ -35,12 +40,20 @@ class GroupConfig:
   """
 
   num: int = 1
+  covered: float = 0.0
   automatic: bool = True
   by_class: tuple[tuple[str, int], ...] = ()
 
   def __post_init__(self):
     if self.num < 1:
       raise InputError(f"config: groups.num is {self.num}; use 1 or more")
+    if not 0 <= self.covered <= 1:
+      raise InputError(f"config: groups.covered is {self.covered}; use 0..1")
+    if self.covered and self.num != 2:
+      raise InputError(
+        f"config: groups.covered is {self.covered:g}, but groups.num"
+        f" {self.num}; use groups.num=2, or groups.covered=0"
+      )
 
 
 def count_conflicts(
@@ -160,3 +173,54 @@ def assign_groups(
   return colour(
     *count_conflicts(pages, num_classes, disc_px, scale), num_groups
   )
+
+
+def covered_classes(
+  pages: Iterable[tuple[np.ndarray, np.ndarray]],
+  num_classes: int,
+  share: float,
+  disc_px: float = 17.0,
+  scale: float = 1.0,
+) -> Bool[np.ndarray, " C"]:
+  """Classes whose objects mostly lie on those of other ones.
+
+  From the most frequent class on, a class is covered if enough of its centres
+  lie on centres of classes before it that are not: within a sixth of a disc,
+  where the decode finds one of two objects only.
+
+  Classes with fewer than ten such objects stay, too.
+
+  Args:
+    share: least share of the centres of a covered class, above 0 .. 1.
+
+  For the other arguments see `count_conflicts`.
+  """
+  reach = disc_px / _SAME
+  all_labels, all_under = [], []
+  for boxes_yxyx, labels in pages:
+    labels = np.asarray(labels, np.int64)
+    centers = boxes_lib.centers_yx(np.asarray(boxes_yxyx, np.float64)) * scale
+    under = np.zeros((len(labels), num_classes), bool)
+    order = np.argsort(centers[:, 0], kind="stable")
+    rows = centers[order, 0]
+    ends = np.searchsorted(rows, rows + reach)
+    for i, end in enumerate(ends.tolist()):
+      others = order[i + 1 : end]
+      square = ((centers[others] - centers[order[i]]) ** 2).sum(1)
+      near = others[square < reach**2]
+      under[order[i], labels[near]] = True
+      under[near, labels[order[i]]] = True
+    all_labels.append(labels)
+    all_under.append(under)
+  covered = np.zeros(num_classes, bool)
+  if not all_labels:
+    return covered
+  labels, under = np.concatenate(all_labels), np.concatenate(all_under)
+  frequency = np.bincount(labels, minlength=num_classes)
+  staying = np.zeros(num_classes, bool)
+  for label in np.argsort(-frequency, kind="stable"):
+    own = under[labels == label][:, staying].any(1)
+    enough = max(_LEAST_COVERED, share * frequency[label])
+    covered[label] = own.sum() >= enough
+    staying[label] = not covered[label]
+  return covered

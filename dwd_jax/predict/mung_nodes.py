@@ -17,6 +17,7 @@ from dwd_jax.core import files
 from dwd_jax.core.structs import NO_POSITION, PageBoxes
 from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.imaging.staff_space import LINES
+from dwd_jax.predict.staff_symbols import StaffSymbol
 
 _DATASET = "dwd_jax"
 _INK = 128  # pixels from here on belong to the symbol
@@ -76,15 +77,18 @@ def of_staves(
   ink: UInt8[np.ndarray, "H W"] | None = None,
   *,
   first_id: int = 0,
+  symbols: Sequence[StaffSymbol] = (),
 ) -> list[Node]:
   """Makes nodes `staffLine`, then nodes `staff` with edges to their lines.
 
-  As in MUSCIMA++, except that there are no nodes between lines. The mask of a
-  line is the ink along it, that of a staff the ink of its lines.
+  As in MUSCIMA++. The mask of a line is the ink along it, that of a staff the
+  ink of its lines.
 
   Args:
     ink: see `of_page`.
     first_id: ids count from here.
+    symbols: spaces, to which staves get edges, and groups, which get edges to
+      their staves, become nodes, too; staves and lines among them do not count.
   """
   lines, whole = [], []
   first_staff = first_id + LINES * len(staves)
@@ -99,7 +103,44 @@ def of_staves(
     node = _drawn("staff", i, drawn, staff, page, image_hw, ink)
     node.outlinks = ids
     whole.append(node)
-  return lines + whole
+  more = []
+  for symbol in symbols:
+    if symbol.name not in ("staffSpace", "staffGrouping"):
+      continue
+    number = first_staff + len(staves) + len(more)
+    node = _boxed(symbol, number, page, image_hw, ink)
+    for staff in (whole[i] for i in symbol.staves):
+      above, below = (
+        (staff, node) if symbol.name == "staffSpace" else (node, staff)
+      )
+      above.outlinks = [*above.outlinks, below.id]
+      below.inlinks = [*below.inlinks, above.id]
+    more.append(node)
+  return lines + whole + more
+
+
+def _boxed(
+  symbol: StaffSymbol,
+  number: int,
+  page: str,
+  image_hw: tuple[int, int],
+  ink: UInt8[np.ndarray, "H W"] | None,
+) -> Node:
+  """A node of a box; a space is all of it, a group its ink."""
+  box = np.rint(symbol.box_yxyx).astype(int)
+  low = box[:2].clip(0, np.subtract(image_hw, 1))
+  high = box[2:].clip(low + 1, image_hw)
+  (top, left), (height, width) = low.tolist(), (high - low).tolist()
+  mask: Any = None
+  if ink is not None and symbol.name == "staffSpace":
+    mask = np.ones((height, width), np.uint8)
+  elif ink is not None:
+    part = ink[top : top + height, left : left + width]
+    mask = (part >= _INK).astype(np.uint8)
+  return Node(
+    number, symbol.name, top, left, width, height,
+    mask=mask, dataset=_DATASET, document=page,
+  )  # fmt: skip
 
 
 def _drawn(

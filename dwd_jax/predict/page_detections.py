@@ -14,7 +14,8 @@ from dwd_jax.core.structs import NO_POSITION, PageBoxes
 from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.imaging.staff_space import LINES
 from dwd_jax.metrics import json_results
-from dwd_jax.predict import mung_nodes
+from dwd_jax.predict import mung_nodes, staff_symbols
+from dwd_jax.predict.staff_symbols import StaffSymbol
 from dwd_jax.show import drawing
 from dwd_jax.show.drawing import Picture
 
@@ -129,9 +130,26 @@ class PageDetections:
       for row in self.to_coco()
     ]
 
+  def staff_symbols(self) -> list[StaffSymbol]:
+    """Staves, lines, spaces and groups, where the names are MUSCIMA++ v2.0's.
+
+    Classes that the detector has itself are left out.
+    """
+    wanted = staff_symbols.names_for(self.class_names)
+    if not wanted:
+      return []
+    names = np.array(self.names, dtype=str)
+    signs = {
+      name: np.asarray(self.boxes_yxyx[names == name], np.float64)
+      for name in (*staff_symbols.SIGNS, "barline")
+    }
+    found = staff_symbols.find(self.staves, self.image_hw, signs)
+    return [symbol for symbol in found if symbol.name in wanted]
+
   def to_json(self) -> dict[str, Any]:
     """Page and symbols as plain values; `from_json` reads them back."""
     height, width = self.image_hw
+    of_staves = [_symbol_to_json(item) for item in self.staff_symbols()]
     return {
       "page": self.page,
       "width": width,
@@ -144,6 +162,7 @@ class PageDetections:
       **({} if self.left_out is None else {"left_out": self.left_out}),
       "detections": self.symbols(),
       "staves": [_staff_to_json(staff) for staff in self.staves],
+      **({"staff_symbols": of_staves} if of_staves else {}),
     }
 
   def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
@@ -156,12 +175,19 @@ class PageDetections:
   def to_mung(self, path: str | pathlib.Path | None = None) -> list[Any]:
     """Nodes (`mung.node.Node`) of the MUSCIMA++ notation graph.
 
-    Symbols, then staves with edges to their lines, and no other edges. The mask
-    of each is its ink; `path` is an XML file to write.
+    Symbols, then staves with edges to their lines and, where the names are
+    those of MUSCIMA++ v2.0, to their spaces, and groups with edges to their
+    staves; no other edges. The mask of each is its ink, that of a space its
+    box; `path` is an XML file to write.
     """
     nodes = mung_nodes.of_page(self.page_boxes(), self.class_names, self.ink)
     nodes += mung_nodes.of_staves(
-      self.staves, self.page, self.image_hw, self.ink, first_id=len(nodes)
+      self.staves,
+      self.page,
+      self.image_hw,
+      self.ink,
+      first_id=len(nodes),
+      symbols=self.staff_symbols(),
     )
     if path is not None:
       mung_nodes.write(pathlib.Path(path), nodes, self.page)
@@ -247,6 +273,13 @@ def _staff_from_json(row: Mapping[str, Any]) -> Staff:
   ):
     raise ValueError("a staff has not five lines, or a number is out of range")
   return Staff(lines, *sizes)
+
+
+def _symbol_to_json(symbol: StaffSymbol) -> dict[str, Any]:
+  """Name, bbox (x, y, width, height, px) and numbers of the staves."""
+  y0, x0, y1, x1 = (round(float(v), 2) for v in symbol.box_yxyx)
+  bbox = [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)]
+  return {"name": symbol.name, "bbox": bbox, "staves": list(symbol.staves)}
 
 
 def from_json(

@@ -14,7 +14,7 @@ from clu import parameter_overview
 
 from dwd_jax.core import files
 from dwd_jax.core.structs import Batch, PageBoxes
-from dwd_jax.data import pipeline, synthetic
+from dwd_jax.data import pipeline, sources, synthetic
 from dwd_jax.evaluate import among_processes, other_data_sets
 from dwd_jax.models import dwd
 from dwd_jax.objectives import targets as targets_lib
@@ -78,6 +78,7 @@ def _loader(run: setup_lib.Run) -> pipeline.TrainLoader:
     oriented=run.model.cfg.oriented,
     positions=run.model.cfg.staff_positions,
     with_masks=run.settings.targets.energy_disc == "mask",
+    mixed=sources.open_mixed(run.config.data, source),
   )
 
 

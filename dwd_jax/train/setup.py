@@ -259,7 +259,7 @@ def _filenames(data_cfg, data_dir: pathlib.Path, split: str) -> set[str]:
 def resolve_groups(
   config: ml_collections.ConfigDict, source: sources.PageSource
 ) -> np.ndarray:
-  """Energy group of each class: automatic or 0; `groups.by_class` overrides.
+  """Energy group of each class; `groups.by_class` overrides the rule.
 
   Args:
     source: training pages, whose boxes decide.
@@ -272,15 +272,20 @@ def resolve_groups(
   """
   num = config.groups.num
   groups = np.zeros(len(source.class_names), np.int32)
-  if num > 1 and config.groups.automatic:
-    pages = map(source.labels_and_boxes, range(len(source)))
-    groups = energy_groups.assign_groups(
-      ((boxes, labels) for labels, boxes in pages),
-      len(source.class_names),
-      num,
-      float(config.targets.energy_disc_px),
-      float(config.data.eval_scale),
-    )
+  boxes = (
+    (boxes, labels)
+    for labels, boxes in map(source.labels_and_boxes, range(len(source)))
+  )
+  sizes = {
+    "disc_px": float(config.targets.energy_disc_px),
+    "scale": float(config.data.eval_scale),
+  }
+  if config.groups.covered:
+    groups = energy_groups.covered_classes(
+      boxes, len(groups), float(config.groups.covered), **sizes
+    ).astype(np.int32)
+  elif num > 1 and config.groups.automatic:
+    groups = energy_groups.assign_groups(boxes, len(groups), num, **sizes)
   index = {name: i for i, name in enumerate(source.class_names)}
   for name, group in config.groups.by_class:
     if name not in index:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import pipeline, sources
+from dwd_jax.data import crops, data_config, pipeline, sources
 from dwd_jax.data import synthetic as augment
 
 
@@ -243,3 +243,76 @@ def test_batches_must_divide_among_processes(train_source, data_cfg):
     _loader(train_source, data_cfg, batch_size=3, count=2)
   with pytest.raises(InputError, match=r"seed: -1"):
     _loader(train_source, data_cfg, seed=-1)
+
+
+def test_a_share_of_the_crops_comes_from_further_records(
+  train_source, data_cfg, monkeypatch
+):
+  data_cfg.mix.path = train_source.folder
+  mixed = sources.open_mixed(data_cfg, train_source)
+  assert mixed is not None and mixed.class_names == train_source.class_names
+  seen = {"usual": 0, "further": 0}
+  read = sources.PageSource.ink_of
+
+  def counting(self, *args):
+    seen["further" if self is mixed else "usual"] += 1
+    return read(self, *args)
+
+  monkeypatch.setattr(sources.PageSource, "ink_of", counting)
+
+  made = crops.MixedCrops(
+    crops.TrainCrops(train_source, data_cfg),
+    crops.TrainCrops(mixed, data_cfg),
+    0.25,
+  )
+  for i in range(80):
+    made.random_map(i % len(train_source), np.random.default_rng(i))
+  assert 0.1 < seen["further"] / sum(seen.values()) < 0.4
+  seen.update(usual=0, further=0)
+  data_cfg.mix.prob = 1.0
+  loader = pipeline.train_loader(
+    train_source,
+    data_cfg,
+    batch_size=4,
+    seed=0,
+    mixed=mixed,
+    process_index=0,
+    process_count=1,
+  )
+  _take(loader, 3)
+  assert seen["usual"] == 0 < seen["further"]
+
+
+def test_further_classes_are_matched_by_name(records, data_cfg, train_source):
+  data_cfg.mix.path = train_source.folder
+  other_order = train_source.class_names[::-1]
+  usual = sources.open_split(data_cfg, records, "train")
+  mixed = sources.open_split(data_cfg, records, "train")
+  mixed.take_classes(other_order, "data.mix.path")
+  labels, boxes = mixed.labels_and_boxes(0)
+  known, same = usual.labels_and_boxes(0)
+  np.testing.assert_array_equal(boxes, same)
+  assert [other_order[i] for i in labels] == [
+    usual.class_names[i] for i in known
+  ]
+
+
+def test_further_records_of_other_classes_are_one_line(
+  train_source, data_cfg, tmp_path
+):
+  data_cfg.mix.path = train_source.folder
+  used = train_source.class_names[train_source.box_index().labels[0]]
+  train_source.class_names = tuple(
+    "violin" if name == used else name for name in train_source.class_names
+  )
+  with pytest.raises(InputError, match=f"lack, such as {used!r}"):
+    sources.open_mixed(data_cfg, train_source)
+  data_cfg.mix.path = str(tmp_path)
+  with pytest.raises(InputError, match="no prepared records"):
+    sources.open_mixed(data_cfg, train_source)
+
+
+@pytest.mark.parametrize(("path", "prob"), [("x", 0.0), ("", 0.5), ("x", 2.0)])
+def test_further_records_need_a_share(path, prob):
+  with pytest.raises(InputError, match=r"data\.mix"):
+    data_config.MixConfig(path=path, prob=prob)

@@ -36,7 +36,7 @@ def test_writes_pages_and_says_so(tmp_path, capsys):
     (
       "unknown vocabulary",
       ["--vocabulary=klingon"],
-      "use deepscores_v1, deepscores_v2 or printed",
+      "use deepscores_v1, deepscores_v2, printed or muscima_v2",
     ),
     ("no pages", ["--pages=-4"], "pages=-4"),
   ],

@@ -147,6 +147,6 @@ def test_every_symbol_has_a_name_of_the_vocabulary():
 
 def test_unknown_vocabulary():
   with pytest.raises(
-    InputError, match="use deepscores_v1, deepscores_v2 or printed"
+    InputError, match="use deepscores_v1, deepscores_v2, printed or"
   ):
     smufl_classes.get("klingon")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dwd_jax.core.errors import InputError
 from dwd_jax.objectives import energy_groups
 
 
@@ -113,3 +114,35 @@ def test_pages_without_objects_and_no_pages():
 def test_no_group_is_an_error():
   with pytest.raises(ValueError, match="num_groups"):
     energy_groups.assign_groups([], 3, 0)
+
+
+def test_covered_classes_lie_on_more_frequent_ones_that_stay():
+  # 0 stays; 1 lies on it; 2 lies on 1, which leaves; 3 lies on 0 half the time.
+  objects = [(20 * i, 10, 0) for i in range(10)]
+  objects += [(20 * i, 12, 1) for i in range(8)]
+  objects += [(20 * i, 14.5, 2) for i in range(6)]
+  objects += [(20 * i, 10 + 40 * (i % 2), 3) for i in range(4)]
+  page = _page(objects)
+
+  def of(share, **more):
+    pages = [page] * 5
+    return energy_groups.covered_classes(pages, 5, share, **more).tolist()
+
+  # 17 px discs: 2 px away is too near, 4.5 px is not.
+  assert of(0.5) == [False, True, False, True, False]
+  assert of(0.6) == [False, True, False, False, False]
+  assert of(0.5, scale=0.5) == [False, True, True, True, False]
+  assert of(0.5, disc_px=6.0) == [False, False, False, True, False]
+  # Few objects are chance.
+  few = energy_groups.covered_classes([page], 5, 0.5)
+  assert not few.any()
+
+
+def test_covered_classes_of_no_pages():
+  assert not energy_groups.covered_classes([], 3, 0.3).any()
+
+
+@pytest.mark.parametrize(("num", "covered"), [(1, 0.3), (3, 0.3), (2, 1.5)])
+def test_covered_needs_two_groups_and_a_share(num, covered):
+  with pytest.raises(InputError, match=r"groups\.covered"):
+    energy_groups.GroupConfig(num=num, covered=covered)

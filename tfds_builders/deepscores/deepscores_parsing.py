@@ -34,7 +34,7 @@ _MAX_NAMES = 10_000
 _MAX_LISTS = 100
 # What a list of names may be; `dwd_jax.engrave` writes all. The first is the
 # default.
-_VOCABULARIES = ("deepscores_v1", "deepscores_v2", "printed")
+_VOCABULARIES = ("deepscores_v1", "deepscores_v2", "printed", "muscima_v2")
 
 
 @dataclasses.dataclass(frozen=True)
