@@ -35,6 +35,7 @@ _CHARACTERS = {".": "characterDot"} | {
   c: f"character{'Capital' if c.isupper() else 'Small'}{c.upper()}"
   for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 }
+_LETTERS = ("character", "dynamicLetter")  # how names of letters begin
 _DESCENDING = frozenset("gjpqy")
 _BASELINE = {"f": 0.75, **dict.fromkeys(_DESCENDING, 0.65)}  # share of height
 _GAP = 0.12  # staff spaces between letters
@@ -68,15 +69,23 @@ def add(
   for item in canvas.drawn:
     counts[item.name] = counts.get(item.name, 0) + 1
   for name in hands.names:
-    if name in _OF_LAYOUT or name.startswith(("character", "dynamicLetter")):
+    if name in _OF_LAYOUT:
       continue
-    rate = hands.rates[name]
+    # Letters are parts of words, but for some.
+    is_letter = name.startswith(_LETTERS)
+    rates = hands.rates_alone if is_letter else hands.rates
+    rate = rates.get(name, 0.0)
     wanted = np.sqrt(rate * _RARE) if rate < _RARE else rate
-    missing = min(rng.poisson(wanted) - counts.get(name, 0), _MOST)
-    for _ in range(missing):
+    missing = rng.poisson(wanted)
+    if not is_letter:
+      missing -= counts.get(name, 0)
+    for _ in range(min(missing, _MOST)):
       found = hands.any_rows(name)
       if rng.random() >= _FROM_ALL:
         found = hands.rows_of(name, writer)
+      found = hands.alone(found) if is_letter else found
+      if not found:
+        continue
       symbol = hands.pick_rare(found, rng)
       _place(canvas, symbol, rng, space, rows)
 

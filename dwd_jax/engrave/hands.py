@@ -198,6 +198,7 @@ class Hands:
     writers: numbers of the writers.
     names: classes that occur.
     rates: objects of each class on a page, on average.
+    rates_alone: the same without parts of others.
     source: the data set and its licence.
   """
 
@@ -214,6 +215,14 @@ class Hands:
     self.rates = {
       str(n): c / pages
       for n, c in zip(table.class_names, counts.tolist(), strict=True)
+      if c
+    }
+    alone = np.bincount(
+      labels[np.asarray(table.parents) < 0], minlength=len(counts)
+    )
+    self.rates_alone = {
+      str(n): c / pages
+      for n, c in zip(table.class_names, alone.tolist(), strict=True)
       if c
     }
     self._names = [str(table.class_names[i]) for i in labels]
@@ -271,6 +280,10 @@ class Hands:
     """Symbols of a class by all writers."""
     found = (self._rows.get((name, writer), []) for writer in self.writers)
     return [row for rows in found for row in rows]
+
+  def alone(self, rows: list[int]) -> list[int]:
+    """Those of some symbols that are no part of others."""
+    return [row for row in rows if self._table.parents[row] < 0]
 
   def pick(
     self,

@@ -36,7 +36,9 @@ class Vocabulary:
   names: tuple[str, ...]
   glyphs: Mapping[int, str]
   renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
-  options: Mapping[str, bool | int] = dataclasses.field(default_factory=dict)
+  options: Mapping[str, bool | int | float] = dataclasses.field(
+    default_factory=dict
+  )
   rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
   sometimes: Mapping[str, float] = dataclasses.field(default_factory=dict)
   layout: str = ""
@@ -144,8 +146,12 @@ _MORE_PRINTED = (
 
 # Of MUSCIMA++ v2.0, what is found by its lines, without a network.
 _STAVES_MUSCIMA = ("staff", "staffLine", "staffSpace", "staffGrouping")
-# Staves follow each other at 8 staff spaces there.
-_OPTIONS_MUSCIMA = {"spacingStaff": 6, "spacingSystem": 5}
+# Staves follow each other at 8 staff spaces there, and notes are close.
+_OPTIONS_MUSCIMA = {
+  "spacingStaff": 6,
+  "spacingSystem": 5,
+  "spacingLinear": 0.16,
+}
 # Layouts that hands draw have nothing that nobody has written.
 _RATES_MUSCIMA = {
   **dict.fromkeys(
@@ -155,6 +161,7 @@ _RATES_MUSCIMA = {
       "text_faces", "fingers_beside", "expressions", "page_texts", "text_page",
       "ossia", "bare_strokes", "percussion", "tablature", "one_line",
       "restHBar", "restMaxima", "dashed", "dotted", "accidentalDoubleFlat",
+      "9/8", "9/16",
     ),
     0.0,
   ),

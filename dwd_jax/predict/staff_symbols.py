@@ -1,7 +1,7 @@
 """Staves as symbols, as MUSCIMA++ v2.0 has them: no network looks for them.
 
 Staves, their lines and the spaces between, above and below them follow from the
-traced lines; groups of staves from the braces and brackets before them.
+traced lines; groups of staves from the braces, brackets and lines before them.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from dwd_jax.core import vocabulary
 from dwd_jax.imaging.staff_lines import Staff
@@ -22,7 +22,6 @@ _BARLINE = "barline"
 _OUTER = 0.95  # staff spaces: height of the spaces above and below a staff
 _BEFORE = 3.0  # staff spaces between a sign and the staves behind it
 _AT_LEFT = 1.5  # staff spaces between a barline and the left end of its staves
-_BEYOND = 1.5  # staff spaces by which a barline may leave the sign
 _INSIDE = 0.5  # of the height of a staff, beside the sign
 
 
@@ -101,30 +100,51 @@ def _spaces(
 def _groupings(
   staves: Sequence[Staff], signs: Mapping[str, Float[np.ndarray, "n 4"]]
 ) -> list[StaffSymbol]:
-  """Braces and brackets, with the barline that begins their staves."""
+  """Braces and brackets with the barlines that begin their staves.
+
+  A barline that begins other staves than a sign does is a group, too.
+  """
   if not staves:
     return []
   boxes = np.stack([staff.box_yxyx for staff in staves])
   space = float(np.median([staff.space_px for staff in staves]))
-  barlines = signs.get(_BARLINE, np.zeros((0, 4)))
-  found = []
+  first = [
+    (line, numbers)
+    for line in signs.get(_BARLINE, ())
+    if len(numbers := _beside(boxes, line, _AT_LEFT * space)) > 1
+  ]
+  joined, found = set(), []
   for name in SIGNS:
     for sign in signs.get(name, ()):
-      shared = np.minimum(boxes[:, 2], sign[2]) - np.maximum(
-        boxes[:, 0], sign[0]
-      )
-      beside = shared >= _INSIDE * (boxes[:, 2] - boxes[:, 0])
-      behind = np.abs(boxes[:, 1] - sign[3]) <= _BEFORE * space
-      numbers = np.flatnonzero(beside & behind)
+      numbers = _beside(boxes, sign, _BEFORE * space)
       if not len(numbers):
         continue
-      left = boxes[numbers, 1].min()
-      own = (
-        (np.abs(barlines[:, [1, 3]].mean(1) - left) <= _AT_LEFT * space)
-        & (barlines[:, 0] >= sign[0] - _BEYOND * space)
-        & (barlines[:, 2] <= sign[2] + _BEYOND * space)
-      )
-      parts = np.concatenate([sign[None], barlines[own]])
-      box = np.concatenate([parts[:, :2].min(0), parts[:, 2:].max(0)])
-      found.append(StaffSymbol("staffGrouping", box, tuple(numbers.tolist())))
+      parts = [sign]
+      for i, (line, others) in enumerate(first):
+        if np.array_equal(numbers, others):
+          parts.append(line)
+          joined.add(i)
+      found.append(_group(parts, numbers))
+  found += [
+    _group([line], numbers)
+    for i, (line, numbers) in enumerate(first)
+    if i not in joined
+  ]
   return found
+
+
+def _beside(
+  staves: Float[np.ndarray, "s 4"], sign: Float[np.ndarray, " 4"], reach: float
+) -> Int[np.ndarray, " k"]:
+  """Numbers of the staves that begin behind a sign, as far as it goes."""
+  shared = np.minimum(staves[:, 2], sign[2]) - np.maximum(staves[:, 0], sign[0])
+  along = shared >= _INSIDE * (staves[:, 2] - staves[:, 0])
+  return np.flatnonzero(along & (np.abs(staves[:, 1] - sign[3]) <= reach))
+
+
+def _group(
+  parts: Sequence[Float[np.ndarray, " 4"]], numbers: Int[np.ndarray, " k"]
+) -> StaffSymbol:
+  whole = np.stack(parts)
+  box = np.concatenate([whole[:, :2].min(0), whole[:, 2:].max(0)])
+  return StaffSymbol("staffGrouping", box, tuple(numbers.tolist()))

@@ -60,9 +60,21 @@ def test_boxes_follow_a_slope_and_end_with_the_page():
       [((95, 30, 252, 52), (0, 1))],
     ),
     (
-      "not with later or longer ones",
-      {"brace": [(95, 30, 250, 45)],
-       "barline": [(98, 148, 252, 152), (10, 48, 290, 52)]},
+      "of the same staves",
+      {
+        "brace": [(200, 30, 250, 45)],
+        "barline": [(98, 48, 252, 52), (98, 148, 252, 152)],
+      },
+      [((200, 30, 250, 45), (1,)), ((98, 48, 252, 52), (0, 1))],
+    ),
+    (
+      "a barline of one staff begins no group",
+      {"barline": [(98, 48, 142, 52)]},
+      [],
+    ),
+    (
+      "not with later ones",
+      {"brace": [(95, 30, 250, 45)], "barline": [(98, 148, 252, 152)]},
       [((95, 30, 250, 45), (0, 1))],
     ),
     (
