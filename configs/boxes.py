@@ -10,9 +10,10 @@ and coloured ground) it took 4.2 minutes of processor time (15 of wall time,
 beside much other work) and reached mAP_50 0.988, COCO mAP 0.718 on 4 test pages
 (2026-11-22): that it runs, not what it gives on photographs.
 
-tfds_builders/boxes/README.md shows the layouts that are found. The images
-become grey; whether objects are dark or light is printed, data.polarity changes
-it. Set these first, for your images, as --config.data.scales=(0.5,) and so on:
+tfds_builders/boxes/README.md shows the layouts that are found. Whether
+colours matter, and whether objects are dark or light, is printed; data.channels
+and data.polarity change it. Set these first, for your images, as
+--config.data.scales=(0.5,) and so on:
 
 - data.scales, data.eval_scale: such that most objects are 9 to 40 px high and
   wide after scaling. Smaller ones are missed, larger ones need a larger

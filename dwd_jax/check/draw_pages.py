@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from dwd_jax.check import ink as ink_lib
 from dwd_jax.check.measures import Page
 from dwd_jax.core import boxes as boxes_lib
+from dwd_jax.imaging import grey
 from dwd_jax.show import drawing
 
 TILE_PX = 96  # of the examples of a class
@@ -22,7 +23,7 @@ def overlay(
   page: Page, class_names: Sequence[str], is_print: bool
 ) -> UInt8[np.ndarray, "h w 3"]:
   """The page with all its boxes; the `doubtful` ones stand out."""
-  ink = page.ink
+  ink = page.seen
   shrink = min(1.0, _MAX_OVERLAY_PX / max(ink.shape))
   if shrink < 1:
     ink = cv2.resize(
@@ -56,12 +57,10 @@ def thumbnail(page: Page) -> UInt8[np.ndarray, "h 280 3"]:
   height, width = CELL_HW[0] - 28, CELL_HW[1] - 8
   scale = min(height / page.ink.shape[0], width / page.ink.shape[1])
   size = [max(1, round(s * scale)) for s in page.ink.shape]
-  small = cv2.resize(page.ink, size[::-1], interpolation=cv2.INTER_AREA)
+  small = cv2.resize(page.seen, size[::-1], interpolation=cv2.INTER_AREA)
   # Lines turn pale when shrunk: stretch the darkest tone to black.
   strong = small.astype(np.float32) * (255 / max(float(small.max()), 1))
-  picture = cv2.cvtColor(
-    255 - np.rint(strong).astype(np.uint8), cv2.COLOR_GRAY2RGB
-  )
+  picture = grey.shown(np.rint(strong).astype(np.uint8))
   boxed = picture.copy()
   for outline in drawing.outlines_px(page.page_boxes(), scale):
     drawing.draw_outline(boxed, outline, drawing.WRONG_RGB)
@@ -125,7 +124,7 @@ def class_examples(
     int(c): (
       float(keys[i]),
       tile(
-        page.ink,
+        page.seen,
         page.boxes_yxyx[i],
         None if outlines is None else outlines[i],
       ),
@@ -135,7 +134,7 @@ def class_examples(
 
 
 def tile(
-  ink: UInt8[np.ndarray, "H W"],
+  ink: UInt8[np.ndarray, "H W *c"],
   box_yxyx: Float[np.ndarray, " 4"],
   outline_yx: Float[np.ndarray, "4 2"] | None = None,
 ) -> UInt8[np.ndarray, "96 96 3"]:
@@ -152,19 +151,19 @@ def tile(
   part = ink[low_y : int(top + side) + 1, low_x : int(left + side) + 1]
   scale = np.ones(2)
   # Shrink by averaging first: thin lines would break up in the warp.
-  if zoom < 1 and min(part.shape) * zoom >= 1:
-    size = part.shape[::-1]
+  if zoom < 1 and min(part.shape[:2]) * zoom >= 1:
+    size = part.shape[1::-1]
     part = cv2.resize(
       part, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA
     )
-    scale = np.array(part.shape[::-1]) / size
+    scale = np.array(part.shape[1::-1]) / size
   fx, fy = zoom / scale
   # The tile may reach beyond the edge of the page.
   move = np.array(
     [[fx, 0, (low_x - left) * zoom], [0, fy, (low_y - top) * zoom]], np.float32
   )
-  grey = cv2.warpAffine(part, move, (TILE_PX, TILE_PX))
-  picture = cv2.cvtColor(255 - grey, cv2.COLOR_GRAY2RGB)
+  moved = cv2.warpAffine(part, move, (TILE_PX, TILE_PX))
+  picture = np.ascontiguousarray(grey.shown(moved.astype(np.uint8)))
   if outline_yx is None:
     outline_yx = np.asarray(boxes_lib.corners_yx(box_yxyx))
   corners = np.clip((outline_yx - (top, left)) * zoom, -1e4, 1e4)

@@ -82,8 +82,11 @@ def write(
     report = json.loads((made / base.REPORT_NAME).read_text())
     files.make_dir(folder.parent)
     made.rename(folder)
-  if builder.decision and builder.decision.reason:
-    print(builder.decision, flush=True)
+  colour, polarity = builder.colour, builder.decision
+  if colour and colour.reason:
+    print(colour, flush=True)
+  if polarity and polarity.reason and not (colour and colour.channels == 3):
+    print(polarity, flush=True)
   notes = "".join(f"; {n} {kind}" for kind, n in report["counts"].items())
   print(
     f"Built records ({', '.join(pages)} pages; {objects:,} objects of"

@@ -16,7 +16,7 @@ class Scene:
   """Pixels and their objects.
 
   Attributes:
-    ink: 0 = paper, 255 = ink.
+    ink: 0 = paper, 255 = ink; or colours [h, w, 3].
     boxes_yxyx: in pixels of `ink`; they may reach over its edges.
     labels: class ids.
     oriented_yx: corners of the oriented boxes, which edges never cut.
@@ -24,7 +24,7 @@ class Scene:
     masks: energies on them, see `imaging.masks.energy_patches`.
   """
 
-  ink: UInt8[np.ndarray, "h w"]
+  ink: UInt8[np.ndarray, "h w *c"]
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: Int[np.ndarray, " n"]
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None

@@ -56,6 +56,7 @@ class Detector:
     reads_music: the detector was trained on pages with staves. Then pages are
       made upright, negatives positive, and nothing is found where no staff is.
     polarity: with which images become ink, see `dwd_jax.imaging.grey.to_ink`.
+    channels: of images: 1 = ink, 3 = colours.
   """
 
   def __init__(
@@ -88,6 +89,7 @@ class Detector:
       raise InputError(f"min_score: {self.min_score:g} is not 0 to 1")
     self.reads_music = trained.staff_space_px > 0
     self.polarity = trained.polarity_of_pages
+    self.channels = trained.model.channels
     self._insists = without_staves
     self._clef_labels = [
       i
@@ -105,11 +107,12 @@ class Detector:
       staff_space_px=trained.staff_space_px,
       # Pages of users have any size, and each costs a compilation.
       sizes=_SIZES,
+      channels=trained.model.channels,
     )
     self._network = _Network(trained)
 
   def page_image(self, name: str, ink: np.ndarray) -> PageImage:
-    """A page as `pages` takes it; `ink` is uint8 [H, W], 255 = ink."""
+    """A page as `pages` takes it; `ink` is uint8, see `PageImage`."""
     return PageImage(name, ink, self.weights.scale)
 
   def lay(self, page: PageImage) -> "Laid":

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dwd_jax.core.structs import NO_POSITION, PageBoxes
+from dwd_jax.imaging import grey
 from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.imaging.staff_space import LINES
 from dwd_jax.metrics import json_results
@@ -31,7 +32,7 @@ class PageDetections:
   Attributes:
     boxes_yxyx: half-open, in pixels of the page.
     scores: 0..1; probabilities if the detector is calibrated.
-    ink: the page, 0 = paper, 255 = ink; None = not kept.
+    ink: the page, 0 = paper, 255 = ink, or its colours; None = not kept.
     staff_space_px: measured distance of two staff lines; 0 = no staff found.
     dpi: resolution at which a PDF page was drawn; 0 = an image file.
     turned: degrees clockwise by which the page was turned, so that its staves
@@ -53,7 +54,7 @@ class PageDetections:
   labels: Int[np.ndarray, " n"]
   scores: Float[np.ndarray, " n"]
   class_names: tuple[str, ...]
-  ink: UInt8[np.ndarray, "H W"] | None = None
+  ink: UInt8[np.ndarray, "H W *c"] | None = None
   staff_space_px: float = 0.0
   dpi: float = 0.0
   turned: float = 0
@@ -159,9 +160,10 @@ class PageDetections:
     Symbols, then staves with edges to their lines, and no other edges. The mask
     of each is its ink; `path` is an XML file to write.
     """
-    nodes = mung_nodes.of_page(self.page_boxes(), self.class_names, self.ink)
+    ink = None if self.ink is None else grey.ink_of(self.ink)
+    nodes = mung_nodes.of_page(self.page_boxes(), self.class_names, ink)
     nodes += mung_nodes.of_staves(
-      self.staves, self.page, self.image_hw, self.ink, first_id=len(nodes)
+      self.staves, self.page, self.image_hw, ink, first_id=len(nodes)
     )
     if path is not None:
       mung_nodes.write(pathlib.Path(path), nodes, self.page)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.imaging import grey
 from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.metrics import reliability
 from dwd_jax.metrics.matching import MIN_IOU, match, sane
@@ -39,7 +40,7 @@ _DPI = 100
 
 
 def overlay(
-  ink: UInt8[np.ndarray, "h w"],
+  ink: UInt8[np.ndarray, "h w *c"],
   truth: PageBoxes,
   detections: PageBoxes,
   class_names: Sequence[str],
@@ -54,7 +55,7 @@ def overlay(
   purple. Oriented boxes are drawn as such, and matched upright.
 
   Args:
-    ink: the page at any scale, 0 = paper, 255 = ink.
+    ink: the page at any scale, 0 = paper, 255 = ink; or its colours.
     detections: those to draw.
     min_score: of the detections; for the legend.
     min_width_px: narrower pages are enlarged, so that names fit.
@@ -91,7 +92,7 @@ def overlay(
 
 
 def boxes_picture(
-  ink: UInt8[np.ndarray, "h w"],
+  ink: UInt8[np.ndarray, "h w *c"],
   truth: PageBoxes,
   class_names: Sequence[str],
   marked: Bool[np.ndarray, " n"] | None = None,
@@ -102,7 +103,7 @@ def boxes_picture(
   """Draws boxes over a page, each class in its own colour, and staff lines.
 
   Args:
-    ink: the page at any scale, 0 = paper, 255 = ink.
+    ink: the page at any scale, 0 = paper, 255 = ink; or its colours.
     truth: the boxes, in pixels of the source image (`image_hw`).
     marked: boxes to emphasise, thick and in orange.
     staves: whose lines are drawn, in the same pixels.
@@ -132,25 +133,25 @@ def class_rgb(label: int) -> tuple[int, int, int]:
 
 
 def energy_picture(
-  ink: UInt8[np.ndarray, "h w"],
+  ink: UInt8[np.ndarray, "h w *c"],
   levels: Float[np.ndarray, "H W"] | Float[np.ndarray, "H W G"],
 ) -> Picture:
   """Draws energy over a grey page, from blue over green to red.
 
   Args:
-    ink: the page, 0 = paper, 255 = ink.
+    ink: the page, 0 = paper, 255 = ink; or its colours.
     levels: predicted levels at the page's size, or padded below and to the
       right; of several groups the highest is shown.
   """
   if levels.ndim == 3:
     levels = levels.max(axis=-1)
-  height, width = ink.shape
+  height, width = ink.shape[:2]
   heat = np.nan_to_num(levels[:height, :width]) / _MAX_LEVEL
   heat = np.clip(heat, 0, 1).astype(np.float32)
   colors = cv2.applyColorMap(
     np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO
   )[..., ::-1]
-  page = (255 - ink).astype(np.float32)[..., None]
+  page = grey.shown(ink).astype(np.float32)
   # Low energy stays transparent; the ink stays visible through the heat.
   alpha = np.clip(heat * 2, 0, 0.75)[..., None]
   return np.rint(page * (1 - alpha) + colors * alpha).astype(np.uint8)
@@ -172,10 +173,10 @@ def encoded(picture: Picture, suffix: str = ".png") -> bytes:
 
 def _canvas(ink, image_hw, min_width_px):
   """The page in light grey, enlarged if small, and px per source px (y, x)."""
-  height, width = ink.shape
+  height, width = ink.shape[:2]
   enlarge = max(1, min(4, -(-min_width_px // width)))
   # Ink at half strength lets thin coloured lines stand out.
-  page = cv2.cvtColor(255 - ink // 2, cv2.COLOR_GRAY2RGB)
+  page = grey.shown(ink // 2 if ink.ndim == 2 else ink).copy()
   if enlarge > 1:
     page = cv2.resize(
       page, (width * enlarge, height * enlarge), interpolation=cv2.INTER_LINEAR

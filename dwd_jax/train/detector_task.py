@@ -16,6 +16,7 @@ from dwd_jax.core import files
 from dwd_jax.core.structs import Batch, PageBoxes
 from dwd_jax.data import pipeline, synthetic
 from dwd_jax.evaluate import among_processes, other_data_sets
+from dwd_jax.imaging import grey
 from dwd_jax.models import dwd
 from dwd_jax.objectives import targets as targets_lib
 from dwd_jax.objectives.detection_loss import detection_losses
@@ -171,8 +172,9 @@ def batch_pictures(
   wanted, found = _energies(variables, batch, model=model, cfg=cfg)
   rows = []
   for i in range(len(batch.image)):
-    image = np.asarray(dwd.network_input(jnp.asarray(batch.image[i])))[..., 0]
-    paper = np.repeat((255 * (1 - image)).astype(np.uint8)[..., None], 3, -1)
+    image = np.asarray(dwd.network_input(jnp.asarray(batch.image[i])))
+    image = np.rint(255 * image).astype(np.uint8)
+    paper = grey.shown(image[..., 0] if image.shape[-1] == 1 else image)
     oriented, mask = batch.oriented_yx, batch.box_mask[i]
     boxes = PageBoxes(
       filename="",
@@ -188,8 +190,8 @@ def batch_pictures(
 
 
 def _heat(energy: Any) -> np.ndarray:
-  grey = (255 * np.clip(np.asarray(energy), 0, 1)).astype(np.uint8)
-  return cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1]
+  heat = (255 * np.clip(np.asarray(energy), 0, 1)).astype(np.uint8)
+  return cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO)[..., ::-1]
 
 
 def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:

@@ -84,6 +84,7 @@ _FREE = (
   "data.data_dir",
   "data.manual_dir",
   "data.workers",
+  "data.channels",  # compared in the checkpoint's card
   "data.engrave",
   "data.test_split",
   "data.eval_scale",

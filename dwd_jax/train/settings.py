@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import ml_collections
@@ -228,7 +228,10 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
       num_energy_levels=targets.num_energy_levels,
     ),
     predict=config_sections.make(
-      PredictConfig, config.predict, staff_space_px=data.staff_space_px
+      PredictConfig,
+      config.predict,
+      staff_space_px=data.staff_space_px,
+      channels=3 if data.channels == "3" else 1,
     ),
   )
   if train.batch_size % (train.accumulate * jax.device_count()):
@@ -257,7 +260,10 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
 
 
 def model_config(
-  config: ml_collections.ConfigDict, num_classes: int, num_groups: int
+  config: ml_collections.ConfigDict,
+  num_classes: int,
+  num_groups: int,
+  channels: Literal[1, 3] = 1,
 ) -> dwd.ModelConfig:
   """The network for a data set."""
   return config_sections.make(
@@ -265,6 +271,7 @@ def model_config(
     config.model,
     num_classes=num_classes,
     num_groups=num_groups,
+    channels=channels,
     num_energy_levels=config.targets.num_energy_levels,
     bn_momentum=config.train.batch_norm_momentum,
     remat=bool(config.train.remat),

@@ -139,10 +139,15 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     zip(source.class_names, map(int, groups), strict=True)
   )
   config.data.polarity = source.polarity or "auto"
+  if source.channels == 3 or config.data.channels == "auto":
+    config.data.channels = str(source.channels)
   config.data.staff_space_px = resolve_staff_space(config.data, source)
   num_groups = int(groups.max()) + 1
   model_cfg = config_lib.model_config(
-    config, len(source.class_names), num_groups
+    config,
+    num_classes=len(source.class_names),
+    num_groups=num_groups,
+    channels=source.channels,
   )
   if model_cfg.staff_positions:
     model_cfg = dataclasses.replace(
@@ -357,7 +362,9 @@ def describe_staff_space(run: Run) -> str:
 
 
 def describe_polarity(run: Run) -> str:
-  """One line: which tone objects have."""
+  """One line: which tone objects have, or that there are colours."""
+  if run.model.cfg.channels == 3:
+    return "Pictures in colour, as they are"
   meaning = {
     "dark": "objects are darker than what is around them",
     "light": "objects are lighter than what is around them",
