@@ -21,7 +21,7 @@ from dwd_jax.models import dwd
 from dwd_jax.objectives import targets as targets_lib
 from dwd_jax.objectives.detection_loss import detection_losses
 from dwd_jax.show import drawing
-from dwd_jax.train import run_evaluation
+from dwd_jax.train import from_data, run_evaluation
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
@@ -123,6 +123,8 @@ def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
       among_processes.on_local_device(state.params, run.mesh)
     )
   logs.say(overview.splitlines()[-1] if overview else "")
+  for line in from_data.lines(run.choices):
+    logs.say(f"Chosen {line}")
   logs.say(setup_lib.describe_groups(run))
   logs.say(setup_lib.describe_polarity(run))
   logs.say(setup_lib.describe_staff_space(run))

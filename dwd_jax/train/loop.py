@@ -154,6 +154,8 @@ class _Loop:
     if judged and self._task.evaluate is not None:
       score = self._task.evaluate(state, self._logs)
       self._stepper.restart_clock()
+      ended |= self._judge(done, stage.name, score)
+      last = done == self._progress.total
     renewal = self._task.renewal
     if renewal is not None:
       score = None  # that of an evaluation is another measure
@@ -163,6 +165,15 @@ class _Loop:
     if done % train.checkpoint_every == 0 or last or judged or ended:
       self.save(state, done, score)
     return state, done
+
+  def _judge(self, done: int, stage: str, score: float | None) -> bool:
+    """Counts an evaluation; returns whether the stage ends with it."""
+    if score is None or not np.isfinite(score):
+      return False  # there are no objects to be found
+    ends = self._progress.judged(done, -score)
+    if ends:
+      self._logs.say(f"Stage {stage} ends at step {done}: no better mAP")
+    return ends
 
   def renew(self, renewal: Renewal, state: TrainState, done: int) -> float:
     """Renews the batches; returns the score, which may end the stage."""
@@ -245,6 +256,8 @@ class _Loop:
     values = {f"val_{k}": v for k, v in means.items()}
     self._logs.scalars(done, stage, values)
     self._stepper.restart_clock()
+    if self._task.evaluate is not None and self._task.config.train.eval_every:
+      return False  # evaluations judge
     reason = self._progress.validated(done, means)
     if reason:
       self._logs.say(f"Stage {stage} ends at step {done}: {reason}")

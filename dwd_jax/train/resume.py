@@ -42,7 +42,9 @@ def choose_workdir(config: Any, root: pathlib.Path = ROOT) -> pathlib.Path:
   if not processes.is_first():
     return pathlib.Path(processes.from_first("workdir", ""))
   parent = root / _data_set(config.data) / config.pretraining.level
-  parent /= f"RefineNet-Res{config.model.backbone_depth}"
+  # A depth that follows from the devices is not known yet.
+  depth = config.model.backbone_depth
+  parent /= f"RefineNet-Res{depth}" if depth else "RefineNet"
   try:
     made = _next(parent)
   except OSError as e:

@@ -27,6 +27,7 @@ from dwd_jax.objectives.energy_groups import GroupConfig
 from dwd_jax.objectives.losses import LossConfig
 from dwd_jax.objectives.targets import TargetConfig
 from dwd_jax.predict.predict_config import PredictConfig
+from dwd_jax.train import open_keys
 from dwd_jax.train.adapt_config import AdaptConfig
 from dwd_jax.train.optim import OptimizerConfig
 from dwd_jax.train.pretraining_config import PretrainingConfig
@@ -202,7 +203,7 @@ def unknown_key(path: str) -> str | None:
 
 
 def validate(config: ml_collections.ConfigDict) -> RunSettings:
-  """Checks a config.
+  """Checks a config; keys that follow from the data count as their defaults.
 
   Args:
     config: of the run, overrides applied.
@@ -212,6 +213,7 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
       type, out of range or not one of the choices, stages or entries of
       `eval.on` that make no sense.
   """
+  config = open_keys.closed(config, default())
   config_sections.check(config, RunSettings)
   train: Any = config.train
   data = config_sections.make(DataConfig, config.data)

@@ -15,11 +15,18 @@ from dwd_jax.cluster import processes, sharding
 from dwd_jax.core import config_sections
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import NO_POSITION
-from dwd_jax.data import prepare, sampling, sources, split_staff_spaces
+from dwd_jax.data import (
+  box_facts,
+  pipeline,
+  prepare,
+  sampling,
+  sources,
+  split_staff_spaces,
+)
 from dwd_jax.evaluate import other_data_sets
 from dwd_jax.models import dwd, staff_positions
 from dwd_jax.objectives import detection_loss, energy_groups
-from dwd_jax.train import adapt_config, optim, state
+from dwd_jax.train import adapt_config, from_data, open_keys, optim, state
 from dwd_jax.train import settings as config_lib
 
 _FIRST = ("energy", "class", "box")  # the losses that every run has had
@@ -40,6 +47,7 @@ class Run:
     group_of_class: energy group of each class.
     model: the network.
     mesh: devices.
+    choices: settings that followed from the data.
   """
 
   config: ml_collections.ConfigDict
@@ -51,6 +59,7 @@ class Run:
   group_of_class: tuple[int, ...]
   model: dwd.DWDNet
   mesh: jax.sharding.Mesh
+  choices: tuple[from_data.Choice, ...] = ()
 
   @property
   def losses(self) -> detection_loss.DetectionConfig:
@@ -126,12 +135,18 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     InputError: bad config, bad data, or a batch that does not fit the devices.
   """
   config_lib.validate(config)
+  config = open_keys.copy(config)
   mesh = sharding.make_mesh(config.train.fsdp)
   make_workdir(workdir)
   data_dir = prepare.prepare(config.data, workdir)
   source = sources.open_split(config.data, data_dir, config.data.train_split)
+  choices = from_data.fill(
+    config,
+    box_facts.of_index(source.box_index()),
+    from_data.Machine(jax.default_backend() == "cpu", jax.device_count()),
+    _num_eval_images(config.data, data_dir),
+  )
   groups = resolve_groups(config, source)
-  config = config.copy_and_resolve_references()
   if config.adapt.pages and not config.train.ema_decay:
     config.train.ema_decay = adapt_config.EMA_DECAY  # the teacher
   resolve_splits(config.data, data_dir)
@@ -167,7 +182,17 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     group_of_class=tuple(map(int, groups)),
     model=model,
     mesh=mesh,
+    choices=choices,
   )
+
+
+def _num_eval_images(data_cfg, data_dir: pathlib.Path) -> int:
+  """Images of an evaluation; of the training where there is no other split."""
+  try:
+    source = sources.open_split(data_cfg, data_dir, data_cfg.eval_split)
+  except InputError:  # `resolve_splits` says so
+    source = sources.open_split(data_cfg, data_dir, data_cfg.train_split)
+  return pipeline.num_eval_pages(source, data_cfg)
 
 
 def init_state(
