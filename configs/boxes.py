@@ -15,7 +15,8 @@ dwd_jax.check MY_DATA` prints the same without training. A flag, such as
 --config.data.eval_scale=0.5 or --config.stages[4].steps=2000, has the last
 word. What remains yours:
 
-- data.flip: True where a mirrored object is still one of its class.
+- data.kind: photo (crops are turned, mirrored and vary in light) or document
+  (upright), if the log's guess is wrong.
 - model.oriented: True for boxes of any angle, with
   data.builder_config="dota", whose files have four corners for each object.
 - data.leave_out: classes that are larger than any crop.

@@ -208,7 +208,11 @@ class PageBuilder(  # pyright: ignore
       homepage=self.HOMEPAGE,
       # Filled in later: they are those of the files.
       metadata=tfds.core.MetadataDict(
-        class_names=[], vocabulary="", polarity="", channels=1
+        class_names=[],
+        vocabulary="",
+        polarity="",
+        channels=1,
+        kind="document",
       ),
     )
 
@@ -232,6 +236,7 @@ class PageBuilder(  # pyright: ignore
       data_set = colour_lib.in_colour(data_set)
     self.info.metadata["polarity"] = self.decision.polarity
     self.info.metadata["channels"] = self.colour.channels
+    self.info.metadata["kind"] = self.colour.kind
     read = self._reader(data_set)
     return {
       split: self._generate_examples(pages, read)
@@ -271,13 +276,15 @@ class PageBuilder(  # pyright: ignore
   def _decide_colour(
     self, data_set: checks.DataSet, is_music: bool
   ) -> colour_lib.Decision:
-    if not self.IN_COLOUR or self._channels == "1":
+    if not self.IN_COLOUR:
       return colour_lib.Decision(1, "")
-    if self._channels == "3":
-      return colour_lib.Decision(3, "")
-    if is_music:
+    if is_music and self._channels == "auto":
       return colour_lib.Decision(1, "pages of music")
-    return colour_lib.of_data_set(data_set, self._workers)
+    found = colour_lib.of_data_set(data_set, self._workers)
+    kind = "document" if is_music else found.kind
+    if self._channels != "auto":
+      return colour_lib.Decision(int(self._channels), "", kind)
+    return found
 
   def _generate_examples(
     self, pages: Iterable[checks.PageFiles], read: Callable

@@ -67,6 +67,28 @@ class Scene:
       self, ink=image, boxes_yxyx=boxes, oriented_yx=oriented, masks=masks
     )
 
+  def turned(self, quarters: int) -> "Scene":
+    """Turned counterclockwise by quarters, 0 to 3."""
+    scene = self
+    for _ in range(quarters):
+      scene = scene._quarter_turned()
+    return scene
+
+  def _quarter_turned(self) -> "Scene":
+    width = np.float32(self.ink.shape[1])
+    y0, x0, y1, x1 = self.boxes_yxyx.T
+    oriented, masks = self.oriented_yx, self.masks
+    if oriented is not None:
+      y, x = oriented[..., 0], oriented[..., 1]
+      oriented = np.stack([width - x, y], axis=-1)
+    return dataclasses.replace(
+      self,
+      ink=np.ascontiguousarray(np.rot90(self.ink)),
+      boxes_yxyx=np.stack([width - x1, y0, width - x0, y1], axis=1),
+      oriented_yx=oriented,
+      masks=None if masks is None else np.rot90(masks, axes=(1, 2)),
+    )
+
   def padded(self, count: int) -> dict[str, np.ndarray]:
     """The fields of `structs.Batch` for one image, with `count` rows."""
     boxes, labels, mask = page_windows.pad_boxes(

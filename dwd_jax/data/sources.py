@@ -75,6 +75,7 @@ class PageSource:
       records of older versions, each page made dark on light by the tone of
       most of its pixels.
     channels: 1 = pixels are read as ink; 3 = as colours.
+    kind: of the pictures, document or photo, as the records say.
     class_names: C names, mapped if `common_with` is given.
     unmapped_boxes: {name in the records: number of boxes} left out because the
       other vocabulary has no such class; set by `box_index`.
@@ -91,6 +92,7 @@ class PageSource:
     folder: str = "",
     polarity: str = "",
     channels: Literal[1, 3] = 1,
+    kind: str = "document",
     leave_out: tuple[str, ...] = (),
     common_with: str = "",
   ):
@@ -106,6 +108,7 @@ class PageSource:
     self.vocabulary = vocabulary
     self.polarity = polarity
     self.channels = channels
+    self.kind = kind
     kept = tuple(n for n in class_names if n not in leave_out)
     self.class_names, renamed = kept, dict(zip(kept, kept, strict=True))
     if common_with:
@@ -345,6 +348,7 @@ def open_records(
     folder=str(made.data_dir),
     polarity=polarity,
     channels=num_channels,
+    kind=facts["kind"],
     leave_out=tuple(leave_out),
     common_with=common_with,
   )

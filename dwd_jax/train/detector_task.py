@@ -86,6 +86,7 @@ def _validation(run: setup_lib.Run) -> pipeline.TrainLoader:
   """Crops of the validation pages, always the same, without degradation."""
   data_cfg = run.config.data.copy_and_resolve_references()
   data_cfg.degrade.scan_prob = data_cfg.degrade.photo_prob = 0.0
+  data_cfg.kind = "document"  # as they are
   return pipeline.train_loader(
     run.source(run.config.data.eval_split),
     data_cfg,

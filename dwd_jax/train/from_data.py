@@ -286,7 +286,6 @@ class _Rules:
     self._take("train.eval_every", every, reason)
     reason = "evaluations without a better mAP end the training"
     self._take(f"{last}.patience", _PATIENCE, reason)
-    self._take("data.flip", False, "objects may not be mirrored")
 
 
 def _odd(value: float) -> int:

@@ -16,7 +16,6 @@ OPEN = (
   "data.eval_scale",
   "data.crop_hw",
   "data.max_boxes",
-  "data.flip",
   "groups.num",
   "targets.energy_disc_px",
   "targets.large_share",

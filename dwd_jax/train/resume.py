@@ -141,6 +141,7 @@ def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
       f"{path}: damaged ({e}); remove it to go on without a comparison"
     ) from None
   defaults = json.loads(config_lib.to_json(config_lib.default()))
+  defaults["data"]["kind"] = "document"  # as all were
   entry = Stage("", 0, ("energy",), (1.0,))
   defaults["stages"] = json.loads(json.dumps(dataclasses.asdict(entry)))
   now = _filled(json.loads(config_lib.to_json(config)), defaults)

@@ -154,6 +154,8 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     zip(source.class_names, map(int, groups), strict=True)
   )
   config.data.polarity = source.polarity or "auto"
+  if config.data.kind == "auto":
+    config.data.kind = source.kind
   if source.channels == 3 or config.data.channels == "auto":
     config.data.channels = str(source.channels)
   config.data.staff_space_px = resolve_staff_space(config.data, source)
