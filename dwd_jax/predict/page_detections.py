@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from dwd_jax.core import words as words_lib
 from dwd_jax.core.structs import NO_POSITION, PageBoxes
 from dwd_jax.imaging import grey
 from dwd_jax.imaging.staff_lines import Staff
@@ -44,6 +45,7 @@ class PageDetections:
     positions: on the staff, as in `core.structs`; None = the detector has none.
     left_out: number of symbols by the detector's class that has no name in the
       vocabulary asked for; None = the detector's own names.
+    words: of the detector's field.
     staves: with their lines, in the order in which they are read, whatever the
       classes and scores; none if the detector knows no staves.
   """
@@ -62,6 +64,7 @@ class PageDetections:
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
   positions: Int[np.ndarray, " n"] | None = None
   left_out: dict[str, int] | None = None
+  words: words_lib.Words = words_lib.MUSIC
   staves: tuple[Staff, ...] = ()
 
   def __len__(self) -> int:
@@ -197,7 +200,7 @@ class PageDetections:
     listed = f": {', '.join(shown)}" if shown else ""
     return (
       f"<Detections of {self.page!r}, {width} x {height} px:"
-      f" {len(self)} symbols{listed}{scores}>"
+      f" {self.words.count(len(self))}{listed}{scores}>"
     )
 
   def _repr_png_(self) -> bytes:

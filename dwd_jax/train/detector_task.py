@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from clu import parameter_overview
 
-from dwd_jax.core import files
+from dwd_jax.core import files, words
 from dwd_jax.core.structs import Batch, PageBoxes
 from dwd_jax.data import pipeline, synthetic
 from dwd_jax.evaluate import among_processes, other_data_sets
@@ -128,7 +128,8 @@ def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
     logs.say(f"Chosen {line}")
   logs.say(setup_lib.describe_groups(run))
   logs.say(setup_lib.describe_polarity(run))
-  logs.say(setup_lib.describe_staff_space(run))
+  if words.of_data(run.config.data) is words.MUSIC:
+    logs.say(setup_lib.describe_staff_space(run))
   run_evaluation.say_unmapped(run.source(run.config.data.train_split))
   if jax.process_index() == 0:
     files.write_atomic(run.workdir / "parameters.txt", overview + "\n")

@@ -12,7 +12,7 @@ import numpy as np
 
 from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import processes, sharding
-from dwd_jax.core import config_sections
+from dwd_jax.core import config_sections, words
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import NO_POSITION
 from dwd_jax.data import (
@@ -149,6 +149,7 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
   groups = resolve_groups(config, source)
   if config.adapt.pages and not config.train.ema_decay:
     config.train.ema_decay = adapt_config.EMA_DECAY  # the teacher
+  config.data.staff_space_px = resolve_staff_space(config.data, source)
   resolve_splits(config.data, data_dir)
   config.groups.by_class = tuple(
     zip(source.class_names, map(int, groups), strict=True)
@@ -158,7 +159,6 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     config.data.kind = source.kind
   if source.channels == 3 or config.data.channels == "auto":
     config.data.channels = str(source.channels)
-  config.data.staff_space_px = resolve_staff_space(config.data, source)
   num_groups = int(groups.max()) + 1
   model_cfg = config_lib.model_config(
     config,
@@ -238,12 +238,13 @@ def resolve_splits(data_cfg, data_dir: pathlib.Path) -> None:
   Raises:
     InputError: the records lack a split of another name, which was chosen.
   """
+  images = words.of_data(data_cfg).images
   for key, usual, instead, what in (
     (
       "eval_split",
       "val",
       data_cfg.train_split,
-      f"validation means the training pages ({data_cfg.train_split}), whose"
+      f"validation means the training {images} ({data_cfg.train_split}), whose"
       " scores say nothing about others",
     ),
     ("test_split", "test", "", "nothing is tested"),
@@ -254,7 +255,7 @@ def resolve_splits(data_cfg, data_dir: pathlib.Path) -> None:
     except InputError as e:
       if data_cfg[key] != usual:
         raise
-      processes.say(f"{e}: {what}; add pages, or name others in data.{key}")
+      processes.say(f"{e}: {what}; add {images}, or name others in data.{key}")
       data_cfg[key] = instead
   _warn_of_shared_pages(data_cfg, data_dir)
 
@@ -268,7 +269,7 @@ def _warn_of_shared_pages(data_cfg, data_dir: pathlib.Path) -> None:
   keys = ("train_split", "eval_split", "test_split")
   if {data_cfg[key] for key in keys} <= {"train", "val", "test", ""}:
     return
-  trained = data_cfg.train_split
+  trained, images = data_cfg.train_split, words.of_data(data_cfg).images
   names = _filenames(data_cfg, data_dir, trained)
   for key in keys[1:]:
     judged = data_cfg[key]
@@ -277,9 +278,9 @@ def _warn_of_shared_pages(data_cfg, data_dir: pathlib.Path) -> None:
     own = _filenames(data_cfg, data_dir, judged)
     if shared := len(own & names):
       processes.say(
-        f"warning: {shared} of {len(own)} pages of data.{key}={judged} are in"
-        f" data.train_split={trained}, too: its scores say little about other"
-        " pages"
+        f"warning: {shared} of {len(own)} {images} of data.{key}={judged} are"
+        f" in data.train_split={trained}, too: its scores say little about"
+        f" other {images}"
       )
 
 
