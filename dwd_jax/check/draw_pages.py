@@ -10,11 +10,12 @@ from dwd_jax.check import ink as ink_lib
 from dwd_jax.check.measures import Page
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.imaging import grey
-from dwd_jax.show import drawing
+from dwd_jax.show import drawing, letters
 
 TILE_PX = 96  # of the examples of a class
 CELL_HW = (360, 280)  # largest thumbnail, its name included
 _COLUMNS = 6  # of a contact sheet
+_NAME_PX = 10  # letters below a thumbnail
 _MIN_OVERLAY_PX = 1000  # narrower pages are enlarged
 _MAX_OVERLAY_PX = 4000  # longer pages are drawn smaller
 
@@ -67,17 +68,9 @@ def thumbnail(page: Page) -> UInt8[np.ndarray, "h 280 3"]:
   picture = cv2.addWeighted(picture, 0.6, boxed, 0.4, 0)
   cell = np.full((size[0] + 28, CELL_HW[1], 3), 225, np.uint8)
   cell[4 : 4 + size[0], 4 : 4 + size[1]] = picture
-  name = page.filename.encode("ascii", "replace").decode()
+  name = page.filename
   name = name if len(name) <= 44 else f"{name[:20]}...{name[-21:]}"
-  cv2.putText(
-    cell,
-    name,
-    org=(4, size[0] + 20),
-    fontFace=cv2.FONT_HERSHEY_SIMPLEX,
-    fontScale=0.33,
-    color=(0, 0, 0),
-    lineType=cv2.LINE_AA,
-  )
+  letters.write(cell, name, 4, size[0] + 20, _NAME_PX, (0, 0, 0))
   return cell
 
 

@@ -17,6 +17,7 @@ from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.metrics import reliability
 from dwd_jax.metrics.matching import MIN_IOU, match, sane
 from dwd_jax.metrics.reliability import Bins
+from dwd_jax.show import letters
 
 Picture = UInt8[np.ndarray, "H W 3"]
 
@@ -28,9 +29,9 @@ WRONG_RGB = (213, 94, 0)  # wrong prediction: orange
 MISSED_RGB = (204, 121, 167)  # missed truth: purple
 STAFF_RGB = (0, 114, 178)  # staff lines: blue
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MAX_LEVEL = 19.0  # of the energy: full red
-_LEGEND_PX = 28  # height of the bar above the page
+_LEGEND_PX = 28  # height of a row of the bar above the page
+_NAME_PX, _LEGEND_LETTERS_PX, _LEAST_LETTERS_PX = 10, 14, 6
 _QUALITY = {
   ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 80],
   ".webp": [cv2.IMWRITE_WEBP_QUALITY, 60],
@@ -87,7 +88,11 @@ def overlay(
     (f"{(~hit).sum()} predicted wrong", WRONG_RGB),
     (f"{(~found).sum()} truth, missed", MISSED_RGB),
   )
-  title = f"{truth.filename}   IoU {MIN_IOU:g}   score {min_score:.2f} or more"
+  title = (
+    truth.filename,
+    f"IoU {MIN_IOU:g}",
+    f"score {min_score:.2f} or more",
+  )
   return np.concatenate([_legend(canvas.shape[1], title, entries), canvas])
 
 
@@ -222,17 +227,30 @@ def draw_outline(
 def _name(canvas, box, name, rgb, below=False):
   y0, x0, y1, _ = box.tolist()
   at = (x0, y1 + 10) if below else (x0, y0 - 3)
-  cv2.putText(canvas, name, at, _FONT, 0.32, rgb, 1, cv2.LINE_AA)
+  letters.write(canvas, name, *at, _NAME_PX, rgb)
 
 
 def _legend(width, title, entries):
-  bar = np.full((_LEGEND_PX, width, 3), 255, np.uint8)
-  x = 8
-  for text, rgb in entries:
-    cv2.rectangle(bar, (x, 8), (x + 14, 20), rgb, -1)
-    cv2.putText(bar, text, (x + 20, 19), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    x += 36 + cv2.getTextSize(text, _FONT, 0.5, 1)[0][0]
-  cv2.putText(bar, title, (x + 10, 19), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+  """A bar of as many rows as the entries need; the title comes last."""
+  placed, row, x = [], 0, 8
+  for text, rgb in (*entries, *((part, None) for part in title)):
+    mark, most = (20 if rgb else 0), width - 16
+    size = _LEGEND_LETTERS_PX
+    if mark + letters.width(text, size) > most:  # it alone is too long
+      share = max(most - mark, 1) / letters.width(text, size)
+      size = max(_LEAST_LETTERS_PX, int(size * share))
+    room = mark + letters.width(text, size)
+    if x > 8 and x + room > width - 8:
+      row, x = row + 1, 8
+    placed.append((text, rgb, size, row, x))
+    x += room + 16
+  bar = np.full(((row + 1) * _LEGEND_PX, width, 3), 255, np.uint8)
+  for text, rgb, size, row, x in placed:
+    top = row * _LEGEND_PX
+    if rgb:
+      cv2.rectangle(bar, (x, top + 8), (x + 14, top + 20), rgb, -1)
+      x += 20
+    letters.write(bar, text, x, top + 19, size, (0, 0, 0))
   return bar
 
 

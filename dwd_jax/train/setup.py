@@ -70,7 +70,16 @@ class Run:
       self.group_of_class,
       self.settings.train.remat,
       self.model.cfg.position_space_px,
+      self._seed_level,
     )
+
+  @property
+  def _seed_level(self) -> float:
+    """Energy of a peak from which the decode makes an object."""
+    decode = self.settings.decode
+    if decode.method == "threshold":
+      return decode.energy_cutoff
+    return max(decode.energy_cutoff, decode.min_seed_level)
 
   @property
   def card(self) -> checkpointer.ModelCard:
