@@ -328,7 +328,7 @@ def _make(
   )
   if processes.is_first():
     calibration_lib.write(folder, made, run.class_names)
-  processes.say(made.describe())
+  processes.say(made.describe(words.of_data(run.config.data).images))
   return made
 
 
