@@ -117,6 +117,7 @@ class _Loop:
     self._progress = progress
     self._logs = logs
     self._stepper = stepper
+    self._compiled: set[str] = set()  # names of stages
     self._losses = jax.jit(
       functools.partial(
         step_lib.eval_step, losses_fn=on_mesh(task.losses_fn, task.mesh)
@@ -137,6 +138,11 @@ class _Loop:
       self._progress.start_stage()
       state = self._stepper.start_stage(state, stage)
       self._stepper.restart_clock()
+    if stage.name not in self._compiled:
+      self._compiled.add(stage.name)
+      self._logs.say(
+        f"Stage {stage.name}, up to {stage.steps} steps: compiling first"
+      )
     count = self._count(step, first + stage.steps)
     state = self._stepper(state, self._loader, stage, step - first, count)
     done, train = step + count, self._task.config.train
