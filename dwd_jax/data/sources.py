@@ -107,7 +107,7 @@ class PageSource:
     self.split = split
     self.vocabulary = vocabulary
     self.polarity = polarity
-    self.channels = channels
+    self.channels: Literal[1, 3] = channels
     self.kind = kind
     kept = tuple(n for n in class_names if n not in leave_out)
     self.class_names, renamed = kept, dict(zip(kept, kept, strict=True))
