@@ -213,7 +213,7 @@ def _report(done: Any, out: pathlib.Path, shard: Any, names: str) -> int:
   for failure in done.failed:
     cli.say(failure.reason)
   if shard is not None and not done.pages and not done.failed:
-    print(f"no page falls to shard {shard}")
+    print(f"no {done.words.image} falls to shard {shard}")
     return 0
   if not done.pages:
     cli.say("no page could be read; name images, PDFs or folders of them")
@@ -237,7 +237,9 @@ def _report(done: Any, out: pathlib.Path, shard: Any, names: str) -> int:
   then = f"look at {out / 'index.html'}"
   if shard is not None:
     then = f"that was shard {shard}; --merge joins all"
-  print(f"{done.symbols} symbols on {done.pages} pages{kept}{failed}; {then}")
+  found = f"{done.words.count(done.symbols)} on"
+  found += f" {done.words.count(done.pages, 'images')}"
+  print(f"{found}{kept}{failed}; {then}")
   return 1 if done.failed or done.missing else 0
 
 

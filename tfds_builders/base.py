@@ -17,6 +17,7 @@ from dwd_jax.core import threads
 from dwd_jax.core.errors import InputError
 from dwd_jax.imaging import tiled_tiff
 from tfds_builders import beam_pages, checks
+from tfds_builders import colour as colour_lib
 from tfds_builders import polarity as polarity_lib
 
 REPORT_NAME = "build_report.json"
@@ -24,7 +25,8 @@ _PARTS = "parts"  # folder of a Beam build, see `beam_pages`
 
 # Features of all records.
 FEATURES = {
-  # A tiled TIFF in the tones of the file, read with SkipDecoding.
+  # A tiled TIFF in the tones of the file, read with SkipDecoding. With three
+  # channels where `channels` of the metadata is 3.
   "image": tfds.features.Image(shape=(None, None, 1)),
   "image/filename": tfds.features.Text(),
   "image/height": tfds.features.Scalar(np.int32, doc="pixels"),
@@ -153,6 +155,7 @@ class PageBuilder(  # pyright: ignore
   """
 
   PARSER: ClassVar[Any] = None
+  IN_COLOUR: ClassVar[bool] = False  # records keep colours that matter
   BUILDER_CONFIGS: ClassVar[Any] = [
     tfds.core.BuilderConfig(name="default", description="All pages.")
   ]
@@ -165,6 +168,7 @@ class PageBuilder(  # pyright: ignore
     options: Mapping[str, Any] | None = None,
     workers: int = 1,
     polarity: str = "",
+    channels: str = "auto",
     **kwargs,
   ):
     """Sets up one config.
@@ -172,13 +176,17 @@ class PageBuilder(  # pyright: ignore
     Args:
       workers: threads that read pages.
       polarity: of the pages; "" = they decide, see `tfds_builders.polarity`.
+      channels: of the records where `IN_COLOUR`: "1", "3" or "auto" = the
+        pages decide, see `tfds_builders.colour`.
       **kwargs: of `tfds.core.GeneratorBasedBuilder`; array_record by default.
     """
     kwargs["file_format"] = kwargs.get("file_format") or "array_record"
     self.options = make_options(self.PARSER, options or {}, self.name)
     self._workers = workers
     self._polarity = polarity
+    self._channels = channels
     self.decision: polarity_lib.Decision | None = None  # on the polarity
+    self.colour: colour_lib.Decision | None = None
     self._manual_dir: Any = None  # known when it is built
     self._beam_options: Any = None  # that, too; None = without Beam
     super().__init__(**kwargs)
@@ -200,7 +208,11 @@ class PageBuilder(  # pyright: ignore
       homepage=self.HOMEPAGE,
       # Filled in later: they are those of the files.
       metadata=tfds.core.MetadataDict(
-        class_names=[], vocabulary="", polarity=""
+        class_names=[],
+        vocabulary="",
+        polarity="",
+        channels=1,
+        kind="document",
       ),
     )
 
@@ -219,7 +231,12 @@ class PageBuilder(  # pyright: ignore
     self.info.metadata["class_names"] = list(data_set.class_names)
     self.info.metadata["vocabulary"] = data_set.vocabulary
     self.decision = self._decide(data_set)
+    self.colour = self._decide_colour(data_set, self.decision.is_music)
+    if self.colour.channels == 3:
+      data_set = colour_lib.in_colour(data_set)
     self.info.metadata["polarity"] = self.decision.polarity
+    self.info.metadata["channels"] = self.colour.channels
+    self.info.metadata["kind"] = self.colour.kind
     read = self._reader(data_set)
     return {
       split: self._generate_examples(pages, read)
@@ -255,6 +272,19 @@ class PageBuilder(  # pyright: ignore
       ),
       self._workers,
     )
+
+  def _decide_colour(
+    self, data_set: checks.DataSet, is_music: bool
+  ) -> colour_lib.Decision:
+    if not self.IN_COLOUR:
+      return colour_lib.Decision(1, "")
+    if is_music and self._channels == "auto":
+      return colour_lib.Decision(1, "pages of music")
+    found = colour_lib.of_data_set(data_set, self._workers)
+    kind = "document" if is_music else found.kind
+    if self._channels != "auto":
+      return colour_lib.Decision(int(self._channels), "", kind)
+    return found
 
   def _generate_examples(
     self, pages: Iterable[checks.PageFiles], read: Callable
@@ -307,7 +337,7 @@ def read_examples(
 def _example(
   filename: str, parsed: checks.ParsedPage, extras: tuple[str, ...]
 ) -> dict[str, Any]:
-  height, width = parsed.ink.shape
+  height, width = parsed.ink.shape[:2]
   return {
     "image": tiled_tiff.encode_page(parsed.ink),
     "image/filename": filename,

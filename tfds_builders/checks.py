@@ -42,6 +42,7 @@ class PageFiles:
     rows: what else `read_page` needs, such as this page's part of a file with
       all boxes; small and picklable, since workers get it.
     filename: unique in the data set; "" = the image's own name.
+    channels: of the pixels that `read_page` returns: 1 = grey, 3 = RGB.
   """
 
   name: str
@@ -49,6 +50,7 @@ class PageFiles:
   annotation: pathlib.Path
   rows: Any = None
   filename: str = ""
+  channels: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,18 +72,27 @@ class DataSet:
   polarity: str = ""
 
 
+def sample(data_set: DataSet, count: int) -> list[PageFiles]:
+  """At most so many training pages, evenly spaced; else pages of any split."""
+  splits = data_set.splits
+  pages = splits.get("train") or [p for part in splits.values() for p in part]
+  at = np.linspace(0, len(pages) - 1, min(count, len(pages))).astype(int)
+  return [pages[i] for i in at.tolist()]
+
+
 @dataclasses.dataclass(frozen=True)
 class ParsedPage:
   """A page that passed all checks.
 
   Attributes:
-    ink: 0 = white, 255 = black; the set's polarity says which is ink.
+    ink: 0 = white, 255 = black; the set's polarity says which is ink. Of
+      pictures in colour [H, W, 3], 255 less red, green and blue.
     boxes_yxyx: inside the page, not empty, in pixels.
     labels: class ids.
     extras: the features that `extra_features` of the parsing module names.
   """
 
-  ink: UInt8[np.ndarray, "H W"]
+  ink: UInt8[np.ndarray, "H W *c"]
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: np.ndarray
   extras: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -205,8 +216,10 @@ def read_xml(path: pathlib.Path, root_tag: str) -> etree._Element:
   return root
 
 
-def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
-  """Reads a page, dark as ink: 0 = white, 255 = black.
+def read_image(
+  path: pathlib.Path, channels: int = 1
+) -> UInt8[np.ndarray, "H W *c"]:
+  """Reads a page, dark as ink: 0 = white, 255 = black; see `ParsedPage.ink`.
 
   Raises:
     InputError: not a readable PNG, JPEG, TIFF or BMP, too many pixels, or a
@@ -221,7 +234,8 @@ def read_image(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
         f"{path}: has {number} pages, and boxes are of one; save that page"
         " alone"
       )
-  return images.read_page(data, str(path), polarity="dark")
+  page = images.read_page(data, str(path), polarity="dark", channels=channels)
+  return page if channels == 1 else np.bitwise_not(page)
 
 
 def list_images(folder: pathlib.Path) -> dict[str, pathlib.Path]:

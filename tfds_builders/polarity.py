@@ -28,10 +28,17 @@ _LEAST_CONTRAST = 4.0  # of 255; less says nothing
 
 
 class Decision(NamedTuple):
-  """The polarity, one of `grey.POLARITIES`, and why; "" = it was given."""
+  """The polarity of a data set.
+
+  Attributes:
+    polarity: one of `grey.POLARITIES`.
+    reason: "" = it was given.
+    is_music: there are staves.
+  """
 
   polarity: str
   reason: str
+  is_music: bool = False
 
   def __str__(self) -> str:
     """One line."""
@@ -68,20 +75,17 @@ def of_data_set(
   """
   if data_set.polarity:
     return Decision(data_set.polarity, "")
-  splits = data_set.splits
-  pages = splits.get("train") or [p for part in splits.values() for p in part]
-  at = np.linspace(0, len(pages) - 1, min(_SAMPLE, len(pages))).astype(int)
 
-  def look(i: int) -> Evidence | None:
+  def look(page: checks.PageFiles) -> Evidence | None:
     try:
-      parsed = read_page(pages[i])
+      parsed = read_page(page)
       if not isinstance(parsed, checks.ParsedPage):
         parsed = next((part for _, part in parsed), None)  # pyright: ignore
     except InputError:
       return None
     return parsed and evidence(255 - parsed.ink, parsed.boxes_yxyx)
 
-  found = threads.in_order(look, at.tolist(), workers)
+  found = threads.in_order(look, checks.sample(data_set, _SAMPLE), workers)
   return decide([e for e in found if e is not None])
 
 
@@ -104,7 +108,7 @@ def decide(found: Sequence[Evidence]) -> Decision:
         f"; on {others} they are {_other(polarity)}, which is learned as it is:"
         " invert these images"
       )
-    return Decision(polarity, reason)
+    return Decision(polarity, reason, is_music=True)
   contrasts = [e.contrast for e in found if e.contrast is not None]
   tones = [
     "dark" if c < 0 else "light" for c in contrasts if abs(c) > _LEAST_CONTRAST

@@ -37,9 +37,9 @@ def damaged(folder: str | pathlib.Path, reason: str) -> InputError:
 
 
 def facts_of(folder: str | pathlib.Path) -> dict[str, Any]:
-  """What metadata.json says: class_names, vocabulary, polarity.
+  """What metadata.json says: class_names, vocabulary, polarity, channels, kind.
 
-  Records of older versions have no polarity.
+  Records of older versions have no polarity, 1 channel, and are documents.
 
   Raises:
     InputError: the file is missing or damaged.
@@ -53,10 +53,16 @@ def facts_of(folder: str | pathlib.Path) -> dict[str, Any]:
       if not isinstance(name, str) or one_line(name) != name:
         raise ValueError(f"{str(name)[:40]!r} is no name")
     found = {"class_names": tuple(names), "vocabulary": vocabulary}
+    found["channels"] = int(facts.get("channels", 1))
+    found["kind"] = str(facts.get("kind", "document"))
     if "polarity" in facts:
       found["polarity"] = facts["polarity"]
   except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
     raise damaged(folder, f"{METADATA}: {type(e).__name__}: {e}") from None
+  if found["channels"] not in (1, 3):
+    raise damaged(folder, f"channels {found['channels']}")
+  if found["kind"] not in ("document", "photo"):
+    raise damaged(folder, f"kind {found['kind'][:40]!r}")
   if found.get("polarity", "") not in ("", *grey.POLARITIES):
     raise damaged(folder, f"polarity {str(found['polarity'])[:40]!r}")
   return found

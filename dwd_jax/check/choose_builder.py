@@ -27,6 +27,7 @@ class Reading:
     data_set: class names and pages.
     report: counts from reading the lists of pages.
     others: names of further builders that read the folder.
+    in_colour: its records keep colours that matter.
   """
 
   builder: str
@@ -36,6 +37,7 @@ class Reading:
   data_set: checks.DataSet
   report: checks.BuildReport
   others: tuple[str, ...] = ()
+  in_colour: bool = False
 
   def flags(self) -> str:
     """Command line flags that choose this reading."""
@@ -145,6 +147,7 @@ def _read(
       options=made,
       data_set=data_set,
       report=report,
+      in_colour=module.Builder.IN_COLOUR,
     )
   raise errors[0]
 

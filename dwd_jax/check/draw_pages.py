@@ -9,11 +9,13 @@ from jaxtyping import Float, UInt8
 from dwd_jax.check import ink as ink_lib
 from dwd_jax.check.measures import Page
 from dwd_jax.core import boxes as boxes_lib
-from dwd_jax.show import drawing
+from dwd_jax.imaging import grey
+from dwd_jax.show import drawing, letters
 
 TILE_PX = 96  # of the examples of a class
 CELL_HW = (360, 280)  # largest thumbnail, its name included
 _COLUMNS = 6  # of a contact sheet
+_NAME_PX = 10  # letters below a thumbnail
 _MIN_OVERLAY_PX = 1000  # narrower pages are enlarged
 _MAX_OVERLAY_PX = 4000  # longer pages are drawn smaller
 
@@ -22,7 +24,7 @@ def overlay(
   page: Page, class_names: Sequence[str], is_print: bool
 ) -> UInt8[np.ndarray, "h w 3"]:
   """The page with all its boxes; the `doubtful` ones stand out."""
-  ink = page.ink
+  ink = page.seen
   shrink = min(1.0, _MAX_OVERLAY_PX / max(ink.shape))
   if shrink < 1:
     ink = cv2.resize(
@@ -56,29 +58,19 @@ def thumbnail(page: Page) -> UInt8[np.ndarray, "h 280 3"]:
   height, width = CELL_HW[0] - 28, CELL_HW[1] - 8
   scale = min(height / page.ink.shape[0], width / page.ink.shape[1])
   size = [max(1, round(s * scale)) for s in page.ink.shape]
-  small = cv2.resize(page.ink, size[::-1], interpolation=cv2.INTER_AREA)
+  small = cv2.resize(page.seen, size[::-1], interpolation=cv2.INTER_AREA)
   # Lines turn pale when shrunk: stretch the darkest tone to black.
   strong = small.astype(np.float32) * (255 / max(float(small.max()), 1))
-  picture = cv2.cvtColor(
-    255 - np.rint(strong).astype(np.uint8), cv2.COLOR_GRAY2RGB
-  )
+  picture = grey.shown(np.rint(strong).astype(np.uint8))
   boxed = picture.copy()
   for outline in drawing.outlines_px(page.page_boxes(), scale):
     drawing.draw_outline(boxed, outline, drawing.WRONG_RGB)
   picture = cv2.addWeighted(picture, 0.6, boxed, 0.4, 0)
   cell = np.full((size[0] + 28, CELL_HW[1], 3), 225, np.uint8)
   cell[4 : 4 + size[0], 4 : 4 + size[1]] = picture
-  name = page.filename.encode("ascii", "replace").decode()
+  name = page.filename
   name = name if len(name) <= 44 else f"{name[:20]}...{name[-21:]}"
-  cv2.putText(
-    cell,
-    name,
-    org=(4, size[0] + 20),
-    fontFace=cv2.FONT_HERSHEY_SIMPLEX,
-    fontScale=0.33,
-    color=(0, 0, 0),
-    lineType=cv2.LINE_AA,
-  )
+  letters.write(cell, name, 4, size[0] + 20, _NAME_PX, (0, 0, 0))
   return cell
 
 
@@ -125,7 +117,7 @@ def class_examples(
     int(c): (
       float(keys[i]),
       tile(
-        page.ink,
+        page.seen,
         page.boxes_yxyx[i],
         None if outlines is None else outlines[i],
       ),
@@ -135,7 +127,7 @@ def class_examples(
 
 
 def tile(
-  ink: UInt8[np.ndarray, "H W"],
+  ink: UInt8[np.ndarray, "H W *c"],
   box_yxyx: Float[np.ndarray, " 4"],
   outline_yx: Float[np.ndarray, "4 2"] | None = None,
 ) -> UInt8[np.ndarray, "96 96 3"]:
@@ -152,19 +144,19 @@ def tile(
   part = ink[low_y : int(top + side) + 1, low_x : int(left + side) + 1]
   scale = np.ones(2)
   # Shrink by averaging first: thin lines would break up in the warp.
-  if zoom < 1 and min(part.shape) * zoom >= 1:
-    size = part.shape[::-1]
+  if zoom < 1 and min(part.shape[:2]) * zoom >= 1:
+    size = part.shape[1::-1]
     part = cv2.resize(
       part, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA
     )
-    scale = np.array(part.shape[::-1]) / size
+    scale = np.array(part.shape[1::-1]) / size
   fx, fy = zoom / scale
   # The tile may reach beyond the edge of the page.
   move = np.array(
     [[fx, 0, (low_x - left) * zoom], [0, fy, (low_y - top) * zoom]], np.float32
   )
-  grey = cv2.warpAffine(part, move, (TILE_PX, TILE_PX))
-  picture = cv2.cvtColor(255 - grey, cv2.COLOR_GRAY2RGB)
+  moved = cv2.warpAffine(part, move, (TILE_PX, TILE_PX))
+  picture = np.ascontiguousarray(grey.shown(moved.astype(np.uint8)))
   if outline_yx is None:
     outline_yx = np.asarray(boxes_lib.corners_yx(box_yxyx))
   corners = np.clip((outline_yx - (top, left)) * zoom, -1e4, 1e4)

@@ -10,6 +10,7 @@ from dwd_jax.check.measures import PERCENTS, Limits, Measures, Tables
 from dwd_jax.check.page_sets import Collected, PageSet
 from dwd_jax.check.proposal import Proposal
 from dwd_jax.core.errors import one_line
+from dwd_jax.train import from_data
 
 LEVELS = ("error", "warning", "info")
 _NAMED = 8  # names in a line of text
@@ -197,6 +198,9 @@ def summary(checked: Checked) -> str:
   )
   lines.append(f"Compared with {checked.proposed.measured}. To train:")
   lines.append(f"  {checked.proposed.command}")
+  if checked.proposed.choices:
+    lines.append("It chooses, unless a flag says otherwise:")
+    lines += [f"  {line}" for line in from_data.lines(checked.proposed.choices)]
   return "\n".join(map(one_line, lines))
 
 
@@ -221,7 +225,8 @@ def as_dict(checked: Checked) -> dict[str, Any]:
     "origin": checked.page_set.origin,
     "limits": dataclasses.asdict(checked.limits),
     "command": checked.proposed.command,
-    "suggested": checked.proposed.changes,
+    "suggested": checked.proposed.suggested(),
+    "reasons": {c.key: c.reason for c in checked.proposed.choices},
     "not_checked": checked.not_checked,
     "seconds": round(checked.collected.seconds, 2),
     "pages_per_second": round(checked.pages_per_second(), 2),

@@ -15,13 +15,13 @@ from jaxtyping import Float, Int, Int8, UInt8
 from dwd_jax.check import fit
 from dwd_jax.check import ink as ink_lib
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.data import box_facts
 
 NEAR_IOU = 0.8
 PERCENTS = (0, 5, 25, 50, 75, 95, 100)
 PRINT_GRID = 48  # side of a fingerprint
 _INK = 127
 _NEIGHBOURS = 100  # boxes that one box is compared with
-_MEASURED = 200  # boxes of a page whose distances are measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +31,12 @@ class Page:
   Attributes:
     split: e.g. "train".
     filename: of the image, without folder.
-    ink: 0 = paper, 255 = ink.
+    ink: 0 = paper, 255 = ink; of pictures in colour, what is dark.
     boxes_yxyx: px.
     labels: class ids.
     skipped: reason -> number of boxes that the reader left out or cut.
     oriented_yx: corners, px; None if the data set has none.
+    colours: of pictures in colour, RGB; None = grey.
   """
 
   split: str
@@ -45,6 +46,12 @@ class Page:
   labels: Int[np.ndarray, " n"]
   skipped: dict[str, int] = dataclasses.field(default_factory=dict)
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
+  colours: UInt8[np.ndarray, "H W 3"] | None = None
+
+  @property
+  def seen(self) -> UInt8[np.ndarray, "H W *c"]:
+    """What the network sees, for pictures."""
+    return self.ink if self.colours is None else self.colours
 
   def page_boxes(self) -> PageBoxes:
     """The boxes as pictures take them."""
@@ -118,7 +125,7 @@ def measure(page: Page) -> Measures:
     labels=labels,
     sizes_hw=boxes[:, 2:] - boxes[:, :2],
     centres_yx=centres,
-    nearest_px=_nearest(centres),
+    nearest_px=box_facts.nearest(centres),
     fit=fit.measure(fit.edges(page.ink), boxes),
     has_clear_ink=inked_page.is_clear,
     without_ink=tuple(labels[inked == 0].tolist()),
@@ -172,38 +179,6 @@ def _two_classes(boxes, labels) -> tuple[tuple[int, int], ...]:
   b, c = boxes[order], labels[order].tolist()
   same = np.flatnonzero(np.all(b[1:] == b[:-1], axis=1)).tolist()
   return tuple((c[i], c[i + 1]) for i in same)
-
-
-def _nearest(centres_yx) -> Float[np.ndarray, " m"]:
-  """Distances of centres, 200 at most, to the nearest other one, px."""
-  if len(centres_yx) < 2:
-    return np.zeros(0, np.float32)
-  step = -(-len(centres_yx) // _MEASURED)
-  some = centres_yx[::step]
-  square = ((some[:, None] - centres_yx) ** 2).sum(axis=-1)
-  square[np.arange(len(some)), np.arange(0, len(centres_yx), step)] = np.inf
-  return np.sqrt(square.min(axis=1))
-
-
-def max_in_window(
-  centres_yx: Float[np.ndarray, "n 2"],
-  image_hw: tuple[int, int],
-  window_px: float,
-) -> int:
-  """Approximate number of box centres in the fullest window of a page."""
-  if not len(centres_yx):
-    return 0
-  steps = 8
-  cell = max(window_px / steps, 1.0)
-  shape = [int(-(-side // cell)) for side in image_hw]
-  at = centres_yx // cell
-  at = np.clip(at.astype(int), 0, np.array(shape) - 1)
-  counts = np.zeros(shape, np.float32)
-  np.add.at(counts, tuple(at.T), 1)
-  total = cv2.boxFilter(
-    counts, -1, (steps, steps), normalize=False, borderType=cv2.BORDER_CONSTANT
-  )
-  return round(float(total.max()))
 
 
 def digest(array: np.ndarray) -> bytes:
@@ -330,7 +305,9 @@ def tabulate(
     ink_shares=_percentiles(np.array([p.ink_share for p in pages])),
     is_print=is_print(pages),
     max_in_crop=tuple(
-      max_in_window(p.centres_yx, p.image_hw, limits.crop_px / limits.scale)
+      box_facts.max_in_window(
+        p.centres_yx, p.image_hw, limits.crop_px / limits.scale
+      )
       for p in pages
     ),
   )

@@ -16,7 +16,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
 from dwd_jax.imaging import grey
 from dwd_jax.show import progress
-from tfds_builders import base, checks, polarity, record_folders
+from tfds_builders import base, checks, colour, polarity, record_folders
 
 EXAMPLES = 8  # of each class
 _LEVELS = 3  # of folders below the given one that may hold the records
@@ -153,12 +153,14 @@ def _record_page(source: sources.PageSource, i: int) -> Page:
       f"{filename}: class ids or boxes of the record are out of range; prepare"
       " the records again"
     )
+  image = source.image(i)
   return Page(
     split=source.split,
     filename=filename,
-    ink=source.image(i),
+    ink=grey.ink_of(image),
     boxes_yxyx=boxes,
     labels=labels,
+    colours=image if image.ndim == 3 else None,
     oriented_yx=source.feature("oriented_yx", i, example),
   )
 
@@ -177,11 +179,31 @@ def _files(
       files, reading.data_set.class_names, reading.options, report
     )
 
+  workers = min(os.cpu_count() or 1, 16)
   decided = polarity.of_data_set(
     reading.data_set,
     lambda files: parse(files, checks.BuildReport()),
-    workers=min(os.cpu_count() or 1, 16),
-  ).polarity
+    workers=workers,
+  )
+  coloured = reading.in_colour and not decided.is_music
+  if coloured and colour.of_data_set(reading.data_set, workers).channels == 3:
+    data_set = colour.in_colour(reading.data_set)
+    at = [(split, p) for split, pages in data_set.splits.items() for p in pages]
+
+  def page(
+    split: str, name: str, part: checks.ParsedPage, skipped: dict[str, int]
+  ) -> Page:
+    tones = np.bitwise_not(part.ink)
+    return Page(
+      split=split,
+      filename=name,
+      ink=grey.ink_of(grey.to_ink(tones, decided.polarity)),
+      boxes_yxyx=part.boxes_yxyx,
+      labels=part.labels,
+      skipped=skipped,
+      oriented_yx=part.extras.get("oriented_yx"),
+      colours=tones if tones.ndim == 3 else None,
+    )
 
   def read(index: int) -> list[Page]:
     split, files = at[index]
@@ -193,15 +215,7 @@ def _files(
     else:
       named = list(parsed)  # may be lazy and fill the report
     return [
-      Page(
-        split=split,
-        filename=name,
-        ink=grey.to_ink(255 - part.ink, decided),
-        boxes_yxyx=part.boxes_yxyx,
-        labels=part.labels,
-        skipped={} if n else dict(report.counts),
-        oriented_yx=part.extras.get("oriented_yx"),
-      )
+      page(split, name, part, {} if n else dict(report.counts))
       for n, (name, part) in enumerate(named)
     ]
 

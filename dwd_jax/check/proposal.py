@@ -10,21 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from dwd_jax.check.measures import Limits, Measures, max_in_window
+from dwd_jax.check.measures import Limits, Measures
 from dwd_jax.check.page_sets import PageSet
 from dwd_jax.core import config_sections
+from dwd_jax.data import box_facts
+from dwd_jax.data.box_facts import max_in_window
 from dwd_jax.data.data_config import DataConfig
-from dwd_jax.train import config_file
-
-# Sides of the objects that the network sees, px: where the median lies within
-# the first two, the scale stays.
-_LEAST_PX, _MOST_PX, _BEST_PX = 9, 40, 24
-_CROP_STEP = 32
-_CROPS_OF_OBJECT = 3  # the side of a crop, in those of the largest objects
-_MOST_CROP = {"cpu": 320}  # of other devices: 640
-_SAME_CENTRE = 1 / 6  # of a disc: closer objects need two groups
-_MIN_SHARED = 0.02  # of the objects, for a second group
-_DISC_RANGE = (9, 17)
+from dwd_jax.train import config_file, from_data, open_keys, settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +48,18 @@ class Proposal:
     measured: the same in words.
     changes: key of the config -> value that the data suggest.
     command: the whole command.
+    choices: settings that the run chooses by the data, with reasons.
   """
 
   limits: Limits
   measured: str
   changes: dict[str, Any]
   command: str
+  choices: tuple[from_data.Choice, ...] = ()
+
+  def suggested(self) -> dict[str, Any]:
+    """Key -> value of choices and changes."""
+    return {c.key: c.value for c in self.choices} | self.changes
 
 
 def propose(
@@ -76,7 +74,8 @@ def propose(
   config = load(dataclasses.replace(given, file=file))
   own = {text.partition("=")[0] for text in given.overrides}
   read = _keys_to_read(config, page_set.keys, own)
-  suggested = _suggest(pages, page_set.class_names, config, own)
+  filled, choices = _filled(config, pages, page_set.class_names)
+  suggested = _suggest(pages, page_set.class_names, filled)
   changes = {key: v for key, v in suggested.items() if key not in own}
   words = ["python -m dwd_jax.main", f"--config={shlex.quote(file)}"]
   words.append(f"--workdir={shlex.quote(f'runs/{_name(page_set)}')}")
@@ -85,7 +84,7 @@ def propose(
     shlex.quote(f"--config.{key}={_text(value)}")
     for key, value in {**read, **changes}.items()
   ]
-  compared = config if given.file else with_values(config, changes)
+  compared = filled if given.file else with_values(filled, changes)
   crop_px = given.crop_px or min(compared.data.crop_hw)
   scale = given.scale or float(compared.data.eval_scale)
   is_proposed = not (given.file or given.scale or given.crop_px)
@@ -101,7 +100,37 @@ def propose(
     + (", as proposed below" if is_proposed else ""),
     changes=changes,
     command=" ".join(words),
+    choices=choices,
   )
+
+
+def _filled(
+  config, pages: Sequence[Measures], class_names: Sequence[str]
+) -> tuple[Any, tuple[from_data.Choice, ...]]:
+  """The config with all that follows from the data, as a run sets it."""
+  filled = open_keys.copy(config)
+  left_out = set(filled.data.leave_out)
+  kept = np.array([name not in left_out for name in class_names], bool)
+  of = {
+    split: [p for p in pages if p.split == split]
+    for split in (filled.data.train_split, filled.data.eval_split)
+  }
+  train = of[filled.data.train_split] or list(pages)
+  rows = [kept[p.labels.astype(int)] for p in train]
+  pairs = list(zip(train, rows, strict=True))
+  sizes = [p.sizes_hw[r].astype(np.float64) for p, r in pairs]
+  labels = [p.labels[r].astype(np.int32) for p, r in pairs]
+  objects = box_facts.Objects(
+    sizes_hw=np.concatenate([*sizes, np.zeros((0, 2))]),
+    labels=np.concatenate([*labels, np.zeros(0, np.int32)]),
+    image_hw=np.array([p.image_hw for p in train], np.int64).reshape(-1, 2),
+    centres_yx=tuple(p.centres_yx[r] for p, r in pairs),
+  )
+  machine = from_data.Machine(
+    jax.default_backend() == "cpu", jax.device_count()
+  )
+  judged = of[filled.data.eval_split] or train
+  return filled, from_data.fill(filled, objects, machine, len(judged))
 
 
 def load(given: Given) -> Any:
@@ -112,7 +141,8 @@ def load(given: Given) -> Any:
   """
   config = config_file.load(given.file or _config_of("boxes"), given.overrides)
   # The rest depends on the devices, which may be others here.
-  config_sections.make(DataConfig, config.data)
+  checked = open_keys.closed(config, settings.default())
+  config_sections.make(DataConfig, checked.data)
   return config
 
 
@@ -132,8 +162,11 @@ def _name(page_set: PageSet) -> str:
 def _config_of(builder: str) -> str:
   """The config that comes with a builder, for the devices that are here."""
   file = f"configs/{builder}.py"
-  if not (config_file.installed() / f"{builder}.py").is_file():
-    file = "configs/boxes.py"
+  if (
+    builder == "boxes"
+    or not (config_file.installed() / f"{builder}.py").is_file()
+  ):
+    return "configs/boxes.py"  # which suits any device
   return f"{file}:runlocal" if jax.default_backend() == "cpu" else file
 
 
@@ -155,16 +188,16 @@ def _flat(config, path: str):
       yield f"{path}{key}", value
 
 
-def _suggest(pages, class_names, config, own) -> dict[str, Any]:
-  """Key -> value for those that do not suit the objects; `own` are the user's.
+def _suggest(pages, class_names, config) -> dict[str, Any]:
+  """Key -> value for what does not suit the objects.
 
-  The configs of the other builders are made for their sizes.
+  Args:
+    config: with all that follows from the data.
   """
   changes: dict[str, Any] = {}
   if config.data.builder == "boxes":
-    changes = _sizes(pages, class_names, config, own)
-  scale = changes.get("data.eval_scale", float(config.data.eval_scale))
-  crop_px = min(changes.get("data.crop_hw", config.data.crop_hw))
+    changes = _never_whole(pages, class_names, config)
+  scale, crop_px = float(config.data.eval_scale), min(config.data.crop_hw)
   crowd = max(
     max_in_window(p.centres_yx, p.image_hw, crop_px / scale) for p in pages
   )
@@ -176,70 +209,24 @@ def _suggest(pages, class_names, config, own) -> dict[str, Any]:
   return changes
 
 
-def _sizes(pages, class_names, config, own) -> dict[str, Any]:
-  """Scale, crop and discs that suit the objects, classes too large for any."""
+def _never_whole(pages, class_names, config) -> dict[str, Any]:
+  """Classes most of whose objects are larger than any crop, to be left out."""
+  labels = np.concatenate([p.labels for p in pages]).astype(int)
+  sizes = np.concatenate([p.sizes_hw for p in pages])
   left_out = set(config.data.leave_out)
   kept = np.array([name not in left_out for name in class_names], bool)
-  labels = np.concatenate([p.labels for p in pages]).astype(int)
-  sizes = np.concatenate([p.sizes_hw for p in pages]).astype(np.float64)
   sizes, labels = sizes[kept[labels]], labels[kept[labels]]
   if not len(labels):
     return {}
-  changes: dict[str, Any] = {}
-  scale = float(config.data.eval_scale)
-  side = float(np.median(np.sqrt(sizes.prod(axis=1))))
-  # Training and evaluation have one scale: both change, or neither does.
-  is_free = own.isdisjoint(("data.scales", "data.eval_scale"))
-  if is_free and not _LEAST_PX <= scale * side <= _MOST_PX:
-    new = _rounded(_BEST_PX / side)
-    changes["data.scales"] = tuple(
-      _rounded(new * s / scale) for s in config.data.scales
-    )
-    scale = changes["data.eval_scale"] = new
-  longest = scale * sizes.max(axis=1)
-  page_px = scale * max(max(p.image_hw) for p in pages)
-  crop_px = _crop(longest, page_px, min(config.data.crop_hw))
-  if crop_px > min(config.data.crop_hw):
-    changes["data.crop_hw"] = (crop_px, crop_px)
-  too_long = np.bincount(labels[longest > crop_px], minlength=len(class_names))
+  longest = float(config.data.eval_scale) * sizes.max(axis=1)
+  too_long = labels[longest > min(config.data.crop_hw)]
+  count = np.bincount(too_long, minlength=len(class_names))
   total = np.bincount(labels, minlength=len(class_names))
-  never = np.flatnonzero(too_long > total / 2)
-  if 0 < len(never) < np.count_nonzero(total):
-    more = (class_names[c] for c in never)
-    changes["data.leave_out"] = (*config.data.leave_out, *more)
-  return changes | _discs(pages, scale, config)
-
-
-def _crop(longest, page_px: float, least: int) -> int:
-  """Three times the largest objects, no larger than a page or a device can."""
-  most = _MOST_CROP.get(jax.default_backend(), 640)
-  wanted = _CROPS_OF_OBJECT * float(np.percentile(longest, 95))
-  wanted = max(wanted, float(np.percentile(longest, 99)))
-  steps = -(-min(wanted, page_px, most) // _CROP_STEP)
-  return max(int(steps) * _CROP_STEP, least)
-
-
-def _discs(pages, scale: float, config) -> dict[str, Any]:
-  """Groups for objects that share a centre, smaller discs for close ones."""
-  near = scale * np.concatenate([*(p.nearest_px for p in pages), np.zeros(0)])
-  disc = config.targets.energy_disc_px
-  apart = near[near >= _SAME_CENTRE * disc]
-  changes: dict[str, Any] = {}
-  shared = len(near) - len(apart)
-  if shared > _MIN_SHARED * len(near) and config.groups.num < 2:
-    changes["groups.num"] = 2
-  if len(apart):
-    # Half a disc between two centres keeps them two peaks.
-    room = int(2 * np.percentile(apart, 5))
-    size = int(np.clip(room, *_DISC_RANGE)) // 2 * 2 + 1
-    if size < disc:
-      changes["targets.energy_disc_px"] = size
-  return changes
-
-
-def _rounded(value: float) -> float:
-  """Two digits, at most 4."""
-  return min(float(f"{value:.2g}"), 4.0)
+  never = np.flatnonzero(count > total / 2)
+  if not 0 < len(never) < np.count_nonzero(total):
+    return {}
+  more = (class_names[c] for c in never)
+  return {"data.leave_out": (*config.data.leave_out, *more)}
 
 
 def _text(value: Any) -> str:

@@ -44,7 +44,7 @@ _NOT_STORED = ("dtype", "remat", "deep_energy_strides", "deep_size_strides")
 # Younger than the format: in the card where they are not as they always were.
 _YOUNGER = (
   *("refinenet", "oriented", "refine_boxes"),
-  *("staff_positions", "position_classes", "position_space_px"),
+  *("staff_positions", "position_classes", "position_space_px", "channels"),
 )
 _MAX_BYTES = 4 << 30
 _MAX_HEADER_BYTES = 64 << 20

@@ -33,11 +33,11 @@ class Record:
   """One page on the host, from a data source.
 
   Attributes:
-    image: 0 = paper, 255 = ink, whatever the polarity of the file.
+    image: 0 = paper, 255 = ink, whatever the polarity of the file; or colours.
     filename: of the image, without folder; unique in its data set.
   """
 
-  image: UInt8[np.ndarray, "H W"]
+  image: UInt8[np.ndarray, "H W *c"]
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: Int[np.ndarray, " n"]
   filename: str
@@ -51,14 +51,14 @@ class PageImage:
 
   Attributes:
     filename: of the image, for warnings and errors.
-    ink: 0 = paper, 255 = ink.
+    ink: 0 = paper, 255 = ink; or colours [H, W, 3].
     scale: pixels of the network's image per pixel of `ink`.
     staff_space_px: distance of staff lines in pixels of `ink`; None if not
       measured or if the page has no staves.
   """
 
   filename: str
-  ink: UInt8[np.ndarray, "H W"]
+  ink: UInt8[np.ndarray, "H W *c"]
   scale: float
   staff_space_px: float | None = None
 
@@ -67,7 +67,7 @@ class Batch(flax.struct.PyTreeNode):
   """Images and padded boxes, as the host passes them to the step.
 
   Attributes:
-    image: 0 = paper, 1 = ink; bytes with 255 = ink are divided by 255.
+    image: 0 = paper, 1 = ink, or colours; bytes are divided by 255.
     box_mask: False for padding, where boxes and labels are 0.
     masks: energy of each object in the frame of its box, 255 = highest, see
       `imaging.masks.energy_patches`; None = energy comes from boxes.
@@ -75,7 +75,7 @@ class Batch(flax.struct.PyTreeNode):
       no energy is trained on their discs; None = there are none.
   """
 
-  image: Float[Array, "B H W 1"] | UInt8[Array, "B H W 1"]
+  image: Float[Array, "B H W c"] | UInt8[Array, "B H W c"]
   boxes_yxyx: Float[Array, "B N 4"]
   labels: Int[Array, "B N"]
   box_mask: Bool[Array, "B N"]
@@ -137,7 +137,7 @@ class Predictions(flax.struct.PyTreeNode):
   offsets: Float[Array, "B h w G 2"] | None = None
   deep_energy: dict[int, Float[Array, "B _ _ G E"]] | None = None
   deep_sizes: dict[int, Float[Array, "B _ _ G 2"]] | None = None
-  image: Float[Array, "B H W 1"] | None = None
+  image: Float[Array, "B H W c"] | None = None
 
 
 class Detections(flax.struct.PyTreeNode):

@@ -1,17 +1,25 @@
 """Training crops: their place on a page, pixels and boxes."""
 
+import dataclasses
+
 import grain
 import numpy as np
 from absl import logging
 
 from dwd_jax.core import boxes as boxes_lib
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import split_staff_spaces
 from dwd_jax.data.degraded_crops import DegradedCrops, Wear
 from dwd_jax.data.sampling import CropSampler
 from dwd_jax.data.scenes import Scene
 from dwd_jax.data.sources import PageSource
 from dwd_jax.data.synthetic import SyntheticSymbols
-from dwd_jax.imaging import masks, oriented_boxes, page_windows
+from dwd_jax.imaging import (
+  masks,
+  oriented_boxes,
+  page_windows,
+  photo_look,
+)
 from dwd_jax.imaging.page_windows import Window
 
 
@@ -81,6 +89,12 @@ class TrainCrops(grain.transforms.RandomMap):
     )
     self._min_visible = float(data_cfg.min_visible)
     self._max_boxes = int(data_cfg.max_boxes)
+    self._is_photo = data_cfg.kind == "photo"
+    if self._is_photo and positions:
+      raise InputError(
+        "config: data.kind=photo turns crops, and model.staff_positions needs"
+        " them upright; set data.kind=document"
+      )
     self._flip = bool(data_cfg.flip)
     self._warned: set[int] = set()
 
@@ -93,6 +107,8 @@ class TrainCrops(grain.transforms.RandomMap):
     scene = self._crop(scene, window, wear)
     if self._flip and rng.random() < 0.5:
       scene = scene.flipped()
+    if self._is_photo:
+      scene = self._varied(scene, rng)
     if len(scene.labels) > self._max_boxes:
       self._warn(page, len(scene.labels))
       scene = scene.keep(
@@ -101,6 +117,17 @@ class TrainCrops(grain.transforms.RandomMap):
         )
       )
     return scene.padded(self._max_boxes)
+
+  def _varied(self, scene: Scene, rng: np.random.Generator) -> Scene:
+    """Another photograph of the same: turned, mirrored, in other light."""
+    height, width = scene.ink.shape[:2]
+    # A crop that is not square keeps its shape.
+    step = 1 if height == width else 2
+    scene = scene.turned(step * int(rng.integers(4 // step)))
+    if rng.random() < 0.5:
+      scene = scene.flipped()
+    look = photo_look.vary(scene.ink, rng)
+    return dataclasses.replace(scene, ink=look)
 
   def _crop(self, scene: Scene, window: Window, wear: Wear | None) -> Scene:
     """The objects in sight, in pixels of the crop."""

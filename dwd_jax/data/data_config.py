@@ -151,6 +151,17 @@ class DataConfig:
       auto = decided once for all pictures, by staff lines, else by what is in
       the boxes and around them. May be changed without building the records
       again.
+    channels: what the network sees: 1 = grey values, 3 = colours, as they are,
+      whatever `data.polarity`; auto = by the pictures of data sets of any kind
+      (`data.builder=boxes`): 3 where pixels of one tone have different colours,
+      which paper and print have not. Records keep colours that matter, so 1 may
+      be chosen without building them again.
+    kind: what the pictures are: document = print, handwriting, drawings, which
+      stand upright; photo = of cells, parts, the ground from above, which may
+      lie any way: training crops are mirrored and turned by quarters, and vary
+      in brightness, contrast, hue, focus and noise. auto = photo where pictures
+      of a data set of any kind (`data.builder=boxes`) have colours that matter,
+      or neither staves nor one tone of paper.
     train_split: split that the network is trained on, also a part of it, such
       as train[:10], or another list of the data set, such as train100.
     eval_split: split that is evaluated during and after the training, and on
@@ -201,6 +212,8 @@ class DataConfig:
   manual_dir: str = ""
   data_dir: str = ""
   polarity: Literal["auto", "dark", "light", "keep"] = "auto"
+  channels: Literal["auto", "1", "3"] = "auto"
+  kind: Literal["auto", "document", "photo"] = "auto"
   train_split: str = "train"
   eval_split: str = "val"
   test_split: str = "test"

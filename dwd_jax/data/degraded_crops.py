@@ -83,12 +83,12 @@ class Wear:
     return dataclasses.replace(self.wide, out_hw=self.wide.source_hw)
 
   def apply(
-    self, ink: UInt8[np.ndarray, "H W"], boxes_yxyx: Float[np.ndarray, "n 4"]
-  ) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "n 4"]]:
+    self, ink: UInt8[np.ndarray, "H W *c"], boxes_yxyx: Float[np.ndarray, "n 4"]
+  ) -> tuple[UInt8[np.ndarray, "h w *c"], Float[np.ndarray, "n 4"]]:
     """Degrades the pixels of a window and moves its boxes.
 
     Args:
-      ink: pixels of `shown`.
+      ink: pixels of `shown`; of colours, each channel wears like ink.
       boxes_yxyx: in these pixels.
 
     Returns:
@@ -99,10 +99,26 @@ class Wear:
     inside = self.wide.at_origin.to_output(boxes_yxyx)
     rows = _touching(inside, self.wide.out_hw)
     shift = np.array(self.origin_yx * 2, np.float32)
-    image, worn = self.plan.apply(ink, inside[rows] + shift, self.origin_yx)
+    image, worn = self._worn(ink, inside[rows] + shift)
     moved = np.zeros_like(inside)
     moved[rows] = self._resized.to_output(worn)
     return page_windows.resize(image, self.out.out_hw), moved
+
+  def _worn(
+    self, ink: np.ndarray, boxes_yxyx: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    if ink.ndim == 2:
+      return self.plan.apply(ink, boxes_yxyx, self.origin_yx)
+    made = [
+      self.plan.apply(
+        np.ascontiguousarray(255 - ink[..., c]), boxes_yxyx, self.origin_yx
+      )
+      for c in range(ink.shape[2])
+    ]
+    # An object stays while a channel shows it; elsewhere it has no area.
+    largest = np.max([boxes[:, 2:] for _, boxes in made], axis=0)
+    boxes = np.concatenate([made[0][1][:, :2], largest], axis=1)
+    return 255 - np.stack([image for image, _ in made], axis=-1), boxes
 
   def corners(
     self,

@@ -68,7 +68,9 @@ class TrainLoader(grain.DatasetIterator):
     arrays = self._arrays()
     self._step += 1
     # Bytes; the device converts them to floats: a quarter of the traffic.
-    return self._make(**arrays | {"image": arrays["image"][..., None]})
+    image = arrays["image"]
+    image = image[..., None] if image.ndim == 3 else image
+    return self._make(**arrays | {"image": image})
 
   def _arrays(self) -> dict[str, np.ndarray]:
     """The next arrays; restarts worker processes that die."""
@@ -219,7 +221,8 @@ def loader(
   """Batches of crops; this process gets its share of each.
 
   Args:
-    crops: endless dicts of arrays, one of them "image" uint8 [h, w].
+    crops: endless dicts of arrays, one of them "image" uint8 [h, w] or
+      [h, w, 3].
     workers: processes that read; 0 = threads.
     batch_size: crops of a step over all processes.
     make: makes a batch of arrays, given by name.
@@ -273,7 +276,7 @@ def read_eval_pages(
 
 def _eval_page(source: PageSource, i: int, scale: float) -> EvalPage:
   record = source[i]
-  height, width = record.image.shape
+  height, width = record.image.shape[:2]
   return EvalPage(
     image=PageImage(record.filename, record.image, scale),
     truth=PageBoxes(

@@ -83,9 +83,7 @@ class PixelClasses:
     """Ink, classes by masks or boxes, and values of pixel labels or None."""
     example = self._source.example(page)
     name = self._source.box_index().filenames[page]
-    ink = tiled_tiff.read_page(
-      example["image"], name, area, polarity=self._source.polarity
-    )
+    ink = self._source.ink_of(example, area)
     if "mask_runs" in example:
       classes = self._from_masks(example, name, area, ink)
     else:

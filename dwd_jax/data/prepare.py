@@ -82,6 +82,7 @@ def _prepare(
     options=data_cfg.options,
     workers=workers or min(os.cpu_count() or 1, 16),
     polarity="dark" if data_cfg.engrave.pages > 0 else "",
+    channels=data_cfg.channels,
   )
   folder = pathlib.Path(make(data_dir=data_dir).data_dir)
   origin = _origin(data_cfg, workdir)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import tensorflow_datasets as tfds
 
 from dwd_jax.cluster import beam_engine
-from dwd_jax.core import box_index, files
+from dwd_jax.core import box_index, files, words
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
 from tfds_builders import base, record_folders
@@ -82,11 +82,16 @@ def write(
     report = json.loads((made / base.REPORT_NAME).read_text())
     files.make_dir(folder.parent)
     made.rename(folder)
-  if builder.decision and builder.decision.reason:
-    print(builder.decision, flush=True)
+  colour, polarity = builder.colour, builder.decision
+  if colour and colour.reason:
+    print(colour, flush=True)
+  if polarity and polarity.reason and not (colour and colour.channels == 3):
+    print(polarity, flush=True)
+  is_music = not builder.IN_COLOUR or bool(polarity and polarity.is_music)
   notes = "".join(f"; {n} {kind}" for kind, n in report["counts"].items())
   print(
-    f"Built records ({', '.join(pages)} pages; {objects:,} objects of"
+    f"Built records ({', '.join(pages)} {words.of(is_music).images};"
+    f" {objects:,} objects of"
     f" {len(classes)} classes) in {time.monotonic() - start:.0f} s:"
     f" {folder}{notes}",
     flush=True,

@@ -16,7 +16,7 @@ class Scene:
   """Pixels and their objects.
 
   Attributes:
-    ink: 0 = paper, 255 = ink.
+    ink: 0 = paper, 255 = ink; or colours [h, w, 3].
     boxes_yxyx: in pixels of `ink`; they may reach over its edges.
     labels: class ids.
     oriented_yx: corners of the oriented boxes, which edges never cut.
@@ -24,7 +24,7 @@ class Scene:
     masks: energies on them, see `imaging.masks.energy_patches`.
   """
 
-  ink: UInt8[np.ndarray, "h w"]
+  ink: UInt8[np.ndarray, "h w *c"]
   boxes_yxyx: Float[np.ndarray, "n 4"]
   labels: Int[np.ndarray, " n"]
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
@@ -65,6 +65,28 @@ class Scene:
     masks = None if self.masks is None else self.masks[:, :, ::-1]
     return dataclasses.replace(
       self, ink=image, boxes_yxyx=boxes, oriented_yx=oriented, masks=masks
+    )
+
+  def turned(self, quarters: int) -> "Scene":
+    """Turned counterclockwise by quarters, 0 to 3."""
+    scene = self
+    for _ in range(quarters):
+      scene = scene._quarter_turned()
+    return scene
+
+  def _quarter_turned(self) -> "Scene":
+    width = np.float32(self.ink.shape[1])
+    y0, x0, y1, x1 = self.boxes_yxyx.T
+    oriented, masks = self.oriented_yx, self.masks
+    if oriented is not None:
+      y, x = oriented[..., 0], oriented[..., 1]
+      oriented = np.stack([width - x, y], axis=-1)
+    return dataclasses.replace(
+      self,
+      ink=np.ascontiguousarray(np.rot90(self.ink)),
+      boxes_yxyx=np.stack([width - x1, y0, width - x0, y1], axis=1),
+      oriented_yx=oriented,
+      masks=None if masks is None else np.rot90(masks, axes=(1, 2)),
     )
 
   def padded(self, count: int) -> dict[str, np.ndarray]:

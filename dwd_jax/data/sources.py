@@ -2,7 +2,7 @@
 
 import importlib
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -74,6 +74,8 @@ class PageSource:
     polarity: how pixels are read, see `dwd_jax.imaging.grey.POLARITIES`; "" =
       records of older versions, each page made dark on light by the tone of
       most of its pixels.
+    channels: 1 = pixels are read as ink; 3 = as colours.
+    kind: of the pictures, document or photo, as the records say.
     class_names: C names, mapped if `common_with` is given.
     unmapped_boxes: {name in the records: number of boxes} left out because the
       other vocabulary has no such class; set by `box_index`.
@@ -89,6 +91,8 @@ class PageSource:
     vocabulary: str = "",
     folder: str = "",
     polarity: str = "",
+    channels: Literal[1, 3] = 1,
+    kind: str = "document",
     leave_out: tuple[str, ...] = (),
     common_with: str = "",
   ):
@@ -103,6 +107,8 @@ class PageSource:
     self.split = split
     self.vocabulary = vocabulary
     self.polarity = polarity
+    self.channels: Literal[1, 3] = channels
+    self.kind = kind
     kept = tuple(n for n in class_names if n not in leave_out)
     self.class_names, renamed = kept, dict(zip(kept, kept, strict=True))
     if common_with:
@@ -158,7 +164,7 @@ class PageSource:
     return len(self._records)
 
   def __getitem__(self, i: int) -> Record:
-    """Page `i`; 0 = paper, 255 = ink."""
+    """Page `i`; 0 = paper, 255 = ink, or colours."""
     labels, boxes = self.labels_and_boxes(i)
     example = self.example(i)
     return Record(
@@ -171,13 +177,13 @@ class PageSource:
     )
 
   def image(self, i: int) -> np.ndarray:
-    """Ink of page `i`, uint8 [H, W]."""
+    """Ink of page `i`, uint8 [H, W], or colours [H, W, 3]."""
     return self.ink_of(self.example(i))
 
   def image_window(
     self, i: int, top: int, left: int, height: int, width: int
   ) -> np.ndarray:
-    """Ink of a part of page `i`, uint8 [height, width]; px within the page."""
+    """A part of page `i`, see `image`; px within the page."""
     return self.ink_of(self.example(i), (top, left, height, width))
 
   def ink_of(
@@ -185,7 +191,11 @@ class PageSource:
   ) -> np.ndarray:
     """Ink of an `example`, or of an area: top, left, height, width in px."""
     return tiled_tiff.read_page(
-      example["image"], filename_of(example), area, polarity=self.polarity
+      example["image"],
+      filename_of(example),
+      area,
+      polarity=self.polarity,
+      channels=self.channels,
     )
 
   def feature(
@@ -312,6 +322,7 @@ def open_records(
   split: str,
   *,
   polarity: str = "auto",
+  channels: str = "auto",
   leave_out: tuple[str, ...] = (),
   common_with: str = "",
 ) -> PageSource:
@@ -321,6 +332,7 @@ def open_records(
     folder: e.g. .../deepscores/dense_2017/2.0.0.
     split: in the syntax of TFDS, e.g. "train", "train[:10]" or "train+val".
     polarity: see `DataConfig`.
+    channels: see `DataConfig`.
     leave_out: class names whose boxes are dropped, from training and truth
       alike; the other classes are renumbered.
     common_with: one of `vocabulary.VOCABULARIES`: keeps the remaining classes
@@ -344,7 +356,10 @@ def open_records(
       raise InputError(
         f"{made.data_dir}: no split {name!r}; it has {', '.join(known)}"
       )
-  if polarity == "auto":
+  num_channels = _channels(folder, facts["channels"], channels, polarity)
+  if num_channels == 3:
+    polarity = "keep"
+  elif polarity == "auto":
     polarity = facts.get("polarity", "")
   elif "polarity" not in facts:
     raise InputError(
@@ -360,9 +375,29 @@ def open_records(
     vocabulary=facts["vocabulary"],
     folder=str(made.data_dir),
     polarity=polarity,
+    channels=num_channels,
+    kind=facts["kind"],
     leave_out=tuple(leave_out),
     common_with=common_with,
   )
+
+
+def _channels(
+  folder: str | pathlib.Path, has: int, wanted: str, polarity: str
+) -> Literal[1, 3]:
+  """Channels to read records with that have so many."""
+  number = has if wanted == "auto" else int(wanted)
+  if number > has:
+    raise InputError(
+      f"{folder}: records of grey pictures; remove the folder to build them"
+      " again for data.channels=3"
+    )
+  if number == 3 and polarity in ("dark", "light"):
+    raise InputError(
+      f"{folder}: pictures in colour, which the network sees as they are;"
+      f" data.polarity={polarity} is for grey ones: add data.channels=1"
+    )
+  return 3 if number == 3 else 1
 
 
 def open_split(
@@ -383,6 +418,7 @@ def open_split(
     made.data_dir,
     split,
     polarity=data_cfg.polarity,
+    channels=data_cfg.channels,
     leave_out=tuple(data_cfg.leave_out),
     common_with=data_cfg.common_with,
   )

@@ -385,6 +385,11 @@ def open_synthetic(source: PageSource, data_cfg) -> SyntheticSymbols | None:
   cfg = SyntheticConfig(**data_cfg.synthetic)
   if cfg.layout == "no":
     return None
+  if source.channels != 1:
+    raise InputError(
+      "config: data.synthetic: adds ink to grey pictures, and these are in"
+      " colour; set data.synthetic.layout=no or data.channels=1"
+    )
   if cfg.path:
     found: SymbolSet = symbols.open_symbol_records(
       pathlib.Path(cfg.path).expanduser(),

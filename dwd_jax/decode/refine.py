@@ -22,7 +22,7 @@ RefineFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 def refine(
   found: structs.Detections,
   refine_fn: RefineFn,
-  image: Float[structs.Array, "B H W 1"],
+  image: Float[structs.Array, "B H W c"],
   features: Float[structs.Array, "B h w F"],
   oriented: bool,
 ) -> structs.Detections:
@@ -56,7 +56,8 @@ def refine(
       result.append(corners.reshape(len(at), 8))
     return jnp.concatenate(result, -1)
 
-  pages = jnp.asarray(image)[..., 0], jnp.asarray(features)
+  ink = ink_windows.grey_of(jnp.asarray(image))
+  pages = ink, jnp.asarray(features)
   said = slots.each_used(
     look, pages, given, valid, jnp.zeros(13 if oriented else 5)
   )

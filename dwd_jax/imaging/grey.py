@@ -1,7 +1,8 @@
-"""Pixels of any kind -> upright grey of 8 bits -> ink; needs numpy only.
+"""Pixels of any kind -> upright tones of 8 bits -> what the network sees.
 
 Every entrance reads pictures with these functions: files, arrays and Pillow's
-images. Exported detectors carry a copy of this file, so it imports nothing of
+images. Tones are grey [H, W], or RGB [H, W, 3] for detectors of pictures in
+colour. Exported detectors carry a copy of this file, so it imports nothing of
 dwd_jax, and raises `ValueError`.
 """
 
@@ -16,7 +17,12 @@ POLARITIES = ("dark", "light", "keep")
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:
-  """Grey values 0 (black) to 255 (white), uint8 [H, W].
+  """Grey values 0 (black) to 255 (white), uint8 [H, W]; see `to_tones`."""
+  return to_tones(pixels, 1)
+
+
+def to_tones(pixels: np.ndarray, channels: int) -> np.ndarray:
+  """Values 0 (black) to 255 (white), uint8.
 
   The value of white is told by the largest value, see `white_of`. Transparent
   pixels, NaN and infinity count as white.
@@ -24,6 +30,10 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
   Args:
     pixels: [H, W] or [H, W, c], c = 1: grey, 2: grey, alpha, 3: RGB, 4: RGBA;
       bool, integers or floats.
+    channels: 1 or 3.
+
+  Returns:
+    Grey [H, W], or RGB [H, W, 3].
 
   Raises:
     ValueError: another shape or type, or a range that cannot be told.
@@ -47,15 +57,18 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
   white = white_of(colours)
   opaque = 0.0 if alpha is None else white_of(alpha)
   height, width = pixels.shape[:2]
-  grey = np.empty((height, width), np.uint8)
+  size = (height, width) if channels == 1 else (height, width, 3)
+  tones = np.empty(size, np.uint8)
   rows = max(1, _BLOCK_PX // width)
   for top in range(0, height, rows):
     part = slice(top, top + rows)
-    values = _luma(_bytes(colours[part], white))
+    values = _bytes(colours[part], white)
+    if channels == 1:
+      values = _luma(values)
     if alpha is not None:
       values = _on_white(values, _bytes(alpha[part], opaque))
-    grey[part] = values
-  return grey
+    tones[part] = values  # grey fills all three of RGB
+  return tones
 
 
 def white_of(values: np.ndarray) -> float:
@@ -121,11 +134,12 @@ def _luma(values: np.ndarray) -> np.ndarray:
   )
 
 
-def _on_white(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def _on_white(tones: np.ndarray, alpha: np.ndarray) -> np.ndarray:
   if alpha.min() == 255:
-    return grey
-  grey, alpha = grey.astype(np.uint16), alpha.astype(np.uint16)
-  return ((grey * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return tones
+  tones, alpha = tones.astype(np.uint16), alpha.astype(np.uint16)
+  alpha = alpha[..., None] if tones.ndim == 3 else alpha
+  return ((tones * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def cmyk_to_rgb(pixels: np.ndarray) -> np.ndarray:
@@ -148,14 +162,14 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
   return np.ascontiguousarray(pixels)
 
 
-def of_pillow(image) -> np.ndarray:
-  """Upright grey of an image of Pillow, see `to_grey`.
+def of_pillow(image, channels: int = 1) -> np.ndarray:
+  """Upright tones of an image of Pillow, see `to_tones`.
 
   Its EXIF orientation is applied: whoever turns an image by hand has to remove
   it, as `PIL.ImageOps.exif_transpose` does.
 
   Raises:
-    ValueError: see `to_grey`; or colours of 16 bits of which fewer are in use,
+    ValueError: see `to_tones`; or colours of 16 bits of which fewer are in use,
       as Pillow cuts the lower 8.
   """
   cut = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(
@@ -182,7 +196,8 @@ def of_pillow(image) -> np.ndarray:
     palette = image.getpalette()
     colours[: len(palette)] = palette
     # RGBA would take four times the memory.
-    pixels = to_grey(colours.reshape(1, 256, 3))[0][np.asarray(image)]
+    pixels = to_tones(colours.reshape(1, 256, 3), channels)
+    pixels = pixels[0][np.asarray(image)]
   elif "transparency" in image.info or image.mode in ("P", "PA", "La", "RGBa"):
     pixels = np.asarray(image.convert("RGBA"))
   elif image.mode in ("YCbCr", "LAB", "HSV"):
@@ -194,17 +209,32 @@ def of_pillow(image) -> np.ndarray:
       "colours of 16 bits with fewer in use, which Pillow cuts off; give an"
       " array of the whole values"
     )
-  return upright(to_grey(pixels), image.getexif().get(274, 1))
+  return upright(to_tones(pixels, channels), image.getexif().get(274, 1))
 
 
-def to_ink(grey: np.ndarray, polarity: str = "") -> np.ndarray:
-  """Ink 255 on paper 0.
+def to_ink(tones: np.ndarray, polarity: str = "") -> np.ndarray:
+  """What the network sees: ink 255 on paper 0; colours as they are.
 
   Args:
-    polarity: one of `POLARITIES`; "" = the tone of most pixels is that of
-      paper.
+    tones: see `to_tones`.
+    polarity: of grey tones, one of `POLARITIES`; "" = the tone of most pixels
+      is that of paper.
   """
+  if tones.ndim == 3:
+    return tones
   if polarity:
-    return 255 - grey if polarity == "dark" else grey
-  bright = np.count_nonzero(grey > 127)
-  return 255 - grey if 2 * bright >= grey.size else grey
+    return 255 - tones if polarity == "dark" else tones
+  bright = np.count_nonzero(tones > 127)
+  return 255 - tones if 2 * bright >= tones.size else tones
+
+
+def ink_of(ink: np.ndarray) -> np.ndarray:
+  """Ink [H, W] of what `to_ink` returns; of colours, what is dark."""
+  return ink if ink.ndim == 2 else 255 - to_grey(ink)
+
+
+def shown(ink: np.ndarray) -> np.ndarray:
+  """RGB [H, W, 3] of what `to_ink` returns: ink is black, colours stay."""
+  if ink.ndim == 3:
+    return ink
+  return np.repeat((255 - ink)[..., None], 3, axis=-1)

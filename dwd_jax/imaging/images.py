@@ -1,4 +1,4 @@
-"""Image files -> grey pages with ink = 255 on paper = 0.
+"""Image files -> pages as the network sees them: grey ink, or colours.
 
 The bytes are decoded here; what the pixels mean is in `grey`.
 """
@@ -129,8 +129,12 @@ def num_pages(data: bytes) -> int:
 
 
 def read_page(
-  data: bytes, filename: str, number: int = 1, polarity: str = ""
-) -> UInt8[np.ndarray, "H W"]:
+  data: bytes,
+  filename: str,
+  number: int = 1,
+  polarity: str = "",
+  channels: int = 1,
+) -> UInt8[np.ndarray, "H W *c"]:
   """Decodes a PNG, JPEG, TIFF or BMP to upright ink: 0 = paper, 255 = ink.
 
   Orientation, transparency, more than 8 bits: see `grey`.
@@ -139,6 +143,7 @@ def read_page(
     filename: named in errors.
     number: of the page in a TIFF, from 1.
     polarity: see `grey.to_ink`.
+    channels: 1 = ink; 3 = colours [H, W, 3] as they are.
 
   Raises:
     InputError: no readable image of these formats, damaged as far as it can be
@@ -173,10 +178,10 @@ def read_page(
   said = []
   try:
     if data.startswith(_BMP_MAGIC):
-      page = grey.of_pillow(_bmp(data))
+      page = grey.of_pillow(_bmp(data), channels)
     else:
       with _warnings_of_vips() as said:
-        page = _of_vips(data, number)
+        page = _of_vips(data, number, channels)
   except (pyvips.Error, OSError):
     raise InputError(
       f"{filename}: not a readable image; replace it by an intact one"
@@ -239,7 +244,9 @@ def _bmp(data: bytes) -> BmpImagePlugin.BmpImageFile:
   return image
 
 
-def _of_vips(data: bytes, number: int) -> UInt8[np.ndarray, "H W"]:
+def _of_vips(
+  data: bytes, number: int, channels: int
+) -> UInt8[np.ndarray, "H W *c"]:
   options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
   if data.startswith(_PNG_MAGIC):
     image: Any = pyvips.Image.pngload_buffer(data, unlimited=True, **options)
@@ -257,7 +264,7 @@ def _of_vips(data: bytes, number: int) -> UInt8[np.ndarray, "H W"]:
     if pixels.dtype == np.uint16:
       pixels = (pixels >> 8).astype(np.uint8)
     pixels = grey.cmyk_to_rgb(pixels[..., :4])
-  return grey.upright(grey.to_grey(pixels), turn)
+  return grey.upright(grey.to_tones(pixels, channels), turn)
 
 
 def _check_size(image: Any) -> None:

@@ -159,16 +159,16 @@ def page_window(
 
 
 def cut(
-  image: UInt8[np.ndarray, "H W"], window: Window
-) -> UInt8[np.ndarray, "h w"]:
+  image: UInt8[np.ndarray, "H W *c"], window: Window
+) -> UInt8[np.ndarray, "h w *c"]:
   """The pixels of a window, resized; 0 (paper) outside the page."""
   top, left, height, width = window.on_page(image.shape)
   return fit(image[top : top + height, left : left + width], window, top, left)
 
 
 def fit(
-  region: UInt8[np.ndarray, "H W"], window: Window, top: int, left: int
-) -> UInt8[np.ndarray, "h w"]:
+  region: UInt8[np.ndarray, "H W *c"], window: Window, top: int, left: int
+) -> UInt8[np.ndarray, "h w *c"]:
   """Pads and resizes the part of a window that is on the page.
 
   Args:
@@ -180,22 +180,22 @@ def fit(
 
 
 def pad(
-  region: Shaped[np.ndarray, "H W"], window: Window, top: int, left: int
-) -> Shaped[np.ndarray, "h w"]:
+  region: Shaped[np.ndarray, "H W *c"], window: Window, top: int, left: int
+) -> Shaped[np.ndarray, "h w *c"]:
   """Surrounds the region by 0 (paper), up to the whole window; see `fit`."""
-  if region.shape == window.source_hw:
+  if region.shape[:2] == window.source_hw:
     return region
-  padded = np.zeros(window.source_hw, region.dtype)
+  padded = np.zeros((*window.source_hw, *region.shape[2:]), region.dtype)
   y, x = top - window.top, left - window.left
   padded[y : y + region.shape[0], x : x + region.shape[1]] = region
   return padded
 
 
 def resize(
-  region: UInt8[np.ndarray, "H W"], out_hw: tuple[int, int]
-) -> UInt8[np.ndarray, "h w"]:
+  region: UInt8[np.ndarray, "H W *c"], out_hw: tuple[int, int]
+) -> UInt8[np.ndarray, "h w *c"]:
   """Resizes to a height and width in pixels."""
-  if region.shape == out_hw:
+  if region.shape[:2] == out_hw:
     return np.ascontiguousarray(region)
   # INTER_AREA averages all pixels under an output pixel, so that thin lines
   # survive shrinking.
@@ -208,8 +208,8 @@ def resize(
 
 
 def flip_horizontally(
-  image: UInt8[np.ndarray, "h w"], boxes_yxyx: Float[np.ndarray, "n 4"]
-) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "n 4"]]:
+  image: UInt8[np.ndarray, "h w *c"], boxes_yxyx: Float[np.ndarray, "n 4"]
+) -> tuple[UInt8[np.ndarray, "h w *c"], Float[np.ndarray, "n 4"]]:
   """Mirrors image and boxes left to right."""
   y0, x0, y1, x1 = boxes_yxyx.T
   width = np.float32(image.shape[1])

@@ -32,10 +32,10 @@ class Drawn(NamedTuple):
   """A rendered page.
 
   Attributes:
-    ink: 0 = paper, 255 = ink.
+    ink: 0 = paper, 255 = ink; or colours.
   """
 
-  ink: UInt8[np.ndarray, "H W"]
+  ink: UInt8[np.ndarray, "H W *c"]
   dpi: float
 
 
@@ -54,6 +54,7 @@ def draw(
   staff_space_px: float,
   dpi: float = 0.0,
   polarity: str = "",
+  channels: int = 1,
 ) -> Drawn:
   """Renders one page; very large pages at less than the requested resolution.
 
@@ -65,6 +66,7 @@ def draw(
       space, measured on renderings of 150 dpi and, while no staff is found,
       finer ones; 150 if there is none, or any staff space will do.
     polarity: see `grey.to_ink`; unused where staves are measured.
+    channels: see `images.read_page`; used where `polarity` is.
 
   Raises:
     InputError: the file or the page cannot be read.
@@ -77,6 +79,7 @@ def draw(
     staff_space_px=staff_space_px,
     dpi=dpi,
     polarity=polarity,
+    channels=channels,
   )
   ink = np.frombuffer(pixels, np.uint8).reshape(facts["hw"])
   return Drawn(ink, facts["dpi"])

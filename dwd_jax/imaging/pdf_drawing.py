@@ -75,6 +75,7 @@ def draw(
   staff_space_px: float,
   dpi: float,
   polarity: str,
+  channels: int = 1,
 ) -> Drawn:
   """See `pdf.draw`."""
   with _opened(path) as document:
@@ -89,7 +90,7 @@ def draw(
       scan = _scan_dpi(page, name)
       if dpi or not staff_space_px:
         dpi = dpi or FIRST_DPI
-        return _draw_smooth(page, dpi=dpi, name=name, polarity=polarity)
+        return _draw_smooth(page, dpi, name, polarity, channels)
       if scan:
         return _draw(page, scan, name)
       return _draw_smooth(page, _music_dpi(page, staff_space_px, name), name)
@@ -136,23 +137,31 @@ def _music_dpi(
 
 
 def _draw_smooth(
-  page: pypdfium2.PdfPage, dpi: float, name: str, polarity: str = ""
+  page: pypdfium2.PdfPage,
+  dpi: float,
+  name: str,
+  polarity: str = "",
+  channels: int = 1,
 ) -> Drawn:
   """Draws finer and averages: lines do not snap to whole pixels."""
   width, height = page.get_size()
   pixels = width * height * (dpi / _POINTS) ** 2
   finer = next((k for k in (3, 2) if k**2 * pixels <= _MAX_PIXELS), 1)
-  drawn = _draw(page, dpi=finer * dpi, name=name, polarity=polarity)
+  drawn = _draw(page, finer * dpi, name, polarity, channels)
   if finer == 1:
     return drawn
-  height, width = drawn.ink.shape
+  height, width = drawn.ink.shape[:2]
   size = max(1, round(width / finer)), max(1, round(height / finer))
   ink = cv2.resize(drawn.ink, size, interpolation=cv2.INTER_AREA)
   return Drawn(ink.astype(np.uint8, copy=False), drawn.dpi / finer)
 
 
 def _draw(
-  page: pypdfium2.PdfPage, dpi: float, name: str, polarity: str = ""
+  page: pypdfium2.PdfPage,
+  dpi: float,
+  name: str,
+  polarity: str = "",
+  channels: int = 1,
 ) -> Drawn:
   width, height = (max(side, 1e-3) for side in page.get_size())
   most = math.sqrt(_MAX_PIXELS / (width * height))
@@ -160,13 +169,16 @@ def _draw(
   dpi = min(dpi, _POINTS * most)
   try:
     scale: Any = dpi / _POINTS  # the package's hint says int
-    bitmap = page.render(scale=scale, grayscale=True)
+    grayscale = channels == 1
+    bitmap = page.render(
+      scale=scale, grayscale=grayscale, rev_byteorder=not grayscale
+    )
   except (pypdfium2.PdfiumError, ValueError, RuntimeError, MemoryError):
     raise InputError(
       f"{name} cannot be drawn; print the file to a new one"
     ) from None
   try:
-    pixels = grey.to_grey(bitmap.to_numpy())  # a copy
+    pixels = grey.to_tones(bitmap.to_numpy(), channels)  # a copy
   finally:
     bitmap.close()
   return Drawn(grey.to_ink(pixels, polarity), dpi)

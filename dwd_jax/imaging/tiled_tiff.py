@@ -32,7 +32,7 @@ def encode(pixels: np.ndarray) -> bytes:
   )
 
 
-def encode_page(ink: UInt8[np.ndarray, "H W"]) -> bytes:
+def encode_page(ink: UInt8[np.ndarray, "H W *c"]) -> bytes:
   """Encodes a page (0 = white, 255 = black) as a TIFF in its own tones."""
   return encode(np.bitwise_not(ink))
 
@@ -43,23 +43,27 @@ def read_page(
   area: Area | None = None,
   *,
   polarity: str,
-) -> UInt8[np.ndarray, "H W"]:
+  channels: int = 1,
+) -> UInt8[np.ndarray, "H W *c"]:
   """Decodes a page of `encode_page`, or an area of it, to ink.
 
   Args:
     polarity: of the records, see `grey.to_ink`; "" of older ones, whose pages
       all have white paper.
+    channels: 1 = ink, also of a page in colour; 3 = colours, of such a page.
 
   Returns:
-    0 = paper, 255 = ink.
+    0 = paper, 255 = ink; or colours [H, W, 3] as they are.
 
   Raises:
     InputError: see `read_pixels`.
   """
   pixels = read_pixels(data, filename, area)
-  if pixels.ndim != 2:
+  if pixels.ndim == 3 and channels == 1:
+    pixels = grey.to_grey(pixels)
+  if pixels.ndim != (2 if channels == 1 else 3):
     raise InputError(
-      f"{filename}: not a stored page; prepare the records again"
+      f"{filename}: not a stored page in colour; prepare the records again"
     )
   return grey.to_ink(pixels, polarity or "dark")
 

@@ -18,7 +18,8 @@ without detections the map is the identity.
   threshold     the probability from which a detection counts by default: the
                 best F1
   precision, recall, f1  at the threshold
-  ece_raw, ece  expected calibration error before and after
+  ece_raw, ece  expected calibration error before and after; where it would
+                grow, the map is the identity: raw scores stay
   num_pages, num_objects, num_detections  what it was made from
   made_with     what the scores depend on besides the checkpoint: data set,
                 split, scale, settings of the decode
@@ -191,7 +192,8 @@ class Calibration:
   Attributes:
     point: default threshold, with precision, recall and F1.
     ece_raw: expected calibration error of the raw scores; NaN = no detections.
-    ece: the same of the probabilities.
+    ece: the same of the probabilities; above `ece_raw`, the score map is the
+      identity.
     made_with: see the module's docstring; plain JSON values.
     contradictions: None: no detection contradicts another.
   """
@@ -217,15 +219,34 @@ class Calibration:
     boxes = found.boxes_yxyx
     return found.keep(self.contradictions.stays(boxes, labels, scores))
 
-  def describe(self) -> str:
-    """Summarises the calibration in one line."""
+  def describe(self, images: str = "pages") -> str:
+    """Summarises the calibration in one line.
+
+    Args:
+      images: what pages are called.
+    """
     point = self.point
+    on = f"{self.num_pages} {images} ({self.num_detections} detections)"
+    if self.ece > self.ece_raw:
+      said = (
+        f"Scores stay as they are: on {on} a calibration made them worse, ECE"
+        f" {self.ece_raw:.3f} -> {self.ece:.3f}"
+      )
+    else:
+      said = (
+        f"Scores calibrated on {on}: ECE {_shown(self.ece_raw)} ->"
+        f" {_shown(self.ece)}"
+      )
     return (
-      f"Scores calibrated on {self.num_pages} pages"
-      f" ({self.num_detections} detections): ECE {self.ece_raw:.3f} ->"
-      f" {self.ece:.3f}; threshold {point.threshold:.3f} (precision"
-      f" {point.precision:.3f}, recall {point.recall:.3f}, F1 {point.f1:.3f})"
+      f"{said}; threshold {point.threshold:.3f} (precision"
+      f" {_shown(point.precision)}, recall {_shown(point.recall)}, F1"
+      f" {_shown(point.f1)})"
     )
+
+
+def _shown(value: float) -> str:
+  """Three digits; "-" = not defined."""
+  return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def make(
@@ -237,7 +258,11 @@ def make(
 ) -> Calibration:
   """Makes the calibration from raw scores on pages that were not trained on.
 
-  `num_pages` includes those without detections.
+  Where its expected error would be larger than that of the raw scores, on pages
+  that the map was not fitted on, the map is the identity.
+
+  Args:
+    num_pages: with those without detections.
   """
   probable = raw._replace(scores=cross_validated(raw, num_classes))
 
@@ -245,11 +270,18 @@ def make(
     bins = reliability.reliability(of.scores, of.correct)
     return reliability.expected_calibration_error(bins)
 
+  before, after = ece(raw), ece(probable)
+  if after > before:  # neither is NaN
+    score_map = ScoreMap(1.0, 1.0, 0.0, np.zeros(num_classes))
+    point = reliability.best_threshold(raw)
+  else:
+    score_map = fit_score_map(raw, num_classes)
+    point = reliability.best_threshold(probable)
   return Calibration(
-    score_map=fit_score_map(raw, num_classes),
-    point=reliability.best_threshold(probable),
-    ece_raw=ece(raw),
-    ece=ece(probable),
+    score_map=score_map,
+    point=point,
+    ece_raw=before,
+    ece=after,
     num_pages=num_pages,
     num_objects=raw.num_objects,
     num_detections=len(raw.scores),

@@ -119,6 +119,7 @@ class ModelConfig(NetworkConfig):
 
   Attributes:
     num_classes: C, background not counted.
+    channels: of the images: 1 = ink, 3 = red, green and blue.
     num_groups: G energy groups.
     num_energy_levels: E.
     position_classes: class ids that have places on the staff, if
@@ -131,6 +132,7 @@ class ModelConfig(NetworkConfig):
   """
 
   num_classes: int
+  channels: Literal[1, 3] = 1
   num_groups: int = 1
   num_energy_levels: int = NUM_ENERGY_LEVELS
   position_classes: tuple[int, ...] = ()
@@ -198,12 +200,12 @@ class DWDNet(nn.Module):
 
   @nn.compact
   def __call__(
-    self, image: Float[Array, "B H W 1"], train: bool = False
+    self, image: Float[Array, "B H W c"], train: bool = False
   ) -> Predictions:
     """Applies the network.
 
     Args:
-      image: 0 = paper, 1 = ink; H and W multiples of 32.
+      image: 0 = paper, 1 = ink, or colours 0..1; H and W multiples of 32.
       train: batch statistics (and mutable "batch_stats") instead of averages,
         and deep supervision, if any.
 
@@ -363,20 +365,21 @@ def make_model(cfg: ModelConfig) -> DWDNet:
 
 
 def init_variables(
-  model: nn.Module, seed: jax.typing.ArrayLike, hw: tuple[int, int]
+  model: Any, seed: jax.typing.ArrayLike, hw: tuple[int, int]
 ) -> Any:
   """Fresh parameters and batch statistics, {"params": .., "batch_stats": ..}.
 
   Args:
-    model: this network, or one of a pretraining: called with (image, train).
+    model: this network, or one of a pretraining: called with (image, train),
+      and with a `cfg`, whose channels count.
     hw: (height, width) of an image; the parameters do not depend on it.
   """
-  image = jnp.zeros((1, *hw, 1), jnp.float32)
+  image = jnp.zeros((1, *hw, model.cfg.channels), jnp.float32)
   return model.init(jax.random.key(seed), image, train=False)
 
 
 def network_input(image: Array) -> Array:
-  """uint8 ink 0..255, as it travels to the device, -> float32 ink 0..1."""
+  """uint8 values 0..255, as they travel to the device, -> float32 0..1."""
   if image.dtype != jnp.uint8:
     return image
   return image.astype(jnp.float32) * np.float32(1 / 255)

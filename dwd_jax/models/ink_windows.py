@@ -23,6 +23,13 @@ _MOST_SLANT = 3.5
 _SAMPLES = ((np.arange(SIDE) + 0.5) / SIDE - 0.5).astype(np.float32)
 
 
+def grey_of(image: Any) -> Any:
+  """Ink [..., H, W] of images [..., H, W, c]; the luma (BT.601) of colours."""
+  if image.shape[-1] == 1:
+    return image[..., 0]
+  return 0.299 * image[..., 0] + 0.587 * image[..., 1] + 0.114 * image[..., 2]
+
+
 def windows_at(ink: Any, boxes_yxyx: Any) -> Any:
   """Ink in windows around boxes, bilinear, paper beyond the edges.
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from dwd_jax.core import boxes
 from dwd_jax.core.structs import NO_POSITION, Array, Detections, Params
-from dwd_jax.models import ink_columns, slots
+from dwd_jax.models import ink_columns, ink_windows, slots
 
 MAX_POSITION = 25  # steps from the middle line; what is farther counts as this
 NAME = "position_head"  # of its parameters
@@ -53,7 +53,7 @@ def logits(
 def with_positions(
   found: Detections,
   params: Params,
-  image: Float[Array, "B H W 1"],
+  image: Float[Array, "B H W c"],
   *,
   space_px: float,
   position_classes: tuple[int, ...],
@@ -70,7 +70,8 @@ def with_positions(
   """
   classes = np.array(position_classes, np.int32)
   known = jnp.asarray(found.valid) & jnp.isin(found.labels, classes)
-  means = ink_columns.stretches(jnp.asarray(image)[..., 0], space_px)
+  ink = ink_windows.grey_of(jnp.asarray(image))
+  means = ink_columns.stretches(ink, space_px)
   centers = jnp.asarray(boxes.centers_yx(found.boxes_yxyx))
   # What is not finite is read off the page.
   centers = jnp.clip(jnp.nan_to_num(centers, nan=-_FAR_PX), -_FAR_PX, _FAR_PX)

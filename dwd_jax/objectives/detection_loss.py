@@ -36,6 +36,7 @@ class DetectionConfig:
     group_of_class: energy group of each class.
     remat: recompute the losses' intermediate maps in the backward pass.
     position_space_px: see `models.dwd.ModelConfig`.
+    seed_level: see `losses.energy_loss`.
   """
 
   targets: targets_lib.TargetConfig
@@ -43,6 +44,7 @@ class DetectionConfig:
   group_of_class: tuple[int, ...]
   remat: bool = False
   position_space_px: float = 0.0
+  seed_level: float = 5.0
 
 
 # (params, predictions at stride 4, targets at stride 1, padded boxes of an
@@ -65,6 +67,7 @@ def _energy(params, predictions, targets, num_boxes, cfg):
     tuple(stride // step for stride in strides),
     reduction,
     None if unknown is None else losses_lib.subsample(unknown, step),
+    cfg.seed_level,
   )
   if not predictions.deep_energy:
     return loss, metrics

@@ -20,6 +20,9 @@ from dwd_jax.core.structs import Array
 Metrics = dict[str, Array]
 MAX_CLASS_PIXELS = 65535
 
+# Of the highest energy, around the centres: a coarse grid may miss these.
+_CENTRE = 0.6
+
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
@@ -131,6 +134,7 @@ def energy_loss(
   strides: tuple[int, ...] = (1,),
   reduction: str = "mean",
   unknown: Bool[Array, "B H W G"] | None = None,
+  seed_level: float = 5.0,
 ) -> tuple[Float[Array, ""], Metrics]:
   """Softmax cross-entropy of the energy level at every pixel of every plane.
 
@@ -141,10 +145,12 @@ def energy_loss(
     strides: the loss is computed on every stride-th pixel for each of these.
     reduction: "mean" or "min" of the strides' losses.
     unknown: pixels that do not count; None = all do.
+    seed_level: energy from which a peak makes an object in the decode.
 
   Returns:
     The loss, divided by the sum of the pixel weights (the number of pixels
-    where they are "none"), and metrics.
+    where they are "none"), and metrics: `energy_recall` is the share of the
+    pixels around the centres of objects from which the decode would make one.
   """
   # Once for all strides: they look at the same pixels.
   loss = softmax_cross_entropy(
@@ -159,8 +165,12 @@ def energy_loss(
     if unknown is not None:
       weights = jnp.where(subsample(unknown, stride), 0.0, weights)
     losses.append(weighted_mean(values, weights))
-  found = (logits[..., 0] < logits.max(-1)) & (levels > 0)
-  recall = found.sum() / jnp.maximum((levels > 0).sum(), 1)
+  probs = jax.nn.softmax(jax.lax.stop_gradient(logits))
+  num_levels = logits.shape[-1]
+  expected = probs @ jnp.arange(num_levels, dtype=probs.dtype)
+  centres = levels >= _CENTRE * (num_levels - 1)
+  found = centres & (expected >= seed_level)
+  recall = found.sum() / jnp.maximum(centres.sum(), 1)
   return reduce_strides(losses, reduction), {"energy_recall": recall}
 
 

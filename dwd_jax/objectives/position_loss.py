@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from dwd_jax.core import boxes
 from dwd_jax.core.structs import NO_POSITION, Array, Params, Targets
-from dwd_jax.models import ink_columns, staff_positions
+from dwd_jax.models import ink_columns, ink_windows, staff_positions
 from dwd_jax.objectives.class_loss import select_pixels
 from dwd_jax.objectives.losses import (
   Metrics,
@@ -26,7 +26,7 @@ _SHIFTS_PX = np.stack([2 * _SLOTS % 5, (3 * _SLOTS + _SLOTS // 5) % 5], -1) - 2
 
 def position_loss(
   params: Params,
-  image: Float[Array, "B H W 1"],
+  image: Float[Array, "B H W c"],
   targets: Targets,
   space_px: float,
 ) -> tuple[Float[AnyArray, ""], Metrics]:
@@ -51,7 +51,7 @@ def position_loss(
   chosen = jnp.take_along_axis(centers, index[..., None], 1)
   chosen += _SHIFTS_PX[:budget]
   # Each image on its own, so that no device needs those of others.
-  means = ink_columns.stretches(image[..., 0], space_px)
+  means = ink_columns.stretches(ink_windows.grey_of(image), space_px)
   columns = jax.vmap(
     lambda means, at: ink_columns.columns_at(means, at, space_px)
   )(means, chosen)

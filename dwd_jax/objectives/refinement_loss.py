@@ -58,7 +58,7 @@ def refinement_loss(
   # Each image on its own, so that no device needs those of others.
   def one(predictions, wanted, group):
     given = _said(predictions, wanted, group)
-    ink = predictions.image[..., 0]
+    ink = ink_windows.grey_of(predictions.image)
     features = jax.lax.stop_gradient(predictions.class_features)
     said = pixel_sampling.refinements_of(params, ink, features, given)
     return given, said

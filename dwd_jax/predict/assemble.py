@@ -40,7 +40,7 @@ class PagePrediction(NamedTuple):
 
   detections: PageBoxes
   overflow: bool
-  ink: UInt8[np.ndarray, "h w"]
+  ink: UInt8[np.ndarray, "h w *c"]
   levels: Float[np.ndarray, "H W G"] | None
   seconds: float
   scale: float
@@ -50,7 +50,7 @@ class PagePrediction(NamedTuple):
 def join(
   page: PageImage,
   window: page_windows.Window,
-  ink: UInt8[np.ndarray, "H W"],
+  ink: UInt8[np.ndarray, "H W *c"],
   tiles: Sequence[tiling.Tile],
   found: Iterable[tuple[Detections, Array | None]],
   keep_levels: bool,
@@ -91,7 +91,7 @@ def join(
     boxes = boxes.keep(keep).by_score()
   height, width = (
     math.ceil(side * scale)
-    for side, scale in zip(page.ink.shape, window.scale_hw, strict=True)
+    for side, scale in zip(page.ink.shape[:2], window.scale_hw, strict=True)
   )
   return PagePrediction(
     detections=to_source(boxes, page, window),
@@ -155,7 +155,7 @@ def to_source(
     found: in pixels of the padded image.
     window: from the source image to the padded one.
   """
-  height, width = page.ink.shape
+  height, width = page.ink.shape[:2]
   boxes = window.to_source(found.boxes_yxyx)
   centers = _centers(boxes)
   # Boxes that are not finite stay: the metrics report them.

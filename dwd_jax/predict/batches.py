@@ -25,7 +25,7 @@ from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.predict_config import PredictConfig
 
 T = TypeVar("T")
-# Bytes of ink [B, H, W, 1] -> detections, energy levels [B, H, W, G].
+# Bytes [B, H, W, c] -> detections, energy levels [B, H, W, G].
 PredictFn: TypeAlias = Callable[[Array], tuple[Detections, Array]]
 # The same with at least so many slots.
 MoreSlots: TypeAlias = Callable[[Array, int], tuple[Detections, Array]]
@@ -48,7 +48,7 @@ def too_large(page: PageImage, error: Exception) -> InputError:
     word in str(error) for word in _WORDS
   ):
     raise error
-  height, width = page.ink.shape
+  height, width = page.ink.shape[:2]
   said = InputError(
     f"{page.filename}: {width} x {height} pixels at scale {page.scale:.3g} do"
     " not fit into memory; scale the page down, or lower the batch size"
@@ -166,13 +166,13 @@ class Batcher(Generic[T]):
     count = min(len(waiting), each * devices)
     images = tuple(waiting.popleft() for _ in range(count))
     start = time.perf_counter()
-    shape = (each * devices, *hw, 1)
+    shape = (each * devices, *hw, self._cfg.channels)
     is_new = shape not in self._compiled
     self._compiled.add(shape)
     try:
       stack = np.zeros(shape, np.uint8)
-      for row, image in zip(stack[..., 0], images, strict=False):
-        row[...] = image.pixels()
+      for row, image in zip(stack, images, strict=False):
+        row[...] = image.pixels().reshape(row.shape)
       if devices > 1:
         stack = sharding.over_local_devices(stack)
       found, levels = self._predict_fn(stack)
@@ -226,7 +226,7 @@ class _View(NamedTuple):
   """A page at one scale, and the tiles that it is cut into."""
 
   window: page_windows.Window
-  ink: UInt8[np.ndarray, "H W"]
+  ink: UInt8[np.ndarray, "H W *c"]
   tiles: tuple[tiling.Tile, ...]
 
 
@@ -241,7 +241,7 @@ class _Image(NamedTuple):
   def hw(self) -> tuple[int, int]:
     return self.page.views[self.view].tiles[self.tile].hw
 
-  def pixels(self) -> UInt8[np.ndarray, "h w"]:
+  def pixels(self) -> UInt8[np.ndarray, "h w *c"]:
     view = self.page.views[self.view]
     return view.tiles[self.tile].cut(view.ink)
 
@@ -291,23 +291,27 @@ class _Page(Generic[T]):
     """Cuts the page at each scale; raises InputError if it is unusable."""
     self._image = image
     ink, name = image.ink, image.filename
-    if ink.ndim != 2 or ink.dtype != np.uint8:
+    wanted = () if cfg.channels == 1 else (cfg.channels,)
+    if ink.shape[2:] != wanted or ink.ndim < 2 or ink.dtype != np.uint8:
+      what = "uint8 ink [H, W]" if not wanted else "uint8 RGB [H, W, 3]"
       raise InputError(
-        f"{name}: pixels are {ink.dtype} {ink.shape}; give uint8 ink [H, W]"
+        f"{name}: pixels are {ink.dtype} {ink.shape}; give {what}"
       )
-    height, width = ink.shape
+    height, width = ink.shape[:2]
     if not ink.size:
       raise InputError(
         f"{name}: the page has {width} x {height} pixels; leave it out"
       )
     windows = []
     for scale in (image.scale * factor for factor in cfg.scales):
-      if not normalise.is_possible(scale, ink.size, cfg.page_multiple):
+      if not normalise.is_possible(scale, height * width, cfg.page_multiple):
         raise InputError(
           f"{name}: {width} x {height} pixels cannot be scaled by {scale:g};"
           " choose another scale"
         )
-      window = page_windows.page_window(ink.shape, scale, cfg.page_multiple)
+      window = page_windows.page_window(
+        (height, width), scale, cfg.page_multiple
+      )
       tiles = tiling.plan(window.out_hw, cfg.max_px, cfg.overlap_px, cfg.sizes)
       windows.append((window, tiles))
     for window, tiles in windows:

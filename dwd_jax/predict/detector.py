@@ -10,6 +10,7 @@ import numpy as np
 
 from dwd_jax.checkpoints.weights import Weights
 from dwd_jax.cluster import sharding
+from dwd_jax.core import words
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Array, Detections, PageBoxes, PageImage
 from dwd_jax.imaging.staff_lines import Staff
@@ -56,6 +57,8 @@ class Detector:
     reads_music: the detector was trained on pages with staves. Then pages are
       made upright, negatives positive, and nothing is found where no staff is.
     polarity: with which images become ink, see `dwd_jax.imaging.grey.to_ink`.
+    channels: of images: 1 = ink, 3 = colours.
+    words: pages and symbols, or images and objects.
   """
 
   def __init__(
@@ -87,7 +90,9 @@ class Detector:
     if not 0 <= self.min_score <= 1:
       raise InputError(f"min_score: {self.min_score:g} is not 0 to 1")
     self.reads_music = trained.staff_space_px > 0
+    self.words = words.of(self.reads_music)
     self.polarity = trained.polarity_of_pages
+    self.channels = trained.model.channels
     self._insists = without_staves
     self._clef_labels = [
       i
@@ -105,11 +110,12 @@ class Detector:
       staff_space_px=trained.staff_space_px,
       # Pages of users have any size, and each costs a compilation.
       sizes=_SIZES,
+      channels=trained.model.channels,
     )
     self._network = _Network(trained)
 
   def page_image(self, name: str, ink: np.ndarray) -> PageImage:
-    """A page as `pages` takes it; `ink` is uint8 [H, W], 255 = ink."""
+    """A page as `pages` takes it; `ink` is uint8, see `PageImage`."""
     return PageImage(name, ink, self.weights.scale)
 
   def lay(self, page: PageImage) -> "Laid":
@@ -258,6 +264,7 @@ class Detector:
       else staves.points_back(oriented, image_hw),
       positions=boxes.positions,
       left_out=left_out,
+      words=self.words,
     )
     return result.keep(classes=self._classes) if self._classes else result
 

@@ -65,7 +65,9 @@ class Normaliser:
     scale = page.scale * factor
     if not (
       1 / _MOST <= factor <= _MOST
-      and is_possible(scale, ink.size, self._cfg.page_multiple)
+      and is_possible(
+        scale, ink.shape[0] * ink.shape[1], self._cfg.page_multiple
+      )
     ):
       self.without.append(page.filename)
       return page

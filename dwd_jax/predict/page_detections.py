@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from dwd_jax.core import words as words_lib
 from dwd_jax.core.structs import NO_POSITION, PageBoxes
+from dwd_jax.imaging import grey
 from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.imaging.staff_space import LINES
 from dwd_jax.metrics import json_results
@@ -32,7 +34,7 @@ class PageDetections:
   Attributes:
     boxes_yxyx: half-open, in pixels of the page.
     scores: 0..1; probabilities if the detector is calibrated.
-    ink: the page, 0 = paper, 255 = ink; None = not kept.
+    ink: the page, 0 = paper, 255 = ink, or its colours; None = not kept.
     staff_space_px: measured distance of two staff lines; 0 = no staff found.
     dpi: resolution at which a PDF page was drawn; 0 = an image file.
     turned: degrees clockwise by which the page was turned, so that its staves
@@ -44,6 +46,7 @@ class PageDetections:
     positions: on the staff, as in `core.structs`; None = the detector has none.
     left_out: number of symbols by the detector's class that has no name in the
       vocabulary asked for; None = the detector's own names.
+    words: of the detector's field.
     staves: with their lines, in the order in which they are read, whatever the
       classes and scores; none if the detector knows no staves.
   """
@@ -54,7 +57,7 @@ class PageDetections:
   labels: Int[np.ndarray, " n"]
   scores: Float[np.ndarray, " n"]
   class_names: tuple[str, ...]
-  ink: UInt8[np.ndarray, "H W"] | None = None
+  ink: UInt8[np.ndarray, "H W *c"] | None = None
   staff_space_px: float = 0.0
   dpi: float = 0.0
   turned: float = 0
@@ -62,6 +65,7 @@ class PageDetections:
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
   positions: Int[np.ndarray, " n"] | None = None
   left_out: dict[str, int] | None = None
+  words: words_lib.Words = words_lib.MUSIC
   staves: tuple[Staff, ...] = ()
 
   def __len__(self) -> int:
@@ -180,12 +184,13 @@ class PageDetections:
     staves; no other edges. The mask of each is its ink, that of a space its
     box; `path` is an XML file to write.
     """
-    nodes = mung_nodes.of_page(self.page_boxes(), self.class_names, self.ink)
+    ink = None if self.ink is None else grey.ink_of(self.ink)
+    nodes = mung_nodes.of_page(self.page_boxes(), self.class_names, ink)
     nodes += mung_nodes.of_staves(
       self.staves,
       self.page,
       self.image_hw,
-      self.ink,
+      ink,
       first_id=len(nodes),
       symbols=self.staff_symbols(),
     )
@@ -221,7 +226,7 @@ class PageDetections:
     listed = f": {', '.join(shown)}" if shown else ""
     return (
       f"<Detections of {self.page!r}, {width} x {height} px:"
-      f" {len(self)} symbols{listed}{scores}>"
+      f" {self.words.count(len(self))}{listed}{scores}>"
     )
 
   def _repr_png_(self) -> bytes:

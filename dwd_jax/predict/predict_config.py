@@ -33,6 +33,7 @@ class PredictConfig:
       scale.
     sizes: heights and widths of all images that go through the network, px,
       multiples of 32: no other size is compiled. None = as the pages need.
+    channels: of the images that the network takes, 1 or 3.
     devices: 1, or all of this process: each call has as many images for each of
       them, see `sharding.over_local_devices`.
   """
@@ -47,6 +48,7 @@ class PredictConfig:
   sizes: tuple[tuple[int, int], ...] = dataclasses.field(
     default=(), metadata=NOT_A_KEY
   )
+  channels: int = dataclasses.field(default=1, metadata=NOT_A_KEY)
   devices: int = dataclasses.field(default=1, metadata=NOT_A_KEY)
 
   def __post_init__(self):

@@ -42,13 +42,15 @@ class Tile:
       slice(self.left, self.left + width),
     )
 
-  def cut(self, ink: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "h w"]:
+  def cut(
+    self, ink: UInt8[np.ndarray, "H W *c"]
+  ) -> UInt8[np.ndarray, "h w *c"]:
     """The tile's pixels; 0 (paper) beyond the page."""
     part = ink[self.slices]
-    room = [
-      (0, side - had) for side, had in zip(self.hw, part.shape, strict=True)
-    ]
-    return np.pad(part, room) if part.shape != self.hw else part
+    if part.shape[:2] == self.hw:
+      return part
+    room = [(0, side - had) for side, had in zip(self.hw, part.shape)]  # noqa: B905
+    return np.pad(part, [*room, *[(0, 0)] * (part.ndim - 2)])
 
 
 def plan(

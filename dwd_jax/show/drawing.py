@@ -12,10 +12,12 @@ from jaxtyping import Bool, Float, Int, UInt8
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.imaging import grey
 from dwd_jax.imaging.staff_lines import Staff
 from dwd_jax.metrics import reliability
 from dwd_jax.metrics.matching import MIN_IOU, match, sane
 from dwd_jax.metrics.reliability import Bins
+from dwd_jax.show import letters
 
 Picture = UInt8[np.ndarray, "H W 3"]
 
@@ -27,9 +29,9 @@ WRONG_RGB = (213, 94, 0)  # wrong prediction: orange
 MISSED_RGB = (204, 121, 167)  # missed truth: purple
 STAFF_RGB = (0, 114, 178)  # staff lines: blue
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MAX_LEVEL = 19.0  # of the energy: full red
-_LEGEND_PX = 28  # height of the bar above the page
+_LEGEND_PX = 28  # height of a row of the bar above the page
+_NAME_PX, _LEGEND_LETTERS_PX, _LEAST_LETTERS_PX = 10, 14, 6
 _QUALITY = {
   ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 80],
   ".webp": [cv2.IMWRITE_WEBP_QUALITY, 60],
@@ -39,7 +41,7 @@ _DPI = 100
 
 
 def overlay(
-  ink: UInt8[np.ndarray, "h w"],
+  ink: UInt8[np.ndarray, "h w *c"],
   truth: PageBoxes,
   detections: PageBoxes,
   class_names: Sequence[str],
@@ -54,7 +56,7 @@ def overlay(
   purple. Oriented boxes are drawn as such, and matched upright.
 
   Args:
-    ink: the page at any scale, 0 = paper, 255 = ink.
+    ink: the page at any scale, 0 = paper, 255 = ink; or its colours.
     detections: those to draw.
     min_score: of the detections; for the legend.
     min_width_px: narrower pages are enlarged, so that names fit.
@@ -86,12 +88,16 @@ def overlay(
     (f"{(~hit).sum()} predicted wrong", WRONG_RGB),
     (f"{(~found).sum()} truth, missed", MISSED_RGB),
   )
-  title = f"{truth.filename}   IoU {MIN_IOU:g}   score {min_score:.2f} or more"
+  title = (
+    truth.filename,
+    f"IoU {MIN_IOU:g}",
+    f"score {min_score:.2f} or more",
+  )
   return np.concatenate([_legend(canvas.shape[1], title, entries), canvas])
 
 
 def boxes_picture(
-  ink: UInt8[np.ndarray, "h w"],
+  ink: UInt8[np.ndarray, "h w *c"],
   truth: PageBoxes,
   class_names: Sequence[str],
   marked: Bool[np.ndarray, " n"] | None = None,
@@ -102,7 +108,7 @@ def boxes_picture(
   """Draws boxes over a page, each class in its own colour, and staff lines.
 
   Args:
-    ink: the page at any scale, 0 = paper, 255 = ink.
+    ink: the page at any scale, 0 = paper, 255 = ink; or its colours.
     truth: the boxes, in pixels of the source image (`image_hw`).
     marked: boxes to emphasise, thick and in orange.
     staves: whose lines are drawn, in the same pixels.
@@ -132,25 +138,25 @@ def class_rgb(label: int) -> tuple[int, int, int]:
 
 
 def energy_picture(
-  ink: UInt8[np.ndarray, "h w"],
+  ink: UInt8[np.ndarray, "h w *c"],
   levels: Float[np.ndarray, "H W"] | Float[np.ndarray, "H W G"],
 ) -> Picture:
   """Draws energy over a grey page, from blue over green to red.
 
   Args:
-    ink: the page, 0 = paper, 255 = ink.
+    ink: the page, 0 = paper, 255 = ink; or its colours.
     levels: predicted levels at the page's size, or padded below and to the
       right; of several groups the highest is shown.
   """
   if levels.ndim == 3:
     levels = levels.max(axis=-1)
-  height, width = ink.shape
+  height, width = ink.shape[:2]
   heat = np.nan_to_num(levels[:height, :width]) / _MAX_LEVEL
   heat = np.clip(heat, 0, 1).astype(np.float32)
   colors = cv2.applyColorMap(
     np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO
   )[..., ::-1]
-  page = (255 - ink).astype(np.float32)[..., None]
+  page = grey.shown(ink).astype(np.float32)
   # Low energy stays transparent; the ink stays visible through the heat.
   alpha = np.clip(heat * 2, 0, 0.75)[..., None]
   return np.rint(page * (1 - alpha) + colors * alpha).astype(np.uint8)
@@ -172,10 +178,10 @@ def encoded(picture: Picture, suffix: str = ".png") -> bytes:
 
 def _canvas(ink, image_hw, min_width_px):
   """The page in light grey, enlarged if small, and px per source px (y, x)."""
-  height, width = ink.shape
+  height, width = ink.shape[:2]
   enlarge = max(1, min(4, -(-min_width_px // width)))
   # Ink at half strength lets thin coloured lines stand out.
-  page = cv2.cvtColor(255 - ink // 2, cv2.COLOR_GRAY2RGB)
+  page = grey.shown(ink // 2 if ink.ndim == 2 else ink).copy()
   if enlarge > 1:
     page = cv2.resize(
       page, (width * enlarge, height * enlarge), interpolation=cv2.INTER_LINEAR
@@ -221,17 +227,30 @@ def draw_outline(
 def _name(canvas, box, name, rgb, below=False):
   y0, x0, y1, _ = box.tolist()
   at = (x0, y1 + 10) if below else (x0, y0 - 3)
-  cv2.putText(canvas, name, at, _FONT, 0.32, rgb, 1, cv2.LINE_AA)
+  letters.write(canvas, name, *at, _NAME_PX, rgb)
 
 
 def _legend(width, title, entries):
-  bar = np.full((_LEGEND_PX, width, 3), 255, np.uint8)
-  x = 8
-  for text, rgb in entries:
-    cv2.rectangle(bar, (x, 8), (x + 14, 20), rgb, -1)
-    cv2.putText(bar, text, (x + 20, 19), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    x += 36 + cv2.getTextSize(text, _FONT, 0.5, 1)[0][0]
-  cv2.putText(bar, title, (x + 10, 19), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+  """A bar of as many rows as the entries need; the title comes last."""
+  placed, row, x = [], 0, 8
+  for text, rgb in (*entries, *((part, None) for part in title)):
+    mark, most = (20 if rgb else 0), width - 16
+    size = _LEGEND_LETTERS_PX
+    if mark + letters.width(text, size) > most:  # it alone is too long
+      share = max(most - mark, 1) / letters.width(text, size)
+      size = max(_LEAST_LETTERS_PX, int(size * share))
+    room = mark + letters.width(text, size)
+    if x > 8 and x + room > width - 8:
+      row, x = row + 1, 8
+    placed.append((text, rgb, size, row, x))
+    x += room + 16
+  bar = np.full(((row + 1) * _LEGEND_PX, width, 3), 255, np.uint8)
+  for text, rgb, size, row, x in placed:
+    top = row * _LEGEND_PX
+    if rgb:
+      cv2.rectangle(bar, (x, top + 8), (x + 14, top + 20), rgb, -1)
+      x += 20
+    letters.write(bar, text, x, top + 19, size, (0, 0, 0))
   return bar
 
 

@@ -18,7 +18,7 @@ from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes, Record
 from dwd_jax.data import pipeline, prepare, sources, synthetic
 from dwd_jax.data.data_config import DataConfig
-from dwd_jax.imaging import degrade
+from dwd_jax.imaging import degrade, grey
 from dwd_jax.show import drawing
 from dwd_jax.show.html import templates
 
@@ -133,7 +133,8 @@ def crops(
       labels=batch.labels[i][mask],
       oriented_yx=None if oriented is None else oriented[i][mask],
     )
-    ink = batch.image[i, ..., 0]
+    ink = batch.image[i]
+    ink = ink[..., 0] if ink.shape[-1] == 1 else ink
     parts += [_drawn(ink, boxes), np.full((ink.shape[0] * 2, _GAP, 3), 255)]
   return np.concatenate(parts[:-1], axis=1).astype(np.uint8)
 
@@ -142,7 +143,7 @@ def _drawn(ink: np.ndarray, boxes: PageBoxes, zoom: int = 2) -> drawing.Picture:
   """With boxes in the colours of their classes, no names."""
   size = ink.shape[1] * zoom, ink.shape[0] * zoom
   zoomed = cv2.resize(ink, size, interpolation=cv2.INTER_CUBIC)
-  canvas = cv2.cvtColor(255 - zoomed, cv2.COLOR_GRAY2RGB)
+  canvas = np.ascontiguousarray(grey.shown(zoomed))
   outlines = drawing.outlines_px(boxes, zoom)
   for outline, label in zip(outlines, boxes.labels, strict=True):
     drawing.draw_outline(canvas, outline, drawing.class_rgb(int(label)))

@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from clu import parameter_overview
 
-from dwd_jax.core import files
+from dwd_jax.core import files, words
 from dwd_jax.core.structs import Batch, PageBoxes
 from dwd_jax.data import pipeline, sources, synthetic
 from dwd_jax.evaluate import among_processes, other_data_sets
+from dwd_jax.imaging import grey
 from dwd_jax.models import dwd
 from dwd_jax.objectives import targets as targets_lib
 from dwd_jax.objectives.detection_loss import detection_losses
 from dwd_jax.show import drawing
-from dwd_jax.train import run_evaluation
+from dwd_jax.train import from_data, run_evaluation
 from dwd_jax.train import setup as setup_lib
 from dwd_jax.train import state as state_lib
 from dwd_jax.train.logs import Logs
@@ -86,6 +87,7 @@ def _validation(run: setup_lib.Run) -> pipeline.TrainLoader:
   """Crops of the validation pages, always the same, without degradation."""
   data_cfg = run.config.data.copy_and_resolve_references()
   data_cfg.degrade.scan_prob = data_cfg.degrade.photo_prob = 0.0
+  data_cfg.kind = "document"  # as they are
   return pipeline.train_loader(
     run.source(run.config.data.eval_split),
     data_cfg,
@@ -123,9 +125,12 @@ def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
       among_processes.on_local_device(state.params, run.mesh)
     )
   logs.say(overview.splitlines()[-1] if overview else "")
+  for line in from_data.lines(run.choices):
+    logs.say(f"Chosen {line}")
   logs.say(setup_lib.describe_groups(run))
   logs.say(setup_lib.describe_polarity(run))
-  logs.say(setup_lib.describe_staff_space(run))
+  if words.of_data(run.config.data) is words.MUSIC:
+    logs.say(setup_lib.describe_staff_space(run))
   run_evaluation.say_unmapped(run.source(run.config.data.train_split))
   if jax.process_index() == 0:
     files.write_atomic(run.workdir / "parameters.txt", overview + "\n")
@@ -172,8 +177,9 @@ def batch_pictures(
   wanted, found = _energies(variables, batch, model=model, cfg=cfg)
   rows = []
   for i in range(len(batch.image)):
-    image = np.asarray(dwd.network_input(jnp.asarray(batch.image[i])))[..., 0]
-    paper = np.repeat((255 * (1 - image)).astype(np.uint8)[..., None], 3, -1)
+    image = np.asarray(dwd.network_input(jnp.asarray(batch.image[i])))
+    image = np.rint(255 * image).astype(np.uint8)
+    paper = grey.shown(image[..., 0] if image.shape[-1] == 1 else image)
     oriented, mask = batch.oriented_yx, batch.box_mask[i]
     boxes = PageBoxes(
       filename="",
@@ -189,8 +195,8 @@ def batch_pictures(
 
 
 def _heat(energy: Any) -> np.ndarray:
-  grey = (255 * np.clip(np.asarray(energy), 0, 1)).astype(np.uint8)
-  return cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1]
+  heat = (255 * np.clip(np.asarray(energy), 0, 1)).astype(np.uint8)
+  return cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO)[..., ::-1]
 
 
 def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:

@@ -8,7 +8,8 @@ import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -47,6 +48,8 @@ class Logs:
     self._total = total
     self._bar = None
     self._file = None
+    self._before: tuple[int, float] | None = None  # a step and its time
+    self._score: tuple[int, float] | None = None  # a step and its mAP_50
     if not self._active:
       return
     if first_step is not None:
@@ -82,11 +85,27 @@ class Logs:
     for key, value in values.items():
       self._board.add_scalar(key, value, step)
     if self._bar is not None:
-      self._bar.set_description(f"{stage} loss {values.get('loss', 0):.3f}")
+      self._bar.set_description(f"{stage} loss {_short(values.get('loss', 0))}")
+      if self._score is not None:
+        self._bar.set_postfix_str(f"mAP_50 {self._score[1]:.3f}")
       self._bar.update(step - self._bar.n)
     else:
-      short = " ".join(f"{k} {v:.4g}" for k, v in values.items())
-      self.say(f"step {step}/{self._total} {stage}: {short}")
+      parts = ", ".join(self._progress(step, values))
+      self.say(f"step {step}/{self._total} {stage}: {parts}")
+
+  def _progress(self, step: int, values: Mapping[str, float]) -> Iterator[str]:
+    """What a line for people has; metrics.jsonl has everything."""
+    if "loss" not in values:  # of a validation, or of new boxes
+      yield from (f"{key} {_short(value)}" for key, value in values.items())
+      return
+    yield f"loss {_short(values['loss'])}"
+    if self._score is not None:
+      yield f"mAP_50 {self._score[1]:.3f} at step {self._score[0]}"
+    now = time.monotonic()
+    if self._before is not None and self._before[0] < step < self._total:
+      pace = (now - self._before[1]) / (step - self._before[0])
+      yield f"{_duration(pace * (self._total - step))} left"
+    self._before = step, now
 
   def evaluation(
     self,
@@ -101,6 +120,10 @@ class Logs:
     for key, value in metrics.items():
       if isinstance(value, float):
         self._board.add_scalar(f"{split}/{key}", value, step)
+    score = metrics.get("mAP_50")
+    # The run's own pages come first, then those of other sets.
+    if score is not None and (self._score is None or self._score[0] < step):
+      self._score = step, float(score)
     self.pictures(step, split, pictures)
     self._board.flush()
 
@@ -121,6 +144,20 @@ class Logs:
       self._board.close()
       if self._bar is not None:
         self._bar.close()
+
+
+def _short(value: float) -> str:
+  """Four digits; "-" = none."""
+  return f"{value:.4g}" if np.isfinite(value) else "-"
+
+
+def _duration(seconds: float) -> str:
+  """A time in the unit that suits it, such as "12 min"."""
+  if seconds < 90:
+    return f"{seconds:.0f} s"
+  if seconds < 90 * 60:
+    return f"{seconds / 60:.0f} min"
+  return f"{seconds / 3600:.1f} h"
 
 
 def append_curve(

@@ -117,6 +117,7 @@ class _Loop:
     self._progress = progress
     self._logs = logs
     self._stepper = stepper
+    self._compiled: set[str] = set()  # names of stages
     self._losses = jax.jit(
       functools.partial(
         step_lib.eval_step, losses_fn=on_mesh(task.losses_fn, task.mesh)
@@ -137,6 +138,11 @@ class _Loop:
       self._progress.start_stage()
       state = self._stepper.start_stage(state, stage)
       self._stepper.restart_clock()
+    if stage.name not in self._compiled:
+      self._compiled.add(stage.name)
+      self._logs.say(
+        f"Stage {stage.name}, up to {stage.steps} steps: compiling first"
+      )
     count = self._count(step, first + stage.steps)
     state = self._stepper(state, self._loader, stage, step - first, count)
     done, train = step + count, self._task.config.train
@@ -154,6 +160,8 @@ class _Loop:
     if judged and self._task.evaluate is not None:
       score = self._task.evaluate(state, self._logs)
       self._stepper.restart_clock()
+      ended |= self._judge(done, stage.name, score)
+      last = done == self._progress.total
     renewal = self._task.renewal
     if renewal is not None:
       score = None  # that of an evaluation is another measure
@@ -163,6 +171,15 @@ class _Loop:
     if done % train.checkpoint_every == 0 or last or judged or ended:
       self.save(state, done, score)
     return state, done
+
+  def _judge(self, done: int, stage: str, score: float | None) -> bool:
+    """Counts an evaluation; returns whether the stage ends with it."""
+    if score is None or not np.isfinite(score):
+      return False  # there are no objects to be found
+    ends = self._progress.judged(done, -score)
+    if ends:
+      self._logs.say(f"Stage {stage} ends at step {done}: no better mAP")
+    return ends
 
   def renew(self, renewal: Renewal, state: TrainState, done: int) -> float:
     """Renews the batches; returns the score, which may end the stage."""
@@ -245,6 +262,8 @@ class _Loop:
     values = {f"val_{k}": v for k, v in means.items()}
     self._logs.scalars(done, stage, values)
     self._stepper.restart_clock()
+    if self._task.evaluate is not None and self._task.config.train.eval_every:
+      return False  # evaluations judge
     reason = self._progress.validated(done, means)
     if reason:
       self._logs.say(f"Stage {stage} ends at step {done}: {reason}")

@@ -42,7 +42,9 @@ def choose_workdir(config: Any, root: pathlib.Path = ROOT) -> pathlib.Path:
   if not processes.is_first():
     return pathlib.Path(processes.from_first("workdir", ""))
   parent = root / _data_set(config.data) / config.pretraining.level
-  parent /= f"RefineNet-Res{config.model.backbone_depth}"
+  # A depth that follows from the devices is not known yet.
+  depth = config.model.backbone_depth
+  parent /= f"RefineNet-Res{depth}" if depth else "RefineNet"
   try:
     made = _next(parent)
   except OSError as e:
@@ -84,6 +86,7 @@ _FREE = (
   "data.data_dir",
   "data.manual_dir",
   "data.workers",
+  "data.channels",  # compared in the checkpoint's card
   "data.engrave",
   "data.test_split",
   "data.eval_scale",
@@ -138,6 +141,7 @@ def check_config(path: pathlib.Path, config: Any, accept: bool) -> list[str]:
       f"{path}: damaged ({e}); remove it to go on without a comparison"
     ) from None
   defaults = json.loads(config_lib.to_json(config_lib.default()))
+  defaults["data"]["kind"] = "document"  # as all were
   entry = Stage("", 0, ("energy",), (1.0,))
   defaults["stages"] = json.loads(json.dumps(dataclasses.asdict(entry)))
   now = _filled(json.loads(config_lib.to_json(config)), defaults)

@@ -20,7 +20,7 @@ import numpy as np
 
 from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import processes, sharding
-from dwd_jax.core import files, vocabulary
+from dwd_jax.core import files, vocabulary, words
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import pipeline, sources
 from dwd_jax.decode import contradictions
@@ -88,12 +88,18 @@ def evaluate_all(
         run.workdir / "eval" / logs_lib.CURVES, name, result.metrics
       )
     if logs is not None:
-      logs.say(describe(result.metrics, run.workdir, name))
+      said = words.of_data(run.config.data)
+      logs.say(describe(result.metrics, run.workdir, name, said))
   return results
 
 
-def describe(metrics: dict, workdir: pathlib.Path, name: str) -> str:
-  """The scores of an evaluation in one line."""
+def describe(
+  metrics: dict,
+  workdir: pathlib.Path,
+  name: str,
+  said: words.Words = words.MUSIC,
+) -> str:
+  """The scores of an evaluation in one line, in the words of its field."""
 
   def number(value):
     return "-" if value is None else f"{value:.3f}"
@@ -114,7 +120,8 @@ def describe(metrics: dict, workdir: pathlib.Path, name: str) -> str:
     f"{name}: mAP {number(metrics['mAP'])}, mAP_50 {number(metrics['mAP_50'])}"
     f" (classes with {metrics['min_objects']} objects or more:"
     f" {number(metrics['mAP_50_min10'])}), {metrics['num_objects']} objects,"
-    f" {metrics['num_detections']} detections on {metrics['num_pages']} pages"
+    f" {metrics['num_detections']} detections on"
+    f" {said.count(metrics['num_pages'], 'images')}"
     f"{oriented}{at_threshold}; {workdir / 'eval' / name}.json"
   )
 
@@ -321,7 +328,7 @@ def _make(
   )
   if processes.is_first():
     calibration_lib.write(folder, made, run.class_names)
-  processes.say(made.describe())
+  processes.say(made.describe(words.of_data(run.config.data).images))
   return made
 
 
@@ -372,5 +379,6 @@ def reevaluate_all(
       min_score=float(judged.min_score),
       viewer_pages=int(judged.viewer_pages),
     )
-    print(describe(results[name], workdir, name), flush=True)
+    said = words.of_data(data)
+    print(describe(results[name], workdir, name, said), flush=True)
   return results

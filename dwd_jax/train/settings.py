@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import ml_collections
@@ -27,6 +27,7 @@ from dwd_jax.objectives.energy_groups import GroupConfig
 from dwd_jax.objectives.losses import LossConfig
 from dwd_jax.objectives.targets import TargetConfig
 from dwd_jax.predict.predict_config import PredictConfig
+from dwd_jax.train import open_keys
 from dwd_jax.train.adapt_config import AdaptConfig
 from dwd_jax.train.optim import OptimizerConfig
 from dwd_jax.train.pretraining_config import PretrainingConfig
@@ -202,7 +203,7 @@ def unknown_key(path: str) -> str | None:
 
 
 def validate(config: ml_collections.ConfigDict) -> RunSettings:
-  """Checks a config.
+  """Checks a config; keys that follow from the data count as their defaults.
 
   Args:
     config: of the run, overrides applied.
@@ -212,6 +213,7 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
       type, out of range or not one of the choices, stages or entries of
       `eval.on` that make no sense.
   """
+  config = open_keys.closed(config, default())
   config_sections.check(config, RunSettings)
   train: Any = config.train
   data = config_sections.make(DataConfig, config.data)
@@ -228,7 +230,10 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
       num_energy_levels=targets.num_energy_levels,
     ),
     predict=config_sections.make(
-      PredictConfig, config.predict, staff_space_px=data.staff_space_px
+      PredictConfig,
+      config.predict,
+      staff_space_px=data.staff_space_px,
+      channels=3 if data.channels == "3" else 1,
     ),
   )
   if train.batch_size % (train.accumulate * jax.device_count()):
@@ -257,7 +262,10 @@ def validate(config: ml_collections.ConfigDict) -> RunSettings:
 
 
 def model_config(
-  config: ml_collections.ConfigDict, num_classes: int, num_groups: int
+  config: ml_collections.ConfigDict,
+  num_classes: int,
+  num_groups: int,
+  channels: Literal[1, 3] = 1,
 ) -> dwd.ModelConfig:
   """The network for a data set."""
   return config_sections.make(
@@ -265,6 +273,7 @@ def model_config(
     config.model,
     num_classes=num_classes,
     num_groups=num_groups,
+    channels=channels,
     num_energy_levels=config.targets.num_energy_levels,
     bn_momentum=config.train.batch_norm_momentum,
     remat=bool(config.train.remat),

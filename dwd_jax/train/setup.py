@@ -12,14 +12,21 @@ import numpy as np
 
 from dwd_jax.checkpoints import checkpointer
 from dwd_jax.cluster import processes, sharding
-from dwd_jax.core import config_sections
+from dwd_jax.core import config_sections, words
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import NO_POSITION
-from dwd_jax.data import prepare, sampling, sources, split_staff_spaces
+from dwd_jax.data import (
+  box_facts,
+  pipeline,
+  prepare,
+  sampling,
+  sources,
+  split_staff_spaces,
+)
 from dwd_jax.evaluate import other_data_sets
 from dwd_jax.models import dwd, staff_positions
 from dwd_jax.objectives import detection_loss, energy_groups
-from dwd_jax.train import adapt_config, optim, state
+from dwd_jax.train import adapt_config, from_data, open_keys, optim, state
 from dwd_jax.train import settings as config_lib
 
 _FIRST = ("energy", "class", "box")  # the losses that every run has had
@@ -40,6 +47,7 @@ class Run:
     group_of_class: energy group of each class.
     model: the network.
     mesh: devices.
+    choices: settings that followed from the data.
   """
 
   config: ml_collections.ConfigDict
@@ -51,6 +59,7 @@ class Run:
   group_of_class: tuple[int, ...]
   model: dwd.DWDNet
   mesh: jax.sharding.Mesh
+  choices: tuple[from_data.Choice, ...] = ()
 
   @property
   def losses(self) -> detection_loss.DetectionConfig:
@@ -61,7 +70,16 @@ class Run:
       self.group_of_class,
       self.settings.train.remat,
       self.model.cfg.position_space_px,
+      self._seed_level,
     )
+
+  @property
+  def _seed_level(self) -> float:
+    """Energy of a peak from which the decode makes an object."""
+    decode = self.settings.decode
+    if decode.method == "threshold":
+      return decode.energy_cutoff
+    return max(decode.energy_cutoff, decode.min_seed_level)
 
   @property
   def card(self) -> checkpointer.ModelCard:
@@ -126,23 +144,36 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     InputError: bad config, bad data, or a batch that does not fit the devices.
   """
   config_lib.validate(config)
+  config = open_keys.copy(config)
   mesh = sharding.make_mesh(config.train.fsdp)
   make_workdir(workdir)
   data_dir = prepare.prepare(config.data, workdir)
   source = sources.open_split(config.data, data_dir, config.data.train_split)
+  choices = from_data.fill(
+    config,
+    box_facts.of_index(source.box_index()),
+    from_data.Machine(jax.default_backend() == "cpu", jax.device_count()),
+    _num_eval_images(config.data, data_dir),
+  )
   groups = resolve_groups(config, source)
-  config = config.copy_and_resolve_references()
   if config.adapt.pages and not config.train.ema_decay:
     config.train.ema_decay = adapt_config.EMA_DECAY  # the teacher
+  config.data.staff_space_px = resolve_staff_space(config.data, source)
   resolve_splits(config.data, data_dir)
   config.groups.by_class = tuple(
     zip(source.class_names, map(int, groups), strict=True)
   )
   config.data.polarity = source.polarity or "auto"
-  config.data.staff_space_px = resolve_staff_space(config.data, source)
+  if config.data.kind == "auto":
+    config.data.kind = source.kind
+  if source.channels == 3 or config.data.channels == "auto":
+    config.data.channels = str(source.channels)
   num_groups = int(groups.max()) + 1
   model_cfg = config_lib.model_config(
-    config, len(source.class_names), num_groups
+    config,
+    num_classes=len(source.class_names),
+    num_groups=num_groups,
+    channels=source.channels,
   )
   if model_cfg.staff_positions:
     model_cfg = dataclasses.replace(
@@ -162,7 +193,17 @@ def setup(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     group_of_class=tuple(map(int, groups)),
     model=model,
     mesh=mesh,
+    choices=choices,
   )
+
+
+def _num_eval_images(data_cfg, data_dir: pathlib.Path) -> int:
+  """Images of an evaluation; of the training where there is no other split."""
+  try:
+    source = sources.open_split(data_cfg, data_dir, data_cfg.eval_split)
+  except InputError:  # `resolve_splits` says so
+    source = sources.open_split(data_cfg, data_dir, data_cfg.train_split)
+  return pipeline.num_eval_pages(source, data_cfg)
 
 
 def init_state(
@@ -206,12 +247,13 @@ def resolve_splits(data_cfg, data_dir: pathlib.Path) -> None:
   Raises:
     InputError: the records lack a split of another name, which was chosen.
   """
+  images = words.of_data(data_cfg).images
   for key, usual, instead, what in (
     (
       "eval_split",
       "val",
       data_cfg.train_split,
-      f"validation means the training pages ({data_cfg.train_split}), whose"
+      f"validation means the training {images} ({data_cfg.train_split}), whose"
       " scores say nothing about others",
     ),
     ("test_split", "test", "", "nothing is tested"),
@@ -222,7 +264,7 @@ def resolve_splits(data_cfg, data_dir: pathlib.Path) -> None:
     except InputError as e:
       if data_cfg[key] != usual:
         raise
-      processes.say(f"{e}: {what}; add pages, or name others in data.{key}")
+      processes.say(f"{e}: {what}; add {images}, or name others in data.{key}")
       data_cfg[key] = instead
   _warn_of_shared_pages(data_cfg, data_dir)
 
@@ -236,7 +278,7 @@ def _warn_of_shared_pages(data_cfg, data_dir: pathlib.Path) -> None:
   keys = ("train_split", "eval_split", "test_split")
   if {data_cfg[key] for key in keys} <= {"train", "val", "test", ""}:
     return
-  trained = data_cfg.train_split
+  trained, images = data_cfg.train_split, words.of_data(data_cfg).images
   names = _filenames(data_cfg, data_dir, trained)
   for key in keys[1:]:
     judged = data_cfg[key]
@@ -245,9 +287,9 @@ def _warn_of_shared_pages(data_cfg, data_dir: pathlib.Path) -> None:
     own = _filenames(data_cfg, data_dir, judged)
     if shared := len(own & names):
       processes.say(
-        f"warning: {shared} of {len(own)} pages of data.{key}={judged} are in"
-        f" data.train_split={trained}, too: its scores say little about other"
-        " pages"
+        f"warning: {shared} of {len(own)} {images} of data.{key}={judged} are"
+        f" in data.train_split={trained}, too: its scores say little about"
+        f" other {images}"
       )
 
 
@@ -362,7 +404,9 @@ def describe_staff_space(run: Run) -> str:
 
 
 def describe_polarity(run: Run) -> str:
-  """One line: which tone objects have."""
+  """One line: which tone objects have, or that there are colours."""
+  if run.model.cfg.channels == 3:
+    return "Pictures in colour, as they are"
   meaning = {
     "dark": "objects are darker than what is around them",
     "light": "objects are lighter than what is around them",

@@ -33,8 +33,9 @@ class Stage:
       ^backbone/; which paths there are: WORKDIR/parameters.txt.
     learning_rate: highest learning rate of the stage; 0 =
       `optimizer.learning_rate`.
-    patience: number of validations (`train.validate_every`) in a row without a
-      lower loss that end the stage early; 0 = never.
+    patience: number of evaluations (`train.eval_every`) in a row without a
+      better mAP that end the stage early; without evaluations, of validations
+      (`train.validate_every`) without a lower loss; 0 = never.
   """
 
   name: str
@@ -110,7 +111,7 @@ def make_stages(entries: Iterable[Any]) -> tuple[Stage, ...]:
 class Progress:
   """Where a run stands in its stages.
 
-  A stage with `patience` ends when its validation loss has not improved that
+  A stage with `patience` ends when mAP or validation loss has not improved that
   many times; what was planned after it moves forward. Kept with every
   checkpoint, so that a resumed run ends its stages at the same steps.
   """

@@ -461,6 +461,6 @@ def test_pages_that_do_not_fit_into_memory_are_some_of_many(
   flags += ["--compilation-cache=", f"--out={tmp_path / 'out'}"]
   assert detect.main([*flags, f"{tmp_path / 'in'}"]) == 1
   said, complained = capsys.readouterr()
-  assert f"1 pages, {len(STEPS)} failed" in said
+  assert f"1 page, {len(STEPS)} failed" in said
   assert complained.count("not fit into memory") == len(STEPS)
   assert sorted(failed) == sorted(name for _, name, _ in STEPS)

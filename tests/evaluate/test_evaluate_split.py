@@ -358,7 +358,9 @@ def test_overlays_show_what_a_user_gets(tmp_path):
   ]
 
   def has(picture, rgb):
-    return bool((picture[28:] == rgb).all(-1).any())  # below the legend
+    height, width = first.truth.image_hw
+    below = picture[-height * picture.shape[1] // width :]  # of the legend
+    return bool((below == rgb).all(-1).any())
 
   assert has(raw, drawing.WRONG_RGB)
   assert not has(raw, drawing.MISSED_RGB)

@@ -12,7 +12,7 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.decode.contradictions import Contradictions
 from dwd_jax.metrics import calibration as calibration_lib
 from dwd_jax.metrics.calibration import ScoreMap
-from dwd_jax.metrics.reliability import OperatingPoint
+from dwd_jax.metrics.reliability import Judged, OperatingPoint
 
 NAMES = ("notehead", "clef", "rest")
 MADE_WITH = {"dataset": "made_up", "scales": [0.5], "decode": {"smooth": 1}}
@@ -191,3 +191,37 @@ def test_damage_is_one_line_that_names_file_and_remedy(caption, tmp_path):
   assert message.startswith(f"{path}: damaged (")
   assert message.endswith("remove this file, --mode=eval makes it anew")
   assert "\n" not in message
+
+
+def judged(scores, correct, page):
+  labels = np.zeros(len(scores), np.int64)
+  return Judged(
+    np.asarray(scores, np.float64),
+    np.asarray(correct, bool),
+    labels,
+    np.asarray(page, np.int64),
+    num_objects=len(scores),
+  )
+
+
+def test_a_calibration_that_makes_scores_worse_is_not_kept(tmp_path):
+  # On two pages everything is right, on three nothing, whatever the score: what
+  # is fitted on some says the wrong thing of the others.
+  page = np.repeat(np.arange(5), 12)
+  correct = np.isin(page, (0, 2))
+  raw = judged(np.full(60, 0.4), correct, page)
+  made = calibration_lib.make(raw, 5, len(NAMES), {"split": "val"})
+  assert made.ece > made.ece_raw
+  scores = made.score_map(raw.scores, raw.labels)
+  np.testing.assert_allclose(scores, raw.scores, atol=1e-9)
+  said = made.describe("images")
+  assert said.startswith("Scores stay as they are: on 5 images (60 det")
+  calibration_lib.write(tmp_path, made, NAMES)
+  again = calibration_lib.read(tmp_path, NAMES)
+  assert again is not None and again.describe("images") == said
+
+
+def test_nothing_found_is_said_without_nan():
+  made = calibration_lib.make(judged([], [], []), 3, len(NAMES), {})
+  assert "nan" not in made.describe()
+  assert "ECE - -> -" in made.describe()

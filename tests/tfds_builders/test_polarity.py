@@ -102,7 +102,7 @@ def test_training_pages_decide_and_bad_ones_are_left_to_the_build():
   data_set = checks.DataSet(("a",), splits)
   assert polarity.of_data_set(data_set, read).polarity == "dark"
   given = checks.DataSet(("a",), splits, polarity="keep")
-  assert polarity.of_data_set(given, read) == ("keep", "")
+  assert polarity.of_data_set(given, read) == polarity.Decision("keep", "")
 
 
 _TONES = {"day": (200, 100), "night": (50, 150)}

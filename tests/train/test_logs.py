@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import resource
 
 import numpy as np
@@ -36,11 +37,28 @@ def test_every_call_writes_a_line_at_once(open_logs, tmp_path, capsys):
   assert _lines(tmp_path) == [{"step": 1, "stage": "energy", "loss": 0.5}]
   logs.scalars(2, "class", {"loss": 0.25, "loss_class": 3})
   assert len(_lines(tmp_path)) == 2
+  logs.scalars(2, "class", {"val_loss_class": 3.0, "val_loss": np.nan})
+  logs.evaluation(2, "val", {"mAP_50": 0.25}, {})
+  logs.evaluation(2, "other_set", {"mAP_50": 0.75}, {})
+  logs.scalars(10, "class", {"loss": np.nan})
   said = capsys.readouterr().out.splitlines()
-  assert said == [
-    "step 1/10 energy: loss 0.5",
-    "step 2/10 class: loss 0.25 loss_class 3",
+  assert said[0] == "step 1/10 energy: loss 0.5"
+  assert re.fullmatch(r"step 2/10 class: loss 0.25, \d+ s left", said[1])
+  assert said[2:] == [
+    "step 2/10 class: val_loss_class 3, val_loss -",
+    "step 10/10 class: loss -, mAP_50 0.250 at step 2",
   ]
+
+
+# Caption: seconds, and how they are said.
+DURATIONS = {"seconds": (40.4, "40 s"), "minutes": (150, "2 min")}
+DURATIONS |= {"an hour": (3600, "60 min"), "hours": (12_600, "3.5 h")}
+
+
+@pytest.mark.parametrize("caption", DURATIONS)
+def test_durations_have_a_unit_that_suits_them(caption):
+  seconds, wanted = DURATIONS[caption]
+  assert logs_lib._duration(seconds) == wanted
 
 
 def test_numbers_that_are_none_are_null(open_logs, tmp_path):
@@ -118,7 +136,7 @@ def test_a_terminal_gets_a_bar(tmp_path, monkeypatch, capsys):
   logs = logs_lib.Logs(tmp_path, 2, 10)
   logs.scalars(6, "combined", {"loss": 1.25})
   logs.close()
-  assert "combined loss 1.250" in screen.getvalue()
+  assert "combined loss 1.25" in screen.getvalue()
   assert "6/10" in screen.getvalue()
   assert "step 6/10" not in capsys.readouterr().out
 

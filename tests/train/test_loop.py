@@ -325,6 +325,19 @@ def test_validation_losses_end_a_stage_early(tmp_path):
   _same(again, state)
 
 
+def test_evaluations_without_a_better_map_end_a_stage(tmp_path, capsys):
+  scores = iter((0.2, None, 0.5, 0.4, 0.5))
+  stages = (dataclasses.replace(toy.stages(500)[0], patience=2),)
+  # Validation losses, which fall all the time, do not count then.
+  options = {"eval_every": 5, "validate_every": 5, "log_every": 5}
+  task = toy.make(
+    tmp_path, stages=stages, evaluate=lambda *_: next(scores), **options
+  )
+  assert int(loop.train(task).step) == 25
+  assert "ends at step 25: no better mAP" in capsys.readouterr().out
+  assert _saved(tmp_path)[-1] == 25
+
+
 def test_without_validation_pages_there_are_no_validation_losses(tmp_path):
   # As a pretraining on a folder of symbols.
   task = toy.make(tmp_path, validation=None, validate_every=2)

@@ -11,6 +11,7 @@ import pytest
 from dwd_jax.core.errors import InputError
 from dwd_jax.evaluate import eval_config, other_data_sets
 from dwd_jax.evaluate.eval_config import other_set
+from dwd_jax.train import open_keys
 from dwd_jax.train import settings as config_lib
 
 
@@ -258,6 +259,7 @@ def test_shipped_configs_are_valid(repo_dir):
     for config in _variants(module):
       settings = config_lib.validate(config)
       assert settings.stages
+      config = open_keys.closed(config, config_lib.default())
       model = config_lib.model_config(config, 7, config.groups.num)
       assert model.num_classes == 7
       assert (repo_dir / "tfds_builders" / config.data.builder).is_dir()

@@ -36,6 +36,7 @@ def test_the_config_is_kept_with_what_was_resolved(smoke_run):
   given.data.staff_space_px = config.data.staff_space_px
   given.data.polarity = config.data.polarity
   assert config.data.polarity == "dark"
+  given.data.kind, given.data.channels = "document", "1"  # as is found
   given.groups.by_class = tuple(map(tuple, config.groups.by_class))
   assert settings == config_lib.validate(given)
   assert 8.5 < config.data.staff_space_px < 9.5  # 9, and 5 % more or less

@@ -12,6 +12,7 @@ class Builder(base.PageBuilder):
   """Reads what annotation tools export, without any code to write."""
 
   PARSER = boxes_parsing
+  IN_COLOUR = True
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar = {
     "1.0.0": "First release: pages, boxes and class ids."

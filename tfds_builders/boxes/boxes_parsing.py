@@ -216,10 +216,11 @@ def read_page(
   """
   del class_names, options
   rows = page.rows
-  ink = checks.read_image(page.image)
-  if rows.image_hw not in (None, ink.shape):
+  ink = checks.read_image(page.image, page.channels)
+  image_hw = ink.shape[:2]
+  if rows.image_hw not in (None, image_hw):
     remedy = "put the original image there"
-    if rows.image_hw == ink.shape[::-1]:
+    if rows.image_hw == image_hw[::-1]:
       remedy += (
         "; it is turned by 90 degrees: if the boxes were made without its"
         " orientation tag (EXIF), remove the tag"
@@ -231,16 +232,16 @@ def read_page(
     )
   boxes = rows.boxes_yxyx.astype(np.float64)
   if rows.in_shares:
-    boxes = boxes * np.array(ink.shape * 2)
+    boxes = boxes * np.array(image_hw * 2)
   # Where many pages share a JSON file, the image says more.
   alone = page.annotation.stem == page.image.stem
   path = page.annotation if alone else page.image
-  boxes, kept = checks.clean_boxes(boxes, ink.shape, path, report)
+  boxes, kept = checks.clean_boxes(boxes, image_hw, path, report)
   extras = {}
   if rows.outlines_yx is not None:
     outlines = rows.outlines_yx.astype(np.float64)
     extras["oriented_yx"] = corners.clean(
-      outlines, boxes, kept, ink.shape, path, report
+      outlines, boxes, kept, image_hw, path, report
     )[kept]
   return checks.ParsedPage(
     ink, boxes[kept], rows.labels[kept].astype(np.int64), extras

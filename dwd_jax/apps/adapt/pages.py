@@ -28,7 +28,7 @@ _LIST = "pages.json"
 
 @dataclasses.dataclass(frozen=True)
 class Pages:
-  """Ink of pages, in files.
+  """Pages as the network sees them, in files.
 
   Attributes:
     names: unique, as those of results of a detection.
@@ -42,7 +42,7 @@ class Pages:
   def __len__(self) -> int:
     return len(self.names)
 
-  def ink(self, i: int) -> UInt8[np.ndarray, "H W"]:
+  def ink(self, i: int) -> UInt8[np.ndarray, "H W *c"]:
     """Page `i`, 255 = ink; it stays in its file."""
     return box_index.read_array(self.folder / f"{i}.npy", mapped=True)
 
@@ -91,7 +91,7 @@ def _prepare(run: Run, folder: pathlib.Path) -> None:
     np.save(data, ink, allow_pickle=False)
     files.write_atomic(folder / f"{len(names)}.npy", data.getvalue())
     names.append(name)
-    page_hw.append(ink.shape)
+    page_hw.append(ink.shape[:2])
   if len(names) < 2:
     raise InputError(
       f"config: adapt.pages: {path}: {len(names)} usable pages; name a folder"
@@ -117,7 +117,9 @@ def _read(
   normaliser = normalise.Normaliser(run.settings.predict)
   for source in found:
     try:
-      ink = inputs.read(source, wanted, polarity=run.polarity).ink
+      ink = inputs.read(
+        source, wanted, polarity=run.polarity, channels=run.model.cfg.channels
+      ).ink
     except InputError as e:
       processes.say(f"{e}; left out")
       continue

@@ -56,7 +56,7 @@ def detect(
   if isinstance(image, str | pathlib.Path):
     (found,) = _of_path(detector, pathlib.Path(image), most=1)
   else:
-    found = detector("page", _ink(image, detector.polarity))
+    found = detector("page", _ink(image, detector))
   if names:
     _warn_of_left_out(found, names)
   return found
@@ -105,7 +105,10 @@ def _of_path(
   def page_images():
     for source in sources:
       page = inputs.read(
-        source, detector.weights.staff_space_px, polarity=detector.polarity
+        source,
+        detector.weights.staff_space_px,
+        polarity=detector.polarity,
+        channels=detector.channels,
       )
       yield page.dpi, detector.lay(detector.page_image(source.name, page.ink))
 
@@ -122,11 +125,14 @@ def _warn_of_left_out(found: PageDetections, names: str) -> None:
     warnings.warn(f"{found.page}: {line}", stacklevel=3)
 
 
-def _ink(image: Any, polarity: str) -> UInt8[np.ndarray, "H W"]:
-  """Converts an array or a PIL image to ink on paper."""
+def _ink(image: Any, detector: Detector) -> UInt8[np.ndarray, "H W *c"]:
+  """Converts an array or a PIL image to what the network sees."""
+  channels = detector.channels
   try:
     if hasattr(image, "getexif"):
-      return grey.to_ink(grey.of_pillow(image), polarity)
-    return grey.to_ink(grey.to_grey(np.asarray(image)), polarity)
+      tones = grey.of_pillow(image, channels)
+    else:
+      tones = grey.to_tones(np.asarray(image), channels)
+    return grey.to_ink(tones, detector.polarity)
   except ValueError as e:
     raise InputError(f"image: {e}") from None

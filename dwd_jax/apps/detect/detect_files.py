@@ -18,6 +18,7 @@ from dwd_jax.apps.detect import (
 from dwd_jax.apps.detect.detect_pages import DetectSettings, Outcome
 from dwd_jax.apps.detect.inputs import Failure, Source
 from dwd_jax.apps.detect.shards import Shard
+from dwd_jax.core import words as words_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.predict.detector import Detector
 from dwd_jax.predict.page_detections import PageDetections
@@ -37,6 +38,7 @@ class Summary:
     without_staves: names of the pages on which nothing was looked for.
     missing: names of the pages that no run has processed.
     left_out: number of symbols by class without a name in the vocabulary.
+    words: of the detector's field.
   """
 
   pages: int
@@ -47,6 +49,7 @@ class Summary:
   without_staves: tuple[str, ...] = ()
   missing: tuple[str, ...] = ()
   left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  words: words_lib.Words = words_lib.MUSIC
 
 
 def run(
@@ -98,7 +101,7 @@ def run(
         f"{out / name}.json: lost or changed while detecting; start the same"
         " command again"
       )
-  return summary
+  return dataclasses.replace(summary, words=detector.words)
 
 
 def merge(
@@ -118,7 +121,8 @@ def merge(
   of_run = run_facts(settings, detector)
   outputs.check_folder(out, facts)
   sources, unread = inputs.find(paths, outputs.taken(), settings.retries)
-  return merge_pages(out, facts, of_run, sources=sources, failed=unread)
+  merged = merge_pages(out, facts, of_run, sources=sources, failed=unread)
+  return dataclasses.replace(merged, words=detector.words)
 
 
 def run_facts(settings: DetectSettings, detector: Detector) -> formats.RunFacts:

@@ -188,6 +188,7 @@ class _Work:
         detector.weights.staff_space_px,
         dpi=self._settings.dpi,
         polarity=detector.polarity,
+        channels=detector.channels,
       )
 
     try:

@@ -62,9 +62,9 @@ class Failure(NamedTuple):
 
 
 class Page(NamedTuple):
-  """Ink of a page, 255 = ink, and its resolution; 0 = an image file."""
+  """A page as the network sees it, and its resolution; 0 = an image file."""
 
-  ink: UInt8[np.ndarray, "H W"]
+  ink: UInt8[np.ndarray, "H W *c"]
   dpi: float
 
 
@@ -121,6 +121,7 @@ def read(
   staff_space_px: float,
   dpi: float = 0.0,
   polarity: str = "",
+  channels: int = 1,
 ) -> Page:
   """Reads a page; see `pdf.draw`. Raises InputError if that fails."""
   with _in_memory(source.describe()):
@@ -131,6 +132,7 @@ def read(
         staff_space_px=staff_space_px,
         dpi=dpi,
         polarity=polarity,
+        channels=channels,
       )
       return Page(*drawn)
     ink = images.read_page(
@@ -138,6 +140,7 @@ def read(
       source.describe(),
       number=source.number,
       polarity=polarity,
+      channels=channels,
     )
     return Page(ink, 0.0)
 

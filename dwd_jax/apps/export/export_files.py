@@ -10,6 +10,7 @@ classes.json beside an exported network holds
   polarity         dark: objects are darker than what is around them; light:
                    lighter; keep: pixels as they are; null: ink is what fewer
                    pixels are
+  channels         of images: 1 = ink, 3 = red, green and blue as they are
   staff_space_px   between staff lines of the training pages; 0 = unknown
   scale            pixels of the network's image per pixel of a page whose
                    staff space is unknown
@@ -183,7 +184,7 @@ def _stablehlo(
 
 
 def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
-  """Serialises images float32 [B, H, W, 1] -> detections, with the variables.
+  """Serialises images float32 [B, H, W, c] -> detections, with the variables.
 
   B is free; H and W are any multiples of 64 up to `most_hw`, itself a multiple
   of 64. The network follows the size of the image; the decode, which needs
@@ -196,7 +197,7 @@ def _exported(weights: Weights, most_hw: tuple[int, int]) -> bytes:
   constraints = [f"h <= {rows}", f"w <= {columns}"]
   b, h, w = jax_export.symbolic_shape("b, h, w", constraints=constraints)
   image = jax.ShapeDtypeStruct(
-    (b, _MULTIPLE * h, _MULTIPLE * w, 1), jnp.float32
+    (b, _MULTIPLE * h, _MULTIPLE * w, weights.model.channels), jnp.float32
   )
   model = dwd.make_model(dataclasses.replace(weights.model, dtype="float32"))
   groups = np.asarray(weights.group_of_class, np.int32)
@@ -258,6 +259,7 @@ def _classes_json(
     "multiple": _MULTIPLE,
     "most_hw": most_hw and list(most_hw),
     "polarity": weights.polarity_of_pages or None,
+    "channels": weights.model.channels,
     "staff_space_px": weights.staff_space_px,
     "scale": weights.scale,
     "threshold": weights.threshold,
@@ -304,7 +306,9 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
     if space
     else f"pages resized by {scale:.3g}"
   )
-  if known := weights.polarity_of_pages:
+  if weights.model.channels == 3:
+    size += ", in colour"
+  elif known := weights.polarity_of_pages:
     size += {
       "dark": ", with dark objects on light ground",
       "light": ", with light objects on dark ground",
@@ -320,6 +324,10 @@ def _readme(name: str, weights: Weights, **values: int) -> str:
     offsets=", `offsets` [B, h, w, G, 2]" * weights.model.center_offsets,
     refinement=_REFINEMENT * weights.model.refines,
     also=", `oriented_yx` [B, K, 4, 2]" * weights.model.oriented,
+    channels=weights.model.channels,
+    values="0 = paper, 1 = ink"
+    if weights.model.channels == 1
+    else "red, green, blue, 0 to 1",
     positions=_POSITIONS * weights.model.staff_positions,
     corners=_CORNERS * weights.model.oriented,
     **values,

@@ -184,11 +184,11 @@ def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
     text: for people who open the file.
 
   Returns:
-    A model with the input image [B, H, W, 1], H and W multiples of 32, and the
+    A model with the input image [B, H, W, c], H and W multiples of 32, and the
     outputs of `Predictions` under their names.
   """
   graph = Graph("network")
-  image = graph.input("image", ("B", "H", "W", 1))
+  image = graph.input("image", ("B", "H", "W", cfg.channels))
   x = graph.transpose(image, (0, 3, 1, 2))
   params, stats = variables["params"], variables["batch_stats"]
   levels = _backbone(

@@ -111,15 +111,15 @@ def _crop(
   differences: int,
 ) -> Crop:
   data = checks.read_bytes(path, checks.MAX_IMAGE_BYTES)
-  ink = images.read_page(data, str(path), polarity="dark")
-  zoom = np.array(ink.shape) / page.truth.image_hw
+  pixels = images.read_page(data, str(path), channels=3)
+  zoom = np.array(pixels.shape[:2]) / page.truth.image_hw
   top, left, bottom, right = np.rint(area * np.tile(zoom, 2)).astype(int)
-  part = 255 - ink[top:bottom, left:right]
+  part = pixels[top:bottom, left:right]
   boxes, kinds = _items(page)
   labels = np.append(page.truth.labels, page.wrong.labels)
   shown = np.all((boxes[:, :2] < area[2:]) & (boxes[:, 2:] > area[:2]), axis=1)
   px = boxes * np.tile(zoom, 2) - (top, left, top, left)
-  png = drawing.encoded(np.repeat(part[..., None], 3, axis=-1))
+  png = drawing.encoded(part)
   return Crop(
     page=page.truth.filename,
     differences=differences,

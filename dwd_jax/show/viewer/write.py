@@ -155,20 +155,20 @@ def page_anchor(name: str) -> str:
 
 
 def page_picture(
-  ink: UInt8[np.ndarray, "h w"], max_side_px: int = 2400
+  ink: UInt8[np.ndarray, "h w *c"], max_side_px: int = 2400
 ) -> bytes:
-  """The picture of a page: a grey JPEG, black on white.
+  """The picture of a page: a JPEG, grey with black ink, or in colour.
 
   A dense page of 2000 x 2800 px takes 200 to 400 KB.
 
   Args:
-    ink: the page, 0 = paper, 255 = ink.
+    ink: the page, 0 = paper, 255 = ink; or its colours.
     max_side_px: larger pages are scaled down to this.
 
   Raises:
     ValueError: the page is empty.
   """
-  height, width = ink.shape
+  height, width = ink.shape[:2]
   if not height or not width:
     raise ValueError(f"a page of {width} x {height} px has no picture")
   scale = min(1.0, max_side_px / max(height, width))
@@ -176,7 +176,8 @@ def page_picture(
     size = max(1, round(width * scale)), max(1, round(height * scale))
     ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
   options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-  ok, data = cv2.imencode(".jpg", 255 - ink, options)
+  pixels = 255 - ink if ink.ndim == 2 else ink[..., ::-1]
+  ok, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels), options)
   if not ok:
     raise ValueError(f"a page of {width} x {height} px could not be encoded")
   return data.tobytes()

@@ -60,6 +60,7 @@ def _start(run: setup_lib.Run, fresh: TrainState) -> TrainState:
   if given.class_names is not None:
     classes = parameter_matching.ClassNames(run.class_names, given.class_names)
   variables = parameter_matching.share_decoder(own, given.variables)
+  variables = parameter_matching.fit_channels(own, variables)
   made, report = parameter_matching.match(own, variables, classes)
   if not report.numbers[0]:
     raise InputError(
@@ -109,7 +110,8 @@ def _of_weights(run: setup_lib.Run, path: pathlib.Path) -> _Given:
 
 
 def _compare_polarity(run: setup_lib.Run, had: str, origin: str) -> None:
-  if had and run.polarity and had != run.polarity:
+  in_colour = run.model.cfg.channels == 3
+  if had and run.polarity and had != run.polarity and not in_colour:
     processes.say(
       f"{origin}: trained with data.polarity={had}, these pages are"
       f" {run.polarity}: fewer of its features may fit"

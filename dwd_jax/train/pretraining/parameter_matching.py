@@ -149,6 +149,32 @@ def _same_input(own: Any, given: Any, classes: ClassNames) -> bool:
   return widths == (theirs.shape[0], mine.shape[1], theirs.shape[1])
 
 
+def fit_channels(own: Mapping[str, Any], given: Any) -> Any:
+  """Variables `given`, whose first layer takes as many channels as `own`'s.
+
+  From grey to colours, each channel gets a third of the kernel: grey pictures
+  give what they gave. From colours to grey, the kernels are added up.
+  """
+  mine, theirs = (
+    tree["params"].get("backbone", {}).get("stem", {}).get("kernel")
+    for tree in (own, given)
+  )
+  if mine is None or theirs is None or mine.ndim != 4 or theirs.ndim != 4:
+    return given
+  wanted, had = mine.shape[2], theirs.shape[2]
+  if wanted == had or 1 not in (wanted, had):
+    return given
+  kernel = np.asarray(theirs)
+  if had == 1:
+    kernel = np.repeat(kernel, wanted, axis=2) / wanted
+  else:
+    kernel = kernel.sum(axis=2, keepdims=True)
+  params = dict(given["params"])
+  backbone = dict(params["backbone"])
+  backbone["stem"] = {**backbone["stem"], "kernel": kernel}
+  return {**given, "params": {**params, "backbone": backbone}}
+
+
 def share_decoder(own: Mapping[str, Any], given: Any) -> Any:
   """Variables `given`, with a decoder per head if `own` has one per head.
 

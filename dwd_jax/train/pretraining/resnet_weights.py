@@ -171,7 +171,7 @@ def backbone_variables(
       raise InputError(f"{where}: no {name}; name a whole ResNet-{depth}")
     value = np.asarray(state[name], np.float64)
     if name == "conv1.weight" and len(shift):
-      value = ink_kernel(value, own.shape[2])
+      value = first_kernel(value, own.shape[2])
     elif value.ndim == 4:
       value = value.transpose(2, 3, 1, 0)
     if name == "bn1.running_mean" and value.shape == shift.shape:
@@ -187,21 +187,25 @@ def backbone_variables(
 
   first = state.get("conv1.weight")
   if first is not None and first.ndim == 4 and first.shape[1] == 3:
-    shift = paper_constant(np.asarray(first, np.float64))
+    channels = shapes["params"]["stem"]["kernel"].shape[2]
+    shift = first_constant(np.asarray(first, np.float64), channels)
   return jax.tree_util.tree_map_with_path(leaf, shapes)
 
 
-def ink_kernel(weight: np.ndarray, channels: int) -> np.ndarray:
-  """The first kernel for ink instead of normalised colours.
+def first_kernel(weight: np.ndarray, channels: int) -> np.ndarray:
+  """The first kernel for ink, or for colours 0..1, instead of normalised ones.
 
   [out, 3, height, width] -> [height, width, channels, out]; one channel is the
-  ink of a grey page, three that of each colour.
+  ink of a grey page, three are red, green and blue.
   """
-  kernel = -(weight / STD[:, None, None]).transpose(2, 3, 1, 0)
-  return kernel.sum(2, keepdims=True) if channels == 1 else kernel
+  kernel = (weight / STD[:, None, None]).transpose(2, 3, 1, 0)
+  return -kernel.sum(2, keepdims=True) if channels == 1 else kernel
 
 
-def paper_constant(weight: np.ndarray) -> np.ndarray:
-  """Output of the first convolution on white paper, [out]."""
-  white = (1 - MEAN) / STD
-  return (weight * white[:, None, None]).sum((1, 2, 3))
+def first_constant(weight: np.ndarray, channels: int) -> np.ndarray:
+  """Output of the first convolution where our input is 0, [out].
+
+  That is on white paper, or on black of pictures in colour.
+  """
+  zero = ((1.0 if channels == 1 else 0.0) - MEAN) / STD
+  return (weight * zero[:, None, None]).sum((1, 2, 3))

@@ -9,6 +9,7 @@ import flax.linen as nn
 import ml_collections
 
 from dwd_jax.checkpoints import checkpointer
+from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
 from dwd_jax.data.pixel_classes import PixelClasses
 from dwd_jax.data.symbols import SymbolsOfPages, open_symbols
@@ -45,6 +46,7 @@ class _Parts:
 def make_task(run: setup_lib.Run) -> Task:
   """The task of the pretraining at level `class` or `semseg`."""
   chosen = run.settings.pretraining
+  _require_grey(run, chosen.level)
   config = task_config(run.config, chosen)
   parts = (_symbols if chosen.level == "class" else _pixels)(run, config)
   stage = Stage(chosen.level, chosen.steps, (networks.LOSS,), (1.0,))
@@ -68,6 +70,16 @@ def make_task(run: setup_lib.Run) -> Task:
     announce=lambda logs, _: logs.say(f"{says} {parts.classes_from}"),
     validation=parts.validation,
   )
+
+
+def _require_grey(run: setup_lib.Run, level: str) -> None:
+  """Raises InputError for pictures in colour, whose ink is not known."""
+  if run.model.cfg.channels != 1:
+    raise InputError(
+      f"config: pretraining.level={level}: learns from ink on grey pictures,"
+      " and these are in colour; use level packaged, run or imagenet, or"
+      " data.channels=1"
+    )
 
 
 def task_config(config: Any, chosen: PretrainingConfig) -> Any:

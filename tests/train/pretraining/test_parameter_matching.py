@@ -161,3 +161,22 @@ def test_the_report_tells_it_in_a_few_lines():
   assert text[4] == "  ignored: 2 arrays (energy_head 2)"
   assert text[5] == "  class head: 1 of 3 classes by name"
   assert len(text) == 6
+
+
+@pytest.mark.parametrize(("own", "given"), [(3, 1), (1, 3)])
+def test_the_first_layer_fits_other_channels(own, given):
+  mine, theirs = _variables(0, channels=own), _variables(2, channels=given)
+  fitted = parameter_matching.fit_channels(mine, theirs)
+  made, report = parameter_matching.match(mine, fitted)
+  kernel = made["params"]["backbone"]["stem"]["kernel"]
+  assert kernel.shape[2] == own
+  # A grey picture gives what it gave.
+  np.testing.assert_allclose(kernel.sum(2), 2 * given, rtol=1e-6)
+  assert report.numbers[0] == report.numbers[1]
+  same = parameter_matching.fit_channels(mine, mine)
+  assert same is mine
+
+
+def test_networks_without_that_layer_are_left_alone():
+  given = {"params": {"class_head": {"bias": np.zeros(3)}}, "batch_stats": {}}
+  assert parameter_matching.fit_channels(_variables(0), given) is given

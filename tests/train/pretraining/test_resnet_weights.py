@@ -30,7 +30,7 @@ def _torch_features(state, depth, rgb, border):
     state: arrays by torchvision's names.
     depth: of the network.
     rgb: [B, H, W, 3], 0..1.
-    border: "zeros" as torchvision's, or "white".
+    border: "zeros" as torchvision's, "white" or "black".
   """
   torch = pytest.importorskip("torch")
   functional = torch.nn.functional
@@ -45,8 +45,9 @@ def _torch_features(state, depth, rgb, border):
 
   mean, std = resnet_weights.MEAN, resnet_weights.STD
   x = torch.tensor(((rgb - mean) / std).astype(np.float32)).permute(0, 3, 1, 2)
-  if border == "white":
-    padded = torch.tensor(((1 - mean) / std).astype(np.float32))
+  if border != "zeros":
+    tone = 1 if border == "white" else 0
+    padded = torch.tensor(((tone - mean) / std).astype(np.float32))
     height, width = x.shape[2] + 6, x.shape[3] + 6
     padded = padded[None, :, None, None].repeat(len(x), 1, height, width)
     padded[:, :, 3:-3, 3:-3] = x
@@ -79,7 +80,7 @@ def _down(name):
 
 
 def _page(hw, channels):
-  """Ink with grey tones; colours differ if there are three channels."""
+  """Blocks with grey tones; colours differ if there are three channels."""
   rng = np.random.default_rng(0)
   ink = rng.random((1, hw[0] // 8, hw[1] // 8, channels)) > 0.6
   tones = rng.random((1, *hw, channels)) * 0.3
@@ -94,11 +95,13 @@ def test_features_equal_those_of_pytorch(tmp_path, depth, channels):
   given = resnet_weights.read(tmp_path / "x.safetensors")
   net, shapes = _shapes(depth, channels)
   variables = resnet_weights.backbone_variables(given, shapes, depth, "x")
-  ink = _page((96, 128), channels)
-  found = net.apply(variables, ink, False)
-  rgb = 1 - np.broadcast_to(ink, (*ink.shape[:3], 3))
+  image = _page((96, 128), channels)
+  found = net.apply(variables, image, False)
+  # One channel is ink on white; three are colours, and black around them.
+  rgb = image if channels == 3 else 1 - np.repeat(image, 3, -1)
+  border = "black" if channels == 3 else "white"
   for ours, theirs in zip(
-    found, _torch_features(state, depth, rgb, "white"), strict=True
+    found, _torch_features(state, depth, rgb, border), strict=True
   ):
     assert theirs.std() > 0.1
     # Sums of large terms of both signs: the error is that of the largest.

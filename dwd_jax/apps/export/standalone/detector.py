@@ -33,7 +33,7 @@ class Detector:
 
   def __call__(self, page, min_score=None):
     """Detects; see `finish` for what is returned."""
-    ink = to_ink(page, self.card["polarity"])
+    ink = to_ink(page, self.card["polarity"], self.card["channels"])
     image = pad(ink, self.card["multiple"])
     most = self.card["most_hw"]
     if image.shape[1] > most[0] or image.shape[2] > most[1]:
@@ -46,7 +46,7 @@ class Detector:
     keys = ["boxes_yxyx", "labels", "scores"]
     keys += [key for key in ("oriented_yx", "positions") if key in found]
     rows = [found[key][used] for key in keys]
-    return finish(rows, ink.shape, self.card, min_score)
+    return finish(rows, ink.shape[:2], self.card, min_score)
 
 
 if __name__ == "__main__":

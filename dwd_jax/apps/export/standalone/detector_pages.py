@@ -11,19 +11,20 @@ from dwd_jax.imaging import grey
 NO_POSITION = -128  # on the staff
 
 
-def to_ink(page, polarity=None):
-  """float32 [H, W], 0 = paper, 1 = ink, of an array that `grey` reads.
+def to_ink(page, polarity=None, channels=1):
+  """float32 [H, W, c], 0 = paper, 1 = ink, of an array that `grey` reads.
 
-  `polarity` is that of classes.json.
+  `polarity` and `channels` are those of classes.json; 3 channels are colours.
   """
-  ink = grey.to_ink(grey.to_grey(np.asarray(page)), polarity or "")
-  return ink.astype(np.float32) / 255
+  tones = grey.to_tones(np.asarray(page), channels)
+  ink = grey.to_ink(tones, polarity or "")
+  return ink.reshape(*ink.shape[:2], channels).astype(np.float32) / 255
 
 
 def pad(ink, multiple):
-  """[1, H, W, 1]: paper below and to the right, up to multiples."""
-  widths = [(0, -length % multiple) for length in ink.shape]
-  return np.pad(ink, widths)[None, :, :, None]
+  """[1, H, W, c]: paper below and to the right, up to multiples."""
+  widths = [(0, -length % multiple) for length in ink.shape[:2]]
+  return np.pad(ink, [*widths, (0, 0)])[None]
 
 
 def finish(found, page_hw, card, min_score=None):
@@ -74,7 +75,7 @@ def finish(found, page_hw, card, min_score=None):
 
 
 def read(path):
-  """Reads a page from a .npy file or, with pillow, an image."""
+  """Reads a page [H, W, 3] from a .npy file or, with pillow, an image."""
   if pathlib.Path(path).suffix != ".npy":
     try:
       from PIL import Image
@@ -84,7 +85,7 @@ def read(path):
       frames = getattr(image, "n_frames", 1)
       if frames > 1:
         raise ValueError(f"{path}: has {frames} pages; give one")
-      return grey.of_pillow(image)
+      return grey.of_pillow(image, channels=3)
   return np.load(path, allow_pickle=False)
 
 

@@ -56,14 +56,15 @@ class Detector:
 
   def __call__(self, page, min_score=None):
     """Detects; see `finish` for what is returned."""
-    ink = to_ink(page, self.card["polarity"])
+    ink = to_ink(page, self.card["polarity"], self.card["channels"])
     image = pad(ink, self.card["multiple"])
     names = [output.name for output in self._network.get_outputs()]
     outputs = dict(zip(names, self._network.run(None, {"image": image})))  # noqa: B905
-    found = [*self.decode(image[0, ..., 0], **outputs)]
+    grey = ink_windows.grey_of(image[0])
+    found = [*self.decode(grey, **outputs)]
     if self._positions:
-      found.append(self.positions(image[0, ..., 0], *found[:2]))
-    return finish(found, ink.shape, self.card, min_score)
+      found.append(self.positions(grey, *found[:2]))
+    return finish(found, ink.shape[:2], self.card, min_score)
 
   def positions(self, ink, boxes, labels):
     """Places on the staff [n] of boxes [n, 4] on ink [H, W]; -128 = none."""
