@@ -446,6 +446,7 @@ def open_mixed(data_cfg, source: PageSource) -> PageSource | None:
   mixed = open_records(
     folder,
     "train",
+    channels=str(source.channels),
     leave_out=tuple(n for n in data_cfg.leave_out if n in names),
     common_with=data_cfg.common_with,
   )
