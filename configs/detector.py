@@ -10,6 +10,11 @@ photos show them. FONTS and SCORES are folders of your own; without the flags,
 verovio's fonts and random music. The training goes on from the packaged
 detector, as far as its parameters fit. `python -m dwd_jax.export
 --checkpoint=runs/detector --format=safetensors --out=FILE` makes a file of it.
+
+Hardware: two CPU cores. Run time: 102 minutes beside other work, and 7 to
+generate the pages. Score on 40 pages of another engraver: mAP_50 0.973, COCO
+mAP 0.749; on the 121 test pages, all 158 classes, 0.800 and 0.572 (2026-11-30,
+dwd_jax/predict/pretrained/README.md).
 """
 
 import ml_collections
@@ -63,6 +68,6 @@ def get_config() -> ml_collections.ConfigDict:
   c.data.synthetic.prob = 0.2
   c.train.batch_size = 5
   c.optimizer.warmup_steps = 200
-  c.stages[-1].steps = 10000
+  c.stages[-1].steps = 7500
   c.train.checkpoint_every = 500
   return c
