@@ -40,7 +40,7 @@ class MixedCrops(grain.transforms.RandomMap):
     """Draws a crop; `page` is the next one of the shuffled epoch."""
     if rng.random() >= self._prob:
       return self._usual.random_map(page, rng)
-    other = rng.integers(self._further.num_pages)
+    other = rng.integers(len(self._further))
     return self._further.random_map(other, rng)
 
 
@@ -77,7 +77,6 @@ class TrainCrops(grain.transforms.RandomMap):
     if with_masks:
       source.require_masks()
     self._source = source
-    self.num_pages = len(source)
     self._oriented = oriented
     self._positions = positions
     self._masks = with_masks
@@ -97,6 +96,10 @@ class TrainCrops(grain.transforms.RandomMap):
       )
     self._flip = bool(data_cfg.flip)
     self._warned: set[int] = set()
+
+  def __len__(self) -> int:
+    """Number of pages."""
+    return len(self._source)
 
   def random_map(self, page, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draws a crop; `page` is the next one of the shuffled epoch."""

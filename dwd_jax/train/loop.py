@@ -160,8 +160,9 @@ class _Loop:
     if judged and self._task.evaluate is not None:
       score = self._task.evaluate(state, self._logs)
       self._stepper.restart_clock()
-      ended |= self._judge(done, stage.name, score)
-      last = done == self._progress.total
+      if self._task.renewal is None:
+        ended |= self._judge(done, stage.name, score)
+        last = done == self._progress.total
     renewal = self._task.renewal
     if renewal is not None:
       score = None  # that of an evaluation is another measure

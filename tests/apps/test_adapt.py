@@ -42,7 +42,9 @@ def _run(path, records: Any = None, staff_space_px=9.0, **changes) -> Any:
       predict=PredictConfig(staff_space_px=staff_space_px),
     ),
     model=types.SimpleNamespace(
-      cfg=types.SimpleNamespace(oriented=False, staff_positions=False)
+      cfg=types.SimpleNamespace(
+        oriented=False, staff_positions=False, channels=1
+      )
     ),
     polarity="dark",
     class_names=tuple("abcdef"),

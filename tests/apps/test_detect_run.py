@@ -37,7 +37,7 @@ def test_all_files_say_the_same(run, tmp_path):
   out = tmp_path / "out"
   code, said, complained = run(pages, f"--out={out}")
   assert (code, complained) == (0, "")
-  assert f"2 pages; look at {out / 'index.html'}" in said
+  assert f"2 images; look at {out / 'index.html'}" in said
   names = ["Seite 1 + ä", "b"]
   assert _read(out, "detect.json")["pages"] == names
   rows = _read(out, "predictions.json")
@@ -167,7 +167,7 @@ def test_it_goes_on_where_it_stopped(run, tmp_path):
   os.utime(pages / "a.png", ns=(1, 1))
   helpers.save(pages / "c.png", helpers.ink(8))
   code, said, _ = run(pages, f"--out={out}")
-  assert code == 0 and "3 pages (1 done before)" in said
+  assert code == 0 and "3 images (1 done before)" in said
   assert (out / "a.json").stat().st_mtime_ns != before
 
 
@@ -215,7 +215,7 @@ def test_our_pictures_are_no_pages(run, tmp_path, monkeypatch):
     for _ in range(2):
       code, said, complained = run(book, f"--out={out}")
       assert (code, complained) == (0, "")
-      assert "symbols on 2 pages" in said
+      assert "objects on 2 images" in said
   monkeypatch.chdir(book / "pages")
   (tmp_path / "link").symlink_to(book / "pages")
   named = sorted(book.rglob("*.[pj][np]g"))
@@ -294,7 +294,7 @@ def test_a_killed_run_leaves_nothing_to_other_settings(run, tmp_path):
   assert run(pages, f"--out={out}", "--overwrite", "--min-score=0")[0] == 0
   (out / "b.json").write_bytes(old)  # whatever brought it back
   code, said, _ = run(pages, f"--out={out}", "--min-score=0")
-  assert code == 0 and "2 pages (1 done before)" in said
+  assert code == 0 and "2 images (1 done before)" in said
   assert (out / "b.json").read_bytes() != old
   assert (out / "c.json").read_text() == "precious"
 
@@ -334,7 +334,7 @@ def test_bad_pages_are_told_of_and_the_others_go_on(run, tmp_path):
   helpers.save(pages / "dot.png", np.zeros((1, 1), np.uint8))
   code, said, complained = run(pages, f"--out={out}")
   assert code == 1
-  assert "3 pages, 2 failed" in said
+  assert "3 images, 2 failed" in said
   lines = complained.splitlines()
   assert len(lines) == 2 and all(x.startswith("dwd_jax: ") for x in lines)
   failed = _read(out, "detect.json")["failed"]

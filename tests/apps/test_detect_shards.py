@@ -50,14 +50,14 @@ def test_shards_and_a_merge_write_what_one_run_does(run, tiny, pages, tmp_path):
   assert not (out / "index.html").exists()
   assert not (out / "detect.json").exists()
   code, said, complained = run(pages, f"--out={out}", "--merge")
-  assert code == 1 and "5 pages, 1 failed" in said
+  assert code == 1 and "5 images, 1 failed" in said
   assert complained.count("\n") == 1 and f"{BROKEN}.png" in complained
   for file in (*RUN_FILES, "index.html", *(f"{name}.json" for name in NAMES)):
     assert (out / file).read_bytes() == (whole / file).read_bytes(), file
   assert _read(out / "detect.json") == _read(whole / "detect.json")
   # One run goes on from what shards have written.
   code, said, _ = run(pages, f"--out={out}")
-  assert code == 1 and "5 pages (5 done before), 1 failed" in said
+  assert code == 1 and "5 images (5 done before), 1 failed" in said
 
 
 def test_a_merge_tells_what_is_missing(run, pages, tmp_path):
@@ -66,7 +66,7 @@ def test_a_merge_tells_what_is_missing(run, pages, tmp_path):
   assert run(pages, f"--out={out}", "--shard=0/2")[0] == 0
   code, said, complained = run(pages, f"--out={out}", "--merge")
   late = [name for name in NAMES if shards.of_page(name, 2)]
-  assert code == 1 and f" on {len(NAMES) - len(late)} pages" in said
+  assert code == 1 and f" on {len(NAMES) - len(late)} images" in said
   assert f"no results yet: {len(late)} page" in complained
   failed = _read(out / "detect.json")["failed"]
   assert [f["what"] for f in failed] == [str(pages / f"{n}.png") for n in late]

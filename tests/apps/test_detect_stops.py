@@ -69,7 +69,7 @@ def test_what_storage_refuses_is_tried_again(run, monkeypatch, tmp_path):
     monkeypatch, files, "write_atomic", errno.ESTALE, _results
   )
   code, said, complained = run("--retries=1")
-  assert (code, complained) == (0, "") and "4 pages;" in said
+  assert (code, complained) == (0, "") and "4 images;" in said
   assert (len(listed), len(read), len(written)) == (1, 4, 1)
 
 
@@ -100,7 +100,7 @@ def test_a_file_that_changes_after_reading_is_read_again(
     patch.setattr(inputs, "read", read_and_change)
     code, _, complained = run()
   assert code == 2 and "2.json: lost or changed while detecting" in complained
-  assert "4 pages (3 done before)" in run()[1]
+  assert "4 images (3 done before)" in run()[1]
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
@@ -127,4 +127,4 @@ def test_a_stopped_run_keeps_what_it_has_written(
     assert (out / "pages" / f"{name}.jpg").exists()
   assert not list(out.rglob("*.part")) and not (out / "index.html").exists()
   monkeypatch.setattr(outputs, "write_page", write_page)
-  assert f"4 pages ({len(done)} done before)" in run()[1]
+  assert f"4 images ({len(done)} done before)" in run()[1]

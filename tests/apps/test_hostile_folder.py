@@ -73,7 +73,7 @@ def test_ten_good_pages_are_done(tmp_path, monkeypatch, capsys):
   flags = [f"--checkpoint={tmp_path / 'w.safetensors'}", f"--out={out}"]
   assert detect.main([str(folder), "--compilation-cache=", *flags]) == 1
   said, complained = capsys.readouterr()
-  assert f"10 pages, {len(BAD)} failed" in said
+  assert f"10 images, {len(BAD)} failed" in said
   lines = complained.splitlines()
   assert len(lines) == len(BAD)
   for name in BAD:

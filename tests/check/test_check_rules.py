@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dwd_jax.check import draw_pages, measures, rules
+from dwd_jax.data import box_facts
 
 NAMES = h.CLASS_NAMES
 
@@ -211,9 +212,9 @@ def test_the_fullest_window_of_a_page():
     [(y + 2, x + 2) for y in range(0, 80, 8) for x in range(0, 80, 8)],
     np.float32,
   )
-  assert measures.max_in_window(centres, (1000, 1000), 100) == 100
-  assert 20 <= measures.max_in_window(centres, (1000, 1000), 40) <= 36
-  assert measures.max_in_window(centres[:0], (1000, 1000), 100) == 0
+  assert box_facts.max_in_window(centres, (1000, 1000), 100) == 100
+  assert 20 <= box_facts.max_in_window(centres, (1000, 1000), 40) <= 36
+  assert box_facts.max_in_window(centres[:0], (1000, 1000), 100) == 0
 
 
 BOXES = {

@@ -28,6 +28,11 @@ class _Source:
       "labels": np.array(labels),
     } | extra
 
+  def ink_of(self, example, area=None):
+    return tiled_tiff.read_page(
+      example["image"], "", area, polarity=self.polarity
+    )
+
   def labels_and_boxes(self, i):
     kept = np.array(self.new_ids)[self._pages[i][2]]
     boxes = np.array(self._pages[i][1], np.float32).reshape(-1, 4)

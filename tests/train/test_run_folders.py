@@ -35,9 +35,9 @@ FOLDERS = {
   ),
   "own pages": (
     _own("../some where/My Pages"),
-    "My_Pages/none/RefineNet-Res50",
+    "My_Pages/none/RefineNet",
   ),
-  "own pages, odd name": (_own("/"), "data/none/RefineNet-Res50"),
+  "own pages, odd name": (_own("/"), "data/none/RefineNet"),
 }
 
 
