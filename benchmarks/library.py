@@ -30,6 +30,7 @@ from dwd_jax.apps.detect import (
   manifest,
   outputs,
 )
+from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.predict.page_detections import PageDetections
 
 _HW = (2970, 2100)
@@ -68,10 +69,14 @@ def make(folder: pathlib.Path, num_pages: int, symbols: int) -> dict[str, Any]:
   for source in sources:
     corner = rng.uniform(0, 1, (symbols, 2)) * np.subtract(_HW, 60)
     size = rng.uniform(6, 60, (symbols, 2))
+    boxes = np.concatenate([corner, corner + size], 1, dtype=np.float32)
+    model = detector.weights.model
     found = PageDetections(
       page=source.name,
       image_hw=_HW,
-      boxes_yxyx=np.concatenate([corner, corner + size], 1, dtype=np.float32),
+      boxes_yxyx=boxes,
+      oriented_yx=boxes_lib.corners_yx(boxes) if model.oriented else None,
+      positions=rng.integers(-8, 8, symbols) if model.staff_positions else None,
       labels=rng.integers(0, len(names), symbols).astype(np.int32),
       scores=np.sort(rng.uniform(0.25, 1, symbols))[::-1],
       class_names=names,
