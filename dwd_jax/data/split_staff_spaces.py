@@ -19,7 +19,7 @@ from dwd_jax.cluster import processes
 from dwd_jax.core import box_index, files
 from dwd_jax.data import sampling
 from dwd_jax.data.sources import PageSource
-from dwd_jax.imaging import staff_space
+from dwd_jax.imaging import grey, staff_space
 
 FOLDER = "staff_spaces"  # in the folder of the records
 _SAMPLE = 32  # pages that give the typical staff space
@@ -85,7 +85,7 @@ def _measured(source: PageSource, pages: np.ndarray) -> np.ndarray:
 
 def _measure(source: PageSource, pages: Iterable[int]) -> list[float]:
   def one(page: int) -> float:
-    found = staff_space.estimate(source.image(page))
+    found = staff_space.estimate(grey.ink_of(source.image(page)))
     return np.nan if found is None else found.px
 
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -7,7 +7,7 @@ import numpy as np
 from absl import logging
 
 from dwd_jax.core.structs import PageImage
-from dwd_jax.imaging import images, staff_space
+from dwd_jax.imaging import grey, images, staff_space
 from dwd_jax.predict.predict_config import PredictConfig
 
 # Factors nearer to 1 are ignored: training pages differ as much among each
@@ -52,11 +52,16 @@ class Normaliser:
     ink = page.ink
     if self._cfg.normalise == "off" or not self._cfg.staff_space_px:
       return page
-    if ink.ndim != 2 or ink.dtype != np.uint8 or not 0 < page.scale < math.inf:
+    if (
+      ink.ndim not in (2, 3)
+      or ink.dtype != np.uint8
+      or not 0 < page.scale < math.inf
+    ):
       return page  # predict_pages reports it
     space = page.staff_space_px
-    if space is None and (found := staff_space.estimate(ink)) is not None:
-      space = found.px
+    if space is None:
+      found = staff_space.estimate(grey.ink_of(ink))
+      space = None if found is None else found.px
     factor = 0.0
     if space:
       factor = self._cfg.staff_space_px / (space * page.scale)

@@ -80,7 +80,7 @@ def test_detection(client, dask, run, tmp_path):
   complained, summary = run(pages, tmp_path / "plain")
   assert complained.startswith(f"dwd_jax: {pages / 'damaged.png'}: not a")
   assert complained.count("\n") == 1
-  assert summary.endswith(" symbols on 6 pages, 1 failed")
+  assert summary.endswith(" objects on 6 images, 1 failed")
   with distributed.get_task_stream(client) as stream:
     assert run(pages, tmp_path / "dask", *dask) == (complained, summary)
   assert _workers(stream) == set(client.scheduler_info()["workers"])

@@ -6,7 +6,7 @@ import pytest
 from boxes_helpers import CLASSES
 
 from dwd_jax.core.errors import InputError
-from dwd_jax.data import pipeline, prepare, sources
+from dwd_jax.data import pipeline, prepare, sources, split_staff_spaces
 from dwd_jax.imaging import grey
 from dwd_jax.train.settings import default
 from tfds_builders import colour
@@ -93,6 +93,7 @@ def test_records_keep_colours_that_matter(tmp_path, capsys):
   assert "Polarity" not in said  # colours stay as they are
   source = sources.open_split(cfg, data_dir, "train")
   assert (source.channels, source.polarity) == (3, "keep")
+  assert split_staff_spaces.typical_staff_space(source) == 0
   for i in range(len(source)):
     name = source.box_index().filenames[i]
     given = pictures[int(name[5])]
