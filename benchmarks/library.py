@@ -75,7 +75,9 @@ def make(folder: pathlib.Path, num_pages: int, symbols: int) -> dict[str, Any]:
       page=source.name,
       image_hw=_HW,
       boxes_yxyx=boxes,
-      oriented_yx=boxes_lib.corners_yx(boxes) if model.oriented else None,
+      oriented_yx=np.asarray(boxes_lib.corners_yx(boxes))
+      if model.oriented
+      else None,
       positions=rng.integers(-8, 8, symbols) if model.staff_positions else None,
       labels=rng.integers(0, len(names), symbols).astype(np.int32),
       scores=np.sort(rng.uniform(0.25, 1, symbols))[::-1],
