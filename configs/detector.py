@@ -58,15 +58,18 @@ def get_config() -> ml_collections.ConfigDict:
     *((name, 2) for name in _UPRIGHT),
   )
   c.targets.large_share = 0.5
-  # Larger than there, so that braces and most long things fit in.
-  c.data.crop_hw = (256, 256)
-  c.data.max_boxes = 320
+  # Parallel beams are 7 px apart, ledger lines 9.
+  c.model.energy_stride = 2
+  # Larger than there, and wide: braces fit in, and most slurs and wedges.
+  c.data.crop_hw = (256, 640)
+  c.data.max_boxes = 640
   c.data.scale_jitter = 0.1  # as far as pages are off after normalisation
   c.data.degrade.scan_prob = 0.35
   c.data.degrade.photo_prob = 0.15
   c.data.degrade.strength = 1.4
   c.data.synthetic.prob = 0.2
-  c.train.batch_size = 5
+  c.losses.class_pixels = 1024
+  c.train.batch_size = 2
   c.optimizer.warmup_steps = 200
   c.stages[-1].steps = 7500
   c.train.checkpoint_every = 500

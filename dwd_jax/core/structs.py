@@ -120,7 +120,8 @@ class Predictions(flax.struct.PyTreeNode):
   """Network outputs at the stride of the heads (4), before upsampling.
 
   Attributes:
-    energy_logits: per group, a softmax over E levels.
+    energy_logits: per group, a softmax over E levels; the stride may be 2, see
+      `models.dwd.energy_stride`.
     log_sizes: log of (height, width) in image pixels.
     class_features: input of the class head (see `models.dwd.class_logits`).
     offsets: as `Targets.offsets_px`; None if the network has no such head.
@@ -131,7 +132,7 @@ class Predictions(flax.struct.PyTreeNode):
       (`models.box_refinement`, `models.staff_positions`); else None.
   """
 
-  energy_logits: Float[Array, "B h w G E"]
+  energy_logits: Float[Array, "B _ _ G E"]
   log_sizes: Float[Array, "B h w G 2"]
   class_features: Float[Array, "B h w F"]
   offsets: Float[Array, "B h w G 2"] | None = None

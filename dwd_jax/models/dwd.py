@@ -26,7 +26,7 @@ from dwd_jax.models import box_refinement, staff_positions
 from dwd_jax.models.refinenet import RefineNet, Version, head_input, upsample
 from dwd_jax.models.resnet import Depth, ResNet, make_norm
 
-STRIDE = 4  # of the heads
+STRIDE = 4  # of the features, and of the heads
 DEEP_STRIDES = (8, 16, 32)  # of the coarser levels of RefineNet
 SIZE_MULTIPLE = 32  # images are padded to multiples of this, in pixels
 _TYPICAL_SIZE_PX = 12.0  # where the size head starts
@@ -59,6 +59,10 @@ class NetworkConfig:
       none), see `models.box_refinement`.
     staff_positions: the place of noteheads on their staff, too (the paper:
       none); the records must have `positions`.
+    energy_stride: of the energy head. 2: it tells four cells for each pixel of
+      the features (sub-pixel convolution), so that parallel beams and ledger
+      lines closer than 8 px stay apart; 4: one (the paper: heads at stride 1,
+      on upsampled features).
     deep_energy_strides: deep supervision: strides (8, 16, 32) of the coarser
       levels of RefineNet that have an energy head of their own, in the training
       only; the original: (8, 16).
@@ -78,6 +82,7 @@ class NetworkConfig:
   oriented: bool = False
   refine_boxes: bool = False
   staff_positions: bool = False
+  energy_stride: Literal[2, 4] = 4
   deep_energy_strides: tuple[int, ...] = ()
   deep_size_strides: tuple[int, ...] = ()
   dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -179,9 +184,19 @@ def _energy_bias(groups: int, levels: int):
 
   def init(key, shape, dtype=jnp.float32):
     del key
-    return jnp.asarray(np.log(prob), dtype).reshape(shape)
+    # All cells of a pixel start alike; `shape` is flat.
+    return jnp.resize(jnp.asarray(np.log(prob), dtype), shape)
 
   return init
+
+
+def _cells_apart(
+  values: Float[Array, "B h w n n G E"],
+) -> Float[Array, "B nh nw G E"]:
+  """Rows and columns of cells within pixels become rows and columns."""
+  batch, height, width, n, _, *rest = values.shape
+  values = values.swapaxes(2, 3)
+  return values.reshape(batch, height * n, width * n, *rest)
 
 
 def _level(stride: int) -> int:
@@ -192,7 +207,8 @@ def _level(stride: int) -> int:
 class DWDNet(nn.Module):
   """Image -> `Predictions` at stride 4.
 
-  Reference: Tuggener et al. 2018, section 3 and figure 2. Differs from the
+  Reference: Tuggener et al. 2018, section 3 and figure 2; the energy head at
+  stride 2 is a sub-pixel convolution (Shi et al. 2016). Differs from the
   original: heads at stride 4; the size head predicts log-sizes; groups.
   """
 
@@ -210,7 +226,7 @@ class DWDNet(nn.Module):
         and deep supervision, if any.
 
     Returns:
-      Predictions at stride 4.
+      Predictions at stride 4, the energy at `cfg.energy_stride`.
     """
     cfg = self.cfg
     if image.shape[1] % SIZE_MULTIPLE or image.shape[2] % SIZE_MULTIPLE:
@@ -228,7 +244,11 @@ class DWDNet(nn.Module):
       shared = make_decoder(cfg, train)(features)
       maps = dict.fromkeys(("energy", "size", "class"), shared)
     decoded = {k: head_input(v[0], cfg.refinenet) for k, v in maps.items()}
-    energy = self._energy_head("energy_head")(decoded["energy"])
+    energy = self._energy_head("energy_head", cfg.energy_stride)(
+      decoded["energy"]
+    )
+    if cfg.energy_stride < STRIDE:
+      energy = _cells_apart(energy)
     sizes = self._size_head("size_head")(decoded["size"])
     self._class_head(decoded["class"])
     if cfg.refines:
@@ -255,7 +275,7 @@ class DWDNet(nn.Module):
         self._size_head, "size_head", maps["size"], cfg.deep_size_strides
       )
     return Predictions(
-      energy_logits=energy,  # [B, h, w, G, E]
+      energy_logits=energy,  # [B, h, w, G, E], or of twice as many rows
       log_sizes=sizes,  # [B, h, w, G, 2]
       class_features=decoded["class"],  # [B, h, w, F]
       offsets=offsets,  # [B, h, w, G, 2]
@@ -264,10 +284,11 @@ class DWDNet(nn.Module):
       deep_sizes=deep_sizes,
     )
 
-  def _energy_head(self, name: str) -> nn.Module:
+  def _energy_head(self, name: str, stride: int = STRIDE) -> nn.Module:
     groups, levels = self.cfg.num_groups, self.cfg.num_energy_levels
+    cells = STRIDE // stride
     return nn.DenseGeneral(
-      (groups, levels),
+      (groups, levels) if cells == 1 else (cells, cells, groups, levels),
       bias_init=_energy_bias(groups, levels),
       kernel_init=nn.initializers.normal(0.01),
       name=name,
@@ -341,11 +362,20 @@ def mask_other_groups(
   return jnp.where(own, logits, -1e9)
 
 
+def energy_stride(predictions: Predictions) -> int:
+  """Stride of the energy logits, by their height and that of the features."""
+  logits, features = predictions.energy_logits, predictions.class_features
+  return STRIDE * features.shape[1] // logits.shape[1]
+
+
 def energy_logits_full(
   predictions: Predictions, step: int = 1
 ) -> Float[Array, "B H W G E"]:
-  """Energy logits at stride `step`, a divisor of `STRIDE`."""
-  logits = upsample(predictions.energy_logits, STRIDE, step)
+  """Energy logits at stride `step`, 1, 2 or 4."""
+  stride = energy_stride(predictions)
+  own = min(step, stride)
+  logits = upsample(predictions.energy_logits, stride, own)
+  logits = logits[:, :: step // own, :: step // own]
   # On CPUs XLA would repeat the upsampling in every pass of the softmax.
   return jax.lax.optimization_barrier(logits)
 

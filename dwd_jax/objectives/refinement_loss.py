@@ -17,13 +17,12 @@ from dwd_jax.objectives import oriented_targets
 from dwd_jax.objectives.class_loss import select_pixels
 from dwd_jax.objectives.losses import Metrics, weighted_mean
 
-_MOST = 64  # objects of an image
+# Objects of an image: as many in crops of 256 x 256 px, more in larger ones.
+_MOST, _PX_EACH = 64, 1024
 _FIT_WEIGHT = 0.5  # of the expected IoU, beside the box
 # The decode takes the mean of the pixels around a peak, which lies beside the
 # centre: here 3 x 3 pixels around one that is moved by -1 .. 1 px.
 _AROUND_PX = np.stack(np.meshgrid((-3, 0, 3), (-3, 0, 3)), -1).reshape(9, 2)
-_SLOTS = np.arange(_MOST)
-_SHIFTS_PX = np.stack([_SLOTS % 3, (_SLOTS // 3 + _SLOTS) % 3], -1) - 1
 
 
 def refinement_loss(
@@ -38,7 +37,8 @@ def refinement_loss(
   The sum of the errors of the centre, by sides of the true box, and of the
   logarithms of the sides; half the cross-entropy of the IoU; the same errors
   of the upright box around the oriented one; and the error of its slant. A mean
-  over at most 64 objects of an image, evenly chosen.
+  over objects of each image, evenly chosen: one per 1,024 px of its area, and
+  64 at least.
 
   Args:
     params: of `DWDNet`, with this head.
@@ -48,7 +48,8 @@ def refinement_loss(
     oriented_yx: corners of oriented boxes, if the head tells these, too.
   """
   assert predictions.image is not None
-  budget = min(_MOST, boxes_yxyx.shape[1])
+  hw = predictions.image.shape[1], predictions.image.shape[2]
+  budget = min(max(_MOST, hw[0] * hw[1] // _PX_EACH), boxes_yxyx.shape[1])
   there = boxes.areas(boxes_yxyx) > 0
   index, valid = jax.vmap(lambda mask: select_pixels(mask, budget))(there)
   index = jnp.minimum(index, boxes_yxyx.shape[1] - 1)
@@ -77,7 +78,6 @@ def refinement_loss(
     "refined_iou": weighted_mean(iou, weights),
   }
   if box_refinement.has_oriented(params) and oriented_yx is not None:
-    hw = predictions.image.shape[1], predictions.image.shape[2]
     cut = jax.vmap(lambda o, b: oriented_targets.clip(o, b, hw))
     codes = rectangles.encode(cut(oriented_yx, boxes_yxyx))
     codes = jnp.take_along_axis(codes, index[..., None], 1)
@@ -108,7 +108,9 @@ def _said(predictions, boxes_yxyx, group):
     lambda x: jax.lax.stop_gradient(x)[None], predictions
   )
   h, w = predictions.image.shape[1:3]
-  middles = jnp.floor(boxes.centers_yx(boxes_yxyx)) + _SHIFTS_PX[: len(group)]
+  slots = np.arange(len(group))
+  shifts_px = np.stack([slots % 3, (slots // 3 + slots) % 3], -1) - 1
+  middles = jnp.floor(boxes.centers_yx(boxes_yxyx)) + shifts_px
   at = middles[:, None] + _AROUND_PX  # [P, 9, 2]
   at = jnp.clip(at, 0, jnp.array([h - 1, w - 1])).astype(jnp.int32)
   y, x = (at[..., i].reshape(-1) for i in range(2))

@@ -153,7 +153,8 @@ def _decode(model, decode_cfg, group_of_class, class_names, levels_hw=None):
       return jnp.asarray(pixel_sampling.boxes_at(predictions, *at))
 
     levels = watershed.levels_from_logits(predictions.energy_logits, decode_cfg)
-    levels = jnp.asarray(upsample(levels, dwd.STRIDE))  # [B, H, W, G]
+    levels = upsample(levels, dwd.energy_stride(predictions))
+    levels = jnp.asarray(levels)  # [B, H, W, G]
     if levels_hw:
       room = [(0, levels_hw[i] - levels.shape[i + 1]) for i in range(2)]
       levels = jnp.pad(levels, ((0, 0), *room, (0, 0)))

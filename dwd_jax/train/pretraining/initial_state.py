@@ -61,6 +61,7 @@ def _start(run: setup_lib.Run, fresh: TrainState) -> TrainState:
     classes = parameter_matching.ClassNames(run.class_names, given.class_names)
   variables = parameter_matching.share_decoder(own, given.variables)
   variables = parameter_matching.fit_channels(own, variables)
+  variables = parameter_matching.fit_energy_cells(own, variables)
   made, report = parameter_matching.match(own, variables, classes)
   if not report.numbers[0]:
     raise InputError(

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 _CLASS_HEAD = "class_head"  # its last axis is the classes
+_ENERGY_HEAD = "energy_head"  # its last axes are groups and levels
 _LISTED = 12  # modules of a group in a printed report
 
 
@@ -173,6 +174,30 @@ def fit_channels(own: Mapping[str, Any], given: Any) -> Any:
   backbone = dict(params["backbone"])
   backbone["stem"] = {**backbone["stem"], "kernel": kernel}
   return {**given, "params": {**params, "backbone": backbone}}
+
+
+def fit_energy_cells(own: Mapping[str, Any], given: Any) -> Any:
+  """Variables `given`, whose energy head tells as many cells as `own`'s.
+
+  Each cell of a pixel gets what the pixel had, and a pixel the mean of cells.
+  """
+  mine, theirs = (tree["params"].get(_ENERGY_HEAD) for tree in (own, given))
+  if not mine or not theirs:
+    return given
+  more = mine["bias"].ndim - theirs["bias"].ndim
+  if not more:
+    return given
+  head = {}
+  for name, value in theirs.items():
+    value, at = np.asarray(value), value.ndim - theirs["bias"].ndim
+    if more > 0:
+      cells = mine["bias"].shape[:more]
+      value = np.expand_dims(value, tuple(range(at, at + more)))
+      shape = value.shape[:at] + cells + value.shape[at + more :]
+      head[name] = np.broadcast_to(value, shape)
+    else:
+      head[name] = value.mean(tuple(range(at, at - more)))
+  return {**given, "params": {**given["params"], _ENERGY_HEAD: head}}
 
 
 def share_decoder(own: Mapping[str, Any], given: Any) -> Any:
