@@ -23,7 +23,12 @@ from dwd_jax.predict.predict_config import PredictConfig
 NAMES = ("clefG", "rest", "Ünïcode name", "dot", "dotSmall")
 GROUPS = (0, 1, 0, 0, 1)
 # The two kinds of networks that the default configs have had.
-WITH_OFFSETS = {"center_offsets": True, "class_hidden": 7, "num_groups": 2}
+WITH_OFFSETS = {
+  "center_offsets": True,
+  "class_hidden": 7,
+  "num_groups": 2,
+  "energy_stride": 2,
+}
 WITHOUT = {"center_offsets": False, "class_hidden": 0, "num_groups": 1}
 
 

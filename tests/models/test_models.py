@@ -353,6 +353,37 @@ def test_heads_commute_with_upsampling(net, images):
   )
 
 
+def test_an_energy_head_at_stride_2_tells_four_cells_of_each_pixel(net, images):
+  variables, infer, _ = net
+  bias = np.arange(4.0, dtype=np.float32).reshape(2, 2)[..., None, None]
+  head = variables["params"]["energy_head"]
+  cells = {
+    "kernel": np.broadcast_to(
+      np.asarray(head["kernel"])[:, None, None], (4, 2, 2, 2, 6)
+    ),
+    "bias": np.asarray(head["bias"]) + bias,
+  }
+  params = {**variables["params"], "energy_head": cells}
+  model = _model(energy_stride=2)
+  out = model.apply({**variables, "params": params}, images)
+  coarse = infer(variables, images).energy_logits
+  assert out.energy_logits.shape == (2, 16, 32, 2, 6)
+  assert out.class_features.shape == (2, 8, 16, 4)
+  for row, column in np.ndindex(2, 2):
+    np.testing.assert_allclose(
+      out.energy_logits[:, row::2, column::2],
+      coarse + bias[row, column],
+      rtol=1e-4,
+      atol=1e-4,
+    )
+  # At every step the values of the full map are those of its pixels.
+  full = dwd.energy_logits_full(out)
+  assert full.shape == (2, 32, 64, 2, 6)
+  for step in (2, 4):
+    some = dwd.energy_logits_full(out, step)
+    np.testing.assert_allclose(some, full[:, ::step, ::step], atol=1e-5)
+
+
 def test_gathering_equals_upsampling_at_every_pixel():
   features = _distinct((2, 3, 5, 2))
   fine = _upsample(features, 4)

@@ -12,7 +12,7 @@ import numpy as np
 
 from dwd_jax.core.errors import InputError
 from dwd_jax.models import box_refinement, ink_windows, staff_positions
-from dwd_jax.models.dwd import ModelConfig
+from dwd_jax.models.dwd import STRIDE, ModelConfig
 from dwd_jax.models.refinenet import STRUCTURES, Structure
 from dwd_jax.models.resnet import STAGES
 
@@ -114,6 +114,10 @@ class Graph:
       coordinate_transformation_mode="half_pixel",
     )
 
+  def cells_apart(self, x: str, n: int) -> str:
+    """[B, n * n * c, h, w] -> [B, c, n * h, n * w], see `models.dwd`."""
+    return self._add("DepthToSpace", x, blocksize=n, mode="DCR")
+
   def relu(self, x: str) -> str:
     """Elementwise max(x, 0)."""
     return self._add("Relu", x)
@@ -207,15 +211,20 @@ def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
   else:
     energy = size = classes = decoder("refinenet")
 
-  def head(x: str, name: str, output: str, values: int) -> None:
+  def head(
+    x: str, name: str, output: str, values: int, stride: int = STRIDE
+  ) -> None:
     kernel, bias = params[name]["kernel"], params[name]["bias"]
     kernel = kernel.reshape(1, 1, kernel.shape[0], -1)
-    y = graph.conv(x, kernel, bias.reshape(-1))
+    y, hw = graph.conv(x, kernel, bias.reshape(-1)), ("h", "w")
+    if stride < STRIDE:
+      y, hw = graph.cells_apart(y, STRIDE // stride), ("rows", "columns")
     y = graph.transpose(y, (0, 2, 3, 1))
     y = graph.split_last(y, (cfg.num_groups, values))
-    graph.output(y, output, ("B", "h", "w", cfg.num_groups, values))
+    graph.output(y, output, ("B", *hw, cfg.num_groups, values))
 
-  head(energy, "energy_head", "energy_logits", cfg.num_energy_levels)
+  levels, stride = cfg.num_energy_levels, cfg.energy_stride
+  head(energy, "energy_head", "energy_logits", levels, stride)
   head(size, "size_head", "log_sizes", 2)
   features = graph.transpose(classes, (0, 2, 3, 1))
   graph.output(features, "class_features", ("B", "h", "w", cfg.filters))

@@ -177,6 +177,30 @@ def test_the_first_layer_fits_other_channels(own, given):
   assert same is mine
 
 
+def test_each_cell_of_an_energy_head_starts_as_its_pixel():
+  rng = np.random.default_rng(0)
+  coarse = _variables(0)
+  coarse["params"]["energy_head"] = {
+    name: rng.normal(size=value.shape).astype(np.float32)
+    for name, value in coarse["params"]["energy_head"].items()
+  }
+  fine = _variables(0, energy_stride=2)
+  fitted = parameter_matching.fit_energy_cells(fine, coarse)
+  made, report = parameter_matching.match(fine, fitted)
+  assert not report.kept
+  for name, value in made["params"]["energy_head"].items():
+    before = coarse["params"]["energy_head"][name]
+    first = value.ndim - 4  # axis of the rows of cells
+    np.testing.assert_array_equal(
+      value,
+      np.broadcast_to(np.expand_dims(before, (first, first + 1)), value.shape),
+    )
+  back = parameter_matching.fit_energy_cells(coarse, made)
+  for name, value in back["params"]["energy_head"].items():
+    np.testing.assert_allclose(value, coarse["params"]["energy_head"][name])
+  assert parameter_matching.fit_energy_cells(coarse, coarse) is coarse
+
+
 def test_networks_without_that_layer_are_left_alone():
   given = {"params": {"class_head": {"bias": np.zeros(3)}}, "batch_stats": {}}
   assert parameter_matching.fit_channels(_variables(0), given) is given

@@ -52,9 +52,7 @@ def finish(found, page_hw, card, min_score=None):
     logit = fit["a"] * np.log(s) - fit["b"] * np.log1p(-s) + fit["c"]
     scores = 1 / (1 + np.exp(-logit - np.array(fit["offsets"])[labels]))
   centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-  least = card["threshold"] if min_score is None else min_score
-  keep = (centers < page_hw).all(1) & (centers >= 0).all(1) & (scores >= least)
-  keep = np.flatnonzero(keep)
+  keep = np.flatnonzero((centers < page_hw).all(1) & (centers >= 0).all(1))
   keep = keep[np.argsort(-scores[keep], kind="stable")]
   boxes = np.clip(boxes[keep], 0, np.array([*page_hw, *page_hw]))
   labels, scores, class_names = labels[keep], scores[keep], card["class_names"]
@@ -63,6 +61,10 @@ def finish(found, page_hw, card, min_score=None):
     stays = known.stays(boxes, labels, scores)
     boxes, labels, scores = boxes[stays], labels[stays], scores[stays]
     keep = keep[stays]
+  least = card["threshold"] if min_score is None else min_score
+  count = int((scores >= least).sum())  # the first ones
+  boxes, labels, scores = boxes[:count], labels[:count], scores[:count]
+  keep = keep[:count]
   names = [class_names[label] for label in labels]
   ends: list = [list(map(tuple, boxes.tolist()))]
   for values in more:

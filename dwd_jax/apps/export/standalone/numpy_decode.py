@@ -26,7 +26,7 @@ from dwd_jax.core import rectangles
 from dwd_jax.decode import siblings
 from dwd_jax.models import ink_columns, ink_windows
 
-_STRIDE = 4  # of the network's outputs
+_STRIDE = 4  # of the network's outputs; the energy may have twice the rows
 
 
 class Detector:
@@ -92,7 +92,8 @@ class Detector:
     lent = siblings.lending(self.card["class_names"])
     if cfg.class_vote == "majority":
       lent = None
-    width, found = energy_logits.shape[2] * _STRIDE, []
+    height, width = (side * _STRIDE for side in class_features.shape[1:3])
+    stride, found = height // energy_logits.shape[1], []
     for group in range(energy_logits.shape[3]):
       said = np.concatenate([m[:, :, group] for m in maps], -1)
 
@@ -106,7 +107,8 @@ class Detector:
         probs = softmax(np.where(group_of_class == group, logits, -1e9))
         return probs if lent is None else probs @ lent
 
-      levels = upsample(energy_levels(energy_logits[0, :, :, group], cfg))
+      levels = energy_levels(energy_logits[0, :, :, group], cfg)
+      levels = upsample(levels, stride)
       found.append(decode_plane(levels, boxes_at, probs_at, cfg))
     boxes, labels, scores = (np.concatenate(f) for f in zip(*found))  # noqa: B905
     best = np.argsort(-scores, kind="stable")[: cfg.max_detections]
@@ -158,7 +160,7 @@ def energy_levels(logits, cfg):
   return softmax(logits) @ np.arange(logits.shape[-1], dtype=np.float32)
 
 
-def upsample(x, factor=_STRIDE):
+def upsample(x, factor):
   """Bilinear, [h, w] -> [factor h, factor w]; edges are repeated."""
   for axis in (0, 1):
     x = np.moveaxis(x, axis, 0)
