@@ -222,6 +222,7 @@ def _check(scene: Scene, variant: str) -> None:
   plain = (
     scene.model.cfg.num_groups == 1
     and not scene.model.cfg.center_offsets
+    and scene.model.cfg.energy_stride == dwd.STRIDE
     and losses.energy_focal_gamma == losses.class_focal_gamma == 0
     and losses.energy_smoothing == 0
     and losses.energy_weights == losses.class_weights == "none"
