@@ -12,6 +12,7 @@ another data set are called `<dataset>-<split>`, and its summary ends with
 """
 
 import collections
+import dataclasses
 import itertools
 import math
 import pathlib
@@ -30,6 +31,7 @@ from dwd_jax.evaluate.other_data_sets import OtherSet
 from dwd_jax.evaluate.page_store import Page, Pages, PageStore
 from dwd_jax.evaluate.report import report_data
 from dwd_jax.evaluate.report.report_data import Measured
+from dwd_jax.imaging import grey
 from dwd_jax.metrics import json_results, matching, protocols, reliability
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.metrics.json_results import SummaryInputs, or_null
@@ -37,9 +39,15 @@ from dwd_jax.metrics.matching import RIGHT, OfPage
 from dwd_jax.metrics.positions import PositionMeter
 from dwd_jax.metrics.protocols import Protocol
 from dwd_jax.metrics.reliability import Binning, Bins, Judged, Sample
+from dwd_jax.predict import staff_sizes
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.predict.predict_config import DEFAULT, PredictConfig
-from dwd_jax.predict.predict_pages import PredictFn, predict_pages
+from dwd_jax.predict.predict_pages import (
+  PredictFn,
+  predict_page,
+  predict_pages,
+)
+from dwd_jax.predict.staves import Staves, as_it_lies
 from dwd_jax.show import drawing, progress
 
 # Detections with raw scores, number of pages -> calibration.
@@ -425,6 +433,9 @@ def predict_all(
 ) -> Predicted:
   """Predicts the pages of a split.
 
+  Symbols on staves of other sizes than the page's are taken from a prediction
+  at their scale, as `detect` does.
+
   Args:
     predict_fn: with its variables bound.
     boxes: file that takes truth and detections, see `PageStore`.
@@ -433,11 +444,18 @@ def predict_all(
   """
   store, overflowing, shown = PageStore(boxes), [], []
   seconds, last, staff_spaces = [], [], []
-  with_truth, of_images = itertools.tee(pages)
+  with_truth, of_images = itertools.tee(_measured(page, cfg) for page in pages)
   predictions = predict_pages(
-    predict_fn, (page.image for page in of_images), cfg, overlays
+    predict_fn, (page.image for page, _ in of_images), cfg, overlays
   )
-  for page, prediction in zip(with_truth, predictions, strict=True):
+  for (page, staves), prediction in zip(with_truth, predictions, strict=True):
+    prediction = staff_sizes.with_others(
+      prediction,
+      page.image,
+      staves.spaces,
+      staves.pieces,
+      lambda image: predict_page(predict_fn, image, cfg),
+    )
     last = [page.image]
     seconds.append(prediction.seconds)
     staff_spaces.append(prediction.staff_space_px or math.nan)
@@ -452,6 +470,18 @@ def predict_all(
     seconds, lambda: list(predict_pages(predict_fn, last, cfg))
   )
   return Predicted(store, shown, overflowing, mean_s, staff_spaces)
+
+
+def _measured(page: EvalPage, cfg: PredictConfig) -> tuple[EvalPage, Staves]:
+  """The page with its staff space, if that is asked for, and its staves."""
+  ink = page.image.ink
+  if not cfg.normalises or ink.dtype != np.uint8 or ink.ndim not in (2, 3):
+    return page, Staves()  # the prediction reports what is wrong
+  staves = as_it_lies(grey.ink_of(ink))
+  if not staves.spaces:
+    return page, staves
+  image = dataclasses.replace(page.image, staff_space_px=staves.spaces[0])
+  return dataclasses.replace(page, image=image), staves
 
 
 def _mean_seconds(seconds: list[float], again: Callable[[], object]) -> float:

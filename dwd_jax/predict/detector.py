@@ -181,7 +181,7 @@ class Detector:
     """Detections on a page, also on its head where it shows no clefs.
 
     Args:
-      found: see `_with_other_sizes`.
+      found: at the scale of the first of `staves.spaces`.
     """
     page, staves, traced = laid.page, laid.staves, laid.traced
     found = self._with_other_sizes(found, page, staves)
@@ -205,22 +205,14 @@ class Detector:
   def _with_other_sizes(
     self, found: PagePrediction, page: PageImage, staves: Staves
   ) -> PagePrediction:
-    """Takes symbols on staves of other sizes from predictions at their scale.
-
-    Args:
-      found: at the scale of the first of `staves.spaces`.
-    """
-    if staves.pieces is None or len(staves.spaces) == 1:
+    if len(staves.spaces) < 2:
       return found
-    views = [found]
-    for space in staves.spaces[1:]:
-      scaled = dataclasses.replace(_upright(page, staves), staff_space_px=space)
-      views.append(self._prediction(scaled))
-    return found._replace(
-      detections=staff_sizes.join(
-        [view.detections for view in views], staves.spaces, staves.pieces
-      ),
-      overflow=any(view.overflow for view in views),
+    return staff_sizes.with_others(
+      found,
+      _upright(page, staves),
+      staves.spaces,
+      staves.pieces,
+      self._prediction,
     )
 
   def _clefs(self, boxes: PageBoxes) -> int:

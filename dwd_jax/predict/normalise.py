@@ -50,7 +50,7 @@ class Normaliser:
     Its staff space is measured unless it is known.
     """
     ink = page.ink
-    if self._cfg.normalise == "off" or not self._cfg.staff_space_px:
+    if not self._cfg.normalises:
       return page
     if (
       ink.ndim not in (2, 3)

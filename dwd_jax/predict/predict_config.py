@@ -51,6 +51,11 @@ class PredictConfig:
   channels: int = dataclasses.field(default=1, metadata=NOT_A_KEY)
   devices: int = dataclasses.field(default=1, metadata=NOT_A_KEY)
 
+  @property
+  def normalises(self) -> bool:
+    """Whether pages are scaled to the staff space of the training."""
+    return self.normalise != "off" and self.staff_space_px > 0
+
   def __post_init__(self):
     """Stops at values that make no sense."""
     check_choices(self, "predict")

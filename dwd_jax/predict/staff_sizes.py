@@ -6,13 +6,15 @@ each size, and of each prediction those symbols are taken that are nearest to a
 staff of this size.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from dwd_jax.core import boxes as box_lib
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.core.structs import PageBoxes, PageImage
 from dwd_jax.imaging.staff_pieces import Pieces
+from dwd_jax.predict.assemble import PagePrediction
 
 _SAME = 1.16  # largest to smallest space of one size
 # At either end, pieces that may be chance: their share, and their number.
@@ -53,6 +55,33 @@ def sizes(pieces: Pieces, px: float) -> tuple[float, ...]:
   )
   found = [(float(w.sum()), float(np.average(s, weights=w))) for s, w in parts]
   return tuple(mean for _, mean in sorted(found, reverse=True))
+
+
+def with_others(
+  found: PagePrediction,
+  page: PageImage,
+  spaces: Sequence[float],
+  pieces: Pieces | None,
+  predict: Callable[[PageImage], PagePrediction],
+) -> PagePrediction:
+  """Takes symbols on staves of other sizes from predictions at their scale.
+
+  Args:
+    found: at the scale of the first of `spaces`.
+    page: upright, as it was predicted.
+    spaces: of `sizes`; `found` is returned if there is but one.
+    pieces: of the page's staves; None if there are none.
+  """
+  if pieces is None or len(spaces) == 1:
+    return found
+  views = [found]
+  for space in spaces[1:]:
+    views.append(predict(dataclasses.replace(page, staff_space_px=space)))
+  return found._replace(
+    detections=join([view.detections for view in views], spaces, pieces),
+    overflow=any(view.overflow for view in views),
+    seconds=sum(view.seconds for view in views),
+  )
 
 
 def join(

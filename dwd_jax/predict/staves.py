@@ -155,6 +155,18 @@ def find(ink: UInt8[np.ndarray, "H W"]) -> Staves:
   return _with_pieces(*best, ink) if best else Staves()
 
 
+def as_it_lies(ink: UInt8[np.ndarray, "H W"]) -> Staves:
+  """The sizes of the staves of a page that is upright, maybe skewed a little.
+
+  Args:
+    ink: 0 = paper.
+  """
+  found = staff_space.measure(ink)
+  if found is None:
+    return Staves()
+  return _of_sizes(Staves(), found, staff_pieces.find(found))
+
+
 def _with_pieces(
   staves: Staves, measured: Measured, ink: UInt8[np.ndarray, "H W"]
 ) -> Staves:
@@ -165,6 +177,10 @@ def _with_pieces(
     again = staff_space.measure(level.applied(ink))
     if again is not None:
       return _with_pieces(level, again, ink)
+  return _of_sizes(staves, measured, pieces)
+
+
+def _of_sizes(staves: Staves, measured: Measured, pieces: Pieces) -> Staves:
   px = measured.space.px
   return dataclasses.replace(
     staves,

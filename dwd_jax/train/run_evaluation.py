@@ -351,7 +351,7 @@ def _made_with(run: setup_lib.Run) -> dict[str, Any]:
     "scales": [data.eval_scale * s for s in cfg.scales],
     "decode": run.settings.decode.to_json(),
   }
-  if cfg.staff_space_px and cfg.normalise != "off":
+  if cfg.normalises:
     made_with["staff_space"] = [cfg.normalise, cfg.staff_space_px]
   return made_with
 

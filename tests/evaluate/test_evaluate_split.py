@@ -9,8 +9,10 @@ import types
 import cv2
 import numpy as np
 import pytest
+import staff_helpers
 from faster_coco_eval import COCO, COCOeval_faster
 
+from dwd_jax.core import boxes as box_lib
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import Detections, PageBoxes, PageImage
 from dwd_jax.data.pipeline import EvalPage
@@ -23,6 +25,7 @@ from dwd_jax.metrics.calibration import ScoreMap
 from dwd_jax.metrics.protocols import PROTOCOLS
 from dwd_jax.metrics.reliability import OperatingPoint
 from dwd_jax.predict import batches
+from dwd_jax.predict.predict_config import PredictConfig
 from dwd_jax.show import drawing, progress
 
 NAMES = ("notehead", "clef", "rare")
@@ -474,3 +477,53 @@ def test_progress_is_a_bar_on_a_terminal(tmp_path, monkeypatch):
 def test_unknown_protocol_is_an_input_error(tmp_path):
   with pytest.raises(InputError, match=r"eval\.protocol: 'cocoa' is unknown"):
     run(tmp_path, [], protocol="cocoa")
+
+
+def _squares(image):
+  """Finds squares; those 9 px large are of class 0, others of class 1."""
+  ink = np.asarray(image[0, ..., 0])
+  solid = cv2.erode((ink > ink.max() / 2).astype(np.uint8), None)
+  count, _, stats, _ = cv2.connectedComponentsWithStats(
+    cv2.erode(solid, np.ones((3, 3), np.uint8))
+  )
+  left, top, width, height = stats[1:, :4].T
+  found = Detections(
+    boxes_yxyx=np.zeros((1, SLOTS, 4), np.float32),
+    labels=np.zeros((1, SLOTS), np.int32),
+    scores=np.zeros((1, SLOTS), np.float32),
+    valid=np.arange(SLOTS)[None] < count - 1,
+    count=np.array([count - 1]),
+  )
+  boxes = np.stack([top - 2, left - 2, top + height + 2, left + width + 2], 1)
+  found.boxes_yxyx[0, : count - 1] = boxes
+  found.labels[0, : count - 1] = np.abs(height + 4 - 9) > 1
+  found.scores[0, : count - 1] = 0.9
+  return found, np.zeros((*image.shape[:3], 1), np.float32)
+
+
+def test_staves_of_each_size_are_predicted_at_their_scale():
+  ink = np.zeros((1000, 600), np.uint8)
+  ink[:560] = staff_helpers.staves(12, (560, 600), thickness=2)
+  ink[560:] = staff_helpers.staves(7, (440, 600))
+  boxes = [(y, x, y + 12, x + 12) for y in (84, 216) for x in (90, 300, 480)]
+  boxes += [(y, x, y + 7, x + 7) for y in (609, 686) for x in (90, 300, 480)]
+  for y0, x0, y1, x1 in boxes:
+    ink[y0:y1, x0:x1] = 255
+  page = EvalPage(
+    image=PageImage("two sizes.png", ink, 1.0),
+    truth=PageBoxes(
+      "two sizes.png",
+      ink.shape,
+      np.array(boxes, np.float32),
+      np.zeros(len(boxes), np.int32),
+    ),
+  )
+  cfg = PredictConfig(staff_space_px=9.0, normalise="exact")
+  predicted = evaluate_lib.predict_all(
+    _squares, [page], cfg, boxes=io.BytesIO()
+  )
+  ((truth, found),) = predicted.pages
+  assert len(found.labels) == len(boxes)
+  assert not found.labels.any()
+  iou = box_lib.pairwise_iou(truth.boxes_yxyx, found.boxes_yxyx)
+  assert np.asarray(iou).max(1).min() > 0.5

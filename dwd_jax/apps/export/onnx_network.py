@@ -223,8 +223,13 @@ def network(variables: Any, cfg: ModelConfig, text: str) -> bytes:
     y = graph.split_last(y, (cfg.num_groups, values))
     graph.output(y, output, ("B", *hw, cfg.num_groups, values))
 
-  levels, stride = cfg.num_energy_levels, cfg.energy_stride
-  head(energy, "energy_head", "energy_logits", levels, stride)
+  head(
+    energy,
+    "energy_head",
+    "energy_logits",
+    cfg.num_energy_levels,
+    cfg.energy_stride,
+  )
   head(size, "size_head", "log_sizes", 2)
   features = graph.transpose(classes, (0, 2, 3, 1))
   graph.output(features, "class_features", ("B", "h", "w", cfg.filters))
