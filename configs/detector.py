@@ -71,6 +71,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.losses.class_pixels = 1024
   c.train.batch_size = 2
   c.optimizer.warmup_steps = 200
-  c.stages[-1].steps = 7500
+  c.optimizer.learning_rate = 2e-3
+  c.stages[-1].steps = 5600
   c.train.checkpoint_every = 500
   return c
