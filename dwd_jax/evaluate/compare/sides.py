@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate import from_saved, output_files
 from dwd_jax.evaluate.evaluate_split import Detected, Tally
 from dwd_jax.evaluate.page_store import Page
@@ -119,10 +120,15 @@ def _ordered(page: Page, oriented: bool) -> Page:
   """
   page = page if oriented else page.upright()
   truth, found = (dataclasses.replace(side, positions=None) for side in page)
-  keys = [truth.labels, *truth.boxes_yxyx.T]
+  return Page(truth.keep(np.lexsort(_numbers(truth))), found)
+
+
+def _numbers(truth: PageBoxes) -> np.ndarray:
+  """All that is known of each true box, a column each."""
+  rows = [truth.labels, *truth.boxes_yxyx.T]
   if truth.oriented_yx is not None:
-    keys = [*truth.oriented_yx.reshape(-1, 8).T, *keys]
-  return Page(truth.keep(np.lexsort(keys)), found)
+    rows = [*truth.oriented_yx.reshape(-1, 8).T, *rows]
+  return np.stack(rows)
 
 
 def _check_same(
@@ -153,9 +159,7 @@ def _difference(first: Detected, other: Detected) -> str:
   oriented = _is_oriented(first) and _is_oriented(other)
   for name, page in true.items():
     a, b = (_ordered(p, oriented).truth for p in (page, pages[name]))
-    same = np.array_equal(a.boxes_yxyx, b.boxes_yxyx)
-    same &= not oriented or np.array_equal(a.oriented_yx, b.oriented_yx)
-    if not (same and np.array_equal(a.labels, b.labels)):
+    if not np.array_equal(_numbers(a), _numbers(b)):
       return f"other true boxes on {name!r}"
   return ""
 
