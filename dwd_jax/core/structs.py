@@ -193,6 +193,10 @@ class PageBoxes:
       positions=of(self.positions),
     )
 
+  def upright(self) -> "PageBoxes":
+    """Forgets the corners of oriented boxes."""
+    return dataclasses.replace(self, oriented_yx=None)
+
   def at_least(self, min_score: float) -> "PageBoxes":
     """Removes detections below a score; truth is unchanged."""
     return self if self.scores is None else self.keep(self.scores >= min_score)

@@ -32,7 +32,13 @@ from dwd_jax.evaluate.page_store import Page, Pages, PageStore
 from dwd_jax.evaluate.report import report_data
 from dwd_jax.evaluate.report.report_data import Measured
 from dwd_jax.imaging import grey
-from dwd_jax.metrics import json_results, matching, protocols, reliability
+from dwd_jax.metrics import (
+  json_results,
+  matching,
+  pairs,
+  protocols,
+  reliability,
+)
 from dwd_jax.metrics.calibration import Calibration
 from dwd_jax.metrics.json_results import SummaryInputs, or_null
 from dwd_jax.metrics.matching import RIGHT, OfPage
@@ -259,7 +265,7 @@ def judged(pages: Iterable[Page]) -> tuple[Binning, Sample]:
   binning, sample = Binning(), Sample()
   for page in pages:
     right, scores = (
-      matching.judge_page(*page).kind == RIGHT,
+      matching.judge_page(*page.upright()).kind == RIGHT,
       _scores(page.found),
     )
     binning.add(scores, right)
@@ -317,30 +323,36 @@ class Detected(NamedTuple):
 class Tally:
   """Measures pages one at a time.
 
-  Keeps 35 bytes of a detection, 47 if it is oriented, 10 of a true box.
+  Keeps 35 bytes of a detection, 52 if it is oriented, 10 of a true box.
+
+  Attributes:
+    rotated: measures the AP of oriented boxes; None if the protocol knows none,
+      or a page has none.
   """
 
   def __init__(self, meter: protocols.Meter, min_score: float):
     self._meter = meter
-    self._rotated = meter.of_oriented()
+    self.rotated = meter.of_oriented()
     self._positions = PositionMeter(meter.num_classes)
     self._outcomes = matching.Collector()
     self._min_score, self._num_saved = min_score, 0
     self._names: list[str] = []
 
   def add(self, page: Page) -> OfPage:
-    """Adds a page; returns what became of all its detections."""
-    of_page = matching.judge_page(*page)
+    """Adds a page; returns what became of its detections, judged upright."""
+    of_page = matching.judge_page(*page.upright())
     kept = _scores(page.found) >= self._min_score
     counted = page.found.keep(kept)
     self._meter.add(page.truth, counted)
-    if page.truth.oriented_yx is None or counted.oriented_yx is None:
-      self._rotated = None
-    elif self._rotated is not None:
-      self._rotated.add(page.truth, counted)
+    oriented = None
+    if not pairs.are_oriented(counted, page.truth):
+      self.rotated = None
+    elif self.rotated is not None:
+      self.rotated.add(page.truth, counted)
+      oriented = matching.judge_page(*page).keep(kept)
     judged = of_page.keep(kept)
     self._positions.add(page.truth, counted, judged)
-    self._outcomes.add(page.truth, counted, judged)
+    self._outcomes.add(page.truth, counted, judged, oriented)
     self._num_saved += len(kept)
     self._names.append(page.truth.filename)
     return of_page
@@ -351,15 +363,17 @@ class Tally:
     `name` is that of its files.
     """
     facts, table = given.facts, self._meter.table()
-    rotated = None if self._rotated is None else self._rotated.table()
-    del self._meter, self._rotated  # their memory
-    outcomes = self._outcomes.outcomes()
+    outcomes, rotated = self._outcomes.outcomes(), None
+    by_oriented = self._outcomes.rotated() if len(outcomes.labels) else None
+    if self.rotated is not None and by_oriented is not None:
+      rotated = self.rotated.table()
+    del self._meter, self.rotated  # their memory
     metrics = json_results.summary(
       SummaryInputs(
         table=table,
         outcomes=outcomes,
         class_names=given.class_names,
-        rotated=rotated if len(outcomes.labels) else None,
+        rotated=rotated,
         positions=self._positions.table(),
       ),
       facts,
@@ -375,6 +389,7 @@ class Tally:
       names=self._names,
       pages=given.pages,
       outcomes=outcomes,
+      rotated=by_oriented,
       class_names=given.class_names,
       staff_spaces=given.staff_spaces,
       reliability=given.reliability,

@@ -46,6 +46,10 @@ class Page(NamedTuple):
   truth: PageBoxes
   found: PageBoxes
 
+  def upright(self) -> "Page":
+    """The page without the corners of oriented boxes."""
+    return Page(self.truth.upright(), self.found.upright())
+
 
 class Pages(Protocol):
   """Pages, one after the other, as often as wanted."""

@@ -204,7 +204,7 @@ def confusion_matrix(
 
 def _left_pairs(true: PageBoxes, wrong: PageBoxes):
   """Detections and true boxes, best IoU first, each in one pair at most."""
-  found = pairs.overlapping(wrong.boxes_yxyx, true.boxes_yxyx, MIN_IOU)
+  found = pairs.of_pages(wrong, true, MIN_IOU)
   found = found.keep(np.argsort(-found.iou, kind="stable"))
   rows, columns = {}, set()
   for row, column in zip(

@@ -9,6 +9,9 @@ error are those of TIDE; a wrong detection gets the first that fits:
   background  IoU below 0.1 with every true box
   both        the rest: wrong class, and IoU from 0.1 to below 0.5
 
+Where truth and detections have oriented boxes, the IoU is theirs;
+`PageBoxes.upright` forgets them.
+
 True boxes that nothing found are `missed`, unless a detection of kind
 `location` or `class` overlaps them: repairing that one would find them.
 
@@ -58,7 +61,7 @@ def match(
   """Matches detections with true boxes, best score first, one to one.
 
   As in the COCO metric, a detection takes the free true box of its class that
-  it overlaps most.
+  it overlaps most. Where both have oriented boxes, these are compared.
 
   Args:
     min_iou: least overlap of a pair, above 0 and up to 1.
@@ -75,9 +78,7 @@ def _pairs(
   truth: PageBoxes, detections: PageBoxes, min_iou: float
 ) -> tuple[Pairs, Pairs]:
   """Detections and true boxes of the same class, and of others."""
-  pairs = pairs_lib.overlapping(
-    detections.boxes_yxyx, truth.boxes_yxyx, min_iou
-  )
+  pairs = pairs_lib.of_pages(detections, truth, min_iou)
   same = detections.labels[pairs.row] == truth.labels[pairs.column]
   return pairs.keep(same), pairs.keep(~same)
 
@@ -181,11 +182,20 @@ class OfPage(NamedTuple):
     """
     return OfPage(self.kind[rows], self.of_truth[rows])
 
+  def after(self, count: int) -> "OfPage":
+    """With `count` true boxes before those of the page."""
+    of_truth = np.where(self.of_truth < 0, -1, self.of_truth + count)
+    return self._replace(of_truth=of_truth)
+
+
+_OF_KIND = {"kind": np.int8, "of_truth": np.int32}
+
 
 class Collector:
   """Collects the outcomes of pages: 23 bytes of a detection, 10 of a true box.
 
-  Classes have 16 bits, indices and sizes 32, scores 64.
+  Classes have 16 bits, indices and sizes 32, scores 64. Those of oriented boxes
+  differ in kind and true box, 5 bytes of a detection.
   """
 
   def __init__(self):
@@ -194,38 +204,65 @@ class Collector:
       "page": np.int32,
       "labels": np.int16,
       "scores": np.float64,
-      "kind": np.int8,
-      "of_truth": np.int32,
+      **_OF_KIND,
       "size_px": np.float32,
       "true_page": np.int32,
       "true_labels": np.int16,
       "true_size_px": np.float32,
     }
-    self._columns = {name: Column(kind) for name, kind in kinds.items()}
+    self._columns = _columns(kinds)
+    self._rotated: dict[str, Column] | None = _columns(_OF_KIND)
 
-  def add(self, truth: PageBoxes, found: PageBoxes, of_page: OfPage) -> None:
-    """Adds a page, whose detections are finite."""
+  def add(
+    self,
+    truth: PageBoxes,
+    found: PageBoxes,
+    of_page: OfPage,
+    rotated: OfPage | None = None,
+  ) -> None:
+    """Adds a page, whose detections are finite.
+
+    Args:
+      of_page: by upright boxes.
+      rotated: by oriented boxes, if truth and detections have them.
+    """
     true_count = len(self._columns["true_page"])
+    if rotated is None:
+      self._rotated = None
+    elif self._rotated is not None:
+      _add(self._rotated, rotated.after(true_count)._asdict())
     values = {
       "page": np.full(len(found.labels), self._pages),
       "labels": found.labels,
       "scores": found.scores,
-      "kind": of_page.kind,
-      "of_truth": np.where(
-        of_page.of_truth < 0, -1, of_page.of_truth + true_count
-      ),
+      **of_page.after(true_count)._asdict(),
       "size_px": _sizes_px(found),
       "true_page": np.full(len(truth.labels), self._pages),
       "true_labels": truth.labels,
       "true_size_px": _sizes_px(truth),
     }
-    for name, column in self._columns.items():
-      column.add(values[name])
+    _add(self._columns, values)
     self._pages += 1
 
   def outcomes(self) -> Outcomes:
     """Those of all pages; nothing can be added afterwards."""
     return Outcomes(**{k: v.values() for k, v in self._columns.items()})
+
+  def rotated(self) -> Outcomes | None:
+    """Those by oriented boxes; None if a page has none."""
+    if self._rotated is None or not self._pages:
+      return None
+    kinds = {k: v.values() for k, v in self._rotated.items()}
+    return self.outcomes()._replace(**kinds)
+
+
+def _columns(kinds) -> dict[str, Column]:
+  return {name: Column(kind) for name, kind in kinds.items()}
+
+
+def _add(columns: dict[str, Column], values: dict[str, np.ndarray]) -> None:
+  for name, column in columns.items():
+    column.add(values[name])
 
 
 def _sizes_px(page: PageBoxes) -> np.ndarray:

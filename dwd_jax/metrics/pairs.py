@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core import rectangles
+from dwd_jax.core.structs import PageBoxes
 
 _AT_ONCE = 1 << 20  # candidates
 _RECTANGLES_AT_ONCE = 1 << 14  # pairs
@@ -27,6 +28,25 @@ class Pairs(NamedTuple):
   def keep(self, which: np.ndarray) -> "Pairs":
     """Some of the pairs, by any index of an array [k]."""
     return Pairs(*(values[which] for values in self))
+
+
+def are_oriented(rows: PageBoxes, columns: PageBoxes) -> bool:
+  """Whether `of_pages` compares oriented boxes."""
+  return rows.oriented_yx is not None and columns.oriented_yx is not None
+
+
+def of_pages(rows: PageBoxes, columns: PageBoxes, min_iou: float) -> Pairs:
+  """Pairs of oriented boxes if both pages have them, else of upright ones.
+
+  Args:
+    rows: detections, which are rectangles.
+    columns: true boxes.
+    min_iou: see `overlapping`; `PageBoxes.upright` makes boxes upright.
+  """
+  if not are_oriented(rows, columns):
+    return overlapping(rows.boxes_yxyx, columns.boxes_yxyx, min_iou)
+  assert rows.oriented_yx is not None and columns.oriented_yx is not None
+  return overlapping_oriented(rows.oriented_yx, columns.oriented_yx, min_iou)
 
 
 def overlapping(

@@ -250,13 +250,7 @@ def check(protocol: str) -> None:
 def _of_one_class(
   truth: PageBoxes, found: PageBoxes, ious: Sequence[float]
 ) -> pairs_lib.Pairs:
-  least = min(ious)
-  if found.oriented_yx is not None and truth.oriented_yx is not None:
-    pairs = pairs_lib.overlapping_oriented(
-      found.oriented_yx, truth.oriented_yx, least
-    )
-  else:
-    pairs = pairs_lib.overlapping(found.boxes_yxyx, truth.boxes_yxyx, least)
+  pairs = pairs_lib.of_pages(found, truth, min(ious))
   return pairs.keep(found.labels[pairs.row] == truth.labels[pairs.column])
 
 

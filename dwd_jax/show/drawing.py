@@ -14,7 +14,7 @@ from dwd_jax.core import files
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging import grey
 from dwd_jax.imaging.staff_lines import Staff
-from dwd_jax.metrics import reliability
+from dwd_jax.metrics import pairs, reliability
 from dwd_jax.metrics.matching import MIN_IOU, match, sane
 from dwd_jax.metrics.reliability import Bins
 from dwd_jax.show import letters
@@ -53,7 +53,8 @@ def overlay(
 
   Found truth is blue, hits are green, wrong predictions orange with the name of
   the class (and "predicted?true" on a symbol of another class), missed truth is
-  purple. Oriented boxes are drawn as such, and matched upright.
+  purple. Oriented boxes are drawn as such, and matched as such where both have
+  them; the legend says so.
 
   Args:
     ink: the page at any scale, 0 = paper, 255 = ink; or its colours.
@@ -88,9 +89,10 @@ def overlay(
     (f"{(~hit).sum()} predicted wrong", WRONG_RGB),
     (f"{(~found).sum()} truth, missed", MISSED_RGB),
   )
+  oriented = pairs.are_oriented(detections, truth)
   title = (
     truth.filename,
-    f"IoU {MIN_IOU:g}",
+    f"IoU {MIN_IOU:g}" + " of oriented boxes" * oriented,
     f"score {min_score:.2f} or more",
   )
   return np.concatenate([_legend(canvas.shape[1], title, entries), canvas])

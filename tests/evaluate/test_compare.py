@@ -121,6 +121,58 @@ def test_a_detector_does_not_differ_from_itself(evaluations, tmp_path):
   assert "There are no differences" in (tmp_path / "index.html").read_text()
 
 
+def _mirrored(rows):
+  """Boxes of all classes but noteheads slope the other way."""
+  for row in rows:
+    left, _, width, _ = row["bbox"]
+    polygon = row["segmentation"][0]
+    if row["category_id"] != 1:
+      polygon[::2] = [2 * left + width - x for x in polygon[::2]]
+
+
+def test_oriented_boxes_are_compared_where_both_have_them(compared, tmp_path):
+  first = tmp_path / "a"
+  known = eval_helpers.pages(6, oriented=True)
+  eval_helpers.evaluate(first / "eval", known, viewer_pages=0)
+  second = shutil.copytree(first, first.with_name("b"))
+  _change(second / "eval/val/predictions.json", _mirrored)
+  out = tmp_path / "out"
+  said = []
+  paths = [str(side / "eval/val.json") for side in (first, second)]
+  compare_files.write(paths, out, say=said.append)
+  data = eval_helpers.read(out / "comparison.json")
+  summary = eval_helpers.read(first / "eval/val.json")
+  for key in ("mAP", "mAP_50"):
+    of_rotated = data["totals"][f"{key}_rotated"]
+    assert of_rotated["a"] == summary["rotated"][key]
+    assert data["totals"][key]["difference"] == 0
+  total = data["totals"]["mAP_rotated"]
+  assert total["difference"] < 0 and total["sure"]
+  assert total["interval"][0] <= total["difference"] <= total["interval"][1]
+  for name, row in data["per_class"].items():
+    for key in ("AP_rotated", "AP_50_rotated"):
+      assert row[key]["a"] == summary["per_class"][name][key]
+  assert data["per_class"]["notehead"]["AP_rotated"]["difference"] == 0
+  assert data["per_class"]["clef"]["AP_rotated"]["difference"] < 0
+  text = (out / "index.html").read_text()
+  assert "oriented difference .50" in text
+  assert "mAP of oriented boxes at IoU 0.5" in text
+  assert any(line.startswith("mAP_rotated: ") for line in said)
+  # The truth of the other evaluations has none.
+  folder, without, _ = compared
+  assert "mAP_rotated" not in without["totals"]
+  assert "AP_rotated" not in without["per_class"]["clef"]
+  assert "oriented" not in (folder / "index.html").read_text()
+
+  def turn(truth):
+    polygon = truth["annotations"][0]["segmentation"][0]
+    polygon[:] = polygon[2:] + polygon[:2]
+
+  _change(second / "eval/val/truth.json", turn)
+  with pytest.raises(InputError, match="of other true boxes on"):
+    compare_files.write(paths, out, say=len)
+
+
 def test_few_pages_have_no_intervals(evaluations, tmp_path, monkeypatch):
   monkeypatch.setattr(bootstrap, "MIN_PAGES", 7)
   monkeypatch.setattr(crops, "most_different", lambda *_: [])

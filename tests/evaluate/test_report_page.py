@@ -130,6 +130,40 @@ def test_the_parts_of_the_report_agree(folder):
   assert sum(counts) == sum(report["reliability"]["raw"]["count"]) == 64
 
 
+def test_errors_of_oriented_boxes_stand_beside_the_upright_ones(
+  folder, tmp_path
+):
+  eval_helpers.evaluate(
+    tmp_path, eval_helpers.pages(oriented=True), viewer_pages=0
+  )
+  summary, report = _summary_and_report(tmp_path)
+  _, without = _summary_and_report(folder)
+  # The same boxes: what is judged upright does not change.
+  assert report["errors"] == without["errors"]
+  rotated, point = report["rotated"], report["point"]
+  assert rotated["errors"]["AP_50"] == pytest.approx(
+    summary["rotated"]["mAP_50"]
+  )
+  assert rotated["point"]["num_objects"] == point["num_objects"]
+  kinds = rotated["errors"]["kinds"]
+  wrong = sum(v["count"] for k, v in kinds.items() if k != "missed")
+  right = rotated["point"]["num_right"]
+  assert right + wrong == rotated["point"]["num_detections"]
+  assert rotated["point"]["recall"] == right / point["num_objects"]
+  assert kinds != report["errors"]["kinds"]
+  by_class = rotated["errors"]["by_class"]
+  for kind, entry in kinds.items():
+    assert sum(row["counts"][kind] for row in by_class) == entry["count"]
+  rows = Page((tmp_path / "val" / "report.html").read_text()).rows
+  first = [row[:2] for row in rows if row and row[0] == "badly placed"]
+  counts = [
+    r["errors"]["kinds"]["location"]["count"] for r in (report, rotated)
+  ]
+  assert first == [["badly placed", str(count)] for count in counts]
+  assert "rotated" not in without
+  assert "riented" not in (folder / "val" / "report.html").read_text()
+
+
 def test_curves_show_the_frequent_and_the_worst_by_the_rule(folder):
   _, report = _summary_and_report(folder)
   objects = {r["name"]: r["num_objects"] for r in report["classes"]}

@@ -1,4 +1,4 @@
-"""IoU and AP of oriented boxes."""
+"""IoU, AP and errors of oriented boxes."""
 
 import dataclasses
 
@@ -8,8 +8,9 @@ import scene_helpers
 
 from dwd_jax.core import boxes as boxes_lib
 from dwd_jax.core.structs import PageBoxes
+from dwd_jax.metrics import matching, protocols
 from dwd_jax.metrics import pairs as pairs_lib
-from dwd_jax.metrics import protocols
+from dwd_jax.metrics.matching import BACKGROUND, LOCATION, RIGHT
 
 
 def _turned(center_yx, hw, degrees):
@@ -108,3 +109,48 @@ def test_a_beam_that_slopes_the_other_way_is_found_upright_only():
   found = _page(_turned((50, 50), (4, 40), -30), np.ones(1))
   assert _measured(([truth], [found]), "coco")[0, 0] == 1
   assert _measured(([truth], [found]), "coco", rotated=True)[0, 0] == 0
+
+
+# Truth is a beam at 45 degrees, 4 px thick and 60 px long; the detection is the
+# same beam, moved. Caption: its move (y, x), kind upright, kind oriented.
+MOVED = {
+  "in its place": ((0, 0), RIGHT, RIGHT),
+  "across, the next beam of the group": ((7, 0), RIGHT, BACKGROUND),
+  "across by a part of its thickness": ((3, 0), RIGHT, LOCATION),
+  "along its own slope": ((12, -12), LOCATION, RIGHT),
+  "far away": ((40, 40), BACKGROUND, BACKGROUND),
+}
+
+
+@pytest.mark.parametrize("caption", MOVED)
+def test_errors_of_a_thin_box_that_slants(caption):
+  by, *expected = MOVED[caption]
+  beam = _turned((50, 50), (4, 60), -45)
+  truth, found = _page(beam), _page(np.add(beam, by), np.ones(1))
+  pages = ((truth.upright(), found.upright()), (truth, found))
+  kinds = [matching.judge_page(*page).kind.item() for page in pages]
+  assert kinds == expected
+  # Of one side alone the corners say nothing.
+  for mixed in ((truth.upright(), found), (truth, found.upright())):
+    assert matching.judge_page(*mixed).kind.item() == expected[0]
+  hit = [matching.match(*page).hit.item() for page in pages]
+  assert hit == [kind == RIGHT for kind in expected]
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_errors_do_not_depend_on_how_all_boxes_are_turned(crowded):
+  upright, turned = matching.Collector(), matching.Collector()
+  scene = scene_helpers.scene(4, pages=8, crowded=crowded)
+  for truth, found in zip(*scene, strict=True):
+    sides = (_turned_page(truth, 31), _turned_page(found, 31))
+    of_page = matching.judge_page(truth, found)
+    upright.add(truth, found, of_page)
+    bare = matching.judge_page(*(side.upright() for side in sides))
+    turned.add(truth, found, bare, matching.judge_page(*sides))
+  expected, got = upright.outcomes(), turned.rotated()
+  assert upright.rotated() is None and got is not None
+  for name in ("kind", "of_truth", "labels", "scores", "page"):
+    np.testing.assert_array_equal(getattr(got, name), getattr(expected, name))
+  assert len(set(got.kind.tolist())) > 2
+  # The upright boxes around them overlap otherwise.
+  assert (turned.outcomes().kind != got.kind).any()

@@ -69,6 +69,29 @@ def test_oriented_boxes_are_drawn_from_corner_to_corner():
   )
 
 
+def test_overlay_judges_the_boxes_that_it_draws():
+  slope = np.array([[[20, 10], [60, 50], [50, 60], [10, 20]]], np.float32)
+  truth = page([(0, 10, 10, 60, 60)])
+  found = page([(0, 10, 10, 60, 60)], [0.9])
+  # The other way up, between the same sides.
+  other = slope[..., ::-1] * (1, -1) + (0, 70)
+  ink, nameless = np.zeros((120, 160), np.uint8), [""] * len(NAMES)
+
+  def colours(true_yx, found_yx):
+    canvas = drawing.overlay(
+      ink,
+      dataclasses.replace(truth, oriented_yx=true_yx),
+      dataclasses.replace(found, oriented_yx=found_yx),
+      nameless,
+      min_width_px=160,
+    )[-120:]
+    return _has(canvas, drawing.HIT_RGB), _has(canvas, drawing.MISSED_RGB)
+
+  assert colours(slope, slope) == (True, False)
+  assert colours(slope, other.astype(np.float32)) == (False, True)
+  assert colours(slope, None) == (True, False)  # upright, as one side is
+
+
 def test_overlay_survives_boxes_that_make_no_sense():
   rows = [(1, -1e30, -1e30, 1e30, 1e30), (0, 90, 90, 10, 10)]
   picture = _overlay([(0, *A)], rows, [0.9, 0.5])

@@ -99,7 +99,7 @@ def _agreement(
   views: Sequence[PageBoxes], min_score: float, min_iou: float
 ) -> tuple[int, int]:
   """Twice the matches of the first view with each other, and all boxes."""
-  first, *others = (view.at_least(min_score) for view in views)
+  first, *others = (view.at_least(min_score).upright() for view in views)
   hits = [matching.match(first, other, min_iou).hit.sum() for other in others]
   counts = [len(first.labels) + len(other.labels) for other in others]
   return 2 * int(sum(hits)), sum(counts)

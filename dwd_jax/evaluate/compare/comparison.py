@@ -5,18 +5,20 @@ The content of comparison.json:
   a, b        name, evaluation, checkpoint_step, threshold and its origin
   samples     of pages with replacement, which the intervals are made of; 0 =
               too few pages
-  totals      mAP, mAP_50, AP_50_weighted, precision, recall, f1
+  totals      mAP, mAP_50, AP_50_weighted, precision, recall, f1; mAP_rotated
+              and mAP_50_rotated where both have oriented boxes
   counts      of all classes
-  per_class   num_objects, AP, AP_50 and counts of each class that occurs
+  per_class   num_objects, AP, AP_50 and counts of each class that occurs;
+              AP_rotated and AP_50_rotated where both have oriented boxes
   pages       name, num_objects, f1 and counts of each page
 
 Each value is {a, b, difference, interval, sure}: b - a, where 95 % of the
 differences of samples lie, and whether 0 is not there; null = unknown. AP is
 that of the COCO metric over all detections from `min_score` on, the higher of
 the two evaluations'. Counts are of the detections from each one's threshold on,
-at IoU 0.5: true objects found by `both`, `a_only`, `b_only` or `neither`, and
-detections that are `wrong_both` (same class and place), `wrong_a` only,
-`wrong_b` only.
+at IoU 0.5 of upright boxes: true objects found by `both`, `a_only`, `b_only` or
+`neither`, and detections that are `wrong_both` (same class and place),
+`wrong_a` only, `wrong_b` only.
 """
 
 import dataclasses
@@ -30,6 +32,7 @@ from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate.compare.sides import Side
 from dwd_jax.metrics import bootstrap, error_analysis, matching
 from dwd_jax.metrics.json_results import or_null
+from dwd_jax.metrics.protocols import Meter
 
 FOUND = ("both", "a_only", "b_only", "neither")
 WRONG = ("wrong_both", "wrong_a", "wrong_b")
@@ -98,11 +101,7 @@ def compare(a: Side, b: Side, pages: Sequence[Counted]) -> dict[str, Any]:
   )
   weights = bootstrap.draw(len(objects), samples)
   drawn = [_sampled(side, objects, weights) for side in (a, b)]
-  totals = [
-    s.measured.metrics
-    | {key: or_null(value) for key, value in s.point._asdict().items()}
-    for s in (a, b)
-  ]
+  totals = [_totals(side) for side in (a, b)]
   of_class = _by_class(pages, len(names))
   per_class = {}
   for c, name in enumerate(names):
@@ -110,7 +109,7 @@ def compare(a: Side, b: Side, pages: Sequence[Counted]) -> dict[str, Any]:
       continue
     enough = np.count_nonzero(objects[:, c]) >= bootstrap.MIN_PAGES
     measured = {}
-    for key in ("AP", "AP_50"):
+    for key in ("AP", "AP_50", *(_AP_ROTATED if _both_rotated(a, b) else ())):
       of_a, of_b = (s.measured.metrics["per_class"][name][key] for s in (a, b))
       sampled = [of[key][:, c] for of in drawn] if enough else None
       measured[key] = _value(of_a, of_b, sampled)
@@ -130,7 +129,7 @@ def compare(a: Side, b: Side, pages: Sequence[Counted]) -> dict[str, Any]:
     "samples": samples,
     "totals": {
       key: _value(totals[0][key], totals[1][key], [of[key] for of in drawn])
-      for key in _TOTALS
+      for key in (*_TOTALS, *(_MAP_ROTATED if _both_rotated(a, b) else ()))
     },
     "counts": _named(of_class.sum(axis=0)),
     "per_class": per_class,
@@ -139,6 +138,21 @@ def compare(a: Side, b: Side, pages: Sequence[Counted]) -> dict[str, Any]:
 
 
 _TOTALS = ("mAP", "mAP_50", "AP_50_weighted", "precision", "recall", "f1")
+_MAP_ROTATED = ("mAP_rotated", "mAP_50_rotated")
+_AP_ROTATED = ("AP_rotated", "AP_50_rotated")
+
+
+def _both_rotated(a: Side, b: Side) -> bool:
+  return a.rotated is not None and b.rotated is not None
+
+
+def _totals(side: Side) -> dict[str, Any]:
+  """Numbers of the summary, with the figures at the threshold."""
+  metrics = side.measured.metrics
+  point = {key: or_null(value) for key, value in side.point._asdict().items()}
+  rotated = metrics.get("rotated", {})
+  of_rotated = {f"{key}_rotated": value for key, value in rotated.items()}
+  return metrics | point | of_rotated
 
 
 def _facts(side: Side) -> dict[str, Any]:
@@ -173,12 +187,6 @@ def _sampled(
   side: Side, objects: Int[np.ndarray, "P C"], weights: Int[np.ndarray, "R P"]
 ) -> dict[str, np.ndarray]:
   """Totals [R], AP and AP_50 [R, C] in each sample of pages."""
-  ap = np.full((2, len(weights), objects.shape[1]), np.nan)
-  for c in np.flatnonzero(objects.any(axis=0)):
-    by_iou = bootstrap.average_precision(
-      *side.meter.of_class(int(c)), objects[:, c], weights
-    )
-    ap[:, :, c] = by_iou.mean(axis=1), by_iou[:, 0]
   kept = side.measured.outcomes.at_least(side.point.threshold)
   counts = error_analysis.by_page(kept, len(objects))
   right, detections = (
@@ -186,17 +194,33 @@ def _sampled(
   )
   of_class = weights @ objects  # [R, C]
   total = of_class.sum(axis=1)
+  sampled = _sampled_ap(side.meter, objects, weights)
+  if side.rotated is not None:
+    of_rotated = _sampled_ap(side.rotated, objects, weights)
+    sampled |= {f"{key}_rotated": ap for key, ap in of_rotated.items()}
   with np.errstate(invalid="ignore"):
+    means = {f"m{k}": _mean(ap, of_class > 0) for k, ap in sampled.items()}
     return {
-      "AP": ap[0],
-      "AP_50": ap[1],
-      "mAP": _mean(ap[0], of_class > 0),
-      "mAP_50": _mean(ap[1], of_class > 0),
-      "AP_50_weighted": _mean(ap[1], of_class),
+      **sampled,
+      **means,
+      "AP_50_weighted": _mean(sampled["AP_50"], of_class),
       "precision": right / detections,
       "recall": right / total,
       "f1": 2 * right / (detections + total),
     }
+
+
+def _sampled_ap(
+  meter: Meter, objects: Int[np.ndarray, "P C"], weights: Int[np.ndarray, "R P"]
+) -> dict[str, Float[np.ndarray, "R C"]]:
+  """AP and AP_50 in each sample; NaN for classes without objects."""
+  ap = np.full((2, len(weights), objects.shape[1]), np.nan)
+  for c in np.flatnonzero(objects.any(axis=0)):
+    by_iou = bootstrap.average_precision(
+      *meter.of_class(int(c)), objects[:, c], weights
+    )
+    ap[:, :, c] = by_iou.mean(axis=1), by_iou[:, 0]
+  return {"AP": ap[0], "AP_50": ap[1]}
 
 
 def _mean(values, weights) -> Float[np.ndarray, " R"]:

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from dwd_jax.core.errors import InputError
+from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate import from_saved, output_files
 from dwd_jax.evaluate.evaluate_split import Detected, Tally
 from dwd_jax.evaluate.page_store import Page
 from dwd_jax.evaluate.report import report_data
 from dwd_jax.evaluate.report.report_data import Measured
-from dwd_jax.metrics import protocols
+from dwd_jax.metrics import pairs, protocols
 from dwd_jax.metrics.protocols import Meter
 from dwd_jax.metrics.reliability import OperatingPoint
 
@@ -24,8 +25,10 @@ class Side(NamedTuple):
   Attributes:
     path: of its <split>.json.
     folder: of the split's files.
-    pages: in the order of the first detector, with true boxes in one order.
+    pages: in the order of the first detector, with true boxes in one order;
+      upright boxes alone.
     meter: has measured all its detections by the COCO metric.
+    rotated: the same of oriented boxes; None unless all sides have them.
     point: threshold of the detections that are counted, and its figures.
     source: of the threshold, see `report_data`.
   """
@@ -35,6 +38,7 @@ class Side(NamedTuple):
   folder: pathlib.Path
   pages: list[Page]
   meter: Meter
+  rotated: Meter | None
   measured: Measured
   point: OperatingPoint
   source: str
@@ -60,10 +64,11 @@ def open_sides(paths: Sequence[str], names: Sequence[str] = ()) -> list[Side]:
     )
   read = [from_saved.read(path.parent, folder.name) for path, folder in found]
   min_score = max(detected.saved_from for detected in read)
+  oriented = all(map(_is_oriented, read))
   order: list[str] = []
   sides = []
   for i, detected in enumerate(read):
-    pages = {page.truth.filename: _upright(page) for page in detected.pages}
+    pages = {p.truth.filename: _ordered(p, oriented) for p in detected.pages}
     order = order or list(pages)
     if i:
       _check_same(paths[0], read[0], paths[i], detected)
@@ -103,16 +108,27 @@ def _names(paths: Sequence[pathlib.Path]) -> list[str]:
   return [str(path) for path in paths]  # of one run
 
 
-def _upright(page: Page) -> Page:
-  """Upright boxes alone, since the other detector may have no others.
+def _is_oriented(side: Detected) -> bool:
+  """Whether truth and detections of all pages have oriented boxes."""
+  return all(pairs.are_oriented(p.found, p.truth) for p in side.pages)
+
+
+def _ordered(page: Page, oriented: bool) -> Page:
+  """The boxes that are compared; corners only if all sides have them.
 
   True boxes get an order of their own, as builders may list them anew.
   """
-  truth, found = (
-    dataclasses.replace(side, oriented_yx=None, positions=None) for side in page
-  )
-  order = np.lexsort((truth.labels, *truth.boxes_yxyx.T))
-  return Page(truth.keep(order), found)
+  page = page if oriented else page.upright()
+  truth, found = (dataclasses.replace(side, positions=None) for side in page)
+  return Page(truth.keep(np.lexsort(_numbers(truth))), found)
+
+
+def _numbers(truth: PageBoxes) -> np.ndarray:
+  """All that is known of each true box, a column each."""
+  rows = [truth.labels, *truth.boxes_yxyx.T]
+  if truth.oriented_yx is not None:
+    rows = [*truth.oriented_yx.reshape(-1, 8).T, *rows]
+  return np.stack(rows)
 
 
 def _check_same(
@@ -140,10 +156,10 @@ def _difference(first: Detected, other: Detected) -> str:
   )
   if pages.keys() != true.keys():
     return f"other pages, such as {min(pages.keys() ^ true.keys())!r}"
+  oriented = _is_oriented(first) and _is_oriented(other)
   for name, page in true.items():
-    a, b = _upright(page).truth, _upright(pages[name]).truth
-    same = np.array_equal(a.boxes_yxyx, b.boxes_yxyx)
-    if not (same and np.array_equal(a.labels, b.labels)):
+    a, b = (_ordered(p, oriented).truth for p in (page, pages[name]))
+    if not np.array_equal(_numbers(a), _numbers(b)):
       return f"other true boxes on {name!r}"
   return ""
 
@@ -160,16 +176,19 @@ def _measured(
   tally = Tally(meter, min_score)
   for page in pages:
     tally.add(page)
+  rotated = tally.rotated
   facts = {**detected.facts, "protocol": "coco", "min_score": min_score}
-  detected = detected._replace(facts=facts, pages=pages)
+  upright = [page.upright() for page in pages]
+  detected = detected._replace(facts=facts, pages=upright)
   measured = tally.measured(folder.name, detected)
   point, source = report_data.threshold_of(measured.metrics, measured.outcomes)
   return Side(
     name=name,
     path=path,
     folder=folder,
-    pages=pages,
+    pages=upright,
     meter=meter,
+    rotated=rotated if measured.rotated is not None else None,
     measured=measured,
     point=point,
     source=source,

@@ -14,6 +14,8 @@
                 lowest AP_50 among those with `min_objects` objects or more
   confusion     [truth, detection, count > 0], null = background
   errors        by kind and by class: counts at the threshold, AP_50 gained
+  rotated       `point` and `errors` by the IoU of oriented boxes; only where
+                truth and detections have them
   sizes         figures by the size of the objects: `px`, `staff_spaces`
   reliability   bins of raw and final scores
   pages         scores of each page in the order of the evaluation
@@ -52,7 +54,8 @@ class Measured(NamedTuple):
     names: of the pages.
     pages: truth and detections, also those below `min_score`; each pass over
       them reads or computes them anew.
-    outcomes: of the detections from `min_score` on.
+    outcomes: of the detections from `min_score` on, judged upright.
+    rotated: those by the IoU of oriented boxes, where they are measured.
     staff_spaces: px of each page; NaN = unknown.
     reliability: see `reliability_bins`; {} = unknown.
     saved: min_score and num_detections of predictions.json.
@@ -64,6 +67,7 @@ class Measured(NamedTuple):
   names: Sequence[str]
   pages: Pages
   outcomes: Outcomes
+  rotated: Outcomes | None
   class_names: Sequence[str]
   staff_spaces: Sequence[float]
   reliability: dict[str, Any]
@@ -79,6 +83,9 @@ def content(measured: Measured) -> dict[str, Any]:
   at_threshold = _at_threshold(measured, point.threshold)
   gains = error_analysis.error_gains(found, num_classes)
   counts = at_threshold.pop("counts")
+  rotated = {}
+  if measured.rotated is not None:
+    rotated["rotated"] = _rotated(measured, measured.rotated, point.threshold)
   return {
     "name": measured.name,
     "saved": measured.saved,
@@ -89,6 +96,7 @@ def content(measured: Measured) -> dict[str, Any]:
     },
     "curves": _curves(measured, found, gains.ap_50),
     "errors": _errors(measured, counts, gains),
+    **rotated,
     "sizes": _sizes(measured, found, point.threshold),
     "reliability": measured.reliability,
     **at_threshold,
@@ -106,19 +114,43 @@ def _at_threshold(measured: Measured, threshold: float) -> dict[str, Any]:
     assert found.scores is not None
     return found.keep(found.scores.astype(np.float64) >= threshold)
 
-  cut_pages = ((true, cut(found)) for true, found in measured.pages)
+  upright = (page.upright() for page in measured.pages)
+  cut_pages = ((true, cut(found)) for true, found in upright)
   confused = error_analysis.confusion_matrix(cut_pages, num_classes)
   return {
-    "point": {
-      "num_detections": len(kept.labels),
-      "num_right": int(kept.right.sum()),
-      "num_objects": len(kept.true_labels),
-    },
+    "point": _counts(kept),
     "counts": error_analysis.error_counts(kept, num_classes),
     "classes": _classes(measured, kept),
     "confusion": _confusion(confused),
     "pages": pages,
     "worst_pages": worst,
+  }
+
+
+def _counts(kept: Outcomes) -> dict[str, int]:
+  return {
+    "num_detections": len(kept.labels),
+    "num_right": int(kept.right.sum()),
+    "num_objects": len(kept.true_labels),
+  }
+
+
+def _rotated(
+  measured: Measured, found: Outcomes, threshold: float
+) -> dict[str, Any]:
+  """Figures and errors by the IoU of oriented boxes."""
+  point = reliability.operating_point(found.judged(), threshold)
+  kept, num_classes = found.at_least(threshold), len(measured.class_names)
+  return {
+    "point": {
+      **{key: or_null(value) for key, value in point._asdict().items()},
+      **_counts(kept),
+    },
+    "errors": _errors(
+      measured,
+      error_analysis.error_counts(kept, num_classes),
+      error_analysis.error_gains(found, num_classes),
+    ),
   }
 
 

@@ -32,6 +32,7 @@ def render(
     data: content of report.json, see `report_data`.
     in_viewer: names of the pages in the viewer.
   """
+  rotated = "rotated" in data
   return templates.render(
     "dwd_jax.evaluate.report",
     "report.html.j2",
@@ -39,9 +40,10 @@ def render(
     data=data,
     viewer=VIEWER if in_viewer else "",
     curves=_curves(metrics, data),
-    errors_by_class=sorted(
-      data["errors"]["by_class"], key=lambda row: -sum(row["counts"].values())
-    ),
+    errors_by_class={
+      "upright": _most_first(data["errors"]),
+      "rotated": _most_first(data["rotated"]["errors"]) if rotated else [],
+    },
     confusion=_confusion(data["confusion"], class_names),
     sizes=_sizes(data["sizes"]),
     scores=_scores(metrics, data["reliability"]),
@@ -49,6 +51,13 @@ def render(
       {**row, "link": _link(row["name"]) if row["name"] in in_viewer else ""}
       for row in (data["pages"][i] for i in data["worst_pages"])
     ],
+  )
+
+
+def _most_first(errors: dict[str, Any]) -> list[dict[str, Any]]:
+  """Errors by class, the most first."""
+  return sorted(
+    errors["by_class"], key=lambda row: -sum(row["counts"].values())
   )
 
 

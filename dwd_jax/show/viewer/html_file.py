@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _SCRIPTS = (
-  "data.js", "matching.js", "grid.js", "items.js", "view.js", "drawing.js",
-  "panels.js", "page_list.js", "input.js", "main.js",
+  "data.js", "rectangles.js", "matching.js", "grid.js", "items.js", "view.js",
+  "drawing.js", "panels.js", "page_list.js", "input.js", "main.js",
 )  # fmt: skip
 
 

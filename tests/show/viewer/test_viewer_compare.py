@@ -1,5 +1,7 @@
 """The viewer compares with the truth as `metrics.matching` does."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,102 @@ def test_counts_are_those_of_python(page_in, tmp_path, boxes, picture, min_iou):
       assert taken == matches.found.astype(int).tolist()
   # The comparison is worth something: every outcome occurs.
   assert np.sum(seen, axis=0).min() > 0
+
+
+def slanted_pages(boxes, picture, seed):
+  """Crowded thin rectangles of any angle; corners run either way around."""
+  rng = np.random.default_rng(seed)
+  pages = []
+  for i, (n, m) in enumerate([(200, 100), (60, 90), (0, 10), (10, 0)]):
+    center = rng.uniform(20, 130, (m, 2))
+    half = rng.uniform((4, 1), (40, 8), (m, 2))
+    angle = rng.choice([0, np.pi / 4, -0.3, 1.2], m) + rng.normal(0, 0.05, m)
+    angle[: m // 4] = 0  # exactly upright
+    near = rng.integers(0, m, n) if m else np.zeros(n, int)
+    true = [center, half, angle]
+    found = [np.ones((n, 2)) * 50, np.ones((n, 2)) * 5, np.zeros(n)]
+    if m:
+      spread = rng.choice([0.3, 2.0, 8.0], n)[:, None]
+      found = [
+        center[near] + spread * rng.normal(0, 1, (n, 2)),
+        half[near] * rng.uniform(0.8, 1.25, (n, 2)),
+        angle[near] + rng.choice([0, 0.02, 1.5], n),
+      ]
+    sides = []
+    for middle, reach, turn in (found, true):
+      along = np.stack([np.sin(turn), np.cos(turn)], 1) * reach[:, :1]
+      across = np.stack([np.cos(turn), -np.sin(turn)], 1) * reach[:, 1:]
+      ways = (-along - across, along - across, along + across, across - along)
+      corners = middle[:, None] + np.stack(ways, 1)
+      corners[::2] = corners[::2, ::-1]
+      corners = corners.astype(np.float32)
+      labels = rng.integers(0, 3, (len(middle), 1))
+      rows = np.hstack([labels, corners.min(1), corners.max(1)])
+      scores = rng.integers(0, 21, n) / 20 if not sides else None
+      side = boxes(rows, scores, name=f"slant {i}")
+      sides.append(dataclasses.replace(side, oriented_yx=corners))
+    pages.append(ViewerPage(f"page {i}", picture(f"{i}.jpg"), *sides))
+  return pages
+
+
+@pytest.mark.parametrize("min_iou", [0.5, 0.2, 0.8])
+def test_oriented_boxes_match_as_in_python(
+  page_in, tmp_path, boxes, picture, min_iou
+):
+  pages = slanted_pages(boxes, picture, seed=int(10 * min_iou))
+  one_side = pages[0]._replace(name="one", found=pages[0].found.upright())
+  pages.append(one_side)
+  index = tmp_path / "index.html"
+  write.write(index, pages, ["a", "b", "c"], title="T", min_iou=min_iou)
+  page = page_in(index)
+  page.keyboard.press("c")
+  seen, upright = [], []
+  for i, viewed in enumerate(pages):
+    page.evaluate("showPage", i)
+    for min_score in (0.0, 0.7):
+      page.locator("#score-number").fill(str(min_score))
+      found = viewed.found.at_least(min_score)
+      matches = match(viewed.truth, found, min_iou)
+      counts = python_counts(matches)
+      assert shown_counts(page) == counts, (i, min_score)
+      confused, taken = page.evaluate(
+        "[[...shown.matches.confusedWith], [...shown.matches.found]]"
+      )
+      order = np.argsort(-found.scores, kind="stable")
+      assert confused == matches.confused_with[order].tolist()
+      assert taken == matches.found.astype(int).tolist()
+      seen.append(list(counts.values()))
+      bare = match(viewed.truth.upright(), found.upright(), min_iou)
+      upright.append(list(python_counts(bare).values()))
+    said = page.locator("#compared").inner_text()
+    assert ("of the oriented boxes" in said) == (viewed is not one_side)
+    assert ("upright" in said) == (viewed is one_side)
+  assert np.sum(seen, axis=0).min() > 0
+  # The last page is compared upright, others would be otherwise.
+  assert seen[-2:] == upright[-2:] and seen[:4] != upright[:4]
+
+
+def test_a_beam_beside_another_is_no_hit(page_in, tmp_path, boxes, picture):
+  rows = [(0, 20, 20, 80, 90)]
+  beam = np.array([[[20, 20], [76, 90], [80, 90], [24, 20]]], np.float32)
+  truth = dataclasses.replace(boxes(rows), oriented_yx=beam)
+  beside = dataclasses.replace(
+    boxes(rows, [0.9]), oriented_yx=beam + np.float32([6, 0])
+  )
+  index = tmp_path / "index.html"
+  pages = [
+    ViewerPage("a", picture("a.jpg"), beside, truth),
+    ViewerPage("b", picture("a.jpg"), beside.upright(), truth.upright()),
+  ]
+  write.write(index, pages, ["beam"], title="T")
+  page = page_in(index)
+  page.keyboard.press("c")
+  counts = shown_counts(page)
+  assert (counts["hit"], counts["falsePositive"], counts["missed"]) == (0, 1, 1)
+  assert page.locator("#compared").is_visible()
+  page.evaluate("showPage", 1)
+  assert shown_counts(page)["hit"] == 1
+  assert page.locator("#compared").is_hidden()
 
 
 def one_of_each(boxes, picture):

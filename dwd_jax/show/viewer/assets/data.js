@@ -94,8 +94,12 @@ function loadBoxes(page) {
   const staffLines = (page.staffLines ?? []).map((line) =>
     decode(line, Float32Array),
   );
-  const pairs = page.truth
-    ? candidatePairs(boxes, allLabels, numFound, numTrue, DATA.minIou)
+  // Outlines of no boxes are "".
+  const comparesOriented =
+    page.found.outlines !== undefined && truth?.outlines !== undefined;
+  const compared = comparesOriented ? outlines : null;
+  const pairs = truth
+    ? candidatePairs(boxes, compared, allLabels, numFound, numTrue, DATA.minIou)
     : null;
   const [height, width] = page.hw;
   return {
@@ -104,6 +108,7 @@ function loadBoxes(page) {
     numTrue,
     boxes,
     outlines,
+    comparesOriented,
     positions,
     staffLines,
     labels: allLabels,

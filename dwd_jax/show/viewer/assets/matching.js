@@ -1,7 +1,8 @@
 // Pairs of detections and truth, by the rules of dwd_jax/metrics/matching.py:
 // best score first, a detection takes the free true box of its class that it
 // overlaps most; one that is no hit but lies on a true box of another class is
-// a wrong class, any other is a false positive.
+// a wrong class, any other is a false positive. Where both sides have oriented
+// boxes, these are compared.
 
 /** Intersection over union of boxes a and b (offsets into yxyx coordinates). */
 function iou(boxes, a, b) {
@@ -22,13 +23,23 @@ function area(boxes, at) {
 /**
  * True boxes that each detection overlaps by at least `minIou`, in their order.
  *
+ * Compares `outlines`, or the `upright` boxes where it is null.
+ *
  * Returns `start` (the pairs of detection i are start[i] .. start[i + 1]),
  * `truth` (index of the true box, from 0), `overlap` and `same` (class).
  */
-function candidatePairs(boxes, labels, numFound, numTrue, minIou) {
+function candidatePairs(upright, outlines, labels, numFound, numTrue, minIou) {
+  const boxes = outlines ? boundsOf(outlines) : upright;
+  const overlapOf = outlines
+    ? (i, j) => (touch(boxes, i, j) ? orientedIou(outlines, i, j) : 0)
+    : (i, j) => iou(boxes, 4 * i, 4 * j);
   const byTop = Array.from({ length: numTrue }, (_, i) => i);
   byTop.sort((i, j) => boxes[4 * (numFound + i)] - boxes[4 * (numFound + j)]);
   const tops = byTop.map((i) => boxes[4 * (numFound + i)]);
+  let tallest = 0;
+  byTop.forEach((i, k) => {
+    tallest = Math.max(tallest, boxes[4 * (numFound + i) + 2] - tops[k]);
+  });
   const start = new Uint32Array(numFound + 1);
   const truth = [];
   const overlap = [];
@@ -37,12 +48,15 @@ function candidatePairs(boxes, labels, numFound, numTrue, minIou) {
     const top = boxes[4 * i];
     const bottom = boxes[4 * i + 2];
     // With that overlap a true box is at most height / minIou high, so it
-    // begins no farther above. (The rest is for rounding.)
-    const reach = ((bottom - top) / minIou) * 1.001 + 0.001;
+    // begins no farther above. (The rest is for rounding.) One that slants has
+    // most of its area in its middle, and may be higher.
+    const reach = outlines
+      ? tallest
+      : ((bottom - top) / minIou) * 1.001 + 0.001;
     const near = [];
     for (let k = firstAtLeast(tops, top - reach); k < numTrue; k++) {
       if (tops[k] >= bottom) break;
-      const value = iou(boxes, 4 * i, 4 * (numFound + byTop[k]));
+      const value = overlapOf(i, numFound + byTop[k]);
       if (value >= minIou) near.push([byTop[k], value]);
     }
     near.sort((a, b) => a[0] - b[0]);
@@ -54,6 +68,16 @@ function candidatePairs(boxes, labels, numFound, numTrue, minIou) {
     start[i + 1] = truth.length;
   }
   return { start, truth, overlap, same, numTrue };
+}
+
+/** Whether upright boxes i and j overlap. */
+function touch(boxes, i, j) {
+  return (
+    boxes[4 * i] < boxes[4 * j + 2] &&
+    boxes[4 * j] < boxes[4 * i + 2] &&
+    boxes[4 * i + 1] < boxes[4 * j + 3] &&
+    boxes[4 * j + 1] < boxes[4 * i + 3]
+  );
 }
 
 function firstAtLeast(sorted, value) {

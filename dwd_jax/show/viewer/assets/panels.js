@@ -138,6 +138,10 @@ function updateLegend() {
     const value = shown.outcomeCounts[OUTCOMES.indexOf(outcome)];
     count.textContent = number(value);
   }
+  element("compared").hidden = !current.outlines;
+  element("compared").textContent = current.comparesOriented
+    ? "By the overlap of the oriented boxes."
+    : "By the overlap of upright boxes, as only one side has oriented ones.";
   const [hits, wrong, extra, missed] = shown.outcomeCounts;
   const share = (part, whole) => (whole ? (part / whole).toFixed(3) : "–");
   element("precision").textContent = share(hits, hits + wrong + extra);
