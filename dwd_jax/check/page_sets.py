@@ -11,7 +11,7 @@ import numpy as np
 
 from dwd_jax.check import choose_builder, draw_pages, measures
 from dwd_jax.check.measures import Measures, Page
-from dwd_jax.core import box_index, files, threads
+from dwd_jax.core import box_index, files, threads, words
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
 from dwd_jax.imaging import grey
@@ -37,6 +37,7 @@ class PageSet:
     notes: counts from reading the lists of pages, by reason.
     keys: key of a config -> value with which a training reads the same.
     num_bytes: size of all pictures, or of the records.
+    said: what its pages and objects are called.
   """
 
   name: str
@@ -47,6 +48,7 @@ class PageSet:
   notes: Mapping[str, int]
   keys: Mapping[str, Any]
   num_bytes: int
+  said: words.Words = words.MUSIC
 
 
 def open_set(
@@ -103,7 +105,8 @@ def _records(folder: pathlib.Path) -> PageSet:
   }
   at = [(split, i) for split, s in opened.items() for i in range(len(s))]
   if not at:
-    raise InputError(f"{folder}: no pages in the records; build them again")
+    raise InputError(f"{folder}: nothing in the records; build them again")
+  facts = record_folders.facts_of(folder)
   some = opened[at[0][0]]
 
   def read(index: int) -> list[Page]:
@@ -119,6 +122,7 @@ def _records(folder: pathlib.Path) -> PageSet:
     notes=_build_notes(folder),
     keys=_keys_of_records(some.name, folder),
     num_bytes=_size(folder.glob("*.array_record*")),
+    said=words.of_set(some.name.split("/")[0], facts["is_music"]),
   )
 
 
@@ -233,6 +237,7 @@ def _files(
       **options,
     },
     num_bytes=_size({page.image for _, page in at}),
+    said=words.of_set(reading.builder, decided.is_music),
   )
 
 
@@ -289,7 +294,7 @@ def collect(
 
   total = len(page_set.splits)
   results = threads.in_order(work, range(total), workers)
-  shown = progress.show(results, "check", total, log)
+  shown = progress.show(results, "check", total, log, page_set.said)
   for index, result in enumerate(shown):
     if isinstance(result, str):
       bad.append((page_set.splits[index], result))

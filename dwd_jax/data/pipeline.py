@@ -187,7 +187,7 @@ def shuffled_pages(source: PageSource, seed: int) -> grain.MapDataset:
   """
   _check_seed(seed)
   if not len(source):
-    raise InputError(f"{source.name}: split {source.split!r} has no pages")
+    raise InputError(f"{source.name}: split {source.split!r} is empty")
   pages = grain.MapDataset.range(len(source)).seed(seed).shuffle()
   return pages.repeat(_ENDLESS // len(source))
 

@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from dwd_jax.core import files
+from dwd_jax.core import files, words
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate import output_files
@@ -109,7 +109,8 @@ def evaluate(
   protocols.check(protocol)
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
-  shown = progress.show(pages, f"evaluate {name}", num_pages, log)
+  said = words.of_set(dataset, bool(cfg.staff_space_px))
+  shown = progress.show(pages, f"evaluate {name}", num_pages, log, said)
   pictured = output_files.Pictures(out_dir / name, viewer_pages)
   files.make_dir(out_dir)
   with tempfile.TemporaryFile(dir=out_dir) as boxes:

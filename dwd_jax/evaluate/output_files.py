@@ -193,7 +193,7 @@ def write_scores(
   )
   shown = _write_viewer(folder, measured, viewer_pages)
   page = report_page.render(
-    measured.metrics, content, measured.class_names, shown
+    measured.metrics, content, measured.class_names, shown, measured.said
   )
   files.write_atomic(folder / "report.html", page)
   files.write_atomic(
@@ -227,6 +227,7 @@ def _write_viewer(
     measured.class_names,
     title=f"{measured.metrics['dataset']}, {measured.name}",
     min_score=float(measured.metrics["min_score"]),
+    said=measured.said,
   )
   viewer.remove_parts(folder, len(shown))
   return shown

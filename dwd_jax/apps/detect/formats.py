@@ -16,6 +16,7 @@ from dwd_jax.apps.detect import inputs, manifest, obb_anns, tables
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.apps.detect.tables import RunPage
 from dwd_jax.core import files
+from dwd_jax.core import words as words_lib
 from dwd_jax.metrics import json_results
 from dwd_jax.predict import page_detections
 from dwd_jax.predict.page_detections import PageDetections
@@ -33,6 +34,7 @@ class RunFacts(NamedTuple):
   """Facts of a run that its files state.
 
   Attributes:
+    words: of the detector's field.
     extras: see `RunPage.rows`.
     formats: keys of `OPTIONAL`.
     numbers: for the format obb_anns.
@@ -40,6 +42,7 @@ class RunFacts(NamedTuple):
 
   class_names: tuple[str, ...]
   min_score: float
+  words: words_lib.Words = words_lib.MUSIC
   extras: tuple[str, ...] = ()
   formats: tuple[str, ...] = ()
   numbers: obb_anns.Numbers | None = None
@@ -56,6 +59,11 @@ RunFile: TypeAlias = Callable[
 def _write_picture(path: pathlib.Path, found: PageDetections, _: Origin):
   assert found.ink is not None
   files.write_atomic(path, viewer.page_picture(found.ink))
+
+
+def _write_mung(path: pathlib.Path, found: PageDetections, _: Origin):
+  if found.words == words_lib.MUSIC:
+    found.to_mung(path)
 
 
 def write_page_json(
@@ -109,9 +117,12 @@ def _viewer(path: pathlib.Path, run: RunFacts):
     boxes, staves = page.found.page_boxes(), page.found.staves
     add(viewer.ViewerPage(page.source.name, picture, boxes, staves=staves))
 
-  title = "dwd_jax: detected symbols"
   with viewer.writing(
-    path, run.class_names, title=title, min_score=run.min_score
+    path,
+    run.class_names,
+    title=f"dwd_jax: detected {run.words.objects}",
+    min_score=run.min_score,
+    said=run.words,
   ) as add:
     yield add_page
 
@@ -146,7 +157,7 @@ PAGE_FILES: Mapping[
   str, Callable[[pathlib.Path, PageDetections, Origin], object]
 ] = {
   manifest.OVERLAY: lambda path, found, _: found.plot(path),
-  "mung/{}.xml": lambda path, found, _: found.to_mung(path),
+  "mung/{}.xml": _write_mung,
   manifest.PICTURE: _write_picture,
   _PAGE: write_page_json,  # last: it marks the page as complete
 }

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dwd_jax.core import words
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging.staff_lines import Staff
@@ -85,6 +86,22 @@ def test_no_text_can_break_out(tmp_path, boxes, picture, text):
   assert html.count("<script") == 2
   assert html.count("</script") == 2
   assert "<img src=x" not in html
+
+
+def test_pictures_of_any_kind_are_images(tmp_path, boxes, picture):
+  index = tmp_path / "index.html"
+  page = ViewerPage("one", picture("one.jpg"), boxes([], []))
+  write.write(index, [page], [], title="T", said=words.ANYTHING)
+  assert data_of(index)["words"]["objects"] == "objects"
+  html = index.read_text(encoding="utf8")
+  shown = re.sub(r"<(style|script).*?</\1>", "", html, flags=re.DOTALL)
+  said = [*re.findall(r">([^<]+)<", shown)]
+  said += re.findall(r'(?:title|label|placeholder)="([^"]*)"', shown)
+  assert "Search images ( g )" in said and "Whole image (f)" in said
+  assert not [text for text in said if re.search("[Pp]age|symbol", text)]
+  assert "{{" not in shown
+  write.write(index, [page], [], title="T")
+  assert "Search pages ( g )" in index.read_text(encoding="utf8")
 
 
 def test_names_that_are_no_unicode_are_replaced(tmp_path, boxes, picture):
