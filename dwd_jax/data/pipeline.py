@@ -278,7 +278,9 @@ def _eval_page(source: PageSource, i: int, scale: float) -> EvalPage:
   record = source[i]
   height, width = record.image.shape[:2]
   return EvalPage(
-    image=PageImage(record.filename, record.image, scale),
+    image=PageImage(
+      record.filename, record.image, scale, polarity=source.polarity
+    ),
     truth=PageBoxes(
       filename=record.filename,
       image_hw=(height, width),

@@ -10,7 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from dwd_jax.check import __main__, measures, rules, write_report
+from dwd_jax.check import (
+  __main__,
+  measures,
+  page_sets,
+  rules,
+  write_report,
+)
+from dwd_jax.core import words
 from dwd_jax.train import config_file
 
 HW = (240, 320)
@@ -240,3 +247,11 @@ def test_bad_configs(caption, folder, tmp_path, capsys):
   text = capsys.readouterr().err
   assert code == 2 and message in text and len(text.splitlines()) == 1
   assert not (tmp_path / "out").exists()
+
+
+def test_pictures_are_shown_as_they_are(folder):
+  page_set = page_sets.open_set(folder)
+  assert page_set.said == words.ANYTHING
+  (page,) = page_set.read(0)
+  stored = cv2.imread(str(folder / "images" / page.filename))
+  np.testing.assert_array_equal(page.seen, stored)

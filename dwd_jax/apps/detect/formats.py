@@ -17,6 +17,7 @@ from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.apps.detect.tables import RunPage
 from dwd_jax.core import files
 from dwd_jax.core import words as words_lib
+from dwd_jax.imaging import grey
 from dwd_jax.metrics import json_results
 from dwd_jax.predict import page_detections
 from dwd_jax.predict.page_detections import PageDetections
@@ -58,7 +59,9 @@ RunFile: TypeAlias = Callable[
 
 def _write_picture(path: pathlib.Path, found: PageDetections, _: Origin):
   assert found.ink is not None
-  files.write_atomic(path, viewer.page_picture(found.ink))
+  files.write_atomic(
+    path, viewer.page_picture(grey.tones_of(found.ink, found.polarity))
+  )
 
 
 def _write_mung(path: pathlib.Path, found: PageDetections, _: Origin):

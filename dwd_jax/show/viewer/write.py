@@ -164,28 +164,28 @@ def page_anchor(name: str) -> str:
 
 
 def page_picture(
-  ink: UInt8[np.ndarray, "h w *c"], max_side_px: int = 2400
+  tones: UInt8[np.ndarray, "h w *c"], max_side_px: int = 2400
 ) -> bytes:
-  """The picture of a page: a JPEG, grey with black ink, or in colour.
+  """The picture of a page: a JPEG, grey or in colour.
 
   A dense page of 2000 x 2800 px takes 200 to 400 KB.
 
   Args:
-    ink: the page, 0 = paper, 255 = ink; or its colours.
+    tones: grey or RGB, see `imaging.grey.tones_of`.
     max_side_px: larger pages are scaled down to this.
 
   Raises:
     ValueError: the page is empty.
   """
-  height, width = ink.shape[:2]
+  height, width = tones.shape[:2]
   if not height or not width:
     raise ValueError(f"a page of {width} x {height} px has no picture")
   scale = min(1.0, max_side_px / max(height, width))
   if scale < 1:
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+    tones = cv2.resize(tones, size, interpolation=cv2.INTER_AREA)
   options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-  pixels = 255 - ink if ink.ndim == 2 else ink[..., ::-1]
+  pixels = tones if tones.ndim == 2 else tones[..., ::-1]
   ok, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels), options)
   if not ok:
     raise ValueError(f"a page of {width} x {height} px could not be encoded")

@@ -256,12 +256,12 @@ def test_nothing_outside_is_named(tmp_path, boxes, picture):
 def test_page_picture_is_black_on_white_and_not_larger_than_asked():
   ink = np.zeros((600, 400), np.uint8)
   ink[:300] = 255
-  data = np.frombuffer(write.page_picture(ink, 300), np.uint8)
+  data = np.frombuffer(write.page_picture(255 - ink, 300), np.uint8)
   pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
   assert pixels.shape == (300, 200)  # one channel
   assert pixels[:140].max() < 20
   assert pixels[160:].min() > 235
-  kept = np.frombuffer(write.page_picture(ink, 600), np.uint8)
+  kept = np.frombuffer(write.page_picture(255 - ink, 600), np.uint8)
   assert cv2.imdecode(kept, cv2.IMREAD_UNCHANGED).shape == (600, 400)
   with pytest.raises(ValueError, match="0 x 5 px"):
     write.page_picture(np.zeros((5, 0), np.uint8), 300)
