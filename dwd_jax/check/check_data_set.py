@@ -17,6 +17,7 @@ from dwd_jax.check.measures import Measures, Page
 from dwd_jax.check.page_sets import PageSet
 from dwd_jax.core import words
 from dwd_jax.core.errors import InputError
+from tfds_builders import polarity
 
 
 def check(
@@ -79,6 +80,7 @@ def check(
       limits=limits,
       said=page_set.said,
     ),
+    *_faint(page_set),
     *_notes(page_set),
   ]
   checked = Checked(
@@ -125,6 +127,19 @@ def _unreadable(bad: list[tuple[str, str]], said: words.Words) -> list[Finding]:
       message=f"{said.count(len(bad), 'images')} that a build refuses",
       remedy="each line names its own remedy",
       details=tuple(why for _, why in bad),
+    )
+  ]
+
+
+def _faint(page_set: PageSet) -> list[Finding]:
+  if not page_set.faint:
+    return []
+  return [
+    Finding(
+      level="warning",
+      kind="faint objects",
+      message=page_set.faint,
+      remedy=polarity.STRETCH,
     )
   ]
 

@@ -38,6 +38,7 @@ class PageSet:
     keys: key of a config -> value with which a training reads the same.
     num_bytes: size of all pictures, or of the records.
     said: what its pages and objects are called.
+    faint: see `polarity.Decision`.
   """
 
   name: str
@@ -49,6 +50,7 @@ class PageSet:
   keys: Mapping[str, Any]
   num_bytes: int
   said: words.Words = words.MUSIC
+  faint: str = ""
 
 
 def open_set(
@@ -242,6 +244,7 @@ def _files(
     },
     num_bytes=_size({page.image for _, page in at}),
     said=said,
+    faint=decided.faint,
   )
 
 

@@ -89,11 +89,12 @@ def write(
     print(polarity, flush=True)
   said = words.of_set(builder.name, bool(polarity and polarity.is_music))
   notes = "".join(f"; {n} {kind}" for kind, n in report["counts"].items())
+  images = said.image if pages == ["train 1"] else said.images
   print(
-    f"Built records ({', '.join(pages)} {said.images};"
-    f" {objects:,} objects of"
-    f" {len(classes)} classes) in {time.monotonic() - start:.0f} s:"
-    f" {folder}{notes}",
+    f"Built records ({', '.join(pages)} {images};"
+    f" {objects:,} objects of {len(classes)}"
+    f" class{'es' * (len(classes) != 1)}) in"
+    f" {time.monotonic() - start:.0f} s: {folder}{notes}",
     flush=True,
   )
 

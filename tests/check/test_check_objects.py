@@ -255,3 +255,26 @@ def test_pictures_are_shown_as_they_are(folder):
   (page,) = page_set.read(0)
   stored = cv2.imread(str(folder / "images" / page.filename))
   np.testing.assert_array_equal(page.seen, stored)
+
+
+def test_sixteen_bits_of_which_few_are_in_use_are_told(tmp_path):
+  """As cameras of microscopes write: a hot pixel, and hardly any light else."""
+  (tmp_path / "images").mkdir()
+  box = [40, 30, 20, 20]
+  images, objects = [], []
+  for i in range(3):
+    values = np.random.default_rng(i).integers(100, 110, HW).astype(np.uint16)
+    values[30:50, 40:60] += 60
+    values[200, 300] = 15_000
+    cv2.imwrite(str(tmp_path / f"images/{i}.tif"), values)
+    size = {"height": HW[0], "width": HW[1]}
+    images.append({"id": i, "file_name": f"{i}.tif", **size})
+    objects.append({"id": i, "bbox": box, "image_id": i, "category_id": 1})
+  names = [{"id": 1, "name": "дрожжи, две"}]
+  coco = {"images": images, "annotations": objects, "categories": names}
+  (tmp_path / "annotations.json").write_text(json.dumps(coco))
+  _, found = _check(tmp_path, tmp_path / "out", "--pages=0")
+  (faint,) = [f for f in found["findings"] if f["kind"] == "faint objects"]
+  assert faint["level"] == "warning"
+  assert faint["message"].startswith("on ") and "16 bits" in faint["remedy"]
+  assert list(found["classes"]) == ["дрожжи, две"]
