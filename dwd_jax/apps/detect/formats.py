@@ -64,11 +64,6 @@ def _write_picture(path: pathlib.Path, found: PageDetections, _: Origin):
   )
 
 
-def _write_mung(path: pathlib.Path, found: PageDetections, _: Origin):
-  if found.words == words_lib.MUSIC:
-    found.to_mung(path)
-
-
 def write_page_json(
   path: pathlib.Path, found: PageDetections, origin: Origin
 ) -> None:
@@ -160,7 +155,7 @@ PAGE_FILES: Mapping[
   str, Callable[[pathlib.Path, PageDetections, Origin], object]
 ] = {
   manifest.OVERLAY: lambda path, found, _: found.plot(path),
-  "mung/{}.xml": _write_mung,
+  "mung/{}.xml": lambda path, found, _: found.to_mung(path),
   manifest.PICTURE: _write_picture,
   _PAGE: write_page_json,  # last: it marks the page as complete
 }
