@@ -91,7 +91,7 @@ def make(folder: pathlib.Path, num_pages: int, symbols: int) -> dict[str, Any]:
 
 def merge(folder: pathlib.Path) -> dict[str, Any]:
   """Writes the files of all pages; the time, and the memory it took."""
-  warnings.filterwarnings("ignore", ".*pictures of pages are missing")
+  warnings.filterwarnings("ignore", ".*pictures are missing")
   detect_pages.make_detector(_SETTINGS)
   before, timer = common.memory_mib("VmRSS"), _Timer()
   done = detect_files.merge([folder / "in"], folder / "out", _SETTINGS)

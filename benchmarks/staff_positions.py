@@ -79,7 +79,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         ink, truth, args.degrade, args.strength, weights.staff_space_px
       )
     found = detector(truth.filename, ink)
-    boxes = found.page_boxes()
+    boxes = found.page_boxes().upright()
     judged = matching.judge_page(truth, boxes)
     meter.add(truth, boxes, judged)
     known = truth.positions != NO_POSITION

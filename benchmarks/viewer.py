@@ -131,7 +131,7 @@ def run(num_pages: int, num_boxes: int) -> dict[str, Any]:
   ink = (rng.random(_HW) < 0.02).astype(np.uint8) * 255
   with tempfile.TemporaryDirectory() as folder:
     index = pathlib.Path(folder) / "index.html"
-    picture = write.page_picture(ink, 4000)
+    picture = write.page_picture(255 - ink, 4000)
     index.with_name("page.jpg").write_bytes(picture)
     pages = made_up_pages(num_pages, num_boxes)
     names = [f"class{i}" for i in range(common.NUM_CLASSES)]

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dwd_jax.cluster import huge_pages
-from dwd_jax.core import cli, vocabulary
+from dwd_jax.core import cli, vocabulary, words
 from dwd_jax.core.errors import InputError
 
 _DESCRIPTION = """Find symbols on pages of music.
@@ -216,21 +216,21 @@ def _report(done: Any, out: pathlib.Path, shard: Any, names: str) -> int:
     print(f"no {done.words.image} falls to shard {shard}")
     return 0
   if not done.pages:
-    cli.say("no page could be read; name images, PDFs or folders of them")
+    cli.say("nothing could be read; name images, PDFs or folders of them")
     return 2
   kept = f" ({done.skipped} done before)" if done.skipped else ""
   failed = f", {len(done.failed)} failed" if done.failed else ""
   if done.missing:
     cli.say(
-      f"no results yet: {_some(done.missing)}; start their shards again, then"
-      " --merge"
+      f"no results yet: {_some(done.missing, done.words)}; start their shards"
+      " again, then --merge"
     )
   if done.turned:
-    cli.say(f"turned to stand upright: {_some(done.turned)}")
+    cli.say(f"turned to stand upright: {_some(done.turned, done.words)}")
   if done.without_staves:
     cli.say(
       "nothing looked for, as no staff was found:"
-      f" {_some(done.without_staves)}; --without-staves insists"
+      f" {_some(done.without_staves, done.words)}; --without-staves insists"
     )
   if done.left_out:
     cli.say(vocabulary.describe_left_out(done.left_out, names))
@@ -243,11 +243,10 @@ def _report(done: Any, out: pathlib.Path, shard: Any, names: str) -> int:
   return 1 if done.failed or done.missing else 0
 
 
-def _some(pages: Sequence[str]) -> str:
+def _some(pages: Sequence[str], said: words.Words) -> str:
   """The number of pages, and the names of the first."""
   more = ", ..." if len(pages) > 3 else ""
-  noun = "page" if len(pages) == 1 else "pages"
-  return f"{len(pages)} {noun} ({', '.join(pages[:3])}{more})"
+  return f"{said.count(len(pages), 'images')} ({', '.join(pages[:3])}{more})"
 
 
 def main(argv: list[str]) -> int:

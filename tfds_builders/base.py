@@ -213,6 +213,7 @@ class PageBuilder(  # pyright: ignore
         polarity="",
         channels=1,
         kind="document",
+        is_music=False,
       ),
     )
 
@@ -234,6 +235,7 @@ class PageBuilder(  # pyright: ignore
     self.colour = self._decide_colour(data_set, self.decision.is_music)
     if self.colour.channels == 3:
       data_set = colour_lib.in_colour(data_set)
+    self.info.metadata["is_music"] = self.decision.is_music
     self.info.metadata["polarity"] = self.decision.polarity
     self.info.metadata["channels"] = self.colour.channels
     self.info.metadata["kind"] = self.colour.kind

@@ -154,7 +154,9 @@ def require_dir(path: pathlib.Path, remedy: str) -> pathlib.Path:
 def read_bytes(path: pathlib.Path, max_bytes: int) -> bytes:
   """The content of a regular file of at most `max_bytes`."""
   if not path.is_file():
-    raise InputError(f"{path}: no such file; add it or take its page out")
+    raise InputError(
+      f"{path}: no such file; add it or take its image out of the set"
+    )
   size = path.stat().st_size
   if size > max_bytes:
     raise InputError(
@@ -340,15 +342,15 @@ def clean_boxes(
     elif empty[i]:
       kind = "boxes skipped: of zero area"
     elif outside[i]:
-      kind = "boxes skipped: outside the page"
+      kind = "boxes skipped: outside the image"
     else:
       kept[i] = True
-      kind = "boxes cut: partly outside the page" if cut[i] else ""
+      kind = "boxes cut: partly outside the image" if cut[i] else ""
     if kind:
       report.add(kind, f"{path.name}: object {i}")
   if 2 * kept.sum() < len(boxes):
     raise InputError(
       f"{path}: {len(boxes) - kept.sum()} of {len(boxes)} boxes are unusable"
-      f" on a page of {width} x {height} px; check its units and its image"
+      f" on an image of {width} x {height} px; check its units and its file"
     )
   return inside, kept

@@ -24,7 +24,11 @@ _AGREE = 0.8  # share of the pages; below, the set is mixed
 _BOXES = 48  # of a page
 _SIDE_PX = 64  # more pixels of a side are not looked at
 _LEAST_MARGIN_PX = 3
-_LEAST_CONTRAST = 4.0  # of 255; less says nothing
+_LEAST_CONTRAST = 4.0  # of 255; less says nothing, and is hardly seen
+STRETCH = (
+  "stretch the tones of the files, as 16 bits are read with white at the end of"
+  " their range"
+)
 
 
 class Decision(NamedTuple):
@@ -34,15 +38,18 @@ class Decision(NamedTuple):
     polarity: one of `grey.POLARITIES`.
     reason: "" = it was given.
     is_music: there are staves.
+    faint: on how many images objects are hardly seen; "" = on few or none.
   """
 
   polarity: str
   reason: str
   is_music: bool = False
+  faint: str = ""
 
   def __str__(self) -> str:
     """One line."""
-    return f"Polarity {self.polarity}: {self.reason}"
+    faint = f"; {self.faint}: {STRETCH}" if self.faint else ""
+    return f"Polarity {self.polarity}: {self.reason}{faint}"
 
 
 class Evidence(NamedTuple):
@@ -53,11 +60,14 @@ class Evidence(NamedTuple):
     contrast: median over its boxes, grey value inside less grey value around;
       None = no box with anything around it.
     bright: share of bright pixels.
+    visible: median over its boxes, most that grey values inside differ from
+      those around; None as for `contrast`.
   """
 
   staves: str
   contrast: float | None
   bright: float
+  visible: float | None = None
 
 
 def of_data_set(
@@ -94,7 +104,8 @@ def evidence(
 ) -> Evidence:
   """Looks at one page; 255 = white."""
   bright = np.count_nonzero(tones > 127) / max(tones.size, 1)
-  return Evidence(_staves(tones), _contrast(tones, boxes_yxyx), bright)
+  contrast, visible = _contrasts(tones, boxes_yxyx)
+  return Evidence(_staves(tones), contrast, bright, visible)
 
 
 def decide(found: Sequence[Evidence]) -> Decision:
@@ -109,6 +120,12 @@ def decide(found: Sequence[Evidence]) -> Decision:
         " invert these images"
       )
     return Decision(polarity, reason, is_music=True)
+  decided = _by_tones(found)
+  return decided._replace(faint=_faint(found))
+
+
+def _by_tones(found: Sequence[Evidence]) -> Decision:
+  """The polarity of pictures that are not music."""
   contrasts = [e.contrast for e in found if e.contrast is not None]
   tones = [
     "dark" if c < 0 else "light" for c in contrasts if abs(c) > _LEAST_CONTRAST
@@ -117,7 +134,7 @@ def decide(found: Sequence[Evidence]) -> Decision:
     polarity, others = _most(tones)
     count = f"{len(tones) - others} of {len(tones)}"
     reason = (
-      f"objects are {polarity}er than what is around them on {count} pages"
+      f"objects are {polarity}er than what is around them on {count} images"
     )
     if len(tones) - others < _AGREE * len(tones):
       return Decision(
@@ -130,6 +147,18 @@ def decide(found: Sequence[Evidence]) -> Decision:
   polarity = "dark" if bright >= 0.5 else "light"
   return Decision(
     polarity, f"most pixels are {'bright' if bright >= 0.5 else 'dark'}"
+  )
+
+
+def _faint(found: Sequence[Evidence]) -> str:
+  """See `Decision`."""
+  visible = [e.visible for e in found if e.visible is not None]
+  faint = sum(value < _LEAST_CONTRAST for value in visible)
+  if 2 * faint <= len(visible):
+    return ""
+  return (
+    f"on {faint} of {len(visible)} images objects differ by less than"
+    f" {_LEAST_CONTRAST:g} of 255 tones from what is around them"
   )
 
 
@@ -154,10 +183,13 @@ def _staves(tones: UInt8[np.ndarray, "H W"]) -> str:
   return "dark" if dark is not None else ""
 
 
-def _contrast(
+def _contrasts(
   tones: UInt8[np.ndarray, "H W"], boxes_yxyx: Float[np.ndarray, "n 4"]
-) -> float | None:
-  """See `Evidence`; what is in other boxes is not around a box."""
+) -> tuple[float | None, float | None]:
+  """`contrast` and `visible` of `Evidence`.
+
+  What is in other boxes is not around a box.
+  """
   low, high = np.floor(boxes_yxyx[:, :2]), np.ceil(boxes_yxyx[:, 2:])
   corners = np.concatenate([low, high], axis=1).astype(int).tolist()
   free = np.ones(tones.shape, bool)
@@ -166,14 +198,18 @@ def _contrast(
   at = np.linspace(0, len(corners) - 1, min(_BOXES, len(corners)))
   found = [_of_box(tones, free, corners[i]) for i in at.astype(int)]
   found = [value for value in found if value is not None]
-  return float(np.median(found)) if found else None
+  if not found:
+    return None, None
+  contrast, visible = np.median(found, axis=0).tolist()
+  return contrast, visible
 
 
 def _of_box(
   tones: UInt8[np.ndarray, "H W"],
   free: Bool[np.ndarray, "H W"],
   box: Sequence[int],
-) -> float | None:
+) -> tuple[float, float] | None:
+  """Mean difference of a box to what is around it, and the largest."""
   y0, x0, y1, x1 = box
   margin = max(_LEAST_MARGIN_PX, max(y1 - y0, x1 - x0) // 2)
   step = 1 + max(y1 - y0, x1 - x0) // _SIDE_PX
@@ -185,4 +221,6 @@ def _of_box(
   inside = tones[y0:y1:step, x0:x1:step]
   if not (ring.size and inside.size):
     return None
-  return float(inside.mean() - ring.mean())
+  # Single hot pixels do not count.
+  extremes = np.percentile(inside, (2, 98)) - np.median(ring)
+  return float(inside.mean() - ring.mean()), float(np.abs(extremes).max())

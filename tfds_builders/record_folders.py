@@ -37,9 +37,10 @@ def damaged(folder: str | pathlib.Path, reason: str) -> InputError:
 
 
 def facts_of(folder: str | pathlib.Path) -> dict[str, Any]:
-  """What metadata.json says: class_names, vocabulary, polarity, channels, kind.
+  """What metadata.json says of the pages and their classes.
 
-  Records of older versions have no polarity, 1 channel, and are documents.
+  Keys: class_names, vocabulary, polarity, channels, kind, is_music. Records of
+  older versions have no polarity, 1 channel, and are documents without staves.
 
   Raises:
     InputError: the file is missing or damaged.
@@ -55,6 +56,7 @@ def facts_of(folder: str | pathlib.Path) -> dict[str, Any]:
     found = {"class_names": tuple(names), "vocabulary": vocabulary}
     found["channels"] = int(facts.get("channels", 1))
     found["kind"] = str(facts.get("kind", "document"))
+    found["is_music"] = facts.get("is_music", False) is True
     if "polarity" in facts:
       found["polarity"] = facts["polarity"]
   except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:

@@ -12,10 +12,12 @@ from dwd_jax.check import (
   rules,
   write_report,
 )
-from dwd_jax.check.findings import Checked, Finding, by_level, plural
+from dwd_jax.check.findings import Checked, Finding, by_level
 from dwd_jax.check.measures import Measures, Page
 from dwd_jax.check.page_sets import PageSet
+from dwd_jax.core import words
 from dwd_jax.core.errors import InputError
+from tfds_builders import polarity
 
 
 def check(
@@ -57,7 +59,8 @@ def check(
   pages = collected.pages
   if not pages:
     why = collected.bad[0][1] if collected.bad else "there are none"
-    raise InputError(f"{page_set.origin}: no page can be read ({why})")
+    what = page_set.said.image
+    raise InputError(f"{page_set.origin}: no {what} can be read ({why})")
 
   def read(i: int) -> Page:
     index, place = collected.at[i]
@@ -67,10 +70,17 @@ def check(
   limits = proposed.limits
   tables = measures.tabulate(pages, len(page_set.class_names), limits)
   findings = [
-    *_unreadable(collected.bad),
-    *rules.find_misfits(pages, read),
-    *leaks.find(pages, lambda i: read(i).ink, tables.is_print),
-    *rules.find(pages, tables, class_names=page_set.class_names, limits=limits),
+    *_unreadable(collected.bad, page_set.said),
+    *rules.find_misfits(pages, read, page_set.said),
+    *leaks.find(pages, lambda i: read(i).ink, tables.is_print, page_set.said),
+    *rules.find(
+      pages,
+      tables,
+      class_names=page_set.class_names,
+      limits=limits,
+      said=page_set.said,
+    ),
+    *_faint(page_set),
     *_notes(page_set),
   ]
   checked = Checked(
@@ -79,7 +89,7 @@ def check(
     tables=tables,
     findings=by_level(findings),
     proposed=proposed,
-    not_checked=_not_checked(pages),
+    not_checked=_not_checked(pages, page_set.said),
   )
   write_report.write(
     checked,
@@ -92,11 +102,13 @@ def check(
   return checked
 
 
-def _not_checked(pages: list[Measures]) -> str:
+def _not_checked(pages: list[Measures], said: words.Words) -> str:
   """What pages without clear ink, or boxes without edges, do not tell."""
   parts = []
   if not measures.is_print(pages):
-    parts.append("empty boxes and pages (the pictures have many tones)")
+    parts.append(
+      f"empty boxes and {said.images} (the pictures have many tones)"
+    )
     if not rules.boxes_fit(pages):
       parts.append(
         "whether boxes lie on their objects (there are no edges at their"
@@ -105,16 +117,29 @@ def _not_checked(pages: list[Measures]) -> str:
   return f"Not checked: {'; '.join(parts)}" if parts else ""
 
 
-def _unreadable(bad: list[tuple[str, str]]) -> list[Finding]:
+def _unreadable(bad: list[tuple[str, str]], said: words.Words) -> list[Finding]:
   if not bad:
     return []
   return [
     Finding(
       level="error",
       kind="unreadable",
-      message=f"{plural(len(bad), 'page')} that a build refuses",
+      message=f"{said.count(len(bad), 'images')} that a build refuses",
       remedy="each line names its own remedy",
       details=tuple(why for _, why in bad),
+    )
+  ]
+
+
+def _faint(page_set: PageSet) -> list[Finding]:
+  if not page_set.faint:
+    return []
+  return [
+    Finding(
+      level="warning",
+      kind="faint objects",
+      message=page_set.faint,
+      remedy=polarity.STRETCH,
     )
   ]
 
@@ -125,7 +150,8 @@ def _notes(page_set: PageSet) -> list[Finding]:
       level="info",
       kind="while reading",
       message=f"{count} {kind}",
-      remedy="correct the lists of pages unless this is expected",
+      remedy=f"correct the lists of {page_set.said.images} unless this is"
+      " expected",
     )
     for kind, count in page_set.notes.items()
   ]

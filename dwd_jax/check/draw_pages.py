@@ -59,9 +59,11 @@ def thumbnail(page: Page) -> UInt8[np.ndarray, "h 280 3"]:
   scale = min(height / page.ink.shape[0], width / page.ink.shape[1])
   size = [max(1, round(s * scale)) for s in page.ink.shape]
   small = cv2.resize(page.seen, size[::-1], interpolation=cv2.INTER_AREA)
-  # Lines turn pale when shrunk: stretch the darkest tone to black.
-  strong = small.astype(np.float32) * (255 / max(float(small.max()), 1))
-  picture = grey.shown(np.rint(strong).astype(np.uint8))
+  if small.ndim == 2:
+    # Lines turn pale when shrunk: stretch the darkest tone to black.
+    strong = small.astype(np.float32) * (255 / max(float(small.max()), 1))
+    small = np.rint(strong).astype(np.uint8)
+  picture = grey.shown(small)
   boxed = picture.copy()
   for outline in drawing.outlines_px(page.page_boxes(), scale):
     drawing.draw_outline(boxed, outline, drawing.WRONG_RGB)

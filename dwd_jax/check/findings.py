@@ -9,6 +9,7 @@ import numpy as np
 from dwd_jax.check.measures import PERCENTS, Limits, Measures, Tables
 from dwd_jax.check.page_sets import Collected, PageSet
 from dwd_jax.check.proposal import Proposal
+from dwd_jax.core import words
 from dwd_jax.core.errors import one_line
 from dwd_jax.train import from_data
 
@@ -85,6 +86,11 @@ class Checked:
   not_checked: str
 
   @property
+  def said(self) -> words.Words:
+    """What pages and objects are called."""
+    return self.page_set.said
+
+  @property
   def limits(self) -> Limits:
     """Of the training that the objects are compared with."""
     return self.proposed.limits
@@ -124,7 +130,7 @@ class Checked:
   def figure_rows(self) -> tuple[list[str], list[list[str]]]:
     """Heading and rows: percentiles over objects and pages."""
     tables, limits = self.tables, self.limits
-    rows = []
+    page, a_page, rows = self.said.image, self.said.an_image, []
     for side, sizes in zip(("height", "width"), tables.all_sizes, strict=True):
       scaled = sizes * limits.scale
       in_crop = 100 * scaled / limits.crop_px
@@ -134,12 +140,12 @@ class Checked:
         (f"  in % of a crop of {limits.crop_px} px", in_crop),
       ]
     rows += [
-      ("objects of a page", tables.per_page),
-      ("page height, px", tables.page_sizes[0]),
-      ("page width, px", tables.page_sizes[1]),
+      (f"objects of {a_page}", tables.per_page),
+      (f"{page} height, px", tables.page_sizes[0]),
+      (f"{page} width, px", tables.page_sizes[1]),
     ]
     if tables.is_print:
-      rows.append(("ink, % of a page", 100 * tables.ink_shares))
+      rows.append((f"ink, % of {a_page}", 100 * tables.ink_shares))
     return ["", *(f"{p} %" for p in PERCENTS)], [
       [name, *("-" if np.isnan(v) else f"{v:.4g}" for v in values)]
       for name, values in rows
@@ -155,7 +161,7 @@ class Checked:
         tables.splits, tables.pages, tables.objects, strict=True
       )
     ]
-    head = ["split", "pages", "unreadable", "objects", "classes"]
+    head = ["split", self.said.images, "unreadable", "objects", "classes"]
     return head, [[str(cell) for cell in row] for row in rows]
 
 
@@ -192,9 +198,9 @@ def summary(checked: Checked) -> str:
   ]
   lines.append(
     f"{', '.join(counts) or 'No errors, no warnings'};"
-    f" {plural(len(checked.collected.pages), 'page')} in"
+    f" {checked.said.count(len(checked.collected.pages), 'images')} in"
     f" {checked.collected.seconds:.1f} s"
-    f" ({checked.pages_per_second():.1f} pages/s)"
+    f" ({checked.pages_per_second():.1f} {checked.said.images}/s)"
   )
   lines.append(f"Compared with {checked.proposed.measured}. To train:")
   lines.append(f"  {checked.proposed.command}")

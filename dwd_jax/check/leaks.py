@@ -11,6 +11,7 @@ from jaxtyping import Float, Int8, UInt8
 
 from dwd_jax.check.findings import Finding, listed, page_name, plural
 from dwd_jax.check.measures import PRINT_GRID, Measures, detail
+from dwd_jax.core import words
 
 # Correlation of the fingerprints of a picture and a copy (JPEG quality 30, half
 # the size, noise, uneven light, one bit): 0.96 to 1.00. Of different pages: at
@@ -42,6 +43,7 @@ def find(
   pages: Sequence[Measures],
   image: Callable[[int], np.ndarray],
   is_print: bool = True,
+  said: words.Words = words.MUSIC,
 ) -> list[Finding]:
   """Compares all pages with each other.
 
@@ -50,17 +52,18 @@ def find(
       fingerprints only.
     is_print: whether pages are ink on paper; photographs of a scene are more
       alike than those.
+    said: what pages are called.
   """
   least = _SAME_PICTURE if is_print else _SAME_PHOTO
   same, alike, unread = _same_and_similar(pages, image, least)
   again = {(i, j) for i, j in same if _is_listed_again(pages[i], pages[j])}
   return [
-    *_lists(pages, again),
-    *_pictures(pages, [pair for pair in same if pair not in again]),
-    *_likenesses(pages, alike, unread),
+    *_lists(pages, again, said),
+    *_pictures(pages, [pair for pair in same if pair not in again], said),
+    *_likenesses(pages, alike, unread, said),
     *_annotations(pages, known={*same, *alike}),
-    *_names(pages, known=set(same)),
-    *_pieces(pages),
+    *_names(pages, known=set(same), said=said),
+    *_pieces(pages, said),
   ]
 
 
@@ -127,7 +130,7 @@ def _is_listed_again(first: Measures, second: Measures) -> bool:
   )
 
 
-def _lists(pages, again) -> Iterator[Finding]:
+def _lists(pages, again, said: words.Words) -> Iterator[Finding]:
   """Further lists with pages that are judged."""
   shared = collections.Counter()
   for pair in again:
@@ -138,13 +141,14 @@ def _lists(pages, again) -> Iterator[Finding]:
   for (further, judged), count in sorted(shared.items()):
     yield Finding(
       level="warning",
-      kind="list with judged pages",
-      message=f"{plural(count, 'page')} of {judged} are in {further}, too",
+      kind=f"list with judged {said.images}",
+      message=f"{said.count(count, 'images')} of {judged} are in {further},"
+      " too",
       remedy=f"what is trained on {further} cannot be judged on {judged}",
     )
 
 
-def _pictures(pages, same) -> Iterator[Finding]:
+def _pictures(pages, same, said: words.Words) -> Iterator[Finding]:
   across, within = _across_and_within(pages, same)
   yield from _of_pairs(
     pages,
@@ -153,7 +157,7 @@ def _pictures(pages, same) -> Iterator[Finding]:
     kind="leak between splits",
     noun="picture",
     what="in two splits",
-    remedy="remove the page, and the others of its piece, from one split",
+    remedy=f"remove it, and the others of its {said.whole}, from one split",
   )
   yield from _of_pairs(
     pages,
@@ -166,7 +170,7 @@ def _pictures(pages, same) -> Iterator[Finding]:
   )
 
 
-def _likenesses(pages, alike, unread) -> Iterator[Finding]:
+def _likenesses(pages, alike, unread, said: words.Words) -> Iterator[Finding]:
   across, within = _across_and_within(pages, alike)
   more = f" ({unread} of them compared by fingerprint only)" if unread else ""
   if unread + _MAX_COMPARED >= _MAX_PAIRS:
@@ -176,7 +180,7 @@ def _likenesses(pages, alike, unread) -> Iterator[Finding]:
       "warning",
       "in two splits",
       across,
-      "put all prints, fonts and scans of a page, and all frames of a scene,"
+      f"put all versions of {said.an_image}, and all frames of a scene,"
       " into one split",
     ),
     ("info", "within a split", within, "keep them in one split"),
@@ -187,7 +191,7 @@ def _likenesses(pages, alike, unread) -> Iterator[Finding]:
       level=level,
       kind="similar pictures",
       noun="pair",
-      what=f"of pages {where} look alike{more}",
+      what=f"of {said.images} {where} look alike{more}",
       remedy=remedy,
     )
 
@@ -207,7 +211,7 @@ def _annotations(pages, known) -> Iterator[Finding]:
   )
 
 
-def _names(pages, known) -> Iterator[Finding]:
+def _names(pages, known, said: words.Words) -> Iterator[Finding]:
   stems = (pathlib.PurePath(p.filename).stem.lower() for p in pages)
   pairs = [pair for pair in _repeats(stems) if pair not in known]
   across, within = _across_and_within(pages, pairs)
@@ -217,7 +221,7 @@ def _names(pages, known) -> Iterator[Finding]:
       chosen,
       level="warning",
       kind="same name twice",
-      noun="page",
+      noun=said.image,
       what=f"of different content with a name that occurs twice in {where}",
       remedy="rename them: results are stored by file name",
     )
@@ -230,7 +234,7 @@ def piece_of(filename: str) -> str:
   return next((match[1] for match in matches if match), "")
 
 
-def _pieces(pages) -> Iterator[Finding]:
+def _pieces(pages, said: words.Words) -> Iterator[Finding]:
   splits = collections.defaultdict(set)
   for p in pages:
     if p.split in _OWN_SPLITS:
@@ -240,10 +244,12 @@ def _pieces(pages) -> Iterator[Finding]:
   if shared:
     yield Finding(
       level="info",
-      kind="pieces in two splits",
-      message=f"{len(shared)} of {plural(len(splits), 'piece')}, by their file"
-      f" names, have pages in more than one split: {listed(shared)}",
-      remedy="right for a test of new writers or fonts; else split by piece",
+      kind=f"{said.wholes} in two splits",
+      message=f"{len(shared)} of {said.count(len(splits), 'wholes')}, by their"
+      f" file names, have {said.images} in more than one split:"
+      f" {listed(shared)}",
+      remedy="right for a test of new writers or fonts; else split by"
+      f" {said.whole}",
     )
 
 

@@ -31,12 +31,12 @@ class Page:
   Attributes:
     split: e.g. "train".
     filename: of the image, without folder.
-    ink: 0 = paper, 255 = ink; of pictures in colour, what is dark.
+    ink: 0 = ground, 255 = ink; of pictures in colour, what is dark.
     boxes_yxyx: px.
     labels: class ids.
     skipped: reason -> number of boxes that the reader left out or cut.
     oriented_yx: corners, px; None if the data set has none.
-    colours: of pictures in colour, RGB; None = grey.
+    picture: RGB, as in the file; None = printed music, shown by its ink.
   """
 
   split: str
@@ -46,12 +46,12 @@ class Page:
   labels: Int[np.ndarray, " n"]
   skipped: dict[str, int] = dataclasses.field(default_factory=dict)
   oriented_yx: Float[np.ndarray, "n 4 2"] | None = None
-  colours: UInt8[np.ndarray, "H W 3"] | None = None
+  picture: UInt8[np.ndarray, "H W 3"] | None = None
 
   @property
   def seen(self) -> UInt8[np.ndarray, "H W *c"]:
-    """What the network sees, for pictures."""
-    return self.ink if self.colours is None else self.colours
+    """What pictures show; see `drawing.ground`."""
+    return self.ink if self.picture is None else self.picture
 
   def page_boxes(self) -> PageBoxes:
     """The boxes as pictures take them."""

@@ -11,11 +11,11 @@ import numpy as np
 
 from dwd_jax.check import choose_builder, draw_pages, measures
 from dwd_jax.check.measures import Measures, Page
-from dwd_jax.core import box_index, files, threads
+from dwd_jax.core import box_index, files, threads, words
 from dwd_jax.core.errors import InputError
 from dwd_jax.data import sources
 from dwd_jax.imaging import grey
-from dwd_jax.show import progress
+from dwd_jax.show import drawing, progress
 from tfds_builders import base, checks, colour, polarity, record_folders
 
 EXAMPLES = 8  # of each class
@@ -37,6 +37,8 @@ class PageSet:
     notes: counts from reading the lists of pages, by reason.
     keys: key of a config -> value with which a training reads the same.
     num_bytes: size of all pictures, or of the records.
+    said: what its pages and objects are called.
+    faint: see `polarity.Decision`.
   """
 
   name: str
@@ -47,6 +49,8 @@ class PageSet:
   notes: Mapping[str, int]
   keys: Mapping[str, Any]
   num_bytes: int
+  said: words.Words = words.MUSIC
+  faint: str = ""
 
 
 def open_set(
@@ -103,12 +107,14 @@ def _records(folder: pathlib.Path) -> PageSet:
   }
   at = [(split, i) for split, s in opened.items() for i in range(len(s))]
   if not at:
-    raise InputError(f"{folder}: no pages in the records; build them again")
+    raise InputError(f"{folder}: nothing in the records; build them again")
+  facts = record_folders.facts_of(folder)
   some = opened[at[0][0]]
+  said = words.of_set(some.name.split("/")[0], facts["is_music"])
 
   def read(index: int) -> list[Page]:
     split, i = at[index]
-    return [_record_page(opened[split], i)]
+    return [_record_page(opened[split], i, said)]
 
   return PageSet(
     name=some.name.split("/")[0],
@@ -119,6 +125,7 @@ def _records(folder: pathlib.Path) -> PageSet:
     notes=_build_notes(folder),
     keys=_keys_of_records(some.name, folder),
     num_bytes=_size(folder.glob("*.array_record*")),
+    said=said,
   )
 
 
@@ -142,7 +149,7 @@ def _build_notes(folder: pathlib.Path) -> dict[str, int]:
     return {}
 
 
-def _record_page(source: sources.PageSource, i: int) -> Page:
+def _record_page(source: sources.PageSource, i: int, said: words.Words) -> Page:
   example, class_names = source.example(i), source.class_names
   filename = box_index.filename_of(example)
   boxes = example["boxes_yxyx"].reshape(-1, 4)
@@ -154,13 +161,14 @@ def _record_page(source: sources.PageSource, i: int) -> Page:
       " the records again"
     )
   image = source.image(i)
+  seen = drawing.ground(image, source.polarity, said)
   return Page(
     split=source.split,
     filename=filename,
     ink=grey.ink_of(image),
     boxes_yxyx=boxes,
     labels=labels,
-    colours=image if image.ndim == 3 else None,
+    picture=seen if seen.ndim == 3 else None,
     oriented_yx=source.feature("oriented_yx", i, example),
   )
 
@@ -185,6 +193,7 @@ def _files(
     lambda files: parse(files, checks.BuildReport()),
     workers=workers,
   )
+  said = words.of_set(reading.builder, decided.is_music)
   coloured = reading.in_colour and not decided.is_music
   if coloured and colour.of_data_set(reading.data_set, workers).channels == 3:
     data_set = colour.in_colour(reading.data_set)
@@ -193,16 +202,17 @@ def _files(
   def page(
     split: str, name: str, part: checks.ParsedPage, skipped: dict[str, int]
   ) -> Page:
-    tones = np.bitwise_not(part.ink)
+    ink = grey.to_ink(np.bitwise_not(part.ink), decided.polarity)
+    seen = drawing.ground(ink, decided.polarity, said)
     return Page(
       split=split,
       filename=name,
-      ink=grey.ink_of(grey.to_ink(tones, decided.polarity)),
+      ink=grey.ink_of(ink),
       boxes_yxyx=part.boxes_yxyx,
       labels=part.labels,
       skipped=skipped,
       oriented_yx=part.extras.get("oriented_yx"),
-      colours=tones if tones.ndim == 3 else None,
+      picture=seen if seen.ndim == 3 else None,
     )
 
   def read(index: int) -> list[Page]:
@@ -233,6 +243,8 @@ def _files(
       **options,
     },
     num_bytes=_size({page.image for _, page in at}),
+    said=said,
+    faint=decided.faint,
   )
 
 
@@ -289,7 +301,7 @@ def collect(
 
   total = len(page_set.splits)
   results = threads.in_order(work, range(total), workers)
-  shown = progress.show(results, "check", total, log)
+  shown = progress.show(results, "check", total, log, page_set.said)
   for index, result in enumerate(shown):
     if isinstance(result, str):
       bad.append((page_set.splits[index], result))

@@ -8,6 +8,7 @@ import numpy as np
 from dwd_jax.check import fit, measures
 from dwd_jax.check.findings import Finding, listed, page_name, plural
 from dwd_jax.check.measures import Limits, Measures, Page, Tables
+from dwd_jax.core import words
 
 _EMPTY_INK = 0.0005  # of a page; a page of 40 objects has 0.01 and more
 _BLACK_INK = 0.4
@@ -17,10 +18,10 @@ _USUAL_PAIRS = 5
 _USUAL_SHARE = 0.05
 _OTHER_SIZE = 3.0  # times the median page
 _EXPLAINED = 24  # pages of each kind of misfit that are read again
-_EXCHANGED = "those of another of these pages fit: annotations are exchanged"
+_EXCHANGED = "those of another one fit: annotations are exchanged"
 _REMEDIES = {
-  _EXCHANGED: "give each page its own annotation",
-  "": "look at the overlays: pages or annotations exchanged, axes swapped,"
+  _EXCHANGED: "give each picture its own annotation",
+  "": "look at the overlays: pictures or annotations exchanged, axes swapped,"
   " picture resized?",
 }
 _MIN_POOLED = 30  # boxes on all pages with too few each
@@ -38,12 +39,15 @@ def boxes_fit(pages: Sequence[Measures]) -> bool:
 
 
 def find_misfits(
-  pages: Sequence[Measures], read: Callable[[int], Page]
+  pages: Sequence[Measures],
+  read: Callable[[int], Page],
+  said: words.Words = words.MUSIC,
 ) -> list[Finding]:
   """Finds pages whose boxes do not fit their picture, and the reasons.
 
   Args:
     read: reads a page by index again.
+    said: what pages are called.
   """
   judged = [i for i, p in enumerate(pages) if p.fit.num_boxes >= fit.MIN_BOXES]
   judged.sort(key=lambda i: pages[i].fit.edge)
@@ -62,8 +66,8 @@ def find_misfits(
         Finding(
           level="error",
           kind="boxes of another picture",
-          message=f"on {plural(len(chosen), 'page')} the boxes do not fit the"
-          f" picture{reason and f': {reason}'};"
+          message=f"on {said.count(len(chosen), 'images')} the boxes do not"
+          f" fit the picture{reason and f': {reason}'};"
           f" {_names(pages, chosen, limit=4)}",
           remedy=_REMEDIES.get(reason, "correct the coordinates"),
           pages=tuple(chosen),
@@ -79,23 +83,23 @@ def find_misfits(
       shifts[i] = shift
     elif is_print and (margin := fit.find_margin(edges, page.boxes_yxyx)):
       margins[i] = margin
-  found += _shifted(pages, shifts, least)
+  found += _shifted(pages, shifts, least, said)
   if margins:
     typical = round(float(np.median([*margins.values()])))
     found.append(
       Finding(
         level="info",
         kind="loose boxes",
-        message=f"on {plural(len(margins), 'page')} of those that fit least"
-        f" well, boxes are about {typical} px too large on each side",
+        message=f"on {said.count(len(margins), 'images')} of those that fit"
+        f" least well, boxes are about {typical} px too large on each side",
         remedy="a margin costs IoU: make the boxes tight",
       )
     )
-  return [*found, *(_pooled(pages) if sure else ())]
+  return [*found, *(_pooled(pages, said) if sure else ())]
 
 
 def _shifted(
-  pages, shifts: dict[int, tuple[int, int]], least: int
+  pages, shifts: dict[int, tuple[int, int]], least: int, said: words.Words
 ) -> Iterator[Finding]:
   """One finding of the pages that share a shift, then of the others.
 
@@ -120,7 +124,7 @@ def _shifted(
     yield Finding(
       level="error" if bad else "warning",
       kind="boxes shifted",
-      message=f"on {plural(len(chosen), 'page')} {where};"
+      message=f"on {said.count(len(chosen), 'images')} {where};"
       f" {_names(pages, chosen, limit=4)}",
       remedy="correct the coordinates",
       pages=tuple(chosen),
@@ -185,7 +189,7 @@ def _reasons(pages, chosen, read, is_print: bool):
   return {text: sorted(where) for text, where in found.items() if where}, shifts
 
 
-def _pooled(pages) -> Iterator[Finding]:
+def _pooled(pages, said: words.Words) -> Iterator[Finding]:
   """Pages with few boxes are judged together."""
   few = [i for i, p in enumerate(pages) if 0 < p.fit.num_boxes < fit.MIN_BOXES]
   counts = [pages[i].fit.num_boxes for i in few]
@@ -196,8 +200,8 @@ def _pooled(pages) -> Iterator[Finding]:
     yield Finding(
       level="error",
       kind="boxes of another picture",
-      message=f"on {plural(len(few), 'page')} with few boxes each, all boxes"
-      " together do not fit the picture",
+      message=f"on {said.count(len(few), 'images')} with few boxes each, all"
+      " boxes together do not fit the picture",
       remedy="look at the overlays: axes swapped, picture resized?",
       pages=tuple(few),
     )
@@ -208,21 +212,22 @@ def find(
   tables: Tables,
   class_names: Sequence[str],
   limits: Limits,
+  said: words.Words = words.MUSIC,
 ) -> list[Finding]:
-  """Finds all that the measures alone tell."""
+  """Finds all that the measures alone tell; `said`: what pages are called."""
   return [
-    *_splits(tables),
-    *_classes(tables, class_names),
+    *_splits(tables, said),
+    *_classes(tables, class_names, said),
     *_sizes(tables, class_names, limits),
-    *_crowded(pages, tables, limits),
-    *_pages(pages, tables.is_print),
-    *_boxes(pages, class_names, tables.is_print),
-    *_two_classes(pages, class_names),
+    *_crowded(pages, tables, limits, said),
+    *_pages(pages, tables.is_print, said),
+    *_boxes(pages, class_names, tables.is_print, said),
+    *_two_classes(pages, class_names, said),
     *_skipped(pages),
   ]
 
 
-def _splits(tables: Tables) -> Iterator[Finding]:
+def _splits(tables: Tables, said: words.Words) -> Iterator[Finding]:
   if "train" not in tables.splits:
     yield Finding(
       level="warning",
@@ -235,12 +240,14 @@ def _splits(tables: Tables) -> Iterator[Finding]:
     yield Finding(
       level="info",
       kind="splits absent",
-      message=f"no pages for {' and '.join(absent)}",
+      message=f"no {said.images} for {' and '.join(absent)}",
       remedy="name others in data.eval_split and data.test_split",
     )
 
 
-def _classes(tables: Tables, class_names) -> Iterator[Finding]:
+def _classes(
+  tables: Tables, class_names, said: words.Words
+) -> Iterator[Finding]:
   if "train" not in tables.splits:
     return
   in_train = tables.objects[tables.splits.index("train")]
@@ -253,7 +260,8 @@ def _classes(tables: Tables, class_names) -> Iterator[Finding]:
       kind="classes not in train",
       message=f"{plural(len(unseen), 'class')} with objects in other splits"
       f" only: {names}",
-      remedy="they cannot be learned: move pages, or set data.leave_out",
+      remedy=f"they cannot be learned: move {said.images}, or set"
+      " data.leave_out",
     )
   untested = np.flatnonzero((in_train > 0) & (elsewhere == 0))
   if len(tables.splits) > 1 and len(untested):
@@ -296,11 +304,13 @@ def _sizes(tables: Tables, class_names, limits: Limits) -> Iterator[Finding]:
       )
 
 
-def _crowded(pages, tables: Tables, limits: Limits) -> Iterator[Finding]:
+def _crowded(
+  pages, tables: Tables, limits: Limits, said: words.Words
+) -> Iterator[Finding]:
   on_page = [len(p.labels) for p in pages]
   for what, counts, limit, key in (
     ("crop", tables.max_in_crop, limits.max_boxes, "data.max_boxes"),
-    ("page", on_page, limits.max_detections, "decode.max_detections"),
+    (said.image, on_page, limits.max_detections, "decode.max_detections"),
   ):
     over = [i for i in _worst(counts) if counts[i] > limit]
     if over:
@@ -308,13 +318,13 @@ def _crowded(pages, tables: Tables, limits: Limits) -> Iterator[Finding]:
       yield Finding(
         level="warning",
         kind=f"crowded {what}s",
-        message=f"{plural(len(over), 'page')} with more than {limit} objects in"
-        f" a {what}, at most {most}: {_names(pages, over)}",
+        message=f"{said.count(len(over), 'images')} with more than {limit}"
+        f" objects in one {what}, at most {most}: {_names(pages, over)}",
         remedy=f"set {key} to {-(-most // 64) * 64}",
       )
 
 
-def _pages(pages, is_print: bool) -> Iterator[Finding]:
+def _pages(pages, is_print: bool, said: words.Words) -> Iterator[Finding]:
   """Empty, black and odd-sized pages, and pages without objects."""
   ink = np.array([p.ink_share for p in pages])
   flat = np.array([not p.print_.any() for p in pages])
@@ -334,13 +344,13 @@ def _pages(pages, is_print: bool) -> Iterator[Finding]:
       (ink < _EMPTY_INK) & is_print,
       "nearly empty",
       "with hardly any ink",
-      "look at the pictures; remove empty pages",
+      "look at the pictures; remove empty ones",
     ),
     (
       (ink > _BLACK_INK) & is_print,
       "nearly black",
       f"with ink on more than {100 * _BLACK_INK:.0f} % of the picture",
-      "dark borders or a dark table around the page? crop or clean them",
+      "dark borders, or a dark table around it? crop or clean it",
     ),
     (
       objects == 0,
@@ -350,8 +360,8 @@ def _pages(pages, is_print: bool) -> Iterator[Finding]:
     ),
     (
       (ratio > _OTHER_SIZE) | (ratio < 1 / _OTHER_SIZE),
-      "other page size",
-      f"more than {_OTHER_SIZE:g} times as large or small as the median page",
+      f"other {said.image} size",
+      f"more than {_OTHER_SIZE:g} times as large or small as the median",
       "scale them so that objects are about as large as on the others",
     ),
   ):
@@ -360,21 +370,23 @@ def _pages(pages, is_print: bool) -> Iterator[Finding]:
       yield Finding(
         level="warning",
         kind=kind,
-        message=f"{plural(len(chosen), 'page')} {what}:"
+        message=f"{said.count(len(chosen), 'images')} {what}:"
         f" {_names(pages, chosen)}",
         remedy=remedy,
         pages=tuple(chosen),
       )
 
 
-def _boxes(pages, class_names, is_print: bool) -> Iterator[Finding]:
+def _boxes(
+  pages, class_names, is_print: bool, said: words.Words
+) -> Iterator[Finding]:
   total = sum(len(p.labels) for p in pages)
   for attribute, kind, what, remedy in (
     (
       "without_ink",
       "boxes without ink",
       "without any ink inside",
-      "look at the overlays: wrong place, or a symbol erased from the page",
+      f"look at the overlays: wrong place, or erased {said.objects}?",
     ),
     (
       "repeated",
@@ -402,13 +414,13 @@ def _boxes(pages, class_names, is_print: bool) -> Iterator[Finding]:
       level="warning",
       kind=kind,
       message=f"{plural(counts.total(), 'box')} ({share:.2g} %) on"
-      f" {plural(len(chosen), 'page')} {what}: {kinds}",
+      f" {said.count(len(chosen), 'images')} {what}: {kinds}",
       remedy=remedy,
       pages=tuple(chosen),
     )
 
 
-def _two_classes(pages, class_names) -> Iterator[Finding]:
+def _two_classes(pages, class_names, said: words.Words) -> Iterator[Finding]:
   """Separates slips from pairs that a data set means (a letter, a word)."""
   pairs = collections.Counter(pair for p in pages for pair in p.two_classes)
   objects = np.zeros(len(class_names), np.int64)
@@ -435,8 +447,8 @@ def _two_classes(pages, class_names) -> Iterator[Finding]:
     yield Finding(
       level=level,
       kind="two classes on one box",
-      message=f"{plural(sum(counts), 'box')} on {plural(len(where), 'page')}:"
-      f" {kinds}",
+      message=f"{plural(sum(counts), 'box')} on"
+      f" {said.count(len(where), 'images')}: {kinds}",
       remedy=remedy,
       pages=tuple(where),
     )

@@ -188,10 +188,13 @@ def render(
   """
   pages = checked.collected.pages
   marked = _kinds_of(checked.findings)
-  galleries = [("Suspicious pages", "", [i for i in drawn if i in marked])]
+  pages_name = checked.said.images
+  galleries = [
+    (f"Suspicious {pages_name}", "", [i for i in drawn if i in marked])
+  ]
   for split, sheet in sheets.items():
     rest = [i for i in drawn if i not in marked and pages[i].split == split]
-    galleries.append((f"Pages of {split}", sheet, rest))
+    galleries.append((f"{pages_name.capitalize()} of {split}", sheet, rest))
   total = checked.tables.objects.sum(axis=0)
   names = checked.page_set.class_names
   return templates.render(

@@ -55,12 +55,14 @@ class PageImage:
     scale: pixels of the network's image per pixel of `ink`.
     staff_space_px: distance of staff lines in pixels of `ink`; None if not
       measured or if the page has no staves.
+    polarity: how `ink` was made of tones, see `imaging.grey.to_ink`.
   """
 
   filename: str
   ink: UInt8[np.ndarray, "H W *c"]
   scale: float
   staff_space_px: float | None = None
+  polarity: str = ""
 
 
 class Batch(flax.struct.PyTreeNode):

@@ -189,7 +189,7 @@ class TrainCrops(grain.transforms.RandomMap):
       return
     self._warned.add(page)
     logging.warning(
-      "%s: a crop shows %d symbols, the %d nearest to its centre are kept;"
+      "%s: a crop shows %d objects, the %d nearest to its centre are kept;"
       " raise data.max_boxes",
       self._source.box_index().filenames[page],
       count,

@@ -187,7 +187,7 @@ def shuffled_pages(source: PageSource, seed: int) -> grain.MapDataset:
   """
   _check_seed(seed)
   if not len(source):
-    raise InputError(f"{source.name}: split {source.split!r} has no pages")
+    raise InputError(f"{source.name}: split {source.split!r} is empty")
   pages = grain.MapDataset.range(len(source)).seed(seed).shuffle()
   return pages.repeat(_ENDLESS // len(source))
 
@@ -278,7 +278,9 @@ def _eval_page(source: PageSource, i: int, scale: float) -> EvalPage:
   record = source[i]
   height, width = record.image.shape[:2]
   return EvalPage(
-    image=PageImage(record.filename, record.image, scale),
+    image=PageImage(
+      record.filename, record.image, scale, polarity=source.polarity
+    ),
     truth=PageBoxes(
       filename=record.filename,
       image_hw=(height, width),

@@ -87,13 +87,14 @@ def write(
     print(colour, flush=True)
   if polarity and polarity.reason and not (colour and colour.channels == 3):
     print(polarity, flush=True)
-  is_music = not builder.IN_COLOUR or bool(polarity and polarity.is_music)
+  said = words.of_set(builder.name, bool(polarity and polarity.is_music))
   notes = "".join(f"; {n} {kind}" for kind, n in report["counts"].items())
+  images = said.image if pages == ["train 1"] else said.images
   print(
-    f"Built records ({', '.join(pages)} {words.of(is_music).images};"
-    f" {objects:,} objects of"
-    f" {len(classes)} classes) in {time.monotonic() - start:.0f} s:"
-    f" {folder}{notes}",
+    f"Built records ({', '.join(pages)} {images};"
+    f" {objects:,} objects of {len(classes)}"
+    f" class{'es' * (len(classes) != 1)}) in"
+    f" {time.monotonic() - start:.0f} s: {folder}{notes}",
     flush=True,
   )
 

@@ -23,8 +23,8 @@ from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from dwd_jax.core import files
-from dwd_jax.core.structs import PageBoxes
+from dwd_jax.core import files, words
+from dwd_jax.core.structs import PageBoxes, PageImage
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate import output_files
 from dwd_jax.evaluate.other_data_sets import OtherSet
@@ -123,7 +123,8 @@ def evaluate(
   protocols.check(protocol)
   out_dir = pathlib.Path(out_dir)
   name = other.name if other else split
-  shown = progress.show(pages, f"evaluate {name}", num_pages, log)
+  said = words.of_set(dataset, bool(cfg.staff_space_px))
+  shown = progress.show(pages, f"evaluate {name}", num_pages, log, said)
   pictured = output_files.Pictures(out_dir / name, viewer_pages)
   files.make_dir(out_dir)
   with tempfile.TemporaryFile(dir=out_dir) as boxes:
@@ -423,7 +424,7 @@ class Predicted(NamedTuple):
 
   Attributes:
     pages: truth, and finite detections with raw scores, in classes of the run.
-    shown: the first pages, with their energy levels.
+    shown: the first pages, and their predictions with energy levels.
     overflowing_pages: names of pages with more objects than slots.
     seconds_per_page: mean wall time of the pages that did not compile.
     staff_spaces: of each page, px, from `predict.normalise`; NaN = not
@@ -431,7 +432,7 @@ class Predicted(NamedTuple):
   """
 
   pages: Pages
-  shown: list[PagePrediction]
+  shown: list[tuple[PageImage, PagePrediction]]
   overflowing_pages: list[str]
   seconds_per_page: float
   staff_spaces: list[float]
@@ -478,7 +479,7 @@ def predict_all(
     if prediction.overflow:
       overflowing.append(page.truth.filename)
     if len(store) <= overlays:
-      shown.append(prediction)
+      shown.append((page.image, prediction))
     if each is not None:
       each(page)
   mean_s = _mean_seconds(

@@ -17,12 +17,14 @@ import msgspec
 import numpy as np
 
 from dwd_jax.core import files
+from dwd_jax.core.structs import PageImage
 from dwd_jax.data.pipeline import EvalPage
 from dwd_jax.evaluate import latex_table
 from dwd_jax.evaluate.page_store import Page
 from dwd_jax.evaluate.report import report_data, report_page
 from dwd_jax.evaluate.report.report_data import Measured
 from dwd_jax.evaluate.report.report_page import VIEWER
+from dwd_jax.imaging import grey
 from dwd_jax.metrics import json_results
 from dwd_jax.predict.assemble import PagePrediction
 from dwd_jax.show import drawing
@@ -64,38 +66,40 @@ class Pictures:
       return
     files.write_atomic(
       self._folder / picture_name(page.image.filename),
-      viewer.page_picture(page.image.ink),
+      viewer.page_picture(grey.tones_of(page.image.ink, page.image.polarity)),
     )
 
 
 def draw(
   measured: Measured,
-  predictions: Sequence[PagePrediction],
+  predictions: Sequence[tuple[PageImage, PagePrediction]],
   threshold: float | None,
 ) -> dict[str, Picture]:
   """Draws the first pages; pictures by name: NAME-overlay and NAME-energy.
 
-  `predictions` are of the pages to draw. Detections below the threshold are not
-  drawn.
+  `predictions` are of the pages to draw. Overlays have the page's resolution;
+  detections below the threshold are not drawn.
   """
   min_score = measured.metrics["min_score"]
   if threshold is not None:
     min_score = max(min_score, threshold)
   pictures = {}
-  for (truth, found), prediction in zip(
+  for (truth, found), (page, prediction) in zip(
     measured.pages, predictions, strict=False
   ):
     levels = prediction.levels
     assert levels is not None
     stem = pathlib.PurePath(truth.filename).stem
     pictures[f"{stem}-overlay"] = drawing.overlay(
-      prediction.ink,
+      drawing.ground(page.ink, page.polarity, measured.said),
       truth,
       found.at_least(min_score),
       measured.class_names,
       min_score=min_score,
     )
-    pictures[f"{stem}-energy"] = drawing.energy_picture(prediction.ink, levels)
+    pictures[f"{stem}-energy"] = drawing.energy_picture(
+      grey.shown(prediction.ink, page.polarity), levels
+    )
   return pictures
 
 
@@ -193,7 +197,7 @@ def write_scores(
   )
   shown = _write_viewer(folder, measured, viewer_pages)
   page = report_page.render(
-    measured.metrics, content, measured.class_names, shown
+    measured.metrics, content, measured.class_names, shown, measured.said
   )
   files.write_atomic(folder / "report.html", page)
   files.write_atomic(
@@ -227,6 +231,7 @@ def _write_viewer(
     measured.class_names,
     title=f"{measured.metrics['dataset']}, {measured.name}",
     min_score=float(measured.metrics["min_score"]),
+    said=measured.said,
   )
   viewer.remove_parts(folder, len(shown))
   return shown

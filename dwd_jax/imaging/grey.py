@@ -233,8 +233,15 @@ def ink_of(ink: np.ndarray) -> np.ndarray:
   return ink if ink.ndim == 2 else 255 - to_grey(ink)
 
 
-def shown(ink: np.ndarray) -> np.ndarray:
-  """RGB [H, W, 3] of what `to_ink` returns: ink is black, colours stay."""
-  if ink.ndim == 3:
-    return ink
-  return np.repeat((255 - ink)[..., None], 3, axis=-1)
+def tones_of(ink: np.ndarray, polarity: str = "") -> np.ndarray:
+  """The tones that `to_ink` was given; without polarity, ink is black."""
+  as_they_are = ink.ndim == 3 or polarity in ("light", "keep")
+  return ink if as_they_are else 255 - ink
+
+
+def shown(ink: np.ndarray, polarity: str = "") -> np.ndarray:
+  """RGB [H, W, 3] of `tones_of`."""
+  tones = tones_of(ink, polarity)
+  if tones.ndim == 3:
+    return tones
+  return np.repeat(tones[..., None], 3, axis=-1)

@@ -163,12 +163,12 @@ def read_page(
   if hw[0] * hw[1] > MAX_PIXELS:
     raise InputError(
       f"{filename}: {hw[1]} x {hw[0]} pixels are more than the"
-      f" {MAX_PIXELS:,} allowed; scale the page down"
+      f" {MAX_PIXELS:,} allowed; scale the image down"
     )
   if max(hw) > _MAX_SIDE:
     raise InputError(
       f"{filename}: {hw[1]} x {hw[0]} pixels, a side has more than the"
-      f" {_MAX_SIDE:,} allowed; cut the page"
+      f" {_MAX_SIDE:,} allowed; cut the image"
     )
   if data.startswith(_PNG_MAGIC) and not png_is_whole(data):
     raise InputError(
@@ -190,7 +190,7 @@ def read_page(
     raise InputError(f"{filename}: {e}") from None
   except MemoryError:
     raise InputError(
-      f"{filename}: too little memory to read it; scale the page down"
+      f"{filename}: too little memory to read it; scale the image down"
     ) from None
   if damage := _DAMAGE.search(" ".join(said)):
     raise InputError(
@@ -277,6 +277,6 @@ def _check_size(image: Any) -> None:
   if size > _MAX_BYTES or image.width * image.height > MAX_PIXELS:
     raise ValueError(
       f"{image.width} x {image.height} pixels of {image.bands * sample} bytes"
-      " are more than the 1 GiB allowed; scale the page down, or save it with 8"
-      " bits"
+      " are more than the 1 GiB allowed; scale the image down, or save it with"
+      " 8 bits"
     )

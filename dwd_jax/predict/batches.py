@@ -51,7 +51,7 @@ def too_large(page: PageImage, error: Exception) -> InputError:
   height, width = page.ink.shape[:2]
   said = InputError(
     f"{page.filename}: {width} x {height} pixels at scale {page.scale:.3g} do"
-    " not fit into memory; scale the page down, or lower the batch size"
+    " not fit into memory; scale the image down, or lower the batch size"
   )
   said.__cause__ = error
   return said
@@ -300,7 +300,7 @@ class _Page(Generic[T]):
     height, width = ink.shape[:2]
     if not ink.size:
       raise InputError(
-        f"{name}: the page has {width} x {height} pixels; leave it out"
+        f"{name}: the image has {width} x {height} pixels; leave it out"
       )
     windows = []
     for scale in (image.scale * factor for factor in cfg.scales):

@@ -116,7 +116,7 @@ class Detector:
 
   def page_image(self, name: str, ink: np.ndarray) -> PageImage:
     """A page as `pages` takes it; `ink` is uint8, see `PageImage`."""
-    return PageImage(name, ink, self.weights.scale)
+    return PageImage(name, ink, self.weights.scale, polarity=self.polarity)
 
   def lay(self, page: PageImage) -> "Laid":
     """Looks for the staves of a page; threads may do that at once."""
@@ -257,6 +257,7 @@ class Detector:
       positions=boxes.positions,
       left_out=left_out,
       words=self.words,
+      polarity=page.polarity,
     )
     return result.keep(classes=self._classes) if self._classes else result
 

@@ -47,6 +47,7 @@ class PageDetections:
     left_out: number of symbols by the detector's class that has no name in the
       vocabulary asked for; None = the detector's own names.
     words: of the detector's field.
+    polarity: how `ink` was made of tones, see `imaging.grey.to_ink`.
     staves: with their lines, in the order in which they are read, whatever the
       classes and scores; none if the detector knows no staves.
   """
@@ -66,6 +67,7 @@ class PageDetections:
   positions: Int[np.ndarray, " n"] | None = None
   left_out: dict[str, int] | None = None
   words: words_lib.Words = words_lib.MUSIC
+  polarity: str = ""
   staves: tuple[Staff, ...] = ()
 
   def __len__(self) -> int:
@@ -203,9 +205,11 @@ class PageDetections:
 
     Narrow pages are enlarged; `path` is a .png or .jpg file to write.
     """
-    ink = np.zeros(self.image_hw, np.uint8) if self.ink is None else self.ink
+    picture = np.zeros(self.image_hw, np.uint8)
+    if self.ink is not None:
+      picture = drawing.ground(self.ink, self.polarity, self.words)
     picture = drawing.boxes_picture(
-      ink, self.page_boxes(), self.class_names, staves=self.staves
+      picture, self.page_boxes(), self.class_names, staves=self.staves
     )
     if path is not None:
       drawing.save(path, picture)

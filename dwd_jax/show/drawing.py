@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from dwd_jax.core import boxes as boxes_lib
-from dwd_jax.core import files
+from dwd_jax.core import files, words
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging import grey
 from dwd_jax.imaging.staff_lines import Staff
@@ -30,14 +30,33 @@ MISSED_RGB = (204, 121, 167)  # missed truth: purple
 STAFF_RGB = (0, 114, 178)  # staff lines: blue
 
 _MAX_LEVEL = 19.0  # of the energy: full red
+_MAX_SIDE_PX = 8000  # of a picture; larger pages are drawn smaller
 _LEGEND_PX = 28  # height of a row of the bar above the page
-_NAME_PX, _LEGEND_LETTERS_PX, _LEAST_LETTERS_PX = 10, 14, 6
+_NAME_PX, _LEGEND_LETTERS_PX, _LEAST_LETTERS_PX = 10, 14, 9
+_MARGIN_PX, _MARK_PX = 8, 20  # of the bar; of the coloured square of an entry
+_DARK = 100  # median tone of pictures that get light colours
 _QUALITY = {
   ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 80],
   ".webp": [cv2.IMWRITE_WEBP_QUALITY, 60],
 }
 _INCHES = (9.0, 5.2)
 _DPI = 100
+
+
+def ground(
+  ink: UInt8[np.ndarray, "h w *c"],
+  polarity: str,
+  said: words.Words = words.MUSIC,
+) -> UInt8[np.ndarray, "h w *d"]:
+  """What boxes are drawn on: ink of printed music, else the file's own look.
+
+  Args:
+    ink: see `grey.to_ink`; or colours.
+    polarity: with which it was made.
+    said: the words of the field.
+  """
+  is_print = said == words.MUSIC and polarity not in ("light", "keep")
+  return ink if is_print else grey.shown(ink, polarity)
 
 
 def overlay(
@@ -57,7 +76,7 @@ def overlay(
   them; the legend says so.
 
   Args:
-    ink: the page at any scale, 0 = paper, 255 = ink; or its colours.
+    ink: the page at any scale, see `ground`.
     detections: those to draw.
     min_score: of the detections; for the legend.
     min_width_px: narrower pages are enlarged, so that names fit.
@@ -95,7 +114,7 @@ def overlay(
     f"IoU {MIN_IOU:g}" + " of oriented boxes" * oriented,
     f"score {min_score:.2f} or more",
   )
-  return np.concatenate([_legend(canvas.shape[1], title, entries), canvas])
+  return _below(_legend(canvas.shape[1], title, entries), canvas)
 
 
 def boxes_picture(
@@ -110,13 +129,14 @@ def boxes_picture(
   """Draws boxes over a page, each class in its own colour, and staff lines.
 
   Args:
-    ink: the page at any scale, 0 = paper, 255 = ink; or its colours.
+    ink: the page at any scale, see `ground`.
     truth: the boxes, in pixels of the source image (`image_hw`).
     marked: boxes to emphasise, thick and in orange.
     staves: whose lines are drawn, in the same pixels.
     min_width_px: narrower pages are enlarged, so that names fit.
   """
   canvas, zoom = _canvas(ink, truth.image_hw, min_width_px)
+  on_dark = bool(np.median(canvas[::8, ::8]) < _DARK)
   for line in (line for staff in staves for line in staff.lines_yx):
     # In 16ths; from edges to middles of pixels.
     points = np.rint(16 * (line * zoom - 0.5)).astype(np.int32)
@@ -126,16 +146,17 @@ def boxes_picture(
   for i, box in enumerate(_to_px(truth, zoom)):
     label = int(truth.labels[i])
     loud = marked is not None and bool(marked[i])
-    rgb = WRONG_RGB if loud else class_rgb(label)
+    rgb = WRONG_RGB if loud else class_rgb(label, on_dark)
     draw_outline(canvas, lines[i], rgb, 3 if loud else 1)
     _name(canvas, box, class_names[label], rgb)
   return canvas
 
 
-def class_rgb(label: int) -> tuple[int, int, int]:
-  """A dark colour for a class id; neighbouring ids differ."""
+def class_rgb(label: int, on_dark: bool = False) -> tuple[int, int, int]:
+  """A colour for a class id, dark or light; neighbouring ids differ."""
   # Hues in steps of the golden ratio never come close to each other.
-  red, green, blue = colorsys.hsv_to_rgb(label * 0.618034 % 1, 1.0, 0.7)
+  strength = (0.55, 1.0) if on_dark else (1.0, 0.7)
+  red, green, blue = colorsys.hsv_to_rgb(label * 0.618034 % 1, *strength)
   return round(255 * red), round(255 * green), round(255 * blue)
 
 
@@ -179,8 +200,16 @@ def encoded(picture: Picture, suffix: str = ".png") -> bytes:
 
 
 def _canvas(ink, image_hw, min_width_px):
-  """The page in light grey, enlarged if small, and px per source px (y, x)."""
+  """The page, enlarged if small, and its px per source px (y, x).
+
+  Ink is drawn in light grey.
+  """
   height, width = ink.shape[:2]
+  shrink = _MAX_SIDE_PX / max(height, width)
+  if shrink < 1:
+    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+    height, width = ink.shape[:2]
   enlarge = max(1, min(4, -(-min_width_px // width)))
   # Ink at half strength lets thin coloured lines stand out.
   page = grey.shown(ink // 2 if ink.ndim == 2 else ink).copy()
@@ -228,30 +257,61 @@ def draw_outline(
 
 def _name(canvas, box, name, rgb, below=False):
   y0, x0, y1, _ = box.tolist()
-  at = (x0, y1 + 10) if below else (x0, y0 - 3)
-  letters.write(canvas, name, *at, _NAME_PX, rgb)
+  height, width = canvas.shape[:2]
+  size = _fitting(name, width, _NAME_PX)
+  if letters.width(name, size) > width:
+    name = name[: int(len(name) * width / letters.width(name, size)) - 2] + "…"
+  # Whole, also beside boxes at the edges.
+  left = max(0, min(x0, width - letters.width(name, size)))
+  base = y1 + _NAME_PX if below else y0 - 3
+  base = max(_NAME_PX, min(base, height - 3))
+  letters.write(canvas, name, left, base, size, rgb)
+
+
+def _fitting(text: str, room_px: int, size_px: int) -> int:
+  """The size of letters with which a text fits, not below the legible."""
+  share = room_px / max(letters.width(text, size_px), 1)
+  return max(_LEAST_LETTERS_PX, min(size_px, int(size_px * share)))
+
+
+def _below(bar, canvas):
+  """The bar over the canvas; the narrower one gets white to its right."""
+  width = max(bar.shape[1], canvas.shape[1])
+  return np.concatenate(
+    [
+      np.pad(
+        part,
+        ((0, 0), (0, width - part.shape[1]), (0, 0)),
+        constant_values=255,
+      )
+      for part in (bar, canvas)
+    ]
+  )
 
 
 def _legend(width, title, entries):
-  """A bar of as many rows as the entries need; the title comes last."""
-  placed, row, x = [], 0, 8
+  """A bar of as many rows as the entries need; the title comes last.
+
+  It is wider than asked for where an entry would not fit.
+  """
+  texts = []
   for text, rgb in (*entries, *((part, None) for part in title)):
-    mark, most = (20 if rgb else 0), width - 16
-    size = _LEGEND_LETTERS_PX
-    if mark + letters.width(text, size) > most:  # it alone is too long
-      share = max(most - mark, 1) / letters.width(text, size)
-      size = max(_LEAST_LETTERS_PX, int(size * share))
-    room = mark + letters.width(text, size)
-    if x > 8 and x + room > width - 8:
-      row, x = row + 1, 8
+    mark = _MARK_PX if rgb else 0
+    size = _fitting(text, width - 2 * _MARGIN_PX - mark, _LEGEND_LETTERS_PX)
+    texts.append((text, rgb, size, mark + letters.width(text, size)))
+  width = max(width, *(room + 2 * _MARGIN_PX for *_, room in texts))
+  placed, row, x = [], 0, _MARGIN_PX
+  for text, rgb, size, room in texts:
+    if x > _MARGIN_PX and x + room > width - _MARGIN_PX:
+      row, x = row + 1, _MARGIN_PX
     placed.append((text, rgb, size, row, x))
-    x += room + 16
+    x += room + 2 * _MARGIN_PX
   bar = np.full(((row + 1) * _LEGEND_PX, width, 3), 255, np.uint8)
   for text, rgb, size, row, x in placed:
     top = row * _LEGEND_PX
     if rgb:
       cv2.rectangle(bar, (x, top + 8), (x + 14, top + 20), rgb, -1)
-      x += 20
+      x += _MARK_PX
     letters.write(bar, text, x, top + 19, size, (0, 0, 0))
   return bar
 

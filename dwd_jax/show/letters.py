@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 _KEPT = 4096  # drawn words
-_MOST_LETTERS = 200
+_MOST_LETTERS = 256  # as names of files have
 
 
 def write(

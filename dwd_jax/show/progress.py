@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import tqdm
 
+from dwd_jax.core import words
+
 T = TypeVar("T")
 _LOG_EVERY_S = 10.0
 
@@ -16,6 +18,7 @@ def show(
   doing: str,
   total: int | None,
   log: Callable[[str], None] | None,
+  said: words.Words = words.MUSIC,
 ) -> Iterator[T]:
   """Yields the pages with a bar on a terminal, or lines to `log`.
 
@@ -23,12 +26,13 @@ def show(
     doing: what is done with them, such as "detect".
     total: number of pages, if known.
     log: takes the lines; None = neither bar nor lines.
+    said: what pages are called.
   """
   if log is None:
     yield from pages
     return
   if sys.stderr.isatty():
-    yield from tqdm.tqdm(pages, doing, total, unit="page")
+    yield from tqdm.tqdm(pages, doing, total, unit=said.image)
     return
   of_total = "" if total is None else f" of {total}"
   done, logged, last = 0, 0, time.monotonic()
@@ -40,8 +44,9 @@ def show(
       rate = (done - logged) / max(now - last, 1e-9)
       logged, last = done, now
       left = "" if total is None else f", {_time((total - done) / rate)} left"
-      log(f"{doing}: {done}{of_total} pages, {rate:.3g} pages/s{left}")
-  log(f"{doing}: {done} pages done")
+      many = said.images
+      log(f"{doing}: {done}{of_total} {many}, {rate:.3g} {many}/s{left}")
+  log(f"{doing}: {said.count(done, 'images')} done")
 
 
 def _time(seconds: float) -> str:

@@ -115,7 +115,9 @@ def _pictures(
   variables = among_processes.on_local_device(
     state_lib.eval_variables(state), run.mesh
   )
-  return batch_pictures(run.model, run.settings.targets, variables, batch)
+  return batch_pictures(
+    run.model, run.settings.targets, variables, batch, run.polarity
+  )
 
 
 def _announce(run: setup_lib.Run, logs: Logs, state: TrainState) -> None:
@@ -162,12 +164,14 @@ def batch_pictures(
   cfg: targets_lib.TargetConfig,
   variables: Any,
   batch: Batch,
+  polarity: str = "",
 ) -> dict[str, np.ndarray]:
   """Draws the first crops of a batch with boxes and energies.
 
   Args:
     variables: of the network, on a device of this process.
     batch: on the host.
+    polarity: of its images, see `grey.tones_of`.
 
   Returns:
     {"crops": uint8 [H, W, 3]}: from left to right the crop with its boxes, the
@@ -179,11 +183,12 @@ def batch_pictures(
   for i in range(len(batch.image)):
     image = np.asarray(dwd.network_input(jnp.asarray(batch.image[i])))
     image = np.rint(255 * image).astype(np.uint8)
-    paper = grey.shown(image[..., 0] if image.shape[-1] == 1 else image)
+    image = image[..., 0] if image.shape[-1] == 1 else image
+    paper = grey.shown(image, polarity)
     oriented, mask = batch.oriented_yx, batch.box_mask[i]
     boxes = PageBoxes(
       filename="",
-      image_hw=image.shape,
+      image_hw=image.shape[:2],
       boxes_yxyx=np.asarray(batch.boxes_yxyx[i][mask]),
       labels=np.asarray(batch.labels[i][mask]),
       oriented_yx=None if oriented is None else np.asarray(oriented[i][mask]),

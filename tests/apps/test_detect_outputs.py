@@ -25,7 +25,7 @@ from dwd_jax.show.viewer import write as viewer
 from tfds_builders import checks
 from tfds_builders.boxes import boxes_parsing
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*pictures of pages are miss")
+pytestmark = pytest.mark.filterwarnings("ignore:.*pictures are miss")
 SETTINGS = {"min_score": 0.25}
 FACTS = formats.RunFacts(helpers.CLASSES, 0.25)
 

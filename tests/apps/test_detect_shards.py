@@ -67,7 +67,7 @@ def test_a_merge_tells_what_is_missing(run, pages, tmp_path):
   code, said, complained = run(pages, f"--out={out}", "--merge")
   late = [name for name in NAMES if shards.of_page(name, 2)]
   assert code == 1 and f" on {len(NAMES) - len(late)} images" in said
-  assert f"no results yet: {len(late)} page" in complained
+  assert f"no results yet: {len(late)} image" in complained
   failed = _read(out / "detect.json")["failed"]
   assert [f["what"] for f in failed] == [str(pages / f"{n}.png") for n in late]
   # Of a page that has changed since, there are no results either.

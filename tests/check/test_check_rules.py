@@ -143,7 +143,7 @@ def test_pictures_of_pages(kind):
 # Caption: what a reader counted, and how bad it is.
 SKIPPED = {
   "boxes skipped: inverted": "warning",
-  "boxes cut: partly outside the page": "info",
+  "boxes cut: partly outside the image": "info",
 }
 
 

@@ -27,3 +27,4 @@ def test_numbers_have_their_words():
   assert said.count(0) == "0 objects"
   assert said.count(1200, "images") == "1,200 images"
   assert words.MUSIC.count(1, "images") == "1 page"
+  assert said.an_image == "an image" and words.MUSIC.an_image == "a page"

@@ -1,5 +1,6 @@
 """The files of an evaluation, their contract, and the odd cases."""
 
+import dataclasses
 import io
 import json
 import re
@@ -369,6 +370,24 @@ def test_overlays_show_what_a_user_gets(tmp_path):
   assert not has(raw, drawing.MISSED_RGB)
   assert not has(shown, drawing.WRONG_RGB)
   assert has(shown, drawing.MISSED_RGB)  # 0.8 / 2.8 is below the threshold
+
+
+def test_pictures_have_the_tones_and_the_pixels_of_their_file(tmp_path):
+  first, _ = two_pages()  # the network sees them at half their size
+  image = dataclasses.replace(first.image, polarity="light")
+  light = dataclasses.replace(first, image=image)
+  found = run(
+    tmp_path, [(light, [])], dataset="boxes", overlays=1, viewer_pages=1
+  )
+  picture = found.pictures["a-overlay"][-4 * 200 :]
+  assert picture.shape == (4 * 200, 4 * 300, 3)  # enlarged, for the names
+  shown = cv2.resize(first.image.ink, None, fx=4, fy=4)
+  drawn = (picture.min(axis=-1) != picture.max(axis=-1)).any()
+  assert drawn and np.mean(picture[..., 0] == shown) > 0.9
+  energy = found.pictures["a-energy"]
+  assert np.median(energy) == 0 and energy.max() == 255
+  page = cv2.imread(str(tmp_path / "val/pages/a.jpg"))
+  assert np.median(page) < 5
 
 
 def test_overflowing_pages_are_listed(tmp_path, monkeypatch):

@@ -269,6 +269,15 @@ def test_odd_evaluations_have_a_report(caption, tmp_path):
   assert unknown == (caption in ("no pages", "pages that are not normalised"))
 
 
+def test_pictures_of_any_kind_are_images(tmp_path):
+  eval_helpers.evaluate(tmp_path, dataset="boxes", normalise="off")
+  text = (tmp_path / "val" / "report.html").read_text()
+  shown = re.sub(r"<(style|script).*?</\1>|<[^>]*>", "", text, flags=re.DOTALL)
+  # Names of the files, which these pages have, aside.
+  assert not re.search(r"\b[Pp]ages?\b(?! \d)", shown)
+  assert "4 images with 48 objects" in shown and "Worst images" in shown
+
+
 # Caption: name of a page, file of its picture.
 PICTURES = {
   "plain": ("a-1.png", r"pages/a-1\.jpg"),

@@ -4,10 +4,13 @@ import dataclasses
 
 import cv2
 import numpy as np
+import pytest
 from box_helpers import FAR, A, B, page
 
 from dwd_jax.core import boxes as boxes_lib
-from dwd_jax.show import drawing
+from dwd_jax.core import words
+from dwd_jax.imaging import grey
+from dwd_jax.show import drawing, letters
 
 NAMES = ("notehead", "clef")
 
@@ -140,3 +143,62 @@ def test_neighbouring_classes_have_other_colours():
   colours = np.array([drawing.class_rgb(c) for c in range(300)], int)
   assert np.abs(np.diff(colours, axis=0)).max(axis=1).min() > 60
   assert colours.min() >= 0 and colours.max() <= 255
+
+
+def _ring(hw=(40, 60)):
+  """A light ring on dark ground, as in a file."""
+  tones = np.full(hw, 30, np.uint8)
+  cv2.circle(tones, (30, 20), 8, 220, 2)
+  return tones
+
+
+@pytest.mark.parametrize("polarity", ["dark", "light", "keep"])
+def test_pictures_of_any_kind_look_as_their_files_do(polarity):
+  tones = _ring()
+  ink = grey.to_ink(tones, polarity)
+  seen = drawing.ground(ink, polarity, words.ANYTHING)
+  np.testing.assert_array_equal(seen, np.dstack([tones] * 3))
+  drawn = drawing.boxes_picture(
+    seen, page([], image_hw=tones.shape), NAMES, min_width_px=60
+  )
+  np.testing.assert_array_equal(drawn, seen)
+  # Printed music is pale below the boxes; inverted scans stay inverted.
+  music = drawing.ground(ink, polarity, words.MUSIC)
+  assert (music is ink) == (polarity == "dark")
+
+
+def test_classes_are_light_on_dark_pictures():
+  seen = drawing.ground(_ring(), "light", words.ANYTHING)
+  truth = page([(1, 5, 5, 30, 40)], image_hw=seen.shape[:2])
+  picture = drawing.boxes_picture(seen, truth, ["", ""], min_width_px=60)
+  assert _has(picture, drawing.class_rgb(1, on_dark=True))
+  assert not _has(picture, drawing.class_rgb(1))
+
+
+@pytest.mark.parametrize("width", [8, 40, 300])
+def test_no_entry_of_a_legend_is_cut(width):
+  truth = page([], image_hw=(30, width))
+  name = "Красные кровяные клетки, " * 4 + "17.tif"
+  truth = dataclasses.replace(truth, filename=name)
+  found = page([], [], image_hw=(30, width))
+  ink = np.zeros((30, width), np.uint8)
+  picture = drawing.overlay(ink, truth, found, NAMES)
+  zoom = 4
+  bar = picture[: -30 * zoom]
+  assert picture.shape[1] >= letters.width(name, 9)
+  assert (bar[:, -8:] == 255).all()  # nothing reaches the edge
+  assert (picture[-30 * zoom :] == 255).all()
+
+
+def test_names_at_the_edges_are_whole():
+  def drawn(x0, y0):
+    truth = page([(0, y0, x0, y0 + 9, x0 + 9)], image_hw=(120, 400))
+    ink = np.zeros((120, 400), np.uint8)
+    picture = drawing.boxes_picture(
+      ink, truth, ["дрожжи, почкующиеся"], min_width_px=400
+    )
+    return int((picture != 255).any(axis=-1).sum())
+
+  middle = drawn(100, 50)
+  for corner in ((390, 50), (390, 0), (390, 110), (0, 0)):
+    assert drawn(*corner) > 0.8 * middle  # some of it on the box

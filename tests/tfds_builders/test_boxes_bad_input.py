@@ -278,7 +278,7 @@ VOC = {
       _write(f"Annotations/page{i}.xml", "<annotation/>")(root)
       for i in range(3)
     ],
-    "3 annotated pages, but no object",
+    "3 annotated images, but no object",
   ),
 }
 

@@ -41,7 +41,7 @@ def test_one_command_trains(parse, capsys, tmp_path):
   main.main([])
   said = capsys.readouterr().out
   assert "(train 2, val 1, test 1 images; 24 objects of" in said
-  assert "1 pages put into val by their name" in said
+  assert "1 images put into val by their name" in said
   lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
   assert [json.loads(line)["step"] for line in lines] == [1, 2]
   config = json.loads((tmp_path / "run/config.json").read_text())

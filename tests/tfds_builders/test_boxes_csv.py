@@ -187,7 +187,7 @@ BAD = {
   "an open quote": (_GOOD + 'page1.png,1,2,30,40,"a\n', "line 3: broken CSV"),
   "shares": (
     _GOOD.replace(",1,2,30,40,", ",.1,.2,.3,.4,"),
-    "no corner is beyond 1: they are shares of the page",
+    "no corner is beyond 1: they are shares of the image",
   ),
   "two columns of classes": (
     "image,class,xmin,ymin,xmax,ymax,label\npage0.png,b,1,2,30,40,a\n",

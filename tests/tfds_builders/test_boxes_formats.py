@@ -185,7 +185,7 @@ def test_layouts_with_splits(tmp_path, caption):
   # By default a test split is made of a training page, and this is counted.
   data_set, _, report = parse(tmp_path)
   assert sizes(data_set) == {"train": 1, "val": 1, "test": 1}
-  assert report.counts["pages put into test by their name"] == 1
+  assert report.counts["images put into test by their name"] == 1
   assert [p.name for p in data_set.splits["val"]] == ["page2"]
 
 
@@ -445,7 +445,7 @@ def test_pages_with_like_names_stay_together(caption):
     {re.sub(end or "_", "", page.relative) for page in part}
     for part in splits.values()
   ]
-  kind = "groups of pages with like names kept in one split"
+  kind = "groups of images with like names kept in one split"
   if end:
     assert sum(map(len, groups)) == len(set.union(*groups))
     assert report.counts[kind] == len(set.union(*groups))
@@ -484,7 +484,7 @@ def test_pages_named_by_their_class_are_no_sequences():
     for k in shown
     if any(k in page.relative for page in splits["val"] + splits["test"])
   ]
-  kind = "groups of pages with like names divided among splits"
+  kind = "groups of images with like names divided among splits"
   assert report.counts[kind] == len(divided) == 3  # not the owls
 
 
@@ -522,7 +522,7 @@ def test_both_voc_conventions_give_the_drawn_boxes(tmp_path, database):
   (tmp_path / "Annotations/page0.xml").write_text(text)
   data_set, pages, report = parse(tmp_path)
   assert_same_shapes(drawn[0], pages["page0"], data_set.class_names)
-  kind = "pages counted from pixel 1 (VOC devkit)"
+  kind = "images counted from pixel 1 (VOC devkit)"
   assert report.counts[kind] == (database != "Unknown")
 
 

@@ -310,7 +310,7 @@ def test_lists_that_data_yaml_names_are_the_splits(tmp_path):
   report = parse(tmp_path, keep_splits=True)[2]
   assert report.examples == {
     "images skipped: without annotation": ["page2.png"],
-    "pages skipped: in no split list": ["page3.png"],
+    "images skipped: in no split list": ["page3.png"],
   }
   with (tmp_path / "val.txt").open("a") as file:
     file.write("../../etc/page.png\n")

@@ -90,8 +90,8 @@ _BOX_CASES = {
   "inside": (_GOOD, ""),
   "touches the page's edges": ((0.0, 0.0, 20.0, 30.0), ""),
   "rounding beyond the edge": ((0.0, 0.0, 20.3, 30.0), ""),
-  "sticks out": ((15.0, 2.0, 25.0, 9.0), "boxes cut: partly outside the page"),
-  "outside": ((21.0, 2.0, 25.0, 9.0), "boxes skipped: outside the page"),
+  "sticks out": ((15.0, 2.0, 25.0, 9.0), "boxes cut: partly outside the image"),
+  "outside": ((21.0, 2.0, 25.0, 9.0), "boxes skipped: outside the image"),
   "inverted": ((8.0, 2.0, 1.0, 9.0), "boxes skipped: inverted"),
   "zero area": ((8.0, 2.0, 8.0, 9.0), "boxes skipped: of zero area"),
   "not a number": (

@@ -217,12 +217,12 @@ _SKIPPED = {
   ),
   "outside": (
     set_first(a_bbox=[-26, 17, -14, 47]),
-    {"boxes skipped: outside the page": 1},
+    {"boxes skipped: outside the image": 1},
     3,
   ),
   "partly outside": (
     set_first(a_bbox=[-14, 17, 26, 47]),
-    {"boxes cut: partly outside the page": 1},
+    {"boxes cut: partly outside the image": 1},
     4,
   ),
   "oriented box missing": (

@@ -65,7 +65,7 @@ def test_a_mask_is_cut_with_its_box(page, text, caption):
   values, part = _CUTS[caption]
   whole = helpers.masks_of(helpers.read(page, text)[0])[0]
   parsed, report = helpers.read(page, helpers.first(text, **values))
-  assert dict(report.counts) == {"boxes cut: partly outside the page": 1}
+  assert dict(report.counts) == {"boxes cut: partly outside the image": 1}
   assert whole is not None
   np.testing.assert_array_equal(helpers.masks_of(parsed)[0], whole[part])
 
@@ -108,7 +108,7 @@ def test_masks_of_which_most_are_bad(page, text):
 
 _BAD_NUMBERS = {
   "a huge exponent": ({"Top": "1e99"}, "not a usable number"),
-  "a large number": ({"Top": "1e8"}, "outside the page"),
+  "a large number": ({"Top": "1e8"}, "outside the image"),
   "infinite": ({"Width": "inf"}, "not a usable number"),
   "NaN": ({"Top": "NaN"}, "not a usable number"),
   "a word": ({"Top": "top"}, "not a usable number"),
@@ -116,7 +116,7 @@ _BAD_NUMBERS = {
   "a million digits": ({"Left": "9" * 10**6}, "not a usable number"),
   "a negative size": ({"Width": "-3"}, "inverted"),
   "no size": ({"Height": "0"}, "of zero area"),
-  "far to the left": ({"Left": "-100"}, "outside the page"),
+  "far to the left": ({"Left": "-100"}, "outside the image"),
 }
 
 

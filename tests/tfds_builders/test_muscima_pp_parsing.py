@@ -165,7 +165,7 @@ _SKIPPED = {
   "no number": ("<Top>", "<Top>x", "boxes skipped: not a usable number"),
   "zero height": ("<Height>9<", "<Height>0<", "boxes skipped: of zero area"),
   "negative width": ("<Width>7<", "<Width>-7<", "boxes skipped: inverted"),
-  "outside": ("<Left>", "<Left>9", "boxes skipped: outside the page"),
+  "outside": ("<Left>", "<Left>9", "boxes skipped: outside the image"),
 }
 
 

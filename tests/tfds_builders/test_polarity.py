@@ -35,23 +35,23 @@ _STAVES = 255 - staves(12, (400, 400))
 SETS = {
   "dark on both grounds": (
     [(_page(200, 150), _BOXES), (_page(90, 20), _BOXES)],
-    ("dark", "objects are darker than what is around them on 2 of 2 pages"),
+    ("dark", "objects are darker than what is around them on 2 of 2 images"),
   ),
   "light on both grounds": (
     [(_page(160, 250), _BOXES), (_page(20, 90), _BOXES)],
-    ("light", "objects are lighter .* on 2 of 2 pages"),
+    ("light", "objects are lighter .* on 2 of 2 images"),
   ),
   "most are light": (
     [(_page(60, 90), _BOXES)] * 4 + [(_page(90, 60), _BOXES)],
-    ("light", "on 4 of 5 pages"),
+    ("light", "on 4 of 5 images"),
   ),
   "both": (
     [(_page(60, 90), _BOXES)] * 3 + [(_page(90, 60), _BOXES)] * 2,
-    ("keep", "3 of 5 pages, so pictures stay .*data.polarity=dark or light"),
+    ("keep", "3 of 5 images, so pictures stay .*data.polarity=dark or light"),
   ),
   "a faint page says nothing": (
     [(_page(60, 90), _BOXES), (_page(62, 60), _BOXES)],
-    ("light", "1 of 1 pages"),
+    ("light", "1 of 1 images"),
   ),
   "no boxes": (
     [(_page(60, 60), _NONE)] * 2 + [(_page(200, 200), _NONE)],
@@ -84,6 +84,28 @@ def test_what_decides(caption):
   assert decided.polarity == wanted
   assert re.search(line, decided.reason)
   assert "\n" not in str(decided)
+
+
+# Caption: tones of ground and objects, and whether these are hardly seen.
+FAINT = {
+  "16 bits of which few are in use": (10, 11, True),
+  "clear": (10, 60, False),
+  "as dark as light, but seen": (60, 60, False),
+}
+
+
+@pytest.mark.parametrize("caption", FAINT)
+def test_objects_that_are_hardly_seen_are_told(caption):
+  ground, objects, faint = FAINT[caption]
+  tones = _page(ground, objects)
+  if ground == objects:  # rims in two tones, which have no mean
+    tones[8:16, 8:10], tones[8:16, 16:18] = 30, 90
+    tones[30:42, 40:42], tones[30:42, 48:50] = 30, 90
+  found = [polarity.evidence(tones, _BOXES)] * 3
+  decided = polarity.decide(found)
+  assert bool(decided.faint) == faint
+  assert decided.faint.startswith("on 3 of 3 images") == faint
+  assert (polarity.STRETCH in str(decided)) == faint
 
 
 def test_training_pages_decide_and_bad_ones_are_left_to_the_build():

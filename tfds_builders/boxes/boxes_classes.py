@@ -80,7 +80,7 @@ def resolve(
   if not any(page.objects.names for page in found.pages):
     out = report.line()
     raise InputError(
-      f"{root}: {len(found.pages)} annotated pages, but no object on any of"
+      f"{root}: {len(found.pages)} annotated images, but no object on any of"
       f" them{f' ({out})' if out else ''}; check the annotations"
     )
   path = root / CLASSES_TXT

@@ -264,8 +264,8 @@ def _rows(
       x0, y0, x1, y1 = corners
       if len(rows.labels) == checks.MAX_BOXES:
         raise InputError(
-          f"{where} has one box more than the {checks.MAX_BOXES:,} allowed on a"
-          " page; correct the file"
+          f"{where} has one box more than the {checks.MAX_BOXES:,} allowed on"
+          " an image; correct the file"
         )
       rows.labels.append(row[layout.labels[0]])
       rows.boxes_yxyx.append([y0, x0, y1, x1])
@@ -274,7 +274,7 @@ def _rows(
     raise InputError(f"{path}: has no rows; add the boxes")
   if 0 < largest <= 1:
     raise InputError(
-      f"{path}: no corner is beyond 1: they are shares of the page, or not"
+      f"{path}: no corner is beyond 1: they are shares of the image, or not"
       " corners; write pixels"
     )
   if not sized:

@@ -45,7 +45,7 @@ def assign(
   """
   given = {page.split for page in pages}
   if not given:
-    raise InputError(f"{root}: no page has an annotation; add annotations")
+    raise InputError(f"{root}: no image has an annotation; add annotations")
   for page in pages:
     if not page.relative.isprintable():
       raise InputError(
@@ -65,7 +65,7 @@ def assign(
     for split, moved in _taken(splits["train"], missing, report).items():
       splits[split] = moved
       for page in moved:
-        report.add(f"pages put into {split} by their name", page.relative)
+        report.add(f"images put into {split} by their name", page.relative)
     gone = {*splits["val"], *splits["test"]}
     splits["train"] = [p for p in splits["train"] if p not in gone]
   return {name: splits[name] for name in boxes_pages.SPLITS if splits[name]}
@@ -98,7 +98,7 @@ def _taken(
       taken = _choose(groups, missing, int(_LEAST * len(train)))
     if _leaves_enough(train, groups, taken):
       for name in alike:
-        report.add("groups of pages with like names kept in one split", name)
+        report.add("groups of images with like names kept in one split", name)
       break
     if len(alike) > 1:
       divided |= {name: groups[name] for name in alike}
@@ -108,7 +108,7 @@ def _taken(
   split_of = {page: name for name, pages in taken.items() for page in pages}
   for name, pages in divided.items():
     if len({split_of.get(page) for page in pages}) > 1:
-      report.add("groups of pages with like names divided among splits", name)
+      report.add("groups of images with like names divided among splits", name)
   return taken
 
 
@@ -250,7 +250,7 @@ def unique_names(splits: dict[str, list[Page]]) -> dict[Page, str]:
       name = next((o for o in options if counts[o] == 1), None)
       if name is None:
         raise InputError(
-          f"{page.image}: its name can be confused with that of another page;"
+          f"{page.image}: its name can be confused with that of another image;"
           " rename one of them"
         )
       names[page] = name

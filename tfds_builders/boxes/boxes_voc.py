@@ -78,7 +78,7 @@ def read(
   for annotation, (split, image) in paths.items():
     objects, one_based = read_objects(annotation, voc_pixels)
     if one_based:
-      report.add("pages counted from pixel 1 (VOC devkit)", annotation.name)
+      report.add("images counted from pixel 1 (VOC devkit)", annotation.name)
     pages.append(Page(split, names[annotation], image, annotation, objects))
   return Found(pages)
 
@@ -119,7 +119,7 @@ def _as_listed(
       paths[annotation] = (split, image)
   for annotation, _ in by_name.values():
     if annotation not in paths:
-      report.add("pages skipped: in no split list", annotation.name)
+      report.add("images skipped: in no split list", annotation.name)
   return paths
 
 

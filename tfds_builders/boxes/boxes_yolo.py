@@ -189,7 +189,7 @@ def read(
     listed_images = {x[1] for pair in pairs for x in pair.listed or ()}
     for image in boxes_pages.below(root, checks.IMAGE_SUFFIXES):
       if image not in listed_images:
-        report.add("pages skipped: in no split list", image.name)
+        report.add("images skipped: in no split list", image.name)
   return Found(pages, names)
 
 

@@ -86,7 +86,8 @@ def run(
     return _summary([], unread)
   outputs.claim(out, facts, sources, shard, of_run.formats)
   done = work(detector, settings, sources, out)
-  outcomes = list(progress.show(done, "detect", len(sources), log))
+  shown = progress.show(done, "detect", len(sources), log, detector.words)
+  outcomes = list(shown)
   summary = _summary(outcomes, unread)
   if shard is not None:
     names = [o.source.name for o in outcomes if not o.failure]
@@ -136,6 +137,7 @@ def run_facts(settings: DetectSettings, detector: Detector) -> formats.RunFacts:
   return formats.RunFacts(
     class_names=detector.class_names,
     min_score=detector.min_score,
+    words=detector.words,
     extras=("oriented",) * weights.model.oriented
     + ("position",) * weights.model.staff_positions,
     formats=settings.formats,

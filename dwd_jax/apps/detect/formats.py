@@ -16,6 +16,8 @@ from dwd_jax.apps.detect import inputs, manifest, obb_anns, tables
 from dwd_jax.apps.detect.inputs import Source
 from dwd_jax.apps.detect.tables import RunPage
 from dwd_jax.core import files
+from dwd_jax.core import words as words_lib
+from dwd_jax.imaging import grey
 from dwd_jax.metrics import json_results
 from dwd_jax.predict import page_detections
 from dwd_jax.predict.page_detections import PageDetections
@@ -33,6 +35,7 @@ class RunFacts(NamedTuple):
   """Facts of a run that its files state.
 
   Attributes:
+    words: of the detector's field.
     extras: see `RunPage.rows`.
     formats: keys of `OPTIONAL`.
     numbers: for the format obb_anns.
@@ -40,6 +43,7 @@ class RunFacts(NamedTuple):
 
   class_names: tuple[str, ...]
   min_score: float
+  words: words_lib.Words = words_lib.MUSIC
   extras: tuple[str, ...] = ()
   formats: tuple[str, ...] = ()
   numbers: obb_anns.Numbers | None = None
@@ -55,7 +59,9 @@ RunFile: TypeAlias = Callable[
 
 def _write_picture(path: pathlib.Path, found: PageDetections, _: Origin):
   assert found.ink is not None
-  files.write_atomic(path, viewer.page_picture(found.ink))
+  files.write_atomic(
+    path, viewer.page_picture(grey.tones_of(found.ink, found.polarity))
+  )
 
 
 def write_page_json(
@@ -109,9 +115,12 @@ def _viewer(path: pathlib.Path, run: RunFacts):
     boxes, staves = page.found.page_boxes(), page.found.staves
     add(viewer.ViewerPage(page.source.name, picture, boxes, staves=staves))
 
-  title = "dwd_jax: detected symbols"
   with viewer.writing(
-    path, run.class_names, title=title, min_score=run.min_score
+    path,
+    run.class_names,
+    title=f"dwd_jax: detected {run.words.objects}",
+    min_score=run.min_score,
+    said=run.words,
   ) as add:
     yield add_page
 

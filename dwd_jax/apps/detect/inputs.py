@@ -186,7 +186,7 @@ def _in_memory(what: str) -> Iterator[None]:
     yield
   except (MemoryError, OverflowError):
     raise InputError(
-      f"{what}: does not fit into memory; scale the page down"
+      f"{what}: does not fit into memory; scale the image down"
     ) from None
 
 

@@ -39,6 +39,7 @@ def render(
     "dwd_jax.evaluate.compare",
     "compare.html.j2",
     data=data,
+    said=sides[0].measured.said,
     sure=sum(ap["sure"] is True for ap in aps),
     judged=sum(ap["sure"] is not None for ap in aps),
     min_pages=bootstrap.MIN_PAGES,

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dwd_jax.core import words
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.evaluate.page_store import Pages
 from dwd_jax.metrics import error_analysis, reliability
@@ -72,6 +73,12 @@ class Measured(NamedTuple):
   staff_spaces: Sequence[float]
   reliability: dict[str, Any]
   saved: dict[str, Any]
+
+  @property
+  def said(self) -> words.Words:
+    """What its pages and objects are called."""
+    has_staves = bool(np.isfinite(np.array(self.staff_spaces, float)).any())
+    return words.of_set(self.metrics["dataset"], has_staves)
 
 
 def content(measured: Measured) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dwd_jax.core import words
 from dwd_jax.show.html import charts, templates
 from dwd_jax.show.html.templates import number
 from dwd_jax.show.viewer import write as viewer
@@ -24,6 +25,7 @@ def render(
   data: dict[str, Any],
   class_names: Sequence[str],
   in_viewer: Collection[str],
+  said: words.Words,
 ) -> str:
   """Renders the page as HTML, light or dark like the reader's system.
 
@@ -31,6 +33,7 @@ def render(
     metrics: content of `<split>.json`.
     data: content of report.json, see `report_data`.
     in_viewer: names of the pages in the viewer.
+    said: what pages are called.
   """
   rotated = "rotated" in data
   return templates.render(
@@ -38,6 +41,7 @@ def render(
     "report.html.j2",
     metrics=metrics,
     data=data,
+    said=said,
     viewer=VIEWER if in_viewer else "",
     curves=_curves(metrics, data),
     errors_by_class={
@@ -45,7 +49,7 @@ def render(
       "rotated": _most_first(data["rotated"]["errors"]) if rotated else [],
     },
     confusion=_confusion(data["confusion"], class_names),
-    sizes=_sizes(data["sizes"]),
+    sizes=_sizes(data["sizes"], said),
     scores=_scores(metrics, data["reliability"]),
     worst_pages=[
       {**row, "link": _link(row["name"]) if row["name"] in in_viewer else ""}
@@ -135,11 +139,11 @@ def _confusion(
   }
 
 
-def _sizes(found: dict[str, Any]) -> list[dict[str, Any]]:
+def _sizes(found: dict[str, Any], said: words.Words) -> list[dict[str, Any]]:
   """Recall and AP by the size of the objects."""
   made = []
   for unit, title, axis in (
-    ("px", "In pixels of the page", "px"),
+    ("px", f"In pixels of the {said.image}", "px"),
     ("staff_spaces", "In staff spaces", "staff spaces"),
   ):
     table = found[unit]

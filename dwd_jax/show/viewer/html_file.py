@@ -9,21 +9,27 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from dwd_jax.core import words
+
 _SCRIPTS = (
   "data.js", "rectangles.js", "matching.js", "grid.js", "items.js", "view.js",
   "drawing.js", "panels.js", "page_list.js", "input.js", "main.js",
 )  # fmt: skip
 
 
-def around_data(title: str, in_parts: bool) -> tuple[str, str]:
+def around_data(
+  title: str, in_parts: bool, said: words.Words
+) -> tuple[str, str]:
   """What comes before the data in index.html, and what after.
 
   Args:
     title: of the page.
     in_parts: whether the scripts load the boxes from files beside index.html.
+    said: what pages and what is on them are called.
   """
   style = _asset("viewer.css")
   script = "\n".join(map(_asset, _SCRIPTS))
+  names = said._asdict()
   # Scripts that ours adds may run, too; none that the HTML names.
   more = " 'strict-dynamic'" if in_parts else ""
   policy = "; ".join(
@@ -42,6 +48,8 @@ def around_data(title: str, in_parts: bool) -> tuple[str, str]:
     "TITLE": html.escape(title),
     "STYLE": style,
     "SCRIPT": script,
+    **names,
+    **{name.capitalize(): word.capitalize() for name, word in names.items()},
   }
   before, after = _asset("page.html").split("{{DATA}}")
   return _replace(before, parts), _replace(after, parts)
@@ -56,8 +64,8 @@ def to_json(data: Any) -> str:
 
 
 def _replace(template: str, parts: Mapping[str, str]) -> str:
-  """Fills in each {{NAME}} once; what a part holds is not filled in."""
-  return re.sub(r"\{\{([A-Z]+)\}\}", lambda m: parts[m[1]], template)
+  """Fills in each {{Name}} once; what a part holds is not filled in."""
+  return re.sub(r"\{\{([A-Za-z]+)\}\}", lambda m: parts[m[1]], template)
 
 
 def _asset(name: str) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 import pyvips
 from jaxtyping import UInt8
 
-from dwd_jax.core import files
+from dwd_jax.core import files, words
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging import oriented_boxes
@@ -75,10 +75,16 @@ def write(
   title: str,
   min_score: float = 0.0,
   min_iou: float = 0.5,
+  said: words.Words = words.MUSIC,
 ) -> None:
   """Writes the viewer of `pages`, in this order; see `writing`."""
   with writing(
-    path, class_names, title=title, min_score=min_score, min_iou=min_iou
+    path,
+    class_names,
+    title=title,
+    min_score=min_score,
+    min_iou=min_iou,
+    said=said,
   ) as add:
     for page in pages:
       add(page)
@@ -92,6 +98,7 @@ def writing(
   title: str,
   min_score: float = 0.0,
   min_iou: float = 0.5,
+  said: words.Words = words.MUSIC,
 ) -> Iterator[Callable[[ViewerPage], None]]:
   """Yields a function that takes the next page; writes index.html at the end.
 
@@ -105,6 +112,7 @@ def writing(
     min_score: initial position of the score slider, 0..1; all boxes are in the
       file.
     min_iou: least overlap of a hit, above 0 and up to 1.
+    said: what pages and what is on them are called.
 
   Raises:
     InputError: a picture's path is not relative.
@@ -117,6 +125,7 @@ def writing(
     raise ValueError(f"{len(class_names)} classes, at most {_MAX_CLASSES}")
   settings = {
     "title": title,
+    "words": said._asdict(),
     "minScore": float(min_score),
     "minIou": float(min_iou),
     "classes": list(class_names),
@@ -124,7 +133,7 @@ def writing(
     "outcomes": _outcome_colours(),
     "staffColour": _hex(drawing.STAFF_RGB),
   }
-  viewer = _Viewer(pathlib.Path(path), settings)
+  viewer = _Viewer(pathlib.Path(path), settings, said)
   yield viewer.add
   viewer.close()
 
@@ -155,28 +164,28 @@ def page_anchor(name: str) -> str:
 
 
 def page_picture(
-  ink: UInt8[np.ndarray, "h w *c"], max_side_px: int = 2400
+  tones: UInt8[np.ndarray, "h w *c"], max_side_px: int = 2400
 ) -> bytes:
-  """The picture of a page: a JPEG, grey with black ink, or in colour.
+  """The picture of a page: a JPEG, grey or in colour.
 
   A dense page of 2000 x 2800 px takes 200 to 400 KB.
 
   Args:
-    ink: the page, 0 = paper, 255 = ink; or its colours.
+    tones: grey or RGB, see `imaging.grey.tones_of`.
     max_side_px: larger pages are scaled down to this.
 
   Raises:
     ValueError: the page is empty.
   """
-  height, width = ink.shape[:2]
+  height, width = tones.shape[:2]
   if not height or not width:
     raise ValueError(f"a page of {width} x {height} px has no picture")
   scale = min(1.0, max_side_px / max(height, width))
   if scale < 1:
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+    tones = cv2.resize(tones, size, interpolation=cv2.INTER_AREA)
   options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-  pixels = 255 - ink if ink.ndim == 2 else ink[..., ::-1]
+  pixels = tones if tones.ndim == 2 else tones[..., ::-1]
   ok, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels), options)
   if not ok:
     raise ValueError(f"a page of {width} x {height} px could not be encoded")
@@ -255,8 +264,10 @@ def boxes_payload(page: PageBoxes, num_classes: int) -> dict[str, Any]:
 class _Viewer:
   """Holds the pages of one part at a time, and writes the parts."""
 
-  def __init__(self, path: pathlib.Path, settings: dict[str, Any]):
-    self._path, self._settings = path, settings
+  def __init__(
+    self, path: pathlib.Path, settings: dict[str, Any], said: words.Words
+  ):
+    self._path, self._settings, self._said = path, settings, said
     self._names: dict[str, int] = {}  # in order; the last number of a repeated
     self._parts: list[dict[str, Any]] = []
     self._held: list[dict[str, Any]] = []  # pages of the next part
@@ -289,7 +300,7 @@ class _Viewer:
       self._parts.append({"counts": self._sparse_counts()})
     if self._unread:
       warnings.warn(
-        f"{self._path}: {self._unread} pictures of pages are missing or no"
+        f"{self._path}: {self._unread} pictures are missing or no"
         f" readable JPEG or PNG, the first is {self._first_unread}; their boxes"
         " are shown without",
         stacklevel=4,
@@ -301,7 +312,7 @@ class _Viewer:
       "parts": self._parts,
     }
     title = self._settings["title"]
-    before, after = html_file.around_data(title, in_parts)
+    before, after = html_file.around_data(title, in_parts, self._said)
     with files.atomic(self._path) as file:
       file.write(before)
       key = "names" if in_parts else "pages"

@@ -57,7 +57,7 @@ def picture(tmp_path):
     ink[20:40, 20:40] = 255
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(write.page_picture(ink, 2000))
+    path.write_bytes(write.page_picture(255 - ink, 2000))
     return name
 
   return store

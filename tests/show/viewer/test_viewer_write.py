@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dwd_jax.core import words
 from dwd_jax.core.errors import InputError
 from dwd_jax.core.structs import PageBoxes
 from dwd_jax.imaging.staff_lines import Staff
@@ -85,6 +86,22 @@ def test_no_text_can_break_out(tmp_path, boxes, picture, text):
   assert html.count("<script") == 2
   assert html.count("</script") == 2
   assert "<img src=x" not in html
+
+
+def test_pictures_of_any_kind_are_images(tmp_path, boxes, picture):
+  index = tmp_path / "index.html"
+  page = ViewerPage("one", picture("one.jpg"), boxes([], []))
+  write.write(index, [page], [], title="T", said=words.ANYTHING)
+  assert data_of(index)["words"]["objects"] == "objects"
+  html = index.read_text(encoding="utf8")
+  shown = re.sub(r"<(style|script).*?</\1>", "", html, flags=re.DOTALL)
+  said = [*re.findall(r">([^<]+)<", shown)]
+  said += re.findall(r'(?:title|label|placeholder)="([^"]*)"', shown)
+  assert "Search images ( g )" in said and "Whole image (f)" in said
+  assert not [text for text in said if re.search("[Pp]age|symbol", text)]
+  assert "{{" not in shown
+  write.write(index, [page], [], title="T")
+  assert "Search pages ( g )" in index.read_text(encoding="utf8")
 
 
 def test_names_that_are_no_unicode_are_replaced(tmp_path, boxes, picture):
@@ -239,12 +256,12 @@ def test_nothing_outside_is_named(tmp_path, boxes, picture):
 def test_page_picture_is_black_on_white_and_not_larger_than_asked():
   ink = np.zeros((600, 400), np.uint8)
   ink[:300] = 255
-  data = np.frombuffer(write.page_picture(ink, 300), np.uint8)
+  data = np.frombuffer(write.page_picture(255 - ink, 300), np.uint8)
   pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
   assert pixels.shape == (300, 200)  # one channel
   assert pixels[:140].max() < 20
   assert pixels[160:].min() > 235
-  kept = np.frombuffer(write.page_picture(ink, 600), np.uint8)
+  kept = np.frombuffer(write.page_picture(255 - ink, 600), np.uint8)
   assert cv2.imdecode(kept, cv2.IMREAD_UNCHANGED).shape == (600, 400)
   with pytest.raises(ValueError, match="0 x 5 px"):
     write.page_picture(np.zeros((5, 0), np.uint8), 300)

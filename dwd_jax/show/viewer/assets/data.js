@@ -5,6 +5,7 @@
 // of their pages is to be shown.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const WORDS = DATA.words; // what pages and what is on them are called
 const NAMES = DATA.names ?? DATA.pages.map((page) => page.name);
 const MAX_LOADED = 3; // parts
 const NO_POSITION = -128; // on the staff

@@ -16,7 +16,7 @@ function pageOfHash() {
     // A stray % that somebody typed: as it is.
   }
   if (pageOfName.has(name)) return pageOfName.get(name);
-  announce(`There is no page ${name}`);
+  announce(`There is no ${WORDS.image} ${name}`);
   return 0;
 }
 
@@ -79,7 +79,8 @@ function showLoaded(index, page) {
   if (inList) link?.focus({ preventScroll: true });
   fitPage();
   applyFilters();
-  announce(`Page ${page.name}, ${position}, ${shown.order.length} boxes shown`);
+  const boxes = `${shown.order.length} boxes shown`;
+  announce(`${page.name}, ${WORDS.image} ${position}, ${boxes}`);
 }
 
 function viewChanged() {

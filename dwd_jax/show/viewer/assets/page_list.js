@@ -61,7 +61,7 @@ function showFound(indices) {
   const notice =
     indices.length > MAX_FOUND
       ? `The first ${MAX_FOUND}; there are more.`
-      : "No page has this in its name.";
+      : `No ${WORDS.image} has this in its name.`;
   const all = 0 < indices.length && indices.length <= MAX_FOUND;
   showLinks(indices.slice(0, MAX_FOUND), all ? "" : notice);
 }
@@ -110,7 +110,7 @@ function updatePageCounts() {
     link.lastChild.textContent = number(count);
     link.setAttribute(
       "aria-label",
-      `${NAMES[index]}, ${number(count)} symbols`,
+      `${NAMES[index]}, ${number(count)} ${WORDS.objects}`,
     );
   }
   if (DATA.parts.length < 2) return;

@@ -165,7 +165,7 @@ function applyFilters() {
     element("score-number").value = Number(state.minScore.toFixed(4));
   }
   element("shown-count").textContent =
-    `${number(shown.order.length)} boxes shown on this page`;
+    `${number(shown.order.length)} boxes shown on this ${WORDS.image}`;
   updateClassList();
   updateLegend();
   updatePageCounts();
@@ -179,11 +179,11 @@ let pictureFailed = false;
 function updateNotice() {
   const lines = [];
   if (!NAMES.length) {
-    lines.push("There are no pages to show.");
+    lines.push(`There are no ${WORDS.images} to show.`);
   } else if (!pageAt(wantedPage)) {
     const part = partOf(wantedPage);
     const why = requested.has(part) ? null : failedParts.get(part);
-    lines.push(why ?? `Loading the pages ${pagesOfPart(part)} …`);
+    lines.push(why ?? `Loading the ${WORDS.images} ${pagesOfPart(part)} …`);
   } else if (current) {
     const { file } = current.page;
     if (pictureFailed) {
@@ -192,11 +192,13 @@ function updateNotice() {
       );
     }
     if (!current.numFound && !current.numTrue) {
-      lines.push("Nothing was found on this page.");
+      lines.push(`Nothing was found on this ${WORDS.image}.`);
     } else if (state.hidden) {
       lines.push("Boxes are hidden; press h to see them.");
     } else if (!shown.order.length) {
-      lines.push("No box of this page passes the score and the filters.");
+      lines.push(
+        `No box of this ${WORDS.image} passes the score and the filters.`,
+      );
     }
   }
   element("notice").hidden = !lines.length;
