@@ -60,6 +60,8 @@ def get_config() -> ml_collections.ConfigDict:
   c.targets.large_share = 0.5
   # Parallel beams are 7 px apart, ledger lines 9.
   c.model.energy_stride = 2
+  # Long things have several peaks. A grace note overlaps its flag by half.
+  c.decode.suppress_iou = 0.6
   # Larger than there, and wide: braces fit in, and most slurs and wedges.
   c.data.crop_hw = (256, 640)
   c.data.max_boxes = 640
