@@ -62,6 +62,10 @@ def get_config() -> ml_collections.ConfigDict:
   c.model.energy_stride = 2
   # Long things have several peaks. A grace note overlaps its flag by half.
   c.decode.suppress_iou = 0.6
+  # Blank paper, which wide crops rarely show, has faint energy.
+  c.decode.energy_cutoff = 5.0
+  c.decode.min_seed_level = 8.0
+  c.decode.smooth = 2
   # Larger than there, and wide: braces fit in, and most slurs and wedges.
   c.data.crop_hw = (256, 640)
   c.data.max_boxes = 640
