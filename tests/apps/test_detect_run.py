@@ -319,7 +319,7 @@ def test_file_names_that_are_not_utf8(run, tmp_path):
   for _ in range(2):
     code, said, complained = run(pages, f"--out={out}")
     assert (code, complained) == (0, "")
-    assert "2 pages" in said
+    assert "2 images" in said
   assert _read(out, "detect.json")["pages"] == ["Pr_lude", "z"]
   assert _read(out, "Pr_lude.json")["file"] == str(pages / name)
   table = (out / "detections.csv").read_text(encoding="utf8")
