@@ -199,7 +199,7 @@ def test_too_many_symbols_warn_and_keep_the_central_ones(
     (batch,) = _take(_loader(train_source, data_cfg, batch_size=3), 1)
   counts = batch.box_mask.sum(1)
   assert sorted(counts) == [0, 4, 4]
-  assert "dummy-rgb-page-1.png: a crop shows 9 symbols, the 4" in caplog.text
+  assert "dummy-rgb-page-1.png: a crop shows 9 objects, the 4" in caplog.text
   assert "data.max_boxes" in caplog.text
 
 
