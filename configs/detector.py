@@ -11,9 +11,9 @@ verovio's fonts and random music. The training goes on from the packaged
 detector, as far as its parameters fit. `python -m dwd_jax.export
 --checkpoint=runs/detector --format=safetensors --out=FILE` makes a file of it.
 
-Hardware: two CPU cores. Run time: 102 minutes beside other work, and 7 to
-generate the pages. Score on 40 pages of another engraver: mAP_50 0.973, COCO
-mAP 0.749; on the 121 test pages, all 158 classes, 0.800 and 0.572 (2026-11-30,
+Hardware: two CPU cores. Run time: 92 minutes beside other work, and 7 to
+generate the pages. Score on 40 pages of another engraver: mAP_50 0.964, COCO
+mAP 0.751; on the 121 test pages, all 158 classes, 0.826 and 0.606 (2026-12-01,
 dwd_jax/predict/pretrained/README.md).
 """
 
