@@ -225,7 +225,7 @@ def test_tables_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
   row = _GOOD.splitlines()[1] + "\n"
   for more, line in (
     (row.rstrip() + "," * 100, "line 3 has 121 characters"),
-    (row * 20, r"line 22 has one box more than the 20 allowed on a page"),
+    (row * 20, r"line 22 has one box more than the 20 allowed on an image"),
     (
       "".join(f"other{i}.png,,,,,\n" for i in range(14)),
       "line 16: more than 10 images are missing below the folder",
